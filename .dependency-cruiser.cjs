@@ -1,0 +1,54 @@
+// Imports go one way: a folder imports only from folders above it in this list.
+const layers = [
+  'core',
+  'math',
+  'compute',
+  'data',
+  'models',
+  'training',
+  'ensemble',
+  'distillation',
+  'evaluation',
+  'jobs',
+  'pipeline',
+  'serving',
+  'cli',
+];
+
+module.exports = {
+  forbidden: [
+    { name: 'no-circular', severity: 'error', from: {}, to: { circular: true } },
+    {
+      name: 'no-orphans',
+      severity: 'error',
+      from: {
+        orphan: true,
+        pathNot: ['\\.test\\.ts$', '^src/cli/main\\.ts$', '^src/index\\.ts$', '^src/jobs/worker\\.ts$'],
+      },
+      to: {},
+    },
+    {
+      name: 'no-dev-dependencies-in-source',
+      severity: 'error',
+      from: { path: '^src', pathNot: '\\.test\\.ts$' },
+      to: { dependencyTypes: ['npm-dev'] },
+    },
+    ...layers.map((layer, position) => ({
+      name: `layer-${layer}`,
+      severity: 'error',
+      from: { path: `^src/${layer}/` },
+      to: { path: `^src/(${[...layers.slice(position + 1), 'index'].join('|')})[/.]` },
+    })),
+    {
+      name: 'math-knows-nobody',
+      severity: 'error',
+      from: { path: '^src/math/', pathNot: '\\.test\\.ts$' },
+      to: { path: '^src/(?!math/|core/)' },
+    },
+  ],
+  options: {
+    tsConfig: { fileName: 'tsconfig.json' },
+    tsPreCompilationDeps: true,
+    doNotFollow: { path: 'node_modules' },
+  },
+};

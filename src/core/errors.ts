@@ -1,0 +1,55 @@
+/**
+ * The one error class of kd-spec and the one table of its codes.
+ *
+ * A message says what was expected, what came, where (file, line, shard and row) and what to do next.
+ * `docs/errors.md` lists every code below; a test holds the two together.
+ */
+export const errorCodes = {
+  usage: 'The command line was not understood.',
+  'option-invalid': 'An option has a value outside its range.',
+  'pipeline-invalid': 'A pipeline or dataset file does not fit its schema.',
+  'not-found': 'A file or folder that was named does not exist.',
+  'not-readable': 'A file or folder exists but cannot be read or written.',
+  'disk-full': 'The disk has no room left.',
+  'image-empty': 'An image file is empty.',
+  'image-unreadable': 'A file is not an image that can be decoded.',
+  'image-too-large': 'An image has more pixels than the limit allows.',
+  'font-unusable': 'A font is missing, cannot be read, or covers too few characters.',
+  'dataset-invalid': 'A data set does not have the layout, the columns or the classes that were expected.',
+  'shard-truncated': 'An Arrow shard ends before its end-of-stream marker.',
+  'shard-corrupt': 'An Arrow shard does not have the content that was recorded when it was written.',
+  'predictions-invalid': 'Prediction rows are not sparse probability distributions over the classes.',
+  'checkpoint-invalid': 'A safetensors file or its configuration is damaged or does not fit the network.',
+  'artefact-corrupt': 'An artefact of the workspace does not match its manifest.',
+  'workspace-busy': 'Another process holds the workspace.',
+  'backend-unavailable': 'The compute backend that was asked for cannot be used here.',
+  'training-diverged': 'The loss became infinite or not a number.',
+  'fusion-input': 'The distributions given to the fusion are not valid.',
+  'subsets-invalid': 'The requested subsets cannot be made, or a subsets file does not fit its schema.',
+  'job-failed': 'A job that trains a specialist failed.',
+  interrupted: 'The command was interrupted; what it finished is kept and --resume goes on.',
+} as const satisfies Record<string, string>;
+
+/** One of the codes of {@link errorCodes}. */
+export type ErrorCode = keyof typeof errorCodes;
+
+/**
+ * Every error that kd-spec throws on purpose.
+ *
+ * @example
+ * throw new KdSpecError('not-found', `no image at ${path}: check the path`);
+ */
+export class KdSpecError extends Error {
+  override readonly name = 'KdSpecError';
+  readonly code: ErrorCode;
+
+  constructor(code: ErrorCode, message: string, options?: { readonly cause?: unknown }) {
+    super(message, options);
+    this.code = code;
+  }
+}
+
+/** Throws an ordinary `Error` when an inner invariant does not hold: a defect of kd-spec, not of its input. */
+export function assert(condition: boolean, message: string): asserts condition {
+  if (!condition) throw new Error(`kd-spec defect: ${message}`);
+}

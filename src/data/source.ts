@@ -1,0 +1,55 @@
+/** Height, width and channels of every image of a data set, in pixels. */
+export interface ImageShape {
+  readonly height: number;
+  readonly width: number;
+  readonly channels: 1 | 3;
+}
+
+/** One image with its class. `pixels` is (height, width, channels), 0 to 255. */
+export interface LabelledImage {
+  readonly pixels: Uint8Array;
+  readonly label: number;
+}
+
+/** The parts of a data set, in the order in which they are written. */
+export const splitNames = ['train', 'validation', 'test'] as const;
+export type SplitName = (typeof splitNames)[number];
+
+/**
+ * What happens to a training image each time it is drawn, afresh in every epoch.
+ *
+ * `degrade` imitates a bad scan (see `degradation.ts`); `shift` moves the image by up to `pixels` each way.
+ */
+export type Augmentation =
+  | { readonly kind: 'none' }
+  | { readonly kind: 'shift'; readonly pixels: number }
+  | { readonly kind: 'degrade'; readonly strength: number };
+
+/** Top-1 accuracy of a classifier that knows how the data were generated, measured on test images. */
+export interface Ceiling {
+  readonly top1: number;
+  readonly standardError: number;
+  readonly examples: number;
+}
+
+/**
+ * Where a data set comes from: an importer or a generator. `writeDataset` turns it into Arrow shards.
+ *
+ * Images are produced one at a time, in a seeded random order that mixes classes, so that neither the
+ * source nor the writer ever holds a whole data set, and a reader's bounded buffer suffices to shuffle.
+ */
+export interface DatasetSource {
+  /** One sentence for a person: what the images are. */
+  readonly description: string;
+  /** The name of each class; the position is the label. */
+  readonly classes: readonly string[];
+  readonly image: ImageShape;
+  /** What training does to each image. */
+  readonly augmentation: Augmentation;
+  /** The exact number of images in a split. */
+  count(split: SplitName): number;
+  /** The images of a split, in an order that is random by seed. */
+  images(split: SplitName): AsyncIterable<LabelledImage>;
+  /** The accuracy that nothing can exceed, where the source knows it. */
+  ceiling?(): Promise<Ceiling>;
+}
