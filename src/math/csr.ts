@@ -1,0 +1,83 @@
+import { assert } from '../core/errors.js';
+
+/**
+ * A sparse matrix, compressed by rows: row r holds `indices[k]`, `values[k]` for k in
+ * [offsets[r], offsets[r + 1]).
+ *
+ * Columns of a row are distinct. They ascend in what this folder builds; nothing relies on it in what it
+ * reads, unless a function says so.
+ */
+export interface CsrMatrix {
+  readonly rows: number;
+  readonly columns: number;
+  readonly offsets: Int32Array; // (rows + 1), ascending from 0
+  readonly indices: Int32Array; // (entries), in [0, columns)
+  readonly values: Float32Array; // (entries)
+}
+
+/** The entries of one row, as views on the matrix. */
+export function csrRow(
+  matrix: CsrMatrix,
+  row: number,
+): { readonly indices: Int32Array; readonly values: Float32Array } {
+  const start = matrix.offsets[row];
+  const end = matrix.offsets[row + 1];
+  return { indices: matrix.indices.subarray(start, end), values: matrix.values.subarray(start, end) };
+}
+
+/**
+ * The transpose, by a counting sort of the entries: O(entries + rows + columns).
+ *
+ * Columns ascend in each row of the result, whatever their order was, so transposing twice sorts a matrix.
+ */
+export function transposeCsr(matrix: CsrMatrix): CsrMatrix {
+  const { rows, columns, offsets, indices, values } = matrix;
+  const entries = offsets[rows];
+  const transposedOffsets = new Int32Array(columns + 1);
+  for (let k = 0; k < entries; k++) transposedOffsets[indices[k] + 1]++;
+  for (let column = 0; column < columns; column++) transposedOffsets[column + 1] += transposedOffsets[column];
+
+  const next = transposedOffsets.slice(0, columns);
+  const transposedIndices = new Int32Array(entries);
+  const transposedValues = new Float32Array(entries);
+  for (let row = 0; row < rows; row++) {
+    for (let k = offsets[row]; k < offsets[row + 1]; k++) {
+      const target = next[indices[k]]++;
+      transposedIndices[target] = row;
+      transposedValues[target] = values[k];
+    }
+  }
+  return {
+    rows: columns,
+    columns: rows,
+    offsets: transposedOffsets,
+    indices: transposedIndices,
+    values: transposedValues,
+  };
+}
+
+/** The non-zeros of a dense row-major matrix of shape (rows, columns). */
+export function csrFromDense(dense: ArrayLike<number>, rows: number, columns: number): CsrMatrix {
+  assert(dense.length === rows * columns, `${dense.length} values for a matrix of ${rows} x ${columns}`);
+  const offsets = new Int32Array(rows + 1);
+  for (let k = 0; k < dense.length; k++) if (dense[k] !== 0) offsets[Math.floor(k / columns) + 1]++;
+  for (let row = 0; row < rows; row++) offsets[row + 1] += offsets[row];
+  const indices = new Int32Array(offsets[rows]);
+  const values = new Float32Array(offsets[rows]);
+  for (let k = 0, entry = 0; k < dense.length; k++) {
+    if (dense[k] === 0) continue;
+    indices[entry] = k % columns;
+    values[entry++] = dense[k];
+  }
+  return { rows, columns, offsets, indices, values };
+}
+
+/** The dense row-major matrix of shape (rows, columns): for small matrices. */
+export function csrToDense(matrix: CsrMatrix): Float32Array {
+  const { rows, columns, offsets, indices, values } = matrix;
+  const dense = new Float32Array(rows * columns); // (rows, columns)
+  for (let row = 0; row < rows; row++) {
+    for (let k = offsets[row]; k < offsets[row + 1]; k++) dense[row * columns + indices[k]] = values[k];
+  }
+  return dense;
+}
