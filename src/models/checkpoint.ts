@@ -1,0 +1,106 @@
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { z } from 'zod';
+import { KdSpecError } from '../core/errors.js';
+import { type Network, type NetworkDefinition, networkFromTensors, networkTensors } from './network.js';
+import { type HostTensor, readSafetensors } from './safetensors.js';
+
+/** The files of a checkpoint folder. */
+export const checkpointFiles = {
+  config: 'config.json',
+  model: 'model.safetensors',
+  optimizer: 'optimizer.safetensors',
+  state: 'state.json',
+} as const;
+
+const count = z.int().positive();
+
+/** The schema of a {@link NetworkDefinition} in a `config.json`. */
+export const networkDefinitionSchema = z.strictObject({
+  input: z.strictObject({ height: count, width: count, channels: z.union([z.literal(1), z.literal(3)]) }),
+  convolutions: z.array(count),
+  kernel: count.refine((size) => size % 2 === 1, 'must be odd'),
+  dense: z.array(count),
+  normalisation: z.enum(['batch', 'none']),
+  dropout: z.number().min(0).lt(1),
+  outputs: count,
+}) satisfies z.ZodType<NetworkDefinition>;
+
+const generalistConfigSchema = z.looseObject({
+  kind: z.literal('generalist'),
+  network: networkDefinitionSchema,
+});
+
+/** Writes `config.json` into a checkpoint folder. */
+export async function writeConfig(directory: string, config: object): Promise<void> {
+  await writeFile(join(directory, checkpointFiles.config), `${JSON.stringify(config, null, 2)}\n`);
+}
+
+/**
+ * Reads and checks a `config.json`.
+ *
+ * @throws KdSpecError `not-found` or `checkpoint-invalid`
+ */
+export async function readConfig<Config>(directory: string, schema: z.ZodType<Config>): Promise<Config> {
+  const path = join(directory, checkpointFiles.config);
+  const text = await readFile(path, 'utf8').catch(() => {
+    throw new KdSpecError('not-found', `no checkpoint at ${directory}: expected ${path}`);
+  });
+  let json: unknown;
+  try {
+    json = JSON.parse(text);
+  } catch (cause) {
+    throw new KdSpecError('checkpoint-invalid', `${path} is not JSON; train the model again`, { cause });
+  }
+  const parsed = schema.safeParse(json);
+  if (!parsed.success) {
+    throw new KdSpecError('checkpoint-invalid', `${path}:\n${z.prettifyError(parsed.error)}`);
+  }
+  return parsed.data;
+}
+
+/**
+ * Checks that the tensors of a file are exactly those of a network definition.
+ *
+ * @throws KdSpecError `checkpoint-invalid` naming the first tensor that is missing, of another shape, not finite,
+ * or not part of the network
+ */
+export function checkTensors(
+  path: string,
+  definition: NetworkDefinition,
+  tensors: ReadonlyMap<string, HostTensor>,
+): void {
+  const invalid = (what: string) =>
+    new KdSpecError(
+      'checkpoint-invalid',
+      `${path}: ${what}; it does not belong to the network of config.json`,
+    );
+  const expected = networkTensors(definition);
+  for (const { name, shape } of expected) {
+    const tensor = tensors.get(name);
+    if (!tensor) throw invalid(`tensor "${name}" is missing`);
+    if (tensor.shape.join() !== shape.join()) {
+      throw invalid(
+        `tensor "${name}" has shape [${tensor.shape.join(', ')}], expected [${shape.join(', ')}]`,
+      );
+    }
+    if (!tensor.values.every(Number.isFinite))
+      throw invalid(`tensor "${name}" has values that are not finite`);
+  }
+  const known = new Set(expected.map(({ name }) => name));
+  const stranger = [...tensors.keys()].find((name) => !known.has(name));
+  if (stranger !== undefined) throw invalid(`tensor "${stranger}" is not expected`);
+}
+
+/**
+ * Loads the generalist from its artefact folder onto the present backend.
+ *
+ * @throws KdSpecError `not-found` or `checkpoint-invalid`
+ */
+export async function loadGeneralist(directory: string): Promise<Network> {
+  const { network: definition } = await readConfig(directory, generalistConfigSchema);
+  const path = join(directory, checkpointFiles.model);
+  const tensors = await readSafetensors(path);
+  checkTensors(path, definition, tensors);
+  return networkFromTensors(definition, tensors);
+}

@@ -1,0 +1,118 @@
+import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { z } from 'zod';
+import { KdSpecError } from '../core/errors.js';
+import { checkpointFiles, checkTensors } from '../models/checkpoint.js';
+import { type Network, networkValues } from '../models/network.js';
+import { type HostTensor, readSafetensors, writeSafetensors } from '../models/safetensors.js';
+import type { Optimizer } from './optimizer.js';
+
+/**
+ * Where a training stands. All randomness of a step derives from the seed and the step's number, so that this
+ * and the tensors are enough to continue to the same weights as a training that was never interrupted.
+ */
+const trainingStateSchema = z.strictObject({
+  seed: z.number(),
+  /** Steps done. */
+  step: z.int().nonnegative(),
+  stepsPerEpoch: z.int().positive(),
+  /** Sum of the losses of the present epoch's steps. */
+  epochLoss: z.number(),
+  /** Seconds spent in training so far, over all sittings. */
+  seconds: z.number().nonnegative(),
+});
+export type TrainingState = z.infer<typeof trainingStateSchema>;
+
+const keptCheckpoints = 2;
+const checkpointName = /^step-\d{9}$/;
+
+/** The folder in which a stage keeps its checkpoints while it trains. */
+export function checkpointsFolder(directory: string): string {
+  return join(directory, 'checkpoints');
+}
+
+/** Writes the tensors and the state of a training into a folder that exists. */
+export async function writeTraining(
+  folder: string,
+  network: Network,
+  optimizer: Optimizer,
+  state: TrainingState,
+): Promise<void> {
+  await writeSafetensors(join(folder, checkpointFiles.model), await networkValues(network));
+  await writeSafetensors(join(folder, checkpointFiles.optimizer), await optimizer.values());
+  await writeFile(join(folder, checkpointFiles.state), `${JSON.stringify(state)}\n`);
+}
+
+/** Saves a checkpoint beside its place, renames it into place, and drops all but the last two. */
+export async function saveCheckpoint(
+  directory: string,
+  network: Network,
+  optimizer: Optimizer,
+  state: TrainingState,
+): Promise<void> {
+  const parent = checkpointsFolder(directory);
+  const place = join(parent, `step-${String(state.step).padStart(9, '0')}`);
+  const partial = `${place}.partial`;
+  await rm(partial, { recursive: true, force: true });
+  await mkdir(partial, { recursive: true });
+  await writeTraining(partial, network, optimizer, state);
+  await rm(place, { recursive: true, force: true });
+  await rename(partial, place);
+  const old = (await checkpointNames(parent)).slice(0, -keptCheckpoints);
+  for (const name of old) await rm(join(parent, name), { recursive: true, force: true });
+}
+
+/**
+ * Puts the newest whole checkpoint back into the network and the optimiser.
+ *
+ * @returns its state, or undefined when there is none; a damaged checkpoint is passed over for the one before
+ */
+export async function restoreCheckpoint(
+  directory: string,
+  network: Network,
+  optimizer: Optimizer,
+): Promise<TrainingState | undefined> {
+  const parent = checkpointsFolder(directory);
+  for (const name of (await checkpointNames(parent)).reverse()) {
+    const checkpoint = await readCheckpoint(join(parent, name), network).catch((error: unknown) => {
+      if (error instanceof KdSpecError) return undefined;
+      throw error;
+    });
+    if (!checkpoint) continue;
+    network.assign(checkpoint.model);
+    optimizer.restore(checkpoint.optimizer);
+    return checkpoint.state;
+  }
+  return undefined;
+}
+
+interface Checkpoint {
+  readonly model: ReadonlyMap<string, HostTensor>;
+  readonly optimizer: ReadonlyMap<string, HostTensor>;
+  readonly state: TrainingState;
+}
+
+async function readCheckpoint(folder: string, network: Network): Promise<Checkpoint> {
+  const modelPath = join(folder, checkpointFiles.model);
+  const model = await readSafetensors(modelPath);
+  checkTensors(modelPath, network.definition, model);
+  const optimizer = await readSafetensors(join(folder, checkpointFiles.optimizer));
+  const statePath = join(folder, checkpointFiles.state);
+  const state = trainingStateSchema.safeParse(await readJson(statePath));
+  if (!state.success)
+    throw new KdSpecError('checkpoint-invalid', `${statePath} is not the state of a training`);
+  return { model, optimizer, state: state.data };
+}
+
+async function readJson(path: string): Promise<unknown> {
+  try {
+    return JSON.parse(await readFile(path, 'utf8'));
+  } catch {
+    return undefined;
+  }
+}
+
+async function checkpointNames(parent: string): Promise<string[]> {
+  const names = await readdir(parent).catch(() => []);
+  return names.filter((name) => checkpointName.test(name)).sort();
+}

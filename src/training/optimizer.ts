@@ -1,0 +1,106 @@
+import * as tf from '@tensorflow/tfjs';
+import { adamWStep, sgdStep } from '../compute/optimizer-step.js';
+import { assert } from '../core/errors.js';
+import { type Network, type NetworkPart, networkParts, networkTensors } from '../models/network.js';
+import type { HostTensor } from '../models/safetensors.js';
+
+export type OptimizerKind = 'adamw' | 'sgd';
+
+const sgdMomentum = 0.9;
+
+/** One trained tensor with the optimiser's memory of it. */
+interface TrainedTensor {
+  readonly name: string;
+  readonly parameter: tf.Variable;
+  readonly isDecayed: boolean;
+  /** AdamW: first and second moment; SGD: velocity. */
+  readonly moments: readonly tf.Variable[];
+}
+
+/**
+ * AdamW (Loshchilov and Hutter 2019) or SGD with Nesterov momentum, over the trained parts of a network.
+ * Weight decay is decoupled and falls on weights alone, not on biases and normalisation.
+ */
+export class Optimizer {
+  readonly parameters: readonly tf.Variable[];
+  private readonly kind: OptimizerKind;
+  private readonly trained: readonly TrainedTensor[];
+
+  /** @param from the first part of the network that is trained; the parts before it stay as they are */
+  constructor(kind: OptimizerKind, network: Network, from: NetworkPart) {
+    const first = networkParts.indexOf(from);
+    this.kind = kind;
+    this.trained = networkTensors(network.definition)
+      .filter(({ part, role }) => role !== 'statistic' && networkParts.indexOf(part) >= first)
+      .map(({ name, shape, role }) => ({
+        name,
+        parameter: network.variable(name),
+        isDecayed: role === 'weights',
+        moments: Array.from({ length: kind === 'adamw' ? 2 : 1 }, () => zeros(shape)),
+      }));
+    this.parameters = this.trained.map(({ parameter }) => parameter);
+  }
+
+  /**
+   * Updates every parameter in place.
+   *
+   * @param gradients by variable name, as `tf.variableGrads` returns them
+   * @param step 0 for the first; Adam's bias correction depends on it
+   */
+  apply(
+    gradients: Readonly<Record<string, tf.Tensor>>,
+    { step, learningRate, weightDecay }: { step: number; learningRate: number; weightDecay: number },
+  ): void {
+    for (const { parameter, isDecayed, moments } of this.trained) {
+      const gradient = gradients[parameter.name];
+      const decay = isDecayed ? weightDecay : 0;
+      const [first, second] = moments;
+      if (this.kind === 'adamw') {
+        adamWStep(
+          parameter,
+          gradient,
+          { first, second },
+          { learningRate, weightDecay: decay, step: step + 1 },
+        );
+      } else {
+        sgdStep(parameter, gradient, first, {
+          learningRate,
+          momentum: sgdMomentum,
+          weightDecay: decay,
+          nesterov: true,
+        });
+      }
+    }
+  }
+
+  /** The optimiser's state, copied to JavaScript. */
+  async values(): Promise<Map<string, HostTensor>> {
+    const values = new Map<string, HostTensor>();
+    for (const { name, moments } of this.trained) {
+      for (const [index, moment] of moments.entries()) {
+        const data = (await moment.data<'float32'>()).slice();
+        values.set(`${name}.moment${index}`, { shape: moment.shape, values: data });
+      }
+    }
+    return values;
+  }
+
+  /** Puts a state back that `values` returned. */
+  restore(values: ReadonlyMap<string, HostTensor>): void {
+    for (const { name, moments } of this.trained) {
+      for (const [index, moment] of moments.entries()) {
+        const value = values.get(`${name}.moment${index}`);
+        assert(value !== undefined, `the optimiser's state has no "${name}.moment${index}"`);
+        tf.tidy(() => moment.assign(tf.tensor(value.values, [...value.shape], 'float32')));
+      }
+    }
+  }
+
+  dispose(): void {
+    for (const { moments } of this.trained) for (const moment of moments) moment.dispose();
+  }
+}
+
+function zeros(shape: readonly number[]): tf.Variable {
+  return tf.tidy(() => tf.variable(tf.zeros([...shape])));
+}

@@ -1,0 +1,156 @@
+import { join } from 'node:path';
+import * as tf from '@tensorflow/tfjs';
+import { softmaxCrossEntropy } from '../compute/operations/softmax-cross-entropy.js';
+import { KdSpecError } from '../core/errors.js';
+import type { Log } from '../core/log.js';
+import { createRandom } from '../core/random.js';
+import { type Network, type NetworkPart, runNetwork } from '../models/network.js';
+import { restoreCheckpoint, saveCheckpoint, type TrainingState } from './checkpoints.js';
+import { appendMetrics, rewindMetrics } from './metrics-log.js';
+import type { Optimizer } from './optimizer.js';
+import { learningRateAt, type Schedule } from './schedule.js';
+
+/** Inputs and labels of one step. */
+export interface TrainingBatch {
+  /** Images (batch, height, width, channels) in [0, 1], or features (batch, width). */
+  readonly inputs: Float32Array;
+  readonly shape: readonly [number, ...number[]];
+  /** (batch), indices of the network's outputs. */
+  readonly labels: Int32Array;
+}
+
+/** Everything that decides the weights that come out. */
+export interface TrainingPlan {
+  readonly seed: number;
+  readonly epochs: number;
+  readonly stepsPerEpoch: number;
+  /** The first part of the network that is trained, which is also what the batches are inputs of. */
+  readonly from: NetworkPart;
+  readonly schedule: Schedule;
+  readonly weightDecay: number;
+  readonly labelSmoothing: number;
+  /** The batches of an epoch (0 for the first) after the first `skip` ones; always the same for the same epoch. */
+  batches(epoch: number, skip: number): AsyncIterable<TrainingBatch>;
+}
+
+export interface TrainingSummary {
+  readonly state: TrainingState;
+  /** Mean loss over the last epoch. */
+  readonly loss: number;
+}
+
+const reportEverySteps = 20; // the loss is read back, checked and shown this often: reading it waits for the backend
+
+/**
+ * Trains a network in place, from its newest checkpoint in `directory` if there is one.
+ *
+ * Writes `metrics.jsonl` and checkpoints into `directory`: every `checkpointSeconds`, and when `signal` aborts.
+ *
+ * @throws KdSpecError `interrupted` after an abort, when the checkpoint is written; `training-diverged` when the
+ * loss is not finite
+ */
+export async function train(
+  network: Network,
+  optimizer: Optimizer,
+  plan: TrainingPlan,
+  {
+    directory,
+    log,
+    signal,
+    label,
+    checkpointSeconds,
+  }: {
+    directory: string;
+    log: Log;
+    signal: AbortSignal;
+    label: string;
+    checkpointSeconds: number;
+  },
+): Promise<TrainingSummary> {
+  const { seed, stepsPerEpoch } = plan;
+  const totalSteps = plan.epochs * stepsPerEpoch;
+  const metricsPath = join(directory, 'metrics.jsonl');
+  const restored = await restoreCheckpoint(directory, network, optimizer);
+  let { step, epochLoss, seconds } = restored ?? { step: 0, epochLoss: 0, seconds: 0 };
+  await rewindMetrics(metricsPath, step);
+
+  const state = (): TrainingState => ({ seed, step, stepsPerEpoch, epochLoss, seconds });
+  const progress = log.progress(label, totalSteps);
+  let clock = performance.now();
+  let checkpointAt = clock + checkpointSeconds * 1000;
+  let examplesSinceReport = 0;
+  let meanLoss = Number.NaN;
+
+  for (let epoch = Math.floor(step / stepsPerEpoch); epoch < plan.epochs; epoch++) {
+    const pending: tf.Scalar[] = []; // losses of the steps since they were last read
+    for await (const batch of plan.batches(epoch, step - epoch * stepsPerEpoch)) {
+      pending.push(trainingStep(network, optimizer, plan, batch, step));
+      step++;
+      examplesSinceReport += batch.shape[0];
+      const endsEpoch = step === (epoch + 1) * stepsPerEpoch;
+      const isDue = signal.aborted || performance.now() > checkpointAt;
+      if (pending.length < reportEverySteps && !endsEpoch && !isDue) continue;
+
+      epochLoss += await sumLosses(pending.splice(0), step);
+      const now = performance.now();
+      const rate = Math.round((1000 * examplesSinceReport) / (now - clock));
+      seconds += (now - clock) / 1000;
+      clock = now;
+      examplesSinceReport = 0;
+      meanLoss = epochLoss / (step - epoch * stepsPerEpoch);
+      progress.update(step, `loss ${meanLoss.toFixed(3)}, ${rate.toLocaleString('en')} examples/s`);
+
+      if (endsEpoch) {
+        const learningRate = learningRateAt(step - 1, plan.schedule);
+        await appendMetrics(metricsPath, { epoch: epoch + 1, step, loss: meanLoss, learningRate, seconds });
+        epochLoss = 0;
+      }
+      if (isDue) {
+        await saveCheckpoint(directory, network, optimizer, state());
+        if (signal.aborted)
+          throw new KdSpecError('interrupted', `${label}: stopped at step ${step}, checkpoint kept`);
+        checkpointAt = performance.now() + checkpointSeconds * 1000;
+      }
+      if (endsEpoch) break;
+    }
+  }
+  progress.finish(`loss ${meanLoss.toFixed(3)}`);
+  return { state: state(), loss: meanLoss };
+}
+
+/** One update; returns the loss, still on the backend. */
+function trainingStep(
+  network: Network,
+  optimizer: Optimizer,
+  plan: TrainingPlan,
+  { inputs, shape, labels }: TrainingBatch,
+  step: number,
+): tf.Scalar {
+  const training = { dropoutSeed: createRandom(plan.seed, 'dropout', step).uint32() };
+  return tf.tidy(() => {
+    const input = tf.tensor(inputs, [...shape], 'float32');
+    const target = tf.tensor1d(labels, 'int32');
+    const { value, grads } = tf.variableGrads(() => {
+      const logits = runNetwork(network, input, { from: plan.from, training });
+      return softmaxCrossEntropy(logits, target, { labelSmoothing: plan.labelSmoothing });
+    }, [...optimizer.parameters]);
+    const learningRate = learningRateAt(step, plan.schedule);
+    optimizer.apply(grads, { step, learningRate, weightDecay: plan.weightDecay });
+    return value;
+  });
+}
+
+async function sumLosses(losses: readonly tf.Scalar[], step: number): Promise<number> {
+  let sum = 0;
+  for (const loss of losses) {
+    sum += (await loss.data())[0];
+    loss.dispose();
+  }
+  if (!Number.isFinite(sum)) {
+    throw new KdSpecError(
+      'training-diverged',
+      `the loss is no longer a finite number at step ${step}: lower the learning rate or lengthen the warm-up`,
+    );
+  }
+  return sum;
+}
