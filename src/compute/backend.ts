@@ -1,0 +1,167 @@
+import { existsSync, readdirSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { dirname, join, sep } from 'node:path';
+import { KdSpecError } from '../core/errors.js';
+
+/** What `--backend` takes. */
+export type BackendName = 'auto' | 'wasm' | 'tensorflow' | 'tensorflow-gpu';
+
+/** The backend in force and, for a person, why it is this one. */
+export interface Backend {
+  readonly name: string;
+  readonly reason: string;
+}
+
+/** One line of `kd-spec doctor`. */
+export interface BackendDescription {
+  readonly name: string;
+  readonly available: boolean;
+  readonly reason: string;
+  /** What to type to get it; empty when it is there. */
+  readonly install: string;
+}
+
+type ConcreteName = Exclude<BackendName, 'auto'>;
+
+/** Fastest first: the order in which `auto` tries them. */
+const candidates = [
+  {
+    name: 'tensorflow-gpu',
+    module: '@tensorflow/tfjs-node-gpu',
+    install: 'npm install @tensorflow/tfjs-node-gpu',
+  },
+  { name: 'tensorflow', module: '@tensorflow/tfjs-node', install: 'npm install @tensorflow/tfjs-node' },
+  {
+    name: 'wasm',
+    module: '@tensorflow/tfjs-backend-wasm',
+    install: 'npm install @tensorflow/tfjs-backend-wasm',
+  },
+] as const satisfies readonly { name: ConcreteName; module: string; install: string }[];
+
+type Candidate = (typeof candidates)[number];
+
+const require = createRequire(import.meta.url);
+const selections = new Map<BackendName, Promise<Backend>>();
+
+/**
+ * Loads a compute backend and makes it the one that TensorFlow.js runs on.
+ *
+ * `auto` takes the first of tensorflow-gpu, tensorflow and wasm that loads. A second call with the same name
+ * costs nothing; with another name it switches.
+ *
+ * @returns the name of the backend in force and why it was chosen
+ * @throws KdSpecError `backend-unavailable` when the backend that was named cannot be loaded
+ */
+export async function selectBackend(name: BackendName = 'auto'): Promise<Backend> {
+  const selection = selections.get(name) ?? select(name);
+  selections.set(name, selection);
+  try {
+    const backend = await selection;
+    const tf = await import('@tensorflow/tfjs');
+    const registered = backend.name === 'wasm' ? 'wasm' : 'tensorflow';
+    if (tf.getBackend() !== registered) await tf.setBackend(registered);
+    return backend;
+  } catch (error) {
+    selections.delete(name);
+    throw error;
+  }
+}
+
+async function select(name: BackendName): Promise<Backend> {
+  const wanted = candidates.filter((candidate) => name === 'auto' || candidate.name === name);
+  const failures: string[] = [];
+  for (const candidate of wanted) {
+    const missing = whyMissing(candidate);
+    if (missing !== undefined) {
+      failures.push(`${candidate.name}: ${missing}`);
+      continue;
+    }
+    try {
+      await (candidate.name === 'wasm' ? loadWasm() : loadNative(candidate));
+      return {
+        name: candidate.name,
+        reason: name === 'auto' ? chosenBecause(failures) : 'asked for by name',
+      };
+    } catch (cause) {
+      failures.push(`${candidate.name}: ${cause instanceof Error ? cause.message : String(cause)}`);
+    }
+  }
+  const install = wanted.at(0)?.install ?? 'kd-spec doctor';
+  throw new KdSpecError(
+    'backend-unavailable',
+    `expected a compute backend named ${name === 'auto' ? candidates.map((c) => c.name).join(', ') : name}, ` +
+      `but it does not load here (${failures.join('; ') || 'no such backend'}): ` +
+      `run \`${install}\`, or choose --backend wasm; \`kd-spec doctor\` lists what there is`,
+  );
+}
+
+function chosenBecause(failures: readonly string[]): string {
+  return failures.length === 0 ? 'the fastest there is' : `the fastest that loads (${failures.join('; ')})`;
+}
+
+async function loadWasm(): Promise<void> {
+  const tf = await import('@tensorflow/tfjs');
+  const wasm = await import('@tensorflow/tfjs-backend-wasm');
+  await silenceHint();
+  wasm.setWasmPaths(wasmFolder());
+  if (!(await tf.setBackend('wasm'))) throw new Error('TensorFlow.js could not start it');
+  await tf.ready();
+  if (!(await tf.env().getAsync('WASM_HAS_SIMD_SUPPORT')))
+    throw new Error('this Node lacks WebAssembly SIMD');
+}
+
+async function loadNative(candidate: Candidate): Promise<void> {
+  // tfjs-node 4.22 calls a function that Node 23 removed.
+  const legacy: { isNullOrUndefined?: (value: unknown) => boolean } = require('node:util');
+  legacy.isNullOrUndefined ??= (value) => value === null || value === undefined;
+  await import(candidate.module);
+  const tf = await import('@tensorflow/tfjs');
+  await silenceHint();
+  if (!(await tf.setBackend('tensorflow'))) throw new Error('TensorFlow.js could not start it');
+  await tf.ready();
+}
+
+/** The cpu backend, which shape bookkeeping may touch, advertises tfjs-node on its first use. */
+async function silenceHint(): Promise<void> {
+  const { findBackend } = await import('@tensorflow/tfjs');
+  const cpu = findBackend('cpu') as { firstUse?: boolean } | null;
+  if (cpu) cpu.firstUse = false;
+}
+
+function wasmFolder(): string {
+  return join(dirname(require.resolve('@tensorflow/tfjs-backend-wasm/package.json')), 'dist') + sep;
+}
+
+/** Why a candidate cannot be loaded, found out without loading it; undefined when nothing speaks against it. */
+function whyMissing(candidate: Candidate): string | undefined {
+  let folder: string;
+  try {
+    folder = dirname(require.resolve(`${candidate.module}/package.json`));
+  } catch {
+    return `${candidate.module} is not installed`;
+  }
+  if (candidate.name === 'wasm') return undefined;
+  const bindings = join(folder, 'lib');
+  const built = existsSync(bindings) && readdirSync(bindings).some((entry) => entry.startsWith('napi-v'));
+  return built ? undefined : `${candidate.module} is installed, but its native addon was not built`;
+}
+
+/**
+ * Lists the compute backends, which of them can be used here, and how to get the others.
+ *
+ * Looks at the installed packages and loads none of them, so that `kd-spec doctor` answers at once.
+ *
+ * @returns one line a backend, fastest first
+ */
+export async function describeBackends(): Promise<readonly BackendDescription[]> {
+  return candidates.map((candidate) => {
+    const missing = whyMissing(candidate);
+    const available = missing === undefined;
+    return {
+      name: candidate.name,
+      available,
+      reason: missing ?? (candidate.name === 'wasm' ? 'embedded, needs nothing' : 'installed'),
+      install: available ? '' : candidate.install,
+    };
+  });
+}

@@ -1,0 +1,86 @@
+import * as tf from '@tensorflow/tfjs';
+
+export interface AdamWOptions {
+  /** Step size, above 0. */
+  readonly learningRate: number;
+  readonly beta1?: number;
+  readonly beta2?: number;
+  readonly epsilon?: number;
+  /** Share of the parameter, times the learning rate, that is taken off at each step. */
+  readonly weightDecay?: number;
+  /** Number of this step, from 1. */
+  readonly step: number;
+}
+
+/** The running means of the gradient and of its square, both of the parameter's shape, zero at first. */
+export interface AdamMoments {
+  readonly first: tf.Variable;
+  readonly second: tf.Variable;
+}
+
+/**
+ * One step of Adam with decoupled weight decay, in place.
+ *
+ * `m = b1 m + (1 - b1) g`, `v = b2 v + (1 - b2) g²`,
+ * `w = w - learningRate (m' / (sqrt(v') + epsilon) + weightDecay w)`, with `m' = m / (1 - b1^step)` and
+ * `v' = v / (1 - b2^step)`.
+ *
+ * @param parameter any shape; gets a new value
+ * @param gradient the parameter's shape
+ * @param moments the parameter's shape; get new values
+ * @see Loshchilov and Hutter, Decoupled Weight Decay Regularization, arXiv 1711.05101, algorithm 2
+ */
+export function adamWStep(
+  parameter: tf.Variable,
+  gradient: tf.Tensor,
+  moments: AdamMoments,
+  { learningRate, beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, weightDecay = 0, step }: AdamWOptions,
+): void {
+  const stepSize = learningRate / (1 - beta1 ** step);
+  const correction = 1 / Math.sqrt(1 - beta2 ** step);
+  tf.tidy(() => {
+    const first = tf.add(tf.mul(moments.first, beta1), tf.mul(gradient, 1 - beta1));
+    const second = tf.add(tf.mul(moments.second, beta2), tf.mul(tf.square(gradient), 1 - beta2));
+    const scaled = tf.div(first, tf.add(tf.mul(tf.sqrt(second), correction), epsilon));
+    const decayed = weightDecay === 0 ? parameter : tf.mul(parameter, 1 - learningRate * weightDecay);
+    moments.first.assign(first);
+    moments.second.assign(second);
+    parameter.assign(tf.sub(decayed, tf.mul(scaled, stepSize)));
+  });
+}
+
+export interface SgdOptions {
+  /** Step size, above 0. */
+  readonly learningRate: number;
+  /** Share of the velocity that lives on, in [0, 1). */
+  readonly momentum?: number;
+  /** Share of the parameter, times the learning rate, that is taken off at each step. */
+  readonly weightDecay?: number;
+  /** Whether to look ahead along the velocity (Nesterov). */
+  readonly nesterov?: boolean;
+}
+
+/**
+ * One step of stochastic gradient descent with momentum and decoupled weight decay, in place.
+ *
+ * `u = momentum u + g`, `w = w - learningRate (d + weightDecay w)`, where `d` is `u`, or `g + momentum u` with
+ * Nesterov's look-ahead.
+ *
+ * @param parameter any shape; gets a new value
+ * @param gradient the parameter's shape
+ * @param velocity the parameter's shape, zero at first; gets a new value
+ */
+export function sgdStep(
+  parameter: tf.Variable,
+  gradient: tf.Tensor,
+  velocity: tf.Variable,
+  { learningRate, momentum = 0.9, weightDecay = 0, nesterov = false }: SgdOptions,
+): void {
+  tf.tidy(() => {
+    const moved = tf.add(tf.mul(velocity, momentum), gradient);
+    const direction = nesterov ? tf.add(gradient, tf.mul(moved, momentum)) : moved;
+    const decayed = weightDecay === 0 ? parameter : tf.mul(parameter, 1 - learningRate * weightDecay);
+    velocity.assign(moved);
+    parameter.assign(tf.sub(decayed, tf.mul(direction, learningRate)));
+  });
+}
