@@ -251,14 +251,14 @@ function normaliseBlock(
 ): tf.Tensor4D {
   const vector = (name: string) => network.variable<tf.Rank.R1>(`${block}.${name}`); // (channels)
   const [scale, bias, runningMean, runningVariance] = ['scale', 'bias', 'mean', 'variance'].map(vector);
-  if (!isTraining) return normalise(features, runningMean, runningVariance, scale, bias);
+  if (!isTraining) return normalise(features, runningMean, runningVariance, scale, bias) as tf.Tensor4D;
 
   const { output, mean, variance } = batchNormalise(features, scale, bias);
   const follow = (running: tf.Variable<tf.Rank.R1>, ofBatch: tf.Tensor1D) =>
     running.assign(tf.add(tf.mul(running, runningShare), tf.mul(ofBatch, 1 - runningShare)));
   follow(runningMean, mean);
   follow(runningVariance, variance);
-  return output;
+  return output as tf.Tensor4D;
 }
 
 function runDense(

@@ -73,6 +73,14 @@ export class Optimizer {
     }
   }
 
+  /** Whether every trained parameter is finite. A ReLU may hide one that is not from the loss. */
+  async parametersAreFinite(): Promise<boolean> {
+    const total = tf.tidy(() => tf.addN(this.parameters.map((parameter) => tf.sum(parameter))));
+    const [sum] = await total.data();
+    total.dispose();
+    return Number.isFinite(sum);
+  }
+
   /** The optimiser's state, copied to JavaScript. */
   async values(): Promise<Map<string, HostTensor>> {
     const values = new Map<string, HostTensor>();

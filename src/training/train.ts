@@ -91,7 +91,10 @@ export async function train(
       const isDue = signal.aborted || performance.now() > checkpointAt;
       if (pending.length < reportEverySteps && !endsEpoch && !isDue) continue;
 
-      epochLoss += await sumLosses(pending.splice(0), step);
+      epochLoss += await sumLosses(pending.splice(0));
+      const isHealthy =
+        Number.isFinite(epochLoss) && (!(endsEpoch || isDue) || (await optimizer.parametersAreFinite()));
+      if (!isHealthy) throw diverged(label, step);
       const now = performance.now();
       const rate = Math.round((1000 * examplesSinceReport) / (now - clock));
       seconds += (now - clock) / 1000;
@@ -140,17 +143,18 @@ function trainingStep(
   });
 }
 
-async function sumLosses(losses: readonly tf.Scalar[], step: number): Promise<number> {
+async function sumLosses(losses: readonly tf.Scalar[]): Promise<number> {
   let sum = 0;
   for (const loss of losses) {
     sum += (await loss.data())[0];
     loss.dispose();
   }
-  if (!Number.isFinite(sum)) {
-    throw new KdSpecError(
-      'training-diverged',
-      `the loss is no longer a finite number at step ${step}: lower the learning rate or lengthen the warm-up`,
-    );
-  }
   return sum;
+}
+
+function diverged(label: string, step: number): KdSpecError {
+  return new KdSpecError(
+    'training-diverged',
+    `${label}: loss or weights are no longer finite at step ${step}; lower the learning rate or lengthen the warm-up`,
+  );
 }
