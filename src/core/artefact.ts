@@ -1,0 +1,193 @@
+import { createHash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { readdir, readFile, stat } from 'node:fs/promises';
+import { join, sep } from 'node:path';
+import { z } from 'zod';
+import { KdSpecError } from './errors.js';
+import { systemErrorCode, withFileErrors } from './file-error.js';
+import type { JsonObject } from './json.js';
+
+/**
+ * An artefact is what a stage leaves behind: a folder with its output files and `manifest.json`, which says how
+ * they came about. It is whole if the manifest is there, because the manifest is written last; a stage whose
+ * folder has none is not done.
+ */
+export const manifestFile = 'manifest.json';
+export const manifestVersion = 1;
+
+export interface ArtefactFile {
+  /** Relative to the artefact's folder, with forward slashes. */
+  readonly path: string;
+  readonly bytes: number;
+  readonly sha256: string;
+}
+
+export interface Manifest {
+  readonly formatVersion: typeof manifestVersion;
+  readonly stage: string;
+  readonly kdSpecVersion: string;
+  /** Every option of the stage as it was in force. */
+  readonly parameters: JsonObject;
+  readonly seed: number;
+  /** The compute backend that did the work; null when none was needed. */
+  readonly backend: string | null;
+  /** The digest of each input artefact by its stage, and the sha256 of each input file by its option. */
+  readonly inputs: Readonly<Record<string, string>>;
+  readonly files: readonly ArtefactFile[];
+  /** {@link digestOf} the files. */
+  readonly digest: string;
+  readonly metrics: JsonObject;
+  readonly startedAt: string;
+  readonly finishedAt: string;
+  /** Time at work, over all sittings. */
+  readonly seconds: number;
+}
+
+const sha256 = z.string().regex(/^[0-9a-f]{64}$/);
+const jsonObject = z.custom<JsonObject>(
+  (value) => typeof value === 'object' && value !== null && !Array.isArray(value),
+  'expected an object',
+);
+const relativePath = z
+  .string()
+  .min(1)
+  .refine(
+    (path) => !path.split('/').some((part) => part === '' || part === '..'),
+    'expected a path inside the artefact',
+  );
+
+const manifestSchema = z.object({
+  formatVersion: z.literal(manifestVersion),
+  stage: z.string(),
+  kdSpecVersion: z.string(),
+  parameters: jsonObject,
+  seed: z.number(),
+  backend: z.string().nullable(),
+  inputs: z.record(z.string(), sha256),
+  files: z.array(z.object({ path: relativePath, bytes: z.int().nonnegative(), sha256 })),
+  digest: sha256,
+  metrics: jsonObject,
+  startedAt: z.string(),
+  finishedAt: z.string(),
+  seconds: z.number().nonnegative(),
+});
+
+/**
+ * The manifest of an artefact.
+ *
+ * @param folder the artefact's folder
+ * @throws KdSpecError `not-found` when there is no artefact; `artefact-corrupt` when the manifest is not one
+ */
+export async function readManifest(folder: string): Promise<Manifest> {
+  const path = join(folder, manifestFile);
+  const text = await withFileErrors(path, () => readFile(path, 'utf8'));
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (cause) {
+    throw corrupt(path, `expected JSON, got ${text.length} characters that are not`, { cause });
+  }
+  const parsed = manifestSchema.safeParse(value);
+  if (!parsed.success) throw corrupt(path, z.prettifyError(parsed.error).replaceAll('\n', ' '));
+  if (digestOf(parsed.data.files) !== parsed.data.digest) {
+    throw corrupt(path, 'the digest is not that of the files it lists');
+  }
+  return parsed.data;
+}
+
+/** {@link readManifest}, but undefined when there is no artefact. */
+export async function findManifest(folder: string): Promise<Manifest | undefined> {
+  try {
+    return await readManifest(folder);
+  } catch (error) {
+    if (error instanceof KdSpecError && error.code === 'not-found') return undefined;
+    throw error;
+  }
+}
+
+/**
+ * Reads every file of an artefact again and compares it with the manifest.
+ *
+ * @throws KdSpecError `artefact-corrupt` naming the first file that differs, and how
+ */
+export async function verifyArtefact(folder: string): Promise<Manifest> {
+  const manifest = await readManifest(folder);
+  for (const file of manifest.files) {
+    const damage = await damageOf(folder, file, 'always');
+    if (damage !== undefined) throw corrupt(folder, damage);
+  }
+  return manifest;
+}
+
+/**
+ * What is wrong with an artefact's files, found out without reading those that nobody touched.
+ *
+ * Sizes are always compared; a file is read again only when it was modified after the manifest was written.
+ *
+ * @returns one sentence, or undefined when nothing is
+ */
+export async function findDamage(folder: string, manifest: Manifest): Promise<string | undefined> {
+  const writtenMs = (await stat(join(folder, manifestFile))).mtimeMs;
+  for (const file of manifest.files) {
+    const damage = await damageOf(folder, file, writtenMs);
+    if (damage !== undefined) return damage;
+  }
+  return undefined;
+}
+
+async function damageOf(
+  folder: string,
+  file: ArtefactFile,
+  hash: 'always' | number,
+): Promise<string | undefined> {
+  const path = join(folder, file.path);
+  try {
+    const { size, mtimeMs } = await stat(path);
+    if (size !== file.bytes) return `${file.path} has ${size} bytes, expected ${file.bytes}`;
+    if (hash !== 'always' && mtimeMs <= hash) return undefined;
+  } catch (error) {
+    if (systemErrorCode(error) === 'ENOENT') return `${file.path} is missing`;
+    throw error;
+  }
+  const actual = await hashFile(path);
+  return actual === file.sha256 ? undefined : `${file.path} does not have the content that was written`;
+}
+
+/** All files under a folder but its manifest, hashed, in order of their paths. */
+export async function hashFiles(folder: string): Promise<readonly ArtefactFile[]> {
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true });
+  const paths = entries
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath, entry.name).slice(folder.length + 1))
+    .filter((path) => path !== manifestFile)
+    .sort();
+  const files: ArtefactFile[] = [];
+  for (const path of paths) {
+    const full = join(folder, path);
+    const { size } = await stat(full);
+    files.push({ path: path.split(sep).join('/'), bytes: size, sha256: await hashFile(full) });
+  }
+  return files;
+}
+
+/** The sha256 of a file, in hexadecimal; streams. */
+export async function hashFile(path: string): Promise<string> {
+  const hash = createHash('sha256');
+  for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20 })) hash.update(chunk);
+  return hash.digest('hex');
+}
+
+/** The sha256 of the lines `sha256 bytes path` of all files: equal for equal content, whoever made it and when. */
+export function digestOf(files: readonly ArtefactFile[]): string {
+  const hash = createHash('sha256');
+  for (const { path, bytes, sha256 } of files) hash.update(`${sha256} ${bytes} ${path}\n`);
+  return hash.digest('hex');
+}
+
+function corrupt(path: string, what: string, options?: { cause: unknown }): KdSpecError {
+  return new KdSpecError(
+    'artefact-corrupt',
+    `${path}: ${what}. Delete the folder of this artefact; the next run makes it again`,
+    options,
+  );
+}

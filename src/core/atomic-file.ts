@@ -1,0 +1,53 @@
+import { mkdir, open, rename, rm } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { withFileErrors } from './file-error.js';
+import type { JsonValue } from './json.js';
+
+/**
+ * Writes a file so that a reader, or whoever looks after a crash, finds the old content or the new, never a part.
+ *
+ * The content goes into a file beside its place, is flushed to the disk, and is renamed into place; the folder is
+ * made if need be, and flushed too.
+ *
+ * @throws KdSpecError `disk-full` or `not-readable`; the old content is then untouched
+ */
+export async function writeFileAtomically(path: string, content: string | Uint8Array): Promise<void> {
+  const partial = `${path}.${process.pid}.partial`;
+  await withFileErrors(path, async () => {
+    await mkdir(dirname(path), { recursive: true });
+    try {
+      const file = await open(partial, 'w');
+      try {
+        await file.writeFile(content);
+        await file.sync();
+      } finally {
+        await file.close();
+      }
+      await rename(partial, path);
+    } catch (error) {
+      await rm(partial, { force: true }).catch(() => {});
+      throw error;
+    }
+    await flush(dirname(path));
+  });
+}
+
+/** {@link writeFileAtomically} for a value as indented JSON that ends in a line feed. */
+export async function writeJsonAtomically(path: string, value: JsonValue): Promise<void> {
+  await writeFileAtomically(path, `${JSON.stringify(value, undefined, 2)}\n`);
+}
+
+/** Waits until a file's content, or a folder's list of names, is on the disk. */
+export async function flush(path: string): Promise<void> {
+  const handle = await open(path, 'r');
+  try {
+    await handle.sync();
+  } catch (error) {
+    // Some file systems cannot flush a folder; renaming is then as durable as they make it.
+    if (!(error instanceof Error && 'code' in error && (error.code === 'EINVAL' || error.code === 'EPERM'))) {
+      throw error;
+    }
+  } finally {
+    await handle.close();
+  }
+}
