@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
+import { type Heap, wasmHeap } from './wasm/heap.js';
 
 export interface AdamWOptions {
   /** Step size, above 0. */
@@ -38,6 +39,25 @@ export function adamWStep(
 ): void {
   const stepSize = learningRate / (1 - beta1 ** step);
   const correction = 1 / Math.sqrt(1 - beta2 ** step);
+  const heap = wasmHeap();
+  if (heap) {
+    replace(heap, parameter, (output) =>
+      heap.call(
+        'adamW',
+        ...[parameter, gradient, moments.first, moments.second, output].map(heap.address),
+        4 * parameter.size,
+        beta1,
+        beta2,
+        1 - beta1,
+        1 - beta2,
+        correction,
+        epsilon,
+        stepSize,
+        1 - learningRate * weightDecay,
+      ),
+    );
+    return;
+  }
   tf.tidy(() => {
     const first = tf.add(tf.mul(moments.first, beta1), tf.mul(gradient, 1 - beta1));
     const second = tf.add(tf.mul(moments.second, beta2), tf.mul(tf.square(gradient), 1 - beta2));
@@ -76,6 +96,21 @@ export function sgdStep(
   velocity: tf.Variable,
   { learningRate, momentum = 0.9, weightDecay = 0, nesterov = false }: SgdOptions,
 ): void {
+  const heap = wasmHeap();
+  if (heap) {
+    replace(heap, parameter, (output) =>
+      heap.call(
+        'sgd',
+        ...[parameter, gradient, velocity, output].map(heap.address),
+        4 * parameter.size,
+        momentum,
+        nesterov ? learningRate : 0,
+        learningRate * (nesterov ? momentum : 1),
+        1 - learningRate * weightDecay,
+      ),
+    );
+    return;
+  }
   tf.tidy(() => {
     const moved = tf.add(tf.mul(velocity, momentum), gradient);
     const direction = nesterov ? tf.add(gradient, tf.mul(moved, momentum)) : moved;
@@ -83,4 +118,15 @@ export function sgdStep(
     velocity.assign(moved);
     parameter.assign(tf.sub(decayed, tf.mul(direction, learningRate)));
   });
+}
+
+/**
+ * Gives a parameter a new value in new memory. The moments may change where they lie; a parameter must not:
+ * the wasm backend keeps a packed copy of each matrix that it multiplied by, under the name of its memory.
+ */
+function replace(heap: Heap, parameter: tf.Variable, write: (output: tf.Tensor) => void): void {
+  const output = heap.allocate(parameter.shape);
+  write(output);
+  parameter.assign(output);
+  output.dispose();
 }

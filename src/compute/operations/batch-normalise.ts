@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
+import { type Heap, wasmHeap } from '../wasm/heap.js';
 
 export interface BatchNormaliseOptions {
   /** Added to the variance before its square root is taken. */
@@ -31,20 +32,24 @@ export function batchNormalise(
   beta: tf.Tensor1D,
   { epsilon = 1e-3 }: BatchNormaliseOptions = {},
 ): BatchNormalised {
+  const heap = wasmHeap();
+  if (!heap) {
+    const { mean, variance } = tf.moments(x, allButLast(x));
+    const output = normalise(x, mean as tf.Tensor1D, variance as tf.Tensor1D, gamma, beta, { epsilon });
+    return { output, mean: mean as tf.Tensor1D, variance: variance as tf.Tensor1D };
+  }
   const statistics: { mean?: tf.Tensor1D; variance?: tf.Tensor1D } = {};
   const layer = tf.customGrad((...parameters) => {
     const [x, gamma, beta, save] = parameters as [tf.Tensor, tf.Tensor1D, tf.Tensor1D, tf.GradSaveFunc];
-    const matrix = rows(x); // (rows, channels)
-    const mean = meanOverRows(matrix);
-    const variance = meanOverRows(tf.square(tf.sub<tf.Tensor2D>(matrix, mean)));
+    const { mean, variance } = columnMoments(heap, x);
     statistics.mean = tf.keep(mean);
     statistics.variance = tf.keep(variance);
     save([x, gamma, mean, variance]);
     return {
-      value: normalise(x, mean, variance, gamma, beta, { epsilon }),
+      value: scaleColumns(heap, x, ...fold(mean, variance, gamma, beta, epsilon)),
       gradFunc: (dy: tf.Tensor, saved: tf.Tensor[]) => {
         const [x, gamma, mean, variance] = saved as [tf.Tensor, tf.Tensor1D, tf.Tensor1D, tf.Tensor1D];
-        return gradients(dy, x, gamma, mean, variance, epsilon);
+        return gradients(heap, dy, x, gamma, mean, variance, epsilon);
       },
     };
   });
@@ -80,12 +85,58 @@ export function normalise(
   beta: tf.Tensor1D,
   { epsilon = 1e-3 }: BatchNormaliseOptions = {},
 ): tf.Tensor {
-  const scale = tf.mul(gamma, tf.rsqrt(tf.add(variance, epsilon)));
-  const shift = tf.sub(beta, tf.mul(mean, scale));
-  return tf.add(tf.mul(x, scale), shift);
+  const heap = wasmHeap();
+  if (!heap) {
+    const [scale, shift] = fold(mean, variance, gamma, beta, epsilon);
+    return tf.add(tf.mul(x, scale), shift);
+  }
+  const layer = tf.customGrad((...parameters) => {
+    const [x, mean, variance, gamma, beta, save] = parameters as [
+      tf.Tensor,
+      tf.Tensor1D,
+      tf.Tensor1D,
+      tf.Tensor1D,
+      tf.Tensor1D,
+      tf.GradSaveFunc,
+    ];
+    const [scale, shift] = fold(mean, variance, gamma, beta, epsilon);
+    save([x, mean, variance, gamma, scale]);
+    return {
+      value: scaleColumns(heap, x, scale, shift),
+      gradFunc: (dy: tf.Tensor, saved: tf.Tensor[]) => {
+        const [x, mean, variance, gamma, scale] = saved as [tf.Tensor, ...tf.Tensor1D[]] as [
+          tf.Tensor,
+          tf.Tensor1D,
+          tf.Tensor1D,
+          tf.Tensor1D,
+          tf.Tensor1D,
+        ];
+        const inverse = tf.rsqrt(tf.add(variance, epsilon)); // (channels)
+        const { sums, products } = gradientSums(heap, dy, x, mean);
+        const dGamma = tf.mul(products, inverse);
+        const dVariance = tf.mul(tf.mul(dGamma, gamma), tf.mul(tf.square(inverse), -0.5));
+        const dx = scaleColumns(heap, dy, scale, tf.zerosLike(scale));
+        return [dx, tf.neg(tf.mul(sums, scale)), dVariance, dGamma, sums];
+      },
+    };
+  });
+  return layer(x, mean, variance, gamma, beta);
+}
+
+/** The multiplier and the addend of each channel: (channels) both. */
+function fold(
+  mean: tf.Tensor1D,
+  variance: tf.Tensor1D,
+  gamma: tf.Tensor1D,
+  beta: tf.Tensor1D,
+  epsilon: number,
+): [tf.Tensor1D, tf.Tensor1D] {
+  const scale = tf.mul<tf.Tensor1D>(gamma, tf.rsqrt(tf.add(variance, epsilon)));
+  return [scale, tf.sub(beta, tf.mul(mean, scale))];
 }
 
 function gradients(
+  heap: Heap,
   dy: tf.Tensor,
   x: tf.Tensor,
   gamma: tf.Tensor1D,
@@ -93,24 +144,70 @@ function gradients(
   variance: tf.Tensor1D,
   epsilon: number,
 ): tf.Tensor[] {
+  const [rows] = matrixShape(x);
   const inverse = tf.rsqrt(tf.add(variance, epsilon)); // (channels)
-  const upstream = rows(dy);
-  const normalised = tf.mul(tf.sub(rows(x), mean), inverse);
-  const meanUpstream = meanOverRows(upstream);
-  const meanProduct = meanOverRows(tf.mul<tf.Tensor2D>(upstream, normalised));
-  const centred = tf.sub(tf.sub(upstream, meanUpstream), tf.mul(normalised, meanProduct));
-  const dx = tf.reshape(tf.mul(centred, tf.mul(gamma, inverse)), x.shape);
-  const [count] = upstream.shape;
-  return [dx, tf.mul(meanProduct, count), tf.mul(meanUpstream, count)];
+  const { sums, products } = gradientSums(heap, dy, x, mean); // sum(dy), sum(dy (x - mean))
+  const dGamma = tf.mul(products, inverse);
+  // dx = a dy + b x + d, each (channels).
+  const a = tf.mul(gamma, inverse);
+  const b = tf.mul(tf.mul(tf.mul(a, inverse), dGamma), -1 / rows);
+  const d = tf.sub(tf.mul(tf.mul(a, sums), -1 / rows), tf.mul(b, mean));
+  return [mixColumns(heap, dy, x, a, b, d), dGamma, sums];
 }
 
-/** (..., channels) as (rows, channels). */
-function rows(x: tf.Tensor): tf.Tensor2D {
-  return tf.reshape(x, [-1, x.shape[x.rank - 1] ?? 1]) as tf.Tensor2D;
+/** (..., channels) as the shape of a matrix. */
+function matrixShape(x: tf.Tensor): [rows: number, channels: number] {
+  const channels = x.shape[x.rank - 1] ?? 1;
+  return [x.size / channels, channels];
 }
 
-/** The mean of each column, as a product with a row of ones: faster on wasm than `tf.mean` over axis 0. */
-function meanOverRows(matrix: tf.Tensor2D): tf.Tensor1D {
-  const [count] = matrix.shape;
-  return tf.reshape(tf.matMul(tf.fill([1, count], 1 / count), matrix), [-1]);
+function allButLast(x: tf.Tensor): number[] {
+  return Array.from({ length: x.rank - 1 }, (_, axis) => axis);
+}
+
+function columnMoments(heap: Heap, x: tf.Tensor): { mean: tf.Tensor1D; variance: tf.Tensor1D } {
+  const [rows, channels] = matrixShape(x);
+  const sums = heap.zeros([channels]);
+  heap.call('columnSums', heap.address(x), rows, 4 * channels, heap.address(sums));
+  const mean = tf.div<tf.Tensor1D>(sums, rows);
+  const squares = heap.zeros([channels]);
+  heap.call('columnSquares', heap.address(x), heap.address(mean), rows, 4 * channels, heap.address(squares));
+  return { mean, variance: tf.div<tf.Tensor1D>(squares, rows) };
+}
+
+function gradientSums(heap: Heap, dy: tf.Tensor, x: tf.Tensor, mean: tf.Tensor1D) {
+  const [rows, channels] = matrixShape(x);
+  const sums = heap.zeros([channels]);
+  const products = heap.zeros([channels]);
+  const addresses = [x, dy, mean].map(heap.address);
+  heap.call(
+    'columnGradientSums',
+    ...addresses,
+    rows,
+    4 * channels,
+    heap.address(sums),
+    heap.address(products),
+  );
+  return { sums, products };
+}
+
+function scaleColumns(heap: Heap, x: tf.Tensor, scale: tf.Tensor1D, shift: tf.Tensor1D): tf.Tensor {
+  const [rows, channels] = matrixShape(x);
+  const output = heap.allocate(x.shape);
+  heap.call('scaleColumns', ...[x, scale, shift].map(heap.address), rows, 4 * channels, heap.address(output));
+  return output;
+}
+
+function mixColumns(
+  heap: Heap,
+  dy: tf.Tensor,
+  x: tf.Tensor,
+  a: tf.Tensor,
+  b: tf.Tensor,
+  d: tf.Tensor,
+): tf.Tensor {
+  const [rows, channels] = matrixShape(x);
+  const output = heap.allocate(x.shape);
+  heap.call('mixColumns', ...[x, dy, a, b, d].map(heap.address), rows, 4 * channels, heap.address(output));
+  return output;
 }

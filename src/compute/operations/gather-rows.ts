@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
+import { wasmHeap } from '../wasm/heap.js';
 
 /**
  * The rows of a matrix at the given indices; the gradient adds the rows up where an index repeats.
@@ -8,16 +9,29 @@ import * as tf from '@tensorflow/tfjs';
  * @returns (count, columns)
  */
 export function gatherRows(matrix: tf.Tensor2D, indices: tf.Tensor1D): tf.Tensor2D {
+  const heap = wasmHeap();
+  if (!heap) return tf.gather(matrix, indices);
   const gather = tf.customGrad((...parameters) => {
     const [matrix, save] = parameters as [tf.Tensor2D, tf.GradSaveFunc];
-    const [rows] = matrix.shape;
+    const [rows, columns] = matrix.shape;
     save([indices]);
     return {
       value: tf.gather(matrix, indices),
       gradFunc: (dy: tf.Tensor, saved: tf.Tensor[]) => {
         const [indices] = saved as [tf.Tensor1D];
-        const spread = tf.transpose(tf.oneHot(indices, Math.max(2, rows)) as tf.Tensor2D); // (rows, count)
-        return tf.slice(tf.matMul(tf.cast(spread, 'float32'), dy as tf.Tensor2D), [0, 0], [rows, -1]);
+        const gradient = heap.zeros([rows, columns]);
+        heap.values(indices).forEach((row, position) => {
+          const [source, target] = [dy, gradient].map(heap.address) as [number, number];
+          // One row of the matrix with one row to add to it: sums over a column of height 1.
+          heap.call(
+            'columnSums',
+            source + 4 * columns * position,
+            1,
+            4 * columns,
+            target + 4 * columns * row,
+          );
+        });
+        return gradient;
       },
     };
   });

@@ -1,4 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
+import { KdSpecError } from '../../core/errors.js';
+import { type Heap, wasmHeap } from '../wasm/heap.js';
 
 export interface SoftmaxCrossEntropyOptions {
   /** Share of the target that is spread evenly over all classes, in [0, 1). */
@@ -17,30 +19,90 @@ const smallestGradient = 1e-25;
  * @param logits (batch, classes)
  * @param labels (batch), int32, each in [0, classes)
  * @returns a scalar, in nats
+ * @throws KdSpecError `dataset-invalid` when a label is no class, on wasm
  */
 export function softmaxCrossEntropy(
   logits: tf.Tensor2D,
   labels: tf.Tensor1D,
   { labelSmoothing = 0 }: SoftmaxCrossEntropyOptions = {},
 ): tf.Scalar {
+  const heap = wasmHeap();
+  if (!heap) return tf.losses.softmaxCrossEntropy(targets(labels, logits.shape[1], labelSmoothing), logits);
   const loss = tf.customGrad((...parameters) => {
     const [logits, save] = parameters as [tf.Tensor2D, tf.GradSaveFunc];
-    const [, classes] = logits.shape;
-    save([logits, labels]);
-    const target = targets(labels, classes, labelSmoothing);
-    const perRow = tf.neg(tf.sum(tf.mul(target, tf.logSoftmax(logits)), 1));
+    const [batch, classes] = logits.shape;
+    const statistics = heap.allocate([batch, 3]); // largest, sum of exp, sum, both less the largest
+    heap.call('softmaxStatistics', heap.address(logits), batch, 4 * classes, heap.address(statistics));
+    save([logits, labels, statistics]);
     return {
-      value: tf.mean(perRow),
+      value: tf.scalar(meanLoss(heap, logits, labels, statistics, labelSmoothing)),
       gradFunc: (dy: tf.Tensor, saved: tf.Tensor[]) => {
-        const [logits, labels] = saved as [tf.Tensor2D, tf.Tensor1D];
-        const [batch, classes] = logits.shape;
-        const difference = tf.sub(tf.softmax(logits), targets(labels, classes, labelSmoothing));
-        const gradient = tf.mul(difference, tf.div(dy, batch));
-        return tf.mul(gradient, tf.cast(tf.greater(tf.abs(gradient), smallestGradient), 'float32'));
+        const [logits, labels, statistics] = saved as [tf.Tensor2D, tf.Tensor1D, tf.Tensor2D];
+        return gradient(heap, dy, logits, labels, statistics, labelSmoothing);
       },
     };
   });
   return loss(logits) as tf.Scalar;
+}
+
+function meanLoss(
+  heap: Heap,
+  logits: tf.Tensor2D,
+  labels: tf.Tensor1D,
+  statistics: tf.Tensor,
+  labelSmoothing: number,
+): number {
+  const [batch, classes] = logits.shape;
+  const z = heap.values(logits);
+  const perRow = heap.values(statistics);
+  let sum = 0;
+  heap.values(labels).forEach((label, row) => {
+    if (!(label >= 0 && label < classes)) {
+      throw new KdSpecError(
+        'dataset-invalid',
+        `expected labels from 0 to ${classes - 1}, got ${label} at row ${row} of the batch: ` +
+          'the network must have an output for every class of the data set',
+      );
+    }
+    const [largest, total, shifted] = perRow.subarray(3 * row, 3 * row + 3) as unknown as [
+      number,
+      number,
+      number,
+    ];
+    const hard = (z[row * classes + label] ?? Number.NaN) - largest;
+    sum += Math.log(total) - (1 - labelSmoothing) * hard - (labelSmoothing * shifted) / classes;
+  });
+  return sum / batch;
+}
+
+function gradient(
+  heap: Heap,
+  dy: tf.Tensor,
+  logits: tf.Tensor2D,
+  labels: tf.Tensor1D,
+  statistics: tf.Tensor,
+  labelSmoothing: number,
+): tf.Tensor {
+  const [batch, classes] = logits.shape;
+  const scale = (heap.values(dy)[0] ?? Number.NaN) / batch;
+  const output = heap.allocate([batch, classes]);
+  heap.call(
+    'softmaxGradient',
+    heap.address(logits),
+    batch,
+    4 * classes,
+    heap.address(statistics),
+    heap.address(output),
+    scale,
+    labelSmoothing / classes,
+    smallestGradient,
+  );
+  const values = heap.values(output);
+  heap.values(labels).forEach((label, row) => {
+    const position = row * classes + label;
+    values[position] = (values[position] ?? 0) - (1 - labelSmoothing) * scale;
+  });
+  return output;
 }
 
 function targets(labels: tf.Tensor1D, classes: number, labelSmoothing: number): tf.Tensor2D {

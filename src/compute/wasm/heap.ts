@@ -1,0 +1,95 @@
+import * as tf from '@tensorflow/tfjs';
+import { assemble } from './assembler.js';
+import { columnGradientSums, columnSquares, columnSums, mixColumns, scaleColumns } from './column-kernels.js';
+import { adamW, sgd } from './elementwise-kernels.js';
+import { softmaxGradient, softmaxStatistics } from './softmax-kernels.js';
+import { maxPool } from './spatial-kernels.js';
+
+const kernels = [
+  adamW,
+  sgd,
+  columnSums,
+  columnSquares,
+  scaleColumns,
+  columnGradientSums,
+  mixColumns,
+  softmaxStatistics,
+  softmaxGradient,
+  maxPool,
+];
+
+/** The kernels at work on the memory of TensorFlow.js's wasm backend. */
+export interface Heap {
+  /** Runs a kernel by name, its arguments in the order of its definition. */
+  call(kernel: string, ...parameters: readonly number[]): void;
+  /** Where the values of a tensor lie, in bytes. */
+  address(tensor: tf.Tensor): number;
+  /** The values themselves; the view is good until the next allocation. */
+  values(tensor: tf.Tensor): Float32Array | Int32Array;
+  /** A new tensor with arbitrary content. */
+  allocate(shape: readonly number[]): tf.Tensor;
+  /** A new tensor of zeros. */
+  zeros(shape: readonly number[]): tf.Tensor;
+}
+
+// The part of the wasm backend that this file stands on; none of it is in TensorFlow.js's type declarations.
+interface WasmBackend {
+  readonly wasm: { readonly asm: { readonly memory: { readonly buffer: ArrayBuffer } } };
+  readonly dataIdMap: { get(dataId: object): { readonly memoryOffset: number } };
+  makeOutput(shape: readonly number[], dtype: string): tf.TensorInfo;
+}
+
+// TypeScript's library for Node has no types for WebAssembly.
+declare const WebAssembly: {
+  readonly Module: new (bytes: Uint8Array) => object;
+  readonly Instance: new (
+    module: object,
+    imports: object,
+  ) => { readonly exports: Readonly<Record<string, (...parameters: readonly number[]) => void>> };
+};
+
+const heaps = new WeakMap<object, Heap>();
+
+/**
+ * The kernels of this folder when wasm is the backend in force; undefined on every other backend, where
+ * TensorFlow.js's own operations and gradients are complete.
+ */
+export function wasmHeap(): Heap | undefined {
+  if (tf.getBackend() !== 'wasm') return undefined;
+  const backend = tf.backend();
+  const known = heaps.get(backend);
+  if (known) return known;
+  const heap = createHeap(backend as unknown as WasmBackend);
+  heaps.set(backend, heap);
+  return heap;
+}
+
+function createHeap(backend: WasmBackend): Heap {
+  const { memory } = backend.wasm.asm;
+  const module = new WebAssembly.Module(assemble(kernels));
+  const functions = new WebAssembly.Instance(module, { env: { memory } }).exports;
+
+  function call(kernel: string, ...parameters: readonly number[]): void {
+    const run = functions[kernel];
+    if (!run) throw new Error(`kd-spec defect: no kernel ${kernel}`);
+    run(...parameters);
+  }
+
+  const address = (tensor: tf.Tensor) => backend.dataIdMap.get(tensor.dataId).memoryOffset;
+
+  function values(tensor: tf.Tensor): Float32Array | Int32Array {
+    const View = tensor.dtype === 'int32' ? Int32Array : Float32Array;
+    return new View(memory.buffer, address(tensor), tensor.size);
+  }
+
+  const allocate = (shape: readonly number[]) =>
+    tf.engine().makeTensorFromTensorInfo(backend.makeOutput(shape, 'float32'));
+
+  function zeros(shape: readonly number[]): tf.Tensor {
+    const tensor = allocate(shape);
+    values(tensor).fill(0);
+    return tensor;
+  }
+
+  return { call, address, values, allocate, zeros };
+}
