@@ -1,0 +1,74 @@
+import { KdSpecError } from '../core/errors.js';
+
+/** A distribution, or any vector of probabilities. */
+export type Probabilities = Float32Array | Float64Array;
+
+/** What an active specialist says about one example. */
+export interface SpecialistAnswer {
+  /** (s), the subset: distinct class indices. */
+  readonly classes: Int32Array;
+  /** (s + 1), one probability a class and the dustbin last, after its correction; sums to 1. */
+  readonly probabilities: Probabilities;
+  /** Its weight beside the generalist's, above 0. */
+  readonly weight?: number;
+}
+
+/** Sums that are off by more than this are refused; what is off by less is rounding, and is scaled to 1. */
+const sumTolerance = 1e-3;
+
+/**
+ * Checks that values are probabilities that sum to 1 within {@link sumTolerance}, and returns their sum.
+ *
+ * @throws KdSpecError `fusion-input`
+ */
+export function checkedSum(probabilities: Probabilities, owner: string): number {
+  let sum = 0;
+  for (let i = 0; i < probabilities.length; i++) {
+    const value = probabilities[i];
+    if (!(value >= 0)) throw notAProbability(owner, i, value);
+    sum += value;
+  }
+  return checkSum(sum, owner);
+}
+
+/** Returns the sum of a distribution, or throws when it is not 1 but for rounding. */
+export function checkSum(sum: number, owner: string): number {
+  if (!(Math.abs(sum - 1) <= sumTolerance)) {
+    throw new KdSpecError(
+      'fusion-input',
+      `the probabilities of ${owner} must sum to 1 (within ${sumTolerance}), but sum to ${sum}: ` +
+        'pass softmax outputs, not logits, and for a specialist the dustbin too',
+    );
+  }
+  return sum;
+}
+
+export function notAProbability(owner: string, position: number, value: number): KdSpecError {
+  return new KdSpecError(
+    'fusion-input',
+    `the probabilities of ${owner} must be numbers of 0 or more, but position ${position} holds ${value}: ` +
+      'check the network that made them for overflow',
+  );
+}
+
+/** Checks that a weight is a positive number. */
+export function checkWeight(weight: number, owner: string): number {
+  if (!(weight > 0 && weight < Number.POSITIVE_INFINITY)) {
+    throw new KdSpecError(
+      'fusion-input',
+      `the weight of ${owner} must be a positive number, but is ${weight}: leave a specialist out to ignore it`,
+    );
+  }
+  return weight;
+}
+
+/** Checks that a specialist has one probability for each of its classes and one for the dustbin. */
+export function checkLengths({ classes, probabilities }: SpecialistAnswer, owner: string): void {
+  if (probabilities.length !== classes.length + 1) {
+    throw new KdSpecError(
+      'fusion-input',
+      `${owner} has ${classes.length} classes and so needs ${classes.length + 1} probabilities, the dustbin ` +
+        `last, but has ${probabilities.length}`,
+    );
+  }
+}

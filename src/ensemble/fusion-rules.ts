@@ -1,0 +1,83 @@
+import { createFuser } from './fusion.js';
+import {
+  checkedSum,
+  checkLengths,
+  checkWeight,
+  type Probabilities,
+  type SpecialistAnswer,
+} from './fusion-input.js';
+
+/**
+ * How generalist and specialists become one distribution.
+ *
+ * - `paper`: the minimiser of the paper's objective, see `fuse`.
+ * - `share-inside`: see {@link shareInside}.
+ */
+export type FusionRule = 'paper' | 'share-inside';
+
+/** Options of both rules. */
+export interface FusionRuleOptions {
+  readonly generalistWeight?: number;
+}
+
+/** Combines one example; both rules look like this to their callers. */
+export type Combine = (
+  generalist: Probabilities,
+  specialists: readonly SpecialistAnswer[],
+  options?: FusionRuleOptions,
+) => Float64Array;
+
+/** Returns the rule's function for examples over `classCount` classes. */
+export function createRule(rule: FusionRule, classCount: number): Combine {
+  if (rule === 'share-inside') return shareInside;
+  const fuser = createFuser(classCount);
+  return (generalist, specialists, options) => fuser(generalist, specialists, options).probabilities;
+}
+
+/**
+ * Lets each specialist share out, inside its subset, the mass that the generalist puts there.
+ *
+ *     q_i = Q_S (w_g p^g_i/Q_S + w p^m_i/(1 - p^m_dustbin)) / (w_g + w)   for i in S,   q_i = p^g_i elsewhere
+ *
+ * with `Q_S` the generalist's mass on S. Dustbins are ignored: whether the class lies in S is left to the
+ * generalist, which has seen all classes, and the specialist says only which of S it is. Specialists that
+ * overlap take turns, in order, each on what the one before it left; a specialist that puts everything in
+ * its dustbin changes nothing.
+ *
+ * @param generalist (classes), `p^g`; sums to 1
+ * @param specialists the active ones
+ * @returns (classes), sums to 1
+ * @throws KdSpecError `fusion-input` when something is not a distribution
+ *
+ * Cost: one copy of the classes, and the sum of the subsets' sizes.
+ */
+export function shareInside(
+  generalist: Probabilities,
+  specialists: readonly SpecialistAnswer[],
+  { generalistWeight = 1 }: FusionRuleOptions = {},
+): Float64Array {
+  checkWeight(generalistWeight, 'the generalist');
+  const sum = checkedSum(generalist, 'the generalist');
+  const q = Float64Array.from(generalist, (p) => p / sum);
+  specialists.forEach((specialist, m) => {
+    const owner = `specialist ${m}`;
+    checkLengths(specialist, owner);
+    checkedSum(specialist.probabilities, owner);
+    const { classes, probabilities } = specialist;
+    const weight = checkWeight(specialist.weight ?? 1, owner);
+    let subsetMass = 0; // Q_S
+    let named = 0; // 1 - p^m_dustbin
+    for (let i = 0; i < classes.length; i++) {
+      subsetMass += q[classes[i]];
+      named += probabilities[i];
+    }
+    if (named === 0) return;
+    for (let i = 0; i < classes.length; i++) {
+      const c = classes[i];
+      q[c] =
+        (generalistWeight * q[c] + (weight * subsetMass * probabilities[i]) / named) /
+        (generalistWeight + weight);
+    }
+  });
+  return q;
+}
