@@ -81,3 +81,20 @@ export function csrToDense(matrix: CsrMatrix): Float32Array {
   }
   return dense;
 }
+
+/** The matrix of some of the rows, in the order given: O(entries kept). */
+export function selectCsrRows(matrix: CsrMatrix, selection: ArrayLike<number>): CsrMatrix {
+  const offsets = new Int32Array(selection.length + 1);
+  for (let row = 0; row < selection.length; row++) {
+    const source = selection[row];
+    offsets[row + 1] = offsets[row] + matrix.offsets[source + 1] - matrix.offsets[source];
+  }
+  const indices = new Int32Array(offsets[selection.length]);
+  const values = new Float32Array(offsets[selection.length]);
+  for (let row = 0; row < selection.length; row++) {
+    const source = csrRow(matrix, selection[row]);
+    indices.set(source.indices, offsets[row]);
+    values.set(source.values, offsets[row]);
+  }
+  return { rows: selection.length, columns: matrix.columns, offsets, indices, values };
+}

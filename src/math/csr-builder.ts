@@ -1,0 +1,56 @@
+import { assert } from '../core/errors.js';
+import type { CsrMatrix } from './csr.js';
+
+/** Collects the rows of a sparse matrix one after the other. */
+export interface CsrBuilder {
+  /** Appends a row made of the first `count` entries; they are copied. */
+  addRow(indices: ArrayLike<number>, values: ArrayLike<number>, count: number): void;
+  /** The matrix of the rows so far. */
+  finish(): CsrMatrix;
+}
+
+/**
+ * A builder of matrices with so many columns. Storage doubles when it is full: O(entries) in all.
+ *
+ * @param columns how many columns the matrix has
+ * @param options.entries how many entries to make room for at first
+ */
+export function createCsrBuilder(
+  columns: number,
+  { entries = 1024 }: { readonly entries?: number } = {},
+): CsrBuilder {
+  let offsets = new Int32Array(1025);
+  let indices = new Int32Array(entries);
+  let values = new Float32Array(entries);
+  let rows = 0;
+  let used = 0;
+
+  return {
+    addRow(rowIndices, rowValues, count) {
+      assert(used + count < 2 ** 31, 'a sparse matrix holds at most 2^31 - 1 entries');
+      if (used + count > indices.length) {
+        const capacity = Math.min(2 ** 31 - 1, Math.max(used + count, 2 * indices.length));
+        indices = grown(indices, new Int32Array(capacity));
+        values = grown(values, new Float32Array(capacity));
+      }
+      if (rows + 1 === offsets.length) offsets = grown(offsets, new Int32Array(2 * offsets.length));
+      for (let entry = 0; entry < count; entry++) {
+        indices[used] = rowIndices[entry];
+        values[used++] = rowValues[entry];
+      }
+      offsets[++rows] = used;
+    },
+    finish: () => ({
+      rows,
+      columns,
+      offsets: offsets.slice(0, rows + 1),
+      indices: indices.slice(0, used),
+      values: values.slice(0, used),
+    }),
+  };
+}
+
+function grown<T extends Int32Array | Float32Array>(from: T, to: T): T {
+  to.set(from);
+  return to;
+}
