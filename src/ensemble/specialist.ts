@@ -34,7 +34,7 @@ const specialistConfigSchema = z.strictObject({
   kind: z.literal('specialist'),
   id: z.int().nonnegative(),
   /** The subset, in the order of the head's outputs; the dustbin is the output after the last. */
-  classes: z.array(z.int().nonnegative()).min(1),
+  classes: z.array(z.int().nonnegative()).min(1).readonly(),
   retrain: z.enum(['head', 'top', 'all']),
   network: networkDefinitionSchema,
   dustbin: z.strictObject({

@@ -18,9 +18,9 @@ const count = z.int().positive();
 /** The schema of a {@link NetworkDefinition} in a `config.json`. */
 export const networkDefinitionSchema = z.strictObject({
   input: z.strictObject({ height: count, width: count, channels: z.union([z.literal(1), z.literal(3)]) }),
-  convolutions: z.array(count),
+  convolutions: z.array(count).readonly(),
   kernel: count.refine((size) => size % 2 === 1, 'must be odd'),
-  dense: z.array(count),
+  dense: z.array(count).readonly(),
   normalisation: z.enum(['batch', 'none']),
   dropout: z.number().min(0).lt(1),
   outputs: count,

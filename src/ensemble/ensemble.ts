@@ -1,0 +1,241 @@
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import * as tf from '@tensorflow/tfjs';
+import { type BackendName, selectBackend } from '../compute/backend.js';
+import { KdSpecError } from '../core/errors.js';
+import { readImageFile } from '../data/image-codec.js';
+import { softmax } from '../math/softmax.js';
+import { topK } from '../math/top-k.js';
+import { loadGeneralist } from '../models/checkpoint.js';
+import { type Network, networkValues } from '../models/network.js';
+import { type Consultation, consult } from './consult.js';
+import { type EnsembleFile, readEnsembleFile } from './ensemble-file.js';
+import { type Combine, createRule } from './fusion-rules.js';
+import { activeSpecialists, indexMembership, type SubsetMembership } from './routing.js';
+import { loadSpecialist, type Specialist } from './specialist.js';
+import { temper } from './temperature.js';
+
+/** A class with its probability. */
+export interface RankedClass {
+  readonly index: number;
+  /** The class's name. */
+  readonly class: string;
+  readonly probability: number;
+}
+
+/** What is known about one image. */
+export interface Answer {
+  /** The generalist's most probable classes, descending. */
+  readonly generalist: readonly RankedClass[];
+  /** The ensemble's most probable classes, descending. */
+  readonly ensemble: readonly RankedClass[];
+  /** What each active specialist said: the mass of its dustbin and its most probable classes. */
+  readonly specialists: readonly {
+    readonly id: number;
+    readonly dustbin: number;
+    readonly top: readonly RankedClass[];
+  }[];
+}
+
+/** The distributions behind an {@link Answer}. */
+export interface Distributions {
+  /** (classes) */
+  readonly generalist: Float64Array;
+  /** (classes) */
+  readonly ensemble: Float64Array;
+  /** Those that were asked; only the active ones took part in the fusion. */
+  readonly specialists: readonly {
+    /** Position in `ensemble.specialists`. */
+    readonly position: number;
+    readonly isActive: boolean;
+    /** (s + 1), the dustbin last. */
+    readonly probabilities: Float64Array;
+  }[];
+}
+
+/** A generalist with its specialists, ready to answer. Owns its networks until `dispose`. */
+export class Ensemble {
+  /** Names of the classes. */
+  readonly classes: readonly string[];
+  readonly generalist: Network;
+  readonly specialists: readonly Specialist[];
+  readonly settings: EnsembleFile;
+  /** The specialists of each class, whether kept or not, by position. */
+  readonly membership: SubsetMembership;
+  private readonly combine: Combine;
+
+  constructor(
+    classes: readonly string[],
+    generalist: Network,
+    specialists: readonly Specialist[],
+    settings: EnsembleFile,
+  ) {
+    this.classes = classes;
+    this.generalist = generalist;
+    this.specialists = specialists;
+    this.settings = settings;
+    this.membership = indexMembership(
+      specialists.map(({ config }) => config),
+      classes.length,
+    );
+    this.combine = createRule(settings.rule, classes.length);
+  }
+
+  /**
+   * The generalist's and the ensemble's distributions for a batch (section 5.4).
+   *
+   * @param images (batch, height, width, channels), in [0, 1]
+   * @param alsoAsk further specialists to ask about an image, by position, whose answers do not enter the fusion
+   * @returns one for each image, in order
+   */
+  async distributions(
+    images: tf.Tensor4D,
+    alsoAsk: (image: number) => readonly number[] = () => [],
+  ): Promise<readonly Distributions[]> {
+    const active: (readonly number[])[] = [];
+    const consultations = await consult(this.generalist, this.specialists, images, (logits, image) => {
+      active[image] = this.route(logits);
+      return [...new Set([...active[image], ...alsoAsk(image)])];
+    });
+    return consultations.map((consultation, image) => this.fuseConsultation(consultation, active[image]));
+  }
+
+  /**
+   * Classifies image files.
+   *
+   * @param files paths, or the bytes of PNG, JPEG or WebP files
+   * @param options.top how many classes to name
+   * @throws KdSpecError `not-found`, `image-empty`, `image-unreadable`, `image-too-large`
+   */
+  async classify(
+    files: readonly (string | Uint8Array)[],
+    { top = 5 }: { top?: number } = {},
+  ): Promise<readonly Answer[]> {
+    const { height, width, channels } = this.generalist.definition.input;
+    const answers: Answer[] = [];
+    for (const file of files) {
+      const pixels = await readImageFile(file, this.generalist.definition.input);
+      const image = tf.tensor4d(
+        Float32Array.from(pixels, (pixel) => pixel / 255),
+        [1, height, width, channels],
+      );
+      const [distributions] = await this.distributions(image);
+      image.dispose();
+      answers.push(this.describe(distributions, top));
+    }
+    return answers;
+  }
+
+  dispose(): void {
+    this.generalist.dispose();
+    for (const { network } of this.specialists) network.dispose();
+  }
+
+  /** The kept specialists whose subsets meet the generalist's first choices, by position. */
+  private route(logits: Float32Array): readonly number[] {
+    const { routingTop, specialists } = this.settings;
+    return activeSpecialists(logits, this.membership, { top: routingTop }).filter(
+      (position) => specialists[position].kept,
+    );
+  }
+
+  private fuseConsultation(consultation: Consultation, active: readonly number[]): Distributions {
+    const { generalistTemperature, specialists } = this.settings;
+    const generalist = softmax(consultation.generalist, { temperature: generalistTemperature });
+    const answers = consultation.specialists.map(({ specialist: position, logits }) => ({
+      position,
+      isActive: active.includes(position),
+      probabilities: temper(softmax(logits), specialists[position].temperature),
+    }));
+    const speaking = answers
+      .filter(({ isActive }) => isActive)
+      .map(({ position, probabilities }) => ({
+        classes: Int32Array.from(this.specialists[position].config.classes),
+        probabilities,
+        weight: specialists[position].weight,
+      }));
+    const ensemble = speaking.length > 0 ? this.combine(generalist, speaking) : generalist;
+    return { generalist, ensemble, specialists: answers };
+  }
+
+  private describe({ generalist, ensemble, specialists }: Distributions, top: number): Answer {
+    return {
+      generalist: this.rank(generalist, top),
+      ensemble: this.rank(ensemble, top),
+      specialists: specialists.map(({ position, probabilities }) => {
+        const { id, classes } = this.specialists[position].config;
+        const named = probabilities.subarray(0, classes.length);
+        return { id, dustbin: probabilities[classes.length], top: this.rank(named, top, classes) };
+      }),
+    };
+  }
+
+  private rank(probabilities: Float64Array, top: number, classes?: readonly number[]): RankedClass[] {
+    const { indices, values } = topK(probabilities, Math.min(top, probabilities.length));
+    return Array.from(indices, (place, rank) => {
+      const index = classes ? classes[place] : place;
+      return { index, class: this.classes[index], probability: values[rank] };
+    });
+  }
+}
+
+/**
+ * Loads the ensemble of a workspace.
+ *
+ * @param workspace a folder in which `kd-spec run` or `kd-spec calibrate` has finished
+ * @throws KdSpecError `not-found` or `checkpoint-invalid` when something is missing or damaged
+ *
+ * @example
+ * const ensemble = await loadEnsemble('kd-workspace');
+ * const [answer] = await ensemble.classify(['glyph.png']);
+ * console.log(answer.ensemble[0].class);
+ * ensemble.dispose();
+ */
+export async function loadEnsemble(
+  workspace: string,
+  { backend = 'auto' }: { backend?: BackendName } = {},
+): Promise<Ensemble> {
+  await selectBackend(backend);
+  const settings = await readEnsembleFile(join(workspace, 'ensemble'));
+  const generalist = await loadGeneralist(join(workspace, 'generalist'));
+  const classes = await readClasses(
+    join(workspace, 'generalist', 'classes.txt'),
+    generalist.definition.outputs,
+  );
+  const specialists = await loadSpecialists(join(workspace, 'specialists'), generalist);
+  const ids = specialists.map(({ config }) => config.id).join();
+  if (ids !== settings.specialists.map(({ id }) => id).join()) {
+    throw new KdSpecError(
+      'checkpoint-invalid',
+      `${workspace}: the ensemble was calibrated for other specialists than those in specialists/; run kd-spec calibrate again`,
+    );
+  }
+  return new Ensemble(classes, generalist, specialists, settings);
+}
+
+/** All specialists of a folder, by ascending id. */
+export async function loadSpecialists(
+  directory: string,
+  generalist: Network,
+): Promise<readonly Specialist[]> {
+  const values = await networkValues(generalist);
+  const names = await readdir(directory).catch(() => {
+    throw new KdSpecError('not-found', `no specialists at ${directory}: run kd-spec train-specialists first`);
+  });
+  const ids = names.filter((name) => /^\d+$/.test(name)).sort((a, b) => Number(a) - Number(b));
+  const specialists: Specialist[] = [];
+  for (const id of ids) specialists.push(await loadSpecialist(join(directory, id), values));
+  return specialists;
+}
+
+async function readClasses(path: string, expected: number): Promise<readonly string[]> {
+  const text = await readFile(path, 'utf8').catch(() => '');
+  const classes = text.trimEnd().split('\n');
+  if (classes.length !== expected) {
+    throw new KdSpecError(
+      'checkpoint-invalid',
+      `${path}: expected ${expected} class names, one a line; train the generalist again`,
+    );
+  }
+  return classes;
+}
