@@ -2,6 +2,8 @@ import * as tf from '@tensorflow/tfjs';
 import { assemble } from './assembler.js';
 import { columnGradientSums, columnSquares, columnSums, mixColumns, scaleColumns } from './column-kernels.js';
 import { adamW, sgd } from './elementwise-kernels.js';
+import { productRoom } from './product.js';
+import { multiplyPacked, packLeft } from './product-kernels.js';
 import { softmaxGradient, softmaxStatistics } from './softmax-kernels.js';
 import { maxPool } from './spatial-kernels.js';
 
@@ -16,6 +18,8 @@ const kernels = [
   softmaxStatistics,
   softmaxGradient,
   maxPool,
+  packLeft,
+  multiplyPacked,
 ];
 
 /** The kernels at work on the memory of TensorFlow.js's wasm backend. */
@@ -26,6 +30,8 @@ export interface Heap {
   address(tensor: tf.Tensor): number;
   /** The values themselves; the view is good until the next allocation. */
   values(tensor: tf.Tensor): Float32Array | Int32Array;
+  /** Where `productRoom` bytes lie that any call may overwrite. */
+  readonly room: number;
   /** A new tensor with arbitrary content. */
   allocate(shape: readonly number[]): tf.Tensor;
   /** A new tensor of zeros. */
@@ -34,7 +40,10 @@ export interface Heap {
 
 // The part of the wasm backend that this file stands on; none of it is in TensorFlow.js's type declarations.
 interface WasmBackend {
-  readonly wasm: { readonly asm: { readonly memory: { readonly buffer: ArrayBuffer } } };
+  readonly wasm: {
+    readonly asm: { readonly memory: { readonly buffer: ArrayBuffer } };
+    _malloc(bytes: number): number;
+  };
   readonly dataIdMap: { get(dataId: object): { readonly memoryOffset: number } };
   makeOutput(shape: readonly number[], dtype: string): tf.TensorInfo;
 }
@@ -91,5 +100,6 @@ function createHeap(backend: WasmBackend): Heap {
     return tensor;
   }
 
-  return { call, address, values, allocate, zeros };
+  const room = backend.wasm._malloc(productRoom) >>> 0;
+  return { call, address, values, room, allocate, zeros };
 }

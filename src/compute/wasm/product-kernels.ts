@@ -1,0 +1,192 @@
+import {
+  type Code,
+  i32,
+  kernel,
+  type Local,
+  loadSpread,
+  loop,
+  scalar,
+  set,
+  vector,
+  when,
+} from './assembler.js';
+
+// Matrix products in the manner of BLIS (Van Zee and van de Geijn, ACM TOMS 41(3), 2015): both factors are
+// copied into panels that the innermost loop reads in order, and a tile of the result stays in registers.
+// Whether a factor is transposed only changes the strides with which its panels are filled.
+
+/** Rows and columns of the tile of the result that one run of the innermost loop computes: 12 registers. */
+export const tileRows = 4;
+export const tileColumns = 12;
+const vectors = tileColumns / 4;
+const tileStride = 4 * tileColumns;
+
+interface PanelLocals {
+  readonly source: Local;
+  readonly target: Local;
+  readonly step: Local;
+  readonly lane: Local;
+}
+
+/** Fills a panel: `target[p][r] = source[r across + p along]` for r below `count`, 0 for r up to `width`. */
+function fillPanel(
+  { source, target, step, lane }: PanelLocals,
+  width: number,
+  { across, along, count, depth }: { across: Code; along: Code; count: Code; depth: Code },
+): readonly Code[] {
+  const advance = [
+    set(target, i32.add(target.get, i32.constant(4 * width))),
+    set(source, i32.add(source.get, along)),
+  ];
+  const contiguous = i32.and(
+    i32.isZero(i32.sub(across, i32.constant(4))),
+    i32.isZero(i32.sub(count, i32.constant(width))),
+  );
+  const quads = Array.from({ length: width / 4 }, (_, quad) =>
+    vector.store(target.get, vector.load(source.get, 16 * quad), 16 * quad),
+  );
+  return [
+    when(contiguous, [loop(step, i32.constant(0), depth, i32.constant(1), [...quads, ...advance])]),
+    when(i32.isZero(contiguous), [
+      loop(step, i32.constant(0), depth, i32.constant(1), [
+        ...quads.map((_, quad) => vector.store(target.get, vector.constant(0), 16 * quad)),
+        loop(lane, i32.constant(0), count, i32.constant(1), [
+          scalar.store(
+            i32.add(target.get, i32.shl(lane.get, i32.constant(2))),
+            scalar.load(i32.add(source.get, i32.mul(lane.get, across))),
+          ),
+        ]),
+        ...advance,
+      ]),
+    ]),
+  ];
+}
+
+const smaller = (a: Code, b: Code): Code => [...a, ...b, ...i32.less(a, b), 0x1b];
+
+/** Copies a block of the left factor into panels of `tileRows` rows. Strides are in bytes. */
+export const packLeft = kernel(
+  'packLeft',
+  { a: 'i32', rowStride: 'i32', depthStride: 'i32', rows: 'i32', depth: 'i32', panels: 'i32' },
+  ({ parameters: p, local }) => {
+    const row = local('i32');
+    const locals = { source: local('i32'), target: p.panels, step: local('i32'), lane: local('i32') };
+    return [
+      loop(row, i32.constant(0), p.rows.get, i32.constant(tileRows), [
+        set(locals.source, i32.add(p.a.get, i32.mul(row.get, p.rowStride.get))),
+        ...fillPanel(locals, tileRows, {
+          across: p.rowStride.get,
+          along: p.depthStride.get,
+          count: smaller(i32.sub(p.rows.get, row.get), i32.constant(tileRows)),
+          depth: p.depth.get,
+        }),
+      ]),
+    ];
+  },
+);
+
+/**
+ * Adds to a block of the result the product of a packed block of the left factor and a block of the right one:
+ * `c[i, j] += sum over p of a[i, p] b[p, j]`. `panel` is room for (depth, tileColumns) floats, `tile` for
+ * (tileRows, tileColumns). Strides are in bytes; the columns of c lie side by side.
+ */
+export const multiplyPacked = kernel(
+  'multiplyPacked',
+  {
+    panels: 'i32',
+    b: 'i32',
+    depthStride: 'i32',
+    columnStride: 'i32',
+    c: 'i32',
+    rowStride: 'i32',
+    rows: 'i32',
+    columns: 'i32',
+    depth: 'i32',
+    panel: 'i32',
+    tile: 'i32',
+  },
+  ({ parameters: p, local }) => {
+    const column = local('i32');
+    const row = local('i32');
+    const width = local('i32');
+    const height = local('i32');
+    const left = local('i32');
+    const right = local('i32');
+    const end = local('i32');
+    const target = local('i32');
+    const i = local('i32');
+    const j = local('i32');
+    const locals = { source: local('i32'), target: local('i32'), step: local('i32'), lane: local('i32') };
+    const factor = local('v128');
+    const quads = Array.from({ length: vectors }, () => local('v128'));
+    const sums = Array.from({ length: tileRows }, () => Array.from({ length: vectors }, () => local('v128')));
+    const each = (write: (sum: Local, r: number, q: number) => Code): Code[] =>
+      sums.flatMap((line, r) => line.map((sum, q) => write(sum, r, q)));
+
+    const inner: Code[] = [
+      ...quads.map((quad, q) => set(quad, vector.load(right.get, 16 * q))),
+      ...sums.flatMap((line, r) => [
+        set(factor, loadSpread(left.get, 4 * r)),
+        ...line.map((sum, q) =>
+          set(sum, vector.add(sum.get, vector.mul(factor.get, (quads[q] as Local).get))),
+        ),
+      ]),
+      set(left, i32.add(left.get, i32.constant(4 * tileRows))),
+    ];
+    // A whole tile is added where it belongs, row by row; one at the edge goes through `tile`.
+    const lineAddress = (r: number): Code => i32.add(target.get, i32.mul(p.rowStride.get, i32.constant(r)));
+    const whole = i32.and(
+      i32.isZero(i32.sub(width.get, i32.constant(tileColumns))),
+      i32.isZero(i32.sub(height.get, i32.constant(tileRows))),
+    );
+    const place = i32.add(
+      i32.add(target.get, i32.mul(i.get, p.rowStride.get)),
+      i32.shl(j.get, i32.constant(2)),
+    );
+    const placeInTile = i32.add(
+      i32.add(p.tile.get, i32.mul(i.get, i32.constant(tileStride))),
+      i32.shl(j.get, i32.constant(2)),
+    );
+    return [
+      loop(column, i32.constant(0), p.columns.get, i32.constant(tileColumns), [
+        set(width, smaller(i32.sub(p.columns.get, column.get), i32.constant(tileColumns))),
+        set(locals.source, i32.add(p.b.get, i32.mul(column.get, p.columnStride.get))),
+        set(locals.target, p.panel.get),
+        ...fillPanel(locals, tileColumns, {
+          across: p.columnStride.get,
+          along: p.depthStride.get,
+          count: width.get,
+          depth: p.depth.get,
+        }),
+        set(end, i32.add(p.panel.get, i32.mul(p.depth.get, i32.constant(tileStride)))),
+        set(left, p.panels.get),
+        loop(row, i32.constant(0), p.rows.get, i32.constant(tileRows), [
+          set(height, smaller(i32.sub(p.rows.get, row.get), i32.constant(tileRows))),
+          ...each((sum) => set(sum, vector.constant(0))),
+          loop(right, p.panel.get, end.get, i32.constant(tileStride), inner),
+          set(
+            target,
+            i32.add(
+              i32.add(p.c.get, i32.mul(row.get, p.rowStride.get)),
+              i32.shl(column.get, i32.constant(2)),
+            ),
+          ),
+          when(
+            whole,
+            each((sum, r, q) =>
+              vector.store(lineAddress(r), vector.add(vector.load(lineAddress(r), 16 * q), sum.get), 16 * q),
+            ),
+          ),
+          when(i32.isZero(whole), [
+            ...each((sum, r, q) => vector.store(p.tile.get, sum.get, tileStride * r + 16 * q)),
+            loop(i, i32.constant(0), height.get, i32.constant(1), [
+              loop(j, i32.constant(0), width.get, i32.constant(1), [
+                scalar.store(place, scalar.add(scalar.load(place), scalar.load(placeInTile))),
+              ]),
+            ]),
+          ]),
+        ]),
+      ]),
+    ];
+  },
+);
