@@ -1,0 +1,193 @@
+import { type FileHandle, open } from 'node:fs/promises';
+import { Message, type RecordBatch, RecordBatchReader, Schema, Table, tableToIPC } from 'apache-arrow';
+import { KdSpecError } from '../core/errors.js';
+import { fileError } from './file-errors.js';
+
+/**
+ * Random access to the record batches of one Arrow file, in stream or in file format.
+ *
+ * Both formats are a chain of messages: a continuation marker (4 bytes, all ones), the length of the
+ * metadata (4 bytes), the metadata (a flatbuffer that says how long the body is and how many rows it
+ * holds), the body; a length of 0 ends the chain. Walking the chain reads the metadata alone, so it costs
+ * microseconds a batch, finds truncation with its row, and lets a reader draw batches in any order.
+ *
+ * Source: Arrow columnar format 1.5, "IPC Streaming Format" and "IPC File Format".
+ */
+export interface ShardIndex {
+  readonly path: string;
+  readonly schema: Schema;
+  readonly rows: number;
+  readonly batches: readonly BatchLocation[];
+  /** The schema message without its metadata (which can be large): what a decoder must see before a batch. */
+  readonly schemaMessage: Uint8Array;
+}
+
+/** Where one record batch lies in its file. */
+export interface BatchLocation {
+  readonly offsetBytes: number;
+  readonly sizeBytes: number;
+  readonly rows: number;
+}
+
+const framingBytes = 8;
+const continuationMarker = -1;
+const fileMagic = 'ARROW1';
+/** Enough for the metadata of a batch of a few columns, so that one read suffices. */
+const metadataGuessBytes = 1024;
+const metadataLimitBytes = 256 * 2 ** 20;
+
+/**
+ * Walks the messages of an Arrow file and returns where its record batches are.
+ *
+ * @param path a file in Arrow stream or file format, not compressed
+ * @returns the schema, and offset, size and rows of each batch
+ * @throws KdSpecError `shard-truncated` with the row where the file ends, `shard-corrupt` when a message
+ *   cannot be understood, `dataset-invalid` for compressed or dictionary-encoded batches, `not-found`
+ * Cost: one read of about 1 KiB a batch; bodies are not read.
+ */
+export async function indexShard(path: string): Promise<ShardIndex> {
+  const handle = await openShard(path);
+  try {
+    return await walkMessages(handle, path);
+  } finally {
+    await handle.close();
+  }
+}
+
+/** Opens a shard for {@link readBatch}; the caller closes it. */
+export async function openShard(path: string): Promise<FileHandle> {
+  try {
+    return await open(path, 'r');
+  } catch (error) {
+    throw fileError(error, path, 'an Arrow shard');
+  }
+}
+
+/**
+ * Reads and decodes one record batch.
+ *
+ * The columns are views of one freshly allocated buffer: nothing is copied after the read.
+ *
+ * @throws KdSpecError `shard-truncated` when the file became shorter than it was, `shard-corrupt`
+ */
+export async function readBatch(
+  handle: FileHandle,
+  shard: ShardIndex,
+  location: BatchLocation,
+): Promise<RecordBatch> {
+  const message = await readAt(handle, location.offsetBytes, location.sizeBytes);
+  if (message.length < location.sizeBytes) throw truncated(shard.path, location.offsetBytes, 0);
+  try {
+    const [batch] = RecordBatchReader.from([shard.schemaMessage, message]);
+    if (batch?.numRows === location.rows) return batch;
+  } catch (cause) {
+    throw corrupt(shard.path, `the record batch at byte ${location.offsetBytes} cannot be decoded`, cause);
+  }
+  throw corrupt(shard.path, `the record batch at byte ${location.offsetBytes} has lost its rows`);
+}
+
+/** The bytes of a schema as the first message of a stream, without an end-of-stream marker. */
+export function encodeSchema(schema: Schema): Uint8Array {
+  return tableToIPC(new Table(schema), 'stream').subarray(0, -framingBytes);
+}
+
+async function walkMessages(handle: FileHandle, path: string): Promise<ShardIndex> {
+  const size = (await handle.stat()).size;
+  const start = await readAt(handle, 0, framingBytes);
+  const isFile = Buffer.from(start).toString('latin1', 0, fileMagic.length) === fileMagic;
+  const batches: BatchLocation[] = [];
+  let schema: Schema | undefined;
+  let rows = 0;
+
+  for (let offset = isFile ? framingBytes : 0; ; ) {
+    const head = await readAt(handle, offset, framingBytes + metadataGuessBytes);
+    if (head.length < framingBytes) throw truncated(path, size, rows);
+    const view = new DataView(head.buffer, head.byteOffset, head.length);
+    const metadataBytes = view.getInt32(4, true);
+    if (view.getInt32(0, true) !== continuationMarker || metadataBytes < 0) {
+      throw corrupt(path, `there is no Arrow message at byte ${offset} (row ${rows})`);
+    }
+    if (metadataBytes === 0) break;
+    if (offset + framingBytes + metadataBytes > size) throw truncated(path, size, rows);
+    if (metadataBytes > metadataLimitBytes) {
+      throw corrupt(
+        path,
+        `the message at byte ${offset} (row ${rows}) claims ${metadataBytes} bytes of metadata`,
+      );
+    }
+
+    const metadata =
+      framingBytes + metadataBytes <= head.length
+        ? head.subarray(framingBytes, framingBytes + metadataBytes)
+        : await readAt(handle, offset + framingBytes, metadataBytes);
+    const message = decodeMetadata(metadata, path, offset, rows);
+    const sizeBytes = framingBytes + metadataBytes + message.bodyBytes;
+    if (offset + sizeBytes > size) throw truncated(path, size, rows);
+    if (message.schema) schema = message.schema;
+    else batches.push({ offsetBytes: offset, sizeBytes, rows: message.rows });
+    rows += message.rows;
+    offset += sizeBytes;
+  }
+  if (!schema) throw corrupt(path, 'it has no schema');
+  return { path, schema, rows, batches, schemaMessage: encodeSchema(new Schema(schema.fields)) };
+}
+
+function decodeMetadata(
+  metadata: Uint8Array,
+  path: string,
+  offset: number,
+  row: number,
+): { readonly bodyBytes: number; readonly rows: number; readonly schema?: Schema } {
+  let message: Message;
+  try {
+    message = Message.decode(metadata);
+    if (message.isSchema()) return { bodyBytes: message.bodyLength, rows: 0, schema: message.header() };
+  } catch (cause) {
+    throw corrupt(path, `the message at byte ${offset} (row ${row}) cannot be decoded`, cause);
+  }
+  if (!message.isRecordBatch()) {
+    throw new KdSpecError(
+      'dataset-invalid',
+      `${path}: expected plain columns, found a dictionary-encoded column: write it again without dictionaries`,
+    );
+  }
+  const header = message.header();
+  if (header.compression) {
+    throw new KdSpecError(
+      'dataset-invalid',
+      `${path}: expected uncompressed record batches, found compressed ones: write it again without compression`,
+    );
+  }
+  if (!(header.length >= 0 && message.bodyLength >= 0)) {
+    throw corrupt(path, `the message at byte ${offset} (row ${row}) has a negative length`);
+  }
+  return { bodyBytes: message.bodyLength, rows: header.length };
+}
+
+/** Reads up to `length` bytes; fewer only at the end of the file. */
+async function readAt(handle: FileHandle, offset: number, length: number): Promise<Uint8Array> {
+  const bytes = new Uint8Array(length);
+  let done = 0;
+  while (done < length) {
+    const { bytesRead } = await handle.read(bytes, done, length - done, offset + done);
+    if (bytesRead === 0) return bytes.subarray(0, done);
+    done += bytesRead;
+  }
+  return bytes;
+}
+
+function truncated(path: string, sizeBytes: number, row: number): KdSpecError {
+  return new KdSpecError(
+    'shard-truncated',
+    `${path} ends at byte ${sizeBytes}, after row ${row}, before its end-of-stream marker: ` +
+      'copy the file again, or make the data again',
+  );
+}
+
+function corrupt(path: string, what: string, cause?: unknown): KdSpecError {
+  return new KdSpecError(
+    'shard-corrupt',
+    `${path} is not the Arrow file that was written: ${what}; copy the file again, or make the data again`,
+    { cause },
+  );
+}

@@ -1,0 +1,135 @@
+import { createHash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { readFile, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { prettifyError } from 'zod';
+import { KdSpecError } from '../core/errors.js';
+import { indexShard } from './arrow-shard.js';
+import { classesName, type DatasetManifest, datasetManifest, manifestName } from './dataset-manifest.js';
+import { fileError } from './file-errors.js';
+import type { Augmentation, Ceiling, ImageShape, SplitName } from './source.js';
+
+/** One Arrow file of a split, as it was when it was written. */
+export interface Shard {
+  readonly path: string;
+  readonly rows: number;
+  readonly bytes: number;
+  readonly sha256: string;
+}
+
+/** One part of a data set. */
+export interface Split {
+  readonly directory: string;
+  readonly rows: number;
+  readonly shards: readonly Shard[];
+}
+
+/** A data set on disk; nothing of it is held but this description. */
+export interface Dataset {
+  readonly directory: string;
+  readonly description: string;
+  /** The name of each class; the position is the label. */
+  readonly classes: readonly string[];
+  readonly image: ImageShape;
+  readonly augmentation: Augmentation;
+  readonly ceiling?: Ceiling;
+  readonly splits: Readonly<Record<SplitName, Split>>;
+}
+
+/**
+ * Opens a data set that `writeDataset` wrote, and checks the size of every shard.
+ *
+ * @param directory the folder that holds `kd-spec.json`
+ * @returns its description; read images with `examples` or `imageBatches`
+ * @throws KdSpecError `not-found`, `dataset-invalid`, `shard-truncated` naming shard and row, `shard-corrupt`
+ *
+ * @example
+ * const { classes, splits } = await openDataset('kd-workspace/dataset');
+ */
+export async function openDataset(directory: string): Promise<Dataset> {
+  const manifest = await readManifest(join(directory, manifestName));
+  const classes = await readClasses(join(directory, classesName), manifest.classes);
+  const open = async (name: SplitName): Promise<Split> => {
+    const { rows, shards } = manifest.splits[name];
+    const splitDirectory = join(directory, name);
+    const split = {
+      directory: splitDirectory,
+      rows,
+      shards: shards.map(({ file, ...shard }) => ({ path: join(splitDirectory, file), ...shard })),
+    };
+    for (const shard of split.shards) await checkSize(shard);
+    return split;
+  };
+  const { description, image, augmentation, ceiling } = manifest;
+  const splits = {
+    train: await open('train'),
+    validation: await open('validation'),
+    test: await open('test'),
+  };
+  return { directory, description, classes, image, augmentation, ...(ceiling && { ceiling }), splits };
+}
+
+/**
+ * Compares the bytes of every shard of a split with the hash that was recorded when it was written.
+ *
+ * @throws KdSpecError `shard-truncated` or `shard-corrupt`, naming the shard
+ * Cost: reads every byte once, without holding a shard in memory.
+ */
+export async function verifySplit(split: Split): Promise<void> {
+  for (const shard of split.shards) {
+    await checkSize(shard);
+    const hash = createHash('sha256');
+    for await (const bytes of createReadStream(shard.path)) hash.update(bytes);
+    const sha256 = hash.digest('hex');
+    if (sha256 !== shard.sha256) {
+      // A damaged frame is named with its row; a flipped byte inside a body has no row of its own.
+      await indexShard(shard.path);
+      throw corrupt(shard, `SHA-256 ${shard.sha256}`, sha256);
+    }
+  }
+}
+
+async function checkSize(shard: Shard): Promise<void> {
+  const stats = await stat(shard.path).catch((error: unknown) => {
+    throw fileError(error, shard.path, 'an Arrow shard');
+  });
+  if (stats.size === shard.bytes) return;
+  if (stats.size < shard.bytes) await indexShard(shard.path);
+  throw corrupt(shard, `${shard.bytes} bytes`, `${stats.size}`);
+}
+
+function corrupt(shard: Shard, expected: string, found: string): KdSpecError {
+  return new KdSpecError(
+    'shard-corrupt',
+    `${shard.path} (rows 0 to ${shard.rows}): expected ${expected}, found ${found}: ` +
+      'copy the file again, or make the data set again',
+  );
+}
+
+async function readManifest(path: string): Promise<DatasetManifest> {
+  const text = await readText(path, 'the description of a data set');
+  let json: unknown;
+  try {
+    json = JSON.parse(text);
+  } catch (cause) {
+    throw new KdSpecError('dataset-invalid', `${path} is not JSON: make the data set again`, { cause });
+  }
+  const { data, error } = datasetManifest.safeParse(json);
+  if (data) return data;
+  throw new KdSpecError('dataset-invalid', `${path} does not describe a data set: ${prettifyError(error)}`);
+}
+
+async function readClasses(path: string, expected: number): Promise<readonly string[]> {
+  const classes = (await readText(path, 'class names')).replace(/\n$/, '').split('\n');
+  if (classes.length === expected) return classes;
+  throw new KdSpecError(
+    'dataset-invalid',
+    `${path}: expected ${expected} class names, one a line, found ${classes.length}: make the data set again`,
+  );
+}
+
+async function readText(path: string, expected: string): Promise<string> {
+  return readFile(path, 'utf8').catch((error: unknown) => {
+    throw fileError(error, path, expected);
+  });
+}

@@ -1,0 +1,197 @@
+import { createReadStream, createWriteStream } from 'node:fs';
+import { mkdtemp, open, readdir, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { basename, join } from 'node:path';
+import { pipeline } from 'node:stream/promises';
+import { createGunzip, gunzipSync } from 'node:zlib';
+import { KdSpecError } from '../../core/errors.js';
+import { createRandom } from '../../core/random.js';
+import { fileError } from '../file-errors.js';
+import type { DatasetSource, ImageShape, LabelledImage, SplitName } from '../source.js';
+import { splitBySeed } from './split-by-seed.js';
+
+/** How IDX files are imported. */
+export interface IdxOptions {
+  /** Share of each class of the training images set aside for validation, in [0, 1). */
+  readonly validationFraction?: number;
+  /** The name of each class; default its number. */
+  readonly classes?: readonly string[];
+  readonly seed: number;
+}
+
+interface ImageHeader {
+  readonly count: number;
+  readonly height: number;
+  readonly width: number;
+}
+
+const imageMagic = 0x0803; // unsigned bytes, three dimensions: count, height, width
+const labelMagic = 0x0801; // unsigned bytes, one dimension: count
+const imageHeaderBytes = 16;
+const labelHeaderBytes = 8;
+/** Images that are read at once. */
+const readsAhead = 64;
+
+/**
+ * Imports the four files of MNIST, Fashion-MNIST, EMNIST and their kin.
+ *
+ * @param directory holds `train-images-idx3-ubyte`, `train-labels-idx1-ubyte`, `t10k-images-idx3-ubyte` and
+ *   `t10k-labels-idx1-ubyte`, each with or without `.gz` (a dot for the dash before `idx` is accepted)
+ * @param options.validationFraction in [0, 1)
+ * @param options.seed names the validation split and the order
+ * @returns a source of grey images for `writeDataset`
+ * @throws KdSpecError `not-found`, `dataset-invalid` naming the file and the byte
+ * Cost: holds the labels. A gzipped image file is unpacked into the system's temporary folder while it is read.
+ * Source: http://yann.lecun.com/exdb/mnist/, "The IDX file format".
+ */
+export async function idxSource(
+  directory: string,
+  { validationFraction = 0.1, classes, seed }: IdxOptions,
+): Promise<DatasetSource> {
+  const names = await readdir(directory).catch((error: unknown) => {
+    throw fileError(error, directory, "a folder with MNIST's four IDX files");
+  });
+  const find = (part: 'train' | 't10k', kind: 'images' | 'labels') => {
+    const pattern = new RegExp(`^${part}-${kind}[-.]idx[13]-ubyte(\\.gz)?$`);
+    const name = names.find((candidate) => pattern.test(candidate));
+    if (name) return join(directory, name);
+    throw new KdSpecError(
+      'not-found',
+      `expected ${part}-${kind}-idx${kind === 'images' ? 3 : 1}-ubyte or the same with .gz in ${directory}: ` +
+        'put the four files of the data set there',
+    );
+  };
+  const train = await openPart(find('train', 'images'), find('train', 'labels'));
+  const test = await openPart(find('t10k', 'images'), find('t10k', 'labels'));
+  if (train.header.height !== test.header.height || train.header.width !== test.header.width) {
+    throw new KdSpecError('dataset-invalid', `${directory}: training and test images differ in size`);
+  }
+
+  let highest = -1;
+  for (const label of [...train.labels, ...test.labels]) highest = Math.max(highest, label);
+  const names_ = classes ?? Array.from({ length: highest + 1 }, (_, label) => String(label));
+  if (highest >= names_.length) {
+    throw new KdSpecError(
+      'dataset-invalid',
+      `${directory}: expected labels below ${names_.length}, found ${highest}: give a name for every class`,
+    );
+  }
+  const split = splitBySeed(train.labels, { validation: validationFraction, test: 0 }, seed);
+  const rowsOf = (name: SplitName): number[] => {
+    if (name === 'test') return [...test.labels.keys()];
+    return [...train.labels.keys()].filter((row) => split[row] === name);
+  };
+  const { height, width } = train.header;
+  return {
+    description: `IDX files of the folder ${basename(directory)}`,
+    classes: names_,
+    image: { height, width, channels: 1 } satisfies ImageShape,
+    augmentation: { kind: 'shift', pixels: 2 },
+    count: (name) => rowsOf(name).length,
+    images: (name) => {
+      const rows = createRandom(seed, 'order', name).shuffle(rowsOf(name));
+      return readImages(name === 'test' ? test : train, rows);
+    },
+  };
+}
+
+interface Part {
+  readonly path: string;
+  readonly header: ImageHeader;
+  readonly labels: Uint8Array;
+}
+
+async function openPart(imagePath: string, labelPath: string): Promise<Part> {
+  const header = await readHeader(imagePath);
+  const labels = await readLabels(labelPath);
+  if (labels.length !== header.count) {
+    throw new KdSpecError(
+      'dataset-invalid',
+      `expected as many labels as images, ${header.count} (${imagePath}), found ${labels.length} (${labelPath})`,
+    );
+  }
+  return { path: imagePath, header, labels };
+}
+
+async function readLabels(path: string): Promise<Uint8Array> {
+  const file = await readFile(path);
+  let bytes: Buffer = file;
+  try {
+    if (path.endsWith('.gz')) bytes = gunzipSync(file);
+  } catch (cause) {
+    throw new KdSpecError('dataset-invalid', `${path} cannot be unpacked: copy it again`, { cause });
+  }
+  checkMagic(bytes, labelHeaderBytes, labelMagic, path);
+  const count = bytes.readUInt32BE(4);
+  if (bytes.length === labelHeaderBytes + count) return bytes.subarray(labelHeaderBytes);
+  throw new KdSpecError(
+    'dataset-invalid',
+    `${path}: expected ${count} labels in ${labelHeaderBytes + count} bytes, found ${bytes.length}: copy it again`,
+  );
+}
+
+async function readHeader(path: string): Promise<ImageHeader> {
+  const raw = createReadStream(path);
+  const stream = path.endsWith('.gz') ? raw.pipe(createGunzip()) : raw;
+  const chunks: Buffer[] = [];
+  try {
+    for await (const chunk of stream) {
+      chunks.push(chunk);
+      if (chunks.reduce((sum, { length }) => sum + length, 0) >= imageHeaderBytes) break;
+    }
+  } catch (cause) {
+    throw new KdSpecError('dataset-invalid', `${path} cannot be unpacked: copy it again`, { cause });
+  } finally {
+    raw.destroy();
+  }
+  const header = Buffer.concat(chunks);
+  checkMagic(header, imageHeaderBytes, imageMagic, path);
+  return { count: header.readUInt32BE(4), height: header.readUInt32BE(8), width: header.readUInt32BE(12) };
+}
+
+function checkMagic(bytes: Buffer, headerBytes: number, magic: number, path: string): void {
+  const found =
+    bytes.length < headerBytes ? `${bytes.length} bytes` : `0x${bytes.readUInt32BE(0).toString(16)}`;
+  if (bytes.length >= headerBytes && bytes.readUInt32BE(0) === magic) return;
+  throw new KdSpecError(
+    'dataset-invalid',
+    `${path}: expected an IDX file that begins with 0x${magic.toString(16)}, found ${found}: copy it again`,
+  );
+}
+
+async function* readImages(
+  { path, header, labels }: Part,
+  rows: readonly number[],
+): AsyncGenerator<LabelledImage> {
+  const unpacked = path.endsWith('.gz') ? await mkdtemp(join(tmpdir(), 'kd-spec-idx-')) : undefined;
+  const plain = unpacked ? join(unpacked, 'images') : path;
+  try {
+    if (unpacked) {
+      await pipeline(createReadStream(path), createGunzip(), createWriteStream(plain)).catch(
+        (error: unknown) => {
+          throw fileError(error, plain, 'room for the unpacked images');
+        },
+      );
+    }
+    const file = await open(plain, 'r');
+    try {
+      const imageBytes = header.height * header.width;
+      const read = async (row: number): Promise<LabelledImage> => {
+        const pixels = new Uint8Array(imageBytes);
+        const { bytesRead } = await file.read(pixels, 0, imageBytes, imageHeaderBytes + row * imageBytes);
+        if (bytesRead === imageBytes) return { pixels, label: labels[row] };
+        throw new KdSpecError(
+          'dataset-invalid',
+          `${path}: expected ${header.count} images, found the end of the file in image ${row}: copy it again`,
+        );
+      };
+      for (let start = 0; start < rows.length; start += readsAhead) {
+        yield* await Promise.all(rows.slice(start, start + readsAhead).map(read));
+      }
+    } finally {
+      await file.close();
+    }
+  } finally {
+    if (unpacked) await rm(unpacked, { recursive: true, force: true });
+  }
+}

@@ -1,0 +1,140 @@
+import { crc32, deflateSync, inflateSync } from 'node:zlib';
+import type { ImageShape } from './source.js';
+
+/**
+ * A codec for small 8-bit PNG images, grey or RGB.
+ *
+ * Training streams thousands of tiny images a second. For those a general library spends its time on the
+ * thread pool and on promises, not on pixels: sharp takes several hundred microseconds of the main thread
+ * for a 28 x 28 image, inflating and unfiltering it here takes about twenty. Everything that this codec
+ * does not know (palettes, 16 bits, interlacing, transparency) goes to sharp: see `image-codec.ts`.
+ *
+ * Source: PNG specification (third edition), sections 5, 7.3, 9 and 11.2.
+ */
+const signature = Uint8Array.of(0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a);
+const colourTypeOf = { 1: 0, 3: 2 } as const;
+const headerBytes = 13;
+/** Length, type and checksum of a chunk. */
+const chunkFramingBytes = 12;
+
+/**
+ * Encodes an image without loss.
+ *
+ * @param pixels (height, width, channels), 0 to 255
+ * @returns a PNG file; the same bytes for the same pixels and zlib
+ * Cost: about 30 microseconds for 28 x 28 pixels.
+ */
+export function encodeSmallPng(pixels: Uint8Array, { height, width, channels }: ImageShape): Uint8Array {
+  const stride = width * channels;
+  const filtered = new Uint8Array(height * (stride + 1)); // one filter byte a row; 0 is "none"
+  for (let row = 0; row < height; row++) {
+    filtered.set(pixels.subarray(row * stride, (row + 1) * stride), row * (stride + 1) + 1);
+  }
+  const header = Buffer.alloc(headerBytes);
+  header.writeUInt32BE(width, 0);
+  header.writeUInt32BE(height, 4);
+  header[8] = 8;
+  header[9] = colourTypeOf[channels];
+  const chunks = [
+    chunk('IHDR', header),
+    chunk('IDAT', deflateSync(filtered)),
+    chunk('IEND', Buffer.alloc(0)),
+  ];
+  return Buffer.concat([signature, ...chunks]);
+}
+
+/**
+ * Decodes a PNG image that is 8-bit, not interlaced, without palette or transparency, and of this very shape.
+ *
+ * @returns (height, width, channels), 0 to 255; `undefined` for anything else, damaged files among it
+ */
+export function decodeSmallPng(file: Uint8Array, shape: ImageShape): Uint8Array | undefined {
+  const { height, width, channels } = shape;
+  const stride = width * channels;
+  const data = imageData(file, shape);
+  if (!data) return undefined;
+  let filtered: Uint8Array;
+  try {
+    filtered = inflateSync(data, { maxOutputLength: height * (stride + 1) });
+  } catch {
+    return undefined;
+  }
+  if (filtered.length !== height * (stride + 1)) return undefined;
+  return unfilter(filtered, height, stride, channels);
+}
+
+function chunk(type: string, data: Uint8Array): Buffer {
+  const bytes = Buffer.alloc(data.length + chunkFramingBytes);
+  bytes.writeUInt32BE(data.length, 0);
+  bytes.write(type, 4, 'latin1');
+  bytes.set(data, 8);
+  bytes.writeUInt32BE(crc32(bytes.subarray(4, 8 + data.length)), 8 + data.length);
+  return bytes;
+}
+
+/** The compressed pixels, when the header announces the shape and nothing unusual stands in the file. */
+function imageData(file: Uint8Array, { height, width, channels }: ImageShape): Uint8Array | undefined {
+  if (file.length < signature.length || !signature.every((byte, index) => file[index] === byte))
+    return undefined;
+  const view = new DataView(file.buffer, file.byteOffset, file.length);
+  const parts: Uint8Array[] = [];
+  for (let offset = signature.length; offset + chunkFramingBytes <= file.length; ) {
+    const length = view.getUint32(offset);
+    const type = view.getUint32(offset + 4);
+    const start = offset + 8;
+    if (start + length + 4 > file.length) return undefined;
+    if (type === chunkType.IHDR) {
+      const fits =
+        length === headerBytes && view.getUint32(start) === width && view.getUint32(start + 4) === height;
+      const plain =
+        file[start + 8] === 8 && file[start + 9] === colourTypeOf[channels] && file[start + 12] === 0;
+      if (!fits || !plain) return undefined;
+    } else if (type === chunkType.IDAT) parts.push(file.subarray(start, start + length));
+    else if (type === chunkType.tRNS) return undefined;
+    else if (type === chunkType.IEND) break;
+    offset = start + length + 4;
+  }
+  return parts.length === 1 ? parts[0] : parts.length === 0 ? undefined : Buffer.concat(parts);
+}
+
+/** The four letters of a chunk's type as one big-endian number. */
+const chunkType = { IHDR: 0x49484452, IDAT: 0x49444154, tRNS: 0x74524e53, IEND: 0x49454e44 } as const;
+
+/** Undoes the filter of each row; `undefined` for an unknown filter. */
+function unfilter(
+  filtered: Uint8Array,
+  height: number,
+  stride: number,
+  step: number,
+): Uint8Array | undefined {
+  const pixels = new Uint8Array(height * stride);
+  for (let row = 0; row < height; row++) {
+    const filter = filtered[row * (stride + 1)];
+    const from = row * (stride + 1) + 1;
+    const to = row * stride;
+    if (filter === 0) {
+      pixels.set(filtered.subarray(from, from + stride), to);
+      continue;
+    }
+    if (filter > 4) return undefined;
+    for (let column = 0; column < stride; column++) {
+      const left = column >= step ? pixels[to + column - step] : 0;
+      const up = row > 0 ? pixels[to + column - stride] : 0;
+      const upLeft = row > 0 && column >= step ? pixels[to + column - stride - step] : 0;
+      pixels[to + column] = filtered[from + column] + predict(filter, left, up, upLeft);
+    }
+  }
+  return pixels;
+}
+
+function predict(filter: number, left: number, up: number, upLeft: number): number {
+  if (filter === 1) return left;
+  if (filter === 2) return up;
+  if (filter === 3) return (left + up) >> 1;
+  const estimate = left + up - upLeft;
+  const toLeft = Math.abs(estimate - left);
+  const toUp = Math.abs(estimate - up);
+  const toUpLeft = Math.abs(estimate - upLeft);
+  if (toLeft <= toUp && toLeft <= toUpLeft) return left;
+  return toUp <= toUpLeft ? up : upLeft;
+}
