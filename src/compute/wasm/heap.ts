@@ -5,7 +5,7 @@ import { adamW, sgd } from './elementwise-kernels.js';
 import { productRoom } from './product.js';
 import { multiplyPacked, packLeft } from './product-kernels.js';
 import { softmaxGradient, softmaxStatistics } from './softmax-kernels.js';
-import { maxPool } from './spatial-kernels.js';
+import { fold, maxPool, unfold } from './spatial-kernels.js';
 
 const kernels = [
   adamW,
@@ -18,6 +18,8 @@ const kernels = [
   softmaxStatistics,
   softmaxGradient,
   maxPool,
+  unfold,
+  fold,
   packLeft,
   multiplyPacked,
 ];
@@ -32,6 +34,8 @@ export interface Heap {
   values(tensor: tf.Tensor): Float32Array | Int32Array;
   /** Where `productRoom` bytes lie that any call may overwrite. */
   readonly room: number;
+  /** Sets bytes to zero. */
+  clear(address: number, bytes: number): void;
   /** A new tensor with arbitrary content. */
   allocate(shape: readonly number[]): tf.Tensor;
   /** A new tensor of zeros. */
@@ -94,12 +98,16 @@ function createHeap(backend: WasmBackend): Heap {
   const allocate = (shape: readonly number[]) =>
     tf.engine().makeTensorFromTensorInfo(backend.makeOutput(shape, 'float32'));
 
+  function clear(from: number, bytes: number): void {
+    new Uint8Array(memory.buffer, from, bytes).fill(0);
+  }
+
   function zeros(shape: readonly number[]): tf.Tensor {
     const tensor = allocate(shape);
-    values(tensor).fill(0);
+    clear(address(tensor), 4 * tensor.size);
     return tensor;
   }
 
   const room = backend.wasm._malloc(productRoom) >>> 0;
-  return { call, address, values, room, allocate, zeros };
+  return { call, address, values, room, clear, allocate, zeros };
 }

@@ -1,4 +1,7 @@
-import { type Code, i32, kernel, loop, overLanes, set, when } from './assembler.js';
+import { type Code, i32, type Kernel, kernel, loop, overLanes, set, when } from './assembler.js';
+
+const smaller = (a: Code, b: Code): Code => [...a, ...b, ...i32.less(a, b), 0x1b];
+const notNegative = (a: Code): Code => [...a, ...i32.constant(0), ...i32.less(i32.constant(0), a), 0x1b];
 
 /**
  * Max pooling of one image: for each window the largest value, channel by channel.
@@ -34,13 +37,6 @@ export const maxPool = kernel(
     const right = local('i32');
     const offset = local('i32');
     const place = local('i32');
-    const clampLow = (value: Code): Code => [
-      ...value,
-      ...i32.constant(0),
-      ...i32.less(i32.constant(0), value),
-      0x1b,
-    ];
-    const smaller = (a: Code, b: Code): Code => [...a, ...b, ...i32.less(a, b), 0x1b];
     const window = (body: readonly Code[]): Code =>
       loop(y, firstY.get, bottom.get, i32.constant(1), [
         loop(x, firstX.get, right.get, i32.constant(1), [
@@ -55,8 +51,8 @@ export const maxPool = kernel(
           set(firstX, i32.sub(i32.mul(column.get, p.strides.get), p.left.get)),
           set(bottom, smaller(i32.add(firstY.get, p.size.get), p.height.get)),
           set(right, smaller(i32.add(firstX.get, p.size.get), p.width.get)),
-          set(firstY, clampLow(firstY.get)),
-          set(firstX, clampLow(firstX.get)),
+          set(firstY, notNegative(firstY.get)),
+          set(firstX, notNegative(firstX.get)),
           overLanes(offset, p.pixel.get, (lane) => {
             const best = local(lane.type);
             const upstream = local(lane.type);
@@ -86,3 +82,96 @@ export const maxPool = kernel(
     ];
   },
 );
+
+/**
+ * Copies the windows of one image into the rows of a matrix (`unfold`), or adds each row of such a matrix to its
+ * window of the image (`fold`). `image` is (height, width, channels); `patches` is
+ * (outputHeight outputWidth, filterHeight filterWidth channels), zero where a window leaves the image.
+ */
+function windows(name: 'unfold' | 'fold'): Kernel {
+  return kernel(
+    name,
+    {
+      image: 'i32',
+      patches: 'i32',
+      height: 'i32',
+      width: 'i32',
+      pixel: 'i32',
+      outputHeight: 'i32',
+      outputWidth: 'i32',
+      filterHeight: 'i32',
+      filterWidth: 'i32',
+      strides: 'i32',
+      top: 'i32',
+      left: 'i32',
+    },
+    ({ parameters: p, local }) => {
+      const row = local('i32');
+      const column = local('i32');
+      const line = local('i32');
+      const y = local('i32');
+      const firstX = local('i32');
+      const offset = local('i32');
+      const inside = local('i32');
+      const before = local('i32');
+      const whole = local('i32');
+      const source = local('i32');
+      const zero = (bytes: Code): readonly Code[] => [
+        overLanes(offset, bytes, (lane) => [
+          lane.store(i32.add(p.patches.get, offset.get), lane.constant(0)),
+        ]),
+        set(p.patches, i32.add(p.patches.get, bytes)),
+      ];
+      const skip = (bytes: Code): readonly Code[] => [set(p.patches, i32.add(p.patches.get, bytes))];
+      const pass = name === 'unfold' ? zero : skip;
+      const outside = i32.isZero(i32.lessUnsigned(y.get, p.height.get));
+      return [
+        loop(row, i32.constant(0), p.outputHeight.get, i32.constant(1), [
+          loop(column, i32.constant(0), p.outputWidth.get, i32.constant(1), [
+            set(firstX, i32.sub(i32.mul(column.get, p.strides.get), p.left.get)),
+            // A line of the window in bytes: `before` the image, `inside` it, and the rest of the `whole`.
+            set(whole, i32.mul(p.filterWidth.get, p.pixel.get)),
+            set(before, i32.mul(notNegative(i32.sub(i32.constant(0), firstX.get)), p.pixel.get)),
+            set(before, smaller(before.get, whole.get)),
+            set(
+              inside,
+              i32.sub(
+                smaller(whole.get, i32.mul(notNegative(i32.sub(p.width.get, firstX.get)), p.pixel.get)),
+                before.get,
+              ),
+            ),
+            set(inside, notNegative(inside.get)),
+            loop(line, i32.constant(0), p.filterHeight.get, i32.constant(1), [
+              set(y, i32.add(i32.sub(i32.mul(row.get, p.strides.get), p.top.get), line.get)),
+              when(outside, pass(whole.get)),
+              when(i32.isZero(outside), [
+                ...pass(before.get),
+                set(
+                  source,
+                  i32.add(
+                    i32.add(p.image.get, before.get),
+                    i32.mul(i32.add(i32.mul(y.get, p.width.get), firstX.get), p.pixel.get),
+                  ),
+                ),
+                overLanes(offset, inside.get, (lane) => {
+                  const patch = i32.add(p.patches.get, offset.get);
+                  const place = i32.add(source.get, offset.get);
+                  return [
+                    name === 'unfold'
+                      ? lane.store(patch, lane.load(place))
+                      : lane.store(place, lane.add(lane.load(place), lane.load(patch))),
+                  ];
+                }),
+                set(p.patches, i32.add(p.patches.get, inside.get)),
+                ...pass(i32.sub(i32.sub(whole.get, before.get), inside.get)),
+              ]),
+            ]),
+          ]),
+        ]),
+      ];
+    },
+  );
+}
+
+export const unfold = windows('unfold');
+export const fold = windows('fold');
