@@ -16,6 +16,7 @@ const meanings: Readonly<Record<string, { readonly code: ErrorCode; readonly adv
   EPERM: { code: 'not-readable', advice: 'not permitted: change its permissions or choose another place' },
   EROFS: { code: 'not-readable', advice: 'the file system is read-only: choose another place' },
   EISDIR: { code: 'not-readable', advice: 'expected a file, found a folder' },
+  EEXIST: { code: 'not-readable', advice: 'expected a folder, found a file' },
   ENOTDIR: { code: 'not-readable', advice: 'expected a folder, found a file on the way' },
   ENOENT: { code: 'not-found', advice: 'it does not exist: check the path' },
 };

@@ -1,0 +1,55 @@
+import { isOption, type Option, type OptionTable } from './option-types.js';
+import { generalOptions, stageOptions } from './options.js';
+import { type StageName, stageNames } from './stage-names.js';
+
+/** One option with all its names. */
+export interface ListedOption {
+  /** The stage it belongs to; undefined for the general options. */
+  readonly section: StageName | undefined;
+  /** Keys from the top of a pipeline file, e.g. `['generalist', 'network', 'dense']`. */
+  readonly path: readonly string[];
+  /** Without dashes. */
+  readonly flag: string;
+  readonly environment: string;
+  readonly option: Option;
+}
+
+/** General options that say how one command runs; they have no place in a pipeline file. */
+const perCommand: ReadonlySet<string> = new Set(['resume', 'dryRun', 'quiet', 'json']);
+
+/** All options, the general ones first, then by stage. */
+export const listedOptions: readonly ListedOption[] = [
+  ...list(generalOptions, undefined, []),
+  ...stageNames.flatMap((stage) => list(stageOptions[stage], stage, [stage])),
+];
+
+/** The options that a pipeline file may hold. */
+export const pipelineOptions = listedOptions.filter(({ path }) => !perCommand.has(path.join('.')));
+
+/** The general options, and those of the given stages. */
+export function optionsOf(stages: readonly StageName[]): readonly ListedOption[] {
+  return listedOptions.filter(({ section }) => section === undefined || stages.includes(section));
+}
+
+/** The pipeline key of an option, e.g. `generalist.network.dense`. */
+export function keyOf({ path }: ListedOption): string {
+  return path.join('.');
+}
+
+function list(
+  table: OptionTable,
+  section: StageName | undefined,
+  prefix: readonly string[],
+): readonly ListedOption[] {
+  return Object.entries(table).flatMap(([key, entry]) => {
+    const path = [...prefix, key];
+    if (!isOption(entry)) return list(entry, section, path);
+    const flag = entry.flag ?? kebabCase(key);
+    const environment = `KD_SPEC_${flag.toUpperCase().replaceAll('-', '_')}`;
+    return [{ section, path, flag, environment, option: entry }];
+  });
+}
+
+function kebabCase(key: string): string {
+  return key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+}

@@ -1,0 +1,134 @@
+import type { JsonValue } from '../core/json.js';
+import type { Option } from './option-types.js';
+
+/** A value that fits its option, or what was expected instead. */
+export type Checked = { readonly value: JsonValue } | { readonly expected: string };
+
+/** What values an option takes, for error messages and the reference. */
+export function describeValues(option: Option): string {
+  const plain = describePlainValues(option);
+  return option.nullable ? `${plain}, or none` : plain;
+}
+
+function describePlainValues(option: Option): string {
+  switch (option.type) {
+    case 'integer':
+      return `an integer from ${option.min} to ${option.max}`;
+    case 'number':
+      return `a number from ${option.min} to ${option.max}`;
+    case 'integers':
+      return `integers from ${option.min} to ${option.max}, as in 32,64, or none for an empty list`;
+    case 'string':
+      return 'a text';
+    case 'path':
+      return 'a path';
+    case 'boolean':
+      return 'true or false';
+    case 'choice':
+      return `one of ${option.choices.join(', ')}`;
+    case 'grouped-list':
+      return 'names separated by commas, those of one group joined by +';
+    case 'code-points':
+      return 'two code points in order, as in 0x4E00-0x9FFF';
+    case 'workers':
+      return 'an integer from 1 to 1024, or auto';
+  }
+}
+
+/**
+ * The value that a flag or an environment variable means.
+ *
+ * @param text as typed; empty only for a flag that stands without a value
+ */
+export function parseText(option: Option, text: string): Checked {
+  const trimmed = text.trim();
+  if (option.nullable && trimmed === 'none') return { value: null };
+  return checkValue(option, readText(option, trimmed));
+}
+
+function readText(option: Option, text: string): JsonValue {
+  switch (option.type) {
+    case 'integer':
+    case 'number':
+      return readNumber(text);
+    case 'integers':
+      return text === 'none' ? [] : text.split(',').map(readNumber);
+    case 'string':
+    case 'path':
+      return text;
+    case 'boolean':
+      return (
+        { true: true, '1': true, yes: true, false: false, '0': false, no: false }[text.toLowerCase()] ?? text
+      );
+    case 'choice':
+      return option.choices.find((choice) => String(choice) === text) ?? text;
+    case 'grouped-list':
+      return text.split(',').map((entry) => (entry.includes('+') ? entry.split('+') : entry));
+    case 'code-points':
+      return text.split('-').map((point) => readNumber(point.replace(/^(U\+|u\+)/, '0x')));
+    case 'workers':
+      return text === '' || text === 'auto' ? 'auto' : readNumber(text);
+  }
+}
+
+function readNumber(text: string): JsonValue {
+  return text === '' || Number.isNaN(Number(text)) ? text : Number(text);
+}
+
+/** Whether a value, as it stands in a pipeline file, fits an option. */
+export function checkValue(option: Option, value: JsonValue): Checked {
+  const fits = (option.nullable === true && value === null) || fitsPlain(option, value);
+  return fits ? { value } : { expected: describeValues(option) };
+}
+
+function fitsPlain(option: Option, value: JsonValue): boolean {
+  switch (option.type) {
+    case 'integer':
+      return Number.isSafeInteger(value) && isBetween(value, option.min, option.max);
+    case 'number':
+      return isBetween(value, option.min, option.max);
+    case 'integers':
+      return (
+        isList(value) &&
+        value.every((item) => Number.isSafeInteger(item) && isBetween(item, option.min, option.max))
+      );
+    case 'string':
+    case 'path':
+      return isName(value);
+    case 'boolean':
+      return typeof value === 'boolean';
+    case 'choice':
+      return option.choices.some((choice) => choice === value);
+    case 'grouped-list':
+      return (
+        isList(value) &&
+        value.length > 0 &&
+        value.every((item) => isName(item) || (isList(item) && item.length > 0 && item.every(isName)))
+      );
+    case 'code-points':
+      return (
+        isList(value) &&
+        value.length === 2 &&
+        value.every(isCodePoint) &&
+        Number(value[0]) <= Number(value[1])
+      );
+    case 'workers':
+      return value === 'auto' || (Number.isSafeInteger(value) && isBetween(value, 1, 1024));
+  }
+}
+
+function isList(value: JsonValue): value is readonly JsonValue[] {
+  return Array.isArray(value);
+}
+
+function isName(value: JsonValue): boolean {
+  return typeof value === 'string' && value.trim() !== '';
+}
+
+function isBetween(value: JsonValue, min: number, max: number): boolean {
+  return typeof value === 'number' && value >= min && value <= max;
+}
+
+function isCodePoint(value: JsonValue): boolean {
+  return Number.isSafeInteger(value) && isBetween(value, 0, 0x10ffff);
+}

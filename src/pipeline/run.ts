@@ -1,0 +1,151 @@
+import type { Manifest } from '../core/artefact.js';
+import {
+  artefactFolder,
+  beginArtefact,
+  commitArtefact,
+  recoverArtefact,
+  suspendArtefact,
+} from '../core/artefact-writer.js';
+import { assert, KdSpecError } from '../core/errors.js';
+import type { Log } from '../core/log.js';
+import { packageVersion } from '../core/package.js';
+import { WorkspaceLock } from '../core/workspace-lock.js';
+import type { Settings } from './options.js';
+import { describePlan, neededStages, planStages, stageState } from './plan.js';
+import type { ResolvedSettings } from './settings.js';
+import type { Stage } from './stage.js';
+import { outsideInputs, stageIdentity, stageParameters } from './stage-inputs.js';
+import type { StageName } from './stage-names.js';
+import { rememberSettings } from './workspace-pipeline.js';
+
+/** What became of one stage. */
+export interface StageOutcome {
+  readonly stage: StageName;
+  readonly status: 'made' | 'up-to-date';
+  readonly directory: string;
+  readonly manifest: Manifest;
+}
+
+/**
+ * Brings a stage's artefact, and all it needs, up to date.
+ *
+ * The workspace is locked meanwhile, and its settings are remembered in it. The plan goes to `log` before any work.
+ *
+ * @param target the last stage
+ * @returns the outcome of each stage that the target needs, in order, the target's last
+ * @throws KdSpecError `workspace-busy`; `interrupted` when `signal` aborted; whatever a stage throws. Stages that
+ * were finished stay finished.
+ */
+export async function runStages(
+  stages: readonly Stage[],
+  target: StageName,
+  resolved: ResolvedSettings,
+  { log, signal }: { log: Log; signal: AbortSignal },
+): Promise<readonly StageOutcome[]> {
+  const { settings } = resolved;
+  const { workspace } = settings;
+  await using _lock = await WorkspaceLock.acquire(workspace);
+  for (const { name } of stages) await recoverArtefact(workspace, name);
+  const plan = await planStages(stages, target, settings);
+  log.info(describePlan(plan));
+  await rememberSettings(resolved);
+
+  const outcomes: StageOutcome[] = [];
+  for (const stage of neededStages(stages, target, settings)) {
+    stopIfAborted(signal, stage);
+    const inputs = await inputsOf(stage, settings, outcomes);
+    const { manifest, reasons } = await stageState(stage, settings, inputs);
+    const directory = artefactFolder(workspace, stage.name);
+    if (manifest && reasons.length === 0) {
+      const wasPlanned = plan.some(
+        ({ stage: name, status }) => name === stage.name && status !== 'up-to-date',
+      );
+      if (wasPlanned) log.info(`${stage.name}: up to date after all, its inputs came out the same`);
+      outcomes.push({ stage: stage.name, status: 'up-to-date', directory, manifest });
+    } else {
+      const made = await makeArtefact(stage, settings, inputs, { log, signal });
+      outcomes.push({ stage: stage.name, status: 'made', directory, manifest: made });
+    }
+  }
+  return outcomes;
+}
+
+async function makeArtefact(
+  stage: Stage,
+  settings: Settings,
+  inputs: Readonly<Record<string, string>>,
+  { log, signal }: { log: Log; signal: AbortSignal },
+): Promise<Manifest> {
+  const { workspace } = settings;
+  const identity = stageIdentity(stage, settings, inputs);
+  const unfinished = await beginArtefact(workspace, stage.name, identity, { resume: settings.resume });
+  const { directory, start, startedAt } = unfinished;
+  if (start === 'continued') log.info(`${stage.name}: going on with what was interrupted`);
+  if (start === 'discarded') {
+    const why = settings.resume ? 'it was made with other settings or inputs' : '--no-resume was given';
+    log.info(`${stage.name}: what an interrupted run left is discarded: ${why}`);
+  }
+
+  let backend: string | null = null;
+  const begin = performance.now();
+  const seconds = () => unfinished.seconds + (performance.now() - begin) / 1000;
+  log.info(`${stage.name}: ${stage.title}`);
+  try {
+    const needs = stage.needs(settings);
+    const metrics = await stage.run({
+      settings,
+      log,
+      signal,
+      directory,
+      workspace,
+      input: (need) => {
+        assert(needs.includes(need), `stage ${stage.name} asked for ${need} without needing it`);
+        return artefactFolder(workspace, need);
+      },
+      usesBackend: (name) => {
+        backend = name;
+      },
+    });
+    return await commitArtefact(workspace, {
+      stage: stage.name,
+      kdSpecVersion: packageVersion(),
+      parameters: stageParameters(stage.name, settings, 'all'),
+      seed: settings.seed,
+      backend,
+      inputs,
+      metrics,
+      startedAt,
+      finishedAt: new Date().toISOString(),
+      seconds: seconds(),
+    });
+  } catch (error) {
+    await suspendArtefact(workspace, stage.name, identity, { startedAt, seconds: seconds() }).catch(() => {});
+    const isAbort = signal.aborted && error instanceof Error && error.name === 'AbortError';
+    if (isAbort) throw interrupted(stage, error);
+    throw error;
+  }
+}
+
+async function inputsOf(
+  stage: Stage,
+  settings: Settings,
+  outcomes: readonly StageOutcome[],
+): Promise<Readonly<Record<string, string>>> {
+  const inputs: Record<string, string> = {};
+  for (const need of stage.needs(settings)) {
+    const outcome = outcomes.find(({ stage: name }) => name === need);
+    assert(outcome !== undefined, `${stage.name} runs before ${need}`);
+    inputs[need] = outcome.manifest.digest;
+  }
+  return { ...inputs, ...(await outsideInputs(stage, settings)) };
+}
+
+function stopIfAborted(signal: AbortSignal, next: Stage): void {
+  if (signal.aborted) throw interrupted(next);
+}
+
+function interrupted(stage: Stage, cause?: unknown): KdSpecError {
+  return new KdSpecError('interrupted', `stopped at ${stage.name}: run the same command again to go on`, {
+    cause,
+  });
+}

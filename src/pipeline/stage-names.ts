@@ -1,0 +1,11 @@
+/** The stages in the order of the data; also the sections of a pipeline file and the folders of a workspace. */
+export const stageNames = [
+  'dataset',
+  'generalist',
+  'predictions',
+  'subsets',
+  'specialists',
+  'ensemble',
+  'report',
+] as const;
+export type StageName = (typeof stageNames)[number];
