@@ -16,7 +16,7 @@ import type { Points } from './kmeans-points.js';
  * @param assignments (points), the cluster of each row; rows with -1 are left out
  * @param centroids (clusters, coordinates), where the centroids stand
  * @param counts (clusters), points behind each centroid; brought up to date
- * @param options.entries how many coordinates, the largest, a centroid keeps
+ * @param options.entries how many coordinates, the largest, a centroid keeps; default 4096
  * @returns where they stand now, (clusters, coordinates); cost O(entries of centroids and selected rows)
  *
  * Source: Sculley 2010, algorithm 1.
@@ -27,7 +27,7 @@ export function moveCentroids(
   assignments: Int32Array,
   centroids: CsrMatrix,
   counts: Int32Array,
-  { entries }: { readonly entries: number },
+  { entries = 4096 }: { readonly entries?: number } = {},
 ): CsrMatrix {
   const clusters = centroids.rows;
   const { starts, members } = groupByCluster(selection, assignments, clusters);
@@ -70,8 +70,8 @@ export function moveCentroids(
   return builder.finish();
 }
 
-/** The selected points, sorted by cluster: those of c stand in [starts[c], starts[c + 1]) of `members`. */
-function groupByCluster(selection: Int32Array, assignments: Int32Array, clusters: number) {
+/** The selected rows sorted by cluster: those of c stand in [starts[c], starts[c + 1]) of `members`. */
+export function groupByCluster(selection: Int32Array, assignments: Int32Array, clusters: number) {
   const starts = new Int32Array(clusters + 1);
   for (const point of selection) if (assignments[point] >= 0) starts[assignments[point] + 1]++;
   for (let cluster = 0; cluster < clusters; cluster++) starts[cluster + 1] += starts[cluster];

@@ -23,7 +23,7 @@ export interface KMeansOptions {
   readonly refinements?: number;
   /** From how many points, drawn at random, seeds are chosen; default the larger of 20,000 and 20 a cluster. */
   readonly seedingSample?: number;
-  /** How many coordinates, the largest, a centroid keeps; default 1024. */
+  /** How many coordinates, the largest, a centroid keeps; default 4096. */
   readonly centroidEntries?: number;
 }
 
@@ -66,7 +66,7 @@ export function onlineKMeans(matrix: CsrMatrix, options: KMeansOptions): KMeansR
     epochs = 2,
     refinements = 20,
     seedingSample = Math.max(20_000, 20 * clusters),
-    centroidEntries = 1024,
+    centroidEntries = 4096,
   } = options;
   if (!Number.isInteger(clusters) || clusters < 1 || clusters > matrix.rows) {
     throw new KdSpecError(
