@@ -9,7 +9,7 @@ export type FontEntry = string | readonly string[];
 
 /** One way of drawing characters, with all font files that draw in it. */
 export interface Design {
-  /** The entry, or the name of the family that a font file gives. */
+  /** Its families. */
   readonly name: string;
   readonly files: readonly string[];
   /** `fileOf[codePoint - first]` is 1 + the position in `files` of the file that has the character, or 0. */
@@ -51,25 +51,32 @@ export async function readDesigns(
     );
   }
 
-  const groups: { name: string; families: Set<string>; files: FontFile[] }[] = [];
+  let groups: { families: ReadonlySet<string>; files: readonly FontFile[] }[] = [];
   for (const { entry, lists } of found) {
     const files = lists.flatMap((list) => list ?? []);
     const families = [...new Set(files.map((file) => file.family))];
     // A nested list is one group; otherwise each family that the entry holds is a group of its own.
-    const parts = typeof entry === 'string' ? families.map((family) => [family]) : [families];
-    for (const part of parts) {
-      const members = files.filter((file) => part.includes(file.family));
-      const known = groups.find((group) => part.some((family) => group.families.has(family)));
-      if (known === undefined) {
-        groups.push({ name: part.join(' + '), families: new Set(part), files: members });
-      } else {
-        for (const family of part) known.families.add(family);
-        known.files.push(...members);
-      }
+    for (const part of typeof entry === 'string' ? families.map((family) => [family]) : [families]) {
+      const joined = groups.filter((group) => part.some((family) => group.families.has(family)));
+      const merged = {
+        families: new Set([...joined.flatMap((group) => [...group.families]), ...part]),
+        files: [
+          ...joined.flatMap((group) => group.files),
+          ...files.filter((file) => part.includes(file.family)),
+        ],
+      };
+      // It stands where the first of the groups that it joins stood.
+      const at = groups.findIndex((group) => joined.includes(group));
+      groups = groups.flatMap((group, index) =>
+        index === at ? [merged] : joined.includes(group) ? [] : [group],
+      );
+      if (at < 0) groups.push(merged);
     }
   }
   const designs: Design[] = [];
-  for (const { name, files } of groups) designs.push(await cover(name, regular(files), codePoints));
+  for (const { families, files } of groups) {
+    designs.push(await cover([...families].join(' + '), regular(files), codePoints));
+  }
   return designs;
 }
 

@@ -61,7 +61,7 @@ export async function findFontFiles(entry: string, folder: string): Promise<read
 async function fontPathsIn(folder: string): Promise<string[]> {
   const entries = await readdir(folder, { recursive: true, withFileTypes: true });
   return entries
-    .filter((entry) => entry.isFile() && fontExtensions.has(extname(entry.name).toLowerCase()))
+    .filter((entry) => !entry.isDirectory() && fontExtensions.has(extname(entry.name).toLowerCase()))
     .map((entry) => join(entry.parentPath, entry.name))
     .sort();
 }
@@ -105,17 +105,25 @@ async function filesOfPackage(name: string, folder: string): Promise<readonly Fo
     );
   }
   const ranges = await readRanges(join(folder, 'unicode.json'));
+  const family = await readFamily(join(folder, 'metadata.json'), name);
   return chosen
     .sort((a, b) => Number(a.subset) - Number(b.subset) || a.subset.localeCompare(b.subset, 'en'))
     .map(({ file, subset }) => {
       const known = ranges.get(subset);
       return {
         path: join(folder, 'files', file),
-        family: name,
+        family,
         weight: weight ?? regularWeight,
         ...(known && { ranges: known }),
       };
     });
+}
+
+/** The family's own name, which its font files give too; the package's name where the package does not tell. */
+async function readFamily(path: string, fallback: string): Promise<string> {
+  if (!existsSync(path)) return fallback;
+  const metadata: { readonly family?: string } = JSON.parse(await readFile(path, 'utf8'));
+  return metadata.family ?? fallback;
 }
 
 /** The weight nearest to regular; `undefined` of none. */
