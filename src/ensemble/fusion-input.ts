@@ -22,13 +22,40 @@ const sumTolerance = 1e-3;
  * @throws KdSpecError `fusion-input`
  */
 export function checkedSum(probabilities: Probabilities, owner: string): number {
-  let sum = 0;
-  for (let i = 0; i < probabilities.length; i++) {
-    const value = probabilities[i];
-    if (!(value >= 0)) throw notAProbability(owner, i, value);
-    sum += value;
+  return checkSum(sumOfMasses(probabilities, owner), owner);
+}
+
+/**
+ * Checks that no value is negative or not a number, and returns their sum.
+ *
+ * In four parts, because over 15,000 classes the time goes into waiting for the previous addition.
+ *
+ * @throws KdSpecError `fusion-input`
+ */
+export function sumOfMasses(masses: Probabilities, owner: string): number {
+  const whole = masses.length - (masses.length % 4);
+  let [sum0, sum1, sum2, sum3] = [0, 0, 0, 0];
+  let valid = true;
+  for (let i = 0; i < whole; i += 4) {
+    const a = masses[i];
+    const b = masses[i + 1];
+    const c = masses[i + 2];
+    const d = masses[i + 3];
+    if (!(a >= 0 && b >= 0 && c >= 0 && d >= 0)) valid = false;
+    sum0 += a;
+    sum1 += b;
+    sum2 += c;
+    sum3 += d;
   }
-  return checkSum(sum, owner);
+  for (let i = whole; i < masses.length; i++) {
+    if (!(masses[i] >= 0)) valid = false;
+    sum0 += masses[i];
+  }
+  if (!valid) {
+    const position = masses.findIndex((mass) => !(mass >= 0));
+    throw notAProbability(owner, position, masses[position]);
+  }
+  return sum0 + sum1 + (sum2 + sum3);
 }
 
 /** Returns the sum of a distribution, or throws when it is not 1 but for rounding. */

@@ -9,6 +9,9 @@ export interface GradientDescentOptions extends Pick<FuseOptions, 'generalistWei
   readonly timeoutMs?: number;
 }
 
+/** The objective costs as much as a step, so that it is looked at only now and then. */
+const objectiveEvery = 20;
+
 /**
  * The paper's fusion: gradient descent on the logits z of q = softmax(z), for one example.
  *
@@ -48,21 +51,23 @@ export function fuseByGradientDescent(
   const q = new Float64Array(classes);
   const paid = new Float64Array(classes); // (classes), sum over m not containing i of r_m
 
+  const inside = specialists.map(({ classes: subset }) => membership(subset, classes));
   const deadline = performance.now() + timeoutMs;
   for (let step = 0; ; step++) {
     softmax(z, q);
-    const objective = objectiveAt(q, generalist, specialists, generalistWeight);
-    if (step >= maxSteps || objective <= targetObjective || performance.now() > deadline) {
-      return { probabilities: q, objective, iterations: step };
+    const last = step >= maxSteps || performance.now() > deadline;
+    if (last || (targetObjective > Number.NEGATIVE_INFINITY && step % objectiveEvery === 0)) {
+      const objective = objectiveAt(q, generalist, specialists, generalistWeight);
+      if (last || objective <= targetObjective) return { probabilities: q, objective, iterations: step };
     }
     paid.fill(0);
-    for (const { classes: subset, probabilities, weight = 1 } of specialists) {
+    specialists.forEach(({ classes: subset, probabilities, weight = 1 }, m) => {
       const dustbin = probabilities[subset.length];
-      if (dustbin === 0) continue;
-      const rate = (weight * dustbin) / massOutside(q, subset);
+      if (dustbin === 0) return;
+      const rate = (weight * dustbin) / massOutside(q, inside[m]);
       for (let i = 0; i < classes; i++) paid[i] += rate;
       for (let i = 0; i < subset.length; i++) paid[subset[i]] -= rate;
-    }
+    });
     for (let i = 0; i < classes; i++) {
       z[i] -= (2 / totalWeight) * (totalWeight * q[i] - known[i] - q[i] * paid[i]);
     }
@@ -86,7 +91,8 @@ export function objectiveAt(
   }
   for (const { classes, probabilities, weight = 1 } of specialists) {
     const dustbin = probabilities[classes.length];
-    if (dustbin > 0) objective += weight * dustbin * Math.log(dustbin / massOutside(q, classes));
+    if (dustbin > 0)
+      objective += weight * dustbin * Math.log(dustbin / massOutside(q, membership(classes, q.length)));
     for (let i = 0; i < classes.length; i++) {
       const p = probabilities[i];
       if (p > 0) objective += weight * p * Math.log(p / q[classes[i]]);
@@ -95,11 +101,17 @@ export function objectiveAt(
   return objective;
 }
 
+/** (classes), 1 for the classes of a subset. */
+function membership(subset: Int32Array, classCount: number): Uint8Array {
+  const inside = new Uint8Array(classCount);
+  for (const c of subset) inside[c] = 1;
+  return inside;
+}
+
 /** q's mass outside a subset, summed over those classes because 1 - Q would cancel. */
-function massOutside(q: Float64Array, subset: Int32Array): number {
-  const members = new Set(subset);
+function massOutside(q: Float64Array, inside: Uint8Array): number {
   let sum = 0;
-  for (let i = 0; i < q.length; i++) if (!members.has(i)) sum += q[i];
+  for (let i = 0; i < q.length; i++) if (inside[i] === 0) sum += q[i];
   return sum;
 }
 

@@ -9,6 +9,7 @@ import {
   notAProbability,
   type Probabilities,
   type SpecialistAnswer,
+  sumOfMasses,
 } from './fusion-input.js';
 
 export interface FuseOptions {
@@ -93,10 +94,13 @@ export function createFuser(classCount: number): Fuser {
     }
     try {
       const groups = groupClasses(specialists, unionRow);
-      const masses = knownMasses(generalist, specialists, generalistWeight, groups, unionRow);
+      out.set(generalist);
+      for (const c of groups.union) out[c] = 0;
+      const bucket = sumOfMasses(out, 'the generalist'); // summed, because 1 - union would cancel
+      const masses = knownMasses(generalist, bucket, specialists, generalistWeight, groups, unionRow);
       const { groupMasses, iterations } = shareDustbins(masses, groups, tolerance);
-      const bucketScale = masses.bucket > 0 ? groupMasses[0] / masses.bucket : 0;
-      for (let c = 0; c < classCount; c++) out[c] = generalist[c] * bucketScale;
+      const bucketScale = bucket > 0 ? groupMasses[0] / bucket : 0;
+      for (let c = 0; c < classCount; c++) out[c] *= bucketScale;
       for (let row = 0; row < groups.union.length; row++) {
         const group = groups.groupOf[row];
         const share = masses.group[group] > 0 ? masses.union[row] / masses.group[group] : 0;
@@ -130,19 +134,17 @@ interface KnownMasses {
 
 function knownMasses(
   generalist: Probabilities,
+  bucket: number,
   specialists: readonly SpecialistAnswer[],
   generalistWeight: number,
   groups: ClassGroups,
   unionRow: Int32Array,
 ): KnownMasses {
   checkWeight(generalistWeight, 'the generalist');
-  let generalistSum = 0;
-  let bucket = 0;
-  for (let c = 0; c < generalist.length; c++) {
-    const p = generalist[c];
-    if (!(p >= 0)) throw notAProbability('the generalist', c, p);
-    generalistSum += p;
-    if (unionRow[c] < 0) bucket += p;
+  let generalistSum = bucket;
+  for (const c of groups.union) {
+    if (!(generalist[c] >= 0)) throw notAProbability('the generalist', c, generalist[c]);
+    generalistSum += generalist[c];
   }
   checkSum(generalistSum, 'the generalist');
 
