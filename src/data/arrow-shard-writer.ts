@@ -85,10 +85,7 @@ export async function createShardWriter(
       'columns of one batch differ in length',
     );
     const struct = makeData({ type: new Struct(plainSchema.fields), length: rows, children: [...columns] });
-    const stream = RecordBatchStreamWriter.writeAll([new RecordBatch(plainSchema, struct)]).toUint8Array(
-      true,
-    );
-    const message = stream.subarray(plainSchemaBytes, stream.length - endOfStream.length);
+    const message = await encodeBatch(new RecordBatch(plainSchema, struct), plainSchemaBytes);
     if (shard.rows > 0 && shard.bytes + message.length + endOfStream.length > shardBytes) {
       await finish();
       shard = await openNext();
@@ -115,6 +112,16 @@ export async function createShardWriter(
   }
 
   return { write, close, abort };
+}
+
+/** A record batch as a message: a stream of it alone, without schema and end-of-stream marker. */
+async function encodeBatch(batch: RecordBatch, schemaBytes: number): Promise<Uint8Array> {
+  const chunks: Uint8Array[] = [];
+  // The writer's own `toUint8Array` merges neighbouring chunks that are views of the same memory, such as
+  // two list columns with the same offsets, and so loses bytes (apache-arrow 21.2).
+  for await (const chunk of RecordBatchStreamWriter.writeAll([batch])) chunks.push(chunk);
+  const stream = Buffer.concat(chunks);
+  return stream.subarray(schemaBytes, stream.length - endOfStream.length);
 }
 
 const digits = (value: number) => String(value).padStart(5, '0');

@@ -128,8 +128,23 @@ async function walkMessages(handle: FileHandle, path: string): Promise<ShardInde
     rows += message.rows;
     offset += sizeBytes;
   }
+  // Some writers of the file format leave the schema message out: it stands in the footer, too.
+  if (!schema && isFile) schema = await readFooterSchema(path);
   if (!schema) throw corrupt(path, 'it has no schema');
   return { path, schema, rows, batches, schemaMessage: encodeSchema(new Schema(schema.fields)) };
+}
+
+async function readFooterSchema(path: string): Promise<Schema> {
+  const handle = await openShard(path);
+  try {
+    const reader = await RecordBatchReader.from(handle);
+    await reader.open({ autoDestroy: false });
+    return reader.schema;
+  } catch (cause) {
+    throw corrupt(path, 'its footer cannot be decoded', cause);
+  } finally {
+    await handle.close();
+  }
 }
 
 function decodeMetadata(

@@ -14,8 +14,8 @@ import type { DatasetSource, LabelledImage, SplitName } from './source.js';
 import { writeDataset } from './write-dataset.js';
 
 const image = { height: 6, width: 5, channels: 1 } as const;
-const counts: Readonly<Record<SplitName, number>> = { train: 2500, validation: 0, test: 40 };
-const shardBytes = 20_000;
+const counts: Readonly<Record<SplitName, number>> = { train: 1600, validation: 0, test: 40 };
+const shardBytes = 13_000;
 
 /** Row r of a split has the pixels and label that (split, r) decide. */
 function madeImage(split: SplitName, row: number): LabelledImage {
@@ -56,14 +56,15 @@ describe('writeDataset and openDataset', () => {
     expect(dataset).toMatchObject({ description: 'Noise', image, augmentation: source.augmentation });
     expect(dataset.ceiling).toEqual({ top1: 0.9, standardError: 0.01, examples: 100 });
     for (const split of ['train', 'validation', 'test'] as const) {
-      let expected = 0;
+      const read = [];
       for await (const { row, bytes, label } of examples(dataset.splits[split])) {
-        const made = madeImage(split, row);
-        expect(row).toBe(expected++);
-        expect(label).toBe(made.label);
-        expect(await decodeImage(bytes, image)).toEqual(made.pixels);
+        read.push({ row, label, pixels: (await decodeImage(bytes, image)).join() });
       }
-      expect(expected).toBe(counts[split]);
+      const made = Array.from({ length: counts[split] }, (_, row) => {
+        const { label, pixels } = madeImage(split, row);
+        return { row, label, pixels: pixels.join() };
+      });
+      expect(read).toEqual(made);
       expect(dataset.splits[split].rows).toBe(counts[split]);
     }
   });
@@ -171,15 +172,15 @@ describe('examples', () => {
     expect(await rowsOf({ shuffleSeed: [1, 'epoch', 0], bufferRows: 300 })).toEqual(rows);
     expect(await rowsOf({ shuffleSeed: [1, 'epoch', 1], bufferRows: 300 })).not.toEqual(rows);
     // A fifth of the rows holds rows of each fifth of the files: the buffer draws from everywhere.
-    const fifths = new Set(rows.slice(0, 500).map((row) => Math.floor(row / 500)));
+    const fifths = new Set(rows.slice(0, 320).map((row) => Math.floor(row / 320)));
     expect(fifths.size).toBeGreaterThanOrEqual(3);
   });
 
   test('skip is a suffix and keep is a filter of the same order', async () => {
     const property = fc.asyncProperty(
       fc.option(fc.integer(), { nil: undefined }),
-      fc.integer({ min: 1, max: 3000 }),
-      fc.integer({ min: 0, max: 2600 }),
+      fc.integer({ min: 1, max: 2000 }),
+      fc.integer({ min: 0, max: 1700 }),
       fc.option(fc.subarray([0, 1, 2, 3, 4, 5, 6]), { nil: undefined }),
       async (seed, bufferRows, skip, labels) => {
         const order = { bufferRows, ...(seed !== undefined && { shuffleSeed: [seed] }) };
@@ -189,7 +190,7 @@ describe('examples', () => {
         expect(await rowsOf({ ...order, skip, ...kept })).toEqual(wanted.slice(skip));
       },
     );
-    await fc.assert(property, { numRuns: 15 });
+    await fc.assert(property, { numRuns: 8 });
   });
 
   test('a consumer may stop early', async () => {
@@ -220,17 +221,17 @@ describe('imageBatches', () => {
   });
 
   test('skips batches, drops a partial one, and augments by row', async () => {
-    const options = { batchSize: 64, epochSeed: [3], skipBatches: 37, dropLast: true } as const;
+    const options = { batchSize: 64, epochSeed: [3], skipBatches: 23, dropLast: true } as const;
     const augment = (_pixels: Uint8Array, row: number, out: Float32Array, offset: number) => {
       out.fill(row, offset, offset + 30);
     };
     const batches = [];
     for await (const batch of imageBatches(dataset.splits.train, image, { ...options, augment }))
       batches.push(batch);
-    expect(batches.length).toBe(Math.floor(counts.train / 64) - 37);
+    expect(batches.length).toBe(Math.floor(counts.train / 64) - 23);
     const order = await rowsOf({ shuffleSeed: [3] });
     const rows = batches.flatMap((batch) => Array.from(batch.rows));
-    expect(rows).toEqual(order.slice(37 * 64, 39 * 64));
+    expect(rows).toEqual(order.slice(23 * 64, 25 * 64));
     expect(Array.from(batches[0].images.subarray(0, 60))).toEqual([
       ...Array<number>(30).fill(rows[0]),
       ...Array<number>(30).fill(rows[1]),

@@ -1,4 +1,4 @@
-import { DataType, Field, FixedSizeList, Float32, Int32, makeData, Schema } from 'apache-arrow';
+import { DataType, Field, FixedSizeList, Float32, Int32, makeData, Precision, Schema } from 'apache-arrow';
 import { assert, KdSpecError } from '../core/errors.js';
 import { column, integers } from './arrow-columns.js';
 import { indexArrowFiles } from './arrow-folder.js';
@@ -151,15 +151,16 @@ async function* streamFeatures(
   };
 }
 
+function isFloat32List(type: DataType | undefined): type is FixedSizeList<Float32> {
+  const item: unknown = DataType.isFixedSizeList(type) ? type.valueType : undefined;
+  return DataType.isFloat(item) && item.precision === Precision.SINGLE;
+}
+
 function featureWidth({ path, schema }: ShardIndex): number {
   const find = (name: string): DataType | undefined =>
     schema.fields.find((field) => field.name === name)?.type;
   const type = find('features');
-  if (
-    DataType.isFixedSizeList(type) &&
-    type.children[0].type instanceof Float32 &&
-    DataType.isInt(find('label'))
-  ) {
+  if (isFloat32List(type) && DataType.isInt(find('label'))) {
     return type.listSize;
   }
   throw new KdSpecError(

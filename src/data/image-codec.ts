@@ -112,7 +112,7 @@ async function decodeWithSharp(
       .toBuffer({ resolveWithObject: true }),
   );
   assert(data.length === height * width * channels, `sharp gave ${data.length} bytes for ${name}`);
-  return data;
+  return new Uint8Array(data.buffer, data.byteOffset, data.length);
 }
 
 function empty(name: string): KdSpecError {

@@ -195,3 +195,9 @@ async function* readImages(
     if (unpacked) await rm(unpacked, { recursive: true, force: true });
   }
 }
+
+/** Whether a folder holds the training images of an IDX data set. */
+export async function hasIdxFiles(directory: string): Promise<boolean> {
+  const names = await readdir(directory);
+  return names.some((name) => /^train-images[-.]idx3-ubyte(\.gz)?$/.test(name));
+}

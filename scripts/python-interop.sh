@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# Checks our files with Python's `datasets`, `pyarrow` and Pillow, in both directions.
+#
+#   scripts/python-interop.sh
+#
+# The first run makes a Python environment (see python-venv.sh): about a minute and 400 MB.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+KD_SPEC_TEST_PYTHON=$(scripts/python-venv.sh)
+export KD_SPEC_TEST_PYTHON
+npx vitest run test/python
