@@ -1,0 +1,188 @@
+import { escapeHtml, htmlTable } from './html.js';
+import type { Report } from './report.js';
+import { signedChart, signedPercent } from './report-chart.js';
+import { reportStyle } from './report-style.js';
+
+/** How many class names of a subset are shown before the rest is only counted. */
+const shownClasses = 24;
+
+/**
+ * One self-contained page that shows a report: no script, no request, light and dark.
+ *
+ * @param report from the evaluation
+ * @returns HTML, to be written as `index.html`
+ */
+export function renderReportPage(report: Report): string {
+  const sections = [
+    headline(report),
+    coverageSection(report),
+    gainSection(report),
+    subsetSection(report),
+    timeSection(report),
+  ];
+  return (
+    '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">' +
+    '<meta name="viewport" content="width=device-width, initial-scale=1">' +
+    `<meta name="color-scheme" content="light dark"><title>kd-spec report</title><style>${reportStyle}</style></head>` +
+    `<body><main>${sections.join('\n')}</main></body></html>\n`
+  );
+}
+
+const count = (value: number) => value.toLocaleString('en');
+const percent = (fraction: number) => `${(100 * fraction).toFixed(1)}%`;
+const within = (fraction: number, standardError: number) =>
+  `${percent(fraction)} ± ${(100 * standardError).toFixed(1)}`;
+const signedWithin = (fraction: number, standardError: number) =>
+  `${signedPercent(fraction)} ± ${(100 * standardError).toFixed(1)}`;
+
+function headline({ dataset, test, conditional, fusion, ceiling }: Report): string {
+  const cards = [
+    { name: 'Conditional top-1', ...conditional },
+    { name: 'Test top-1', ...test },
+  ].map(({ name, generalist, ensemble, difference, relativeGain }) => {
+    const relative = relativeGain === undefined ? '' : `, ${signedPercent(relativeGain)} relative`;
+    return (
+      `<div class="card"><h2>${name}</h2><p class="figure">${percent(generalist.top1)} ` +
+      `<span aria-label="to">→</span> <strong>${percent(ensemble.top1)}</strong></p>` +
+      `<p class="note">${signedWithin(difference.top1, difference.top1StandardError)} points${relative}</p></div>`
+    );
+  });
+  const top = (who: Report['test']['generalist']) => [
+    within(who.top1, who.top1StandardError),
+    within(who.top5, who.top5StandardError),
+  ];
+  const conditionalTop1 = (who: Report['conditional']['ensemble']) => within(who.top1, who.top1StandardError);
+  const rows = [
+    ['Generalist', ...top(test.generalist), conditionalTop1(conditional.generalist)],
+    ['Specialists alone', '', '', conditionalTop1(conditional.specialists)],
+    ['Ensemble', ...top(test.ensemble), conditionalTop1(conditional.ensemble)],
+    [
+      'Ensemble − generalist',
+      signedWithin(test.difference.top1, test.difference.top1StandardError),
+      signedWithin(test.difference.top5, test.difference.top5StandardError),
+      signedWithin(conditional.difference.top1, conditional.difference.top1StandardError),
+    ],
+    ...(ceiling === undefined
+      ? []
+      : [['Ceiling of the data set', within(ceiling.top1, ceiling.standardError), '', '']]),
+  ];
+  return (
+    `<header><h1>Generalist and ensemble</h1><p>${escapeHtml(dataset.description)}, ${count(dataset.classes)} classes. ` +
+    `${count(fusion.kept)} of ${count(fusion.trained)} specialists kept on validation, fused by the rule ` +
+    `“${escapeHtml(fusion.rule)}”.</p></header><div class="cards">${cards.join('')}</div>` +
+    htmlTable('Accuracy, ± one standard error', ['', 'test top-1', 'test top-5', 'conditional top-1'], rows) +
+    `<p class="note">Test: ${count(test.examples)} examples, all classes. Conditional: ${count(conditional.pairs)} pairs ` +
+    'of an example and a specialist that covers its label, predictions restricted to that specialist’s classes. ' +
+    'Errors of differences are paired.</p>'
+  );
+}
+
+function coverageSection({ coverage }: Report): string {
+  const name = (specialists: number) => `${specialists} ${specialists === 1 ? 'specialist' : 'specialists'}`;
+  const rows = coverage.map((row) => [
+    name(row.specialists),
+    count(row.examples),
+    count(row.generalistCorrect),
+    count(row.ensembleCorrect),
+    row.relativeChange === undefined
+      ? ''
+      : signedWithin(row.relativeChange, row.relativeChangeStandardError ?? 0),
+  ]);
+  const bars = coverage.flatMap(
+    ({ specialists, relativeChange = 0, relativeChangeStandardError = 0, examples }) => ({
+      label: name(specialists),
+      value: relativeChange,
+      standardError: relativeChangeStandardError,
+      title: `${name(specialists)}: ${count(examples)} examples`,
+    }),
+  );
+  return (
+    '<section><h2>By number of specialists covering the class</h2>' +
+    signedChart(bars, 'bar', 'Relative change of top-1 correct by number of covering specialists') +
+    htmlTable(
+      'Top-1 correct',
+      ['covered by', 'examples', 'generalist correct', 'ensemble correct', 'relative change'],
+      rows,
+    ) +
+    '</section>'
+  );
+}
+
+function gainSection({ specialists, subsets }: Report): string {
+  const names = new Map(subsets.map(({ id, classes }) => [id, classes.slice(0, 3).join(' ')]));
+  const sorted = specialists
+    .filter(({ covered }) => covered.examples > 0)
+    .sort((a, b) => b.covered.gain - a.covered.gain || a.id - b.id);
+  if (sorted.length === 0)
+    return '<section><h2>Each specialist</h2><p>No specialist covers a test example.</p></section>';
+  const dots = sorted.map(({ id, covered }) => ({
+    label: `specialist ${id}`,
+    value: covered.gain,
+    standardError: covered.standardError,
+    title: `specialist ${id} (${names.get(id) ?? ''} …): ${count(covered.examples)} covered examples`,
+  }));
+  const rows = sorted.map(({ id, size, covered, routed }) => [
+    `specialist ${id}`,
+    count(size),
+    count(covered.examples),
+    percent(covered.generalist),
+    percent(covered.specialist),
+    percent(covered.ensemble),
+    signedWithin(covered.gain, covered.standardError),
+    count(routed.examples),
+    signedWithin(routed.gain, routed.standardError),
+  ]);
+  const header = [
+    '',
+    'classes',
+    'covered',
+    'generalist',
+    'specialist',
+    'ensemble',
+    'own gain',
+    'routed',
+    'ensemble’s gain',
+  ];
+  return (
+    '<section><h2>Each specialist</h2><p class="note">Own gain: the specialist’s conditional top-1 minus the ' +
+    'generalist’s, on the examples whose label it covers. Ensemble’s gain: test top-1, on the examples where it ' +
+    'was active.</p>' +
+    signedChart(dots, 'dot', 'Gain of each specialist over the generalist, sorted, with standard errors') +
+    `<details><summary>Figures</summary>${htmlTable('Gain of each specialist', header, rows)}</details></section>`
+  );
+}
+
+function subsetSection({ subsets }: Report): string {
+  const items = subsets.map(({ id, classes }) => {
+    const shown = classes.slice(0, shownClasses).map((name) => `<li>${escapeHtml(name)}</li>`);
+    const more = classes.length - shown.length;
+    return (
+      `<h3>Subset ${id} <span class="note">${count(classes.length)} classes</span></h3>` +
+      `<ul class="classes">${shown.join('')}${more > 0 ? `<li class="more">and ${count(more)} more</li>` : ''}</ul>`
+    );
+  });
+  return `<section><h2>Subsets, the most typical class first</h2>${items.join('')}</section>`;
+}
+
+function timeSection({ stages }: Report): string {
+  if (stages.length === 0) return '';
+  const total = stages.reduce((sum, { seconds }) => sum + seconds, 0);
+  const rows = stages.map(({ stage, seconds }) => [
+    stage,
+    duration(seconds),
+    total > 0 ? percent(seconds / total) : '',
+  ]);
+  return (
+    '<section><h2>Time</h2>' +
+    htmlTable('Time of each stage', ['stage', 'time', 'share'], [...rows, ['all', duration(total), '']]) +
+    '</section>'
+  );
+}
+
+/** Seconds as a person reads them: `4.2 s`, `3 min 20 s`, `2 h 5 min`. */
+function duration(seconds: number): string {
+  if (seconds < 59.95) return `${seconds.toFixed(1)} s`;
+  const whole = Math.round(seconds);
+  if (whole < 3600) return `${Math.floor(whole / 60)} min ${whole % 60} s`;
+  return `${Math.floor(whole / 3600)} h ${Math.round((whole % 3600) / 60)} min`;
+}
