@@ -1,6 +1,7 @@
 /**
  * How much faster a training step is with the operations of src/compute than with TensorFlow.js as shipped,
- * both on the wasm backend, in turn, in this one process.
+ * both on the wasm backend, in turn, in this one process. Medians; processor time beside the wall clock's, because
+ * other programs of a busy machine disturb it less.
  *
  *     npx tsx scripts/bench/compute.ts [--json] [--repeats 7]
  *
@@ -39,31 +40,50 @@ for (const contest of [convolutional(500), fullyConnected(15_000)]) {
 }
 if (flags.json) console.log(JSON.stringify({ batch, results }));
 else {
-  for (const { name, shippedMs, oursMs, ratio } of results) {
-    const rate = Math.round((1000 * batch) / oursMs);
+  for (const result of results) {
+    const rate = Math.round((1000 * batch) / result.oursMs);
     console.log(
-      `${name}: as shipped ${shippedMs.toFixed(0)} ms, kd-spec ${oursMs.toFixed(1)} ms (${rate} examples/s), ` +
-        `${ratio.toFixed(1)} times as fast`,
+      `${result.name}: as shipped ${result.shippedMs.toFixed(0)} ms, kd-spec ${result.oursMs.toFixed(1)} ms ` +
+        `(${rate} examples/s), ${result.ratio.toFixed(1)} times as fast; in processor time ` +
+        `${result.shippedProcessorMs.toFixed(0)} and ${result.oursProcessorMs.toFixed(1)} ms, ` +
+        `${result.processorRatio.toFixed(1)} times`,
     );
   }
 }
 
 async function compete({ name, shipped, ours }: Contest, repeats: number) {
-  const shippedTimes: number[] = [];
-  const oursTimes: number[] = [];
+  const sides = {
+    shipped: { wall: [] as number[], processor: [] as number[] },
+    ours: { wall: [] as number[], processor: [] as number[] },
+  };
   // The first two rounds warm up.
   for (let round = -2; round < repeats; round++) {
-    const start = performance.now();
-    await shipped();
-    const middle = performance.now();
-    ours();
-    const end = performance.now();
-    if (round < 0) continue;
-    shippedTimes.push(middle - start);
-    oursTimes.push(end - middle);
+    for (const [side, step] of [
+      ['shipped', shipped],
+      ['ours', ours],
+    ] as const) {
+      const [start, used] = [performance.now(), process.cpuUsage()];
+      await step();
+      const { user, system } = process.cpuUsage(used);
+      if (round < 0) continue;
+      sides[side].wall.push(performance.now() - start);
+      sides[side].processor.push((user + system) / 1000);
+    }
   }
-  const [shippedMs, oursMs] = [median(shippedTimes), median(oursTimes)];
-  return { name, shippedMs, oursMs, ratio: shippedMs / oursMs };
+  const [shippedMs, oursMs] = [median(sides.shipped.wall), median(sides.ours.wall)];
+  const [shippedProcessorMs, oursProcessorMs] = [
+    median(sides.shipped.processor),
+    median(sides.ours.processor),
+  ];
+  return {
+    name,
+    shippedMs,
+    oursMs,
+    ratio: shippedMs / oursMs,
+    shippedProcessorMs,
+    oursProcessorMs,
+    processorRatio: shippedProcessorMs / oursProcessorMs,
+  };
 }
 
 function median(values: readonly number[]): number {

@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
+import { KdSpecError } from '../../core/errors.js';
 import { wasmHeap } from '../wasm/heap.js';
 
 /**
@@ -7,6 +8,7 @@ import { wasmHeap } from '../wasm/heap.js';
  * @param matrix (rows, columns)
  * @param indices (count), int32, each in [0, rows)
  * @returns (count, columns)
+ * @throws KdSpecError `option-invalid` when an index is no row, on wasm
  */
 export function gatherRows(matrix: tf.Tensor2D, indices: tf.Tensor1D): tf.Tensor2D {
   const heap = wasmHeap();
@@ -15,6 +17,13 @@ export function gatherRows(matrix: tf.Tensor2D, indices: tf.Tensor1D): tf.Tensor
     const [matrix, save] = parameters as [tf.Tensor2D, tf.GradSaveFunc];
     const [rows, columns] = matrix.shape;
     save([indices]);
+    heap.values(indices).forEach((row, position) => {
+      if (row >= 0 && row < rows) return;
+      throw new KdSpecError(
+        'option-invalid',
+        `expected row indices from 0 to ${rows - 1}, got ${row} at position ${position}: check the indices`,
+      );
+    });
     return {
       value: tf.gather(matrix, indices),
       gradFunc: (dy: tf.Tensor, saved: tf.Tensor[]) => {

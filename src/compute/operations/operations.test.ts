@@ -279,6 +279,15 @@ test('gather of rows, repeated ones too', async () => {
   );
 });
 
+test('indices and labels outside the matrix are refused', async () => {
+  await tf.setBackend('wasm');
+  const matrix = tf.ones([3, 4]) as tf.Tensor2D;
+  expect(() => gatherRows(matrix, tf.tensor1d([0, 3], 'int32'))).toThrow(/from 0 to 2, got 3 at position 1/);
+  expect(() => softmaxCrossEntropy(matrix, tf.tensor1d([0, 4, -1], 'int32'))).toThrow(
+    /from 0 to 3, got 4 at row 1/,
+  );
+});
+
 describe('dropout', () => {
   test('keeps the expectation, is seeded, and masks the gradient as the output', async () => {
     await tf.setBackend('wasm');
@@ -286,7 +295,7 @@ describe('dropout', () => {
     const masked = dropout(ones, 0.3, 7).dataSync<'float32'>();
     const zeros = masked.reduce((count, value) => count + (value === 0 ? 1 : 0), 0);
     expect(Math.abs(zeros / masked.length - 0.3)).toBeLessThan(0.01);
-    for (const value of masked) expect(value === 0 || Math.abs(value - 1 / 0.7) < 1e-6).toBe(true);
+    expect(masked.every((value) => value === 0 || Math.abs(value - 1 / 0.7) < 1e-6)).toBe(true);
     expect(dropout(ones, 0.3, 7).dataSync()).toEqual(masked);
     expect(dropout(ones, 0.3, 8).dataSync()).not.toEqual(masked);
     expect(

@@ -30,14 +30,15 @@ export const columnSums = kernel(
   ({ parameters: { x, rows, stride, sums }, local }) => {
     const row = local('i32');
     const offset = local('i32');
-    const ahead = (index: number): Code => i32.add(at(x, offset), i32.mul(stride.get, i32.constant(index)));
     return overRows(
       row,
       rows,
-      (count) => set(x, ahead0(x, stride, count)),
+      (count) => set(x, rowsOn(x, stride, count)),
       (count) => [
         overLanes(offset, stride.get, (lane) => {
-          const terms = Array.from({ length: count }, (_, index) => lane.load(ahead(index)));
+          const terms = Array.from({ length: count }, (_, index) =>
+            lane.load(i32.add(rowsOn(x, stride, index), offset.get)),
+          );
           return [lane.store(at(sums, offset), lane.add(lane.load(at(sums, offset)), sum(lane, terms)))];
         }),
       ],
@@ -46,7 +47,7 @@ export const columnSums = kernel(
 );
 
 /** The address `count` rows on. */
-function ahead0(base: Local, stride: Local, count: number): Code {
+function rowsOn(base: Local, stride: Local, count: number): Code {
   return i32.add(base.get, i32.mul(stride.get, i32.constant(count)));
 }
 
@@ -60,7 +61,7 @@ export const columnSquares = kernel(
     return overRows(
       row,
       rows,
-      (count) => set(x, ahead0(x, stride, count)),
+      (count) => set(x, rowsOn(x, stride, count)),
       (count) => [
         overLanes(offset, stride.get, (lane) => {
           const centre = local(lane.type);
@@ -68,7 +69,7 @@ export const columnSquares = kernel(
           return [
             set(centre, lane.load(at(mean, offset))),
             ...differences.map((difference, index) =>
-              set(difference, lane.sub(lane.load(i32.add(ahead0(x, stride, index), offset.get)), centre.get)),
+              set(difference, lane.sub(lane.load(i32.add(rowsOn(x, stride, index), offset.get)), centre.get)),
             ),
             lane.store(
               at(sums, offset),
@@ -105,8 +106,8 @@ export const scaleColumns = kernel(
             ),
           ),
         ]),
-        set(x, ahead0(x, stride, 1)),
-        set(output, ahead0(output, stride, 1)),
+        set(x, rowsOn(x, stride, 1)),
+        set(output, rowsOn(output, stride, 1)),
       ]),
     ];
   },
@@ -122,17 +123,17 @@ export const columnGradientSums = kernel(
     return overRows(
       row,
       rows,
-      (count) => [...set(x, ahead0(x, stride, count)), ...set(dy, ahead0(dy, stride, count))],
+      (count) => [...set(x, rowsOn(x, stride, count)), ...set(dy, rowsOn(dy, stride, count))],
       (count) => [
         overLanes(offset, stride.get, (lane) => {
           const centre = local(lane.type);
           const upstream = Array.from({ length: count }, () => local(lane.type));
           const centred = (index: number): Code =>
-            lane.sub(lane.load(i32.add(ahead0(x, stride, index), offset.get)), centre.get);
+            lane.sub(lane.load(i32.add(rowsOn(x, stride, index), offset.get)), centre.get);
           return [
             set(centre, lane.load(at(mean, offset))),
             ...upstream.map((value, index) =>
-              set(value, lane.load(i32.add(ahead0(dy, stride, index), offset.get))),
+              set(value, lane.load(i32.add(rowsOn(dy, stride, index), offset.get))),
             ),
             lane.store(
               at(sums, offset),
@@ -182,9 +183,9 @@ export const mixColumns = kernel(
             ),
           ),
         ]),
-        set(x, ahead0(x, stride, 1)),
-        set(dy, ahead0(dy, stride, 1)),
-        set(output, ahead0(output, stride, 1)),
+        set(x, rowsOn(x, stride, 1)),
+        set(dy, rowsOn(dy, stride, 1)),
+        set(output, rowsOn(output, stride, 1)),
       ]),
     ];
   },

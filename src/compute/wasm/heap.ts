@@ -2,8 +2,7 @@ import * as tf from '@tensorflow/tfjs';
 import { assemble } from './assembler.js';
 import { columnGradientSums, columnSquares, columnSums, mixColumns, scaleColumns } from './column-kernels.js';
 import { adamW, sgd } from './elementwise-kernels.js';
-import { productRoom } from './product.js';
-import { multiplyPacked, packLeft } from './product-kernels.js';
+import { multiplyPacked, packLeft, productRoom } from './product-kernels.js';
 import { softmaxGradient, softmaxStatistics } from './softmax-kernels.js';
 import { fold, maxPool, unfold } from './spatial-kernels.js';
 

@@ -1,5 +1,5 @@
 import type { Heap } from './heap.js';
-import { tileColumns, tileRows } from './product-kernels.js';
+import { blockDepth, blockRows, panelOffset, tileOffset } from './product-kernels.js';
 
 /** A matrix in the heap: where it begins, its size, and its strides in bytes. Swapped strides transpose it. */
 export interface MatrixView {
@@ -9,14 +9,6 @@ export interface MatrixView {
   readonly rowStride: number;
   readonly columnStride: number;
 }
-
-// A block of the left factor is (256, 256) floats: it stays in the second-level cache while the right factor's
-// panels, which fit the first level, go by.
-const blockRows = 256;
-const blockDepth = 256;
-
-/** Bytes of room that a product needs beside its matrices. */
-export const productRoom = 4 * (blockRows * blockDepth + blockDepth * tileColumns + tileRows * tileColumns);
 
 /** A matrix whose rows lie one after the other. */
 export function rowMajor(address: number, rows: number, columns: number): MatrixView {
@@ -36,8 +28,6 @@ export function transposed({ address, rows, columns, rowStride, columnStride }: 
  */
 export function addProduct(heap: Heap, a: MatrixView, b: MatrixView, c: MatrixView): void {
   const panels = heap.room;
-  const panel = panels + 4 * blockRows * blockDepth;
-  const tile = panel + 4 * blockDepth * tileColumns;
   for (let step = 0; step < a.columns; step += blockDepth) {
     const depth = Math.min(blockDepth, a.columns - step);
     for (let row = 0; row < a.rows; row += blockRows) {
@@ -55,8 +45,8 @@ export function addProduct(heap: Heap, a: MatrixView, b: MatrixView, c: MatrixVi
         rows,
         b.columns,
         depth,
-        panel,
-        tile,
+        panels + panelOffset,
+        panels + tileOffset,
       );
     }
   }
