@@ -58,48 +58,65 @@ export function assignToNearest(
 ): number {
   const { offsets, indices, values } = matrix;
   const { offsets: postingOffsets, indices: postingClusters, values: postingValues } = postings;
-  const dots = new Float64Array(clusters);
-  const isTouched = new Uint8Array(clusters);
+  const dots = new Float64Array(clusters); // all 0 between points
+  const isTouched = new Uint8Array(clusters); // likewise
   const touched = new Int32Array(clusters);
   let changed = 0;
   for (let position = 0; position < selection.length; position++) {
     const point = selection[position];
     const scale = scales[point];
-    let touchedCount = 0;
-    for (let entry = offsets[point]; entry < offsets[point + 1]; entry++) {
+    const start = offsets[point];
+    const end = offsets[point + 1];
+    let hits = 0; // pairs of an entry of the point and a centroid that is not zero there
+    for (let entry = start; entry < end; entry++) {
       const coordinate = indices[entry];
       const value = values[entry];
-      for (let posting = postingOffsets[coordinate]; posting < postingOffsets[coordinate + 1]; posting++) {
-        const cluster = postingClusters[posting];
-        dots[cluster] += value * postingValues[posting];
-        if (isTouched[cluster] === 0) {
-          isTouched[cluster] = 1;
-          touched[touchedCount++] = cluster;
-        }
+      const postingsEnd = postingOffsets[coordinate + 1];
+      hits += postingsEnd - postingOffsets[coordinate];
+      for (let posting = postingOffsets[coordinate]; posting < postingsEnd; posting++) {
+        dots[postingClusters[posting]] += value * postingValues[posting];
       }
     }
 
     let nearest = -1;
     let least = Number.POSITIVE_INFINITY;
-    for (let k = 0; k < touchedCount; k++) {
-      const cluster = touched[k];
-      const height = biases[cluster] - scale * dots[cluster];
-      if (height < least || (height === least && cluster < nearest)) {
+    if (2 * hits > clusters) {
+      // Most centroids share something with the point: look at all.
+      for (let cluster = 0; cluster < clusters; cluster++) {
+        const height = biases[cluster] - scale * dots[cluster];
+        dots[cluster] = 0;
+        if (height >= least) continue;
         least = height;
         nearest = cluster;
       }
-      dots[cluster] = 0;
+    } else {
+      // Few do: go through them once more, and then to the first of the others.
+      let touchedCount = 0;
+      for (let entry = start; entry < end; entry++) {
+        const postingsEnd = postingOffsets[indices[entry] + 1];
+        for (let posting = postingOffsets[indices[entry]]; posting < postingsEnd; posting++) {
+          const cluster = postingClusters[posting];
+          if (isTouched[cluster] === 1) continue;
+          isTouched[cluster] = 1;
+          touched[touchedCount++] = cluster;
+          const height = biases[cluster] - scale * dots[cluster];
+          dots[cluster] = 0;
+          if (height > least || (height === least && cluster > nearest)) continue;
+          least = height;
+          nearest = cluster;
+        }
+      }
+      for (let rank = 0; rank < clusters; rank++) {
+        const cluster = byBias[rank];
+        const height = biases[cluster];
+        if (height > least) break;
+        if (isTouched[cluster] === 1 || (height === least && cluster > nearest)) continue;
+        least = height;
+        nearest = cluster;
+        break;
+      }
+      for (let k = 0; k < touchedCount; k++) isTouched[touched[k]] = 0;
     }
-    for (let rank = 0; rank < clusters; rank++) {
-      const cluster = byBias[rank];
-      const height = biases[cluster];
-      if (height > least) break;
-      if (isTouched[cluster] === 1 || (height === least && cluster > nearest)) continue;
-      least = height;
-      nearest = cluster;
-      break;
-    }
-    for (let k = 0; k < touchedCount; k++) isTouched[touched[k]] = 0;
 
     const hasDirection = distance === 'euclidean' || scale > 0;
     if (!hasDirection) nearest = -1;

@@ -17,13 +17,16 @@ export interface KMeansOptions {
   readonly distance?: Distance;
   /** Points between two moves of the centroids; default the larger of 1024 and four a cluster. */
   readonly batchSize?: number;
-  /** Online passes over the points, each in a new random order; default 2. */
+  /** Online passes over the points, each in a new random order; default 1. */
   readonly epochs?: number;
   /** Most passes afterwards in which each centroid becomes the mean of its points; default 20. */
   readonly refinements?: number;
   /** From how many points, drawn at random, seeds are chosen; default the larger of 20,000 and 20 a cluster. */
   readonly seedingSample?: number;
-  /** How many coordinates, the largest, a centroid keeps; default 4096. */
+  /**
+   * How many coordinates, the largest, a centroid keeps; default 4096. While centroids move online they keep
+   * at most twice the entries of an average point, which costs little inertia and saves most of the time.
+   */
   readonly centroidEntries?: number;
 }
 
@@ -63,7 +66,7 @@ export function onlineKMeans(matrix: CsrMatrix, options: KMeansOptions): KMeansR
     seed,
     distance = 'cosine',
     batchSize = Math.max(1024, 4 * clusters),
-    epochs = 2,
+    epochs = 1,
     refinements = 20,
     seedingSample = Math.max(20_000, 20 * clusters),
     centroidEntries = 4096,
@@ -78,7 +81,8 @@ export function onlineKMeans(matrix: CsrMatrix, options: KMeansOptions): KMeansR
   const points = preparePoints(matrix, distance);
   const assignments = new Int32Array(matrix.rows).fill(-1);
   const distances = new Float64Array(matrix.rows);
-  const keep = { entries: centroidEntries };
+  const averageEntries = matrix.offsets[matrix.rows] / matrix.rows;
+  const online = { entries: Math.min(centroidEntries, Math.ceil(2 * averageEntries)) };
   const assign = (selection: Int32Array, from: CsrMatrix) =>
     assignToNearest(points, selection, indexCentroids(from, distance), assignments, distances);
 
@@ -92,7 +96,7 @@ export function onlineKMeans(matrix: CsrMatrix, options: KMeansOptions): KMeansR
     for (let start = 0; start < order.length; start += batchSize) {
       const batch = order.subarray(start, start + batchSize);
       assign(batch, centroids);
-      centroids = moveCentroids(points, batch, assignments, centroids, counts, keep);
+      centroids = moveCentroids(points, batch, assignments, centroids, counts, online);
     }
     centroids = reseedDead(points, centroids, counts, distances, random);
   }
@@ -102,7 +106,7 @@ export function onlineKMeans(matrix: CsrMatrix, options: KMeansOptions): KMeansR
   let refined = 0;
   for (; refined < refinements && (refined === 0 || changed > matrix.rows / 1000); refined++) {
     counts = new Int32Array(clusters);
-    centroids = moveCentroids(points, order, assignments, centroids, counts, keep);
+    centroids = moveCentroids(points, order, assignments, centroids, counts, { entries: centroidEntries });
     centroids = reseedDead(points, centroids, counts, distances, random);
     changed = assign(order, centroids);
   }
