@@ -7,7 +7,7 @@ export interface SoftmaxCrossEntropyOptions {
   readonly labelSmoothing?: number;
 }
 
-/** Gradients below this size are cut to zero: denormal numbers slow a matrix product a hundredfold. */
+/** Gradients below this size are cut to zero: on some processors denormal numbers slow the products that follow. */
 const smallestGradient = 1e-25;
 
 /**
