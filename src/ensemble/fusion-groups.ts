@@ -34,7 +34,8 @@ export function groupClasses(specialists: readonly SpecialistAnswer[], unionRow:
 
   specialists.forEach(({ classes }, m) => {
     const splitInto = new Int32Array(members.length).fill(-1); // (groups), the part of each that lies in S^m
-    for (const c of classes) {
+    for (let i = 0; i < classes.length; i++) {
+      const c = classes[i];
       if (!(c >= 0 && c < unionRow.length)) {
         throw new KdSpecError(
           'fusion-input',

@@ -95,12 +95,12 @@ export function createFuser(classCount: number): Fuser {
     try {
       const groups = groupClasses(specialists, unionRow);
       out.set(generalist);
-      for (const c of groups.union) out[c] = 0;
+      assign(out, groups.union, 0);
       const bucket = sumOfMasses(out, 'the generalist'); // summed, because 1 - union would cancel
       const masses = knownMasses(generalist, bucket, specialists, generalistWeight, groups, unionRow);
       const { groupMasses, iterations } = shareDustbins(masses, groups, tolerance);
       const bucketScale = bucket > 0 ? groupMasses[0] / bucket : 0;
-      for (let c = 0; c < classCount; c++) out[c] *= bucketScale;
+      scale(out, bucketScale);
       for (let row = 0; row < groups.union.length; row++) {
         const group = groups.groupOf[row];
         const share = masses.group[group] > 0 ? masses.union[row] / masses.group[group] : 0;
@@ -109,9 +109,29 @@ export function createFuser(classCount: number): Fuser {
       const objective = fusionObjective(generalist, specialists, masses, groups, groupMasses, out);
       return { probabilities: out, objective, iterations };
     } finally {
-      for (const { classes } of specialists) for (const c of classes) unionRow[c] = -1;
+      for (const { classes } of specialists) assign(unionRow, classes, -1);
     }
   };
+}
+
+function assign(values: Float64Array | Int32Array, positions: Int32Array, value: number): void {
+  for (let i = 0; i < positions.length; i++) values[positions[i]] = value;
+}
+
+/** In eights, which halves the time: it is the one loop over all classes that writes. */
+function scale(values: Float64Array, factor: number): void {
+  const whole = values.length - (values.length % 8);
+  for (let i = 0; i < whole; i += 8) {
+    values[i] *= factor;
+    values[i + 1] *= factor;
+    values[i + 2] *= factor;
+    values[i + 3] *= factor;
+    values[i + 4] *= factor;
+    values[i + 5] *= factor;
+    values[i + 6] *= factor;
+    values[i + 7] *= factor;
+  }
+  for (let i = whole; i < values.length; i++) values[i] *= factor;
 }
 
 /** The masses that are given, before the dustbins are shared out. */
@@ -142,7 +162,8 @@ function knownMasses(
 ): KnownMasses {
   checkWeight(generalistWeight, 'the generalist');
   let generalistSum = bucket;
-  for (const c of groups.union) {
+  for (let row = 0; row < groups.union.length; row++) {
+    const c = groups.union[row];
     if (!(generalist[c] >= 0)) throw notAProbability('the generalist', c, generalist[c]);
     generalistSum += generalist[c];
   }
@@ -163,9 +184,9 @@ function knownMasses(
   const dustbins = new Float64Array(specialists.length);
   for (let row = 0; row < union.length; row++) union[row] = generalistScale * generalist[groups.union[row]];
   specialists.forEach(({ classes, probabilities, weight = 1 }, m) => {
-    const scale = weight / totalWeight / sums[m];
-    for (let i = 0; i < classes.length; i++) union[unionRow[classes[i]]] += scale * probabilities[i];
-    dustbins[m] = scale * probabilities[classes.length];
+    const share = weight / totalWeight / sums[m];
+    for (let i = 0; i < classes.length; i++) union[unionRow[classes[i]]] += share * probabilities[i];
+    dustbins[m] = share * probabilities[classes.length];
   });
   group[0] = generalistScale * bucket;
   for (let row = 0; row < union.length; row++) group[groups.groupOf[row]] += union[row];
@@ -220,19 +241,21 @@ function fusionObjective(
   groupMasses: Float64Array,
   q: Float64Array,
 ): number {
-  let divergence = divergenceTerm(bucket / generalistSum, groupMasses[0]);
-  for (const c of union) divergence += divergenceTerm(generalist[c] / generalistSum, q[c]);
-  let objective = generalistWeight * divergence;
+  // With p = x / sum as it came: KL(p || q) = (sum of x log(x / q)) / sum - log sum.
+  let divergence = divergenceTerm(bucket, groupMasses[0]);
+  for (let row = 0; row < union.length; row++) {
+    const c = union[row];
+    divergence += divergenceTerm(generalist[c], q[c]);
+  }
+  let objective = generalistWeight * (divergence / generalistSum - Math.log(generalistSum));
   specialists.forEach(({ classes, probabilities, weight = 1 }, m) => {
     let massOutside = 0; // t_m; summed, because 1 - Q_m would cancel
     members.forEach((subsets, g) => {
       if (!subsets.includes(m)) massOutside += groupMasses[g];
     });
-    divergence = divergenceTerm(probabilities[classes.length] / sums[m], massOutside);
-    for (let i = 0; i < classes.length; i++) {
-      divergence += divergenceTerm(probabilities[i] / sums[m], q[classes[i]]);
-    }
-    objective += weight * divergence;
+    divergence = divergenceTerm(probabilities[classes.length], massOutside);
+    for (let i = 0; i < classes.length; i++) divergence += divergenceTerm(probabilities[i], q[classes[i]]);
+    objective += weight * (divergence / sums[m] - Math.log(sums[m]));
   });
   return objective;
 }

@@ -10,9 +10,9 @@ export interface ChartRow {
 }
 
 const rowHeight = 22;
-const labelWidth = 150;
-const plotWidth = 520;
-const valueWidth = 110;
+const labelWidth = 120;
+const plotWidth = 572;
+const valueWidth = 120;
 const axisHeight = 26;
 
 /** A fraction as signed per cent, such as `+3.4%`, with the sign of a true minus. */
@@ -54,7 +54,7 @@ export function signedChart(rows: readonly ChartRow[], mark: 'bar' | 'dot', desc
     const error = `<line class="error" x1="${x(value - standardError).toFixed(1)}" x2="${x(value + standardError).toFixed(1)}" y1="${y}" y2="${y}"/>`;
     return (
       `<g><title>${escapeHtml(title)}</title>` +
-      `<text x="${labelWidth - 10}" y="${y + 4}" text-anchor="end">${escapeHtml(label)}</text>` +
+      `<text x="0" y="${y + 4}">${escapeHtml(label)}</text>` +
       (mark === 'bar' ? shape + error : error + shape) +
       `<text class="value" x="${width}" y="${y + 4}" text-anchor="end">${signedPercent(value)} ± ${(100 * standardError).toFixed(1)}</text></g>`
     );
