@@ -1,0 +1,51 @@
+import type { CommandModule } from 'yargs';
+import { KdSpecError } from '../../core/errors.js';
+import { type CommandContext, printResult } from '../context.js';
+import { addFlags, flagsOf } from '../flags.js';
+
+export function inferCommand(context: CommandContext): CommandModule {
+  return {
+    command: 'infer [images..]',
+    describe: 'Answer for images: what the generalist says, and what the ensemble says',
+    builder: (yargs) =>
+      addFlags(
+        yargs
+          .positional('images', { type: 'string', array: true, describe: 'Like --image' })
+          .option('image', {
+            type: 'string',
+            array: true,
+            requiresArg: true,
+            describe: 'Image files, folders of images, or - for an image on standard input',
+          })
+          .option('top', {
+            type: 'string',
+            requiresArg: true,
+            defaultDescription: '5',
+            describe: 'Answers to show for each image',
+          }),
+        [],
+      ),
+    handler: async (argv) => {
+      const images = [...texts(argv.images), ...texts(argv.image)];
+      if (images.length === 0) {
+        throw new KdSpecError('usage', 'expected images: give files or folders, or - for standard input');
+      }
+      const top = Number(argv.top ?? 5);
+      if (!Number.isSafeInteger(top) || top < 1) {
+        throw new KdSpecError('option-invalid', `--top: expected an integer of 1 or more, got "${argv.top}"`);
+      }
+      const { resolveSettings } = await import('../../pipeline/settings.js');
+      const { createTerminalLog, usesColor } = await import('../terminal-log.js');
+      const { inferImages } = await import('../infer-images.js');
+      const { settings } = await resolveSettings(flagsOf(argv, []), context.env, { folder: context.folder });
+      const color = usesColor(context.stderr, context.env);
+      const log = createTerminalLog(context.stderr, { quiet: settings.quiet, color });
+      const answer = await inferImages(images, { top, settings, log, signal: context.signal });
+      printResult(context, answer, settings.json);
+    },
+  };
+}
+
+function texts(value: unknown): readonly string[] {
+  return Array.isArray(value) ? value.map(String) : [];
+}

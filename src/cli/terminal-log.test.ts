@@ -1,0 +1,69 @@
+import { Writable } from 'node:stream';
+import { expect, test } from 'vitest';
+import { createTerminalLog, duration, usesColor } from './terminal-log.js';
+
+function sink(isTTY = false) {
+  const written: string[] = [];
+  const stream = new Writable({
+    write: (chunk, _encoding, done) => {
+      written.push(String(chunk));
+      done();
+    },
+  });
+  return { stream: Object.assign(stream, { isTTY, columns: 80 }), text: () => written.join('') };
+}
+
+test('without a terminal a bar is a line now and then', () => {
+  const { stream, text } = sink();
+  let nowMs = 0;
+  const log = createTerminalLog(stream, { lineSeconds: 30, nowMs: () => nowMs });
+  const bar = log.progress('generalist', 2000);
+  for (let step = 0; step <= 1000; step += 100) {
+    bar.update(step, 'loss 1.25');
+    nowMs += 5000;
+  }
+  bar.finish('loss 1.00');
+  expect(text()).toBe('generalist: 600 of 2,000 (30%), 30 s, loss 1.25\ngeneralist: done, 55 s, loss 1.00\n');
+});
+
+test('on a terminal a bar is drawn and messages stand above it', () => {
+  const { stream, text } = sink(true);
+  const log = createTerminalLog(stream);
+  const bar = log.progress('predictions', 10);
+  bar.update(5, 'fast');
+  log.info('a message');
+  bar.finish();
+  log.info('after');
+  expect(text()).toMatch(/predictions +█{24} +100%/);
+  expect(text()).toContain('fast');
+  expect(text()).toContain('after\n');
+});
+
+test('quiet says warnings alone', () => {
+  const { stream, text } = sink(true);
+  const log = createTerminalLog(stream, { quiet: true });
+  log.info('info');
+  log.progress('bar', 3).finish();
+  log.warn('careful');
+  expect(text()).toBe('warning: careful\n');
+});
+
+test('colour needs a terminal that wants it', () => {
+  const coloured = sink(true);
+  createTerminalLog(coloured.stream, { color: true }).warn('careful');
+  expect(coloured.text()).toContain('\u001b[33m');
+  expect(usesColor({ isTTY: true }, {})).toBe(true);
+  expect(usesColor({ isTTY: true }, { NO_COLOR: '1' })).toBe(false);
+  expect(usesColor({ isTTY: false }, {})).toBe(false);
+});
+
+test.each([
+  [0.04, '0.0 s'],
+  [7.24, '7.2 s'],
+  [59.7, '1 min 00 s'],
+  [185, '3 min 05 s'],
+  [7620, '2 h 07 min'],
+  [Number.POSITIVE_INFINITY, '?'],
+])('%d seconds are %s', (seconds, text) => {
+  expect(duration(seconds)).toBe(text);
+});

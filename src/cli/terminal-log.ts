@@ -1,0 +1,155 @@
+import { MultiBar, type SingleBar } from 'cli-progress';
+import type { Log, Progress } from '../core/log.js';
+
+/** Options of {@link createTerminalLog}. */
+export interface TerminalLogOptions {
+  /** Says only warnings. */
+  readonly quiet?: boolean;
+  readonly color?: boolean;
+  /** Seconds between two lines of one bar where there is no terminal. */
+  readonly lineSeconds?: number;
+  readonly nowMs?: () => number;
+}
+
+/**
+ * A log for a person: bars on a terminal, and a plain line now and then where there is none.
+ *
+ * @param stream where everything goes; a terminal if its `isTTY` is true
+ */
+export function createTerminalLog(
+  stream: NodeJS.WritableStream & { readonly isTTY?: boolean },
+  {
+    quiet = false,
+    color = false,
+    lineSeconds = 30,
+    nowMs = () => performance.now(),
+  }: TerminalLogOptions = {},
+): Log {
+  const bars = stream.isTTY === true && !quiet ? createBars(stream) : undefined;
+  const line = (text: string) => {
+    if (!bars?.log(text)) stream.write(`${text}\n`);
+  };
+  const progressLines = (label: string, total: number) =>
+    plainProgress(line, label, total, lineSeconds, nowMs);
+  return {
+    info: (message) => {
+      if (!quiet) line(message);
+    },
+    warn: (message) => line(`${color ? '\u001b[33mwarning:\u001b[0m' : 'warning:'} ${message}`),
+    progress: (label, total) => {
+      if (quiet) return { update: () => {}, finish: () => {} };
+      return bars ? bars.progress(label, total) : progressLines(label, total);
+    },
+  };
+}
+
+/** Whether to write in colour: on a terminal, unless `NO_COLOR` is set (no-color.org). */
+export function usesColor(
+  stream: { readonly isTTY?: boolean },
+  env: Readonly<Record<string, string | undefined>>,
+): boolean {
+  return stream.isTTY === true && !env.NO_COLOR && env.TERM !== 'dumb';
+}
+
+/** Bars that live while one of them is unfinished, with messages printed above them. */
+function createBars(stream: NodeJS.WritableStream) {
+  let group: MultiBar | undefined;
+  let open = 0;
+
+  function progress(label: string, total: number): Progress {
+    group ??= new MultiBar({
+      stream,
+      format: formatBar,
+      hideCursor: true,
+      gracefulExit: false,
+      fps: 5,
+      etaBuffer: 30,
+      emptyOnZero: true,
+    });
+    const bar: SingleBar = group.create(total, 0, { label, note: '' });
+    open++;
+    let isOpen = true;
+    return {
+      update: (done, note) => bar.update(done, note === undefined ? {} : { note }),
+      finish: (note) => {
+        if (!isOpen) return;
+        isOpen = false;
+        bar.update(total > 0 ? total : bar.getProgress(), note === undefined ? {} : { note });
+        bar.stop();
+        if (--open > 0) return;
+        group?.stop();
+        group = undefined;
+      },
+    };
+  }
+
+  function log(text: string): boolean {
+    group?.log(`${text}\n`);
+    return group !== undefined;
+  }
+
+  return { progress, log };
+}
+
+const barWidth = 24;
+
+function formatBar(
+  _options: object,
+  { progress, value, total, startTime, eta }: BarState,
+  { label, note }: { readonly label: string; readonly note: string },
+): string {
+  const seconds = (Date.now() - startTime) / 1000;
+  const parts = [label.padEnd(14)];
+  if (total > 0) {
+    const filled = Math.round(barWidth * Math.min(1, progress));
+    parts.push(`${'█'.repeat(filled)}${'░'.repeat(barWidth - filled)}`);
+    parts.push(`${Math.floor(100 * progress)}%`.padStart(4));
+    parts.push(value < total ? `${duration(seconds)}, ${duration(eta)} left` : duration(seconds));
+  } else {
+    parts.push(value.toLocaleString('en'), duration(seconds));
+  }
+  return [...parts, ...(note === '' ? [] : [note])].join('  ');
+}
+
+interface BarState {
+  readonly progress: number;
+  readonly value: number;
+  readonly total: number;
+  readonly startTime: number;
+  readonly eta: number;
+}
+
+function plainProgress(
+  line: (text: string) => void,
+  label: string,
+  total: number,
+  lineSeconds: number,
+  nowMs: () => number,
+): Progress {
+  const begin = nowMs();
+  let nextMs = begin + 1000 * lineSeconds;
+  const elapsed = () => duration((nowMs() - begin) / 1000);
+  const say = (...parts: readonly (string | undefined)[]) =>
+    line(`${label}: ${parts.filter((part) => part !== undefined && part !== '').join(', ')}`);
+  return {
+    update: (done, note) => {
+      if (nowMs() < nextMs) return;
+      nextMs = nowMs() + 1000 * lineSeconds;
+      const share =
+        total > 0 ? ` of ${total.toLocaleString('en')} (${Math.floor((100 * done) / total)}%)` : '';
+      say(`${done.toLocaleString('en')}${share}`, elapsed(), note);
+    },
+    finish: (note) => say('done', elapsed(), note),
+  };
+}
+
+/** A time as a person says it: `7.2 s`, `3 min 05 s`, `2 h 07 min`. */
+export function duration(seconds: number): string {
+  if (!Number.isFinite(seconds)) return '?';
+  if (seconds < 10) return `${seconds.toFixed(1)} s`;
+  const whole = Math.round(seconds);
+  if (whole < 60) return `${whole} s`;
+  const two = (value: number) => String(value).padStart(2, '0');
+  if (whole < 3600) return `${Math.floor(whole / 60)} min ${two(whole % 60)} s`;
+  return `${Math.floor(whole / 3600)} h ${two(Math.floor((whole % 3600) / 60))} min`;
+}

@@ -1,0 +1,262 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Writable } from 'node:stream';
+import ts from 'typescript';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { runProgram } from '../src/cli/program.js';
+import { packageFolder } from '../src/core/package.js';
+
+/**
+ * The built program, run as a user runs it, in a package of its own. Its stages are replaced by ones that do little
+ * and can be interrupted: what stages do is tested where they are, here it is what the command line makes of it.
+ */
+const fakeStage = `
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Writable } from 'node:stream';
+export async function run({ directory, log, signal, settings }) {
+  log.progress('working', 2).update(1);
+  const isGeneralist = import.meta.url.endsWith('generalist.js');
+  if (isGeneralist && settings.generalist.epochs === 999) {
+    log.info('waiting');
+    const { KdSpecError } = await import('../../core/errors.js');
+    await new Promise((resolve) => {
+      const alive = setInterval(() => {}, 1000);
+      if (settings.generalist.batchSize === 1) return;
+      signal.addEventListener('abort', () => resolve(clearInterval(alive)), { once: true });
+    });
+    throw new KdSpecError('interrupted', 'checkpoint kept');
+  }
+  if (isGeneralist && settings.generalist.epochs === 998) throw new TypeError('bad luck');
+  await writeFile(join(directory, 'output'), 'x');
+  return { classes: settings.dataset.classes };
+}
+`;
+const exportsOf = {
+  dataset: 'makeDataset',
+  generalist: 'trainGeneralist',
+  predictions: 'predict',
+  subsets: 'findSubsets',
+  specialists: 'trainSpecialists',
+  ensemble: 'calibrateEnsemble',
+  report: 'evaluate',
+};
+
+const toJavaScript = (text: string) =>
+  ts.transpileModule(text, {
+    compilerOptions: {
+      target: ts.ScriptTarget.ES2023,
+      module: ts.ModuleKind.ESNext,
+      verbatimModuleSyntax: true,
+    },
+  }).outputText;
+
+const children = new Set<ChildProcess>();
+let installed: string;
+let folder: string;
+
+beforeAll(async () => {
+  const source = packageFolder();
+  installed = await mkdtemp(join(tmpdir(), 'kd-spec-cli-'));
+  for (const name of ['node_modules', 'pipelines', 'datasets']) {
+    await symlink(join(source, name), join(installed, name)).catch(() => {});
+  }
+  await cp(join(source, 'package.json'), join(installed, 'package.json'));
+  for (const layer of ['cli', 'pipeline', 'core', 'compute']) {
+    for (const entry of await readdir(join(source, 'src', layer), { recursive: true })) {
+      if (!entry.endsWith('.ts') || entry.endsWith('.test.ts')) continue;
+      const output = join(installed, 'dist', layer, entry.replace(/\.ts$/, '.js'));
+      await mkdir(join(output, '..'), { recursive: true });
+      await writeFile(output, toJavaScript(await readFile(join(source, 'src', layer, entry), 'utf8')));
+    }
+  }
+  for (const [stage, name] of Object.entries(exportsOf)) {
+    await writeFile(
+      join(installed, 'dist', 'pipeline', 'stages', `${stage}.js`),
+      fakeStage.replace('function run', `function ${name}`),
+    );
+  }
+});
+afterAll(async () => {
+  for (const child of children) child.kill('SIGKILL');
+  await rm(installed, { recursive: true, force: true });
+});
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'kd-spec-work-'));
+  return () => rm(folder, { recursive: true, force: true });
+});
+
+/** Runs a command line; `whenWaiting` is called when stderr first says so. */
+async function kdSpec(
+  words: string,
+  {
+    env = {},
+    whenWaiting = () => {},
+  }: { env?: Record<string, string>; whenWaiting?: (send: (signal: NodeJS.Signals) => void) => void } = {},
+) {
+  const child = spawn(process.execPath, [join(installed, 'dist', 'cli', 'main.js'), ...words.split(' ')], {
+    cwd: folder,
+    env: { PATH: process.env.PATH, ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  children.add(child);
+  const result = { code: null as number | null, stdout: '', stderr: '' };
+  let isWaiting = false;
+  child.stdout.on('data', (chunk) => {
+    result.stdout += chunk;
+  });
+  child.stderr.on('data', (chunk) => {
+    result.stderr += chunk;
+    if (isWaiting || !result.stderr.includes('waiting\n')) return;
+    isWaiting = true;
+    whenWaiting((signal) => child.kill(signal));
+  });
+  result.code = await new Promise((resolve) => child.on('close', resolve));
+  children.delete(child);
+  return result;
+}
+
+/** Runs a command line that ends before any work, without the cost of a process. */
+async function inProcess(words: string) {
+  const result = { stdout: '', stderr: '' };
+  const into = (name: 'stdout' | 'stderr') =>
+    new Writable({
+      write: (chunk, _encoding, done) => {
+        result[name] += chunk;
+        done();
+      },
+    });
+  const streams = { stdout: into('stdout'), stderr: into('stderr') };
+  return { code: await runProgram(words.split(' '), { env: {}, folder, ...streams }), ...result };
+}
+
+describe('usage', () => {
+  test.each([
+    ['clustr', 'no such command. Did you mean cluster?'],
+    ['cluster --clases 3', 'Unknown argument: clases (did you mean "classes"?)'],
+    ['cluster --classes', 'Not enough arguments following: classes'],
+    ['cluster --classes 1', '--classes: expected an integer from 2'],
+    ['cluster --classes 3 --classes 4', '--classes was given 2 times'],
+    ['dataset --epochs 3', 'Unknown argument: epochs'],
+    ['infer', 'expected images'],
+    ['infer a.png --top x', '--top: expected an integer'],
+    ['--quiet', 'expected a command'],
+  ])('%s ends with 2 and says what was expected', async (words, message) => {
+    const { code, stdout, stderr } = await inProcess(words);
+    expect(stderr).toContain(message);
+    expect(stderr).not.toContain('    at ');
+    expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
+  });
+
+  test('a pipeline file with a wrong key ends with 1 and names the line', async () => {
+    await writeFile(join(folder, 'p.yaml'), 'dataset:\n  clases: 3\n');
+    const { code, stdout, stderr } = await inProcess('run p.yaml');
+    expect(stderr).toMatch(/^error: .*p\.yaml:2: unknown key "dataset\.clases" \(did you mean "classes"\?\)/);
+    expect({ code, stdout }).toEqual({ code: 1, stdout: '' });
+  });
+
+  test('help and version go to stdout, and load nothing heavy', async () => {
+    const { code, stdout, stderr } = await kdSpec('--help', { env: { NODE_DEBUG: 'esm' } });
+    expect(code).toBe(0);
+    expect(stderr).toContain('yargs');
+    for (const heavy of ['tensorflow', 'zod', 'sharp', 'apache-arrow']) expect(stderr).not.toContain(heavy);
+    for (const command of ['run', 'cluster', 'infer', 'doctor'])
+      expect(stdout).toContain(`kd-spec ${command}`);
+    expect((await kdSpec('--version')).stdout.trim()).toMatch(/^\d+\.\d+\.\d+/);
+    expect((await kdSpec('cluster --help')).stdout).toMatch(/--min-size +Fewest classes/);
+  });
+});
+
+describe('stdout', () => {
+  test('has the plan alone in a dry run, which leaves no trace', async () => {
+    const plain = await kdSpec('cluster --classes 12 --dry-run');
+    expect(plain.stdout).toBe(
+      'dataset      make  missing\ngeneralist   make  missing\npredictions  make  missing\nsubsets      make  missing\n',
+    );
+    const json = JSON.parse((await kdSpec('cluster --dry-run --json')).stdout);
+    expect(json.plan.at(-1)).toEqual({ stage: 'subsets', status: 'make', reasons: ['missing'] });
+    expect(await readdir(folder)).toEqual([]);
+  });
+
+  test('has one JSON object with --json, while messages go to stderr', async () => {
+    const made = await kdSpec('cluster --classes 12 --json');
+    expect(made.code).toBe(0);
+    expect(JSON.parse(made.stdout)).toMatchObject({
+      classes: 12,
+      subsets: join(folder, 'kd-workspace', 'subsets', 'subsets.json'),
+      artefact: { stage: 'subsets', status: 'made' },
+    });
+    expect(made.stdout.trim().split('\n')).toHaveLength(1);
+    expect(made.stderr).toContain('dataset: to be made (missing); generalist: to be made (missing)');
+
+    const again = await kdSpec('cluster --quiet');
+    expect(again).toEqual({
+      code: 0,
+      stdout: 'subsets: kd-workspace/subsets (up to date)\nclasses  12\n',
+      stderr: '',
+    });
+  });
+
+  test('has every stage after a run', async () => {
+    const { code, stdout } = await kdSpec('run --json', { env: { KD_SPEC_CLASSES: '7' } });
+    expect(code).toBe(0);
+    const { stages } = JSON.parse(stdout);
+    expect(Object.keys(stages)).toEqual(Object.keys(exportsOf));
+    expect(stages.report.metrics).toEqual({ classes: 7 });
+  });
+
+  test('has what doctor finds', async () => {
+    const { code, stdout } = await kdSpec('doctor --json');
+    expect(code).toBe(0);
+    expect(JSON.parse(stdout)).toMatchObject({ node: process.versions.node, backends: expect.any(Array) });
+  });
+});
+
+describe('the end', () => {
+  const waiting = 'train-generalist --epochs 999';
+
+  test.each([
+    ['SIGINT', 130],
+    ['SIGTERM', 75],
+  ] as const)('after %s is %i, and the next run goes on', async (signal, code) => {
+    const result = await kdSpec(waiting, { whenWaiting: (send) => send(signal) });
+    expect(result).toMatchObject({ code, stdout: '' });
+    expect(result.stderr).toContain('code: interrupted');
+    const { stdout } = await kdSpec('train-generalist --dry-run');
+    expect(stdout).toBe('dataset     up to date\ngeneralist  continue    missing\n');
+  });
+
+  test('comes at once with a second signal, and leaves no lock', async () => {
+    const result = await kdSpec(`${waiting} --batch-size 1`, {
+      whenWaiting: (send) => {
+        send('SIGINT');
+        setTimeout(() => send('SIGINT'), 100);
+      },
+    });
+    expect(result.code).toBe(130);
+    expect(await readdir(join(folder, 'kd-workspace'))).not.toContain('.lock');
+  });
+
+  test('of a killed holder leaves the workspace to the next, a live one does not', async () => {
+    let second: Awaited<ReturnType<typeof kdSpec>> | undefined;
+    await kdSpec(waiting, {
+      whenWaiting: async (send) => {
+        second = await kdSpec('dataset');
+        send('SIGKILL');
+      },
+    });
+    expect(second).toMatchObject({ code: 1, stderr: expect.stringContaining('code: workspace-busy') });
+    expect((await kdSpec('dataset')).code).toBe(0);
+  });
+
+  test('of a defect is 1, with the stack only where it was asked for', async () => {
+    const plain = await kdSpec('train-generalist --epochs 998');
+    expect(plain).toMatchObject({ code: 1, stdout: '' });
+    expect(plain.stderr).toContain('error: bad luck\n');
+    expect(plain.stderr).not.toContain('    at ');
+    const debug = await kdSpec('train-generalist --epochs 998', { env: { KD_SPEC_DEBUG: '1' } });
+    expect(debug.stderr).toContain('    at ');
+  });
+});
