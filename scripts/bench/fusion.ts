@@ -5,8 +5,8 @@
  *
  * For 1, 3 and 10 overlapping specialists of 300 classes, at 15,000 and 1,000,000 classes: microseconds an
  * image with a reused fuser, and gradient descent to the same objective within 1e-6. Where descent does not
- * get there within the time, its ratio is a lower bound and says how far it was still off. `copy` is the
- * least that any answer over all classes costs: one pass that checks and one that writes.
+ * get there within the time, its ratio is a lower bound and says how far it was still off. `copy` is a plain
+ * loop that sums the generalist and another that writes it, divided by the sum: for scale.
  */
 import { parseArgs } from 'node:util';
 import { createRandom, type Random } from '../../src/core/random.js';
