@@ -46,8 +46,8 @@ export interface HanOptions {
  * @throws KdSpecError `option-invalid` when a number is out of range; `font-unusable` when a font is missing
  *   or broken, or when the fonts cannot fill the classes
  *
- * Cost: about 0.1 milliseconds a glyph to look at it, as much to write it, and 0.2 seconds a family to read
- * its tables. Memory: the fonts that are drawn from (about 10 MB a family), and 5 bytes a glyph.
+ * Cost: 0.2 to 0.4 milliseconds a glyph to look at it, as much to write it, and 0.1 to 0.2 seconds a family to
+ * read its tables. Memory: the fonts that are drawn from, 10 to 40 MB a family; images are never kept.
  */
 export async function hanSource(options: HanOptions): Promise<DatasetSource> {
   const { classes, imageSize, fonts, minimumDesigns, validationDesigns, testDesigns, seed } = options;
