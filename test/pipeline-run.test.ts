@@ -223,6 +223,13 @@ describe('an interrupted run', () => {
   });
 });
 
+test('a full disk is named as such, whoever wrote', async () => {
+  const fakes = fakeStages(async () => {
+    throw Object.assign(new Error('write'), { code: 'ENOSPC' });
+  });
+  await expect(run('dataset', {}, { fakes })).rejects.toMatchObject({ code: 'disk-full' });
+});
+
 test('two runs do not work in one workspace', async () => {
   const fakes = fakeStages(async () => {
     await expect(settle().then((it) => runStages(stages, 'dataset', it, quiet))).rejects.toMatchObject({

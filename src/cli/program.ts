@@ -17,7 +17,7 @@ import type { CommandContext } from './context.js';
 import { Interruption } from './interruption.js';
 
 /** All commands, in the order of the data. */
-export function commands(context: CommandContext): readonly CommandModule[] {
+function commands(context: CommandContext): readonly CommandModule[] {
   return [
     runCommand(context),
     datasetCommand(context),

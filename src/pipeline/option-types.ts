@@ -13,7 +13,7 @@ interface OptionBase {
   readonly nullable?: true;
 }
 
-export interface NumberOption extends OptionBase {
+interface NumberOption extends OptionBase {
   readonly type: 'integer' | 'number';
   readonly default: number | null;
   readonly min: number;
@@ -21,7 +21,7 @@ export interface NumberOption extends OptionBase {
 }
 
 /** One or more integers. */
-export interface IntegersOption extends OptionBase {
+interface IntegersOption extends OptionBase {
   readonly type: 'integers';
   readonly default: readonly number[] | null;
   readonly min: number;
@@ -29,36 +29,36 @@ export interface IntegersOption extends OptionBase {
 }
 
 /** A text; a `path` is made absolute: relative ones start at the file they stand in, or the current folder. */
-export interface TextOption extends OptionBase {
+interface TextOption extends OptionBase {
   readonly type: 'string' | 'path';
   readonly default: string | null;
 }
 
-export interface BooleanOption extends OptionBase {
+interface BooleanOption extends OptionBase {
   readonly type: 'boolean';
   readonly default: boolean;
 }
 
-export interface ChoiceOption extends OptionBase {
+interface ChoiceOption extends OptionBase {
   readonly type: 'choice';
   readonly default: string | number | null;
   readonly choices: readonly (string | number)[];
 }
 
 /** A list of names; names that stand in an inner list (on the command line: joined by +) belong together. */
-export interface GroupedListOption extends OptionBase {
+interface GroupedListOption extends OptionBase {
   readonly type: 'grouped-list';
   readonly default: readonly (string | readonly string[])[] | null;
 }
 
 /** The first and the last code point of a range of Unicode. */
-export interface CodePointsOption extends OptionBase {
+interface CodePointsOption extends OptionBase {
   readonly type: 'code-points';
   readonly default: readonly [number, number] | null;
 }
 
 /** A number of processes, or `auto` for as many as the machine has cores to spare. */
-export interface WorkersOption extends OptionBase {
+interface WorkersOption extends OptionBase {
   readonly type: 'workers';
   readonly default: number | 'auto';
 }
@@ -95,7 +95,7 @@ type PlainValue<O> = O extends { type: 'integer' | 'number' }
                 : never;
 
 /** The value of an option. */
-export type OptionValue<O> = O extends { nullable: true } ? PlainValue<O> | null : PlainValue<O>;
+type OptionValue<O> = O extends { nullable: true } ? PlainValue<O> | null : PlainValue<O>;
 
 /** The values of a table of options. */
 export type OptionValues<T> = {

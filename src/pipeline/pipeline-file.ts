@@ -13,7 +13,7 @@ import { checkValue } from './option-values.js';
 import { generalOptions, stageOptions } from './options.js';
 
 /** A value of a pipeline file and the place it stands in, as `path:line`. */
-export interface PlacedValue {
+interface PlacedValue {
   readonly value: JsonValue;
   readonly where: string;
 }

@@ -7,6 +7,7 @@ import {
   suspendArtefact,
 } from '../core/artefact-writer.js';
 import { assert, KdSpecError } from '../core/errors.js';
+import { asFileError } from '../core/file-error.js';
 import type { Log } from '../core/log.js';
 import { packageVersion } from '../core/package.js';
 import { WorkspaceLock } from '../core/workspace-lock.js';
@@ -122,6 +123,8 @@ async function makeArtefact(
     await suspendArtefact(workspace, stage.name, identity, { startedAt, seconds: seconds() }).catch(() => {});
     const isAbort = signal.aborted && error instanceof Error && error.name === 'AbortError';
     if (isAbort) throw interrupted(stage, error);
+    const meant = asFileError(error, directory);
+    if (meant instanceof KdSpecError && meant.code === 'disk-full') throw meant;
     throw error;
   }
 }

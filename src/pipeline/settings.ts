@@ -10,7 +10,7 @@ import { builtInDatasets, generalOptions, type Settings, stageOptions } from './
 import { type PipelineFile, readDatasetDefaults, readPipelineFile } from './pipeline-file.js';
 
 /** Where a value came from, and the exact place, such as `--classes` or `pipelines/han-3k.yaml:4`. */
-export interface Origin {
+interface Origin {
   readonly kind: 'flag' | 'environment' | 'pipeline' | 'dataset' | 'default';
   readonly where: string;
 }

@@ -1,0 +1,61 @@
+/**
+ * Writes docs/reference.md from the table of options:  npx tsx scripts/reference.ts
+ */
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { packageFolder } from '../src/core/package.js';
+import { keyOf, type ListedOption, listedOptions, pipelineOptions } from '../src/pipeline/option-list.js';
+import { describeValues } from '../src/pipeline/option-values.js';
+import { stages } from '../src/pipeline/stages/index.js';
+
+const introduction = `# Reference
+
+<!-- Written by scripts/reference.ts from the table of options; edit src/pipeline/options.ts instead. -->
+
+## Where settings come from
+
+A flag goes before its environment variable, that before the pipeline file in force, that before the defaults of the data set (\`datasets/<name>/dataset.yaml\`), and these before the defaults below. The pipeline in force is the file named after \`kd-spec run\`, else \`pipeline.yaml\` in the workspace, else \`pipelines/default.yaml\` of the package. A command writes the settings it was given into the workspace's \`pipeline.yaml\`, so that the next one goes on with them. When a flag or a variable chooses another data set than the pipeline file does, the file's \`dataset\` section does not apply.
+
+\`none\` (in a pipeline file \`null\`) leaves a choice to the data set or the stage. Lists are separated by commas on the command line and are YAML lists in a file. Relative paths start at the current folder, or at the file they stand in.
+
+Each stage command takes the general options, its own, and those of all stages before it, and brings these up to date first. An option marked *execution* cannot change what is written, only how: changing it makes nothing again.
+`;
+
+/** The text of docs/reference.md. */
+export function referencePage(): string {
+  const general = listedOptions.filter(({ section }) => section === undefined);
+  const sections = stages.map(
+    ({ name, command, title }) =>
+      `## \`${name}\`: \`kd-spec ${command}\`\n\nMakes \`<workspace>/${name}\`: ${title}.\n\n` +
+      optionTable(listedOptions.filter(({ section }) => section === name)),
+  );
+  return [introduction, `## General options\n\n${optionTable(general)}`, ...sections].join('\n');
+}
+
+function optionTable(options: readonly ListedOption[]): string {
+  const rows = options.map((listed) => {
+    const { option, flag, environment } = listed;
+    const key = pipelineOptions.includes(listed) ? `\`${keyOf(listed)}\`` : '';
+    const note = option.affects === 'execution' && listed.section !== undefined ? ' *(execution)*' : '';
+    const cells = [
+      `\`--${flag}\``,
+      `\`${environment}\``,
+      key,
+      describeDefault(option.default),
+      describeValues(option),
+      option.description + note,
+    ];
+    return `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`;
+  });
+  return `| flag | environment | pipeline key | default | values | meaning |\n|---|---|---|---|---|---|\n${rows.join('\n')}\n`;
+}
+
+function describeDefault(value: unknown): string {
+  if (value === null) return 'none';
+  return Array.isArray(value) ? value.join(',') : String(value);
+}
+
+if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
+  writeFileSync(join(packageFolder(), 'docs', 'reference.md'), referencePage());
+}
