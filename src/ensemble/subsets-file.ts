@@ -3,6 +3,8 @@ import { z } from 'zod';
 import { KdSpecError } from '../core/errors.js';
 import type { Subset } from './subsets.js';
 
+export const subsetsFileName = 'subsets.json';
+
 /** What `subsets.json` holds. */
 const subsetsSchema = z
   .strictObject({

@@ -16,7 +16,7 @@ import type { Points } from './kmeans-points.js';
  * @param assignments (points), the cluster of each row; rows with -1 are left out
  * @param centroids (clusters, coordinates), where the centroids stand
  * @param counts (clusters), points behind each centroid; brought up to date
- * @param options.entries how many coordinates, the largest, a centroid keeps; default 4096
+ * @param options.entries how many coordinates, the largest, a centroid keeps; default 1024
  * @returns where they stand now, (clusters, coordinates); cost O(entries of centroids and selected rows)
  *
  * Source: Sculley 2010, algorithm 1.
@@ -27,7 +27,7 @@ export function moveCentroids(
   assignments: Int32Array,
   centroids: CsrMatrix,
   counts: Int32Array,
-  { entries = 4096 }: { readonly entries?: number } = {},
+  { entries = 1024 }: { readonly entries?: number } = {},
 ): CsrMatrix {
   const clusters = centroids.rows;
   const { starts, members } = groupByCluster(selection, assignments, clusters);

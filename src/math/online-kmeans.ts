@@ -24,7 +24,7 @@ export interface KMeansOptions {
   /** From how many points, drawn at random, seeds are chosen; default the larger of 20,000 and 20 a cluster. */
   readonly seedingSample?: number;
   /**
-   * How many coordinates, the largest, a centroid keeps; default 4096. While centroids move online they keep
+   * How many coordinates, the largest, a centroid keeps; default 1024. While centroids move online they keep
    * at most twice the entries of an average point, which costs little inertia and saves most of the time.
    */
   readonly centroidEntries?: number;
@@ -69,7 +69,7 @@ export function onlineKMeans(matrix: CsrMatrix, options: KMeansOptions): KMeansR
     epochs = 1,
     refinements = 20,
     seedingSample = Math.max(20_000, 20 * clusters),
-    centroidEntries = 4096,
+    centroidEntries = 1024,
   } = options;
   if (!Number.isInteger(clusters) || clusters < 1 || clusters > matrix.rows) {
     throw new KdSpecError(
