@@ -60,18 +60,26 @@ export async function* cachedFeatureBatches(
   };
   const special = await stream('special', specialPerBatch);
   const others = await stream('others', batchSize - specialPerBatch);
-  for (let batch = skipBatches; batch < batches; batch++) {
-    const halves = [(await special.next()).value, (await others.next()).value];
-    const width = halves[0].features.length / halves[0].labels.length;
-    const inputs = new Float32Array(batchSize * width); // (batch, width)
-    const labels = new Int32Array(batchSize);
-    inputs.set(halves[0].features);
-    inputs.set(halves[1].features, halves[0].features.length);
-    labels.set(halves[0].labels);
-    labels.set(halves[1].labels, halves[0].labels.length);
-    yield { inputs, shape: [batchSize, width], labels };
+  try {
+    for (let batch = skipBatches; batch < batches; batch++) {
+      const halves = [(await special.next()).value, (await others.next()).value];
+      const width = halves[0].features.length / halves[0].labels.length;
+      const inputs = new Float32Array(batchSize * width); // (batch, width)
+      const labels = new Int32Array(batchSize);
+      inputs.set(halves[0].features);
+      inputs.set(halves[1].features, halves[0].features.length);
+      labels.set(halves[0].labels);
+      labels.set(halves[1].labels, halves[0].labels.length);
+      yield { inputs, shape: [batchSize, width], labels };
+    }
+  } finally {
+    await Promise.all([closed(special), closed(others)]);
   }
-  await Promise.all([special.return(undefined as never), others.return(undefined as never)]);
+}
+
+/** Ends a stream that is not wanted any more, so that its files are closed. */
+async function closed(stream: AsyncIterator<unknown, unknown, undefined>): Promise<void> {
+  await stream.return?.();
 }
 
 /** Runs the frozen parts over every view and writes what comes out, beside its place until it is whole. */

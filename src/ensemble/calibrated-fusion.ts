@@ -1,4 +1,4 @@
-import type { Calibration } from './calibration.js';
+import type { Calibration, SpecialistCalibration } from './calibration.js';
 import type { Probabilities } from './fusion-input.js';
 import { createRule } from './fusion-rules.js';
 import { smallestSoftmax, temper } from './temperature.js';
@@ -12,6 +12,11 @@ export interface UncalibratedAnswer {
   /** (s + 1), the dustbin last. */
   readonly probabilities: Probabilities;
 }
+
+/** The part of a calibration that inference needs. */
+export type FusionSettings = Pick<Calibration, 'rule' | 'generalistTemperature'> & {
+  readonly specialists: readonly Pick<SpecialistCalibration, 'id' | 'temperature' | 'weight' | 'kept'>[];
+};
 
 /** What {@link createCalibratedFuser} returns. */
 export type CalibratedFuser = (
@@ -29,7 +34,7 @@ export type CalibratedFuser = (
  * @throws KdSpecError `fusion-input`, when called, as `fuse` does; a softmax that underflowed to zero is taken
  *   as {@link smallestSoftmax}
  */
-export function createCalibratedFuser(calibration: Calibration, classCount: number): CalibratedFuser {
+export function createCalibratedFuser(calibration: FusionSettings, classCount: number): CalibratedFuser {
   const combine = createRule(calibration.rule, classCount);
   const kept = new Map(calibration.specialists.filter(({ kept }) => kept).map((entry) => [entry.id, entry]));
   return (generalist, answers) => {

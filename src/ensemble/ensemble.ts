@@ -8,12 +8,11 @@ import { softmax } from '../math/softmax.js';
 import { topK } from '../math/top-k.js';
 import { loadGeneralist } from '../models/checkpoint.js';
 import { type Network, networkValues } from '../models/network.js';
+import { type CalibratedFuser, createCalibratedFuser } from './calibrated-fusion.js';
 import { type Consultation, consult } from './consult.js';
 import { type EnsembleFile, readEnsembleFile } from './ensemble-file.js';
-import { type Combine, createRule } from './fusion-rules.js';
 import { activeSpecialists, indexMembership, type SubsetMembership } from './routing.js';
 import { loadSpecialist, type Specialist } from './specialist.js';
-import { temper } from './temperature.js';
 
 /** A class with its probability. */
 export interface RankedClass {
@@ -62,7 +61,7 @@ export class Ensemble {
   readonly settings: EnsembleFile;
   /** The specialists of each class, whether kept or not, by position. */
   readonly membership: SubsetMembership;
-  private readonly combine: Combine;
+  private readonly fuse: CalibratedFuser;
 
   constructor(
     classes: readonly string[],
@@ -78,7 +77,7 @@ export class Ensemble {
       specialists.map(({ config }) => config),
       classes.length,
     );
-    this.combine = createRule(settings.rule, classes.length);
+    this.fuse = createCalibratedFuser(settings, classes.length);
   }
 
   /**
@@ -140,22 +139,19 @@ export class Ensemble {
   }
 
   private fuseConsultation(consultation: Consultation, active: readonly number[]): Distributions {
-    const { generalistTemperature, specialists } = this.settings;
-    const generalist = softmax(consultation.generalist, { temperature: generalistTemperature });
-    const answers = consultation.specialists.map(({ specialist: position, logits }) => ({
+    const generalist = softmax(consultation.generalist);
+    const specialists = consultation.specialists.map(({ specialist: position, logits }) => ({
       position,
       isActive: active.includes(position),
-      probabilities: temper(softmax(logits), specialists[position].temperature),
+      probabilities: softmax(logits),
     }));
-    const speaking = answers
+    const speaking = specialists
       .filter(({ isActive }) => isActive)
-      .map(({ position, probabilities }) => ({
-        classes: Int32Array.from(this.specialists[position].config.classes),
-        probabilities,
-        weight: specialists[position].weight,
-      }));
-    const ensemble = speaking.length > 0 ? this.combine(generalist, speaking) : generalist;
-    return { generalist, ensemble, specialists: answers };
+      .map(({ position, probabilities }) => {
+        const { id, classes } = this.specialists[position].config;
+        return { id, classes: Int32Array.from(classes), probabilities };
+      });
+    return { generalist, ensemble: this.fuse(generalist, speaking), specialists };
   }
 
   private describe({ generalist, ensemble, specialists }: Distributions, top: number): Answer {

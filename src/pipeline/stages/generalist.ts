@@ -1,7 +1,94 @@
+import { copyFile, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { selectBackend } from '../../compute/backend.js';
 import type { JsonObject } from '../../core/json.js';
+import { createRandom } from '../../core/random.js';
+import { createAugmenter } from '../../data/augmentation.js';
+import { imageBatches } from '../../data/batches.js';
+import { openDataset } from '../../data/dataset.js';
+import { writeConfig } from '../../models/checkpoint.js';
+import { createNetwork, forwardFlops, type NetworkDefinition, networkTensors } from '../../models/network.js';
+import { checkpointsFolder, writeTraining } from '../../training/checkpoints.js';
+import { imageTrainingBatches } from '../../training/image-batches.js';
+import { Optimizer } from '../../training/optimizer.js';
+import { type TrainingPlan, train } from '../../training/train.js';
 import type { StageContext } from '../stage.js';
 
+/** Multiplications and additions of a training step are about three times those of a forward pass. */
+const trainingFlopsFactor = 3;
+
 /** Trains the generalist on the training part of the data set. */
-export async function trainGeneralist(_context: StageContext): Promise<JsonObject> {
-  throw new Error('not wired yet');
+export async function trainGeneralist(context: StageContext): Promise<JsonObject> {
+  const { settings, directory, log, signal } = context;
+  const { seed, generalist: options } = settings;
+  context.usesBackend((await selectBackend(settings.backend)).name);
+  const dataset = await openDataset(context.input('dataset'));
+  const { splits, image, classes } = dataset;
+
+  const definition: NetworkDefinition = { input: image, ...options.network, outputs: classes.length };
+  const network = createNetwork(definition, createRandom(seed, 'generalist'));
+  const optimizer = new Optimizer(options.optimizer, network, 'convolutions');
+  const { batchSize, epochs } = options;
+  const stepsPerEpoch = Math.ceil(splits.train.rows / batchSize);
+  const totalSteps = epochs * stepsPerEpoch;
+  const augment = createAugmenter(dataset.augmentation, image);
+
+  const plan: TrainingPlan = {
+    seed,
+    epochs,
+    stepsPerEpoch,
+    from: 'convolutions',
+    schedule: {
+      kind: options.schedule,
+      learningRate: options.learningRate,
+      warmupSteps: Math.round(options.warmup * totalSteps),
+      totalSteps,
+    },
+    weightDecay: options.weightDecay,
+    labelSmoothing: options.labelSmoothing,
+    batches: (epoch, skipBatches) =>
+      imageTrainingBatches(
+        imageBatches(splits.train, image, {
+          batchSize,
+          epochSeed: [seed, 'generalist', 'epoch', epoch],
+          skipBatches,
+          augment: (pixels, row, out, offset) =>
+            augment(pixels, createRandom(seed, 'augment', epoch, row), out, offset),
+        }),
+        image,
+      ),
+  };
+  try {
+    const { loss, state } = await train(network, optimizer, plan, {
+      directory,
+      log,
+      signal,
+      label: 'generalist',
+      checkpointSeconds: options.checkpointSeconds,
+    });
+    await writeTraining(directory, network, optimizer, state);
+    await writeConfig(directory, { kind: 'generalist', network: definition });
+    await copyFile(join(dataset.directory, 'classes.txt'), join(directory, 'classes.txt'));
+    await rm(checkpointsFolder(directory), { recursive: true, force: true });
+    const flopsPerImage = forwardFlops(definition);
+    return {
+      epochs,
+      steps: totalSteps,
+      loss,
+      parameters: countParameters(definition),
+      flopsPerImage,
+      trainingFlops: trainingFlopsFactor * flopsPerImage * epochs * splits.train.rows,
+      trainingSeconds: state.seconds,
+    };
+  } finally {
+    optimizer.dispose();
+    network.dispose();
+  }
+}
+
+function countParameters(definition: NetworkDefinition): number {
+  const sizes = networkTensors(definition).map(({ shape }) =>
+    shape.reduce((product, extent) => product * extent, 1),
+  );
+  return sizes.reduce((sum, size) => sum + size, 0);
 }

@@ -1,7 +1,72 @@
+import { rm } from 'node:fs/promises';
+import * as tf from '@tensorflow/tfjs';
+import { selectBackend } from '../../compute/backend.js';
+import { KdSpecError } from '../../core/errors.js';
 import type { JsonObject } from '../../core/json.js';
+import { imageBatches } from '../../data/batches.js';
+import { openDataset } from '../../data/dataset.js';
+import { createPredictionWriter } from '../../data/predictions.js';
+import { createCsrBuilder } from '../../math/csr-builder.js';
+import { softmax } from '../../math/softmax.js';
+import { topK } from '../../math/top-k.js';
+import { loadGeneralist } from '../../models/checkpoint.js';
+import { runNetwork } from '../../models/network.js';
 import type { StageContext } from '../stage.js';
 
-/** Writes the generalist's most probable classes for each image of a part of the data. */
-export async function predict(_context: StageContext): Promise<JsonObject> {
-  throw new Error('not wired yet');
+const batchSize = 128; // images a forward pass
+
+/** Writes, for each image of a split, the generalist's most probable classes up to a stated mass. */
+export async function predict(context: StageContext): Promise<JsonObject> {
+  const { settings, directory, log, signal } = context;
+  const { split: splitName, mass, maxTop } = settings.predictions;
+  context.usesBackend((await selectBackend(settings.backend)).name);
+  const { splits, image, classes } = await openDataset(context.input('dataset'));
+  const split = splits[splitName];
+  const generalist = await loadGeneralist(context.input('generalist'));
+  await rm(directory, { recursive: true, force: true }); // rows of an interrupted run: predicting is quick
+  const writer = createPredictionWriter(directory, { classes: classes.length });
+  const progress = log.progress(`predictions for ${splitName}`, split.rows);
+  let rows = 0;
+  let entries = 0;
+  let keptMass = 0;
+  let correct = 0;
+  try {
+    for await (const { images, labels } of imageBatches(split, image, { batchSize })) {
+      if (signal.aborted) throw new KdSpecError('interrupted', `predictions: stopped after ${rows} images`);
+      const shape = [labels.length, image.height, image.width, image.channels] as const;
+      const logits = tf.tidy(() => runNetwork(generalist, tf.tensor4d(images, [...shape])));
+      const values = await logits.data<'float32'>(); // (batch, classes)
+      logits.dispose();
+      const kept = createCsrBuilder(classes.length);
+      for (const [row, label] of labels.entries()) {
+        const ofImage = softmax(values.subarray(row * classes.length, (row + 1) * classes.length));
+        const top = keepMass(ofImage, mass, maxTop);
+        kept.addRow(top.indices, top.values, top.indices.length);
+        if (top.indices[0] === label) correct++;
+        keptMass += top.values.reduce((sum, value) => sum + value, 0);
+      }
+      const probabilities = kept.finish();
+      await writer.write({ probabilities, labels });
+      rows += labels.length;
+      entries += probabilities.indices.length;
+      progress.update(rows);
+    }
+    await writer.close();
+  } catch (error) {
+    await writer.abort();
+    throw error;
+  } finally {
+    generalist.dispose();
+  }
+  progress.finish();
+  return { split: splitName, rows, meanTop: entries / rows, meanMass: keptMass / rows, top1: correct / rows };
+}
+
+/** The most probable classes, as few as reach the mass, at most `maxTop`. */
+function keepMass(probabilities: Float64Array, mass: number, maxTop: number) {
+  const { indices, values } = topK(probabilities, maxTop);
+  let count = 0;
+  let sum = 0;
+  while (count < values.length && sum < mass) sum += values[count++];
+  return { indices: indices.subarray(0, count), values: values.subarray(0, count) };
 }

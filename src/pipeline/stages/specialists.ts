@@ -1,7 +1,58 @@
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { readManifest } from '../../core/artefact.js';
+import { KdSpecError } from '../../core/errors.js';
 import type { JsonObject } from '../../core/json.js';
+import { openDataset } from '../../data/dataset.js';
+import { countLabels } from '../../data/label-counts.js';
+import { readSubsets, subsetsFileName } from '../../ensemble/subsets-file.js';
+import { trainInProcess } from '../../jobs/in-process.js';
+import { createPool, defaultWorkers } from '../../jobs/pool.js';
+import type { SpecialistWork } from '../../jobs/specialist-trainer.js';
 import type { StageContext } from '../stage.js';
 
-/** Trains a specialist for each subset. */
-export async function trainSpecialists(_context: StageContext): Promise<JsonObject> {
-  throw new Error('not wired yet');
+/** Trains a specialist for each subset; those that an interrupted run finished are kept. */
+export async function trainSpecialists(context: StageContext): Promise<JsonObject> {
+  const { settings, directory, log, signal } = context;
+  const { parallel, ...training } = settings.specialists;
+  const { subsets } = await readSubsets(join(context.input('subsets'), subsetsFileName));
+  const dataset = await openDataset(context.input('dataset'));
+  const labelCounts = await countLabels(dataset.splits.train, dataset.classes.length);
+  const work: SpecialistWork = {
+    directory,
+    generalist: context.input('generalist'),
+    dataset: context.input('dataset'),
+    inputs: {
+      generalist: (await readManifest(context.input('generalist'))).digest,
+      dataset: (await readManifest(context.input('dataset'))).digest,
+    },
+    subsets,
+    labelCounts: [...labelCounts],
+    training: { ...training, seed: settings.seed, checkpointSeconds: settings.generalist.checkpointSeconds },
+    backend: settings.backend,
+  };
+  const workers = parallel === 'auto' ? defaultWorkers() : parallel;
+  const engine = workers > 1 ? createPool(workers) : trainInProcess;
+  const { done, failed } = await engine(work, { log, signal });
+  if (failed.length > 0) {
+    const list = failed.map(({ id, reason }) => `  specialist ${id}: ${reason}`).join('\n');
+    throw new KdSpecError(
+      'job-failed',
+      `${failed.length} of ${subsets.length} specialists failed; the others are kept and --resume tries these again:\n${list}`,
+    );
+  }
+  await rm(join(directory, '.partial'), { recursive: true, force: true });
+  const manifests = await Promise.all(subsets.map(({ id }) => readManifest(join(directory, String(id)))));
+  context.usesBackend(manifests[0]?.backend ?? 'none');
+  return {
+    specialists: subsets.length,
+    doneBefore: done.filter(({ wasDone }) => wasDone).length,
+    workers,
+    trainingSeconds: manifests.reduce((sum, { seconds }) => sum + seconds, 0),
+    bySpecialist: subsets.map(({ id, classes }, position) => ({
+      id,
+      classes: classes.length,
+      ...manifests[position].metrics,
+    })),
+  };
 }

@@ -1,7 +1,88 @@
+import { join } from 'node:path';
+import { KdSpecError } from '../../core/errors.js';
 import type { JsonObject } from '../../core/json.js';
+import { openDataset } from '../../data/dataset.js';
+import { type Predictions, readPredictions } from '../../data/predictions.js';
+import { confusionAffinity, covarianceAffinity } from '../../ensemble/affinity.js';
+import { summariseSubsets } from '../../ensemble/subset-summary.js';
+import { fixedSizeSubsets, partitionSubsets, type Subset } from '../../ensemble/subsets.js';
+import { subsetsFileName, writeSubsets } from '../../ensemble/subsets-file.js';
+import type { CsrMatrix } from '../../math/csr.js';
+import { writeSafetensors } from '../../models/safetensors.js';
+import type { Settings } from '../options.js';
 import type { StageContext } from '../stage.js';
 
+const shownClasses = 8; // class names that the summary shows for each subset
+const classesPerSubset = 50; // of an automatic partition, on average
+
 /** Clusters the classes that are confused into subsets. */
-export async function findSubsets(_context: StageContext): Promise<JsonObject> {
-  throw new Error('not wired yet');
+export async function findSubsets(context: StageContext): Promise<JsonObject> {
+  const { settings, directory, log } = context;
+  const { subsets: options } = settings;
+  const isOurs = options.predictions === null;
+  const names = isOurs ? (await openDataset(context.input('dataset'))).classes : undefined;
+  const predictions = await readPredictions(options.predictions ?? context.input('predictions'), {
+    classes: names?.length,
+  });
+
+  const started = performance.now();
+  log.info(`${options.affinity} of ${predictions.rowCount.toLocaleString('en')} predictions`);
+  const affinity = await affinityOf(predictions, options);
+  const affinitySeconds = (performance.now() - started) / 1000;
+  const clusteringStarted = performance.now();
+  const subsets = cluster(affinity, options, settings.seed);
+  const clusteringSeconds = (performance.now() - clusteringStarted) / 1000;
+
+  const path = join(directory, subsetsFileName);
+  await writeSubsets(path, { classes: affinity.rows, subsets });
+  await writeAffinity(join(directory, 'affinity.safetensors'), affinity);
+  const { subsets: count, ...summary } = summariseSubsets(subsets, affinity, { distance: options.distance });
+  return {
+    subsets: join(context.workspace, 'subsets', subsetsFileName),
+    classes: affinity.rows,
+    count,
+    ...summary,
+    entries: affinity.indices.length,
+    seconds: { affinity: affinitySeconds, clustering: clusteringSeconds },
+    classesBySubset: subsets.map(({ id, classes }) => ({
+      id,
+      size: classes.length,
+      mostTypical: classes.slice(0, shownClasses).map((label) => names?.[label] ?? String(label)),
+    })),
+  };
+}
+
+function affinityOf(predictions: Predictions, options: Settings['subsets']): Promise<CsrMatrix> {
+  return options.affinity === 'covariance'
+    ? covarianceAffinity(predictions.rows())
+    : confusionAffinity(predictions.rows(), { kind: options.confusion });
+}
+
+function cluster(affinity: CsrMatrix, options: Settings['subsets'], seed: number): Subset[] {
+  const { specialists, size, distance } = options;
+  if (specialists !== null && size !== null) {
+    return fixedSizeSubsets(affinity, { specialists, size, distance, seed });
+  }
+  if (specialists !== null || size !== null) {
+    throw new KdSpecError('option-invalid', '--specialists and --size belong together: give both or neither');
+  }
+  const clusters = options.clusters ?? Math.max(2, Math.round(affinity.rows / classesPerSubset));
+  return partitionSubsets(affinity, {
+    clusters,
+    distance,
+    seed,
+    ...(options.minSize !== null && { minSize: options.minSize }),
+    ...(options.maxSize !== null && { maxSize: options.maxSize }),
+  });
+}
+
+/** The matrix in compressed rows: `scipy.sparse.csr_matrix((values, indices, offsets))` opens it in Python. */
+async function writeAffinity(
+  path: string,
+  { rows, columns, offsets, indices, values }: CsrMatrix,
+): Promise<void> {
+  const tensors = Object.entries({ offsets, indices, values }).map(
+    ([name, array]) => [name, { shape: [array.length], values: array }] as const,
+  );
+  await writeSafetensors(path, new Map(tensors), { rows: String(rows), columns: String(columns) });
 }

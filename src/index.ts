@@ -1,0 +1,15 @@
+/** The library. Everything that a program needs to run, fuse and inspect an ensemble; the command line does the rest. */
+export { type ErrorCode, errorCodes, KdSpecError } from './core/errors.js';
+export { type Dataset, openDataset, type Split } from './data/dataset.js';
+export { type Example, examples } from './data/examples.js';
+export { type PredictionBatch, readPredictions } from './data/predictions.js';
+export type { DatasetSource, ImageShape, LabelledImage, SplitName } from './data/source.js';
+export { writeDataset } from './data/write-dataset.js';
+export { confusionAffinity, covarianceAffinity } from './ensemble/affinity.js';
+export { dustbinCorrection } from './ensemble/dustbin.js';
+export { type Answer, Ensemble, loadEnsemble, type RankedClass } from './ensemble/ensemble.js';
+export { createFuser, type Fused, fuse } from './ensemble/fusion.js';
+export { fixedSizeSubsets, partitionSubsets, type Subset } from './ensemble/subsets.js';
+export { readSubsets, writeSubsets } from './ensemble/subsets-file.js';
+export type { CsrMatrix } from './math/csr.js';
+export { onlineKMeans } from './math/online-kmeans.js';

@@ -1,0 +1,24 @@
+import type { Log } from '../core/log.js';
+import type { SpecialistOutcome, SpecialistWork } from './specialist-trainer.js';
+
+/** A specialist that could not be trained, and why. */
+export interface SpecialistFailure {
+  readonly id: number;
+  readonly reason: string;
+}
+
+/** What an engine leaves behind when it returns. */
+export interface EngineResult {
+  readonly done: readonly SpecialistOutcome[];
+  readonly failed: readonly SpecialistFailure[];
+}
+
+/**
+ * Who trains the specialists. Every engine runs the same unit of work and leaves the same artefacts.
+ *
+ * @throws KdSpecError `interrupted` when `signal` aborts, after every running training has written its checkpoint
+ */
+export type Engine = (
+  work: SpecialistWork,
+  options: { readonly log: Log; readonly signal: AbortSignal },
+) => Promise<EngineResult>;

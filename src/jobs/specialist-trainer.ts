@@ -1,0 +1,107 @@
+import { type BackendName, selectBackend } from '../compute/backend.js';
+import { findManifest } from '../core/artefact.js';
+import { artefactFolder, beginArtefact, commitArtefact, suspendArtefact } from '../core/artefact-writer.js';
+import { canonicalJson, type JsonObject } from '../core/json.js';
+import type { Log } from '../core/log.js';
+import { packageVersion } from '../core/package.js';
+import { openDataset } from '../data/dataset.js';
+import type { Subset } from '../ensemble/subsets.js';
+import { type SpecialistTraining, trainSpecialist } from '../ensemble/train-specialist.js';
+import { loadGeneralist } from '../models/checkpoint.js';
+
+/** Everything that a process needs to train any specialist of a workspace. Plain data: it can be sent as JSON. */
+export interface SpecialistWork {
+  /** The folder in which each specialist becomes an artefact named by its id. */
+  readonly directory: string;
+  /** Folders of the artefacts that specialists are made from, and their digests. */
+  readonly generalist: string;
+  readonly dataset: string;
+  readonly inputs: Readonly<Record<string, string>>;
+  readonly subsets: readonly Subset[];
+  /** Training examples of each class, (classes). */
+  readonly labelCounts: readonly number[];
+  readonly training: SpecialistTraining;
+  readonly backend: BackendName;
+}
+
+/** What became of one specialist. */
+export interface SpecialistOutcome {
+  readonly id: number;
+  /** Seconds of training; 0 when it had been done before. */
+  readonly seconds: number;
+  readonly wasDone: boolean;
+}
+
+/** The unit of work, with what all specialists share held open. */
+export interface SpecialistTrainer {
+  /** Trains the specialist of a subset, by its position in the list. */
+  train(
+    position: number,
+    options: { readonly log: Log; readonly signal: AbortSignal },
+  ): Promise<SpecialistOutcome>;
+  dispose(): void;
+}
+
+/**
+ * Opens what all specialists share, for the unit of work: train specialist m.
+ *
+ * The unit is idempotent and leaves an artefact or an unfinished training that the next call continues. Whoever runs
+ * it, in whatever order, the result is the same.
+ */
+export async function openSpecialistTrainer(work: SpecialistWork): Promise<SpecialistTrainer> {
+  const { name: backend } = await selectBackend(work.backend);
+  const generalist = await loadGeneralist(work.generalist);
+  const dataset = await openDataset(work.dataset);
+  const labelCounts = Int32Array.from(work.labelCounts);
+
+  const train: SpecialistTrainer['train'] = async (position, { log, signal }) => {
+    const subset = work.subsets[position];
+    const name = String(subset.id);
+    const { checkpointSeconds: _, ...decisive } = work.training;
+    const parameters: JsonObject = { ...decisive, classes: [...subset.classes] };
+    const identity = { parameters, seed: work.training.seed, inputs: work.inputs };
+    const finished = await findManifest(artefactFolder(work.directory, name));
+    if (finished && isSame(identity, finished)) return { id: subset.id, seconds: 0, wasDone: true };
+
+    const { directory, startedAt, seconds: before } = await beginArtefact(work.directory, name, identity);
+    const startedMs = performance.now();
+    const elapsed = () => before + (performance.now() - startedMs) / 1000;
+    try {
+      const { config, loss, seconds } = await trainSpecialist(
+        { subset, generalist, dataset, labelCounts },
+        work.training,
+        { directory, log, signal },
+      );
+      await commitArtefact(work.directory, {
+        stage: name,
+        kdSpecVersion: packageVersion(),
+        ...identity,
+        backend,
+        metrics: {
+          loss,
+          dustbinCorrection: config.dustbin.correction,
+          firstDivergence: config.firstDivergence,
+        },
+        startedAt,
+        finishedAt: new Date().toISOString(),
+        seconds: elapsed(),
+      });
+      return { id: subset.id, seconds, wasDone: false };
+    } catch (error) {
+      await suspendArtefact(work.directory, name, identity, { startedAt, seconds: elapsed() });
+      throw error;
+    }
+  };
+  return { train, dispose: () => generalist.dispose() };
+}
+
+interface Identity {
+  readonly parameters: JsonObject;
+  readonly seed: number;
+  readonly inputs: Readonly<Record<string, string>>;
+}
+
+function isSame(a: Identity, b: Identity): boolean {
+  const key = ({ parameters, seed, inputs }: Identity) => canonicalJson({ parameters, seed, inputs });
+  return key(a) === key(b);
+}
