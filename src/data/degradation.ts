@@ -34,12 +34,12 @@ const leastRemaining = 0.15;
 export type Degrade = (pixels: Uint8Array, random: Random, out: Float32Array, offset: number) => void;
 
 /**
- * Makes the seeded imitation of a bad scan: affine jitter, low resolution, blur, contrast, noise.
+ * Makes the seeded imitation of a bad scan of dark ink on white paper: affine jitter, low resolution, blur, contrast, noise.
  *
- *     low  = resample(affine(image)) to (r h, r w);  low *= blur;  out = clamp(c * up(low) + b + n)
+ *     low  = resample(affine(1 - image)) to (r h, r w);  low *= blur;  out = clamp(c * up(low) + b + n)
  *
  * The amounts are drawn anew for each image, uniformly between none and the one that the strength allows.
- * One resampling does the affine map and the loss of resolution together; what lies outside the image is 0.
+ * One resampling does the affine map and the loss of resolution together; what lies outside the image is white.
  *
  * @param shape of the images; each channel is degraded by the same map, with noise of its own
  * @param strength 0 leaves images unchanged; 1 is {@link atStrengthOne}; at least 0
@@ -111,7 +111,8 @@ export function createDegrade(shape: ImageShape, strength: number): Degrade {
   };
 }
 
-/** Samples one channel at a grid of places, bilinearly; 0 outside. `low` becomes (lowHeight, lowWidth), 0 to 1. */
+/** Samples one channel at a grid of places, bilinearly, as ink: 1 where it is black, 0 where
+ * it is white and outside. `low` becomes (lowHeight, lowWidth). */
 function resample(
   pixels: Uint8Array,
   channel: number,
@@ -145,12 +146,12 @@ function resample(
       let upper = 0;
       let lower = 0;
       if (y0 >= 0) {
-        if (insideLeft) upper = (1 - fx) * pixels[at];
-        if (insideRight) upper += fx * pixels[at + channels];
+        if (insideLeft) upper = (1 - fx) * (255 - pixels[at]);
+        if (insideRight) upper += fx * (255 - pixels[at + channels]);
       }
       if (y0 + 1 < height) {
-        if (insideLeft) lower = (1 - fx) * pixels[at + rowStep];
-        if (insideRight) lower += fx * pixels[at + rowStep + channels];
+        if (insideLeft) lower = (1 - fx) * (255 - pixels[at + rowStep]);
+        if (insideRight) lower += fx * (255 - pixels[at + rowStep + channels]);
       }
       low[to] = (upper + fy * (lower - upper)) / 255;
     }
@@ -201,7 +202,7 @@ function fillUpsampling(left: Int32Array, leftWeight: Float32Array, width: numbe
   }
 }
 
-/** Scales the low image up, bilinearly, and maps ink `v` to `paper + contrast v`. */
+/** Scales the low image up, bilinearly, and maps ink `v` to the grey `1 - paper - contrast v`. */
 function upsample(
   low: Float32Array,
   lowHeight: number,
@@ -223,7 +224,7 @@ function upsample(
       const weight = leftWeight[column];
       const upper = weight * low[at] + (1 - weight) * low[at + 1];
       const lower = weight * low[at + lowWidth] + (1 - weight) * low[at + lowWidth + 1];
-      out[to] = paper + contrast * (upper + below * (lower - upper));
+      out[to] = 1 - paper - contrast * (upper + below * (lower - upper));
     }
   }
 }

@@ -39,7 +39,7 @@ export interface HanOptions {
  * The classes are the first characters in code-point order that enough designs draw (`chooseCharacters`
  * says why). Training images are clean glyphs, degraded afresh whenever they are drawn
  * (`augmentation.kind` is `degrade`); validation and test images are degraded once, each by a stream of
- * random numbers named by (seed, design, character, copy). Ink is 255 on 0. A class that a validation or
+ * random numbers named by (seed, design, character, copy). Black on white. A class that a validation or
  * test design does not have has no image there; every class has at least one in training.
  *
  * @returns a source with names such as `字 U+5B57`; its images are rendered when they are asked for
@@ -105,7 +105,8 @@ export async function hanSource(options: HanOptions): Promise<DatasetSource> {
       const codePoint = characters.codePoints[label];
       const { name, files, fileOf } = designs[at];
       const path = files[fileOf[codePoint - codePoints[0]] - 1];
-      const pixels = renderer.draw({ path, codePoint }, characters.placements[at]); // (size, size)
+      const ink = renderer.draw({ path, codePoint }, characters.placements[at]); // (size, size)
+      const pixels = ink.map((value) => 255 - value); // black on white, as scans are
       if (split !== 'train') {
         degrade(pixels, createRandom(seed, 'han', 'degrade', name, codePoint, copy), degraded, 0);
         for (let pixel = 0; pixel < pixels.length; pixel++) pixels[pixel] = Math.round(255 * degraded[pixel]);
