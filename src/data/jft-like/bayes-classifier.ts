@@ -8,6 +8,7 @@ import type { Templates } from './templates.js';
 
 const imagesPerBatch = 128;
 const templatesPerBlock = 8192; // shifted templates multiplied at once: 8 MB at 16 × 16
+const negligible = 50; // classes e^50 times less probable than another are left out
 
 /**
  * Top-1 accuracy, on annotated images, of the classifier that knows the generator: what nothing can exceed.
@@ -56,25 +57,39 @@ export async function bayesPosteriors(
 ): Promise<readonly Float64Array[]> {
   await selectBackend('wasm');
   const { tree, templates, frequencies, labelNoise, difficulty } = generator;
-  const logJoint = images.map(() => new Float64Array(tree.classes)); // each (classes)
+  const area = templates.imageSize ** 2;
   const shifts = (2 * templates.margin + 1) ** 2;
-  const columns = pixelColumns(images, templates.imageSize ** 2);
   const classesPerBlock = Math.max(1, Math.floor(templatesPerBlock / shifts));
+  const columns = pixelColumns(images, area);
+
+  const logJoint = images.map(() => new Float64Array(tree.classes)); // each (classes)
+  const best = images.map(() => Number.NEGATIVE_INFINITY); // largest of logJoint so far
   for (let first = 0; first < tree.classes; first += classesPerBlock) {
     const last = Math.min(first + classesPerBlock, tree.classes);
     const shifted = shiftedTemplates(templates, first, last); // (block classes * shifts, pixels)
     const products = dotProducts(shifted, columns, images.length); // (block classes * shifts, images)
-    const energies = squaredNorms(shifted, templates.imageSize ** 2); // (block classes * shifts)
+    const energies = squaredNorms(shifted, area); // (block classes * shifts)
     for (let k = first; k < last; k++) {
+      const start = (k - first) * shifts;
+      const evidence: Evidence = {
+        products: products.subarray(start * images.length, (start + shifts) * images.length),
+        energies: energies.subarray(start, start + shifts),
+        ...difficulty,
+      };
       const logPrior = Math.log(frequencies[k]);
-      const rows = { start: (k - first) * shifts, end: (k - first + 1) * shifts };
-      for (const [i, evidence] of logJoint.entries()) {
-        evidence[k] = logPrior + logLikelihood(products, energies, rows, i, images.length, difficulty);
+      const peaks = largestExponents(evidence); // (images)
+      for (let i = 0; i < images.length; i++) {
+        if (logPrior + peaks[i] < best[i] - negligible) {
+          logJoint[i][k] = Number.NEGATIVE_INFINITY;
+          continue;
+        }
+        logJoint[i][k] = logPrior + logSumExp(evidence, i, peaks);
+        best[i] = Math.max(best[i], logJoint[i][k]);
       }
     }
   }
   const noise = { rate: labelNoise, siblingShare: difficulty.siblingShare };
-  return logJoint.map((evidence) => annotatedDistribution(normalisedExponentials(evidence), tree, noise));
+  return logJoint.map((logs) => annotatedDistribution(normalisedExponentials(logs), tree, noise));
 }
 
 /** Images as columns, relative to the middle level: (pixels, images). */
@@ -107,12 +122,12 @@ function shiftedTemplates(templates: Templates, first: number, last: number): Fl
 
 function dotProducts(rows: Float32Array, columns: Float32Array, images: number): Float32Array {
   const area = columns.length / images;
-  return tf.tidy(
-    () =>
-      tf
-        .matMul(tf.tensor2d(rows, [rows.length / area, area]), tf.tensor2d(columns, [area, images]))
-        .dataSync<'float32'>(), // (rows, images)
-  );
+  const products = tf.tidy(() =>
+    tf.matMul(tf.tensor2d(rows, [rows.length / area, area]), tf.tensor2d(columns, [area, images])),
+  ); // (rows, images)
+  const values = products.dataSync<'float32'>(); // outside tidy, which would look for tensors in every element
+  products.dispose();
+  return values;
 }
 
 function squaredNorms(rows: Float32Array, area: number): Float64Array {
@@ -123,35 +138,56 @@ function squaredNorms(rows: Float32Array, area: number): Float64Array {
   });
 }
 
-/** log of the mean over shifts and contrasts of the density of image `i`, up to a constant of the image. */
-function logLikelihood(
-  products: Float32Array, // (rows, images)
-  energies: Float64Array, // (rows)
-  rows: { readonly start: number; readonly end: number },
-  i: number,
-  images: number,
-  { contrasts, noiseLevels }: { readonly contrasts: readonly number[]; readonly noiseLevels: number },
-): number {
-  const variance = noiseLevels * noiseLevels + 1 / 12; // 1/12: rounding to whole levels
-  let most = Number.NEGATIVE_INFINITY;
-  let sum = 0; // of exp(exponent - most)
-  for (let row = rows.start; row < rows.end; row++) {
-    const product = products[row * images + i];
-    for (const contrast of contrasts) {
-      const exponent = (contrast * (product - (contrast * energies[row]) / 2)) / variance;
-      if (exponent > most) {
-        sum = sum * Math.exp(most - exponent) + 1;
-        most = exponent;
-      } else if (exponent > most - 40) {
-        sum += Math.exp(exponent - most);
+/** What decides how probable a batch of images is under one class. */
+interface Evidence {
+  readonly products: Float32Array; // (shifts, images), dot products of the shifted template
+  readonly energies: Float64Array; // (shifts), squared norms of the shifted template
+  readonly contrasts: readonly number[];
+  readonly noiseLevels: number;
+}
+
+/** For each image the exponent of the most probable shift and contrast: (images). */
+function largestExponents({ products, energies, contrasts, noiseLevels }: Evidence): Float64Array {
+  const images = products.length / energies.length;
+  const peaks = new Float64Array(images).fill(Number.NEGATIVE_INFINITY);
+  for (const contrast of contrasts) {
+    const slope = contrast / variance(noiseLevels);
+    for (let shift = 0; shift < energies.length; shift++) {
+      const offset = (slope * contrast * energies[shift]) / 2;
+      for (let i = 0; i < images; i++) {
+        const exponent = slope * products[shift * images + i] - offset;
+        if (exponent > peaks[i]) peaks[i] = exponent;
       }
     }
   }
-  return most + Math.log(sum);
+  return peaks;
+}
+
+/** log of the sum over shifts and contrasts of the exponentials, for image `i`. */
+function logSumExp(
+  { products, energies, contrasts, noiseLevels }: Evidence,
+  i: number,
+  peaks: Float64Array,
+): number {
+  const images = peaks.length;
+  let sum = 0;
+  for (const contrast of contrasts) {
+    const slope = contrast / variance(noiseLevels);
+    for (let shift = 0; shift < energies.length; shift++) {
+      const offset = (slope * contrast * energies[shift]) / 2;
+      sum += Math.exp(slope * products[shift * images + i] - offset - peaks[i]);
+    }
+  }
+  return peaks[i] + Math.log(sum);
+}
+
+/** Of noise and of rounding to whole grey levels. */
+function variance(noiseLevels: number): number {
+  return noiseLevels * noiseLevels + 1 / 12;
 }
 
 function normalisedExponentials(logs: Float64Array): Float64Array {
-  const most = logs.reduce((a, b) => (a > b ? a : b));
+  const most = logs.reduce((a, b) => Math.max(a, b));
   const exponentials = logs.map((log) => Math.exp(log - most));
   const sum = exponentials.reduce((a, b) => a + b, 0);
   return exponentials.map((value) => value / sum);

@@ -42,22 +42,23 @@ export interface Pattern {
 }
 
 export const defaultDifficulty: Difficulty = {
-  // 86 families at 15,000 classes, 12 at 300: families grow with the data set, and so does their number.
-  familiesPerRootClass: 0.7,
-  // About one specialist of 300 holds twenty such groups of siblings.
+  // 146 families at 15,000 classes, 20 at 300: families grow with the data set, and so does their number.
+  familiesPerRootClass: 1.2,
+  // A specialist of 300 classes has room for about 25 such groups of siblings.
   meanGenusSize: 12,
-  // The largest of 86 families holds an eighth of the classes, the smallest 40 of 15,000.
+  // The largest of 146 families holds a ninth of 15,000 classes, the smallest 23 classes.
   sizeOffset: 2,
   // The most frequent class is 200 times as frequent as the rarest, before the floor.
   frequencyOffset: 1 / 200,
   // At 40 images a class on average the rarest class still has about ten.
   evenShare: 0.1,
-  // Strangers are never confused: families lie about 14 noise units apart.
+  // Strangers are hardly ever confused: families lie about 14 noise units apart.
   family: { norm: 10, cells: 3 },
   // Cousins are confused by a poor network, not by an ideal observer.
   genus: { norm: 6, cells: 5 },
-  // Siblings are confused by everybody: this number sets the ceiling.
-  own: { norm: 4.5, cells: 7 },
+  // Siblings are confused by everybody: the norm sets the ceiling. The cells are fine, so that a small network,
+  // which has to find room for the details of all families at once, loses more than an ideal observer.
+  own: { norm: 3.2, cells: 10 },
   // Few enough that a specialist can learn them from its 300 classes; all families' together exceed a small
   // network's features.
   detailsPerFamily: 12,

@@ -51,7 +51,7 @@ export function drawImage(generator: Generator, label: number, index: number): L
       bits = pixel % 2 === 0 ? random.uint32() : bits << 16; // two samples of 16 bits from each number
       const noise = difficulty.noiseLevels * quantiles[bits >>> 16];
       const level = Math.floor(middleLevel + contrast * values[row + x] + noise + 0.5);
-      pixels[pixel] = level < 0 ? 0 : level > 255 ? 255 : level;
+      pixels[pixel] = Math.min(Math.max(level, 0), 255);
     }
   }
   const noise = { rate: labelNoise, siblingShare: difficulty.siblingShare };

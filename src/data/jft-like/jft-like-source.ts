@@ -44,7 +44,7 @@ const ceilingImages = 1000;
  * machine; a larger split begins with the images of a smaller one, in another order. Counts are exact:
  * each split holds `round(classes * mean)` images, divided by the true frequencies of the classes.
  *
- * Cost: 15,000 classes of 16 × 16 take 19 MB and about a second; an image takes about 10 µs.
+ * Cost: 15,000 classes of 16 × 16 take 19 MB and about a second; an image takes about 15 µs.
  *
  * @returns the source; its `ceiling` is the top-1 accuracy of the classifier that knows the generator, measured
  *   on the first 1,000 test images with their annotated labels

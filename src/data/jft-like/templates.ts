@@ -98,7 +98,7 @@ function normalised(values: Float64Array, level: number): Float64Array {
   const mean = sum / values.length;
   let squares = 0;
   for (const value of values) squares += (value - mean) * (value - mean);
-  const scale = level / Math.sqrt(squares / values.length);
+  const scale = squares > 0 ? level / Math.sqrt(squares / values.length) : 0;
   for (let i = 0; i < values.length; i++) values[i] = (values[i] - mean) * scale;
   return values;
 }
