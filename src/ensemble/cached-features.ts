@@ -2,13 +2,9 @@ import { mkdir, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
 import { createFeatureWriter, readFeatures } from '../data/feature-shards.js';
-import {
-  convolutionalFeatures,
-  hiddenFeatures,
-  type Network,
-  type NetworkPart,
-  runNetwork,
-} from '../models/network.js';
+import type { Network } from '../models/network.js';
+import { convolutionalFeatures, hiddenFeatures, type NetworkPart } from '../models/network-definition.js';
+import { runNetwork } from '../models/run-network.js';
 import type { TrainingBatch } from '../training/train.js';
 import { endless } from './mixed-stream.js';
 import { type SpecialistView, specialistBatches } from './specialist-examples.js';

@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
-import { type Network, runNetwork } from '../models/network.js';
+import type { Network } from '../models/network.js';
+import { runNetwork } from '../models/run-network.js';
 import type { CollapsedSample } from './dustbin-row.js';
 
 /**

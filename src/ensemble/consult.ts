@@ -1,5 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
-import { type Network, type NetworkPart, runNetwork } from '../models/network.js';
+import type { Network } from '../models/network.js';
+import type { NetworkPart } from '../models/network-definition.js';
+import { runNetwork } from '../models/run-network.js';
 import { firstTrainedPart, type Specialist } from './specialist.js';
 
 /** What one specialist says about one image. */

@@ -8,15 +8,13 @@ import {
   readConfig,
   writeConfig,
 } from '../models/checkpoint.js';
+import { type Network, networkFromTensors, networkValues } from '../models/network.js';
 import {
   hiddenFeatures,
-  type Network,
   type NetworkPart,
-  networkFromTensors,
   networkParts,
   networkTensors,
-  networkValues,
-} from '../models/network.js';
+} from '../models/network-definition.js';
 import { type HostTensor, readSafetensors, writeSafetensors } from '../models/safetensors.js';
 import type { DustbinRow } from './dustbin-row.js';
 

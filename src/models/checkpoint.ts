@@ -2,7 +2,8 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { KdSpecError } from '../core/errors.js';
-import { type Network, type NetworkDefinition, networkFromTensors, networkTensors } from './network.js';
+import { type Network, networkFromTensors } from './network.js';
+import { type NetworkDefinition, networkTensors } from './network-definition.js';
 import { type HostTensor, readSafetensors } from './safetensors.js';
 
 /** The files of a checkpoint folder. */

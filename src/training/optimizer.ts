@@ -1,7 +1,8 @@
 import * as tf from '@tensorflow/tfjs';
 import { adamWStep, sgdStep } from '../compute/optimizer-step.js';
 import { assert } from '../core/errors.js';
-import { type Network, type NetworkPart, networkParts, networkTensors } from '../models/network.js';
+import type { Network } from '../models/network.js';
+import { type NetworkPart, networkParts, networkTensors } from '../models/network-definition.js';
 import type { HostTensor } from '../models/safetensors.js';
 
 export type OptimizerKind = 'adamw' | 'sgd';

@@ -6,13 +6,9 @@ import { beforeAll, expect, test } from 'vitest';
 import { selectBackend } from '../compute/backend.js';
 import { silentLog } from '../core/log.js';
 import { createRandom } from '../core/random.js';
-import {
-  createNetwork,
-  type Network,
-  type NetworkDefinition,
-  networkValues,
-  runNetwork,
-} from '../models/network.js';
+import { createNetwork, type Network, networkValues } from '../models/network.js';
+import type { NetworkDefinition } from '../models/network-definition.js';
+import { runNetwork } from '../models/run-network.js';
 import { Optimizer, type OptimizerKind } from './optimizer.js';
 import { type TrainingPlan, train } from './train.js';
 

@@ -4,7 +4,9 @@ import { softmaxCrossEntropy } from '../compute/operations/softmax-cross-entropy
 import { KdSpecError } from '../core/errors.js';
 import type { Log } from '../core/log.js';
 import { createRandom } from '../core/random.js';
-import { type Network, type NetworkPart, runNetwork } from '../models/network.js';
+import type { Network } from '../models/network.js';
+import type { NetworkPart } from '../models/network-definition.js';
+import { runNetwork } from '../models/run-network.js';
 import { restoreCheckpoint, saveCheckpoint, type TrainingState } from './checkpoints.js';
 import { appendMetrics, rewindMetrics } from './metrics-log.js';
 import type { Optimizer } from './optimizer.js';

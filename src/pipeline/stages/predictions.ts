@@ -10,7 +10,7 @@ import { createCsrBuilder } from '../../math/csr-builder.js';
 import { softmax } from '../../math/softmax.js';
 import { topK } from '../../math/top-k.js';
 import { loadGeneralist } from '../../models/checkpoint.js';
-import { runNetwork } from '../../models/network.js';
+import { runNetwork } from '../../models/run-network.js';
 import type { StageContext } from '../stage.js';
 
 const batchSize = 128; // images a forward pass
