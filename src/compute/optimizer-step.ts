@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
+import { assertShape } from './tensor-shape.js';
 import { type Heap, wasmHeap } from './wasm/heap.js';
 
 export interface AdamWOptions {
@@ -37,6 +38,9 @@ export function adamWStep(
   moments: AdamMoments,
   { learningRate, beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, weightDecay = 0, step }: AdamWOptions,
 ): void {
+  for (const [name, tensor] of Object.entries({ parameter, gradient, ...moments })) {
+    assertShape(`adamWStep: ${name}`, tensor, parameter.shape);
+  }
   const stepSize = learningRate / (1 - beta1 ** step);
   const correction = 1 / Math.sqrt(1 - beta2 ** step);
   const heap = wasmHeap();
@@ -96,6 +100,9 @@ export function sgdStep(
   velocity: tf.Variable,
   { learningRate, momentum = 0.9, weightDecay = 0, nesterov = false }: SgdOptions,
 ): void {
+  for (const [name, tensor] of Object.entries({ parameter, gradient, velocity })) {
+    assertShape(`sgdStep: ${name}`, tensor, parameter.shape);
+  }
   const heap = wasmHeap();
   if (heap) {
     replace(heap, parameter, (output) =>

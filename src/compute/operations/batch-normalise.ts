@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
+import { assertShape, channelsOf } from '../tensor-shape.js';
 import { type Heap, wasmHeap } from '../wasm/heap.js';
 
 export interface BatchNormaliseOptions {
@@ -32,6 +33,9 @@ export function batchNormalise(
   beta: tf.Tensor1D,
   { epsilon = 1e-3 }: BatchNormaliseOptions = {},
 ): BatchNormalised {
+  const channels = channelsOf('batchNormalise: x', x);
+  assertShape('batchNormalise: gamma', gamma, [channels]);
+  assertShape('batchNormalise: beta', beta, [channels]);
   const heap = wasmHeap();
   if (!heap) {
     const { mean, variance } = tf.moments(x, allButLast(x));
@@ -85,6 +89,10 @@ export function normalise(
   beta: tf.Tensor1D,
   { epsilon = 1e-3 }: BatchNormaliseOptions = {},
 ): tf.Tensor {
+  const channels = channelsOf('normalise: x', x);
+  for (const [name, vector] of Object.entries({ mean, variance, gamma, beta })) {
+    assertShape(`normalise: ${name}`, vector, [channels]);
+  }
   const heap = wasmHeap();
   if (!heap) {
     const [scale, shift] = fold(mean, variance, gamma, beta, epsilon);

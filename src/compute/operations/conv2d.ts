@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
+import { assertShape } from '../tensor-shape.js';
 import { type Heap, wasmHeap } from '../wasm/heap.js';
 import { addProduct, type MatrixView, rowMajor, transposed } from '../wasm/product.js';
 
@@ -25,6 +26,8 @@ export function conv2d(
   filter: tf.Tensor4D,
   { strides = 1, padding = 'same', inputGradient = true }: Conv2dOptions = {},
 ): tf.Tensor4D {
+  assertShape('conv2d: x', x, ['batch', 'height', 'width', 'inputs']);
+  assertShape('conv2d: filter', filter, ['filterHeight', 'filterWidth', x.shape[3], 'outputs']);
   const heap = wasmHeap();
   if (!heap) return tf.conv2d(x, filter, strides, padding);
   const info = tf.backend_util.computeConv2DInfo(x.shape, filter.shape, strides, 1, padding);

@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
+import { assertShape } from '../tensor-shape.js';
 import { type Heap, wasmHeap } from '../wasm/heap.js';
 import { addProduct, rowMajor, transposed } from '../wasm/product.js';
 
@@ -11,8 +12,12 @@ import { addProduct, rowMajor, transposed } from '../wasm/product.js';
  * @param weights (inputs, units)
  * @param bias (units)
  * @returns (batch, units)
+ * @throws Error when the shapes do not agree
  */
 export function dense(x: tf.Tensor2D, weights: tf.Tensor2D, bias: tf.Tensor1D): tf.Tensor2D {
+  assertShape('dense: x', x, ['batch', 'inputs']);
+  assertShape('dense: weights', weights, [x.shape[1], 'units']);
+  assertShape('dense: bias', bias, [weights.shape[1]]);
   const heap = wasmHeap();
   if (!heap) return tf.add(tf.matMul(x, weights), bias);
   const layer = tf.customGrad((...parameters) => {

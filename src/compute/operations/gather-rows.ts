@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import { KdSpecError } from '../../core/errors.js';
+import { assertIntegers, assertShape } from '../tensor-shape.js';
 import { wasmHeap } from '../wasm/heap.js';
 
 /**
@@ -11,6 +12,8 @@ import { wasmHeap } from '../wasm/heap.js';
  * @throws KdSpecError `option-invalid` when an index is no row, on wasm
  */
 export function gatherRows(matrix: tf.Tensor2D, indices: tf.Tensor1D): tf.Tensor2D {
+  assertShape('gatherRows: matrix', matrix, ['rows', 'columns']);
+  assertIntegers('gatherRows: indices', indices, 'count');
   const heap = wasmHeap();
   if (!heap) return tf.gather(matrix, indices);
   const gather = tf.customGrad((...parameters) => {

@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
+import { assertShape } from '../tensor-shape.js';
 import { type Heap, wasmHeap } from '../wasm/heap.js';
 
 export interface MaxPool2dOptions {
@@ -21,6 +22,7 @@ export function maxPool2d(
   x: tf.Tensor4D,
   { size = 2, strides = size, padding = 'valid' }: MaxPool2dOptions = {},
 ): tf.Tensor4D {
+  assertShape('maxPool2d: x', x, ['batch', 'height', 'width', 'channels']);
   const heap = wasmHeap();
   if (!heap) return tf.maxPool(x, size, strides, padding);
   const pool = tf.customGrad((...parameters) => {

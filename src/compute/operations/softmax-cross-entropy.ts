@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import { KdSpecError } from '../../core/errors.js';
+import { assertIntegers, assertShape } from '../tensor-shape.js';
 import { type Heap, wasmHeap } from '../wasm/heap.js';
 
 export interface SoftmaxCrossEntropyOptions {
@@ -26,6 +27,8 @@ export function softmaxCrossEntropy(
   labels: tf.Tensor1D,
   { labelSmoothing = 0 }: SoftmaxCrossEntropyOptions = {},
 ): tf.Scalar {
+  assertShape('softmaxCrossEntropy: logits', logits, ['batch', 'classes']);
+  assertIntegers('softmaxCrossEntropy: labels', labels, logits.shape[0]);
   const heap = wasmHeap();
   if (!heap) return tf.losses.softmaxCrossEntropy(targets(labels, logits.shape[1], labelSmoothing), logits);
   const loss = tf.customGrad((...parameters) => {

@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
+import { assert } from '../../core/errors.js';
 import { assemble } from './assembler.js';
 import { columnGradientSums, columnSquares, columnSums, mixColumns, scaleColumns } from './column-kernels.js';
 import { adamW, sgd } from './elementwise-kernels.js';
@@ -83,7 +84,11 @@ function createHeap(backend: WasmBackend): Heap {
 
   function call(kernel: string, ...parameters: readonly number[]): void {
     const run = functions[kernel];
-    if (!run) throw new Error(`kd-spec defect: no kernel ${kernel}`);
+    // WebAssembly would take 0 for a parameter that is left out, and run.
+    if (run?.length !== parameters.length) {
+      assert(run !== undefined, `no kernel ${kernel}`);
+      assert(false, `kernel ${kernel} takes ${run.length} parameters, not ${parameters.length}`);
+    }
     run(...parameters);
   }
 

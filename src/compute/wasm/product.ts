@@ -1,3 +1,4 @@
+import { assert } from '../../core/errors.js';
 import type { Heap } from './heap.js';
 import { blockDepth, blockRows, panelOffset, tileOffset } from './product-kernels.js';
 
@@ -25,8 +26,14 @@ export function transposed({ address, rows, columns, rowStride, columnStride }: 
  * @param a (m, k), any strides
  * @param b (k, n), any strides
  * @param c (m, n), its columns side by side
+ * @throws Error when the sizes do not agree
  */
 export function addProduct(heap: Heap, a: MatrixView, b: MatrixView, c: MatrixView): void {
+  const agrees = a.columns === b.rows && a.rows === c.rows && b.columns === c.columns && c.columnStride === 4;
+  if (!agrees) {
+    const [left, right, sum] = [a, b, c].map(({ rows, columns }) => `(${rows}, ${columns})`);
+    assert(false, `a product ${left} ${right} cannot be added to ${sum}`);
+  }
   const panels = heap.room;
   for (let step = 0; step < a.columns; step += blockDepth) {
     const depth = Math.min(blockDepth, a.columns - step);

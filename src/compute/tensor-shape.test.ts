@@ -1,0 +1,126 @@
+import * as tf from '@tensorflow/tfjs';
+import { beforeAll, describe, expect, test } from 'vitest';
+import { selectBackend } from './backend.js';
+import { batchNormalise, normalise } from './operations/batch-normalise.js';
+import { conv2d } from './operations/conv2d.js';
+import { dense } from './operations/dense.js';
+import { gatherRows } from './operations/gather-rows.js';
+import { maxPool2d } from './operations/max-pool2d.js';
+import { softmaxCrossEntropy } from './operations/softmax-cross-entropy.js';
+import { adamWStep, sgdStep } from './optimizer-step.js';
+import { wasmHeap } from './wasm/heap.js';
+import { addProduct, rowMajor } from './wasm/product.js';
+
+beforeAll(async () => {
+  await selectBackend('wasm');
+});
+
+const vector = (length: number) => tf.ones([length]) as tf.Tensor1D;
+const matrix = (rows: number, columns: number) => tf.ones([rows, columns]) as tf.Tensor2D;
+const image = (...shape: [number, number, number, number]) => tf.ones(shape) as tf.Tensor4D;
+const variable = (length: number) => tf.variable(vector(length));
+const integers = (...values: number[]) => tf.tensor1d(values, 'int32');
+
+/** Calls whose shapes or types do not agree, and what the message must name. */
+const wrong: Readonly<Record<string, [message: RegExp, call: () => unknown]>> = {
+  'dense: rank of x': [
+    /x must have shape \[batch, inputs\], not \[4\]/,
+    () => dense(vector(4) as tf.Tensor as tf.Tensor2D, matrix(4, 2), vector(2)),
+  ],
+  'dense: inputs': [
+    /weights must have shape \[4, units\], not \[5, 2\]/,
+    () => dense(matrix(3, 4), matrix(5, 2), vector(2)),
+  ],
+  'dense: bias': [
+    /bias must have shape \[2\], not \[1\]/,
+    () => dense(matrix(3, 4), matrix(4, 2), vector(1)),
+  ],
+  'dense: type': [
+    /x must be float32, not bool/,
+    () => dense(tf.cast(matrix(3, 4), 'bool'), matrix(4, 2), vector(2)),
+  ],
+  'conv2d: channels': [
+    /filter must have shape \[.*, 3, outputs\], not \[3, 3, 2, 8\]/,
+    () => conv2d(image(2, 5, 5, 3), image(3, 3, 2, 8)),
+  ],
+  'conv2d: rank': [
+    /x must have shape/,
+    () => conv2d(vector(5) as tf.Tensor as tf.Tensor4D, image(3, 3, 2, 8)),
+  ],
+  'maxPool2d: rank': [/x must have shape/, () => maxPool2d(matrix(4, 4) as tf.Tensor as tf.Tensor4D)],
+  'batchNormalise: gamma': [
+    /gamma must have shape \[4\], not \[3\]/,
+    () => batchNormalise(matrix(3, 4), vector(3), vector(4)),
+  ],
+  'batchNormalise: beta': [
+    /beta must have shape \[4\], not \[5\]/,
+    () => batchNormalise(matrix(3, 4), vector(4), vector(5)),
+  ],
+  'batchNormalise: no channels': [
+    /channels on its last axis/,
+    () => batchNormalise(tf.scalar(1), vector(1), vector(1)),
+  ],
+  'normalise: variance': [
+    /variance must have shape \[4\], not \[2\]/,
+    () => normalise(matrix(3, 4), vector(4), vector(2), vector(4), vector(4)),
+  ],
+  'softmaxCrossEntropy: labels': [
+    /labels must have shape \[3\], not \[4\]/,
+    () => softmaxCrossEntropy(matrix(3, 4), integers(0, 1, 2, 3)),
+  ],
+  'softmaxCrossEntropy: label type': [
+    /labels must be int32, not float32/,
+    () => softmaxCrossEntropy(matrix(3, 4), vector(3)),
+  ],
+  'gatherRows: index type': [/indices must be int32, not float32/, () => gatherRows(matrix(3, 4), vector(2))],
+  'adamWStep: gradient': [
+    /gradient must have shape \[4\], not \[5\]/,
+    () =>
+      adamWStep(
+        variable(4),
+        vector(5),
+        { first: variable(4), second: variable(4) },
+        { learningRate: 1, step: 1 },
+      ),
+  ],
+  'adamWStep: moment': [
+    /second must have shape \[4\], not \[3\]/,
+    () =>
+      adamWStep(
+        variable(4),
+        vector(4),
+        { first: variable(4), second: variable(3) },
+        { learningRate: 1, step: 1 },
+      ),
+  ],
+  'sgdStep: velocity': [
+    /velocity must have shape \[4\], not \[2\]/,
+    () => sgdStep(variable(4), vector(4), variable(2), { learningRate: 1 }),
+  ],
+};
+
+describe.each(['wasm', 'cpu'])('shapes that do not agree are refused on %s', (backend) => {
+  test.each(Object.entries(wrong))('%s', async (_, [message, call]) => {
+    await tf.setBackend(backend);
+    tf.tidy(() => {
+      expect(call).toThrow(message);
+    });
+  });
+});
+
+describe('on the heap', () => {
+  test('a product of matrices that do not fit is refused', async () => {
+    await tf.setBackend('wasm');
+    const heap = wasmHeap();
+    if (!heap) throw new Error('wasm is not in force');
+    const fits = rowMajor(0, 2, 3);
+    expect(() => addProduct(heap, fits, rowMajor(0, 4, 5), rowMajor(0, 2, 5))).toThrow(/\(2, 3\) \(4, 5\)/);
+    expect(() => addProduct(heap, fits, rowMajor(0, 3, 5), rowMajor(0, 2, 4))).toThrow(/added to \(2, 4\)/);
+  });
+
+  test('a kernel is run with all its parameters or not at all', () => {
+    const heap = wasmHeap();
+    expect(() => heap?.call('columnSums', 0, 0)).toThrow(/columnSums takes 4 parameters, not 2/);
+    expect(() => heap?.call('columnSum')).toThrow(/no kernel columnSum/);
+  });
+});
