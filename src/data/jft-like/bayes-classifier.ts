@@ -16,7 +16,7 @@ const negligible = 50; // classes e^50 times less probable than another are left
  * @param images at least one, drawn by the generator by its true frequencies
  * @returns the share of images whose annotated label is the most probable one, with its binomial standard error
  *
- * Cost: images * classes * shifts * pixels multiplications; 15,000 classes, 1,000 images: about 15 s on wasm.
+ * Cost: images * classes * shifts * pixels multiplications; 15,000 classes, 1,000 images: about 20 s on wasm.
  */
 export async function bayesCeiling(
   generator: Generator,
@@ -46,7 +46,7 @@ export async function bayesCeiling(
  *     P(k | x) proportional to p_k sum over shifts s and contrasts c of exp((c x·t_ks - c² |t_ks|² / 2) / v)
  *
  * with x relative to the middle level and v the variance of noise and rounding; then label noise is applied to
- * the classes. Clipping at 0 and 255 is neglected: it befalls about one pixel in 10,000.
+ * the classes. Clipping at 0 and 255 is neglected: it befalls about one pixel in a million.
  *
  * @param images each (imageSize, imageSize), 0 to 255
  * @returns for each image (classes), sums to 1

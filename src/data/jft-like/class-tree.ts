@@ -2,7 +2,7 @@ import { apportion, zipfWeights } from './apportion.js';
 import type { Difficulty } from './difficulty.js';
 
 /** Classes that share all but their own small difference: [start, end). */
-export interface Genus {
+interface Genus {
   readonly family: number;
   /** Position in its family. */
   readonly position: number;

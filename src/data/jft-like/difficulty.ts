@@ -62,7 +62,7 @@ export const defaultDifficulty: Difficulty = {
   // Few enough that a specialist can learn them from its 300 classes; all families' together exceed a small
   // network's features.
   detailsPerFamily: 12,
-  // Patterns and noise together stay within 0 to 255 but for about one pixel in 10,000.
+  // Patterns and noise together stay within 0 to 255 but for about one pixel in a million.
   noiseLevels: 20,
   contrasts: [0.75, 1, 1.25],
   // One pixel at 16 × 16: nine positions, which convolution with pooling forgives and a perceptron does not.
