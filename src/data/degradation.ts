@@ -10,21 +10,21 @@ import type { ImageShape } from './source.js';
  */
 const atStrengthOne = {
   /** Displacement to each side, as part of the image's side: a character cut out by an imprecise segmentation. */
-  shift: 0.024,
+  shift: 0.05,
   /** Rotation to each side, in degrees: a page that lies askew. */
-  rotationDegrees: 2,
+  rotationDegrees: 4.5,
   /** Shear to each side: a page that is bent, or a hand that slants. */
-  shear: 0.04,
+  shear: 0.09,
   /** Relative change of width and of height, each by itself: uneven feed, designs of other proportions. */
-  scale: 0.04,
+  scale: 0.09,
   /** Greatest part of the resolution that is lost (of the pixels along a side): a coarse scan, scaled up. */
-  resolutionLoss: 0.2,
+  resolutionLoss: 0.45,
   /** Greatest weight of each neighbour in a (w, 1 - 2w, w) blur at the low resolution: optics out of focus. */
-  blur: 0.08,
+  blur: 0.18,
   /** Greatest standard deviation of the noise, as part of the full range: sensor and paper. */
-  noise: 0.048,
+  noise: 0.1,
   /** Greatest part of the contrast that is lost: faded ink on yellowed paper. */
-  contrastLoss: 0.2,
+  contrastLoss: 0.4,
 } as const;
 
 /** Whatever the strength: at least this part of the resolution and of the contrast is left. */
