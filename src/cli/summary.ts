@@ -1,4 +1,5 @@
 import type { JsonObject, JsonValue } from '../core/json.js';
+import { displayWidth } from './display-width.js';
 
 const longestList = 8;
 
@@ -24,20 +25,28 @@ export function describeMetrics(metrics: JsonObject): string {
   return [alignColumns(rows), ...tables].filter((part) => part !== '').join('\n');
 }
 
-/** Lines with the cells of each column padded to one width; columns that hold only numbers are set right. */
-export function alignColumns(rows: readonly (readonly string[])[]): string {
+/**
+ * Lines with the cells of each column padded to one width.
+ *
+ * @param rows cells; the first row is the heading
+ * @param alignment `l` or `r` for each column; without it, columns that hold only numbers are set right
+ */
+export function alignColumns(rows: readonly (readonly string[])[], alignment?: string): string {
   const columns = Math.max(0, ...rows.map((row) => row.length));
   const indices = Array.from({ length: columns }, (_, column) => column);
-  const widths = indices.map((column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
-  const numeric = indices.map((column) =>
-    rows.slice(1).every((row) => /^[-+]?[\d.,]+(e[-+]\d+)?$|^$/.test(row[column] ?? '')),
+  const widths = indices.map((column) => Math.max(...rows.map((row) => displayWidth(row[column] ?? ''))));
+  const isRight = indices.map((column) =>
+    alignment === undefined
+      ? columns > 2 && rows.slice(1).every((row) => /^[-+]?[\d.,]+(e[-+]\d+)?$|^$/.test(row[column] ?? ''))
+      : alignment[column] === 'r',
   );
   return rows
     .map((row) =>
-      row
-        .map((cell, column) => {
-          const isRight = columns > 2 && numeric[column] === true;
-          return isRight ? cell.padStart(widths[column] ?? 0) : cell.padEnd(widths[column] ?? 0);
+      indices
+        .map((column) => {
+          const cell = row[column] ?? '';
+          const padding = ' '.repeat(widths[column] - displayWidth(cell));
+          return isRight[column] ? padding + cell : cell + padding;
         })
         .join('  ')
         .trimEnd(),
@@ -95,6 +104,7 @@ function isList(value: JsonValue): value is readonly JsonValue[] {
   return Array.isArray(value);
 }
 
-function indent(text: string): string {
+/** Text with two spaces before every line. */
+export function indent(text: string): string {
   return text.replace(/^/gm, '  ');
 }
