@@ -1,7 +1,7 @@
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { buffer } from 'node:stream/consumers';
 import { KdSpecError } from '../core/errors.js';
+import { withFileErrors } from '../core/file-error.js';
 import type { JsonObject } from '../core/json.js';
 import type { Log } from '../core/log.js';
 import { type Answer, loadEnsemble, type RankedClass } from '../ensemble/ensemble.js';
@@ -9,49 +9,133 @@ import type { Settings } from '../pipeline/options.js';
 import { alignColumns } from './summary.js';
 
 const imageNames = /\.(png|jpe?g|webp)$/i;
+const maxInputBytes = 256 * 2 ** 20; // of standard input
 const spokenClasses = 3; // that the text names of each specialist
+
+/** An image that could not be answered for. */
+interface Failure {
+  readonly path: string;
+  readonly error: KdSpecError;
+}
+
+/** What can be said about some images. */
+export interface InferredImages {
+  readonly json: JsonObject;
+  /** The same for a person. */
+  readonly text: string;
+  /** What the command is to end with, when there are images without an answer. */
+  readonly error?: KdSpecError;
+}
 
 /**
  * Answers for images with the generalist and the ensemble of a workspace.
  *
+ * An image that cannot be read takes nothing from the others: it is named, and they are answered.
+ *
  * @param images files, folders, or `-` for standard input
  * @param options.top classes an answer names
- * @returns the same answers as JSON and as text for a person
- * @throws KdSpecError `not-found`, `image-empty`, `image-unreadable`, `image-too-large`, `interrupted`
+ * @param options.stdin where `-` reads
+ * @throws KdSpecError `not-found` or `checkpoint-invalid` when the workspace has no ensemble; `interrupted`
  */
 export async function inferImages(
   images: readonly string[],
   {
     top,
     settings,
+    log,
     signal,
-  }: { readonly top: number; readonly settings: Settings; readonly log: Log; readonly signal: AbortSignal },
-): Promise<{ readonly json: JsonObject; readonly text: string }> {
-  const paths = (await Promise.all(images.map(expand))).flat();
+    stdin = process.stdin,
+  }: {
+    readonly top: number;
+    readonly settings: Settings;
+    readonly log: Log;
+    readonly signal: AbortSignal;
+    readonly stdin?: AsyncIterable<Uint8Array>;
+  },
+): Promise<InferredImages> {
   const ensemble = await loadEnsemble(settings.workspace, { backend: settings.backend });
   const answers: { path: string; answer: Answer }[] = [];
+  const failures: Failure[] = [];
   try {
-    for (const path of paths) {
+    for await (const { path, error } of expand(images)) {
       if (signal.aborted) throw new KdSpecError('interrupted', `stopped after ${answers.length} images`);
-      const [answer] = await ensemble.classify([path === '-' ? await buffer(process.stdin) : path], { top });
-      answers.push({ path, answer });
+      try {
+        if (error) throw error;
+        const [answer] = await ensemble.classify([path === '-' ? await readAll(stdin) : path], { top });
+        answers.push({ path, answer });
+      } catch (caught) {
+        if (!(caught instanceof KdSpecError)) throw caught;
+        failures.push({ path, error: path === '-' ? onStandardInput(caught) : caught });
+      }
     }
   } finally {
     ensemble.dispose();
   }
+  const error = summarise(failures, answers.length, log);
   return {
-    json: { images: answers.map(({ path, answer }) => ({ path, ...toJson(answer) })) },
+    json: {
+      images: answers.map(({ path, answer }) => ({ path, ...toJson(answer) })),
+      ...(failures.length > 0 && {
+        errors: failures.map(({ path, error: { code, message } }) => ({ path, code, message })),
+      }),
+    },
     text: answers.map(({ path, answer }) => describe(path, answer)).join('\n\n'),
+    ...(error && { error }),
   };
 }
 
-/** The images in a folder, by name; a file is itself. */
-async function expand(path: string): Promise<string[]> {
-  if (path === '-' || !(await stat(path).catch(() => undefined))?.isDirectory()) return [path];
-  const names = await readdir(path, { recursive: true });
-  const images = names.filter((name) => imageNames.test(name)).sort();
-  if (images.length === 0) throw new KdSpecError('not-found', `${path} holds no PNG, JPEG or WebP file`);
-  return images.map((name) => join(path, name));
+/** Bytes have no path: where they came from is said here. */
+function onStandardInput({ code, message, cause }: KdSpecError): KdSpecError {
+  return new KdSpecError(code, `standard input: ${message}`, { cause });
+}
+
+/** Tells of every image without an answer: in the error itself where there is one, in warnings where there are more. */
+function summarise(failures: readonly Failure[], answered: number, log: Log): KdSpecError | undefined {
+  if (failures.length <= 1) return failures[0]?.error;
+  for (const { error } of failures) log.warn(`${error.message} (${error.code})`);
+  return new KdSpecError(
+    failures[0].error.code,
+    `${failures.length} of ${failures.length + answered} images have no answer: see the warnings above`,
+  );
+}
+
+/** The images that words on the command line mean: those in a folder, by name; a file is itself. */
+async function* expand(
+  words: readonly string[],
+): AsyncGenerator<{ readonly path: string; readonly error?: KdSpecError }> {
+  for (const path of words) {
+    if (path === '-' || !(await stat(path).catch(() => undefined))?.isDirectory()) {
+      yield { path };
+      continue;
+    }
+    try {
+      const names = await withFileErrors(path, () => readdir(path, { recursive: true }));
+      const images = names.filter((name) => imageNames.test(name)).sort();
+      if (images.length === 0)
+        throw new KdSpecError('not-found', `${path} holds no PNG, JPEG or WebP file: name another folder`);
+      for (const name of images) yield { path: join(path, name) };
+    } catch (error) {
+      if (!(error instanceof KdSpecError)) throw error;
+      yield { path, error };
+    }
+  }
+}
+
+/** All of a stream, unless there is no end of it. */
+async function readAll(stream: AsyncIterable<Uint8Array>): Promise<Uint8Array> {
+  const chunks: Uint8Array[] = [];
+  let bytes = 0;
+  for await (const chunk of stream) {
+    chunks.push(chunk);
+    bytes += chunk.length;
+    if (bytes > maxInputBytes) {
+      throw new KdSpecError(
+        'image-too-large',
+        `expected an image of at most ${maxInputBytes} bytes on standard input, got more: make it smaller`,
+      );
+    }
+  }
+  return Buffer.concat(chunks);
 }
 
 function toJson({ generalist, ensemble, specialists }: Answer): JsonObject {

@@ -15,6 +15,7 @@ import { trainGeneralistCommand } from './commands/train-generalist.js';
 import { trainSpecialistsCommand } from './commands/train-specialists.js';
 import type { CommandContext } from './context.js';
 import { Interruption } from './interruption.js';
+import { hideLoneDashes } from './lone-dash.js';
 
 /** All commands, in the order of the data. */
 function commands(context: CommandContext): readonly CommandModule[] {
@@ -45,7 +46,7 @@ export async function runProgram(
   using interruption = new Interruption((message) => stderr.write(`${message}\n`));
   const context: CommandContext = { env, folder, stdout, stderr, signal: interruption.signal };
   try {
-    await createParser(context).parseAsync([...argv]);
+    await createParser(context).parseAsync(hideLoneDashes(argv));
     return 0;
   } catch (error) {
     stderr.write(`${describeError(error, env)}\n`);

@@ -70,12 +70,12 @@ async function bringUpToDate(
   context: CommandContext,
 ): Promise<readonly StageOutcome[]> {
   const { settings, warnings } = resolved;
-  const log = createTerminalLog(context.stderr, {
+  using log = createTerminalLog(context.stderr, {
     quiet: settings.quiet,
     color: usesColor(context.stderr, context.env),
   });
   for (const warning of warnings) log.warn(warning);
-  if (!settings.dryRun) return runStages(stages, target, resolved, { log, signal: context.signal });
+  if (!settings.dryRun) return await runStages(stages, target, resolved, { log, signal: context.signal });
 
   const plan = await planStages(stages, target, settings);
   const json = { workspace: settings.workspace, pipeline: resolved.pipeline, plan };

@@ -67,3 +67,17 @@ test.each([
 ])('%d seconds are %s', (seconds, text) => {
   expect(duration(seconds)).toBe(text);
 });
+
+test('a bar that was left unfinished ends with the log: nothing is drawn or waited for after it', () => {
+  const { stream, text } = sink(true);
+  const timers = () => process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length;
+  const before = timers();
+  {
+    using log = createTerminalLog(stream);
+    const bar = log.progress('generalist', 10);
+    bar.update(3);
+    expect(timers()).toBe(before + 1);
+  }
+  expect(timers()).toBe(before);
+  expect(text()).toContain('\u001b[?25h'); // the cursor is back
+});

@@ -11,6 +11,9 @@ export interface TerminalLogOptions {
   readonly nowMs?: () => number;
 }
 
+/** A log whose bars end with it: a bar that work left unfinished would keep the process alive and the cursor hidden. */
+interface TerminalLog extends Log, Disposable {}
+
 /**
  * A log for a person: bars on a terminal, and a plain line now and then where there is none.
  *
@@ -24,7 +27,7 @@ export function createTerminalLog(
     lineSeconds = 30,
     nowMs = () => performance.now(),
   }: TerminalLogOptions = {},
-): Log {
+): TerminalLog {
   const bars = stream.isTTY === true && !quiet ? createBars(stream) : undefined;
   const line = (text: string) => {
     if (!bars?.log(text)) stream.write(`${text}\n`);
@@ -40,6 +43,7 @@ export function createTerminalLog(
       if (quiet) return { update: () => {}, finish: () => {} };
       return bars ? bars.progress(label, total) : progressLines(label, total);
     },
+    [Symbol.dispose]: () => bars?.stop(),
   };
 }
 
@@ -76,11 +80,16 @@ function createBars(stream: NodeJS.WritableStream) {
         isOpen = false;
         bar.update(total > 0 ? total : bar.getProgress(), note === undefined ? {} : { note });
         bar.stop();
-        if (--open > 0) return;
-        group?.stop();
-        group = undefined;
+        if (--open <= 0) stop();
       },
     };
+  }
+
+  /** Leaves the bars as they stand and gives the cursor back. */
+  function stop(): void {
+    group?.stop();
+    group = undefined;
+    open = 0;
   }
 
   function log(text: string): boolean {
@@ -88,7 +97,7 @@ function createBars(stream: NodeJS.WritableStream) {
     return group !== undefined;
   }
 
-  return { progress, log };
+  return { progress, log, stop };
 }
 
 const barWidth = 24;

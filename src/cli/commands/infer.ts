@@ -2,6 +2,7 @@ import type { CommandModule } from 'yargs';
 import { KdSpecError } from '../../core/errors.js';
 import { type CommandContext, printResult } from '../context.js';
 import { addFlags, flagsOf } from '../flags.js';
+import { restoreLoneDash } from '../lone-dash.js';
 
 export function inferCommand(context: CommandContext): CommandModule {
   return {
@@ -26,7 +27,8 @@ export function inferCommand(context: CommandContext): CommandModule {
         [],
       ),
     handler: async (argv) => {
-      const images = [...texts(argv.images), ...texts(argv.image)];
+      const afterTwoDashes = texts(argv._).slice(1); // the first is the command
+      const images = [...texts(argv.images), ...texts(argv.image), ...afterTwoDashes].map(restoreLoneDash);
       if (images.length === 0) {
         throw new KdSpecError('usage', 'expected images: give files or folders, or - for standard input');
       }
@@ -39,9 +41,11 @@ export function inferCommand(context: CommandContext): CommandModule {
       const { inferImages } = await import('../infer-images.js');
       const { settings } = await resolveSettings(flagsOf(argv, []), context.env, { folder: context.folder });
       const color = usesColor(context.stderr, context.env);
-      const log = createTerminalLog(context.stderr, { quiet: settings.quiet, color });
+      using log = createTerminalLog(context.stderr, { quiet: settings.quiet, color });
       const answer = await inferImages(images, { top, settings, log, signal: context.signal });
-      printResult(context, answer, settings.json);
+      const hasAnswers = answer.text !== '';
+      if (hasAnswers || settings.json) printResult(context, answer, settings.json);
+      if (answer.error) throw answer.error;
     },
   };
 }

@@ -1,0 +1,257 @@
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Field, Float32, Int32, List, makeVector, Table, tableToIPC, vectorFromArray } from 'apache-arrow';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { stageNames } from '../src/pipeline/stage-names.js';
+import { jsonOf, kdSpec } from './fixtures/command-line.js';
+import { copyOfTiny } from './fixtures/tiny-workspace.js';
+
+/** The command that makes each stage's artefact. */
+const commands = [
+  ['dataset', 'dataset'],
+  ['train-generalist', 'generalist'],
+  ['predict', 'predictions'],
+  ['cluster', 'subsets'],
+  ['train-specialists', 'specialists'],
+  ['calibrate', 'ensemble'],
+  ['evaluate', 'report'],
+] as const;
+
+interface Status {
+  readonly status: string;
+}
+interface Coverage {
+  readonly examples: number;
+  readonly generalistCorrect: number;
+  readonly ensembleCorrect: number;
+}
+
+/** The built program on real stages, as a user runs it, on a pipeline that takes seconds. */
+describe('the tiny pipeline', () => {
+  let folder: string;
+  beforeAll(async () => {
+    folder = await copyOfTiny();
+  });
+  afterAll(() => rm(folder, { recursive: true, force: true }));
+
+  const run = (...words: string[]) => kdSpec(words, { folder });
+  const workspace = (...parts: string[]) => join(folder, 'kd-workspace', ...parts);
+  const planOf = async (...words: string[]) => {
+    const { plan } = jsonOf(await run(...words, '--dry-run', '--json'));
+    return plan.map(({ stage, status }: { stage: string; status: string }) => `${stage} ${status}`);
+  };
+
+  test('leaves one whole artefact for each stage, and nothing else', async () => {
+    expect((await readdir(workspace())).sort()).toEqual([...stageNames, '.partial', 'pipeline.yaml'].sort());
+    expect(await readdir(workspace('.partial'))).toEqual([]);
+    for (const stage of stageNames) {
+      const manifest = JSON.parse(await readFile(workspace(stage, 'manifest.json'), 'utf8'));
+      expect(manifest.stage).toBe(stage);
+      expect(manifest.files.length).toBeGreaterThan(0);
+    }
+  });
+
+  test('is up to date the second time, by run and by every command', async () => {
+    const again = jsonOf(await run('run', 'tiny.yaml', '--json'));
+    expect(Object.keys(again.stages)).toEqual(stageNames);
+    for (const stage of stageNames) expect(again.stages[stage].status).toBe('up-to-date');
+
+    for (const [command, stage] of commands) {
+      const { artefact } = jsonOf(await run(command, '--json'));
+      expect(artefact).toMatchObject({ stage, status: 'up-to-date', directory: workspace(stage) });
+    }
+  });
+
+  test('is made the same by one command after the other', async () => {
+    const own = await copyOfTiny({ without: stageNames.slice(2) });
+    try {
+      for (const [command, stage] of commands) {
+        const { artefact } = jsonOf(await kdSpec([command, '--json'], { folder: own }));
+        expect(artefact).toMatchObject({
+          stage,
+          status: stageNames.indexOf(stage) < 2 ? 'up-to-date' : 'made',
+        });
+      }
+      for (const file of [
+        'predictions/data-00000-of-00001.arrow',
+        'subsets/subsets.json',
+        'subsets/affinity.safetensors',
+        'specialists/0/model.safetensors',
+        'specialists/2/config.json',
+        'ensemble/ensemble.json',
+      ]) {
+        expect(await readFile(join(own, 'kd-workspace', file)), file).toEqual(
+          await readFile(workspace(file)),
+        );
+      }
+    } finally {
+      await rm(own, { recursive: true, force: true });
+    }
+  });
+
+  test('prints a table for a person, and no progress with --quiet', async () => {
+    const { code, stdout, stderr } = await run('evaluate', '--quiet');
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    expect(stdout).toContain('report: kd-workspace/report (up to date)');
+    for (const shown of ['generalist', 'ensemble', 'conditional']) expect(stdout).toContain(shown);
+  });
+
+  test('a changed option makes exactly the stages after it anew', async () => {
+    const upToDate = (...names: readonly string[]) => names.map((name) => `${name} up-to-date`);
+    const make = (...names: readonly string[]) => names.map((name) => `${name} make`);
+    expect(await planOf('run', '--routing-top', '2')).toEqual([
+      ...upToDate(...stageNames.slice(0, 5)),
+      ...make('ensemble', 'report'),
+    ]);
+    expect(await planOf('run', '--specialist-epochs', '2')).toEqual([
+      ...upToDate(...stageNames.slice(0, 4)),
+      ...make('specialists', 'ensemble', 'report'),
+    ]);
+    expect(await planOf('cluster', '--clusters', '4')).toEqual([
+      ...upToDate('dataset', 'generalist', 'predictions'),
+      ...make('subsets'),
+    ]);
+    expect(await planOf('run', '--seed', '2')).toEqual(make(...stageNames));
+    // Where the work is done, and how fast, changes no result.
+    expect(await planOf('run', '--parallel', '2', '--backend', 'wasm', '--checkpoint-seconds', '7')).toEqual(
+      upToDate(...stageNames),
+    );
+  });
+
+  test('what was changed is made, and remembered by the workspace', async () => {
+    const own = await copyOfTiny();
+    try {
+      const options = { folder: own, env: { KD_SPEC_ROUTING_TOP: '2', KD_SPEC_QUIET: 'true' } };
+      const made = await kdSpec(['run', '--json'], options);
+      expect(made.stderr).toBe('');
+      const { stages } = jsonOf(made);
+      const status = Object.entries(stages).map(([name, stage]) => [name, (stage as Status).status]);
+      expect(Object.fromEntries(status)).toEqual({
+        dataset: 'up-to-date',
+        generalist: 'up-to-date',
+        predictions: 'up-to-date',
+        subsets: 'up-to-date',
+        specialists: 'up-to-date',
+        ensemble: 'made',
+        report: 'made',
+      });
+      const ensemble = JSON.parse(await readFile(join(own, 'kd-workspace/ensemble/ensemble.json'), 'utf8'));
+      expect(ensemble.routingTop).toBe(2);
+      const { artefact } = jsonOf(await kdSpec(['evaluate', '--json'], { folder: own }));
+      expect(artefact.status).toBe('up-to-date');
+      // A flag goes before the environment.
+      const flag = ['calibrate', '--routing-top', '3', '--dry-run', '--json'];
+      expect(jsonOf(await kdSpec(flag, options)).plan.at(-1).reasons).toEqual(['routingTop 2 → 3']);
+    } finally {
+      await rm(own, { recursive: true, force: true });
+    }
+  });
+
+  test('evaluate --json has the shape that programs rely on, with numbers that agree', async () => {
+    const report = jsonOf(await run('evaluate', '--json'));
+    const accuracy = { top1: expect.any(Number), top5: expect.any(Number) };
+    const top1 = { top1: expect.any(Number) };
+    expect(report).toMatchObject({
+      test: { examples: expect.any(Number), generalist: accuracy, ensemble: accuracy },
+      conditional: { examples: expect.any(Number), generalist: top1, specialists: top1, ensemble: top1 },
+    });
+    const rows: readonly Coverage[] = report.coverage;
+    const sum = (of: (row: Coverage) => number) => rows.reduce((total, row) => total + of(row), 0);
+    const { examples, generalist, ensemble } = report.test;
+    expect(sum((row) => row.examples)).toBe(examples);
+    expect(sum((row) => row.generalistCorrect)).toBe(Math.round(generalist.top1 * examples));
+    expect(sum((row) => row.ensembleCorrect)).toBe(Math.round(ensemble.top1 * examples));
+    expect(JSON.parse(await readFile(workspace('report', 'report.json'), 'utf8')).test).toEqual(report.test);
+    expect(await readFile(workspace('report', 'index.html'), 'utf8')).toContain('<svg');
+  });
+
+  test('cluster --json has the shape that programs rely on', async () => {
+    const answer = jsonOf(await run('cluster', '--json'));
+    expect(answer).toMatchObject({
+      subsets: workspace('subsets', 'subsets.json'),
+      seconds: { affinity: expect.any(Number), clustering: expect.any(Number) },
+      inertia: expect.any(Number),
+    });
+    expect(answer).toHaveProperty('coverage');
+    const file = JSON.parse(await readFile(answer.subsets, 'utf8'));
+    expect(Object.keys(file)).toEqual(['classes', 'subsets']);
+    const clustered: readonly { id: number; classes: number[] }[] = file.subsets;
+    expect(clustered.map(({ id }) => id)).toEqual([0, 1, 2]);
+    const all = clustered.flatMap(({ classes }) => classes);
+    expect(all.toSorted((a, b) => a - b)).toEqual(Array.from({ length: file.classes }, (_, label) => label));
+  });
+});
+
+describe('cluster --predictions', () => {
+  let folder: string;
+  beforeEach(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'kd-spec-cluster-'));
+    return () => rm(folder, { recursive: true, force: true });
+  });
+
+  const planted = 4; // groups of classes that are confused among themselves alone
+  const perGroup = 5;
+
+  /** Predictions as another program writes them: nothing but apache-arrow, and no word on the number of classes. */
+  function foreignPredictions(): Table {
+    const rows = Array.from({ length: 400 }, (_, row) => {
+      const group = row % planted;
+      const label = group * perGroup + (Math.floor(row / planted) % perGroup);
+      const confused = group * perGroup + ((label + 1 + (row % 3)) % perGroup);
+      return label === confused
+        ? { label, indices: [label], probabilities: [0.9] }
+        : { label, indices: [label, confused], probabilities: [0.5, 0.375] };
+    });
+    const list = <T extends Int32 | Float32>(type: T) => new List(new Field('item', type, true));
+    return new Table({
+      indices: vectorFromArray(
+        rows.map(({ indices }) => indices),
+        list(new Int32()),
+      ),
+      probabilities: vectorFromArray(
+        rows.map(({ probabilities }) => probabilities),
+        list(new Float32()),
+      ),
+      label: makeVector(Int32Array.from(rows, ({ label }) => label)),
+    });
+  }
+
+  test.each(['stream', 'file'] as const)('finds the planted groups in an Arrow %s', async (format) => {
+    await writeFile(join(folder, 'rows.arrow'), tableToIPC(foreignPredictions(), format));
+    for (const affinity of ['covariance', 'confusion']) {
+      const flags = `--predictions rows.arrow --clusters ${planted} --affinity ${affinity} --json`;
+      const answer = jsonOf(await kdSpec(['cluster', ...flags.split(' ')], { folder }));
+      expect(answer.artefact.status).toBe('made');
+      const { classes, subsets } = JSON.parse(await readFile(answer.subsets, 'utf8'));
+      expect(classes).toBe(planted * perGroup);
+      const groups: readonly (readonly number[])[] = subsets.map((subset: { classes: number[] }) =>
+        subset.classes.toSorted((a, b) => a - b),
+      );
+      expect(groups.toSorted((a, b) => a[0] - b[0])).toEqual(
+        Array.from({ length: planted }, (_, group) =>
+          Array.from({ length: perGroup }, (_, place) => group * perGroup + place),
+        ),
+      );
+    }
+  });
+
+  test('refuses what is not predictions, and says what and where', async () => {
+    const table = new Table({ label: makeVector(Int32Array.of(1, 2)) });
+    await writeFile(join(folder, 'labels.arrow'), tableToIPC(table, 'file'));
+    await writeFile(join(folder, 'text.arrow'), 'not Arrow at all, but long enough for a header');
+    await writeFile(join(folder, 'cut.arrow'), tableToIPC(foreignPredictions(), 'stream').subarray(0, 2000));
+    for (const [name, code, said] of [
+      ['labels.arrow', 'predictions-invalid', 'indices: list<int32>'],
+      ['text.arrow', 'shard-corrupt', 'is not the Arrow file'],
+      ['cut.arrow', 'shard-truncated', 'after row 0'],
+      ['none.arrow', 'not-found', 'does not exist'],
+    ]) {
+      const answer = await kdSpec(['cluster', '--predictions', name, '--quiet'], { folder });
+      expect(answer).toMatchObject({ code: 1, stdout: '' });
+      expect(answer.stderr).toContain(`code: ${code}`);
+      expect(answer.stderr).toContain(name);
+      expect(answer.stderr).toContain(said);
+    }
+  });
+});

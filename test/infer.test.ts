@@ -1,0 +1,190 @@
+import { mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { crc32, deflateSync } from 'node:zlib';
+import sharp from 'sharp';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { openDataset } from '../src/data/dataset.js';
+import { examples } from '../src/data/examples.js';
+import { type Finished, jsonOf, kdSpec } from './fixtures/command-line.js';
+import { tinyFolder } from './fixtures/tiny-workspace.js';
+
+/** `infer` with every kind of file that people have, good and bad. */
+let folder: string;
+let png: Buffer;
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'kd-spec-infer-'));
+  const workspace = join(await tinyFolder(), 'kd-workspace');
+  await symlink(workspace, join(folder, 'kd-workspace'));
+  const { splits } = await openDataset(join(workspace, 'dataset'));
+  for await (const { bytes } of examples(splits.test)) {
+    png = Buffer.from(bytes);
+    break;
+  }
+  await mkdir(join(folder, 'photos', 'more'), { recursive: true });
+  const large = await sharp(png).resize(48, 48, { kernel: 'nearest' }).toColourspace('srgb').png().toBuffer();
+  await writeFile(join(folder, 'image.png'), png);
+  await writeFile(join(folder, 'photos', 'b.jpg'), await sharp(large).jpeg({ quality: 95 }).toBuffer());
+  const colour = sharp(png).toColourspace('srgb');
+  await colour.webp({ lossless: true }).toFile(join(folder, 'photos', 'a.webp'));
+  await colour.png().toFile(join(folder, 'photos', 'more', 'c.PNG'));
+  await writeFile(join(folder, 'photos', 'notes.txt'), 'no image');
+  await writeFile(join(folder, 'text.png'), 'A text that calls itself an image.\n'.repeat(50));
+  await writeFile(join(folder, 'empty.png'), '');
+  await writeFile(join(folder, 'cut.png'), png.subarray(0, png.length - 40));
+  await writeFile(join(folder, 'cut.jpg'), (await sharp(large).jpeg().toBuffer()).subarray(0, 300));
+  await writeFile(join(folder, 'vast.png'), vastPng(20_000));
+  await mkdir(join(folder, 'nothing'));
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+/** A sound black PNG of side × side pixels with one bit each: small as a file, vast when decoded. */
+function vastPng(side: number): Buffer {
+  const chunk = (type: string, data: Uint8Array) => {
+    const body = Buffer.concat([Buffer.from(type, 'latin1'), data]);
+    const framed = Buffer.alloc(body.length + 8);
+    framed.writeUInt32BE(data.length, 0);
+    body.copy(framed, 4);
+    framed.writeUInt32BE(crc32(body), body.length + 4);
+    return framed;
+  };
+  const header = Buffer.alloc(13);
+  header.writeUInt32BE(side, 0);
+  header.writeUInt32BE(side, 4);
+  header[8] = 1; // bits a pixel; colour type 0 is grey
+  const rows = Buffer.alloc(side * (1 + Math.ceil(side / 8)));
+  const signature = Buffer.from([137, 80, 78, 71, 13, 10, 26, 10]);
+  return Buffer.concat([
+    signature,
+    chunk('IHDR', header),
+    chunk('IDAT', deflateSync(rows, { level: 1 })),
+    chunk('IEND', Buffer.alloc(0)),
+  ]);
+}
+
+const infer = (words: string, input?: Uint8Array) =>
+  kdSpec(['infer', ...words.split(' ')], { folder, ...(input && { input }) });
+
+function expectAnswer(image: { [key: string]: unknown }, top = 5) {
+  for (const who of ['generalist', 'ensemble']) {
+    const ranked = image[who] as { index: number; class: string; probability: number }[];
+    expect(ranked).toHaveLength(top);
+    for (const [rank, answer] of ranked.entries()) {
+      expect(Object.keys(answer)).toEqual(['index', 'class', 'probability']);
+      expect(answer.class).toMatch(/^f\d+\/c\d+$/);
+      expect(answer.probability).toBeLessThanOrEqual(ranked[Math.max(0, rank - 1)].probability);
+    }
+  }
+  for (const specialist of image.specialists as { [key: string]: unknown }[]) {
+    expect(specialist).toEqual({
+      id: expect.any(Number),
+      dustbin: expect.any(Number),
+      top: expect.any(Array),
+    });
+  }
+}
+
+test('PNG, JPEG, WebP, a folder and standard input give answers, and the same picture the same answer', async () => {
+  const { images, errors } = jsonOf(await infer('--image image.png photos - --top 5 --json', png));
+  expect(errors).toBeUndefined();
+  expect(images.map(({ path }: { path: string }) => path)).toEqual([
+    'image.png',
+    join('photos', 'a.webp'),
+    join('photos', 'b.jpg'),
+    join('photos', 'more', 'c.PNG'),
+    '-',
+  ]);
+  for (const image of images) {
+    expect(Object.keys(image)).toEqual(['path', 'generalist', 'ensemble', 'specialists']);
+    expectAnswer(image);
+  }
+  const [file, webp, , colour, stdin] = images;
+  expect(stdin).toEqual({ ...file, path: '-' });
+  expect(webp.ensemble).toEqual(colour.ensemble);
+});
+
+test('a person sees both answers by name', async () => {
+  const { code, stdout, stderr } = await infer('image.png --top 2');
+  expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+  expect(stdout).toMatch(/^image\.png\n +generalist +ensemble\n1 +f\d+\/c\d+ +\d+\.\d% +f\d+\/c\d+ /);
+  expect(stdout).toMatch(/specialist/);
+});
+
+const bad = [
+  ['text.png', 'image-unreadable', 'expected a PNG, JPEG or WebP image in text.png'],
+  ['empty.png', 'image-empty', 'expected an image in empty.png, found 0 bytes'],
+  ['vast.png', 'image-too-large', 'its header announces 20000 x 20000'],
+  ['none.png', 'not-found', 'expected an image at none.png'],
+  ['cut.png', 'image-unreadable', 'cut.png'],
+  ['cut.jpg', 'image-unreadable', 'cut.jpg'],
+  ['nothing', 'not-found', 'nothing holds no PNG, JPEG or WebP file'],
+] as const;
+
+test('bad images end with 1, each with its code and a reason, soon and without much memory', async () => {
+  // VmHWM, the largest resident set so far, as the process itself sees it when it ends.
+  const hook = join(folder, 'peak.mjs');
+  await writeFile(
+    hook,
+    "import { readFileSync } from 'node:fs';\n" +
+      "process.on('exit', () => console.error(readFileSync('/proc/self/status', 'utf8').match(/VmHWM:.*/)[0]));\n",
+  );
+  const env = process.platform === 'linux' ? { NODE_OPTIONS: `--import=${hook}` } : {};
+  const measured = async (words: readonly string[]) => {
+    const started = performance.now();
+    const answer = await kdSpec(['infer', ...words, '--json'], { folder, env });
+    const seconds = (performance.now() - started) / 1000;
+    return { answer, seconds, megabytes: Number(/VmHWM:\s+(\d+) kB/.exec(answer.stderr)?.[1]) / 1024 };
+  };
+  const good = await measured(['image.png']);
+  const { answer, seconds, megabytes } = await measured(bad.map(([path]) => path));
+  expect(answer.code).toBe(1);
+  const { images, errors } = JSON.parse(answer.stdout);
+  expect(images).toEqual([]);
+  expect(errors).toEqual(
+    bad.map(([path, code, reason]) => ({ path, code, message: expect.stringContaining(reason) })),
+  );
+  expect(seconds).toBeLessThan(good.seconds + 5);
+  if (process.platform !== 'linux') return;
+  expect(good.megabytes).toBeGreaterThan(50);
+  expect(megabytes).toBeLessThan(good.megabytes + 100); // the vast one would take 400 MB decoded
+});
+
+test('one bad image alone is the error itself', async () => {
+  const { code, stdout, stderr } = await infer('--image cut.png');
+  expect({ code, stdout }).toEqual({ code: 1, stdout: '' });
+  expect(stderr).toMatch(/^error: .*cut\.png.*\ncode: image-unreadable\n$/);
+});
+
+test('a bad image among good ones is named, takes no answer from them, and the end is 1', async () => {
+  const words = '--image image.png empty.png photos text.png --json';
+  const answer: Finished = await infer(words);
+  expect(answer.code).toBe(1);
+  const { images, errors } = JSON.parse(answer.stdout);
+  expect(images).toHaveLength(4);
+  for (const image of images) expectAnswer(image);
+  expect(errors).toEqual([
+    { path: 'empty.png', code: 'image-empty', message: expect.stringContaining('empty.png') },
+    { path: 'text.png', code: 'image-unreadable', message: expect.stringContaining('text.png') },
+  ]);
+  expect(answer.stderr).toMatch(/warning: .*empty\.png.*\(image-empty\)\nwarning: .*text\.png/);
+  expect(answer.stderr).toContain('error: 2 of 6 images have no answer');
+
+  const one = await infer('-- image.png empty.png');
+  expect(one.code).toBe(1);
+  expect(one.stdout).toMatch(/^image\.png\n/);
+  expect(one.stderr).toMatch(/^error: .*empty\.png.*\ncode: image-empty\n$/);
+});
+
+test('standard input that is empty, or no image, is called by its name', async () => {
+  expect((await infer('--image -')).stderr).toMatch(/^error: .*standard input.*\ncode: image-empty\n$/);
+  const text = await infer('-', Buffer.from('no image'));
+  expect(text.stderr).toMatch(/^error: .*standard input.*\ncode: image-unreadable\n$/);
+});
+
+test('a workspace without an ensemble is told how to make one', async () => {
+  const empty = await infer('image.png --workspace nothing');
+  expect(empty).toMatchObject({ code: 1, stdout: '' });
+  expect(empty.stderr).toMatch(/kd-spec (run|calibrate)/);
+  expect(await readFile(join(folder, 'image.png'))).toEqual(png);
+});
