@@ -20,6 +20,8 @@ export interface SubsetOptions {
   readonly seed: number;
   /** Default `cosine`. */
   readonly distance?: Distance;
+  /** Passes of online k-means over the columns; default 1. */
+  readonly epochs?: number;
 }
 
 /**
@@ -47,7 +49,7 @@ export function partitionSubsets(
   affinity: CsrMatrix,
   options: SubsetOptions & Partial<SizeBounds> & { readonly clusters: number; readonly rounds?: number },
 ): Subset[] {
-  const { clusters, distance = 'cosine', rounds = 5 } = options;
+  const { clusters, seed, distance = 'cosine', epochs = 1, rounds = 5 } = options;
   const classes = affinity.rows;
   const bounds = {
     minSize: options.minSize ?? Math.max(1, Math.floor(classes / clusters / 4)),
@@ -58,7 +60,7 @@ export function partitionSubsets(
   const columns = classColumns(affinity); // (classes, classes)
   const points = preparePoints(columns, distance);
   const confused = confusedClasses(columns);
-  let centroids = clusterColumns(columns, confused, { ...options, clusters, distance });
+  let centroids = clusterColumns(columns, confused, { clusters, seed, distance, epochs });
   let assignments: Int32Array = new Int32Array(classes);
   let similarities: Float64Array = new Float64Array(classes);
   for (let round = 0; round < Math.max(1, rounds); round++) {
@@ -104,7 +106,7 @@ export function fixedSizeSubsets(
   affinity: CsrMatrix,
   options: SubsetOptions & { readonly specialists: number; readonly size: number },
 ): Subset[] {
-  const { specialists, size, seed, distance = 'cosine' } = options;
+  const { specialists, size, seed, distance = 'cosine', epochs = 1 } = options;
   const classes = affinity.rows;
   for (const [name, value] of Object.entries({ specialists, size })) {
     if (Number.isInteger(value) && value >= 1 && value <= classes) continue;
@@ -115,7 +117,7 @@ export function fixedSizeSubsets(
   }
   const columns = classColumns(affinity); // (classes, classes)
   const confused = confusedClasses(columns);
-  const centroids = clusterColumns(columns, confused, { clusters: specialists, seed, distance });
+  const centroids = clusterColumns(columns, confused, { clusters: specialists, seed, distance, epochs });
   const nearest = nearestPoints(columns, centroids, { distance, size });
   const subsets = Array.from({ length: specialists }, (_, id) => [...csrRow(nearest, id).indices]);
 
@@ -168,12 +170,22 @@ function confusedClasses({ rows, offsets }: CsrMatrix): Int32Array {
 function clusterColumns(
   columns: CsrMatrix,
   confused: Int32Array,
-  { clusters, seed, distance }: { clusters: number; seed: number; distance: Distance },
+  {
+    clusters,
+    seed,
+    distance,
+    epochs,
+  }: { clusters: number; seed: number; distance: Distance; epochs: number },
 ): CsrMatrix {
   const found = Math.min(clusters, confused.length);
   const builder = createCsrBuilder(columns.columns);
   if (found > 0) {
-    const { centroids } = onlineKMeans(selectCsrRows(columns, confused), { clusters: found, seed, distance });
+    const { centroids } = onlineKMeans(selectCsrRows(columns, confused), {
+      clusters: found,
+      seed,
+      distance,
+      epochs,
+    });
     for (let cluster = 0; cluster < found; cluster++) {
       const { indices, values } = csrRow(centroids, cluster);
       builder.addRow(indices, values, indices.length);

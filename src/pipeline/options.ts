@@ -223,7 +223,7 @@ const generalist = {
       default: 'batch',
       choices: ['batch', 'none'],
       affects: 'result',
-      description: 'Normalisation after each convolution',
+      description: 'Normalisation of each layer but the head',
     },
     dropout: {
       type: 'number',
@@ -412,7 +412,7 @@ const subsets = {
   epochs: {
     type: 'integer',
     flag: 'cluster-epochs',
-    default: 10,
+    default: 1,
     min: 1,
     max: 10_000,
     affects: 'result',

@@ -59,9 +59,9 @@ function affinityOf(predictions: Predictions, options: Settings['subsets']): Pro
 }
 
 function cluster(affinity: CsrMatrix, options: Settings['subsets'], seed: number): Subset[] {
-  const { specialists, size, distance } = options;
+  const { specialists, size, distance, epochs } = options;
   if (specialists !== null && size !== null) {
-    return fixedSizeSubsets(affinity, { specialists, size, distance, seed });
+    return fixedSizeSubsets(affinity, { specialists, size, distance, seed, epochs });
   }
   if (specialists !== null || size !== null) {
     throw new KdSpecError('option-invalid', '--specialists and --size belong together: give both or neither');
@@ -71,6 +71,7 @@ function cluster(affinity: CsrMatrix, options: Settings['subsets'], seed: number
     clusters,
     distance,
     seed,
+    epochs,
     ...(options.minSize !== null && { minSize: options.minSize }),
     ...(options.maxSize !== null && { maxSize: options.maxSize }),
   });
