@@ -2,6 +2,7 @@ import { existsSync, readdirSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join, sep } from 'node:path';
 import { KdSpecError } from '../core/errors.js';
+import { shareClones } from './wasm/shared-clones.js';
 
 /** What `--backend` takes. */
 export type BackendName = 'auto' | 'wasm' | 'tensorflow' | 'tensorflow-gpu';
@@ -108,6 +109,7 @@ async function loadWasm(): Promise<void> {
   await tf.ready();
   if (!(await tf.env().getAsync('WASM_HAS_SIMD_SUPPORT')))
     throw new Error('this Node lacks WebAssembly SIMD');
+  shareClones();
 }
 
 async function loadNative(candidate: Candidate): Promise<void> {

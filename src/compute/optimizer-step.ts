@@ -45,6 +45,8 @@ export function adamWStep(
   const correction = 1 / Math.sqrt(1 - beta2 ** step);
   const heap = wasmHeap();
   if (heap) {
+    heap.own(moments.first);
+    heap.own(moments.second);
     replace(heap, parameter, (output) =>
       heap.call(
         'adamW',
@@ -105,6 +107,7 @@ export function sgdStep(
   }
   const heap = wasmHeap();
   if (heap) {
+    heap.own(velocity);
     replace(heap, parameter, (output) =>
       heap.call(
         'sgd',
@@ -128,7 +131,7 @@ export function sgdStep(
 }
 
 /**
- * Gives a parameter a new value in new memory. The moments may change where they lie; a parameter must not:
+ * Gives a parameter a new value in new memory. The moments, once they own theirs, change where they lie; a parameter must not:
  * the wasm backend keeps a packed copy of each matrix that it multiplied by, under the name of its memory.
  */
 function replace(heap: Heap, parameter: tf.Variable, write: (output: tf.Tensor) => void): void {

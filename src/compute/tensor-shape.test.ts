@@ -9,7 +9,7 @@ import { maxPool2d } from './operations/max-pool2d.js';
 import { softmaxCrossEntropy } from './operations/softmax-cross-entropy.js';
 import { adamWStep, sgdStep } from './optimizer-step.js';
 import { wasmHeap } from './wasm/heap.js';
-import { addProduct, rowMajor } from './wasm/product.js';
+import { multiply, rowMajor } from './wasm/product.js';
 
 beforeAll(async () => {
   await selectBackend('wasm');
@@ -114,8 +114,12 @@ describe('on the heap', () => {
     const heap = wasmHeap();
     if (!heap) throw new Error('wasm is not in force');
     const fits = rowMajor(0, 2, 3);
-    expect(() => addProduct(heap, fits, rowMajor(0, 4, 5), rowMajor(0, 2, 5))).toThrow(/\(2, 3\) \(4, 5\)/);
-    expect(() => addProduct(heap, fits, rowMajor(0, 3, 5), rowMajor(0, 2, 4))).toThrow(/added to \(2, 4\)/);
+    expect(() => multiply(heap, fits, rowMajor(0, 4, 5), rowMajor(0, 2, 5), { add: true })).toThrow(
+      /\(2, 3\) \(4, 5\)/,
+    );
+    expect(() => multiply(heap, fits, rowMajor(0, 3, 5), rowMajor(0, 2, 4), { add: true })).toThrow(
+      /does not fit \(2, 4\)/,
+    );
   });
 
   test('a kernel is run with all its parameters or not at all', () => {

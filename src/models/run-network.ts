@@ -14,7 +14,7 @@ const runningShare = 0.9; // share of a running statistic that a training step k
  *
  * @param input images (batch, height, width, channels) in [0, 1] when `from` is `convolutions`; otherwise the
  * output of the part before, (batch, features)
- * @param from the first part to run
+ * @param from the first part to run; no gradient flows from it into `input`
  * @param to the last part to run
  * @param training when given, batch statistics and dropout are used and running statistics updated; its
  * number seeds the dropout of this step
@@ -34,12 +34,13 @@ export function runNetwork(
   if (parts.includes('convolutions')) {
     features = runConvolutions(network, features as tf.Tensor4D, training !== undefined);
   }
-  if (parts.includes('dense')) features = runDense(network, features as tf.Tensor2D, training);
+  if (parts.includes('dense')) features = runDense(network, features as tf.Tensor2D, from, training);
   if (parts.includes('head')) {
     features = dense(
       features as tf.Tensor2D,
       network.variable<tf.Rank.R2>('head.weights'),
       network.variable<tf.Rank.R1>('head.bias'),
+      { inputGradient: from !== 'head' },
     );
   }
   return features as tf.Tensor2D;
@@ -51,7 +52,7 @@ function runConvolutions(network: Network, images: tf.Tensor4D, isTraining: bool
     const layer = `convolutions.${index}`;
     const filter = network.variable<tf.Rank.R4>(`${layer}.weights`);
     const convolved = conv2d(features, filter, { padding: 'same', inputGradient: index > 0 });
-    features = tf.relu(normaliseLayer(network, layer, convolved, isTraining));
+    features = activateLayer(network, layer, convolved, isTraining);
     if (pools(features.shape[1], features.shape[2])) features = maxPool2d(features, { size: 2, strides: 2 });
   });
   return tf.reshape(features, [features.shape[0], convolutionalFeatures(network.definition)]);
@@ -60,33 +61,36 @@ function runConvolutions(network: Network, images: tf.Tensor4D, isTraining: bool
 function runDense(
   network: Network,
   input: tf.Tensor2D,
+  from: NetworkPart,
   training: { readonly dropoutSeed: number } | undefined,
 ): tf.Tensor2D {
   const { dense: widths, dropout: rate } = network.definition;
   let features = input; // (batch, features)
-  widths.forEach((width, index) => {
+  widths.forEach((_, index) => {
     const layer = `dense.${index}`;
-    const noBias = tf.zeros<tf.Rank.R1>([width]); // the normalisation adds one
-    const product = dense(features, network.variable<tf.Rank.R2>(`${layer}.weights`), noBias);
-    features = tf.relu(normaliseLayer(network, layer, product, training !== undefined));
+    const noBias = undefined; // the normalisation adds one
+    const weights = network.variable<tf.Rank.R2>(`${layer}.weights`);
+    const product = dense(features, weights, noBias, { inputGradient: index > 0 || from !== 'dense' });
+    features = activateLayer(network, layer, product, training !== undefined);
     if (training && rate > 0) features = dropout(features, rate, training.dropoutSeed + index);
   });
   return features;
 }
 
-/** Batch normalisation, or a bias alone, as the network's definition says. Keeps the shape (..., channels). */
-function normaliseLayer<T extends tf.Tensor>(
+/** Batch normalisation or a bias alone, as the network's definition says, and ReLU; (..., channels) as it came. */
+function activateLayer<T extends tf.Tensor>(
   network: Network,
   layer: string,
   features: T,
   isTraining: boolean,
 ): T {
   const vector = (name: string) => network.variable<tf.Rank.R1>(`${layer}.${name}`); // (channels)
-  if (network.definition.normalisation === 'none') return tf.add(features, vector('bias'));
+  if (network.definition.normalisation === 'none') return tf.relu<T>(tf.add<T>(features, vector('bias')));
   const [scale, bias, runningMean, runningVariance] = ['scale', 'bias', 'mean', 'variance'].map(vector);
-  if (!isTraining) return normalise(features, runningMean, runningVariance, scale, bias) as T;
+  const activation = 'relu';
+  if (!isTraining) return normalise(features, runningMean, runningVariance, scale, bias, { activation }) as T;
 
-  const { output, mean, variance } = batchNormalise(features, scale, bias);
+  const { output, mean, variance } = batchNormalise(features, scale, bias, { activation });
   const follow = (running: tf.Variable<tf.Rank.R1>, ofBatch: tf.Tensor1D) =>
     running.assign(tf.add(tf.mul(running, runningShare), tf.mul(ofBatch, 1 - runningShare)));
   follow(runningMean, mean);

@@ -1,10 +1,22 @@
 import * as tf from '@tensorflow/tfjs';
+import { assert } from '../../core/errors.js';
 import { assertShape, channelsOf } from '../tensor-shape.js';
+import {
+  type Activation,
+  type Affine,
+  affineOf,
+  columnMoments,
+  gradientSums,
+  mixColumns,
+  scaleColumns,
+} from '../wasm/columns.js';
 import { type Heap, wasmHeap } from '../wasm/heap.js';
 
 export interface BatchNormaliseOptions {
   /** Added to the variance before its square root is taken. */
   readonly epsilon?: number;
+  /** What follows in the same pass over memory, forward and backward. */
+  readonly activation?: Activation;
 }
 
 export interface BatchNormalised {
@@ -19,28 +31,30 @@ export interface BatchNormalised {
 /**
  * Batch normalisation in training: every channel is brought to mean 0 and variance 1 over the batch.
  *
- * `output = gamma (x - mean) / sqrt(variance + epsilon) + beta`, with mean and variance over all axes but the
- * last. Its gradient is `gamma / s (dy - mean(dy) - n mean(dy n))`, `s` the deviation, `n` the normalised x.
+ * `output = activation(gamma (x - mean) / sqrt(variance + epsilon) + beta)`, with mean and variance over all axes
+ * but the last. Its gradient is `gamma / s (dy - mean(dy) - n mean(dy n))`, `s` the deviation, `n` the normalised
+ * x. Costs three passes over x, and its gradient two over x and dy.
  *
  * @param x (..., channels)
  * @param gamma (channels)
  * @param beta (channels)
+ * @throws Error when the shapes do not agree
  * @see Ioffe and Szegedy, Batch Normalization, arXiv 1502.03167, section 3
  */
 export function batchNormalise(
   x: tf.Tensor,
   gamma: tf.Tensor1D,
   beta: tf.Tensor1D,
-  { epsilon = 1e-3 }: BatchNormaliseOptions = {},
+  { epsilon = 1e-3, activation = 'none' }: BatchNormaliseOptions = {},
 ): BatchNormalised {
   const channels = channelsOf('batchNormalise: x', x);
   assertShape('batchNormalise: gamma', gamma, [channels]);
   assertShape('batchNormalise: beta', beta, [channels]);
   const heap = wasmHeap();
   if (!heap) {
-    const { mean, variance } = tf.moments(x, allButLast(x));
-    const output = normalise(x, mean as tf.Tensor1D, variance as tf.Tensor1D, gamma, beta, { epsilon });
-    return { output, mean: mean as tf.Tensor1D, variance: variance as tf.Tensor1D };
+    const { mean, variance } = tf.moments(x, allButLast(x)) as Pick<BatchNormalised, 'mean' | 'variance'>;
+    const output = normalise(x, mean, variance, gamma, beta, { epsilon, activation });
+    return { output, mean, variance };
   }
   const statistics: { mean?: tf.Tensor1D; variance?: tf.Tensor1D } = {};
   const layer = tf.customGrad((...parameters) => {
@@ -48,12 +62,13 @@ export function batchNormalise(
     const { mean, variance } = columnMoments(heap, x);
     statistics.mean = tf.keep(mean);
     statistics.variance = tf.keep(variance);
-    save([x, gamma, mean, variance]);
+    const affine = affineOf(mean, variance, gamma, beta, epsilon);
+    save([x, mean, variance, affine.scale, affine.shift]);
     return {
-      value: scaleColumns(heap, x, ...fold(mean, variance, gamma, beta, epsilon)),
+      value: scaleColumns(heap, x, affine, activation),
       gradFunc: (dy: tf.Tensor, saved: tf.Tensor[]) => {
-        const [x, gamma, mean, variance] = saved as [tf.Tensor, tf.Tensor1D, tf.Tensor1D, tf.Tensor1D];
-        return gradients(heap, dy, x, gamma, mean, variance, epsilon);
+        const [x, mean, variance, scale, shift] = saved as Saved;
+        return gradients(heap, dy, x, mean, variance, { scale, shift }, { epsilon, activation });
       },
     };
   });
@@ -61,18 +76,41 @@ export function batchNormalise(
   return { output, mean: release(statistics.mean), variance: release(statistics.variance) };
 }
 
+type Saved = [tf.Tensor, tf.Tensor1D, tf.Tensor1D, tf.Tensor1D, tf.Tensor1D];
+
 /** A tensor made inside a custom gradient outlives its scope by `keep`; a clone belongs to the caller's. */
 function release(kept: tf.Tensor1D | undefined): tf.Tensor1D {
-  if (!kept) throw new Error('kd-spec defect: batch statistics were not computed');
+  assert(kept !== undefined, 'batch statistics were not computed');
   const tensor = tf.clone(kept);
   kept.dispose();
   return tensor;
 }
 
+function gradients(
+  heap: Heap,
+  dy: tf.Tensor,
+  x: tf.Tensor,
+  mean: tf.Tensor1D,
+  variance: tf.Tensor1D,
+  affine: Affine,
+  { epsilon, activation }: Required<BatchNormaliseOptions>,
+): tf.Tensor[] {
+  const rows = x.size / mean.size;
+  const inverse = tf.rsqrt(tf.add(variance, epsilon)); // (channels)
+  const { sums, products } = gradientSums(heap, dy, x, mean, affine, activation); // sum(dy), sum(dy (x - mean))
+  const dGamma = tf.mul(products, inverse);
+  // dx = a dy + b x + d, each (channels), with a = gamma / s, which is the scale.
+  const a = affine.scale;
+  const b = tf.mul(tf.mul(tf.mul(a, inverse), dGamma), -1 / rows);
+  const d = tf.sub(tf.mul(tf.mul(a, sums), -1 / rows), tf.mul(b, mean));
+  return [mixColumns(heap, dy, x, [a, b, d], affine, activation), dGamma, sums];
+}
+
 /**
  * Batch normalisation at inference, with statistics that were gathered in training.
  *
- * `output = x a + (beta - mean a)`, `a = gamma / sqrt(variance + epsilon)`: one multiply and one add.
+ * `output = activation(x a + (beta - mean a))`, `a = gamma / sqrt(variance + epsilon)`: one multiply and one add.
+ * Costs one pass over x, and its gradient two over x and dy.
  *
  * @param x (..., channels)
  * @param mean (channels)
@@ -80,6 +118,8 @@ function release(kept: tf.Tensor1D | undefined): tf.Tensor1D {
  * @param gamma (channels)
  * @param beta (channels)
  * @returns the shape of x
+ * @throws Error when the shapes do not agree
+ * @see Ioffe and Szegedy, Batch Normalization, arXiv 1502.03167, algorithm 2
  */
 export function normalise(
   x: tf.Tensor,
@@ -87,7 +127,7 @@ export function normalise(
   variance: tf.Tensor1D,
   gamma: tf.Tensor1D,
   beta: tf.Tensor1D,
-  { epsilon = 1e-3 }: BatchNormaliseOptions = {},
+  { epsilon = 1e-3, activation = 'none' }: BatchNormaliseOptions = {},
 ): tf.Tensor {
   const channels = channelsOf('normalise: x', x);
   for (const [name, vector] of Object.entries({ mean, variance, gamma, beta })) {
@@ -95,35 +135,25 @@ export function normalise(
   }
   const heap = wasmHeap();
   if (!heap) {
-    const [scale, shift] = fold(mean, variance, gamma, beta, epsilon);
-    return tf.add(tf.mul(x, scale), shift);
+    const { scale, shift } = affineOf(mean, variance, gamma, beta, epsilon);
+    const normalised = tf.add(tf.mul(x, scale), shift);
+    return activation === 'relu' ? tf.relu(normalised) : normalised;
   }
   const layer = tf.customGrad((...parameters) => {
-    const [x, mean, variance, gamma, beta, save] = parameters as [
-      tf.Tensor,
-      tf.Tensor1D,
-      tf.Tensor1D,
-      tf.Tensor1D,
-      tf.Tensor1D,
-      tf.GradSaveFunc,
-    ];
-    const [scale, shift] = fold(mean, variance, gamma, beta, epsilon);
-    save([x, mean, variance, gamma, scale]);
+    const [x, mean, variance, gamma, beta, save] = parameters as [...Saved, tf.GradSaveFunc];
+    const affine = affineOf(mean, variance, gamma, beta, epsilon);
+    save([x, mean, variance, gamma, affine.scale, affine.shift]);
     return {
-      value: scaleColumns(heap, x, scale, shift),
+      value: scaleColumns(heap, x, affine, activation),
       gradFunc: (dy: tf.Tensor, saved: tf.Tensor[]) => {
-        const [x, mean, variance, gamma, scale] = saved as [tf.Tensor, ...tf.Tensor1D[]] as [
-          tf.Tensor,
-          tf.Tensor1D,
-          tf.Tensor1D,
-          tf.Tensor1D,
-          tf.Tensor1D,
-        ];
+        const [x, mean, variance, gamma, scale, shift] = saved as [...Saved, tf.Tensor1D];
+        const affine = { scale, shift };
         const inverse = tf.rsqrt(tf.add(variance, epsilon)); // (channels)
-        const { sums, products } = gradientSums(heap, dy, x, mean);
+        const { sums, products } = gradientSums(heap, dy, x, mean, affine, activation);
         const dGamma = tf.mul(products, inverse);
         const dVariance = tf.mul(tf.mul(dGamma, gamma), tf.mul(tf.square(inverse), -0.5));
-        const dx = scaleColumns(heap, dy, scale, tf.zerosLike(scale));
+        const none = tf.zerosLike(scale);
+        const dx = mixColumns(heap, dy, x, [scale, none, none], affine, activation);
         return [dx, tf.neg(tf.mul(sums, scale)), dVariance, dGamma, sums];
       },
     };
@@ -131,91 +161,6 @@ export function normalise(
   return layer(x, mean, variance, gamma, beta);
 }
 
-/** The multiplier and the addend of each channel: (channels) both. */
-function fold(
-  mean: tf.Tensor1D,
-  variance: tf.Tensor1D,
-  gamma: tf.Tensor1D,
-  beta: tf.Tensor1D,
-  epsilon: number,
-): [tf.Tensor1D, tf.Tensor1D] {
-  const scale = tf.mul<tf.Tensor1D>(gamma, tf.rsqrt(tf.add(variance, epsilon)));
-  return [scale, tf.sub(beta, tf.mul(mean, scale))];
-}
-
-function gradients(
-  heap: Heap,
-  dy: tf.Tensor,
-  x: tf.Tensor,
-  gamma: tf.Tensor1D,
-  mean: tf.Tensor1D,
-  variance: tf.Tensor1D,
-  epsilon: number,
-): tf.Tensor[] {
-  const [rows] = matrixShape(x);
-  const inverse = tf.rsqrt(tf.add(variance, epsilon)); // (channels)
-  const { sums, products } = gradientSums(heap, dy, x, mean); // sum(dy), sum(dy (x - mean))
-  const dGamma = tf.mul(products, inverse);
-  // dx = a dy + b x + d, each (channels).
-  const a = tf.mul(gamma, inverse);
-  const b = tf.mul(tf.mul(tf.mul(a, inverse), dGamma), -1 / rows);
-  const d = tf.sub(tf.mul(tf.mul(a, sums), -1 / rows), tf.mul(b, mean));
-  return [mixColumns(heap, dy, x, a, b, d), dGamma, sums];
-}
-
-/** (..., channels) as the shape of a matrix. */
-function matrixShape(x: tf.Tensor): [rows: number, channels: number] {
-  const channels = x.shape[x.rank - 1] ?? 1;
-  return [x.size / channels, channels];
-}
-
 function allButLast(x: tf.Tensor): number[] {
   return Array.from({ length: x.rank - 1 }, (_, axis) => axis);
-}
-
-function columnMoments(heap: Heap, x: tf.Tensor): { mean: tf.Tensor1D; variance: tf.Tensor1D } {
-  const [rows, channels] = matrixShape(x);
-  const sums = heap.zeros([channels]);
-  heap.call('columnSums', heap.address(x), rows, 4 * channels, heap.address(sums));
-  const mean = tf.div<tf.Tensor1D>(sums, rows);
-  const squares = heap.zeros([channels]);
-  heap.call('columnSquares', heap.address(x), heap.address(mean), rows, 4 * channels, heap.address(squares));
-  return { mean, variance: tf.div<tf.Tensor1D>(squares, rows) };
-}
-
-function gradientSums(heap: Heap, dy: tf.Tensor, x: tf.Tensor, mean: tf.Tensor1D) {
-  const [rows, channels] = matrixShape(x);
-  const sums = heap.zeros([channels]);
-  const products = heap.zeros([channels]);
-  const addresses = [x, dy, mean].map(heap.address);
-  heap.call(
-    'columnGradientSums',
-    ...addresses,
-    rows,
-    4 * channels,
-    heap.address(sums),
-    heap.address(products),
-  );
-  return { sums, products };
-}
-
-function scaleColumns(heap: Heap, x: tf.Tensor, scale: tf.Tensor1D, shift: tf.Tensor1D): tf.Tensor {
-  const [rows, channels] = matrixShape(x);
-  const output = heap.allocate(x.shape);
-  heap.call('scaleColumns', ...[x, scale, shift].map(heap.address), rows, 4 * channels, heap.address(output));
-  return output;
-}
-
-function mixColumns(
-  heap: Heap,
-  dy: tf.Tensor,
-  x: tf.Tensor,
-  a: tf.Tensor,
-  b: tf.Tensor,
-  d: tf.Tensor,
-): tf.Tensor {
-  const [rows, channels] = matrixShape(x);
-  const output = heap.allocate(x.shape);
-  heap.call('mixColumns', ...[x, dy, a, b, d].map(heap.address), rows, 4 * channels, heap.address(output));
-  return output;
 }

@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { assertShape } from '../tensor-shape.js';
 import { type Heap, wasmHeap } from '../wasm/heap.js';
-import { addProduct, type MatrixView, rowMajor, transposed } from '../wasm/product.js';
+import { type MatrixView, multiply, rowMajor, transposed } from '../wasm/product.js';
 
 export interface Conv2dOptions {
   /** Step between windows in both directions, 1 or more. */
@@ -49,10 +49,11 @@ export function conv2d(
 type Conv2dInfo = ReturnType<typeof tf.backend_util.computeConv2DInfo>;
 
 function convolve(heap: Heap, info: Conv2dInfo, x: tf.Tensor, filter: tf.Tensor): tf.Tensor {
-  const output = heap.zeros(info.outShape);
+  const output = heap.allocate(info.outShape);
   overChunks(heap, info, (chunk) => {
     moveWindows(heap, 'unfold', info, x, chunk);
-    addProduct(heap, chunk.patches, filterMatrix(heap, info, filter), outputRows(heap, info, output, chunk));
+    const rows = outputRows(heap, info, output, chunk);
+    multiply(heap, chunk.patches, filterMatrix(heap, info, filter), rows, { add: false });
   });
   return output;
 }
@@ -62,7 +63,7 @@ function gradientOfFilter(heap: Heap, info: Conv2dInfo, x: tf.Tensor, dy: tf.Ten
   overChunks(heap, info, (chunk) => {
     moveWindows(heap, 'unfold', info, x, chunk);
     const upstream = outputRows(heap, info, dy, chunk);
-    addProduct(heap, transposed(chunk.patches), upstream, filterMatrix(heap, info, gradient));
+    multiply(heap, transposed(chunk.patches), upstream, filterMatrix(heap, info, gradient), { add: true });
   });
   return gradient;
 }
@@ -70,9 +71,8 @@ function gradientOfFilter(heap: Heap, info: Conv2dInfo, x: tf.Tensor, dy: tf.Ten
 function gradientOfInput(heap: Heap, info: Conv2dInfo, dy: tf.Tensor, filter: tf.Tensor): tf.Tensor {
   const gradient = heap.zeros(info.inShape);
   overChunks(heap, info, (chunk) => {
-    heap.clear(chunk.patches.address, 4 * chunk.patches.rows * chunk.patches.columns);
     const upstream = outputRows(heap, info, dy, chunk);
-    addProduct(heap, upstream, transposed(filterMatrix(heap, info, filter)), chunk.patches);
+    multiply(heap, upstream, transposed(filterMatrix(heap, info, filter)), chunk.patches, { add: false });
     moveWindows(heap, 'fold', info, gradient, chunk);
   });
   return gradient;
@@ -92,7 +92,7 @@ function overChunks(heap: Heap, info: Conv2dInfo, visit: (chunk: Chunk) => void)
   const windows = info.outHeight * info.outWidth;
   const columns = info.filterHeight * info.filterWidth * info.inChannels;
   const most = Math.max(1, Math.min(info.batchSize, Math.floor(chunkBytes / (4 * windows * columns))));
-  const room = heap.allocate([most * windows, columns]);
+  const room = heap.allocate([most * windows * columns + 4]); // `unfold` writes up to 12 bytes too much
   for (let firstImage = 0; firstImage < info.batchSize; firstImage += most) {
     const images = Math.min(most, info.batchSize - firstImage);
     visit({ firstImage, images, patches: rowMajor(heap.address(room), images * windows, columns) });

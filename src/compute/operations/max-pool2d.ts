@@ -13,10 +13,12 @@ export interface MaxPool2dOptions {
 /**
  * The largest value of each window, channel by channel.
  *
- * The gradient flows to the first largest value of each window.
+ * The gradient flows to the first largest value of each window. Costs one pass over x, and its gradient another.
  *
  * @param x (batch, height, width, channels)
  * @returns (batch, outputHeight, outputWidth, channels)
+ * @throws Error when x is not a batch of images
+ * @see Goodfellow, Bengio and Courville, Deep Learning, section 9.3
  */
 export function maxPool2d(
   x: tf.Tensor4D,
@@ -25,35 +27,57 @@ export function maxPool2d(
   assertShape('maxPool2d: x', x, ['batch', 'height', 'width', 'channels']);
   const heap = wasmHeap();
   if (!heap) return tf.maxPool(x, size, strides, padding);
-  const pool = tf.customGrad((...parameters) => {
+  const layer = tf.customGrad((...parameters) => {
     const [x, save] = parameters as [tf.Tensor4D, tf.GradSaveFunc];
     save([x]);
     const info = tf.backend_util.computePool2DInfo(x.shape, size, strides, 1, padding);
     const output = heap.allocate(info.outShape);
-    overImages(heap, info, x, undefined, output);
+    pool(heap, info, x, undefined, output);
     return {
       value: output,
       gradFunc: (dy: tf.Tensor, saved: tf.Tensor[]) => {
         const [x] = saved as [tf.Tensor4D];
-        const dx = heap.zeros(x.shape);
-        overImages(heap, info, x, dy, dx);
+        const isCovered = pairs(info) && x.size === 4 * dy.size; // then every value gets written
+        const dx = isCovered ? heap.allocate(x.shape) : heap.zeros(x.shape);
+        pool(heap, info, x, dy, dx);
         return dx;
       },
     };
   });
-  return pool(x) as tf.Tensor4D;
+  return layer(x) as tf.Tensor4D;
 }
 
 type Pool2dInfo = ReturnType<typeof tf.backend_util.computePool2DInfo>;
 
-function overImages(
+/** Whether the windows are pairs of pixels in both directions, side by side, none of them beyond the image. */
+function pairs({ filterHeight, strideHeight, inHeight, inWidth, outHeight, outWidth }: Pool2dInfo): boolean {
+  return filterHeight === 2 && strideHeight === 2 && 2 * outHeight <= inHeight && 2 * outWidth <= inWidth;
+}
+
+/** Writes the largest values to `output`, or adds `dy` to an `output` of zeros where they lie in x. */
+function pool(
   heap: Heap,
   info: Pool2dInfo,
   x: tf.Tensor,
   dy: tf.Tensor | undefined,
   output: tf.Tensor,
-) {
+): void {
   const { batchSize, inHeight, inWidth, inChannels, outHeight, outWidth, padInfo } = info;
+  if (pairs(info)) {
+    heap.call(
+      'maxPoolPairs',
+      heap.address(x),
+      dy ? heap.address(dy) : 0,
+      heap.address(output),
+      batchSize,
+      inHeight,
+      inWidth,
+      4 * inChannels,
+      outHeight,
+      outWidth,
+    );
+    return;
+  }
   const imageBytes = (tensor: tf.Tensor) => (4 * tensor.size) / batchSize;
   for (let image = 0; image < batchSize; image++) {
     heap.call(

@@ -74,6 +74,7 @@ export const i32 = {
   and: binary(0x71),
   or: binary(0x72),
   shl: binary(0x74),
+  equal: binary(0x46),
   less: binary(0x48),
   lessUnsigned: binary(0x49),
   isZero: unary(0x45),
@@ -176,6 +177,13 @@ export const loadSpread = (address: Code, offset = 0): Code => [
   ...address,
   ...simd(0x09),
   ...memory(2, offset),
+];
+/** Four of the eight lanes of two vectors: 0 to 3 are the first one's, 4 to 7 the second one's. */
+export const pick = (a: Code, b: Code, lanes: readonly [number, number, number, number]): Code => [
+  ...a,
+  ...b,
+  ...simd(0x0d),
+  ...lanes.flatMap((lane) => [4 * lane, 4 * lane + 1, 4 * lane + 2, 4 * lane + 3]),
 ];
 /** The sum of the four lanes. */
 export function sumOfLanes(value: Local): Code {

@@ -88,11 +88,11 @@ export const columnSquares = kernel(
   },
 );
 
-/** `output[r, c] = x[r, c] scale[c] + shift[c]`. */
+/** `output[r, c] = max(lowest, x[r, c] scale[c] + shift[c])`: with a ReLU where `lowest` is 0, without at -infinity. */
 export const scaleColumns = kernel(
   'scaleColumns',
-  { x: 'i32', scale: 'i32', shift: 'i32', rows: 'i32', stride: 'i32', output: 'i32' },
-  ({ parameters: { x, scale, shift, rows, stride, output }, local }) => {
+  { x: 'i32', scale: 'i32', shift: 'i32', rows: 'i32', stride: 'i32', lowest: 'f32', output: 'i32' },
+  ({ parameters: { x, scale, shift, rows, stride, lowest, output }, local }) => {
     const row = local('i32');
     const offset = local('i32');
     return [
@@ -100,9 +100,9 @@ export const scaleColumns = kernel(
         overLanes(offset, stride.get, (lane) => [
           lane.store(
             at(output, offset),
-            lane.add(
-              lane.mul(lane.load(at(x, offset)), lane.load(at(scale, offset))),
-              lane.load(at(shift, offset)),
+            lane.max(
+              lane.spread(lowest.get),
+              scaled(lane, at(x, offset), at(scale, offset), at(shift, offset)),
             ),
           ),
         ]),
@@ -113,11 +113,28 @@ export const scaleColumns = kernel(
   },
 );
 
+function scaled(lane: Lane, x: Code, scale: Code, shift: Code): Code {
+  return lane.add(lane.mul(lane.load(x), lane.load(scale)), lane.load(shift));
+}
+
+// In the two kernels below the gradient `dy` counts as 0 where `scaleColumns` gave `lowest` or less.
+
 /** `sums[c] += sum over rows of dy[r, c]`; `products[c] += sum over rows of dy[r, c] (x[r, c] - mean[c])`. */
 export const columnGradientSums = kernel(
   'columnGradientSums',
-  { x: 'i32', dy: 'i32', mean: 'i32', rows: 'i32', stride: 'i32', sums: 'i32', products: 'i32' },
-  ({ parameters: { x, dy, mean, rows, stride, sums, products }, local }) => {
+  {
+    x: 'i32',
+    dy: 'i32',
+    mean: 'i32',
+    scale: 'i32',
+    shift: 'i32',
+    rows: 'i32',
+    stride: 'i32',
+    lowest: 'f32',
+    sums: 'i32',
+    products: 'i32',
+  },
+  ({ parameters: { x, dy, mean, scale, shift, rows, stride, lowest, sums, products }, local }) => {
     const row = local('i32');
     const offset = local('i32');
     return overRows(
@@ -127,34 +144,32 @@ export const columnGradientSums = kernel(
       (count) => [
         overLanes(offset, stride.get, (lane) => {
           const centre = local(lane.type);
-          const upstream = Array.from({ length: count }, () => local(lane.type));
-          const centred = (index: number): Code =>
-            lane.sub(lane.load(i32.add(rowsOn(x, stride, index), offset.get)), centre.get);
+          const value = local(lane.type);
+          const upstream = local(lane.type);
+          const [sum, product, factor, addend] = [sums, products, scale, shift].map(() =>
+            local(lane.type),
+          ) as [Local, Local, Local, Local];
+          const line = (index: number): readonly Code[] => [
+            set(value, lane.load(i32.add(rowsOn(x, stride, index), offset.get))),
+            set(
+              upstream,
+              lane.keepWhere(
+                lane.less(lane.spread(lowest.get), lane.add(lane.mul(value.get, factor.get), addend.get)),
+                lane.load(i32.add(rowsOn(dy, stride, index), offset.get)),
+              ),
+            ),
+            set(sum, lane.add(sum.get, upstream.get)),
+            set(product, lane.add(product.get, lane.mul(upstream.get, lane.sub(value.get, centre.get)))),
+          ];
           return [
             set(centre, lane.load(at(mean, offset))),
-            ...upstream.map((value, index) =>
-              set(value, lane.load(i32.add(rowsOn(dy, stride, index), offset.get))),
-            ),
-            lane.store(
-              at(sums, offset),
-              lane.add(
-                lane.load(at(sums, offset)),
-                sum(
-                  lane,
-                  upstream.map((value) => value.get),
-                ),
-              ),
-            ),
-            lane.store(
-              at(products, offset),
-              lane.add(
-                lane.load(at(products, offset)),
-                sum(
-                  lane,
-                  upstream.map((value, index) => lane.mul(value.get, centred(index))),
-                ),
-              ),
-            ),
+            set(factor, lane.load(at(scale, offset))),
+            set(addend, lane.load(at(shift, offset))),
+            set(sum, lane.constant(0)),
+            set(product, lane.constant(0)),
+            ...Array.from({ length: count }, (_, index) => line(index)).flat(),
+            lane.store(at(sums, offset), lane.add(lane.load(at(sums, offset)), sum.get)),
+            lane.store(at(products, offset), lane.add(lane.load(at(products, offset)), product.get)),
           ];
         }),
       ],
@@ -165,24 +180,45 @@ export const columnGradientSums = kernel(
 /** `output[r, c] = dy[r, c] a[c] + x[r, c] b[c] + d[c]`. */
 export const mixColumns = kernel(
   'mixColumns',
-  { x: 'i32', dy: 'i32', a: 'i32', b: 'i32', d: 'i32', rows: 'i32', stride: 'i32', output: 'i32' },
-  ({ parameters: { x, dy, a, b, d, rows, stride, output }, local }) => {
+  {
+    x: 'i32',
+    dy: 'i32',
+    scale: 'i32',
+    shift: 'i32',
+    a: 'i32',
+    b: 'i32',
+    d: 'i32',
+    rows: 'i32',
+    stride: 'i32',
+    lowest: 'f32',
+    output: 'i32',
+  },
+  ({ parameters: { x, dy, scale, shift, a, b, d, rows, stride, lowest, output }, local }) => {
     const row = local('i32');
     const offset = local('i32');
     return [
       loop(row, i32.constant(0), rows.get, i32.constant(1), [
-        overLanes(offset, stride.get, (lane) => [
-          lane.store(
-            at(output, offset),
-            lane.add(
+        overLanes(offset, stride.get, (lane) => {
+          const value = local(lane.type);
+          const hasPassed = lane.less(
+            lane.spread(lowest.get),
+            lane.add(lane.mul(value.get, lane.load(at(scale, offset))), lane.load(at(shift, offset))),
+          );
+          const upstream = lane.keepWhere(hasPassed, lane.load(at(dy, offset)));
+          return [
+            set(value, lane.load(at(x, offset))),
+            lane.store(
+              at(output, offset),
               lane.add(
-                lane.mul(lane.load(at(dy, offset)), lane.load(at(a, offset))),
-                lane.mul(lane.load(at(x, offset)), lane.load(at(b, offset))),
+                lane.add(
+                  lane.mul(upstream, lane.load(at(a, offset))),
+                  lane.mul(value.get, lane.load(at(b, offset))),
+                ),
+                lane.load(at(d, offset)),
               ),
-              lane.load(at(d, offset)),
             ),
-          ),
-        ]),
+          ];
+        }),
         set(x, rowsOn(x, stride, 1)),
         set(dy, rowsOn(dy, stride, 1)),
         set(output, rowsOn(output, stride, 1)),

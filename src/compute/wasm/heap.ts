@@ -5,7 +5,7 @@ import { columnGradientSums, columnSquares, columnSums, mixColumns, scaleColumns
 import { adamW, sgd } from './elementwise-kernels.js';
 import { multiplyPacked, packLeft, productRoom } from './product-kernels.js';
 import { softmaxGradient, softmaxStatistics } from './softmax-kernels.js';
-import { fold, maxPool, unfold } from './spatial-kernels.js';
+import { fold, maxPool, maxPoolPairs, unfold } from './spatial-kernels.js';
 
 const kernels = [
   adamW,
@@ -18,6 +18,7 @@ const kernels = [
   softmaxStatistics,
   softmaxGradient,
   maxPool,
+  maxPoolPairs,
   unfold,
   fold,
   packLeft,
@@ -34,8 +35,8 @@ export interface Heap {
   values(tensor: tf.Tensor): Float32Array | Int32Array;
   /** Where `productRoom` bytes lie that any call may overwrite. */
   readonly room: number;
-  /** Sets bytes to zero. */
-  clear(address: number, bytes: number): void;
+  /** Gives a variable memory of its own, which may then be written in place, if it shares its memory. */
+  own(variable: tf.Variable): void;
   /** A new tensor with arbitrary content. */
   allocate(shape: readonly number[]): tf.Tensor;
   /** A new tensor of zeros. */
@@ -48,7 +49,7 @@ interface WasmBackend {
     readonly asm: { readonly memory: { readonly buffer: ArrayBuffer } };
     _malloc(bytes: number): number;
   };
-  readonly dataIdMap: { get(dataId: object): { readonly memoryOffset: number } };
+  readonly dataIdMap: { get(dataId: object): { readonly memoryOffset: number; readonly refCount: number } };
   makeOutput(shape: readonly number[], dtype: string): tf.TensorInfo;
 }
 
@@ -102,16 +103,20 @@ function createHeap(backend: WasmBackend): Heap {
   const allocate = (shape: readonly number[]) =>
     tf.engine().makeTensorFromTensorInfo(backend.makeOutput(shape, 'float32'));
 
-  function clear(from: number, bytes: number): void {
-    new Uint8Array(memory.buffer, from, bytes).fill(0);
+  function own(variable: tf.Variable): void {
+    if (backend.dataIdMap.get(variable.dataId).refCount === 1) return;
+    const copy = allocate(variable.shape);
+    values(copy).set(values(variable));
+    variable.assign(copy);
+    copy.dispose();
   }
 
   function zeros(shape: readonly number[]): tf.Tensor {
     const tensor = allocate(shape);
-    clear(address(tensor), 4 * tensor.size);
+    values(tensor).fill(0);
     return tensor;
   }
 
   const room = backend.wasm._malloc(productRoom) >>> 0;
-  return { call, address, values, room, clear, allocate, zeros };
+  return { call, address, values, room, own, allocate, zeros };
 }

@@ -4,7 +4,7 @@ import { beforeAll, expect, test } from 'vitest';
 import { createRandom } from '../../core/random.js';
 import { selectBackend } from '../backend.js';
 import { wasmHeap } from './heap.js';
-import { addProduct, rowMajor, transposed } from './product.js';
+import { multiply, rowMajor, transposed } from './product.js';
 
 beforeAll(async () => {
   await selectBackend('wasm');
@@ -12,9 +12,9 @@ beforeAll(async () => {
 
 const size = fc.oneof(fc.integer({ min: 1, max: 30 }), fc.constantFrom(255, 256, 257, 300));
 
-test('a product of any size, transposed or not, is added to what is there', () => {
+test('a product of any size, transposed or not, is added to what is there or replaces it', () => {
   fc.assert(
-    fc.property(size, size, size, fc.boolean(), fc.boolean(), (m, k, n, turnA, turnB) => {
+    fc.property(size, size, size, fc.boolean(), fc.boolean(), fc.boolean(), (m, k, n, turnA, turnB, add) => {
       const heap = wasmHeap();
       if (!heap) throw new Error('wasm is not in force');
       const random = createRandom(m, k, n);
@@ -24,12 +24,12 @@ test('a product of any size, transposed or not, is added to what is there', () =
       const [atA = 0, atB = 0, atC = 0] = tensors.map(heap.address);
       const viewA = turnA ? transposed(rowMajor(atA, k, m)) : rowMajor(atA, m, k);
       const viewB = turnB ? transposed(rowMajor(atB, n, k)) : rowMajor(atB, k, n);
-      addProduct(heap, viewA, viewB, rowMajor(atC, m, n));
+      multiply(heap, viewA, viewB, rowMajor(atC, m, n), { add });
       const got = tensors[2]?.dataSync() ?? [];
       let error = 0;
       for (let i = 0; i < m; i++) {
         for (let j = 0; j < n; j++) {
-          let sum = c[i * n + j] ?? Number.NaN;
+          let sum = add ? (c[i * n + j] ?? Number.NaN) : 0;
           for (let p = 0; p < k; p++) {
             sum += (a[turnA ? p * m + i : i * k + p] ?? 0) * (b[turnB ? j * k + p : p * n + j] ?? 0);
           }
@@ -42,8 +42,9 @@ test('a product of any size, transposed or not, is added to what is there', () =
     {
       numRuns: 15,
       examples: [
-        [257, 300, 29, true, true],
-        [5, 257, 300, false, false],
+        [257, 300, 29, true, true, true],
+        [5, 257, 300, false, false, false],
+        [8, 300, 16, false, true, false],
       ],
     },
   );

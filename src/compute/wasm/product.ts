@@ -21,21 +21,28 @@ export function transposed({ address, rows, columns, rowStride, columnStride }: 
 }
 
 /**
- * Adds a matrix product to a matrix: `c += a b`.
+ * Adds a matrix product to a matrix, `c += a b`, or puts it there, `c = a b`.
  *
  * @param a (m, k), any strides
  * @param b (k, n), any strides
  * @param c (m, n), its columns side by side
  * @throws Error when the sizes do not agree
  */
-export function addProduct(heap: Heap, a: MatrixView, b: MatrixView, c: MatrixView): void {
+export function multiply(
+  heap: Heap,
+  a: MatrixView,
+  b: MatrixView,
+  c: MatrixView,
+  { add }: { readonly add: boolean },
+): void {
   const agrees = a.columns === b.rows && a.rows === c.rows && b.columns === c.columns && c.columnStride === 4;
   if (!agrees) {
     const [left, right, sum] = [a, b, c].map(({ rows, columns }) => `(${rows}, ${columns})`);
-    assert(false, `a product ${left} ${right} cannot be added to ${sum}`);
+    assert(false, `a product ${left} ${right} does not fit ${sum}`);
   }
   const panels = heap.room;
-  for (let step = 0; step < a.columns; step += blockDepth) {
+  // One round at least: a product over no terms is zero.
+  for (let step = 0; step === 0 || step < a.columns; step += blockDepth) {
     const depth = Math.min(blockDepth, a.columns - step);
     for (let row = 0; row < a.rows; row += blockRows) {
       const rows = Math.min(blockRows, a.rows - row);
@@ -52,6 +59,7 @@ export function addProduct(heap: Heap, a: MatrixView, b: MatrixView, c: MatrixVi
         rows,
         b.columns,
         depth,
+        Number(step === 0 && !add),
         panels + panelOffset,
         panels + tileOffset,
       );

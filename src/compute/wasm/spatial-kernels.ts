@@ -1,4 +1,16 @@
-import { type Code, i32, type Kernel, kernel, loop, overLanes, set, when } from './assembler.js';
+import {
+  type Code,
+  i32,
+  type Kernel,
+  kernel,
+  type Lane,
+  type Local,
+  loop,
+  overLanes,
+  set,
+  vector,
+  when,
+} from './assembler.js';
 
 const smaller = (a: Code, b: Code): Code => [...a, ...b, ...i32.less(a, b), 0x1b];
 const notNegative = (a: Code): Code => [...a, ...i32.constant(0), ...i32.less(i32.constant(0), a), 0x1b];
@@ -84,9 +96,102 @@ export const maxPool = kernel(
 );
 
 /**
+ * Max pooling of a whole batch by windows of 2 × 2 that do not overlap, as most networks have it: `maxPool`, but the
+ * four pixels of a window are read at once, and the gradient overwrites what the windows cover.
+ */
+export const maxPoolPairs = kernel(
+  'maxPoolPairs',
+  {
+    x: 'i32',
+    dy: 'i32',
+    output: 'i32',
+    images: 'i32',
+    height: 'i32',
+    width: 'i32',
+    pixel: 'i32',
+    outputHeight: 'i32',
+    outputWidth: 'i32',
+  },
+  ({ parameters: p, local }) => {
+    const image = local('i32');
+    const row = local('i32');
+    const column = local('i32');
+    const offset = local('i32');
+    const line = local('i32');
+    const source = local('i32');
+    const distance = local('i32'); // from a pixel of x to that of the gradient
+    const places = (corner: Code): readonly Code[] => [
+      corner,
+      i32.add(corner, p.pixel.get),
+      i32.add(corner, line.get),
+      i32.add(i32.add(corner, line.get), p.pixel.get),
+    ];
+    const next = (address: Local, bytes: Code): Code => set(address, i32.add(address.get, bytes));
+    const windows = (
+      body: (lane: Lane, values: readonly Local[], largest: Local) => Code[],
+      after: Code,
+    ): Code =>
+      loop(image, i32.constant(0), p.images.get, i32.constant(1), [
+        loop(row, i32.constant(0), p.outputHeight.get, i32.constant(1), [
+          set(source, i32.add(p.x.get, i32.mul(i32.shl(row.get, i32.constant(1)), line.get))),
+          loop(column, i32.constant(0), p.outputWidth.get, i32.constant(1), [
+            overLanes(offset, p.pixel.get, (lane) => {
+              const corner = i32.add(source.get, offset.get);
+              const values = places(corner).map(() => local(lane.type));
+              const largest = local(lane.type);
+              return [
+                ...places(corner).map((place, i) => set(values[i] as Local, lane.load(place))),
+                set(
+                  largest,
+                  values.map((value) => value.get).reduce((best, value) => lane.max(best, value)),
+                ),
+                ...body(lane, values, largest),
+              ];
+            }),
+            after,
+            next(source, i32.shl(p.pixel.get, i32.constant(1))),
+          ]),
+        ]),
+        next(p.x, i32.mul(p.height.get, line.get)),
+      ]);
+    return [
+      set(line, i32.mul(p.width.get, p.pixel.get)),
+      when(i32.isZero(p.dy.get), [
+        windows(
+          (lane, _, largest) => [lane.store(i32.add(p.output.get, offset.get), largest.get)],
+          next(p.output, p.pixel.get),
+        ),
+      ]),
+      when(p.dy.get, [
+        set(distance, i32.sub(p.output.get, p.x.get)),
+        windows(
+          (lane, values, largest) => {
+            const upstream = local(lane.type);
+            const taken = local(lane.maskType);
+            const hit = local(lane.maskType);
+            const corner = i32.add(i32.add(source.get, distance.get), offset.get);
+            return [
+              set(upstream, lane.load(i32.add(p.dy.get, offset.get))),
+              set(taken, lane.noMask),
+              ...places(corner).flatMap((place, i) => [
+                set(hit, lane.maskAndNot(lane.equal((values[i] as Local).get, largest.get), taken.get)),
+                set(taken, lane.maskOr(taken.get, hit.get)),
+                lane.store(place, lane.keepWhere(hit.get, upstream.get)),
+              ]),
+            ];
+          },
+          next(p.dy, p.pixel.get),
+        ),
+      ]),
+    ];
+  },
+);
+
+/**
  * Copies the windows of one image into the rows of a matrix (`unfold`), or adds each row of such a matrix to its
  * window of the image (`fold`). `image` is (height, width, channels); `patches` is
- * (outputHeight outputWidth, filterHeight filterWidth channels), zero where a window leaves the image.
+ * (outputHeight outputWidth, filterHeight filterWidth channels), zero where a window leaves the image. `unfold` reads and writes up to 12 bytes
+ * beyond either's end.
  */
 function windows(name: 'unfold' | 'fold'): Kernel {
   return kernel(
@@ -116,10 +221,11 @@ function windows(name: 'unfold' | 'fold'): Kernel {
       const before = local('i32');
       const whole = local('i32');
       const source = local('i32');
+      // Rows are written in order, so that the next store mends what one of 16 bytes writes too much.
+      const byVectors = (bytes: Code, body: readonly Code[]): Code =>
+        loop(offset, i32.constant(0), bytes, i32.constant(16), body);
       const zero = (bytes: Code): readonly Code[] => [
-        overLanes(offset, bytes, (lane) => [
-          lane.store(i32.add(p.patches.get, offset.get), lane.constant(0)),
-        ]),
+        byVectors(bytes, [vector.store(i32.add(p.patches.get, offset.get), vector.constant(0))]),
         set(p.patches, i32.add(p.patches.get, bytes)),
       ];
       const skip = (bytes: Code): readonly Code[] => [set(p.patches, i32.add(p.patches.get, bytes))];
@@ -153,15 +259,18 @@ function windows(name: 'unfold' | 'fold'): Kernel {
                     i32.mul(i32.add(i32.mul(y.get, p.width.get), firstX.get), p.pixel.get),
                   ),
                 ),
-                overLanes(offset, inside.get, (lane) => {
-                  const patch = i32.add(p.patches.get, offset.get);
-                  const place = i32.add(source.get, offset.get);
-                  return [
-                    name === 'unfold'
-                      ? lane.store(patch, lane.load(place))
-                      : lane.store(place, lane.add(lane.load(place), lane.load(patch))),
-                  ];
-                }),
+                name === 'unfold'
+                  ? byVectors(inside.get, [
+                      vector.store(
+                        i32.add(p.patches.get, offset.get),
+                        vector.load(i32.add(source.get, offset.get)),
+                      ),
+                    ])
+                  : overLanes(offset, inside.get, (lane) => {
+                      const place = i32.add(source.get, offset.get);
+                      const patch = lane.load(i32.add(p.patches.get, offset.get));
+                      return [lane.store(place, lane.add(lane.load(place), patch))];
+                    }),
                 set(p.patches, i32.add(p.patches.get, inside.get)),
                 ...pass(i32.sub(i32.sub(whole.get, before.get), inside.get)),
               ]),
