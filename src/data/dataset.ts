@@ -20,6 +20,8 @@ export interface Shard {
 /** One part of a data set. */
 export interface Split {
   readonly directory: string;
+  /** Labels are below this. */
+  readonly classes: number;
   readonly rows: number;
   readonly shards: readonly Shard[];
 }
@@ -54,6 +56,7 @@ export async function openDataset(directory: string): Promise<Dataset> {
     const splitDirectory = join(directory, name);
     const split = {
       directory: splitDirectory,
+      classes: manifest.classes,
       rows,
       shards: shards.map(({ file, ...shard }) => ({ path: join(splitDirectory, file), ...shard })),
     };

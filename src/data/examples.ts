@@ -35,7 +35,8 @@ export interface ExampleOptions {
  *
  * @param split from `openDataset`
  * @returns every (kept) example once
- * @throws KdSpecError `shard-truncated` and `shard-corrupt` naming the shard and the row
+ * @throws KdSpecError `shard-truncated` and `shard-corrupt` naming the shard and the row; `dataset-invalid` for a
+ *   label that no class has
  * Cost: two buffers in memory. Skipped buffers are not read when there is no `keep`.
  *
  * @example
@@ -68,7 +69,16 @@ export async function* examples(
         );
       }
       const bytesAt = encodedImages(image, { path, firstRow });
-      const labelAt = integers(label, { path, firstRow });
+      const integerAt = integers(label, { path, firstRow });
+      const labelAt = (position: number) => {
+        const value = integerAt(position);
+        if (value >= 0 && value < split.classes) return value;
+        throw new KdSpecError(
+          'dataset-invalid',
+          `${path}: expected a label from 0 to ${split.classes - 1} in row ${firstRow + position}, found ${value}: ` +
+            'make the data set again',
+        );
+      };
       return {
         keep: (position: number) => !keep || keep(labelAt(position)),
         take: (position: number, row: number) => ({

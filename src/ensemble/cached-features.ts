@@ -1,6 +1,7 @@
 import { mkdir, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
+import { KdSpecError } from '../core/errors.js';
 import { createFeatureWriter, readFeatures } from '../data/feature-shards.js';
 import type { Network } from '../models/network.js';
 import { convolutionalFeatures, hiddenFeatures, type NetworkPart } from '../models/network-definition.js';
@@ -21,6 +22,8 @@ interface CachedFeatures {
   readonly views: number;
   readonly batches: number;
   readonly skipBatches: number;
+  /** Stops the caching, which is then begun again by the next sitting. */
+  readonly signal: AbortSignal;
 }
 
 /** The folder in which a specialist's cached features lie while it trains. */
@@ -83,7 +86,7 @@ async function writeFeatures(
   folder: string,
   generalist: Network,
   view: SpecialistView,
-  { batchSize, specialPerBatch, from, views }: CachedFeatures,
+  { batchSize, specialPerBatch, from, views, signal }: CachedFeatures,
 ): Promise<void> {
   const partial = `${folder}.partial`;
   await rm(partial, { recursive: true, force: true });
@@ -95,20 +98,22 @@ async function writeFeatures(
     ['special', 'others'].map((name) => createFeatureWriter(join(partial, name), { width })),
   );
   const batches = Math.ceil((view.specialExamples * views) / specialPerBatch);
-  for await (const { inputs, shape, labels } of specialistBatches(view, {
-    batchSize,
-    specialPerBatch,
-    purpose: 'features',
-    batches,
-  })) {
-    const output = tf.tidy(() => runNetwork(generalist, tf.tensor(inputs, [...shape], 'float32'), { to }));
-    const features = await output.data<'float32'>(); // (batch, width)
-    output.dispose();
-    const split = specialPerBatch * width;
-    await special.write({ features: features.slice(0, split), labels: labels.slice(0, specialPerBatch) });
-    await others.write({ features: features.slice(split), labels: labels.slice(specialPerBatch) });
+  const mixture = { batchSize, specialPerBatch, purpose: 'features', batches };
+  try {
+    for await (const { inputs, shape, labels } of specialistBatches(view, mixture)) {
+      if (signal.aborted) throw new KdSpecError('interrupted', 'stopped before the features were cached');
+      const output = tf.tidy(() => runNetwork(generalist, tf.tensor(inputs, [...shape], 'float32'), { to }));
+      const features = await output.data<'float32'>(); // (batch, width)
+      output.dispose();
+      const split = specialPerBatch * width;
+      await special.write({ features: features.slice(0, split), labels: labels.slice(0, specialPerBatch) });
+      await others.write({ features: features.slice(split), labels: labels.slice(specialPerBatch) });
+    }
+    await Promise.all([special.close(), others.close()]);
+  } catch (error) {
+    await Promise.all([special.abort(), others.abort()]);
+    throw error;
   }
-  await Promise.all([special.close(), others.close()]);
   await rename(partial, folder);
 }
 

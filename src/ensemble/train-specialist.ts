@@ -103,6 +103,7 @@ export async function trainSpecialist(
           views: training.views,
           batches: totalSteps,
           skipBatches: done,
+          signal,
         });
   const plan: TrainingPlan = {
     seed,

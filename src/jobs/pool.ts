@@ -7,7 +7,7 @@ import { describe } from './in-process.js';
 import type { FromWorker, ToWorker } from './messages.js';
 import type { SpecialistOutcome } from './specialist-trainer.js';
 
-const maxRetries = 2; // of a specialist whose worker crashed
+const maxRetries = 2; // of a specialist whose worker crashed, and of starting workers
 const workerProgram = fileURLToPath(new URL('./worker.js', import.meta.url));
 
 /** How many workers the machine can take: the wasm backend keeps one core busy in each. */
@@ -29,6 +29,7 @@ export function createPool(workers: number): Engine {
     const crashes = new Map<number, number>();
     const done: SpecialistOutcome[] = [];
     const failed: SpecialistFailure[] = [];
+    let failedStarts = 0;
     let interrupted = false;
     let defect: Error | undefined;
     const progress = log.progress('specialists', work.subsets.length);
@@ -43,7 +44,7 @@ export function createPool(workers: number): Engine {
       let isReady = false;
       let current: number | undefined;
       const next = () => {
-        current = signal.aborted || defect ? undefined : queue.shift();
+        current = signal.aborted || interrupted || defect ? undefined : queue.shift();
         if (current === undefined) child.disconnect();
         else tell({ kind: 'train', position: current });
       };
@@ -64,8 +65,13 @@ export function createPool(workers: number): Engine {
       tell({ kind: 'open', work });
       const reason = await ended(child);
       signal.removeEventListener('abort', stop);
-      if (!isReady && !signal.aborted)
-        defect ??= new Error(`a worker process ended at its start with ${reason}`);
+      if (!isReady && !signal.aborted && ++failedStarts > maxRetries) {
+        defect ??= new KdSpecError(
+          'job-failed',
+          `${failedStarts} worker processes ended at their start, the last with ${reason}: is there memory for ` +
+            `${workers} of them? --parallel takes another number`,
+        );
+      }
       if (current === undefined || signal.aborted) return;
 
       const position = current;
@@ -83,7 +89,7 @@ export function createPool(workers: number): Engine {
 
     /** Keeps one place of the pool filled while there is work. */
     async function fillPlace(): Promise<void> {
-      while (queue.length > 0 && !signal.aborted && !defect) await employ();
+      while (queue.length > 0 && !signal.aborted && !interrupted && !defect) await employ();
     }
 
     await Promise.all(Array.from({ length: Math.min(workers, queue.length) }, fillPlace));
@@ -106,7 +112,8 @@ function toError({ code, message }: Extract<FromWorker, { kind: 'failed' }>): Er
 /** Resolves with how a process ended, in words. */
 function ended(child: ChildProcess): Promise<string> {
   return new Promise((resolve) => {
-    child.once('error', (error) => resolve(error.message));
+    // Each message that does not reach a dead child is an error of its own.
+    child.on('error', (error) => resolve(error.message));
     child.once('exit', (code, killer) => resolve(killer ?? `exit code ${code}`));
   });
 }

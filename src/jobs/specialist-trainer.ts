@@ -1,9 +1,13 @@
+import { join } from 'node:path';
+import { setTimeout as wait } from 'node:timers/promises';
 import { type BackendName, selectBackend } from '../compute/backend.js';
 import { findManifest } from '../core/artefact.js';
 import { artefactFolder, beginArtefact, commitArtefact, suspendArtefact } from '../core/artefact-writer.js';
+import { KdSpecError } from '../core/errors.js';
 import { canonicalJson, type JsonObject } from '../core/json.js';
 import type { Log } from '../core/log.js';
 import { packageVersion } from '../core/package.js';
+import { WorkspaceLock } from '../core/workspace-lock.js';
 import { openDataset } from '../data/dataset.js';
 import type { Subset } from '../ensemble/subsets.js';
 import { type SpecialistTraining, trainSpecialist } from '../ensemble/train-specialist.js';
@@ -23,6 +27,9 @@ export interface SpecialistWork {
   readonly training: SpecialistTraining;
   readonly backend: BackendName;
 }
+
+/** A worker without a pool stops within a step, or after ten seconds wherever it is. */
+const patienceSeconds = 30;
 
 /** What became of one specialist. */
 export interface SpecialistOutcome {
@@ -46,7 +53,7 @@ export interface SpecialistTrainer {
  * Opens what all specialists share, for the unit of work: train specialist m.
  *
  * The unit is idempotent and leaves an artefact or an unfinished training that the next call continues. Whoever runs
- * it, in whatever order, the result is the same.
+ * it, in whatever order, the result is the same; two processes never train the same specialist at a time.
  */
 export async function openSpecialistTrainer(work: SpecialistWork): Promise<SpecialistTrainer> {
   const { name: backend } = await selectBackend(work.backend);
@@ -60,6 +67,7 @@ export async function openSpecialistTrainer(work: SpecialistWork): Promise<Speci
     const { checkpointSeconds: _, ...decisive } = work.training;
     const parameters: JsonObject = { ...decisive, classes: [...subset.classes] };
     const identity = { parameters, seed: work.training.seed, inputs: work.inputs };
+    await using _lock = await lockSpecialist(work.directory, name);
     const finished = await findManifest(artefactFolder(work.directory, name));
     if (finished && isSame(identity, finished)) return { id: subset.id, seconds: 0, wasDone: true };
 
@@ -93,6 +101,26 @@ export async function openSpecialistTrainer(work: SpecialistWork): Promise<Speci
     }
   };
   return { train, dispose: () => generalist.dispose() };
+}
+
+/**
+ * Waits for a process that still trains this specialist: a worker that outlived a killed pool, and is about to write
+ * its checkpoint and go.
+ *
+ * @throws KdSpecError `workspace-busy` when it does not go
+ */
+async function lockSpecialist(directory: string, name: string): Promise<WorkspaceLock> {
+  const folder = join(directory, '.partial', `${name}.lock`);
+  const deadlineMs = performance.now() + 1000 * patienceSeconds;
+  while (true) {
+    try {
+      return await WorkspaceLock.acquire(folder);
+    } catch (error) {
+      const isBusy = error instanceof KdSpecError && error.code === 'workspace-busy';
+      if (!isBusy || performance.now() > deadlineMs) throw error;
+      await wait(200);
+    }
+  }
 }
 
 interface Identity {
