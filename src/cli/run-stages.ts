@@ -1,5 +1,6 @@
-import { relative } from 'node:path';
+import { join, relative } from 'node:path';
 import type { JsonObject } from '../core/json.js';
+import { duration } from '../core/quantity-text.js';
 import { findPipelineFile } from '../pipeline/pipeline-file.js';
 import { type PlannedStage, planStages } from '../pipeline/plan.js';
 import { runStages, type StageOutcome } from '../pipeline/run.js';
@@ -8,8 +9,9 @@ import type { StageName } from '../pipeline/stage-names.js';
 import { stages } from '../pipeline/stages/index.js';
 import { type CommandContext, printResult } from './context.js';
 import type { Flags } from './flags.js';
-import { alignColumns, describeMetrics } from './summary.js';
-import { createTerminalLog, duration, usesColor } from './terminal-log.js';
+import { stageSummary } from './stage-summary.js';
+import { alignColumns } from './summary.js';
+import { createTerminalLog, usesColor } from './terminal-log.js';
 
 /** Makes a stage's artefact and prints its metrics; with `--dry-run`, prints the plan alone. */
 export async function runStageCommand(
@@ -22,10 +24,11 @@ export async function runStageCommand(
   const outcome = (await bringUpToDate(target, resolved, context)).at(-1);
   if (outcome === undefined) return;
   const { manifest, directory } = outcome;
+  const isJson = resolved.settings.json;
   const json = { ...toJson(manifest.metrics, directory), artefact: describeOutcome(outcome) };
   const heading = `${outcome.stage}: ${relative(context.folder, directory) || '.'} (${statusOf(outcome)})`;
-  const text = [heading, describeMetrics(manifest.metrics)].filter((part) => part !== '').join('\n');
-  printResult(context, { json, text }, resolved.settings.json);
+  const text = isJson ? '' : `${heading}\n${await describeOutcomes([outcome], context)}`.trimEnd();
+  printResult(context, { json, text }, isJson);
 }
 
 /** Makes all artefacts of a pipeline and prints the metrics of the last; with `--dry-run`, the plan alone. */
@@ -53,14 +56,30 @@ export async function runPipelineCommand(
       ]),
     ),
   };
-  const table = alignColumns(
-    outcomes.map((outcome) => [outcome.stage, statusOf(outcome), relative(folder, outcome.directory)]),
-  );
-  printResult(
-    context,
-    { json, text: `${table}\n\n${describeMetrics(last.manifest.metrics)}` },
-    resolved.settings.json,
-  );
+  const isJson = resolved.settings.json;
+  printResult(context, { json, text: isJson ? '' : await describeOutcomes(outcomes, context) }, isJson);
+}
+
+/** What the last of some stages did, for a person. What draws the report is loaded only for a report. */
+async function describeOutcomes(
+  outcomes: readonly StageOutcome[],
+  { folder, env, stdout }: CommandContext,
+): Promise<string> {
+  const last = outcomes.at(-1);
+  if (last === undefined) return '';
+  const { stage, directory, manifest } = last;
+  if (stage !== 'report') return stageSummary(stage, manifest.metrics);
+  const { reportSummary } = await import('./report-summary.js');
+  return reportSummary(manifest.metrics, {
+    page: relative(folder, join(directory, 'index.html')),
+    seconds: manifest.seconds,
+    ...(outcomes.length > 1 && {
+      status: Object.fromEntries(
+        outcomes.map((outcome) => [outcome.stage, outcome.status.replaceAll('-', ' ')]),
+      ),
+    }),
+    color: 'isTTY' in stdout && usesColor({ isTTY: stdout.isTTY === true }, env),
+  });
 }
 
 /** The outcome of each stage; none after a dry run. */

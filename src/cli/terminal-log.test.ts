@@ -1,6 +1,6 @@
 import { Writable } from 'node:stream';
 import { expect, test } from 'vitest';
-import { createTerminalLog, duration, usesColor } from './terminal-log.js';
+import { createTerminalLog, usesColor } from './terminal-log.js';
 
 function sink(isTTY = false) {
   const written: string[] = [];
@@ -55,17 +55,6 @@ test('colour needs a terminal that wants it', () => {
   expect(usesColor({ isTTY: true }, {})).toBe(true);
   expect(usesColor({ isTTY: true }, { NO_COLOR: '1' })).toBe(false);
   expect(usesColor({ isTTY: false }, {})).toBe(false);
-});
-
-test.each([
-  [0.04, '0.0 s'],
-  [7.24, '7.2 s'],
-  [59.7, '1 min 00 s'],
-  [185, '3 min 05 s'],
-  [7620, '2 h 07 min'],
-  [Number.POSITIVE_INFINITY, '?'],
-])('%d seconds are %s', (seconds, text) => {
-  expect(duration(seconds)).toBe(text);
 });
 
 test('a bar that was left unfinished ends with the log: nothing is drawn or waited for after it', () => {

@@ -1,5 +1,6 @@
 import { MultiBar, type SingleBar } from 'cli-progress';
 import type { Log, Progress } from '../core/log.js';
+import { duration } from '../core/quantity-text.js';
 
 /** Options of {@link createTerminalLog}. */
 export interface TerminalLogOptions {
@@ -150,15 +151,4 @@ function plainProgress(
     },
     finish: (note) => say('done', elapsed(), note),
   };
-}
-
-/** A time as a person says it: `7.2 s`, `3 min 05 s`, `2 h 07 min`. */
-export function duration(seconds: number): string {
-  if (!Number.isFinite(seconds)) return '?';
-  if (seconds < 10) return `${seconds.toFixed(1)} s`;
-  const whole = Math.round(seconds);
-  if (whole < 60) return `${whole} s`;
-  const two = (value: number) => String(value).padStart(2, '0');
-  if (whole < 3600) return `${Math.floor(whole / 60)} min ${two(whole % 60)} s`;
-  return `${Math.floor(whole / 3600)} h ${two(Math.floor((whole % 3600) / 60))} min`;
 }

@@ -1,3 +1,4 @@
+import { signedPercent } from '../core/percent.js';
 import { escapeHtml } from './html.js';
 
 /** One row of a chart: a value with its standard error, as fractions. */
@@ -15,13 +16,6 @@ const plotWidth = 572;
 const valueWidth = 120;
 const axisHeight = 26;
 
-/** A fraction as signed per cent, such as `+3.4%`, with the sign of a true minus. */
-export function signedPercent(fraction: number, digits = 1): string {
-  const text = (100 * Math.abs(fraction)).toFixed(digits);
-  const sign = Number(text) === 0 ? '' : fraction < 0 ? '−' : '+';
-  return `${sign}${text}%`;
-}
-
 /**
  * Rows of signed values against a common zero line, as inline SVG: bars, or dots, with error bars of one
  * standard error. Colours come from the page (`currentColor` and its custom properties).
@@ -30,7 +24,8 @@ export function signedChart(rows: readonly ChartRow[], mark: 'bar' | 'dot', desc
   const low = Math.min(0, ...rows.map(({ value, standardError }) => value - standardError));
   const high = Math.max(0, ...rows.map(({ value, standardError }) => value + standardError));
   const step = tickStep((high - low || 0.01) / 5);
-  const [first, last] = [Math.floor(low / step - 1e-9), Math.ceil(high / step + 1e-9)];
+  const first = Math.floor(low / step + 1e-9);
+  const last = Math.max(Math.ceil(high / step - 1e-9), first + 1);
   const x = (value: number) => labelWidth + ((value / step - first) / (last - first)) * plotWidth;
   const height = rows.length * rowHeight + axisHeight;
   const width = labelWidth + plotWidth + valueWidth;

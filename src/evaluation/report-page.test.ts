@@ -3,8 +3,8 @@ import { expect, test } from 'vitest';
 import { createRandom } from '../core/random.js';
 import { createEvaluation } from './evaluation.js';
 import type { Report } from './report.js';
-import { signedPercent } from './report-chart.js';
 import { renderReportPage } from './report-page.js';
+import { reportSchema } from './report-schema.js';
 
 function exampleReport(): Report {
   const specialists = [
@@ -23,16 +23,28 @@ function exampleReport(): Report {
   return {
     ...evaluation.result(),
     dataset: { description: 'Marks & <signs>', classes: 6 },
+    split: 'test',
     subsets: [
       { id: 0, classes: ['<b>', '"two"', '三'] },
       { id: 1, classes: ['三', 'four'] },
     ],
     fusion: { rule: 'paper', kept: 2, trained: 3 },
     stages: [
-      { stage: 'generalist', seconds: 125 },
+      { stage: 'generalist', seconds: 125, trainingSeconds: 120.2, trainingFlops: 2.5e12 },
       { stage: 'specialists', seconds: 59.96 },
     ],
     ceiling: { top1: 0.9, standardError: 0.01, examples: 100 },
+    example: {
+      row: 17,
+      label: { index: 1, class: '<true>' },
+      image: { height: 1, width: 1, channels: 1, png: 'data:image/png;base64,AAAA' },
+      differs: true,
+      generalist: [{ index: 0, class: 'zero', probability: 0.625 }],
+      ensemble: [{ index: 1, class: '<true>', probability: 0.75 }],
+      specialists: [
+        { id: 1, size: 2, dustbin: 0.1875, top: [{ index: 1, class: '<true>', probability: 0.8125 }] },
+      ],
+    },
   };
 }
 
@@ -44,7 +56,9 @@ test('the page shows the figures of the report, and asks nobody for anything', (
   expect(text).toContain(`${(100 * report.test.ensemble.top1).toFixed(1)}%`);
   expect(text).toContain(`${(100 * report.conditional.ensemble.top1).toFixed(1)}%`);
   expect(text).toContain('90.0% ± 1.0');
-  expect(text).toContain('2 min 5 s');
+  expect(text).toContain('2 min 05 s');
+  expect(text).toContain('2.5 TFLOP');
+  expect(text).toContain('image 17');
   expect(document.querySelectorAll('svg')).toHaveLength(2);
   expect(document.querySelectorAll('svg circle')).toHaveLength(2);
   expect(document.querySelectorAll('svg rect')).toHaveLength(report.coverage.length);
@@ -55,20 +69,29 @@ test('the page shows the figures of the report, and asks nobody for anything', (
     '三',
     'four',
   ]);
-  expect(html).not.toMatch(/<script|https?:|src=|@import|url\(|NaN|undefined|Infinity/);
+  expect(
+    [...document.querySelectorAll('.bars li')].map((item) => [item.className, item.textContent]),
+  ).toEqual([
+    ['other', 'zero62.5%'],
+    ['true', '<true>81.3%'],
+    ['dustbin', 'none of these18.8%'],
+    ['true', '<true>75.0%'],
+  ]);
+  expect(document.querySelector('img')?.getAttribute('src')).toBe('data:image/png;base64,AAAA');
+  expect(html).not.toMatch(/<script|https?:|src="(?!data:)|@import|url\(|NaN|undefined|Infinity/);
   expect(text).toContain('Marks & <signs>');
 });
 
 test('a report without specialists and without examples is a page too', () => {
-  const empty: Report = { ...exampleReport(), ...createEvaluation([]).result(), subsets: [], stages: [] };
+  const { example: _, ...report } = exampleReport();
+  const empty: Report = { ...report, ...createEvaluation([]).result(), subsets: [], stages: [] };
   expect(renderReportPage(empty)).not.toMatch(/NaN|undefined|Infinity/);
 });
 
-test('signs', () => {
-  expect([0.0342, -0.0342, 0, -0.0001].map((value) => signedPercent(value))).toEqual([
-    '+3.4%',
-    '−3.4%',
-    '0.0%',
-    '0.0%',
-  ]);
+test('the schema takes what a report holds, with or without what is optional, and nothing else', () => {
+  const { example: _, ceiling: __, ...report } = exampleReport();
+  expect(reportSchema.parse(exampleReport())).toEqual(exampleReport());
+  expect(reportSchema.parse(report)).toEqual(report);
+  expect(reportSchema.safeParse({ ...report, split: 'exam' }).success).toBe(false);
+  expect(reportSchema.safeParse({ ...report, ceiling: undefined }).success).toBe(false);
 });

@@ -1,6 +1,9 @@
+import { percent, percentWithin, signedPercent, signedWithin } from '../core/percent.js';
+import { count, duration, operations } from '../core/quantity-text.js';
 import { escapeHtml, htmlTable } from './html.js';
 import type { Report } from './report.js';
-import { signedChart, signedPercent } from './report-chart.js';
+import { signedChart } from './report-chart.js';
+import { exampleSection } from './report-example-section.js';
 import { reportStyle } from './report-style.js';
 
 /** How many class names of a subset are shown before the rest is only counted. */
@@ -15,6 +18,7 @@ const shownClasses = 24;
 export function renderReportPage(report: Report): string {
   const sections = [
     headline(report),
+    ...(report.example === undefined ? [] : [exampleSection(report.example, report.split)]),
     coverageSection(report),
     gainSection(report),
     subsetSection(report),
@@ -28,30 +32,24 @@ export function renderReportPage(report: Report): string {
   );
 }
 
-const count = (value: number) => value.toLocaleString('en');
-const percent = (fraction: number) => `${(100 * fraction).toFixed(1)}%`;
-const within = (fraction: number, standardError: number) =>
-  `${percent(fraction)} ± ${(100 * standardError).toFixed(1)}`;
-const signedWithin = (fraction: number, standardError: number) =>
-  `${signedPercent(fraction)} ± ${(100 * standardError).toFixed(1)}`;
-
-function headline({ dataset, test, conditional, fusion, ceiling }: Report): string {
+function headline({ dataset, split, test, conditional, fusion, ceiling }: Report): string {
   const cards = [
     { name: 'Conditional top-1', ...conditional },
-    { name: 'Test top-1', ...test },
+    { name: `${titled(split)} top-1`, ...test },
   ].map(({ name, generalist, ensemble, difference, relativeGain }) => {
     const relative = relativeGain === undefined ? '' : `, ${signedPercent(relativeGain)} relative`;
     return (
       `<div class="card"><h2>${name}</h2><p class="figure">${percent(generalist.top1)} ` +
       `<span aria-label="to">→</span> <strong>${percent(ensemble.top1)}</strong></p>` +
-      `<p class="note">${signedWithin(difference.top1, difference.top1StandardError)} points${relative}</p></div>`
+      `<p class="note">${signedWithin(difference.top1, difference.top1StandardError)}${relative}</p></div>`
     );
   });
   const top = (who: Report['test']['generalist']) => [
-    within(who.top1, who.top1StandardError),
-    within(who.top5, who.top5StandardError),
+    percentWithin(who.top1, who.top1StandardError),
+    percentWithin(who.top5, who.top5StandardError),
   ];
-  const conditionalTop1 = (who: Report['conditional']['ensemble']) => within(who.top1, who.top1StandardError);
+  const conditionalTop1 = (who: Report['conditional']['ensemble']) =>
+    percentWithin(who.top1, who.top1StandardError);
   const rows = [
     ['Generalist', ...top(test.generalist), conditionalTop1(conditional.generalist)],
     ['Specialists alone', '', '', conditionalTop1(conditional.specialists)],
@@ -64,20 +62,25 @@ function headline({ dataset, test, conditional, fusion, ceiling }: Report): stri
     ],
     ...(ceiling === undefined
       ? []
-      : [['Ceiling of the data set', within(ceiling.top1, ceiling.standardError), '', '']]),
+      : [['Ceiling of the data set', percentWithin(ceiling.top1, ceiling.standardError), '', '']]),
   ];
   return (
-    `<header><h1>Generalist and ensemble</h1><p>${escapeHtml(dataset.description)}, ${count(dataset.classes)} classes. ` +
-    `${count(fusion.kept)} of ${count(fusion.trained)} specialists kept on validation, fused by the rule ` +
+    `<header><h1>Generalist and ensemble</h1><p>${escapeHtml(dataset.description)}.</p>` +
+    `<p class="note">${count(dataset.classes)} classes; ${count(fusion.kept)} of ${count(fusion.trained)} specialists kept on validation, fused by the rule ` +
     `“${escapeHtml(fusion.rule)}”.</p></header><div class="cards">${cards.join('')}</div>` +
-    htmlTable('Accuracy, ± one standard error', ['', 'test top-1', 'test top-5', 'conditional top-1'], rows) +
-    `<p class="note">Test: ${count(test.examples)} examples, all classes. Conditional: ${count(conditional.pairs)} pairs ` +
+    htmlTable(
+      'Accuracy, ± one standard error',
+      ['', `${split} top-1`, `${split} top-5`, 'conditional top-1'],
+      rows,
+    ) +
+    `<p class="note">${titled(split)}: ${count(test.examples)} examples, all classes. Conditional: ${count(conditional.pairs)} pairs ` +
     'of an example and a specialist that covers its label, predictions restricted to that specialist’s classes. ' +
     'Errors of differences are paired.</p>'
   );
 }
 
 function coverageSection({ coverage }: Report): string {
+  if (coverage.length === 0) return '';
   const name = (specialists: number) => `${specialists} ${specialists === 1 ? 'specialist' : 'specialists'}`;
   const rows = coverage.map((row) => [
     name(row.specialists),
@@ -167,22 +170,24 @@ function subsetSection({ subsets }: Report): string {
 function timeSection({ stages }: Report): string {
   if (stages.length === 0) return '';
   const total = stages.reduce((sum, { seconds }) => sum + seconds, 0);
-  const rows = stages.map(({ stage, seconds }) => [
+  const rows = stages.map(({ stage, seconds, trainingSeconds, trainingFlops }) => [
     stage,
     duration(seconds),
     total > 0 ? percent(seconds / total) : '',
+    trainingSeconds === undefined ? '' : duration(trainingSeconds),
+    trainingFlops === undefined ? '' : operations(trainingFlops),
   ]);
   return (
     '<section><h2>Time</h2>' +
-    htmlTable('Time of each stage', ['stage', 'time', 'share'], [...rows, ['all', duration(total), '']]) +
+    htmlTable(
+      'Time of each stage; training is summed over processes that work side by side',
+      ['stage', 'time', 'share', 'training', 'computation'],
+      [...rows, ['all', duration(total), '', '', '']],
+    ) +
     '</section>'
   );
 }
 
-/** Seconds as a person reads them: `4.2 s`, `3 min 20 s`, `2 h 5 min`. */
-function duration(seconds: number): string {
-  if (seconds < 59.95) return `${seconds.toFixed(1)} s`;
-  const whole = Math.round(seconds);
-  if (whole < 3600) return `${Math.floor(whole / 60)} min ${whole % 60} s`;
-  return `${Math.floor(whole / 3600)} h ${Math.round((whole % 3600) / 60)} min`;
+function titled(word: string): string {
+  return word.charAt(0).toUpperCase() + word.slice(1);
 }

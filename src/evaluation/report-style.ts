@@ -34,6 +34,22 @@ svg .zero { stroke: var(--soft); }
 svg .error { stroke: var(--ink); stroke-width: 1.5; opacity: 0.55; }
 svg .gain { fill: var(--gain); }
 svg .loss { fill: var(--loss); }
+.example { display: flex; flex-wrap: wrap; gap: 24px 32px; align-items: flex-start; }
+.example figure { margin: 0; width: 140px; }
+.example img { display: block; width: 140px; height: auto; image-rendering: pixelated; border-radius: 8px; border: 1px solid var(--line); }
+.example figcaption { color: var(--soft); font-size: 14px; margin-top: 8px; overflow-wrap: anywhere; }
+.example figcaption strong { color: var(--ink); font-weight: 600; }
+.answers { flex: 1 1 480px; display: grid; grid-template-columns: repeat(auto-fit, minmax(180px, 1fr)); gap: 20px 28px; }
+.answers h3 { margin: 0 0 8px; }
+.bars { list-style: none; margin: 0; padding: 0; font-size: 14px; font-variant-numeric: tabular-nums; }
+.bars li { display: flex; justify-content: space-between; gap: 12px; padding: 2px 0 7px; position: relative; color: var(--soft); }
+.bars li > span:first-child { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
+.bars li::before, .bars li::after { content: ''; position: absolute; left: 0; bottom: 2px; height: 4px; width: 100%; border-radius: 2px; background: var(--card); }
+.bars li::after { width: max(calc(100% * var(--p)), 1px); background: var(--soft); }
+.bars .true { color: var(--ink); font-weight: 600; }
+.bars .true::after { background: var(--gain); }
+.bars .dustbin { font-style: italic; }
+.bars .dustbin::after { opacity: 0.45; }
 summary { cursor: pointer; color: var(--soft); font-size: 14px; margin-bottom: 8px; }
 .classes { list-style: none; display: flex; flex-wrap: wrap; gap: 4px 6px; margin: 0; padding: 0; font-size: 14px; }
 .classes li { background: var(--card); border-radius: 5px; padding: 1px 8px; }

@@ -1,9 +1,16 @@
+import type { SplitName } from '../data/source.js';
 import type { Evaluation } from './evaluation.js';
+import type { ReportExample } from './report-example.js';
 
-/** How long a stage took. */
-export interface StageTime {
+/** What a stage took. */
+export interface StageCost {
   readonly stage: string;
+  /** Of the whole stage, by the clock, over all its sittings. */
   readonly seconds: number;
+  /** Of training alone; of specialists the sum over all of them, whoever trained side by side. */
+  readonly trainingSeconds?: number;
+  /** Multiplications and additions of training. */
+  readonly trainingFlops?: number;
 }
 
 /** The accuracy that nothing can exceed on this data, where the data set knows it. */
@@ -16,10 +23,15 @@ export interface ReportCeiling {
 /** What `kd-spec evaluate --json` prints and `report.json` holds. Accuracies are fractions in [0, 1]. */
 export interface Report extends Evaluation {
   readonly dataset: { readonly description: string; readonly classes: number };
+  /** The part of the data that everything under `test`, `conditional` and `coverage` was measured on. */
+  readonly split: SplitName;
   /** The subsets by class name, the most typical class first. */
   readonly subsets: readonly { readonly id: number; readonly classes: readonly string[] }[];
   /** How the distributions were fused, and how many of the trained specialists validation kept. */
   readonly fusion: { readonly rule: string; readonly kept: number; readonly trained: number };
-  readonly stages: readonly StageTime[];
+  /** The stages before the report, in order. */
+  readonly stages: readonly StageCost[];
   readonly ceiling?: ReportCeiling;
+  /** One image with the answers of both; absent when no specialist was asked about any. */
+  readonly example?: ReportExample;
 }

@@ -6,10 +6,13 @@ import { KdSpecError } from '../../core/errors.js';
 import type { JsonObject } from '../../core/json.js';
 import { imageBatches } from '../../data/batches.js';
 import { type Dataset, openDataset } from '../../data/dataset.js';
+import { encodeSmallPng } from '../../data/png.js';
+import type { ImageShape } from '../../data/source.js';
 import { type Ensemble, loadEnsemble } from '../../ensemble/ensemble.js';
 import { readSubsets, subsetsFileName } from '../../ensemble/subsets-file.js';
 import { createEvaluation, type Evaluation } from '../../evaluation/evaluation.js';
-import type { Report } from '../../evaluation/report.js';
+import type { Report, StageCost } from '../../evaluation/report.js';
+import { createExampleSearch, describeAnswers, type ReportExample } from '../../evaluation/report-example.js';
 import { renderReportPage } from '../../evaluation/report-page.js';
 import type { StageContext } from '../stage.js';
 import { stageNames } from '../stage-names.js';
@@ -23,11 +26,12 @@ export async function evaluate(context: StageContext): Promise<JsonObject> {
   const ensemble = await loadEnsemble(context.workspace, { backend: settings.backend });
   context.usesBackend(tf.getBackend());
   try {
-    const evaluation = await evaluateEnsemble(ensemble, dataset, context);
+    const { evaluation, example } = await evaluateEnsemble(ensemble, dataset, context);
     const { subsets } = await readSubsets(join(context.input('subsets'), subsetsFileName));
     const report: Report = {
       ...evaluation,
       dataset: { description: dataset.description, classes: dataset.classes.length },
+      split: settings.report.split,
       subsets: subsets.map(({ id, classes }) => ({
         id,
         classes: classes.map((label) => dataset.classes[label]),
@@ -37,8 +41,9 @@ export async function evaluate(context: StageContext): Promise<JsonObject> {
         kept: ensemble.settings.specialists.filter(({ kept }) => kept).length,
         trained: ensemble.specialists.length,
       },
-      stages: await stageTimes(context),
-      ...(dataset.ceiling && { ceiling: dataset.ceiling }),
+      stages: await stageCosts(context),
+      ...(dataset.ceiling && settings.report.split === 'test' && { ceiling: dataset.ceiling }),
+      ...(example && { example }),
     };
     await writeFile(join(directory, 'report.json'), `${JSON.stringify(report, null, 2)}\n`);
     await writeFile(join(directory, 'index.html'), renderReportPage(report));
@@ -52,7 +57,7 @@ async function evaluateEnsemble(
   ensemble: Ensemble,
   dataset: Dataset,
   { settings, log, signal }: StageContext,
-): Promise<Evaluation> {
+): Promise<{ evaluation: Evaluation; example: ReportExample | undefined }> {
   const { split: splitName, maxExamples } = settings.report;
   const split = dataset.splits[splitName];
   const { image } = dataset;
@@ -61,11 +66,13 @@ async function evaluateEnsemble(
     specialist.kept ? [position] : [],
   );
   const evaluation = createEvaluation(kept.map((position) => ensemble.specialists[position].config));
+  const subsets = ensemble.specialists.map(({ config }) => config);
+  const search = createExampleSearch();
   const numberOf = new Map(kept.map((position, number) => [position, number]));
   const total = Math.min(split.rows, maxExamples ?? split.rows);
   const progress = log.progress(`answers for ${splitName}`, total);
   let done = 0;
-  for await (const { images, labels } of imageBatches(split, image, { batchSize })) {
+  for await (const { images, labels, rows } of imageBatches(split, image, { batchSize })) {
     if (signal.aborted) throw new KdSpecError('interrupted', `evaluation: stopped after ${done} images`);
     const input = tf.tensor4d(images, [labels.length, image.height, image.width, image.channels]);
     const answers = await ensemble.distributions(input, (row) =>
@@ -75,6 +82,12 @@ async function evaluateEnsemble(
     for (const [row, label] of labels.entries()) {
       if (done === total) break;
       const { generalist, ensemble: fused, specialists } = answers[row];
+      search.offer(answers[row], () => ({
+        row: rows[row],
+        label: { index: label, class: dataset.classes[label] },
+        image: { ...image, png: pngDataUri(images, row, image) },
+        ...describeAnswers(answers[row], dataset.classes, subsets),
+      }));
       const numbered = specialists.map(({ position, ...answer }) => ({
         number: numberOf.get(position) ?? -1,
         ...answer,
@@ -92,18 +105,35 @@ async function evaluateEnsemble(
     if (done === total) break;
   }
   progress.finish();
-  return evaluation.result();
+  return { evaluation: evaluation.result(), example: search.result() };
 }
 
-/** Seconds that each stage before this one took. */
-async function stageTimes({ workspace }: StageContext): Promise<{ stage: string; seconds: number }[]> {
-  const times = await Promise.all(
-    stageNames.map(async (stage) => ({
+/**
+ * An image of a batch as a file that a page can hold.
+ *
+ * @param images (batch, height, width, channels), 0 to 1
+ */
+function pngDataUri(images: Float32Array, row: number, image: ImageShape): string {
+  const size = image.height * image.width * image.channels;
+  const pixels = Uint8Array.from(images.subarray(row * size, (row + 1) * size), (value) =>
+    Math.round(255 * value),
+  );
+  return `data:image/png;base64,${Buffer.from(encodeSmallPng(pixels, image)).toString('base64')}`;
+}
+
+/** What each stage before this one took. */
+async function stageCosts({ workspace }: StageContext): Promise<readonly StageCost[]> {
+  const costs: StageCost[] = [];
+  for (const stage of stageNames.filter((name) => name !== 'report')) {
+    const manifest = await findManifest(join(workspace, stage));
+    if (manifest === undefined) continue;
+    const { trainingSeconds, trainingFlops } = manifest.metrics;
+    costs.push({
       stage,
-      seconds: (await findManifest(join(workspace, stage)))?.seconds,
-    })),
-  );
-  return times.flatMap(({ stage, seconds }) =>
-    seconds === undefined || stage === 'report' ? [] : [{ stage, seconds }],
-  );
+      seconds: manifest.seconds,
+      ...(typeof trainingSeconds === 'number' && { trainingSeconds }),
+      ...(typeof trainingFlops === 'number' && { trainingFlops }),
+    });
+  }
+  return costs;
 }

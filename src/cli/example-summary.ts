@@ -1,0 +1,63 @@
+import { stripVTControlCharacters } from 'node:util';
+import { percent } from '../core/percent.js';
+import { decodeSmallPng } from '../data/png.js';
+import type { ImageShape } from '../data/source.js';
+import type { RankedClass } from '../ensemble/ensemble.js';
+import type { ReportExample } from '../evaluation/report-example.js';
+import { displayWidth, fitWidth } from './display-width.js';
+import { drawImage } from './draw-image.js';
+import { alignColumns, indent } from './summary.js';
+
+const nameColumns = 24; // the most that a class name takes
+const saidClasses = 3; // of each specialist
+
+/** One image in the terminal, its true class, and what generalist, specialists and ensemble answer. */
+export function exampleSummary(
+  example: ReportExample,
+  split: string,
+  { color = false }: { readonly color?: boolean } = {},
+): string {
+  const { row, label, differs, generalist, ensemble, specialists } = example;
+  const chosen = differs
+    ? 'for which a specialist was asked and the first answers differ'
+    : 'for which a specialist was asked; the first answers never differ';
+  const answer = (item: RankedClass | undefined) =>
+    item === undefined
+      ? ['', '', '']
+      : [fitWidth(item.class, nameColumns), percent(item.probability), item.index === label.index ? '✓' : ''];
+  const answers = alignColumns(
+    [
+      ['', 'generalist', '', '', 'ensemble', '', ''],
+      ...ensemble.map((item, rank) => [String(rank + 1), ...answer(generalist[rank]), ...answer(item)]),
+    ],
+    'rlrllrl',
+  );
+  const said = specialists.map(({ id, size, dustbin, top }) => {
+    const classes = top
+      .slice(0, saidClasses)
+      .map((item) => `${fitWidth(item.class, nameColumns)} ${percent(item.probability)}`);
+    return `specialist ${id}, of ${size} classes, said: ${classes.join(', ')}; none of its classes ${percent(dustbin)}`;
+  });
+  return [
+    `The first ${split} image ${chosen}: image ${row}, truly ${label.class}.`,
+    indent(beside(picture(example.image, color), answers.split('\n'))),
+    said.join('\n'),
+  ].join('\n\n');
+}
+
+function picture(image: ImageShape & { readonly png: string }, color: boolean): readonly string[] {
+  const file = Buffer.from(image.png.slice(image.png.indexOf(',') + 1), 'base64');
+  const pixels = decodeSmallPng(file, image);
+  return pixels === undefined ? [] : drawImage(pixels, image, { color });
+}
+
+/** Two blocks of lines side by side, each as high as it needs. */
+function beside(left: readonly string[], right: readonly string[]): string {
+  const visible = (line: string) => displayWidth(stripVTControlCharacters(line));
+  const width = Math.max(0, ...left.map(visible));
+  const top = Math.max(0, Math.floor((left.length - right.length) / 2)); // the shorter block stands in the middle
+  return Array.from({ length: Math.max(left.length, right.length) }, (_, row) => {
+    const line = left[row] ?? '';
+    return `${line}${' '.repeat(width - visible(line))}   ${right[row - top] ?? ''}`.trimEnd();
+  }).join('\n');
+}

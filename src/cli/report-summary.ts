@@ -1,0 +1,102 @@
+import type { JsonObject } from '../core/json.js';
+import { percent, percentWithin, signedWithin } from '../core/percent.js';
+import { count, duration, operations } from '../core/quantity-text.js';
+import type { Report, StageCost } from '../evaluation/report.js';
+import { reportSchema } from '../evaluation/report-schema.js';
+import { exampleSummary } from './example-summary.js';
+import { alignColumns, describeMetrics } from './summary.js';
+
+/** What the report itself does not know. */
+export interface ReportPlace {
+  /** The page, as a path to open. */
+  readonly page: string;
+  /** Of the report's own stage. */
+  readonly seconds: number;
+  /** What became of each stage in this run, e.g. `up to date`. */
+  readonly status?: Readonly<Record<string, string>>;
+  readonly color?: boolean;
+}
+
+/**
+ * A report for a person: accuracies, coverage, costs, where the page is, and one image answered by both.
+ *
+ * @param metrics of the report stage: a {@link Report}; anything else, such as that of an older version, is listed
+ */
+export function reportSummary(
+  metrics: JsonObject,
+  { page, seconds, status, color = false }: ReportPlace,
+): string {
+  const parsed = reportSchema.safeParse(metrics);
+  if (!parsed.success) return describeMetrics(metrics);
+  const report: Report = parsed.data;
+  const { dataset, fusion, coverage, example, stages } = report;
+  return [
+    `${dataset.description}.`,
+    accuracies(report),
+    ...(coverage.length > 0 ? [coverageTable(report)] : []),
+    `${count(fusion.kept)} of ${count(fusion.trained)} specialists kept on validation, fused by the rule ${fusion.rule}.`,
+    costTable([...stages, { stage: 'report', seconds }], status),
+    `Open ${page} to see it all.`,
+    ...(example === undefined ? [] : [exampleSummary(example, report.split, { color })]),
+  ].join('\n\n');
+}
+
+function accuracies({ split, test, conditional, ceiling }: Report): string {
+  type Top = { readonly top1: number; readonly top1StandardError: number };
+  type Tops = Top & { readonly top5: number; readonly top5StandardError: number };
+  const row = (name: string, all: Tops, within: Top, show: typeof percentWithin) => [
+    name,
+    show(all.top1, all.top1StandardError),
+    show(all.top5, all.top5StandardError),
+    show(within.top1, within.top1StandardError),
+  ];
+  const table = alignColumns(
+    [
+      ['', `${split} top-1`, `${split} top-5`, 'conditional top-1'],
+      row('generalist', test.generalist, conditional.generalist, percentWithin),
+      row('ensemble', test.ensemble, conditional.ensemble, percentWithin),
+      row('difference', test.difference, conditional.difference, signedWithin),
+      ...(ceiling ? [['ceiling', percentWithin(ceiling.top1, ceiling.standardError)]] : []),
+    ],
+    'lrrr',
+  );
+  const notes = [
+    `± one standard error, that of paired differences in the last row; ${count(test.examples)} images. Conditional: only`,
+    `the classes of a specialist that covers the true class, ${count(conditional.pairs)} pairs of image and specialist.`,
+    ...(ceiling ? ['Ceiling: a classifier that knows how the images were made.'] : []),
+  ];
+  return `${table}\n\n${notes.join('\n')}`;
+}
+
+function coverageTable({ coverage }: Report): string {
+  const rows = coverage.map((row) => [
+    count(row.specialists),
+    count(row.examples),
+    count(row.generalistCorrect),
+    count(row.ensembleCorrect),
+    row.relativeChange === undefined
+      ? ''
+      : signedWithin(row.relativeChange, row.relativeChangeStandardError ?? 0),
+  ]);
+  const header = ['specialists', 'images', 'generalist', 'ensemble', 'relative change'];
+  return `First answers that are right, by how many specialists cover the true class:\n\n${alignColumns([header, ...rows], 'rrrrr')}`;
+}
+
+function costTable(
+  stages: readonly StageCost[],
+  status: Readonly<Record<string, string>> | undefined,
+): string {
+  const total = stages.reduce((sum, { seconds }) => sum + seconds, 0);
+  const rows = stages.map(({ stage, seconds, trainingSeconds, trainingFlops }) => [
+    stage,
+    duration(seconds),
+    percent(total > 0 ? seconds / total : 0, 0),
+    trainingSeconds === undefined ? '' : duration(trainingSeconds),
+    trainingFlops === undefined ? '' : operations(trainingFlops),
+    status?.[stage] ?? '',
+  ]);
+  const header = ['stage', 'time', 'share', 'training', 'computation', ''];
+  const table = alignColumns([header, ...rows, ['all', duration(total)]], 'lrrrrl');
+  const isSummed = stages.some(({ seconds, trainingSeconds = 0 }) => trainingSeconds > seconds);
+  return isSummed ? `${table}\n\nTraining is summed over processes that work side by side.` : table;
+}

@@ -1,0 +1,128 @@
+import type { z } from 'zod';
+import type { JsonObject } from '../core/json.js';
+import { percent } from '../core/percent.js';
+import { byteSize, count, duration, operations } from '../core/quantity-text.js';
+import { stageMetrics } from '../pipeline/stage-metrics.js';
+import type { StageName } from '../pipeline/stage-names.js';
+import { fitWidth } from './display-width.js';
+import { alignColumns, describeMetrics } from './summary.js';
+
+type Metrics = { readonly [Name in keyof typeof stageMetrics]: z.infer<(typeof stageMetrics)[Name]> };
+
+const classesColumns = 72; // that the typical classes of a subset may take
+
+const summaries: { readonly [Name in keyof Metrics]: (metrics: Metrics[Name]) => string } = {
+  dataset: ({ description, classes, train, validation, test, shards, bytes }) =>
+    blocks(
+      `${description}.`,
+      alignColumns(
+        [
+          ['', 'images', 'a class'],
+          ...Object.entries({ train, validation, test }).map(([split, images]) => [
+            split,
+            count(images),
+            (images / classes).toFixed(1),
+          ]),
+        ],
+        'lrr',
+      ),
+      `${count(classes)} classes, ${byteSize(bytes)} in ${count(shards)} shards.`,
+    ),
+
+  generalist: ({ epochs, steps, loss, parameters, flopsPerImage, trainingFlops, trainingSeconds }) =>
+    alignColumns([
+      ['parameters', count(parameters)],
+      ['an image', operations(flopsPerImage)],
+      ['epochs', `${count(epochs)}, ${count(steps)} steps`],
+      ['training', `${duration(trainingSeconds)}, ${operations(trainingFlops)}`],
+      ['last loss', loss.toFixed(3)],
+    ]),
+
+  predictions: ({ split, rows, meanTop, meanMass, top1 }) =>
+    alignColumns([
+      ['images', `${count(rows)} (${split})`],
+      ['top-1', percent(top1)],
+      ['kept of an image', `${meanTop.toFixed(1)} classes that hold ${percent(meanMass)} on average`],
+    ]),
+
+  subsets: ({ classes, count: subsets, sizes, coverage, confusionInside, seconds, classesBySubset }) =>
+    blocks(
+      alignColumns([
+        ['subsets', `${count(subsets)}, of ${sizes.least} to ${sizes.most} classes, median ${sizes.median}`],
+        ['coverage', `${percent(coverage)} of ${count(classes)} classes are in a subset`],
+        ['confusion inside', `${percent(confusionInside)} is between classes of one subset`],
+        ['time', `affinity ${duration(seconds.affinity)}, clustering ${duration(seconds.clustering)}`],
+      ]),
+      alignColumns(
+        [
+          ['subset', 'classes', 'most typical'],
+          ...classesBySubset.map(({ id, size, mostTypical }) => [
+            String(id),
+            count(size),
+            fitWidth(mostTypical.join(', '), classesColumns),
+          ]),
+        ],
+        'rrl',
+      ),
+    ),
+
+  specialists: ({ specialists, doneBefore, workers, trainingSeconds, bySpecialist }) =>
+    blocks(
+      `${count(specialists)} specialists${doneBefore > 0 ? `, ${count(doneBefore)} of them done before` : ''}; ` +
+        `${duration(trainingSeconds)} of training in ${workers === 1 ? 'one process' : `${workers} processes`}.`,
+      alignColumns(
+        [
+          ['specialist', 'classes', 'last loss', 'dustbin raised by', 'first off the generalist by'],
+          ...bySpecialist.map(({ id, classes, loss, dustbinCorrection, firstDivergence }) => [
+            String(id),
+            count(classes),
+            loss.toFixed(3),
+            `${dustbinCorrection.toFixed(3)} nats`,
+            `${firstDivergence.toPrecision(2)} nats`,
+          ]),
+        ],
+        'rrrrr',
+      ),
+    ),
+
+  ensemble: ({ rule, specialists, kept, generalistTemperature, weight, examples, generalist, ensemble }) =>
+    blocks(
+      alignColumns([
+        ['rule', rule],
+        ['specialists', `${count(kept)} of ${count(specialists)} kept`],
+        ['temperature', `${generalistTemperature.toPrecision(3)} for the generalist`],
+        [
+          'weight',
+          weight === null ? '' : `${weight.toPrecision(3)} for each specialist, 1 for the generalist`,
+        ],
+      ]),
+      alignColumns(
+        [
+          ['', 'top-1', 'negative log-likelihood'],
+          ...Object.entries({ generalist, ensemble }).map(([who, { top1, negativeLogLikelihood }]) => [
+            who,
+            percent(top1),
+            `${negativeLogLikelihood.toFixed(3)} nats`,
+          ]),
+        ],
+        'lrr',
+      ),
+      `On ${count(examples)} validation images, to which all of this was fitted.`,
+    ),
+};
+
+/** What a stage did, for a person. Metrics of an unknown shape, such as an older version's, are simply listed. */
+export function stageSummary(stage: StageName, metrics: JsonObject): string {
+  const known = stage === 'report' ? undefined : summaryOf(stage, metrics);
+  return known ?? describeMetrics(metrics);
+}
+
+function summaryOf<Name extends keyof Metrics>(stage: Name, metrics: JsonObject): string | undefined {
+  const schema: z.ZodType<Metrics[Name]> = stageMetrics[stage] as never;
+  const parsed = schema.safeParse(metrics);
+  return parsed.success ? summaries[stage](parsed.data) : undefined;
+}
+
+function blocks(...parts: readonly string[]): string {
+  return parts.join('\n\n');
+}

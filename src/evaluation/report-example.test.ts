@@ -1,0 +1,75 @@
+import { expect, test } from 'vitest';
+import type { Distributions } from '../ensemble/ensemble.js';
+import { createExampleSearch, describeAnswers, type ReportExample } from './report-example.js';
+
+const names = ['a', 'b', 'c', 'd'];
+const subsets = [
+  { id: 7, classes: [3, 1] },
+  { id: 9, classes: [0] },
+];
+const answers = (
+  generalist: readonly number[],
+  ensemble: readonly number[],
+  { active = [0] }: { active?: readonly number[] } = {},
+): Distributions => ({
+  generalist: Float64Array.from(generalist),
+  ensemble: Float64Array.from(ensemble),
+  specialists: [0, 1].map((position) => ({
+    position,
+    isActive: active.includes(position),
+    probabilities: Float64Array.from(position === 0 ? [0.2, 0.5, 0.3] : [0.9, 0.1]),
+  })),
+});
+const [first, second] = [
+  [0.6, 0.2, 0.1, 0.1],
+  [0.1, 0.7, 0.1, 0.1],
+];
+
+function search(offers: readonly Distributions[]): ReportExample | undefined {
+  const found = createExampleSearch();
+  for (const [row, offer] of offers.entries()) {
+    found.offer(offer, () => ({
+      row,
+      label: { index: 0, class: 'a' },
+      image: { height: 1, width: 1, channels: 1, png: '' },
+      ...describeAnswers(offer, names, subsets),
+    }));
+  }
+  return found.result();
+}
+
+test('the first image with a specialist and two different answers is shown, right or wrong', () => {
+  const offers = [
+    answers(first, second, { active: [] }),
+    answers(first, first),
+    answers(first, second), // the ensemble is wrong here
+    answers(second, first),
+  ];
+  expect(search(offers)).toMatchObject({ row: 2, differs: true });
+});
+
+test('without different answers it is the first with a specialist, without those none', () => {
+  const silent = answers(first, second, { active: [] });
+  expect(search([silent, answers(first, first), answers(first, first)])).toMatchObject({
+    row: 1,
+    differs: false,
+  });
+  expect(search([silent, silent])).toBeUndefined();
+});
+
+test('specialists that were only measured are not among those that spoke', () => {
+  const { generalist, specialists } = describeAnswers(answers(first, second), names, subsets);
+  expect(generalist.map(({ index }) => index)).toEqual([0, 1, 2, 3]);
+  expect(generalist[0]).toEqual({ index: 0, class: 'a', probability: 0.6 });
+  expect(specialists).toEqual([
+    {
+      id: 7,
+      size: 2,
+      dustbin: 0.3,
+      top: [
+        { index: 1, class: 'b', probability: 0.5 },
+        { index: 3, class: 'd', probability: 0.2 },
+      ],
+    },
+  ]);
+});

@@ -1,0 +1,101 @@
+import { z } from 'zod';
+import { splitNames } from '../data/source.js';
+import type { Report } from './report.js';
+
+const count = z.int().nonnegative();
+const share = z.number().min(0).max(1);
+const difference = z.number().min(-1).max(1);
+const standardError = z.number().nonnegative();
+const top1 = z.object({ top1: share, top1StandardError: standardError });
+const accuracy = top1.extend({ top5: share, top5StandardError: standardError });
+const top1Difference = z.object({ top1: difference, top1StandardError: standardError });
+const accuracyDifference = top1Difference.extend({ top5: difference, top5StandardError: standardError });
+
+/** A class with its probability. */
+export const rankedClassSchema = z.object({ index: count, class: z.string(), probability: share });
+
+/** The schema of `report.json`. */
+export const reportSchema = z.object({
+  test: z
+    .object({
+      examples: count,
+      generalist: accuracy,
+      ensemble: accuracy,
+      difference: accuracyDifference.describe('ensemble minus generalist, paired'),
+      relativeGain: z.number().exactOptional(),
+    })
+    .describe('every example of the split, every class'),
+  conditional: z
+    .object({
+      examples: count,
+      pairs: count.describe('of an example and a specialist that covers its label'),
+      generalist: top1,
+      specialists: top1,
+      ensemble: top1,
+      difference: top1Difference.describe('ensemble minus generalist, paired'),
+      relativeGain: z.number().exactOptional(),
+    })
+    .describe('predictions restricted to the classes of a specialist that covers the label'),
+  coverage: z.array(
+    z.object({
+      specialists: count.describe('how many cover the label'),
+      examples: count,
+      generalistCorrect: count,
+      ensembleCorrect: count,
+      relativeChange: z.number().exactOptional(),
+      relativeChangeStandardError: standardError.exactOptional(),
+    }),
+  ),
+  specialists: z
+    .array(
+      z.object({
+        id: count,
+        size: count,
+        routed: z
+          .object({ examples: count, gain: difference, standardError })
+          .describe('where it was active: ensemble minus generalist'),
+        covered: z
+          .object({
+            examples: count,
+            generalist: share,
+            specialist: share,
+            ensemble: share,
+            gain: difference.describe('specialist minus generalist'),
+            standardError,
+          })
+          .describe('where it covers the label, predictions restricted to its classes'),
+      }),
+    )
+    .describe('those that validation kept'),
+  dataset: z.object({ description: z.string(), classes: count }),
+  split: z.enum(splitNames),
+  subsets: z.array(z.object({ id: count, classes: z.array(z.string()) })),
+  fusion: z.object({ rule: z.string(), kept: count, trained: count }),
+  stages: z.array(
+    z.object({
+      stage: z.string(),
+      seconds: z.number().nonnegative(),
+      trainingSeconds: z.number().nonnegative().exactOptional(),
+      trainingFlops: z.number().nonnegative().exactOptional(),
+    }),
+  ),
+  ceiling: z.object({ top1: share, standardError, examples: count }).exactOptional(),
+  example: z
+    .object({
+      row: count,
+      label: z.object({ index: count, class: z.string() }),
+      image: z.object({
+        height: count,
+        width: count,
+        channels: z.union([z.literal(1), z.literal(3)]),
+        png: z.string().startsWith('data:image/png;base64,'),
+      }),
+      differs: z.boolean(),
+      generalist: z.array(rankedClassSchema),
+      ensemble: z.array(rankedClassSchema),
+      specialists: z.array(
+        z.object({ id: count, size: count, dustbin: share, top: z.array(rankedClassSchema) }),
+      ),
+    })
+    .exactOptional(),
+}) satisfies z.ZodType<Report>;

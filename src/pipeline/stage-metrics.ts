@@ -1,0 +1,76 @@
+import { z } from 'zod';
+import type { StageName } from './stage-names.js';
+
+const count = z.int().nonnegative();
+const share = z.number().min(0).max(1);
+const seconds = z.number().nonnegative();
+const onValidation = z.object({ negativeLogLikelihood: z.number(), top1: share });
+
+/**
+ * The metrics that stages leave in their manifests and that their commands print. Those of the report are
+ * the report itself.
+ */
+export const stageMetrics = {
+  dataset: z.object({
+    description: z.string(),
+    classes: count,
+    train: count,
+    validation: count,
+    test: count,
+    shards: count,
+    bytes: count,
+  }),
+  generalist: z.object({
+    epochs: count,
+    steps: count,
+    loss: z.number().describe('of training, at the end'),
+    parameters: count,
+    flopsPerImage: z.number().nonnegative().describe('of a forward pass'),
+    trainingFlops: z.number().nonnegative(),
+    trainingSeconds: seconds,
+  }),
+  predictions: z.object({
+    split: z.enum(['train', 'validation', 'test']),
+    rows: count,
+    meanTop: z.number().nonnegative().describe('classes kept for an image'),
+    meanMass: z.number().nonnegative().describe('probability that they hold'),
+    top1: share,
+  }),
+  subsets: z.object({
+    subsets: z.string().describe('path of subsets.json'),
+    classes: count,
+    count,
+    sizes: z.object({ least: count, median: z.number().nonnegative(), most: count }),
+    coverage: share.describe('share of the classes that are in a subset'),
+    confusionInside: share.describe('share of the confusion that is between classes of a common subset'),
+    inertia: z.number().nonnegative(),
+    entries: count.describe('of the sparse affinity matrix'),
+    seconds: z.object({ affinity: seconds, clustering: seconds }),
+    classesBySubset: z.array(z.object({ id: count, size: count, mostTypical: z.array(z.string()) })),
+  }),
+  specialists: z.object({
+    specialists: count,
+    doneBefore: count.describe('finished by an earlier, interrupted run'),
+    workers: count,
+    trainingSeconds: seconds,
+    bySpecialist: z.array(
+      z.object({
+        id: count,
+        classes: count,
+        loss: z.number(),
+        dustbinCorrection: z.number().describe('added to the dustbin logit, in nats'),
+        firstDivergence: z.number().describe('of its first prediction from the generalist, in nats'),
+      }),
+    ),
+  }),
+  ensemble: z.object({
+    rule: z.string(),
+    specialists: count,
+    kept: count,
+    generalistTemperature: z.number().positive(),
+    weight: z.number().positive().nullable().describe('of every specialist; null when there is none'),
+    examples: count,
+    generalist: onValidation,
+    ensemble: onValidation,
+  }),
+} as const satisfies Record<Exclude<StageName, 'report'>, z.ZodType>;
