@@ -1,16 +1,16 @@
+import { softmax } from '../math/softmax.js';
 import type { Calibration, SpecialistCalibration } from './calibration.js';
-import type { Probabilities } from './fusion-input.js';
+import { smallestSoftmax } from './fusion-input.js';
 import { createRule } from './fusion-rules.js';
-import { smallestSoftmax, temper } from './temperature.js';
 
-/** A specialist's answer at temperature 1, after its dustbin correction. */
+/** What an active specialist says, before its temperature. */
 export interface UncalibratedAnswer {
   /** The specialist's id. */
   readonly id: number;
   /** (s), its subset. */
   readonly classes: Int32Array;
-  /** (s + 1), the dustbin last. */
-  readonly probabilities: Probabilities;
+  /** (s + 1), the dustbin last, its correction added. */
+  readonly logits: Float32Array | Float64Array;
 }
 
 /** The part of a calibration that inference needs. */
@@ -20,7 +20,7 @@ export type FusionSettings = Pick<Calibration, 'rule' | 'generalistTemperature'>
 
 /** What {@link createCalibratedFuser} returns. */
 export type CalibratedFuser = (
-  generalist: Probabilities,
+  generalist: Float32Array | Float64Array,
   answers: readonly UncalibratedAnswer[],
 ) => Float64Array;
 
@@ -29,21 +29,28 @@ export type CalibratedFuser = (
  *
  * @param calibration from `calibrate`
  * @param classCount the number of classes
- * @returns a function of the generalist's softmax (classes), at temperature 1, and the active specialists'
- *   answers, in any order; it ignores those that were not kept, and returns q of shape (classes)
- * @throws KdSpecError `fusion-input`, when called, as `fuse` does; a softmax that underflowed to zero is taken
+ * @returns a function of the generalist's logits (classes) and the active specialists' answers, in any order;
+ *   it ignores those that were not kept, and returns q of shape (classes)
+ * @throws KdSpecError `fusion-input`, when called, as `fuse` does; a softmax that underflows to zero is taken
  *   as {@link smallestSoftmax}
+ *
+ * Cost: one softmax of the generalist and of each specialist, at their temperatures, and the fusion; one
+ * working array of the classes is kept.
  */
 export function createCalibratedFuser(calibration: FusionSettings, classCount: number): CalibratedFuser {
-  const combine = createRule(calibration.rule, classCount);
-  const kept = new Map(calibration.specialists.filter(({ kept }) => kept).map((entry) => [entry.id, entry]));
+  const { rule, generalistTemperature, specialists } = calibration;
+  const combine = createRule(rule, classCount);
+  const kept = new Map(specialists.filter(({ kept }) => kept).map((entry) => [entry.id, entry]));
+  const softened = new Float64Array(classCount); // (classes), the generalist at its temperature
   return (generalist, answers) => {
-    const raised = Float64Array.from(generalist, (p) => (p === 0 ? smallestSoftmax : p));
-    const calibrated = answers.flatMap(({ id, classes, probabilities }) => {
+    softmax(generalist, { temperature: generalistTemperature, out: softened });
+    for (let c = 0; c < classCount; c++) if (softened[c] === 0) softened[c] = smallestSoftmax;
+    const calibrated = answers.flatMap(({ id, classes, logits }) => {
       const entry = kept.get(id);
       if (entry === undefined) return [];
-      return [{ classes, probabilities: temper(probabilities, entry.temperature), weight: entry.weight }];
+      const { temperature, weight } = entry;
+      return [{ classes, probabilities: softmax(logits, { temperature }), weight }];
     });
-    return combine(temper(raised, calibration.generalistTemperature), calibrated);
+    return combine(softened, calibrated);
   };
 }

@@ -1,7 +1,5 @@
 import { KdSpecError } from '../core/errors.js';
-import type { Probabilities, SpecialistAnswer } from './fusion-input.js';
-import type { Combine } from './fusion-rules.js';
-import { smallestSoftmax } from './temperature.js';
+import { type Probabilities, smallestSoftmax } from './fusion-input.js';
 
 /** A distribution over many classes of which only the most probable are stored. */
 export interface SparseDistribution {
@@ -25,7 +23,7 @@ export interface CalibrationExample {
 
 /**
  * An example over few classes: the active subsets, the stored classes, the label, and one bucket (the last)
- * for all others, whose probabilities are equal.
+ * for all others, whose probabilities are equal. Logarithms, because temperatures divide them.
  */
 export interface CompactExample {
   /** (n), the class of each position before the bucket. */
@@ -37,8 +35,16 @@ export interface CompactExample {
   /** How many classes the bucket holds, and log p^g of each of them. */
   readonly bucketSize: number;
   readonly logUnstored: number;
-  /** The active specialists, their subsets as positions. */
-  readonly answers: readonly (SpecialistAnswer & { readonly specialist: number })[];
+  readonly answers: readonly CompactAnswer[];
+}
+
+/** What an active specialist says about a compact example. */
+export interface CompactAnswer {
+  readonly specialist: number;
+  /** (s), its subset, as positions. */
+  readonly classes: Int32Array;
+  /** (s + 1), log p^m at temperature 1, the dustbin last. */
+  readonly logProbabilities: Float64Array;
 }
 
 /** Below this a probability counts as this, so that one impossible label cannot decide a whole fit. */
@@ -64,7 +70,7 @@ export function compactExample(
   const answers = specialists.map(({ specialist, probabilities }) => ({
     specialist,
     classes: Int32Array.from(subsets[specialist].classes, place),
-    probabilities,
+    logProbabilities: Float64Array.from(probabilities, Math.log),
   }));
   const stored = Array.from(generalist.classes, place);
   const labelPosition = place(label);
@@ -88,24 +94,28 @@ export function compactExample(
   };
 }
 
-/** (n + 1), the generalist at a temperature, the bucket last. Exact at 1, and where nothing was unstored. */
-export function temperedGeneralist(example: CompactExample, temperature: number): Float64Array {
-  const { logGeneralist, logUnstored, bucketSize } = example;
+/**
+ * The generalist at a temperature, the bucket last. Exact at 1, and where nothing was unstored.
+ *
+ * @param out (n + 1), where it is written
+ */
+export function temperedGeneralist(
+  { logGeneralist, logUnstored, bucketSize }: CompactExample,
+  temperature: number,
+  out: Float64Array = new Float64Array(logGeneralist.length + 1),
+): Float64Array {
   const size = logGeneralist.length;
-  const tempered = new Float64Array(size + 1);
   let largest = Number.NEGATIVE_INFINITY;
-  for (let i = 0; i < size; i++) largest = Math.max(largest, logGeneralist[i]);
-  const unstored = Math.exp((logUnstored - largest) / temperature);
+  for (let i = 0; i < size; i++) if (logGeneralist[i] > largest) largest = logGeneralist[i];
   let sum = 0;
   for (let i = 0; i < size; i++) {
-    const log = logGeneralist[i];
-    tempered[i] = log === logUnstored ? unstored : Math.exp((log - largest) / temperature);
-    sum += tempered[i];
+    out[i] = Math.exp((logGeneralist[i] - largest) / temperature);
+    sum += out[i];
   }
-  if (bucketSize > 0) tempered[size] = bucketSize * unstored;
-  sum += tempered[size];
-  for (let i = 0; i <= size; i++) tempered[i] /= sum;
-  return tempered;
+  out[size] = bucketSize > 0 ? bucketSize * Math.exp((logUnstored - largest) / temperature) : 0;
+  sum += out[size];
+  for (let i = 0; i <= size; i++) out[i] /= sum;
+  return out;
 }
 
 /** What an ensemble makes of one example: the log-likelihood of its label, and whether it comes first. */
@@ -115,7 +125,8 @@ export interface Outcome {
 }
 
 /** Scores a distribution over the positions of a compact example; ties go to the lower class. */
-export function outcome(q: Float64Array, { label, classes }: CompactExample): Outcome {
+export function outcome(q: Float64Array, example: CompactExample): Outcome {
+  const { label, classes } = example;
   let correct: 0 | 1 = 1;
   for (let i = 0; i < classes.length; i++) {
     if (q[i] > q[label] || (q[i] === q[label] && classes[i] < classes[label])) {
@@ -123,19 +134,10 @@ export function outcome(q: Float64Array, { label, classes }: CompactExample): Ou
       break;
     }
   }
-  return { logLikelihood: Math.log(Math.max(q[label], smallestProbability)), correct };
+  return { logLikelihood: logLikelihood(q, example), correct };
 }
 
-/** Fuses one compact example, its distributions being at their temperatures already. */
-export function fuseCompact(
-  combine: (classCount: number) => Combine,
-  generalist: Float64Array,
-  answers: readonly SpecialistAnswer[],
-  weight: number,
-): Float64Array {
-  if (answers.length === 0) return generalist;
-  return combine(generalist.length)(
-    generalist,
-    answers.map(({ classes, probabilities }) => ({ classes, probabilities, weight })),
-  );
+/** log q(label), in nats, from below cut off at that of {@link smallestProbability}. */
+export function logLikelihood(q: Float64Array, { label }: CompactExample): number {
+  return Math.log(Math.max(q[label], smallestProbability));
 }

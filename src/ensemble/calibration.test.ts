@@ -1,9 +1,9 @@
 import { expect, test } from 'vitest';
 import { createRandom } from '../core/random.js';
+import { softmax } from '../math/softmax.js';
 import { type CalibrationExample, calibrate } from './calibration.js';
 import { compactExample, outcome, temperedGeneralist } from './calibration-example.js';
 import { minimizeOnLogScale } from './golden-section.js';
-import { temper } from './temperature.js';
 
 const classCount = 12;
 const subsets = [
@@ -47,10 +47,11 @@ function examplesOf(count: number, generalistTemperature: number): CalibrationEx
   });
 }
 
-function softmax(logits: Float64Array): Float64Array {
-  const e = logits.map(Math.exp);
-  const sum = e.reduce((a, b) => a + b, 0);
-  return e.map((value) => value / sum);
+/** The distribution at a temperature, by its definition: p^(1/T), normalised. */
+function temper(probabilities: Float64Array, temperature: number): Float64Array {
+  const powers = probabilities.map((p) => p ** (1 / temperature));
+  const sum = powers.reduce((a, b) => a + b, 0);
+  return powers.map((power) => power / sum);
 }
 
 function draw(probabilities: Float64Array, uniform: number): number {

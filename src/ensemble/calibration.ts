@@ -3,14 +3,12 @@ import {
   type CalibrationExample,
   type CompactExample,
   compactExample,
-  fuseCompact,
   type Outcome,
   outcome,
   temperedGeneralist,
 } from './calibration-example.js';
-import { createRule, type FusionRule } from './fusion-rules.js';
-import { minimizeOnLogScale } from './golden-section.js';
-import { temper } from './temperature.js';
+import { type CalibrationFit, createCalibrationFit } from './calibration-fit.js';
+import type { FusionRule } from './fusion-rules.js';
 
 export type { CalibrationExample, SparseDistribution } from './calibration-example.js';
 
@@ -52,16 +50,6 @@ export interface CalibrateOptions {
   readonly select?: boolean;
   /** Sweeps over the parameters, one after the other. */
   readonly sweeps?: number;
-}
-
-const temperatureRange = [0.2, 5] as const;
-const weightRange = [1 / 32, 32] as const;
-
-interface Parameters {
-  readonly generalistTemperature: number;
-  readonly temperatures: readonly number[];
-  readonly weight: number;
-  readonly kept: readonly boolean[];
 }
 
 /**
@@ -111,104 +99,49 @@ function calibrateRule(
   rule: FusionRule,
   { fit, select, sweeps }: Required<Omit<CalibrateOptions, 'rule'>>,
 ): Calibration {
-  const routed = ids.map((_, m) => examples.filter(({ answers }) => answers.some((a) => a.specialist === m)));
-  let parameters: Parameters = {
-    generalistTemperature: 1,
-    temperatures: ids.map(() => 1),
-    weight: 1,
-    kept: ids.map(() => true),
-  };
-  const loss = (on: readonly CompactExample[], changed: Partial<Parameters>) =>
-    -meanLogLikelihood(on.map((example) => fused(example, { ...parameters, ...changed }, rule)));
-  const fitWeight = () => {
-    const active = examples.filter(({ answers }) => answers.some((a) => parameters.kept[a.specialist]));
-    if (active.length === 0) return;
-    const { x: weight } = minimizeOnLogScale((w) => loss(active, { weight: w }), ...weightRange, {
-      tolerance: 0.05,
-      start: parameters.weight,
-    });
-    parameters = { ...parameters, weight };
-  };
-
+  const fitting = createCalibrationFit(examples, ids.length, rule);
   for (let sweep = 0; fit && sweep < sweeps; sweep++) {
-    const { x: generalistTemperature } = minimizeOnLogScale(
-      (t) => loss(examples, { generalistTemperature: t }),
-      ...temperatureRange,
-      { start: parameters.generalistTemperature },
-    );
-    parameters = { ...parameters, generalistTemperature };
-    routed.forEach((on, m) => {
-      if (on.length === 0) return;
-      const { temperatures } = parameters;
-      const { x } = minimizeOnLogScale(
-        (t) => loss(on, { temperatures: temperatures.with(m, t) }),
-        ...temperatureRange,
-        { start: temperatures[m] },
-      );
-      parameters = { ...parameters, temperatures: temperatures.with(m, x) };
+    fitting.fitGeneralistTemperature();
+    ids.forEach((_, m) => {
+      fitting.fitTemperature(m);
     });
-    fitWeight();
+    fitting.fitWeight();
   }
-
-  const gainsOf = (m: number) => gains(routed[m], m, parameters, rule);
   if (select) {
-    const order = ids
-      .map((_, m) => ({ m, gain: gainsOf(m).gain }))
+    const leastHelpfulFirst = ids
+      .map((_, m) => ({ m, gain: gains(fitting, m).gain }))
       .sort((a, b) => a.gain - b.gain || a.m - b.m);
-    for (const { m } of order) {
-      const { gain, top1Gain } = gainsOf(m);
-      if (!(gain > 0 && top1Gain >= 0)) parameters = { ...parameters, kept: parameters.kept.with(m, false) };
+    for (const { m } of leastHelpfulFirst) {
+      const { gain, top1Gain } = gains(fitting, m);
+      if (!(gain > 0 && top1Gain >= 0)) fitting.leaveOut(m);
     }
-    if (fit) fitWeight();
+    if (fit) fitting.fitWeight();
   }
 
-  const alone = examples.map((example) => outcome(temperedGeneralist(example, 1), example));
-  const together = examples.map((example) => fused(example, parameters, rule));
+  const { generalistTemperature, temperatures, weight, kept } = fitting.parameters;
   return {
     rule,
-    generalistTemperature: parameters.generalistTemperature,
+    generalistTemperature,
     specialists: ids.map((id, m) => ({
       id,
-      temperature: parameters.temperatures[m],
-      weight: parameters.weight,
-      kept: parameters.kept[m],
-      ...gainsOf(m),
+      temperature: temperatures[m],
+      weight,
+      kept: kept[m],
+      ...gains(fitting, m),
     })),
     examples: examples.length,
-    generalist: summary(alone),
-    ensemble: summary(together),
+    generalist: summary(examples.map((example) => outcome(temperedGeneralist(example, 1), example))),
+    ensemble: summary(fitting.outcomes()),
   };
-}
-
-/** The outcome of one example under the parameters; `without` leaves one more specialist out. */
-function fused(example: CompactExample, parameters: Parameters, rule: FusionRule): Outcome {
-  const generalist = temperedGeneralist(example, parameters.generalistTemperature);
-  const answers = example.answers
-    .filter(({ specialist }) => parameters.kept[specialist])
-    .map(({ specialist, classes, probabilities }) => ({
-      classes,
-      probabilities: temper(probabilities, parameters.temperatures[specialist]),
-    }));
-  const q = fuseCompact((classCount) => createRule(rule, classCount), generalist, answers, parameters.weight);
-  return outcome(q, example);
 }
 
 /** What specialist m adds to the others that are kept, over the examples on which it is active. */
-function gains(on: readonly CompactExample[], m: number, parameters: Parameters, rule: FusionRule) {
-  const withIt = { ...parameters, kept: parameters.kept.with(m, true) };
-  const withoutIt = { ...parameters, kept: parameters.kept.with(m, false) };
-  const differences = on.map((example) => {
-    const after = fused(example, withIt, rule);
-    const before = fused(example, withoutIt, rule);
-    return {
-      logLikelihood: after.logLikelihood - before.logLikelihood,
-      correct: after.correct - before.correct,
-    };
-  });
-  const likelihood = meanAndStandardError(differences.map((d) => d.logLikelihood));
-  const top1 = meanAndStandardError(differences.map((d) => d.correct));
+function gains(fitting: CalibrationFit, m: number) {
+  const outcomes = fitting.outcomesWithAndWithout(m);
+  const likelihood = meanAndStandardError(outcomes.map(([a, b]) => a.logLikelihood - b.logLikelihood));
+  const top1 = meanAndStandardError(outcomes.map(([a, b]) => a.correct - b.correct));
   return {
-    examples: on.length,
+    examples: outcomes.length,
     gain: likelihood.mean,
     standardError: likelihood.standardError,
     top1Gain: top1.mean,
@@ -216,13 +149,12 @@ function gains(on: readonly CompactExample[], m: number, parameters: Parameters,
   };
 }
 
-function meanLogLikelihood(outcomes: readonly Outcome[]): number {
-  return outcomes.reduce((sum, { logLikelihood }) => sum + logLikelihood, 0) / outcomes.length;
-}
-
 function summary(outcomes: readonly Outcome[]) {
-  const correct = outcomes.reduce((sum, outcome) => sum + outcome.correct, 0);
-  return { negativeLogLikelihood: -meanLogLikelihood(outcomes), top1: correct / outcomes.length };
+  const sum = (key: keyof Outcome) => outcomes.reduce((total, outcome) => total + outcome[key], 0);
+  return {
+    negativeLogLikelihood: -sum('logLikelihood') / outcomes.length,
+    top1: sum('correct') / outcomes.length,
+  };
 }
 
 function meanAndStandardError(values: readonly number[]) {

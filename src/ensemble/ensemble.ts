@@ -62,6 +62,7 @@ export class Ensemble {
   /** The specialists of each class, whether kept or not, by position. */
   readonly membership: SubsetMembership;
   private readonly fuse: CalibratedFuser;
+  private readonly subsets: readonly Int32Array[];
 
   constructor(
     classes: readonly string[],
@@ -78,6 +79,7 @@ export class Ensemble {
       classes.length,
     );
     this.fuse = createCalibratedFuser(settings, classes.length);
+    this.subsets = specialists.map(({ config }) => Int32Array.from(config.classes));
   }
 
   /**
@@ -138,20 +140,26 @@ export class Ensemble {
     );
   }
 
-  private fuseConsultation(consultation: Consultation, active: readonly number[]): Distributions {
-    const generalist = softmax(consultation.generalist);
-    const specialists = consultation.specialists.map(({ specialist: position, logits }) => ({
-      position,
-      isActive: active.includes(position),
-      probabilities: softmax(logits),
-    }));
+  private fuseConsultation(
+    { generalist, specialists }: Consultation,
+    active: readonly number[],
+  ): Distributions {
     const speaking = specialists
-      .filter(({ isActive }) => isActive)
-      .map(({ position, probabilities }) => {
-        const { id, classes } = this.specialists[position].config;
-        return { id, classes: Int32Array.from(classes), probabilities };
-      });
-    return { generalist, ensemble: this.fuse(generalist, speaking), specialists };
+      .filter(({ specialist }) => active.includes(specialist))
+      .map(({ specialist, logits }) => ({
+        id: this.specialists[specialist].config.id,
+        classes: this.subsets[specialist],
+        logits,
+      }));
+    return {
+      generalist: softmax(generalist),
+      ensemble: this.fuse(generalist, speaking),
+      specialists: specialists.map(({ specialist, logits }) => ({
+        position: specialist,
+        isActive: active.includes(specialist),
+        probabilities: softmax(logits),
+      })),
+    };
   }
 
   private describe({ generalist, ensemble, specialists }: Distributions, top: number): Answer {

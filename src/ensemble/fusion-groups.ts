@@ -1,5 +1,5 @@
 import { KdSpecError } from '../core/errors.js';
-import type { SpecialistAnswer } from './fusion-input.js';
+import { checkClass, type SpecialistAnswer } from './fusion-input.js';
 
 /**
  * The classes of the active subsets, grouped by the subsets they lie in.
@@ -19,29 +19,32 @@ export interface ClassGroups {
  * Finds the union of the active subsets and its groups, by splitting groups with one subset after the other.
  *
  * @param specialists the active ones
- * @param unionRow (classes), -1 everywhere; filled with the row in the union of each class that has one
+ * @param classCount the number of classes
+ * @param unionRow (classes or more), -1 everywhere; filled with the row in the union of each class that has one
  * @throws KdSpecError `fusion-input` when a class is out of range or comes twice in a subset
  *
  * Cost: proportional to the sum of the subsets' sizes.
  */
-export function groupClasses(specialists: readonly SpecialistAnswer[], unionRow: Int32Array): ClassGroups {
-  const room = specialists.reduce((sum, { classes }) => sum + classes.length, 0);
+export function groupClasses(
+  specialists: readonly SpecialistAnswer[],
+  classCount: number,
+  unionRow: Int32Array,
+): ClassGroups {
+  let room = 0;
+  for (const { classes } of specialists) room += classes.length;
   const union = new Int32Array(room);
   const groupOf = new Int32Array(room);
   const lastSubset = new Int32Array(room).fill(-1); // (u), the last subset that was seen to contain the class
   const members: number[][] = [[]];
   let size = 0;
 
-  specialists.forEach(({ classes }, m) => {
+  for (let m = 0; m < specialists.length; m++) {
+    const { classes } = specialists[m];
+    const owner = `specialist ${m}`;
     const splitInto = new Int32Array(members.length).fill(-1); // (groups), the part of each that lies in S^m
     for (let i = 0; i < classes.length; i++) {
       const c = classes[i];
-      if (!(c >= 0 && c < unionRow.length)) {
-        throw new KdSpecError(
-          'fusion-input',
-          `specialist ${m} names class ${c}, but the generalist has classes 0 to ${unionRow.length - 1}`,
-        );
-      }
+      checkClass(c, classCount, owner);
       let row = unionRow[c];
       if (row < 0) {
         row = size++;
@@ -49,13 +52,13 @@ export function groupClasses(specialists: readonly SpecialistAnswer[], unionRow:
         union[row] = c;
       }
       if (lastSubset[row] === m) {
-        throw new KdSpecError('fusion-input', `specialist ${m} names class ${c} twice: a subset is a set`);
+        throw new KdSpecError('fusion-input', `${owner} names class ${c} twice: a subset is a set`);
       }
       lastSubset[row] = m;
       const group = groupOf[row];
       if (splitInto[group] < 0) splitInto[group] = members.push([...members[group], m]) - 1;
       groupOf[row] = splitInto[group];
     }
-  });
+  }
   return { union: union.subarray(0, size), groupOf: groupOf.subarray(0, size), members };
 }

@@ -13,6 +13,12 @@ export interface SpecialistAnswer {
   readonly weight?: number;
 }
 
+/**
+ * What a softmax output of exactly zero stands for. A softmax is never zero but for underflow, and an exact
+ * zero would let no dustbin's mass go there at all.
+ */
+export const smallestSoftmax = 1e-30;
+
 /** Sums that are off by more than this are refused; what is off by less is rounding, and is scaled to 1. */
 const sumTolerance = 1e-3;
 
@@ -76,6 +82,17 @@ export function notAProbability(owner: string, position: number, value: number):
     `the probabilities of ${owner} must be numbers of 0 or more, but position ${position} holds ${value}: ` +
       'check the network that made them for overflow',
   );
+}
+
+/** Checks that a specialist's class is one of the generalist's. */
+export function checkClass(c: number, classCount: number, owner: string): number {
+  if (!(c >= 0 && c < classCount)) {
+    throw new KdSpecError(
+      'fusion-input',
+      `${owner} names class ${c}, but the generalist has classes 0 to ${classCount - 1}`,
+    );
+  }
+  return c;
 }
 
 /** Checks that a weight is a positive number. */

@@ -1,5 +1,6 @@
 import { createFuser } from './fusion.js';
 import {
+  checkClass,
   checkedSum,
   checkLengths,
   checkWeight,
@@ -27,10 +28,10 @@ export type Combine = (
   options?: FusionRuleOptions,
 ) => Float64Array;
 
-/** Returns the rule's function for examples over `classCount` classes. */
-export function createRule(rule: FusionRule, classCount: number): Combine {
+/** Returns the rule's function for examples over at most `mostClasses` classes. */
+export function createRule(rule: FusionRule, mostClasses: number): Combine {
   if (rule === 'share-inside') return shareInside;
-  const fuser = createFuser(classCount);
+  const fuser = createFuser(mostClasses);
   return (generalist, specialists, options) => fuser(generalist, specialists, options).probabilities;
 }
 
@@ -47,7 +48,7 @@ export function createRule(rule: FusionRule, classCount: number): Combine {
  * @param generalist (classes), `p^g`; sums to 1
  * @param specialists the active ones
  * @returns (classes), sums to 1
- * @throws KdSpecError `fusion-input` when something is not a distribution
+ * @throws KdSpecError `fusion-input` when something is not a distribution, or a class is out of range
  *
  * Cost: one copy of the classes, and the sum of the subsets' sizes.
  */
@@ -58,26 +59,27 @@ export function shareInside(
 ): Float64Array {
   checkWeight(generalistWeight, 'the generalist');
   const sum = checkedSum(generalist, 'the generalist');
-  const q = Float64Array.from(generalist, (p) => p / sum);
-  specialists.forEach((specialist, m) => {
+  const q = new Float64Array(generalist.length);
+  for (let c = 0; c < q.length; c++) q[c] = generalist[c] / sum;
+  for (let m = 0; m < specialists.length; m++) {
     const owner = `specialist ${m}`;
-    checkLengths(specialist, owner);
-    checkedSum(specialist.probabilities, owner);
-    const { classes, probabilities } = specialist;
-    const weight = checkWeight(specialist.weight ?? 1, owner);
+    checkLengths(specialists[m], owner);
+    checkedSum(specialists[m].probabilities, owner);
+    const { classes, probabilities } = specialists[m];
+    const weight = checkWeight(specialists[m].weight ?? 1, owner);
     let subsetMass = 0; // Q_S
     let named = 0; // 1 - p^m_dustbin
     for (let i = 0; i < classes.length; i++) {
-      subsetMass += q[classes[i]];
+      subsetMass += q[checkClass(classes[i], q.length, owner)];
       named += probabilities[i];
     }
-    if (named === 0) return;
+    if (named === 0) continue;
+    const kept = generalistWeight / (generalistWeight + weight);
+    const shared = (weight / (generalistWeight + weight)) * subsetMass;
     for (let i = 0; i < classes.length; i++) {
       const c = classes[i];
-      q[c] =
-        (generalistWeight * q[c] + (weight * subsetMass * probabilities[i]) / named) /
-        (generalistWeight + weight);
+      q[c] = kept * q[c] + shared * (probabilities[i] / named);
     }
-  });
+  }
   return q;
 }

@@ -215,6 +215,17 @@ describe('known answers', () => {
     expect(iterations).toBeLessThanOrEqual(20);
   });
 
+  test('one dustbin goes to a class with hardly any mass, whole', () => {
+    for (const little of [1e-30, 1e-250, 1e-310]) {
+      const specialist = { classes: Int32Array.of(0), probabilities: Float64Array.of(0.2, 0.8) };
+      const { probabilities, iterations } = fuse(Float64Array.of(1, little, 0), [specialist]);
+      expect(probabilities[0]).toBeCloseTo(0.6, 14);
+      expect(probabilities[1]).toBeCloseTo(0.4, 14);
+      expect(probabilities[2]).toBe(0);
+      expect(iterations).toBe(0);
+    }
+  });
+
   test('a subset of all classes with an empty dustbin is an average', () => {
     const all = { classes: Int32Array.of(2, 0, 1), probabilities: Float64Array.of(0.2, 0.2, 0.6, 0) };
     const { probabilities } = fuse(Float64Array.of(0.6, 0.2, 0.2), [all]);
@@ -304,5 +315,8 @@ describe('input', () => {
     expect(probabilities).toBe(out);
     expect(out).toEqual(fuse(generalist, [specialist]).probabilities);
     expect(fuser(generalist, []).probabilities).toEqual(generalist);
+    const fewer = Float64Array.of(0.5, 0.5);
+    expect(createFuser(5)(fewer, []).probabilities).toEqual(fewer);
+    expect(() => createFuser(1)(fewer, [])).toThrow(/at most 1 classes.*has 2/);
   });
 });

@@ -1,16 +1,8 @@
 import { KdSpecError } from '../core/errors.js';
-import { solveDustbins } from './dustbin-equations.js';
 import { type ClassGroups, groupClasses } from './fusion-groups.js';
-import {
-  checkedSum,
-  checkLengths,
-  checkSum,
-  checkWeight,
-  notAProbability,
-  type Probabilities,
-  type SpecialistAnswer,
-  sumOfMasses,
-} from './fusion-input.js';
+import { type Probabilities, type SpecialistAnswer, sumOfMasses } from './fusion-input.js';
+import { type KnownMasses, knownMasses, shareDustbins } from './fusion-masses.js';
+import { fusionObjective } from './fusion-objective.js';
 
 export interface FuseOptions {
   /** w_g, the generalist's weight, above 0. */
@@ -27,16 +19,16 @@ export interface Fused {
   readonly probabilities: Float64Array;
   /** The minimum, in nats. */
   readonly objective: number;
-  /** Newton steps; 0 without a dustbin to share out. */
+  /** Newton steps; 0 when at most one dustbin has mass, which needs none. */
   readonly iterations: number;
 }
 
-/** See {@link fuse}. */
+/** {@link fuse} without the objective, whose logarithms would cost more than the rest. */
 export type Fuser = (
   generalist: Probabilities,
   specialists: readonly SpecialistAnswer[],
   options?: FuseOptions,
-) => Fused;
+) => Pick<Fused, 'probabilities' | 'iterations'>;
 
 /**
  * Fuses the generalist with its active specialists: the distribution q that minimises
@@ -71,55 +63,91 @@ export function fuse(
   specialists: readonly SpecialistAnswer[],
   options: FuseOptions = {},
 ): Fused {
-  return createFuser(generalist.length)(generalist, specialists, options);
+  const out = options.out ?? new Float64Array(generalist.length);
+  const unionRow = new Int32Array(generalist.length).fill(-1);
+  const { iterations, ...solution } = solve(generalist, specialists, { ...options, out }, unionRow);
+  const objective = fusionObjective(generalist, specialists, solution, out);
+  return { probabilities: out, objective, iterations };
 }
 
 /**
- * Returns a {@link fuse} for many examples over the same classes, which keeps its working memory.
+ * Returns a {@link fuse} for many examples, which keeps its working memory and computes no objective.
  *
- * @param classCount the number of classes of every example
+ * @param mostClasses the greatest number of classes of an example
+ *
+ * Cost: 4 bytes a class are kept. An example costs three passes over its classes (copy, sum, scale), and
+ * beyond them only the union of the active subsets counts.
  */
-export function createFuser(classCount: number): Fuser {
-  const unionRow = new Int32Array(classCount).fill(-1); // (classes), row in the union, -1 outside
-  return (
-    generalist,
-    specialists,
-    { generalistWeight = 1, tolerance = 1e-12, out = new Float64Array(classCount) } = {},
-  ) => {
-    if (generalist.length !== classCount || out.length !== classCount) {
-      throw new KdSpecError(
-        'fusion-input',
-        `expected ${classCount} classes, but the generalist has ${generalist.length} and the output ${out.length}`,
-      );
-    }
-    try {
-      const groups = groupClasses(specialists, unionRow);
-      out.set(generalist);
-      assign(out, groups.union, 0);
-      const bucket = sumOfMasses(out, 'the generalist'); // summed, because 1 - union would cancel
-      const masses = knownMasses(generalist, bucket, specialists, generalistWeight, groups, unionRow);
-      const { groupMasses, iterations } = shareDustbins(masses, groups, tolerance);
-      const bucketScale = bucket > 0 ? groupMasses[0] / bucket : 0;
-      scale(out, bucketScale);
-      for (let row = 0; row < groups.union.length; row++) {
-        const group = groups.groupOf[row];
-        const share = masses.group[group] > 0 ? masses.union[row] / masses.group[group] : 0;
-        out[groups.union[row]] = groupMasses[group] * share;
-      }
-      const objective = fusionObjective(generalist, specialists, masses, groups, groupMasses, out);
-      return { probabilities: out, objective, iterations };
-    } finally {
-      for (const { classes } of specialists) assign(unionRow, classes, -1);
-    }
+export function createFuser(mostClasses: number): Fuser {
+  const unionRow = new Int32Array(mostClasses).fill(-1);
+  return (generalist, specialists, options = {}) => {
+    const out = options.out ?? new Float64Array(generalist.length);
+    const { iterations } = solve(generalist, specialists, { ...options, out }, unionRow);
+    return { probabilities: out, iterations };
   };
+}
+
+/** What {@link solve} found beside q: all that the objective needs. */
+interface Solution {
+  readonly masses: KnownMasses;
+  readonly groups: ClassGroups;
+  /** (groups), q's mass on each. */
+  readonly groupMasses: Float64Array;
+  readonly iterations: number;
+}
+
+/** Writes q to `out`. `unionRow` (classes or more) is -1 everywhere, before and after. */
+function solve(
+  generalist: Probabilities,
+  specialists: readonly SpecialistAnswer[],
+  { generalistWeight = 1, tolerance = 1e-12, out }: FuseOptions & { readonly out: Float64Array },
+  unionRow: Int32Array,
+): Solution {
+  const classCount = generalist.length;
+  if (classCount > unionRow.length || out.length !== classCount) {
+    throw new KdSpecError(
+      'fusion-input',
+      `expected at most ${unionRow.length} classes and an output of as many as the generalist has, but the ` +
+        `generalist has ${classCount} and the output ${out.length}`,
+    );
+  }
+  try {
+    const groups = groupClasses(specialists, classCount, unionRow);
+    out.set(generalist);
+    assign(out, groups.union, 0);
+    const bucket = sumOfMasses(out, 'the generalist'); // summed, because 1 - union would cancel
+    const masses = knownMasses(generalist, bucket, specialists, generalistWeight, groups, unionRow);
+    const { groupMasses, iterations } = shareDustbins(masses, groups, tolerance);
+    rescale(out, bucket, groupMasses[0]);
+    for (let row = 0; row < groups.union.length; row++) {
+      const group = groups.groupOf[row];
+      const share = masses.group[group] > 0 ? masses.union[row] / masses.group[group] : 0;
+      out[groups.union[row]] = groupMasses[group] * share;
+    }
+    return { masses, groups, groupMasses, iterations };
+  } finally {
+    for (const { classes } of specialists) assign(unionRow, classes, -1);
+  }
 }
 
 function assign(values: Float64Array | Int32Array, positions: Int32Array, value: number): void {
   for (let i = 0; i < positions.length; i++) values[positions[i]] = value;
 }
 
+/** Scales values that sum to `from`, so that they sum to `to`. */
+function rescale(values: Float64Array, from: number, to: number): void {
+  if (from >= tiny) multiply(values, to / from);
+  else if (from > 0) {
+    multiply(values, 1 / tiny); // in two steps, because to / from might overflow
+    multiply(values, to / (from / tiny));
+  }
+}
+
+/** Far below any probability that matters, and far above where numbers lose their digits. */
+const tiny = 1e-200;
+
 /** In eights, which halves the time: it is the one loop over all classes that writes. */
-function scale(values: Float64Array, factor: number): void {
+function multiply(values: Float64Array, factor: number): void {
   const whole = values.length - (values.length % 8);
   for (let i = 0; i < whole; i += 8) {
     values[i] *= factor;
@@ -132,135 +160,4 @@ function scale(values: Float64Array, factor: number): void {
     values[i + 7] *= factor;
   }
   for (let i = whole; i < values.length; i++) values[i] *= factor;
-}
-
-/** The masses that are given, before the dustbins are shared out. */
-interface KnownMasses {
-  readonly generalistWeight: number;
-  readonly totalWeight: number;
-  /** What `p^g` sums to as it came. */
-  readonly generalistSum: number;
-  /** (specialists), what each `p^m` sums to as it came. */
-  readonly sums: Float64Array;
-  /** What the generalist, as it came, puts outside the union. */
-  readonly bucket: number;
-  /** (u), `a_i / W`: the weighted mass of each class of the union, as a fraction of the total weight. */
-  readonly union: Float64Array;
-  /** (groups), the same for each group. */
-  readonly group: Float64Array;
-  /** (specialists), `d_m / W`. */
-  readonly dustbins: Float64Array;
-}
-
-function knownMasses(
-  generalist: Probabilities,
-  bucket: number,
-  specialists: readonly SpecialistAnswer[],
-  generalistWeight: number,
-  groups: ClassGroups,
-  unionRow: Int32Array,
-): KnownMasses {
-  checkWeight(generalistWeight, 'the generalist');
-  let generalistSum = bucket;
-  for (let row = 0; row < groups.union.length; row++) {
-    const c = groups.union[row];
-    if (!(generalist[c] >= 0)) throw notAProbability('the generalist', c, generalist[c]);
-    generalistSum += generalist[c];
-  }
-  checkSum(generalistSum, 'the generalist');
-
-  let totalWeight = generalistWeight;
-  const sums = new Float64Array(specialists.length);
-  specialists.forEach((specialist, m) => {
-    const owner = `specialist ${m}`;
-    checkLengths(specialist, owner);
-    totalWeight += checkWeight(specialist.weight ?? 1, owner);
-    sums[m] = checkedSum(specialist.probabilities, owner);
-  });
-
-  const generalistScale = generalistWeight / totalWeight / generalistSum;
-  const union = new Float64Array(groups.union.length);
-  const group = new Float64Array(groups.members.length);
-  const dustbins = new Float64Array(specialists.length);
-  for (let row = 0; row < union.length; row++) union[row] = generalistScale * generalist[groups.union[row]];
-  specialists.forEach(({ classes, probabilities, weight = 1 }, m) => {
-    const share = weight / totalWeight / sums[m];
-    for (let i = 0; i < classes.length; i++) union[unionRow[classes[i]]] += share * probabilities[i];
-    dustbins[m] = share * probabilities[classes.length];
-  });
-  group[0] = generalistScale * bucket;
-  for (let row = 0; row < union.length; row++) group[groups.groupOf[row]] += union[row];
-  return { generalistWeight, totalWeight, generalistSum, sums, bucket, union, group, dustbins };
-}
-
-/** Leaves out the groups and dustbins without mass, and solves for the mass of every group. */
-function shareDustbins(
-  { group, dustbins }: KnownMasses,
-  { members }: ClassGroups,
-  tolerance: number,
-): { readonly groupMasses: Float64Array; readonly iterations: number } {
-  const kept = [...group.keys()].filter((g) => group[g] > 0);
-  const full = [...dustbins.keys()].filter((m) => dustbins[m] > 0);
-  const outside = new Uint8Array(kept.length * full.length).fill(1); // (kept groups, full dustbins)
-  kept.forEach((g, row) => {
-    full.forEach((m, column) => {
-      if (members[g].includes(m)) outside[row * full.length + column] = 0;
-    });
-  });
-  full.forEach((m, column) => {
-    if (kept.some((_, row) => outside[row * full.length + column] === 1)) return;
-    throw new KdSpecError(
-      'fusion-input',
-      `the dustbin of specialist ${m} has mass, but no class outside its subset has any from the generalist or ` +
-        'another specialist, so that no distribution fits: give the generalist a softmax without exact zeros, or ' +
-        'the specialist no dustbin mass when its subset holds every class',
-    );
-  });
-
-  const { masses, iterations } = solveDustbins(
-    {
-      known: Float64Array.from(kept, (g) => group[g]),
-      dustbins: Float64Array.from(full, (m) => dustbins[m]),
-      outside,
-    },
-    tolerance,
-  );
-  const groupMasses = new Float64Array(group.length); // (groups), q_g
-  kept.forEach((g, row) => {
-    groupMasses[g] = masses[row];
-  });
-  return { groupMasses, iterations };
-}
-
-/** The objective at q, from the union and the bucket alone. */
-function fusionObjective(
-  generalist: Probabilities,
-  specialists: readonly SpecialistAnswer[],
-  { generalistWeight, generalistSum, sums, bucket }: KnownMasses,
-  { union, members }: ClassGroups,
-  groupMasses: Float64Array,
-  q: Float64Array,
-): number {
-  // With p = x / sum as it came: KL(p || q) = (sum of x log(x / q)) / sum - log sum.
-  let divergence = divergenceTerm(bucket, groupMasses[0]);
-  for (let row = 0; row < union.length; row++) {
-    const c = union[row];
-    divergence += divergenceTerm(generalist[c], q[c]);
-  }
-  let objective = generalistWeight * (divergence / generalistSum - Math.log(generalistSum));
-  specialists.forEach(({ classes, probabilities, weight = 1 }, m) => {
-    let massOutside = 0; // t_m; summed, because 1 - Q_m would cancel
-    members.forEach((subsets, g) => {
-      if (!subsets.includes(m)) massOutside += groupMasses[g];
-    });
-    divergence = divergenceTerm(probabilities[classes.length], massOutside);
-    for (let i = 0; i < classes.length; i++) divergence += divergenceTerm(probabilities[i], q[classes[i]]);
-    objective += weight * (divergence / sums[m] - Math.log(sums[m]));
-  });
-  return objective;
-}
-
-/** One term of KL(p || q). Below 1e-300 it is zero to any precision, while q may have underflowed. */
-function divergenceTerm(p: number, q: number): number {
-  return p < 1e-300 ? 0 : p * Math.log(p / q);
 }

@@ -28,3 +28,10 @@ test('logSumExp equals its definition and shifts with its values', () => {
   expect(logSumExp([])).toBe(Number.NEGATIVE_INFINITY);
   expect(softmax([1e4, Number.NEGATIVE_INFINITY])).toEqual(Float64Array.of(1, 0));
 });
+
+test('softmax writes where it is told, also over its own logits', () => {
+  const values = Float64Array.of(1, -2, 0.5);
+  const expected = softmax(values, { temperature: 3 });
+  expect(softmax(values, { temperature: 3, out: values })).toBe(values);
+  expect(values).toEqual(expected);
+});

@@ -20,7 +20,8 @@ export function logSumExp(values: ArrayLike<number>): number {
  *
  * @param logits (n), at least one of them above -Infinity
  * @param options.temperature T > 0; above 1 the distribution is softer
- * @returns (n), sums to 1; cost O(n)
+ * @param options.out (n), where the answer is written instead of into a new array; may be `logits` itself
+ * @returns (n), sums to 1; cost: one exponential for each logit
  *
  * Source: Hinton et al. 2015, equation 1.
  *
@@ -29,12 +30,21 @@ export function logSumExp(values: ArrayLike<number>): number {
  */
 export function softmax(
   logits: ArrayLike<number>,
-  { temperature = 1 }: { readonly temperature?: number } = {},
+  {
+    temperature = 1,
+    out = new Float64Array(logits.length),
+  }: { readonly temperature?: number; readonly out?: Float64Array } = {},
 ): Float64Array {
-  const probabilities = Float64Array.from(logits, (logit) => logit / temperature); // (n)
-  const normaliser = logSumExp(probabilities);
-  for (let index = 0; index < probabilities.length; index++) {
-    probabilities[index] = Math.exp(probabilities[index] - normaliser);
+  let largest = Number.NEGATIVE_INFINITY;
+  for (let index = 0; index < logits.length; index++) {
+    if (logits[index] > largest) largest = logits[index];
   }
-  return probabilities;
+  let sum = 0;
+  for (let index = 0; index < logits.length; index++) {
+    const exponential = Math.exp((logits[index] - largest) / temperature);
+    out[index] = exponential;
+    sum += exponential;
+  }
+  for (let index = 0; index < logits.length; index++) out[index] /= sum;
+  return out;
 }

@@ -1,0 +1,150 @@
+import { KdSpecError } from '../core/errors.js';
+import { solveDustbins } from './dustbin-equations.js';
+import type { ClassGroups } from './fusion-groups.js';
+import {
+  checkedSum,
+  checkLengths,
+  checkSum,
+  checkWeight,
+  notAProbability,
+  type Probabilities,
+  type SpecialistAnswer,
+} from './fusion-input.js';
+
+/** The masses that are given, before the dustbins are shared out. */
+export interface KnownMasses {
+  readonly generalistWeight: number;
+  /** What `p^g` sums to as it came. */
+  readonly generalistSum: number;
+  /** (specialists), what each `p^m` sums to as it came. */
+  readonly sums: Float64Array;
+  /** What the generalist, as it came, puts outside the union. */
+  readonly bucket: number;
+  /** (u), `a_i / W`: the weighted mass of each class of the union, as a fraction of the total weight. */
+  readonly union: Float64Array;
+  /** (groups), the same for each group. */
+  readonly group: Float64Array;
+  /** (specialists), `d_m / W`. */
+  readonly dustbins: Float64Array;
+}
+
+/**
+ * Adds up what generalist and specialists say by name.
+ *
+ * @param bucket the generalist's mass outside the union, as it came
+ * @param unionRow (classes or more), the row in the union of each class that has one
+ * @throws KdSpecError `fusion-input` when something is not a distribution
+ */
+export function knownMasses(
+  generalist: Probabilities,
+  bucket: number,
+  specialists: readonly SpecialistAnswer[],
+  generalistWeight: number,
+  { union: classes, groupOf, members }: ClassGroups,
+  unionRow: Int32Array,
+): KnownMasses {
+  checkWeight(generalistWeight, 'the generalist');
+  let generalistSum = bucket;
+  for (let row = 0; row < classes.length; row++) {
+    const p = generalist[classes[row]];
+    if (!(p >= 0)) throw notAProbability('the generalist', classes[row], p);
+    generalistSum += p;
+  }
+  checkSum(generalistSum, 'the generalist');
+
+  let totalWeight = generalistWeight;
+  const sums = new Float64Array(specialists.length);
+  for (let m = 0; m < specialists.length; m++) {
+    const owner = `specialist ${m}`;
+    checkLengths(specialists[m], owner);
+    totalWeight += checkWeight(specialists[m].weight ?? 1, owner);
+    sums[m] = checkedSum(specialists[m].probabilities, owner);
+  }
+
+  const generalistScale = generalistWeight / totalWeight / generalistSum;
+  const union = new Float64Array(classes.length);
+  const group = new Float64Array(members.length);
+  const dustbins = new Float64Array(specialists.length);
+  for (let row = 0; row < union.length; row++) union[row] = generalistScale * generalist[classes[row]];
+  for (let m = 0; m < specialists.length; m++) {
+    const { classes: subset, probabilities, weight = 1 } = specialists[m];
+    const share = weight / totalWeight / sums[m];
+    for (let i = 0; i < subset.length; i++) union[unionRow[subset[i]]] += share * probabilities[i];
+    dustbins[m] = share * probabilities[subset.length];
+  }
+  group[0] = generalistScale * bucket;
+  for (let row = 0; row < union.length; row++) group[groupOf[row]] += union[row];
+  return { generalistWeight, generalistSum, sums, bucket, union, group, dustbins };
+}
+
+/**
+ * Finds q's mass on every group. Without a dustbin that has mass the known masses are the answer, and one
+ * dustbin goes to the groups outside its subset in proportion to theirs; more take Newton's method.
+ *
+ * @returns (groups), 0 where no mass is known, and the number of Newton steps
+ * @throws KdSpecError `fusion-input` when a dustbin has no group to go to
+ */
+export function shareDustbins(
+  { group, dustbins }: KnownMasses,
+  { members }: ClassGroups,
+  tolerance: number,
+): { readonly groupMasses: Float64Array; readonly iterations: number } {
+  const full: number[] = [];
+  for (let m = 0; m < dustbins.length; m++) if (dustbins[m] > 0) full.push(m);
+  for (let i = 0; i < full.length; i++) {
+    if (massOutside(full[i], group, members) === 0) throw noClassOutside(full[i]);
+  }
+  if (full.length === 0) return { groupMasses: group, iterations: 0 };
+  if (full.length === 1) return { groupMasses: shareOne(full[0], dustbins, group, members), iterations: 0 };
+
+  const kept: number[] = []; // the groups that have mass
+  for (let g = 0; g < group.length; g++) if (group[g] > 0) kept.push(g);
+  const outside = new Uint8Array(kept.length * full.length).fill(1); // (kept groups, full dustbins)
+  for (let row = 0; row < kept.length; row++) {
+    for (let column = 0; column < full.length; column++) {
+      if (members[kept[row]].includes(full[column])) outside[row * full.length + column] = 0;
+    }
+  }
+  const known = pick(group, kept);
+  const { masses, iterations } = solveDustbins({ known, dustbins: pick(dustbins, full), outside }, tolerance);
+  const groupMasses = new Float64Array(group.length);
+  for (let row = 0; row < kept.length; row++) groupMasses[kept[row]] = masses[row];
+  return { groupMasses, iterations };
+}
+
+/** The closed form for one dustbin with mass. */
+function shareOne(
+  m: number,
+  dustbins: Float64Array,
+  group: Float64Array,
+  members: ClassGroups['members'],
+): Float64Array {
+  const sum = massOutside(m, group, members);
+  const groupMasses = group.slice();
+  for (let g = 0; g < group.length; g++) {
+    if (!members[g].includes(m)) groupMasses[g] += dustbins[m] * (group[g] / sum);
+  }
+  return groupMasses;
+}
+
+/** The sum over the groups outside the subset of specialist m: `1 - Q_m`, which would cancel. */
+export function massOutside(m: number, group: Float64Array, members: ClassGroups['members']): number {
+  let sum = 0;
+  for (let g = 0; g < group.length; g++) if (!members[g].includes(m)) sum += group[g];
+  return sum;
+}
+
+function pick(values: Float64Array, positions: readonly number[]): Float64Array {
+  const picked = new Float64Array(positions.length);
+  for (let i = 0; i < picked.length; i++) picked[i] = values[positions[i]];
+  return picked;
+}
+
+function noClassOutside(m: number): KdSpecError {
+  return new KdSpecError(
+    'fusion-input',
+    `the dustbin of specialist ${m} has mass, but no class outside its subset has any from the generalist or ` +
+      'another specialist, so that no distribution fits: give the generalist a softmax without exact zeros, or ' +
+      'the specialist no dustbin mass when its subset holds every class',
+  );
+}
