@@ -30,6 +30,7 @@ export interface AdamMoments {
  * @param parameter any shape; gets a new value
  * @param gradient the parameter's shape
  * @param moments the parameter's shape; get new values
+ * @throws Error when the shapes do not agree
  * @see Loshchilov and Hutter, Decoupled Weight Decay Regularization, arXiv 1711.05101, algorithm 2
  */
 export function adamWStep(
@@ -95,6 +96,8 @@ export interface SgdOptions {
  * @param parameter any shape; gets a new value
  * @param gradient the parameter's shape
  * @param velocity the parameter's shape, zero at first; gets a new value
+ * @throws Error when the shapes do not agree
+ * @see Sutskever et al., On the importance of initialization and momentum in deep learning, ICML 2013
  */
 export function sgdStep(
   parameter: tf.Variable,

@@ -16,10 +16,13 @@ export interface Conv2dOptions {
  *
  * Every window of the input is unfolded into a row, so that `output = patches F`, `dF = patches' dy` and
  * `dx = fold(dy F')`, where `F` is the filter as a matrix (filterHeight filterWidth inputs, outputs).
+ * Costs `2 filterHeight filterWidth inputs outputs` floating-point operations a window, and each gradient as many.
  *
  * @param x (batch, height, width, inputs)
  * @param filter (filterHeight, filterWidth, inputs, outputs)
  * @returns (batch, outputHeight, outputWidth, outputs)
+ * @throws Error when the shapes do not agree
+ * @see Chellapilla, Puri and Simard, High Performance Convolutional Neural Networks for Document Processing, 2006
  */
 export function conv2d(
   x: tf.Tensor4D,

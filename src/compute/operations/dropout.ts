@@ -4,12 +4,14 @@ import { createRandom } from '../../core/random.js';
 /**
  * Sets a share of the values to zero at random and scales the others, so that the expectation stays.
  *
- * `output = x mask / (1 - rate)`, each element of the mask 1 with probability `1 - rate`.
+ * `output = x mask / (1 - rate)`, each element of the mask 1 with probability `1 - rate`. Costs a random draw
+ * for every two elements.
  *
  * @param x any shape
  * @param rate share of zeros, in [0, 1)
  * @param seed names the mask: the same seed and shape give the same mask on every backend and machine
  * @returns the shape of x
+ * @see Srivastava et al., Dropout, JMLR 15, 2014; the scaling in training is its section 10
  */
 export function dropout<T extends tf.Tensor>(x: T, rate: number, seed: number): T {
   if (rate === 0) return x;

@@ -6,9 +6,12 @@ import { wasmHeap } from '../wasm/heap.js';
 /**
  * The rows of a matrix at the given indices; the gradient adds the rows up where an index repeats.
  *
+ * Costs a copy of the rows; the gradient has the shape of the whole matrix.
+ *
  * @param matrix (rows, columns)
  * @param indices (count), int32, each in [0, rows)
  * @returns (count, columns)
+ * @throws Error when the matrix or the indices have another rank or type
  * @throws KdSpecError `option-invalid` when an index is no row, on wasm
  */
 export function gatherRows(matrix: tf.Tensor2D, indices: tf.Tensor1D): tf.Tensor2D {

@@ -15,12 +15,15 @@ const smallestGradient = 1e-25;
  * The mean cross-entropy of a softmax with integer labels.
  *
  * `loss = mean over rows of (log sum_j exp(z_j) - sum_j t_j z_j)`, with `t = (1 - s) onehot(label) + s / classes`
- * and smoothing `s`; its gradient is `(softmax(z) - t) / batch`.
+ * and smoothing `s`; its gradient is `(softmax(z) - t) / batch`. Costs two passes over the logits, and
+ * the gradient one.
  *
  * @param logits (batch, classes)
  * @param labels (batch), int32, each in [0, classes)
  * @returns a scalar, in nats
+ * @throws Error when the shapes do not agree
  * @throws KdSpecError `dataset-invalid` when a label is no class, on wasm
+ * @see Szegedy et al., Rethinking the Inception Architecture, arXiv 1512.00567, section 7, for the smoothing
  */
 export function softmaxCrossEntropy(
   logits: tf.Tensor2D,
