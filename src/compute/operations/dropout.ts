@@ -11,7 +11,7 @@ import { createRandom } from '../../core/random.js';
  * @param rate share of zeros, in [0, 1)
  * @param seed names the mask: the same seed and shape give the same mask on every backend and machine
  * @returns the shape of x
- * @see Srivastava et al., Dropout, JMLR 15, 2014; the scaling in training is its section 10
+ * @see Srivastava et al., Dropout, JMLR 15, 2014, section 4; here the scaling is done in training
  */
 export function dropout<T extends tf.Tensor>(x: T, rate: number, seed: number): T {
   if (rate === 0) return x;

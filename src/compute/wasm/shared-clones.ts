@@ -4,7 +4,7 @@ import * as tf from '@tensorflow/tfjs';
  * Lets the wasm backend's clones share memory with what they are clones of, as on every other backend.
  *
  * The backend's own Identity kernel copies, and TensorFlow.js clones each tensor that a gradient will need: in a
- * convolutional network that was a tenth of a training step. Memory is counted by references, as for Reshape.
+ * convolutional network that was a twentieth of a training step. Memory is counted by references, as for Reshape.
  * Whoever writes into a tensor in place must see first that it is not shared: `Heap.own`.
  */
 export function shareClones(): void {
