@@ -4,7 +4,7 @@ import { percent } from '../core/percent.js';
 import { byteSize, count, duration, operations } from '../core/quantity-text.js';
 import { stageMetrics } from '../pipeline/stage-metrics.js';
 import type { StageName } from '../pipeline/stage-names.js';
-import { fitWidth } from './display-width.js';
+import { displayWidth, fitWidth } from './display-width.js';
 import { alignColumns, describeMetrics } from './summary.js';
 
 type Metrics = { readonly [Name in keyof typeof stageMetrics]: z.infer<(typeof stageMetrics)[Name]> };
@@ -59,7 +59,7 @@ const summaries: { readonly [Name in keyof Metrics]: (metrics: Metrics[Name]) =>
           ...classesBySubset.map(({ id, size, mostTypical }) => [
             String(id),
             count(size),
-            fitWidth(mostTypical.join(', '), classesColumns),
+            fitNames(mostTypical, classesColumns),
           ]),
         ],
         'rrl',
@@ -121,6 +121,17 @@ function summaryOf<Name extends keyof Metrics>(stage: Name, metrics: JsonObject)
   const schema: z.ZodType<Metrics[Name]> = stageMetrics[stage] as never;
   const parsed = schema.safeParse(metrics);
   return parsed.success ? summaries[stage](parsed.data) : undefined;
+}
+
+/** As many names as fit beside each other, the first in any case. */
+function fitNames(names: readonly string[], columns: number): string {
+  let [text = ''] = names;
+  for (const name of names.slice(1)) {
+    const longer = `${text}, ${name}`;
+    if (displayWidth(longer) > columns) break;
+    text = longer;
+  }
+  return fitWidth(text, columns);
 }
 
 function blocks(...parts: readonly string[]): string {

@@ -1,0 +1,101 @@
+import { z } from 'zod';
+import { rankedClassSchema, reportSchema } from '../evaluation/report-schema.js';
+import { stageMetrics } from '../pipeline/stage-metrics.js';
+import { stageNames } from '../pipeline/stage-names.js';
+
+const count = z.int().nonnegative();
+const bytes = z.int().nonnegative();
+const stage = z.enum(stageNames);
+
+/** What became of a stage. */
+const artefact = z.object({
+  stage,
+  status: z.enum(['made', 'up-to-date']),
+  directory: z.string(),
+  digest: z.string().describe('sha256 over the artefact’s files'),
+  seconds: z.number().nonnegative().describe('time at work, over all sittings'),
+  backend: z.string().nullable(),
+  seed: count,
+});
+
+const { dataset, generalist, predictions, subsets, specialists, ensemble } = stageMetrics;
+
+const plan = z.object({
+  workspace: z.string(),
+  pipeline: z.string().describe('path of the pipeline file in force'),
+  plan: z.array(
+    z.object({
+      stage,
+      status: z.enum(['up-to-date', 'make', 'continue']),
+      reasons: z.array(z.string()),
+    }),
+  ),
+});
+
+const run = z.object({
+  workspace: z.string(),
+  pipeline: z.string(),
+  stages: z.object({
+    dataset: artefact.extend({ metrics: dataset }),
+    generalist: artefact.extend({ metrics: generalist }),
+    predictions: artefact.extend({ metrics: predictions }).exactOptional(),
+    subsets: artefact.extend({ metrics: subsets }),
+    specialists: artefact.extend({ metrics: specialists }),
+    ensemble: artefact.extend({ metrics: ensemble }),
+    report: artefact.extend({ metrics: reportSchema }),
+  }),
+});
+
+const infer = z.object({
+  images: z.array(
+    z.object({
+      path: z.string(),
+      generalist: z.array(rankedClassSchema).describe('descending'),
+      ensemble: z.array(rankedClassSchema).describe('descending'),
+      specialists: z
+        .array(
+          z.object({
+            id: count,
+            dustbin: z.number().min(0).max(1).describe('probability of all classes it does not cover'),
+            top: z.array(rankedClassSchema),
+          }),
+        )
+        .describe('those that were asked'),
+    }),
+  ),
+  errors: z
+    .array(z.object({ path: z.string(), code: z.string(), message: z.string() }))
+    .exactOptional()
+    .describe('images without an answer'),
+});
+
+const doctor = z.object({
+  kdSpec: z.string(),
+  node: z.string(),
+  machine: z.object({
+    platform: z.string(),
+    processor: z.string(),
+    cores: count,
+    memoryBytes: bytes,
+    freeMemoryBytes: bytes,
+  }),
+  backend: z.string().nullable().describe('the one that auto takes'),
+  backends: z.array(
+    z.object({ name: z.string(), available: z.boolean(), reason: z.string(), install: z.string() }),
+  ),
+});
+
+/** What `--json` prints, by command; `plan` is what every command that makes artefacts prints with `--dry-run`. */
+export const outputSchemas = {
+  run,
+  dataset: dataset.extend({ artefact }),
+  'train-generalist': generalist.extend({ artefact }),
+  predict: predictions.extend({ artefact }),
+  cluster: subsets.extend({ artefact }),
+  'train-specialists': specialists.extend({ artefact }),
+  calibrate: ensemble.extend({ artefact }),
+  evaluate: reportSchema.extend({ artefact }),
+  infer,
+  doctor,
+  plan,
+} as const satisfies Readonly<Record<string, z.ZodType>>;

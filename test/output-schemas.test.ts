@@ -1,0 +1,75 @@
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { z } from 'zod';
+import { schemaFiles } from '../scripts/schemas.js';
+import { packageFolder } from '../src/core/package.js';
+import { decodeImage } from '../src/data/image-codec.js';
+import { jsonOf, kdSpec } from './fixtures/command-line.js';
+import { copyOfTiny } from './fixtures/tiny-workspace.js';
+
+const published = join(packageFolder(), 'docs', 'schemas');
+const readSchema = async (command: string) =>
+  JSON.parse(await readFile(join(published, `${command}.json`), 'utf8'));
+
+test('docs/schemas holds the schema of every output: npm run schemas', async () => {
+  const files = schemaFiles();
+  expect((await readdir(published)).sort()).toEqual([...files.keys()].map((name) => `${name}.json`).sort());
+  for (const [command, schema] of files) expect(await readSchema(command)).toEqual(schema);
+});
+
+describe('what is printed with --json fits the published schema', () => {
+  let folder: string;
+  beforeAll(async () => {
+    folder = await copyOfTiny();
+  });
+  afterAll(() => rm(folder, { recursive: true, force: true }));
+
+  /** The output as the published schema reads it; that allows no property that it does not name. */
+  async function checked(command: string, ...words: readonly string[]) {
+    const output = jsonOf(await kdSpec([...words, '--json'], { folder }));
+    expect(z.fromJSONSchema(await readSchema(command)).parse(output)).toEqual(output);
+    return output;
+  }
+
+  test.each([
+    'run',
+    'dataset',
+    'train-generalist',
+    'predict',
+    'cluster',
+    'train-specialists',
+    'calibrate',
+    'doctor',
+  ])('%s', async (command) => {
+    await checked(command, command);
+  });
+
+  test('evaluate, and infer for the image of the report', async () => {
+    const { example, split, specialists } = await checked('evaluate', 'evaluate');
+    expect({ split, specialists: specialists.length > 0 }).toEqual({ split: 'test', specialists: true });
+    const file = Buffer.from(example.image.png.split(',')[1], 'base64');
+    expect(await decodeImage(file, example.image)).toHaveLength(example.image.height * example.image.width);
+
+    const output = jsonOf(await kdSpec(['infer', '-', '--json'], { folder, input: file }));
+    expect(z.fromJSONSchema(await readSchema('infer')).parse(output)).toEqual(output);
+    const [answer] = output.images;
+    const classes = (ranked: readonly { index: number }[]) => ranked.map(({ index }) => index);
+    expect(classes(answer.generalist)).toEqual(classes(example.generalist));
+    expect(classes(answer.ensemble)).toEqual(classes(example.ensemble));
+    expect(answer.specialists.map(({ id }: { id: number }) => id)).toEqual(
+      example.specialists.map(({ id }: { id: number }) => id),
+    );
+  });
+
+  test('the plan of a dry run, and infer where images have no answer', async () => {
+    await checked('plan', 'evaluate', '--epochs', '3', '--dry-run');
+    const empty = await mkdtemp(join(tmpdir(), 'kd-spec-empty-'));
+    const { code, stdout } = await kdSpec(['infer', empty, '--json'], { folder });
+    await rm(empty, { recursive: true });
+    const output = JSON.parse(stdout);
+    expect(z.fromJSONSchema(await readSchema('infer')).parse(output)).toEqual(output);
+    expect({ code, errors: output.errors.length }).toEqual({ code: 1, errors: 1 });
+  });
+});
