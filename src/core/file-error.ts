@@ -15,6 +15,8 @@ const meanings: Readonly<Record<string, { readonly code: ErrorCode; readonly adv
   },
   EPERM: { code: 'not-readable', advice: 'not permitted: change its permissions or choose another place' },
   EROFS: { code: 'not-readable', advice: 'the file system is read-only: choose another place' },
+  EMFILE: { code: 'not-readable', advice: 'too many files are open: raise the limit (ulimit -n)' },
+  EIO: { code: 'not-readable', advice: 'the disk does not answer: check the device' },
   EISDIR: { code: 'not-readable', advice: 'expected a file, found a folder' },
   EEXIST: { code: 'not-readable', advice: 'expected a folder, found a file' },
   ENOTDIR: { code: 'not-readable', advice: 'expected a folder, found a file on the way' },
@@ -26,13 +28,15 @@ const meanings: Readonly<Record<string, { readonly code: ErrorCode; readonly adv
  *
  * @param error what was caught; anything but a known file system error comes back as it is
  * @param path the file or folder that was being used
+ * @param expected what should be there, for a person, e.g. `an Arrow shard`
  * @returns a KdSpecError `disk-full`, `not-readable` or `not-found`, or `error` itself
  */
-export function asFileError(error: unknown, path: string): unknown {
+export function asFileError(error: unknown, path: string, expected?: string): unknown {
   const errno = systemErrorCode(error);
   const meaning = errno === undefined ? undefined : meanings[errno];
   if (meaning === undefined) return error;
-  return new KdSpecError(meaning.code, `${path}: ${meaning.advice} (${errno})`, { cause: error });
+  const place = expected === undefined ? path : `${path}, where ${expected} should be`;
+  return new KdSpecError(meaning.code, `${place}: ${meaning.advice} (${errno})`, { cause: error });
 }
 
 /** Runs a piece of work on files, with its errors passed through {@link asFileError}. */

@@ -1,8 +1,8 @@
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { KdSpecError } from '../core/errors.js';
+import { asFileError } from '../core/file-error.js';
 import { indexShard, type ShardIndex } from './arrow-shard.js';
-import { fileError } from './file-errors.js';
 
 /**
  * Finds and indexes the Arrow files of a folder, in the order of their names, or a single file.
@@ -26,6 +26,6 @@ export async function indexArrowFiles(path: string, expected: string): Promise<r
     for (const file of files) shards.push(await indexShard(join(path, file)));
     return shards;
   } catch (error) {
-    throw fileError(error, path, expected);
+    throw asFileError(error, path, expected);
   }
 }

@@ -3,8 +3,8 @@ import { type FileHandle, mkdir, open, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Data, makeData, RecordBatch, RecordBatchStreamWriter, Schema, Struct } from 'apache-arrow';
 import { assert } from '../core/errors.js';
+import { asFileError } from '../core/file-error.js';
 import { encodeSchema } from './arrow-shard.js';
-import { fileError } from './file-errors.js';
 
 /** One finished shard: the file's name, its rows, its size and the hash of its bytes. */
 export interface ShardRecord {
@@ -50,7 +50,7 @@ export async function createShardWriter(
   const provisionalName = (index: number) => join(directory, `data-${digits(index)}.arrow.partial`);
   const guarded = <T>(work: Promise<T>) =>
     work.catch((error: unknown) => {
-      throw fileError(error, directory, 'a folder to write into');
+      throw asFileError(error, directory, 'a folder to write into');
     });
 
   await guarded(mkdir(directory, { recursive: true }));

@@ -1,7 +1,7 @@
 import { type FileHandle, open } from 'node:fs/promises';
 import { Message, type RecordBatch, RecordBatchReader, Schema, Table, tableToIPC } from 'apache-arrow';
 import { KdSpecError } from '../core/errors.js';
-import { fileError } from './file-errors.js';
+import { asFileError } from '../core/file-error.js';
 
 /**
  * Random access to the record batches of one Arrow file, in stream or in file format.
@@ -59,7 +59,7 @@ export async function openShard(path: string): Promise<FileHandle> {
   try {
     return await open(path, 'r');
   } catch (error) {
-    throw fileError(error, path, 'an Arrow shard');
+    throw asFileError(error, path, 'an Arrow shard');
   }
 }
 

@@ -4,9 +4,9 @@ import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { prettifyError } from 'zod';
 import { KdSpecError } from '../core/errors.js';
+import { asFileError } from '../core/file-error.js';
 import { indexShard } from './arrow-shard.js';
 import { classesName, type DatasetManifest, datasetManifest, manifestName } from './dataset-manifest.js';
-import { fileError } from './file-errors.js';
 import type { Augmentation, Ceiling, ImageShape, SplitName } from './source.js';
 
 /** One Arrow file of a split, as it was when it was written. */
@@ -94,7 +94,7 @@ export async function verifySplit(split: Split): Promise<void> {
 
 async function checkSize(shard: Shard): Promise<void> {
   const stats = await stat(shard.path).catch((error: unknown) => {
-    throw fileError(error, shard.path, 'an Arrow shard');
+    throw asFileError(error, shard.path, 'an Arrow shard');
   });
   if (stats.size === shard.bytes) return;
   if (stats.size < shard.bytes) await indexShard(shard.path);
@@ -133,6 +133,6 @@ async function readClasses(path: string, expected: number): Promise<readonly str
 
 async function readText(path: string, expected: string): Promise<string> {
   return readFile(path, 'utf8').catch((error: unknown) => {
-    throw fileError(error, path, expected);
+    throw asFileError(error, path, expected);
   });
 }

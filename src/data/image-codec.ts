@@ -1,7 +1,7 @@
 import { stat } from 'node:fs/promises';
 import sharp, { type Sharp } from 'sharp';
 import { assert, KdSpecError } from '../core/errors.js';
-import { fileError } from './file-errors.js';
+import { asFileError } from '../core/file-error.js';
 import { decodeSmallPng, encodeSmallPng } from './png.js';
 import type { ImageShape } from './source.js';
 
@@ -59,7 +59,7 @@ export async function readImageFile(
 
 async function checkFile(path: string): Promise<void> {
   const stats = await stat(path).catch((error: unknown) => {
-    throw fileError(error, path, 'an image');
+    throw asFileError(error, path, 'an image');
   });
   if (stats.isDirectory()) {
     throw new KdSpecError(

@@ -2,10 +2,10 @@ import { mkdir, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Binary, Int64, makeData, Utf8 } from 'apache-arrow';
 import { assert, KdSpecError } from '../core/errors.js';
+import { asFileError } from '../core/file-error.js';
 import { type Log, silentLog } from '../core/log.js';
 import { createShardWriter, type ShardRecord } from './arrow-shard-writer.js';
 import { classesName, type DatasetManifest, manifestName } from './dataset-manifest.js';
-import { fileError } from './file-errors.js';
 import { imageSchema, imageType, writeDatasetDict, writeSplitFiles } from './hugging-face-layout.js';
 import { encodePng } from './image-codec.js';
 import type { DatasetSource, SplitName } from './source.js';
@@ -96,7 +96,7 @@ export async function writeDataset(
       },
     };
   } catch (error) {
-    throw fileError(error, directory, 'a folder to write into');
+    throw asFileError(error, directory, 'a folder to write into');
   }
 }
 

@@ -32,6 +32,16 @@ test('what is written is read', async () => {
   );
 });
 
+test('an empty tensor is read although JSON puts numeric names before it', async () => {
+  const path = join(folder, 'empty.safetensors');
+  const written = new Map<string, HostTensor>([
+    ['empty', { shape: [0], values: new Float32Array(0) }],
+    ['1', { shape: [1], values: Float32Array.of(7) }],
+  ]);
+  await writeSafetensors(path, written);
+  expect(new Map(await readSafetensors(path))).toEqual(written);
+});
+
 test('a damaged file gives a KdSpecError or a valid result, never anything else', async () => {
   const path = join(folder, 'whole.safetensors');
   await writeSafetensors(path, new Map([['a', { shape: [3, 2], values: new Float32Array(6).fill(1) }]]));

@@ -83,7 +83,10 @@ export async function readSafetensors(path: string): Promise<ReadonlyMap<string,
 
   const tensors = new Map<string, HostTensor>();
   let expectedStart = 0;
-  const inOrder = [...entries].sort(([, a], [, b]) => a.data_offsets[0] - b.data_offsets[0]);
+  // An empty tensor starts where the next one does, and comes before it.
+  const inOrder = entries.toSorted(
+    ([, { data_offsets: a }], [, { data_offsets: b }]) => a[0] - b[0] || a[1] - b[1],
+  );
   for (const [name, { dtype, shape, data_offsets }] of inOrder) {
     const [start, end] = data_offsets;
     const size = shape.reduce((product, extent) => product * extent, 1);

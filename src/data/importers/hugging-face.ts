@@ -2,9 +2,9 @@ import { readFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { prettifyError, z } from 'zod';
 import { KdSpecError } from '../../core/errors.js';
+import { asFileError } from '../../core/file-error.js';
 import { column, encodedImages, integers } from '../arrow-columns.js';
 import { indexShard, type ShardIndex } from '../arrow-shard.js';
-import { fileError } from '../file-errors.js';
 import { decodeImage } from '../image-codec.js';
 import { readRows } from '../shard-rows.js';
 import type { DatasetSource, ImageShape, LabelledImage, SplitName } from '../source.js';
@@ -127,7 +127,7 @@ async function splitFolders(
 async function openSplit(directory: string, options: HuggingFaceOptions): Promise<StoredSplit> {
   const read = async (name: string) =>
     readFile(join(directory, name), 'utf8').catch((error: unknown) => {
-      throw fileError(
+      throw asFileError(
         error,
         join(directory, name),
         "a folder that Python's save_to_disk wrote, with this file",

@@ -5,8 +5,8 @@ import { basename, join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { createGunzip, gunzipSync } from 'node:zlib';
 import { KdSpecError } from '../../core/errors.js';
+import { asFileError } from '../../core/file-error.js';
 import { createRandom } from '../../core/random.js';
-import { fileError } from '../file-errors.js';
 import type { DatasetSource, ImageShape, LabelledImage, SplitName } from '../source.js';
 import { splitBySeed } from './split-by-seed.js';
 
@@ -49,7 +49,7 @@ export async function idxSource(
   { validationFraction = 0.1, classes, seed }: IdxOptions,
 ): Promise<DatasetSource> {
   const names = await readdir(directory).catch((error: unknown) => {
-    throw fileError(error, directory, "a folder with MNIST's four IDX files");
+    throw asFileError(error, directory, "a folder with MNIST's four IDX files");
   });
   const find = (part: 'train' | 't10k', kind: 'images' | 'labels') => {
     const pattern = new RegExp(`^${part}-${kind}[-.]idx[13]-ubyte(\\.gz)?$`);
@@ -169,7 +169,7 @@ async function* readImages(
     if (unpacked) {
       await pipeline(createReadStream(path), createGunzip(), createWriteStream(plain)).catch(
         (error: unknown) => {
-          throw fileError(error, plain, 'room for the unpacked images');
+          throw asFileError(error, plain, 'room for the unpacked images');
         },
       );
     }

@@ -2,8 +2,8 @@ import type { Dirent } from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { KdSpecError } from '../../core/errors.js';
+import { asFileError } from '../../core/file-error.js';
 import { createRandom } from '../../core/random.js';
-import { fileError } from '../file-errors.js';
 import { decodeImage } from '../image-codec.js';
 import type { DatasetSource, ImageShape, LabelledImage, SplitName } from '../source.js';
 import { splitBySeed } from './split-by-seed.js';
@@ -124,7 +124,7 @@ function divide(
 
 async function list(directory: string): Promise<Dirent[]> {
   const entries = await readdir(directory, { withFileTypes: true }).catch((error: unknown) => {
-    throw fileError(error, directory, 'a folder of class folders');
+    throw asFileError(error, directory, 'a folder of class folders');
   });
   return entries.filter(({ name }) => !name.startsWith('.')).sort((a, b) => compare(a.name, b.name));
 }
@@ -168,7 +168,7 @@ async function collect(directory: string, label: number, files: ImageFile[]): Pr
 async function* decodeFiles(files: readonly ImageFile[], shape: ImageShape): AsyncGenerator<LabelledImage> {
   const decode = async ({ path, label }: ImageFile): Promise<LabelledImage> => {
     const bytes = await readFile(path).catch((error: unknown) => {
-      throw fileError(error, path, 'an image');
+      throw asFileError(error, path, 'an image');
     });
     return { pixels: await decodeImage(bytes, shape, path), label };
   };
