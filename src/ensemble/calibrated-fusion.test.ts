@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { softmax } from '../math/softmax.js';
 import { createCalibratedFuser } from './calibrated-fusion.js';
 import type { Calibration } from './calibration.js';
-import { fuse } from './fusion.js';
+import { createFuser } from './fusion.js';
 
 const shown = { examples: 9, gain: 1, standardError: 0.1, top1Gain: 0.1, top1StandardError: 0.1 };
 const calibration: Calibration = {
@@ -21,6 +21,7 @@ const answer = { classes: Int32Array.of(0, 1), logits: Float64Array.of(-0.5, -0.
 
 test('temperatures and weights are applied, and only kept specialists speak', () => {
   const fuser = createCalibratedFuser(calibration, 3);
+  const fuse = createFuser(3);
   const softened = softmax(generalist, { temperature: 0.8 });
   const expected = fuse(softened, [
     { classes: answer.classes, probabilities: softmax(answer.logits, { temperature: 2 }), weight: 4 },

@@ -31,6 +31,8 @@ interface TemperedExample {
   /** (n + 1), the bucket last. */
   readonly generalist: Float64Array;
   readonly answers: readonly (CompactAnswer & SpecialistAnswer & { readonly probabilities: Float64Array })[];
+  /** (n + 1), working memory that all examples share. */
+  readonly fused: Float64Array;
 }
 
 /** A fit in progress, see {@link createCalibrationFit}. */
@@ -55,24 +57,23 @@ export function createCalibrationFit(
     weight: 1,
     kept: Array.from({ length: specialistCount }, () => true),
   };
-  const tempered = examples.map(atTemperatureOne);
+  const mostClasses = examples.reduce((most, { classes }) => Math.max(most, classes.length + 1), 0);
+  const combine = createRule(rule, mostClasses);
+  const memory = new Float64Array(mostClasses);
+  const tempered = examples.map((example) => atTemperatureOne(example, memory));
   const routed = Array.from({ length: specialistCount }, (): TemperedExample[] => []);
   for (const example of tempered) {
     for (const { specialist } of example.answers) routed[specialist].push(example);
   }
-  const combine = createRule(
-    rule,
-    tempered.reduce((most, { generalist }) => Math.max(most, generalist.length), 0),
-  );
 
-  const fused = ({ generalist, answers }: TemperedExample, kept = parameters.kept) => {
+  const fuse = ({ generalist, answers, fused }: TemperedExample, kept = parameters.kept) => {
     const speaking = answers.filter(({ specialist }) => kept[specialist]);
     if (speaking.length === 0) return generalist;
-    return combine(generalist, speaking, { generalistWeight: 1 / parameters.weight });
+    return combine(generalist, speaking, { generalistWeight: 1 / parameters.weight, out: fused });
   };
   const negativeLogLikelihood = (on: readonly TemperedExample[]) => {
     let sum = 0;
-    for (const example of on) sum -= logLikelihood(fused(example), example.example);
+    for (const example of on) sum -= logLikelihood(fuse(example), example.example);
     return sum / on.length;
   };
   const search = (
@@ -128,7 +129,7 @@ export function createCalibrationFit(
 
     /** What the ensemble makes of every example. */
     outcomes(): readonly Outcome[] {
-      return tempered.map((example) => outcome(fused(example), example.example));
+      return tempered.map((example) => outcome(fuse(example), example.example));
     },
 
     /** The outcomes with and without a specialist beside the others that are kept, where it is active. */
@@ -136,14 +137,14 @@ export function createCalibrationFit(
       const withIt = parameters.kept.with(specialist, true);
       const withoutIt = parameters.kept.with(specialist, false);
       return routed[specialist].map((example) => [
-        outcome(fused(example, withIt), example.example),
-        outcome(fused(example, withoutIt), example.example),
+        outcome(fuse(example, withIt), example.example),
+        outcome(fuse(example, withoutIt), example.example),
       ]);
     },
   };
 }
 
-function atTemperatureOne(example: CompactExample): TemperedExample {
+function atTemperatureOne(example: CompactExample, memory: Float64Array): TemperedExample {
   return {
     example,
     generalist: temperedGeneralist(example, 1),
@@ -151,5 +152,6 @@ function atTemperatureOne(example: CompactExample): TemperedExample {
       ...answer,
       probabilities: softmax(answer.logProbabilities),
     })),
+    fused: memory.subarray(0, example.classes.length + 1),
   };
 }

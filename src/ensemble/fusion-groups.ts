@@ -1,5 +1,4 @@
-import { KdSpecError } from '../core/errors.js';
-import { checkClass, type SpecialistAnswer } from './fusion-input.js';
+import { checkClass, repeatedClass, type SpecialistAnswer } from './fusion-input.js';
 
 /**
  * The classes of the active subsets, grouped by the subsets they lie in.
@@ -51,9 +50,7 @@ export function groupClasses(
         unionRow[c] = row;
         union[row] = c;
       }
-      if (lastSubset[row] === m) {
-        throw new KdSpecError('fusion-input', `${owner} names class ${c} twice: a subset is a set`);
-      }
+      if (lastSubset[row] === m) throw repeatedClass(owner, c);
       lastSubset[row] = m;
       const group = groupOf[row];
       if (splitInto[group] < 0) splitInto[group] = members.push([...members[group], m]) - 1;

@@ -95,6 +95,20 @@ export function checkClass(c: number, classCount: number, owner: string): number
   return c;
 }
 
+export function repeatedClass(owner: string, c: number): KdSpecError {
+  return new KdSpecError('fusion-input', `${owner} names class ${c} twice: a subset is a set`);
+}
+
+/** A dustbin with mass needs a class with mass outside the subset. */
+export function noClassOutside(owner: string): KdSpecError {
+  return new KdSpecError(
+    'fusion-input',
+    `the dustbin of ${owner} has mass, but no class outside its subset has any from the generalist or ` +
+      'another specialist, so that no distribution fits: give the generalist a softmax without exact zeros, or ' +
+      'the specialist no dustbin mass when its subset holds every class',
+  );
+}
+
 /** Checks that a weight is a positive number. */
 export function checkWeight(weight: number, owner: string): number {
   if (!(weight > 0 && weight < Number.POSITIVE_INFINITY)) {

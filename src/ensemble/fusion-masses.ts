@@ -1,4 +1,3 @@
-import { KdSpecError } from '../core/errors.js';
 import { solveDustbins } from './dustbin-equations.js';
 import type { ClassGroups } from './fusion-groups.js';
 import {
@@ -6,6 +5,7 @@ import {
   checkLengths,
   checkSum,
   checkWeight,
+  noClassOutside,
   notAProbability,
   type Probabilities,
   type SpecialistAnswer,
@@ -92,7 +92,7 @@ export function shareDustbins(
   const full: number[] = [];
   for (let m = 0; m < dustbins.length; m++) if (dustbins[m] > 0) full.push(m);
   for (let i = 0; i < full.length; i++) {
-    if (massOutside(full[i], group, members) === 0) throw noClassOutside(full[i]);
+    if (massOutside(full[i], group, members) === 0) throw noClassOutside(`specialist ${full[i]}`);
   }
   if (full.length === 0) return { groupMasses: group, iterations: 0 };
   if (full.length === 1) return { groupMasses: shareOne(full[0], dustbins, group, members), iterations: 0 };
@@ -138,13 +138,4 @@ function pick(values: Float64Array, positions: readonly number[]): Float64Array 
   const picked = new Float64Array(positions.length);
   for (let i = 0; i < picked.length; i++) picked[i] = values[positions[i]];
   return picked;
-}
-
-function noClassOutside(m: number): KdSpecError {
-  return new KdSpecError(
-    'fusion-input',
-    `the dustbin of specialist ${m} has mass, but no class outside its subset has any from the generalist or ` +
-      'another specialist, so that no distribution fits: give the generalist a softmax without exact zeros, or ' +
-      'the specialist no dustbin mass when its subset holds every class',
-  );
 }

@@ -19,6 +19,8 @@ export type FusionRule = 'paper' | 'share-inside';
 /** Options of both rules. */
 export interface FusionRuleOptions {
   readonly generalistWeight?: number;
+  /** (classes), where the answer is written instead of into a new array. */
+  readonly out?: Float64Array;
 }
 
 /** Combines one example; both rules look like this to their callers. */
@@ -55,11 +57,10 @@ export function createRule(rule: FusionRule, mostClasses: number): Combine {
 export function shareInside(
   generalist: Probabilities,
   specialists: readonly SpecialistAnswer[],
-  { generalistWeight = 1 }: FusionRuleOptions = {},
+  { generalistWeight = 1, out: q = new Float64Array(generalist.length) }: FusionRuleOptions = {},
 ): Float64Array {
   checkWeight(generalistWeight, 'the generalist');
   const sum = checkedSum(generalist, 'the generalist');
-  const q = new Float64Array(generalist.length);
   for (let c = 0; c < q.length; c++) q[c] = generalist[c] / sum;
   for (let m = 0; m < specialists.length; m++) {
     const owner = `specialist ${m}`;

@@ -156,6 +156,21 @@ describe('properties', () => {
     );
   });
 
+  test('a fuser finds what fuse finds, one specialist by a shorter way', () => {
+    const fuser = createFuser(40);
+    fc.assert(
+      fc.property(problems, ({ generalist, specialists, generalistWeight }) => {
+        for (const active of [specialists, specialists.slice(0, 1)]) {
+          const expected = fuse(generalist, active, { generalistWeight }).probabilities;
+          fuser(generalist, active, { generalistWeight }).probabilities.forEach((p, c) => {
+            expect(Math.abs(p - expected[c])).toBeLessThan(1e-14);
+          });
+        }
+      }),
+      { numRuns: 200 },
+    );
+  });
+
   test('classes in no active subset keep the proportions of the generalist; unsupported ones stay at zero', () => {
     fc.assert(
       fc.property(problems, (problem) => {
@@ -218,11 +233,13 @@ describe('known answers', () => {
   test('one dustbin goes to a class with hardly any mass, whole', () => {
     for (const little of [1e-30, 1e-250, 1e-310]) {
       const specialist = { classes: Int32Array.of(0), probabilities: Float64Array.of(0.2, 0.8) };
-      const { probabilities, iterations } = fuse(Float64Array.of(1, little, 0), [specialist]);
-      expect(probabilities[0]).toBeCloseTo(0.6, 14);
-      expect(probabilities[1]).toBeCloseTo(0.4, 14);
-      expect(probabilities[2]).toBe(0);
-      expect(iterations).toBe(0);
+      for (const solver of [fuse, createFuser(3)]) {
+        const { probabilities, iterations } = solver(Float64Array.of(1, little, 0), [specialist]);
+        expect(probabilities[0]).toBeCloseTo(0.6, 14);
+        expect(probabilities[1]).toBeCloseTo(0.4, 14);
+        expect(probabilities[2]).toBe(0);
+        expect(iterations).toBe(0);
+      }
     }
   });
 
@@ -302,9 +319,11 @@ describe('input', () => {
     ],
     ['output of a wrong size', generalist, specialist, { out: new Float64Array(2) }, /output 2/],
   ])('%s', (_, p, answer, options, message) => {
-    const attempt = () => fuse(p, [answer], options);
-    expect(attempt).toThrow(expect.objectContaining({ code: 'fusion-input' }));
-    expect(attempt).toThrow(message);
+    for (const solver of [fuse, createFuser(3)]) {
+      const attempt = () => solver(p, [answer], options);
+      expect(attempt).toThrow(expect.objectContaining({ code: 'fusion-input' }));
+      expect(attempt).toThrow(message);
+    }
   });
 
   test('a fuser gives what fuse gives, also after an error, and writes where it is told', () => {

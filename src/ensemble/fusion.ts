@@ -3,6 +3,8 @@ import { type ClassGroups, groupClasses } from './fusion-groups.js';
 import { type Probabilities, type SpecialistAnswer, sumOfMasses } from './fusion-input.js';
 import { type KnownMasses, knownMasses, shareDustbins } from './fusion-masses.js';
 import { fusionObjective } from './fusion-objective.js';
+import { fuseOne } from './fusion-one.js';
+import { rescale } from './fusion-rescale.js';
 
 export interface FuseOptions {
   /** w_g, the generalist's weight, above 0. */
@@ -63,11 +65,12 @@ export function fuse(
   specialists: readonly SpecialistAnswer[],
   options: FuseOptions = {},
 ): Fused {
-  const out = options.out ?? new Float64Array(generalist.length);
+  const { out = new Float64Array(generalist.length) } = options;
   const unionRow = new Int32Array(generalist.length).fill(-1);
-  const { iterations, ...solution } = solve(generalist, specialists, { ...options, out }, unionRow);
+  checkSizes(generalist, out, unionRow);
+  const solution = solve(generalist, specialists, options, out, unionRow);
   const objective = fusionObjective(generalist, specialists, solution, out);
-  return { probabilities: out, objective, iterations };
+  return { probabilities: out, objective, iterations: solution.iterations };
 }
 
 /**
@@ -81,10 +84,28 @@ export function fuse(
 export function createFuser(mostClasses: number): Fuser {
   const unionRow = new Int32Array(mostClasses).fill(-1);
   return (generalist, specialists, options = {}) => {
-    const out = options.out ?? new Float64Array(generalist.length);
-    const { iterations } = solve(generalist, specialists, { ...options, out }, unionRow);
-    return { probabilities: out, iterations };
+    const { out = new Float64Array(generalist.length) } = options;
+    checkSizes(generalist, out, unionRow);
+    try {
+      if (specialists.length === 1) {
+        fuseOne(generalist, specialists[0], options.generalistWeight, out, unionRow);
+        return { probabilities: out, iterations: 0 };
+      }
+      const { iterations } = solve(generalist, specialists, options, out, unionRow);
+      return { probabilities: out, iterations };
+    } finally {
+      for (const { classes } of specialists) assign(unionRow, classes, -1);
+    }
   };
+}
+
+function checkSizes(generalist: Probabilities, out: Float64Array, unionRow: Int32Array): void {
+  if (generalist.length <= unionRow.length && out.length === generalist.length) return;
+  throw new KdSpecError(
+    'fusion-input',
+    `expected at most ${unionRow.length} classes and an output of as many as the generalist has, but the ` +
+      `generalist has ${generalist.length} and the output ${out.length}`,
+  );
 }
 
 /** What {@link solve} found beside q: all that the objective needs. */
@@ -96,68 +117,29 @@ interface Solution {
   readonly iterations: number;
 }
 
-/** Writes q to `out`. `unionRow` (classes or more) is -1 everywhere, before and after. */
+/** Writes q to `out`. `unionRow` (classes or more) is -1 everywhere, and is left filled. */
 function solve(
   generalist: Probabilities,
   specialists: readonly SpecialistAnswer[],
-  { generalistWeight = 1, tolerance = 1e-12, out }: FuseOptions & { readonly out: Float64Array },
+  { generalistWeight = 1, tolerance = 1e-12 }: FuseOptions,
+  out: Float64Array,
   unionRow: Int32Array,
 ): Solution {
-  const classCount = generalist.length;
-  if (classCount > unionRow.length || out.length !== classCount) {
-    throw new KdSpecError(
-      'fusion-input',
-      `expected at most ${unionRow.length} classes and an output of as many as the generalist has, but the ` +
-        `generalist has ${classCount} and the output ${out.length}`,
-    );
+  const groups = groupClasses(specialists, generalist.length, unionRow);
+  out.set(generalist);
+  assign(out, groups.union, 0);
+  const bucket = sumOfMasses(out, 'the generalist'); // summed, because 1 - union would cancel
+  const masses = knownMasses(generalist, bucket, specialists, generalistWeight, groups, unionRow);
+  const { groupMasses, iterations } = shareDustbins(masses, groups, tolerance);
+  rescale(out, bucket, groupMasses[0]);
+  for (let row = 0; row < groups.union.length; row++) {
+    const group = groups.groupOf[row];
+    const share = masses.group[group] > 0 ? masses.union[row] / masses.group[group] : 0;
+    out[groups.union[row]] = groupMasses[group] * share;
   }
-  try {
-    const groups = groupClasses(specialists, classCount, unionRow);
-    out.set(generalist);
-    assign(out, groups.union, 0);
-    const bucket = sumOfMasses(out, 'the generalist'); // summed, because 1 - union would cancel
-    const masses = knownMasses(generalist, bucket, specialists, generalistWeight, groups, unionRow);
-    const { groupMasses, iterations } = shareDustbins(masses, groups, tolerance);
-    rescale(out, bucket, groupMasses[0]);
-    for (let row = 0; row < groups.union.length; row++) {
-      const group = groups.groupOf[row];
-      const share = masses.group[group] > 0 ? masses.union[row] / masses.group[group] : 0;
-      out[groups.union[row]] = groupMasses[group] * share;
-    }
-    return { masses, groups, groupMasses, iterations };
-  } finally {
-    for (const { classes } of specialists) assign(unionRow, classes, -1);
-  }
+  return { masses, groups, groupMasses, iterations };
 }
 
 function assign(values: Float64Array | Int32Array, positions: Int32Array, value: number): void {
   for (let i = 0; i < positions.length; i++) values[positions[i]] = value;
-}
-
-/** Scales values that sum to `from`, so that they sum to `to`. */
-function rescale(values: Float64Array, from: number, to: number): void {
-  if (from >= tiny) multiply(values, to / from);
-  else if (from > 0) {
-    multiply(values, 1 / tiny); // in two steps, because to / from might overflow
-    multiply(values, to / (from / tiny));
-  }
-}
-
-/** Far below any probability that matters, and far above where numbers lose their digits. */
-const tiny = 1e-200;
-
-/** In eights, which halves the time: it is the one loop over all classes that writes. */
-function multiply(values: Float64Array, factor: number): void {
-  const whole = values.length - (values.length % 8);
-  for (let i = 0; i < whole; i += 8) {
-    values[i] *= factor;
-    values[i + 1] *= factor;
-    values[i + 2] *= factor;
-    values[i + 3] *= factor;
-    values[i + 4] *= factor;
-    values[i + 5] *= factor;
-    values[i + 6] *= factor;
-    values[i + 7] *= factor;
-  }
-  for (let i = whole; i < values.length; i++) values[i] *= factor;
 }
