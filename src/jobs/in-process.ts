@@ -1,6 +1,6 @@
 import { KdSpecError } from '../core/errors.js';
 import { silentLog } from '../core/log.js';
-import type { Engine, SpecialistFailure } from './engine.js';
+import { describeProgress, type Engine, isOwnFailure, type SpecialistFailure } from './engine.js';
 import { openSpecialistTrainer, type SpecialistOutcome } from './specialist-trainer.js';
 
 /** Trains the specialists one after the other in this process. */
@@ -15,31 +15,14 @@ export const trainInProcess: Engine = async (work, { log, signal }) => {
       try {
         done.push(await trainer.train(position, { log: silentLog, signal }));
       } catch (error) {
-        if (!isOwnFailure(error)) throw error;
+        if (!(error instanceof KdSpecError && isOwnFailure(error.code))) throw error;
         failed.push({ id, reason: error.message });
       }
-      progress.update(position + 1, describe(done, failed));
+      progress.update(position + 1, describeProgress({ done, failed }));
     }
   } finally {
     trainer.dispose();
   }
-  progress.finish(describe(done, failed));
+  progress.finish(describeProgress({ done, failed }));
   return { done, failed };
 };
-
-/** Whether an error concerns one specialist alone, so that the others go on. */
-export function isOwnFailure(error: unknown): error is KdSpecError {
-  return (
-    error instanceof KdSpecError && (error.code === 'training-diverged' || error.code === 'subsets-invalid')
-  );
-}
-
-/** A note for the progress bar. */
-export function describe(done: readonly SpecialistOutcome[], failed: readonly SpecialistFailure[]): string {
-  const earlier = done.filter(({ wasDone }) => wasDone).length;
-  return [
-    `${done.length - earlier} trained`,
-    ...(earlier > 0 ? [`${earlier} done before`] : []),
-    ...(failed.length > 0 ? [`${failed.length} failed`] : []),
-  ].join(', ');
-}

@@ -2,8 +2,7 @@ import { type ChildProcess, fork } from 'node:child_process';
 import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { KdSpecError } from '../core/errors.js';
-import type { Engine, SpecialistFailure } from './engine.js';
-import { describe } from './in-process.js';
+import { describeProgress, type Engine, isOwnFailure, type SpecialistFailure } from './engine.js';
 import type { FromWorker, ToWorker } from './messages.js';
 import type { SpecialistOutcome } from './specialist-trainer.js';
 
@@ -33,7 +32,7 @@ export function createPool(workers: number): Engine {
     let interrupted = false;
     let defect: Error | undefined;
     const progress = log.progress('specialists', work.subsets.length);
-    const update = () => progress.update(done.length + failed.length, describe(done, failed));
+    const update = () => progress.update(done.length + failed.length, describeProgress({ done, failed }));
 
     /** One worker's life, from its start until it has nothing left to do or dies. */
     async function employ(): Promise<void> {
@@ -54,8 +53,9 @@ export function createPool(workers: number): Engine {
         } else if (message.kind === 'failed') {
           const id = message.position === undefined ? undefined : work.subsets[message.position].id;
           if (message.code === 'interrupted') interrupted = true;
-          else if (id === undefined || message.code === undefined) defect = toError(message);
-          else failed.push({ id, reason: message.message });
+          else if (id !== undefined && isOwnFailure(message.code))
+            failed.push({ id, reason: message.message });
+          else defect = toError(message);
         }
         if (message.kind === 'ready') isReady = true;
         else update();
@@ -93,7 +93,7 @@ export function createPool(workers: number): Engine {
     }
 
     await Promise.all(Array.from({ length: Math.min(workers, queue.length) }, fillPlace));
-    progress.finish(describe(done, failed));
+    progress.finish(describeProgress({ done, failed }));
     if (defect) throw defect;
     if (interrupted || signal.aborted) {
       throw new KdSpecError(
