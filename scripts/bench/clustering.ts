@@ -5,12 +5,14 @@
  *     npx tsx scripts/bench/clustering.ts --python /path/to/python   # one that has scikit-learn
  *     npx tsx scripts/bench/clustering.ts --columns 1000000 --clusters 3000
  *
+ * `--json` prints one object instead.
+ *
  * The columns are what a generalist with planted groups of confused classes would give: most of a column's
  * entries lie in its class's group, of uneven sizes, the rest anywhere.
  */
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { availableParallelism, cpus, loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { createRandom } from '../../src/core/random.js';
@@ -27,48 +29,51 @@ const { values: flags } = parseArgs({
     inside: { type: 'string', default: '0.9' }, // share of them inside the column's own group
     seeds: { type: 'string', default: '3' },
     python: { type: 'string' },
+    json: { type: 'boolean', default: false },
   },
 });
 const size = Number(flags.columns);
 const clusters = Number(flags.clusters);
 
+const say = (line: string) => {
+  if (!flags.json) console.log(line);
+};
+
+const load = loadavg()[0];
 const { matrix, groups } = plantedColumns();
-console.log(
-  `${size} columns of ${(matrix.indices.length / size).toFixed(1)} non-zeros on average, ${clusters} planted groups`,
-);
+const nonZeros = matrix.indices.length / size;
+say(`${size} columns of ${nonZeros.toFixed(1)} non-zeros on average, ${clusters} planted groups`);
 onlineKMeans(plantedColumns(2000, 20).matrix, { clusters: 20, seed: 0 }); // compile
 
 const ours = Array.from({ length: Number(flags.seeds) }, (_, seed) => {
   const started = performance.now();
   const cpuStarted = process.cpuUsage();
-  const { assignments, refinements } = onlineKMeans(matrix, { clusters, seed });
+  const { assignments } = onlineKMeans(matrix, { clusters, seed });
   const { user, system } = process.cpuUsage(cpuStarted);
   const seconds = (performance.now() - started) / 1000;
-  return report(
-    `kd-spec, seed ${seed}, ${refinements} refinements`,
-    assignments,
-    seconds,
-    (user + system) / 1e6,
-  );
+  return report(`kd-spec, seed ${seed}`, assignments, seconds, (user + system) / 1e6);
 });
+const peakGigabytes = process.resourceUsage().maxRSS / 2 ** 20;
+const theirs = flags.python === undefined ? [] : scikitLearn(flags.python);
 
-if (flags.python !== undefined) {
-  const theirs = scikitLearn(flags.python).map(({ seconds, cpuSeconds, assignments }, seed) =>
-    report(`scikit-learn, seed ${seed}`, Int32Array.from(assignments), seconds, cpuSeconds),
-  );
-  const mean = (rows: readonly Measured[], key: keyof Measured) =>
-    rows.reduce((sum, row) => sum + row[key], 0) / rows.length;
-  console.log(`\nkd-spec against scikit-learn, means:`);
-  console.log(`  ${(mean(theirs, 'seconds') / mean(ours, 'seconds')).toFixed(1)} times faster by the clock`);
-  console.log(
-    `  ${(mean(theirs, 'cpuSeconds') / mean(ours, 'cpuSeconds')).toFixed(1)} times less processor time`,
-  );
-  console.log(`  inertia ${(mean(ours, 'inertia') / mean(theirs, 'inertia')).toFixed(4)} of theirs`);
-  console.log(
-    `  agreement ${mean(ours, 'agreement').toFixed(4)} against ${mean(theirs, 'agreement').toFixed(4)}`,
-  );
+if (theirs.length > 0) {
+  const ratio = (key: keyof Measured) => mean(theirs, key) / mean(ours, key);
+  say('\nkd-spec against scikit-learn, means:');
+  say(`  ${ratio('seconds').toFixed(1)} times faster by the clock`);
+  say(`  ${ratio('cpuSeconds').toFixed(1)} times less processor time`);
+  say(`  inertia ${(1 / ratio('inertia')).toFixed(4)} of theirs`);
+  say(`  agreement ${mean(ours, 'agreement').toFixed(4)} against ${mean(theirs, 'agreement').toFixed(4)}`);
 }
-console.log(`\nlargest memory: ${(process.resourceUsage().maxRSS / 2 ** 20).toFixed(2)} GB`);
+say(`\nlargest memory: ${peakGigabytes.toFixed(2)} GB`);
+if (flags.json) {
+  const machine = { processor: cpus()[0].model, cores: availableParallelism(), node: process.version, load };
+  const of = { columns: size, clusters, nonZeros };
+  console.log(JSON.stringify({ machine, ...of, kdSpec: ours, scikitLearn: theirs, peakGigabytes }, null, 2));
+}
+
+function mean(rows: readonly Measured[], key: keyof Measured): number {
+  return rows.reduce((sum, row) => sum + row[key], 0) / rows.length;
+}
 
 interface Measured {
   readonly seconds: number;
@@ -81,8 +86,8 @@ interface Measured {
 function report(name: string, assignments: Int32Array, seconds: number, cpuSeconds: number): Measured {
   const inertia = inertiaOf(assignments);
   const agreement = adjustedRandIndex(assignments, groups);
-  console.log(
-    `${name.padEnd(36)} ${seconds.toFixed(3)} s (${cpuSeconds.toFixed(3)} s of processor)   inertia ${inertia.toFixed(1)}   agreement ${agreement.toFixed(4)}`,
+  say(
+    `${name.padEnd(22)} ${seconds.toFixed(3)} s (${cpuSeconds.toFixed(3)} s of processor)   inertia ${inertia.toFixed(1)}   agreement ${agreement.toFixed(4)}`,
   );
   return { seconds, cpuSeconds, inertia, agreement };
 }
@@ -162,7 +167,7 @@ function adjustedRandIndex(a: Int32Array, b: Int32Array): number {
 }
 
 /** Runs `clustering_sklearn.py` beside this file on the matrix, in a folder that is removed afterwards. */
-function scikitLearn(python: string): { seconds: number; cpuSeconds: number; assignments: number[] }[] {
+function scikitLearn(python: string): Measured[] {
   const folder = mkdtempSync(join(tmpdir(), 'kd-spec-bench-'));
   try {
     writeFileSync(join(folder, 'offsets.i32'), matrix.offsets);
@@ -172,7 +177,12 @@ function scikitLearn(python: string): { seconds: number; cpuSeconds: number; ass
     const output = execFileSync(python, [script, folder, String(size), String(clusters), flags.seeds], {
       maxBuffer: 2 ** 30,
     });
-    return JSON.parse(output.toString());
+    const runs: { seconds: number; cpuSeconds: number; assignments: number[] }[] = JSON.parse(
+      output.toString(),
+    );
+    return runs.map(({ seconds, cpuSeconds, assignments }, seed) =>
+      report(`scikit-learn, seed ${seed}`, Int32Array.from(assignments), seconds, cpuSeconds),
+    );
   } finally {
     rmSync(folder, { recursive: true });
   }

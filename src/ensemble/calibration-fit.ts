@@ -13,6 +13,7 @@ import { minimizeOnLogScale } from './golden-section.js';
 
 const temperatureRange = [0.2, 5] as const;
 const weightRange = [1 / 32, 32] as const;
+const weightTolerance = 0.05; // relative; the likelihood is flatter in the weight than in a temperature
 
 /** What is fitted. */
 export interface CalibrationParameters {
@@ -44,7 +45,11 @@ export type CalibrationFit = ReturnType<typeof createCalibrationFit>;
  * The examples' distributions are kept at the present temperatures, so that a trial of one temperature
  * computes only the distributions that it changes, and a trial of the weight none.
  *
- * Memory: two numbers for each class of an example and of its active subsets.
+ * @param examples of the validation split
+ * @param specialistCount the number of specialists, whether they are active on an example or not
+ * @param rule how distributions are combined
+ *
+ * Memory: beside the examples, 8 bytes for each class of an example and of its active subsets.
  */
 export function createCalibrationFit(
   examples: readonly CompactExample[],
@@ -120,7 +125,7 @@ export function createCalibrationFit(
       const set = (weight: number) => {
         parameters.weight = weight;
       };
-      search(on, set, weightRange, { start: parameters.weight, tolerance: 0.05 });
+      search(on, set, weightRange, { start: parameters.weight, tolerance: weightTolerance });
     },
 
     leaveOut(specialist: number): void {

@@ -10,7 +10,7 @@ import {
 import { type CalibrationFit, createCalibrationFit } from './calibration-fit.js';
 import type { FusionRule } from './fusion-rules.js';
 
-export type { CalibrationExample, SparseDistribution } from './calibration-example.js';
+export type { CalibrationExample } from './calibration-example.js';
 
 /** What validation decided about one specialist. Gains are with it against without it, where it is active. */
 export interface SpecialistCalibration {

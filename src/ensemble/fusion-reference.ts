@@ -3,14 +3,11 @@ import type { Probabilities, SpecialistAnswer } from './fusion-input.js';
 
 export interface GradientDescentOptions extends Pick<FuseOptions, 'generalistWeight'> {
   readonly maxSteps?: number;
-  /** Stops when the objective, in nats, has come down to this. */
-  readonly targetObjective?: number;
-  /** Stops after this time, in milliseconds. */
-  readonly timeoutMs?: number;
+  /** Stops when this says so of q, shape (classes). */
+  readonly until?: (q: Float64Array) => boolean;
+  /** Steps from one look at `until` to the next. */
+  readonly checkEvery?: number;
 }
-
-/** The objective costs as much as a step, so that it is looked at only now and then. */
-const objectiveEvery = 20;
 
 /**
  * The paper's fusion: gradient descent on the logits z of q = softmax(z), for one example.
@@ -33,8 +30,8 @@ export function fuseByGradientDescent(
   {
     generalistWeight = 1,
     maxSteps = 20_000,
-    targetObjective = Number.NEGATIVE_INFINITY,
-    timeoutMs = Number.POSITIVE_INFINITY,
+    until = () => false,
+    checkEvery = 1,
   }: GradientDescentOptions = {},
 ): Fused {
   const classes = generalist.length;
@@ -52,13 +49,11 @@ export function fuseByGradientDescent(
   const paid = new Float64Array(classes); // (classes), sum over m not containing i of r_m
 
   const inside = specialists.map(({ classes: subset }) => membership(subset, classes));
-  const deadline = performance.now() + timeoutMs;
   for (let step = 0; ; step++) {
     softmax(z, q);
-    const last = step >= maxSteps || performance.now() > deadline;
-    if (last || (targetObjective > Number.NEGATIVE_INFINITY && step % objectiveEvery === 0)) {
+    if (step >= maxSteps || (step % checkEvery === 0 && until(q))) {
       const objective = objectiveAt(q, generalist, specialists, generalistWeight);
-      if (last || objective <= targetObjective) return { probabilities: q, objective, iterations: step };
+      return { probabilities: q, objective, iterations: step };
     }
     paid.fill(0);
     specialists.forEach(({ classes: subset, probabilities, weight = 1 }, m) => {
@@ -117,7 +112,7 @@ function massOutside(q: Float64Array, inside: Uint8Array): number {
 
 function softmax(logits: Float64Array, out: Float64Array): void {
   let largest = Number.NEGATIVE_INFINITY;
-  for (const logit of logits) largest = Math.max(largest, logit);
+  for (let i = 0; i < logits.length; i++) if (logits[i] > largest) largest = logits[i];
   let sum = 0;
   for (let i = 0; i < logits.length; i++) {
     out[i] = Math.exp(logits[i] - largest);
