@@ -97,8 +97,8 @@ describe('training the generalist', () => {
 });
 
 describe('training specialists in two processes', () => {
-  const ids = ['0', '1', '2', '3', '4', '5'];
-  const training = '--clusters 6 --specialist-epochs 60 --checkpoint-seconds 1'.split(' ');
+  const ids = ['0', '1', '2', '3'];
+  const training = '--clusters 4 --specialist-epochs 30 --checkpoint-seconds 1'.split(' ');
   const words = ['train-specialists', ...training, '--quiet'];
   const after = ['subsets', 'specialists', 'ensemble', 'report'];
   const partial = (folder: string, ...parts: string[]) =>
@@ -164,7 +164,7 @@ describe('training specialists in two processes', () => {
       });
       expectNoWarnings(ended);
       expect(ended).toMatchObject({ code, stdout: '' });
-      expect(ended.stderr).toMatch(/stopped with \d of 6 specialists done\ncode: interrupted\n$/);
+      expect(ended.stderr).toMatch(/stopped with \d of 4 specialists done\ncode: interrupted\n$/);
       const before = await finishedIn(folder);
       expect(before.size).toBeGreaterThanOrEqual(1);
       expect(before.size).toBeLessThan(ids.length);

@@ -2,6 +2,7 @@ import { type FileHandle, open } from 'node:fs/promises';
 import { Message, type RecordBatch, RecordBatchReader, Schema, Table, tableToIPC } from 'apache-arrow';
 import { KdSpecError } from '../core/errors.js';
 import { asFileError } from '../core/file-error.js';
+import { announcesWhatItHolds } from './arrow-metadata.js';
 
 /**
  * Random access to the record batches of one Arrow file, in stream or in file format.
@@ -153,30 +154,35 @@ function decodeMetadata(
   offset: number,
   row: number,
 ): { readonly bodyBytes: number; readonly rows: number; readonly schema?: Schema } {
+  if (!announcesWhatItHolds(metadata)) {
+    throw corrupt(path, `the message at byte ${offset} (row ${row}) announces more than it holds`);
+  }
   let message: Message;
+  let header: unknown;
   try {
     message = Message.decode(metadata);
-    if (message.isSchema()) return { bodyBytes: message.bodyLength, rows: 0, schema: message.header() };
+    header = message.header(); // decoded now, and with checks of its own
   } catch (cause) {
     throw corrupt(path, `the message at byte ${offset} (row ${row}) cannot be decoded`, cause);
   }
+  if (header instanceof Schema) return { bodyBytes: message.bodyLength, rows: 0, schema: header };
   if (!message.isRecordBatch()) {
     throw new KdSpecError(
       'dataset-invalid',
       `${path}: expected plain columns, found a dictionary-encoded column: write it again without dictionaries`,
     );
   }
-  const header = message.header();
-  if (header.compression) {
+  const { compression, length } = message.header();
+  if (compression) {
     throw new KdSpecError(
       'dataset-invalid',
       `${path}: expected uncompressed record batches, found compressed ones: write it again without compression`,
     );
   }
-  if (!(header.length >= 0 && message.bodyLength >= 0)) {
+  if (!(length >= 0 && message.bodyLength >= 0)) {
     throw corrupt(path, `the message at byte ${offset} (row ${row}) has a negative length`);
   }
-  return { bodyBytes: message.bodyLength, rows: header.length };
+  return { bodyBytes: message.bodyLength, rows: length };
 }
 
 /** Reads up to `length` bytes; fewer only at the end of the file. */

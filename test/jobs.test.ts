@@ -1,0 +1,177 @@
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { Field, Float32, Int32, List, Table, tableToIPC, vectorFromArray } from 'apache-arrow';
+import sharp from 'sharp';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { readManifest } from '../src/core/artefact.js';
+import { silentLog } from '../src/core/log.js';
+import { packageFolder } from '../src/core/package.js';
+import { openDataset } from '../src/data/dataset.js';
+import { countLabels } from '../src/data/label-counts.js';
+import { readSubsets } from '../src/ensemble/subsets-file.js';
+import type { Engine } from '../src/jobs/engine.js';
+import type { SpecialistWork } from '../src/jobs/specialist-trainer.js';
+import { kdSpec } from './fixtures/command-line.js';
+import { tinyFolder } from './fixtures/tiny-workspace.js';
+
+/** One contract, run over every engine: who trains a specialist makes no difference. */
+const built = (path: string) => pathToFileURL(join(packageFolder(), 'dist', 'jobs', path)).href;
+const engines: Readonly<Record<string, () => Promise<Engine>>> = {
+  'this process': async () => {
+    const { trainInProcess }: typeof import('../src/jobs/in-process.js') = await import(
+      built('in-process.js')
+    );
+    return trainInProcess;
+  },
+  'a pool of two processes': async () => {
+    const { createPool }: typeof import('../src/jobs/pool.js') = await import(built('pool.js'));
+    return createPool(2);
+  },
+};
+
+let root: string;
+let workOf: (directory: string) => SpecialistWork;
+const barren = 1; // the subset that is said to have no training examples
+
+beforeAll(async () => {
+  root = await mkdtemp(join(tmpdir(), 'kd-spec-jobs-'));
+  const workspace = join(await tinyFolder(), 'kd-workspace');
+  const [generalist, dataset] = [join(workspace, 'generalist'), join(workspace, 'dataset')];
+  const { subsets } = await readSubsets(join(workspace, 'subsets', 'subsets.json'));
+  const { splits, classes } = await openDataset(dataset);
+  const labelCounts = [...(await countLabels(splits.train, classes.length))];
+  const inputs = {
+    generalist: (await readManifest(generalist)).digest,
+    dataset: (await readManifest(dataset)).digest,
+  };
+  const { parameters } = await readManifest(join(workspace, 'specialists', '0'));
+  workOf = (directory) => ({
+    directory,
+    generalist,
+    dataset,
+    inputs,
+    subsets,
+    labelCounts,
+    training: {
+      retrain: 'top',
+      epochs: 1,
+      batchSize: Number(parameters.batchSize),
+      specialFraction: 0.5,
+      learningRate: 0.001,
+      weightDecay: 0,
+      labelSmoothing: 0,
+      views: 1,
+      seed: 1,
+      checkpointSeconds: 60,
+    },
+    backend: 'wasm',
+  });
+});
+afterAll(() => rm(root, { recursive: true, force: true }));
+
+const signal = new AbortController().signal;
+
+/** The files of a specialist that decide its answers. */
+const bytesOf = async (directory: string, id: number) =>
+  Promise.all(
+    ['model.safetensors', 'config.json'].map((name) => readFile(join(directory, String(id), name), 'base64')),
+  );
+
+describe.each(Object.keys(engines))('an engine: %s', (name) => {
+  const directory = () => join(root, name.replaceAll(' ', '-'));
+
+  test('lets a subset without training examples fail alone', async () => {
+    const engine = await engines[name]();
+    const work = workOf(directory());
+    const labelCounts = work.labelCounts.map((count, label) =>
+      work.subsets[barren].classes.includes(label) ? 0 : count,
+    );
+    const { done, failed } = await engine({ ...work, labelCounts }, { log: silentLog, signal });
+    expect(done.map(({ id, wasDone }) => ({ id, wasDone })).toSorted((a, b) => a.id - b.id)).toEqual([
+      { id: 0, wasDone: false },
+      { id: 2, wasDone: false },
+    ]);
+    expect(failed).toEqual([{ id: barren, reason: expect.stringContaining(`subset ${barren}`) }]);
+    expect((await readdir(directory())).filter((entry) => !entry.startsWith('.')).sort()).toEqual(['0', '2']);
+  });
+
+  test('trains what is missing when it is asked again, and nothing else', async () => {
+    const engine = await engines[name]();
+    const { done, failed } = await engine(workOf(directory()), { log: silentLog, signal });
+    expect(failed).toEqual([]);
+    expect(done.toSorted((a, b) => a.id - b.id)).toEqual([
+      { id: 0, seconds: 0, wasDone: true },
+      { id: barren, seconds: expect.any(Number), wasDone: false },
+      { id: 2, seconds: 0, wasDone: true },
+    ]);
+  });
+
+  test('trains again what was made with other settings', async () => {
+    const engine = await engines[name]();
+    const work = workOf(directory());
+    const before = await bytesOf(directory(), 0);
+    const training = { ...work.training, learningRate: 0.002 };
+    const { done } = await engine(
+      { ...work, training, subsets: [work.subsets[0]] },
+      { log: silentLog, signal },
+    );
+    expect(done.map(({ wasDone }) => wasDone)).toEqual([false]);
+    expect(await bytesOf(directory(), 0)).not.toEqual(before);
+    await engine({ ...work, subsets: [work.subsets[0]] }, { log: silentLog, signal });
+    expect(await bytesOf(directory(), 0)).toEqual(before);
+  });
+
+  test('stops when it is told to', async () => {
+    const engine = await engines[name]();
+    const work = workOf(join(root, 'never'));
+    await expect(engine(work, { log: silentLog, signal: AbortSignal.abort() })).rejects.toMatchObject({
+      code: 'interrupted',
+    });
+  });
+});
+
+test('all engines leave the same bytes', async () => {
+  const [one, ...others] = Object.keys(engines).map((name) => join(root, name.replaceAll(' ', '-')));
+  for (const other of others) {
+    for (const id of [0, 1, 2]) expect(await bytesOf(other, id)).toEqual(await bytesOf(one, id));
+  }
+});
+
+test('the command ends with 1 and a list of the specialists that failed, the others being kept', async () => {
+  const folder = join(root, 'pictures');
+  const classes = 7;
+  const empty = 6; // a class whose folder is empty
+  for (let label = 0; label < classes; label++) {
+    await mkdir(join(folder, 'data', 'train', `class ${label}`), { recursive: true });
+    for (let copy = 0; copy < 8 && label !== empty; copy++) {
+      const background = { r: label * 40, g: copy * 20, b: 90 };
+      await sharp({ create: { width: 8, height: 8, channels: 3, background } })
+        .png()
+        .toFile(join(folder, 'data', 'train', `class ${label}`, `${copy}.png`));
+    }
+  }
+  const groups = [[0, 1, 2], [3, 4, 5], [empty]];
+  const rows = Array.from({ length: 60 }, (_, row) => groups[row % groups.length]);
+  const list = <T extends Int32 | Float32>(type: T) => new List(new Field('item', type, true));
+  const table = new Table({
+    indices: vectorFromArray(rows, list(new Int32())),
+    probabilities: vectorFromArray(
+      rows.map((row) => row.map(() => 1 / row.length)),
+      list(new Float32()),
+    ),
+  });
+  await writeFile(join(folder, 'rows.arrow'), tableToIPC(table, 'file'));
+
+  const words = '--source data --image-size 8 --epochs 1 --convolutions 4 --dense 8 --predictions rows.arrow';
+  const subsets = '--clusters 3 --min-size 1 --specialist-epochs 1 --views 1 --parallel 2 --quiet';
+  const ended = await kdSpec(['train-specialists', ...`${words} ${subsets}`.split(' ')], { folder });
+  expect(ended).toMatchObject({ code: 1, stdout: '' });
+  expect(ended.stderr).toMatch(
+    /error: 1 of 3 specialists failed; the others are kept and --resume tries these again:\n {2}specialist \d: subset \d \(1 classes\) holds 0 of the 36 training examples/,
+  );
+  expect(ended.stderr).toMatch(/\ncode: job-failed\n$/);
+  const kept = await readdir(join(folder, 'kd-workspace', '.partial', 'specialists'));
+  expect(kept.filter((entry) => /^\d$/.test(entry))).toHaveLength(2);
+});
