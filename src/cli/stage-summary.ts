@@ -48,7 +48,7 @@ const summaries: { readonly [Name in keyof Metrics]: (metrics: Metrics[Name]) =>
   subsets: ({ classes, count: subsets, sizes, coverage, confusionInside, seconds, classesBySubset }) =>
     blocks(
       alignColumns([
-        ['subsets', `${count(subsets)}, of ${sizes.least} to ${sizes.most} classes, median ${sizes.median}`],
+        ['subsets', `${count(subsets)}, of ${sizesInWords(sizes)}`],
         ['coverage', `${percent(coverage)} of ${count(classes)} classes are in a subset`],
         ['confusion inside', `${percent(confusionInside)} is between classes of one subset`],
         ['time', `affinity ${duration(seconds.affinity)}, clustering ${duration(seconds.clustering)}`],
@@ -107,7 +107,7 @@ const summaries: { readonly [Name in keyof Metrics]: (metrics: Metrics[Name]) =>
         ],
         'lrr',
       ),
-      `On ${count(examples)} validation images, to which all of this was fitted.`,
+      `On ${count(examples)} validation images, on which all of this is chosen.`,
     ),
 };
 
@@ -121,6 +121,12 @@ function summaryOf<Name extends keyof Metrics>(stage: Name, metrics: JsonObject)
   const schema: z.ZodType<Metrics[Name]> = stageMetrics[stage] as never;
   const parsed = schema.safeParse(metrics);
   return parsed.success ? summaries[stage](parsed.data) : undefined;
+}
+
+function sizesInWords({ least, median, most }: Metrics['subsets']['sizes']): string {
+  return least === most
+    ? `${count(most)} classes each`
+    : `${count(least)} to ${count(most)} classes, median ${count(median)}`;
 }
 
 /** As many names as fit beside each other, the first in any case. */
