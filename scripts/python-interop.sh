@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Checks our files with Python's `datasets`, `pyarrow` and Pillow, in both directions.
+# Checks our files with Python's `datasets`, `pyarrow`, Pillow and `safetensors`, data sets in both directions.
 #
 #   scripts/python-interop.sh
 #
