@@ -15,9 +15,9 @@
 import { availableParallelism, cpus, loadavg } from 'node:os';
 import { parseArgs } from 'node:util';
 import { createRandom, type Random } from '../../src/core/random.js';
-import { createFuser, fuse } from '../../src/ensemble/fusion.js';
-import type { SpecialistAnswer } from '../../src/ensemble/fusion-input.js';
-import { fuseByGradientDescent, objectiveAt } from '../../src/ensemble/fusion-reference.js';
+import { createFuser, fuse } from '../../src/ensemble/fusion/fusion.js';
+import type { SpecialistAnswer } from '../../src/ensemble/fusion/fusion-input.js';
+import { fuseByGradientDescent, objectiveAt } from '../../src/ensemble/fusion/fusion-reference.js';
 
 const { values } = parseArgs({
   options: { json: { type: 'boolean', default: false }, seconds: { type: 'string', default: '30' } },

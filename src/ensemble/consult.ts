@@ -2,7 +2,7 @@ import * as tf from '@tensorflow/tfjs';
 import type { Network } from '../models/network.js';
 import type { NetworkPart } from '../models/network-definition.js';
 import { runNetwork } from '../models/run-network.js';
-import { firstTrainedPart, type Specialist } from './specialist.js';
+import { firstTrainedPart, type Specialist } from './specialist/specialist.js';
 
 /** What one specialist says about one image. */
 export interface SpecialistLogits {

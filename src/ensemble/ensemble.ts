@@ -8,11 +8,11 @@ import { softmax } from '../math/softmax.js';
 import { topK } from '../math/top-k.js';
 import { loadGeneralist } from '../models/checkpoint.js';
 import { type Network, networkValues } from '../models/network.js';
-import { type CalibratedFuser, createCalibratedFuser } from './calibrated-fusion.js';
+import { type CalibratedFuser, createCalibratedFuser } from './calibration/calibrated-fusion.js';
 import { type Consultation, consult } from './consult.js';
 import { type EnsembleFile, readEnsembleFile } from './ensemble-file.js';
 import { activeSpecialists, indexMembership, type SubsetMembership } from './routing.js';
-import { loadSpecialist, type Specialist } from './specialist.js';
+import { loadSpecialist, type Specialist } from './specialist/specialist.js';
 
 /** A class with its probability. */
 export interface RankedClass {

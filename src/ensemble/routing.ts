@@ -1,4 +1,4 @@
-import type { Probabilities } from './fusion-input.js';
+import type { Probabilities } from './fusion/fusion-input.js';
 
 /** Which specialists have a class in their subset: a compressed row for each class. */
 export interface SubsetMembership {

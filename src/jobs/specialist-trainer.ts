@@ -9,8 +9,8 @@ import type { Log } from '../core/log.js';
 import { packageVersion } from '../core/package.js';
 import { WorkspaceLock } from '../core/workspace-lock.js';
 import { openDataset } from '../data/dataset.js';
-import type { Subset } from '../ensemble/subsets.js';
-import { type SpecialistTraining, trainSpecialist } from '../ensemble/train-specialist.js';
+import { type SpecialistTraining, trainSpecialist } from '../ensemble/specialist/train-specialist.js';
+import type { Subset } from '../ensemble/subsets/subsets.js';
 import { loadGeneralist } from '../models/checkpoint.js';
 
 /** Everything that a process needs to train any specialist of a workspace. Plain data: it can be sent as JSON. */

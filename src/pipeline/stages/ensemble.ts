@@ -6,7 +6,7 @@ import { KdSpecError } from '../../core/errors.js';
 import type { JsonObject } from '../../core/json.js';
 import { imageBatches } from '../../data/batches.js';
 import { openDataset } from '../../data/dataset.js';
-import { type CalibrationExample, calibrate } from '../../ensemble/calibration.js';
+import { type CalibrationExample, calibrate } from '../../ensemble/calibration/calibration.js';
 import { type Consultation, consult } from '../../ensemble/consult.js';
 import { loadSpecialists } from '../../ensemble/ensemble.js';
 import { ensembleFileName } from '../../ensemble/ensemble-file.js';

@@ -9,7 +9,7 @@ import { type Dataset, openDataset } from '../../data/dataset.js';
 import { encodeSmallPng } from '../../data/png.js';
 import type { ImageShape } from '../../data/source.js';
 import { type Ensemble, loadEnsemble } from '../../ensemble/ensemble.js';
-import { readSubsets, subsetsFileName } from '../../ensemble/subsets-file.js';
+import { readSubsets, subsetsFileName } from '../../ensemble/subsets/subsets-file.js';
 import { createEvaluation, type Evaluation } from '../../evaluation/evaluation.js';
 import type { Report, StageCost } from '../../evaluation/report.js';
 import { createExampleSearch, describeAnswers, type ReportExample } from '../../evaluation/report-example.js';

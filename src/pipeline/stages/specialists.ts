@@ -5,7 +5,7 @@ import { KdSpecError } from '../../core/errors.js';
 import type { JsonObject } from '../../core/json.js';
 import { openDataset } from '../../data/dataset.js';
 import { countLabels } from '../../data/label-counts.js';
-import { readSubsets, subsetsFileName } from '../../ensemble/subsets-file.js';
+import { readSubsets, subsetsFileName } from '../../ensemble/subsets/subsets-file.js';
 import { trainInProcess } from '../../jobs/in-process.js';
 import { createPool, defaultWorkers } from '../../jobs/pool.js';
 import type { SpecialistWork } from '../../jobs/specialist-trainer.js';

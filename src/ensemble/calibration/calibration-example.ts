@@ -1,0 +1,143 @@
+import { KdSpecError } from '../../core/errors.js';
+import { type Probabilities, smallestSoftmax } from '../fusion/fusion-input.js';
+
+/** A distribution over many classes of which only the most probable are stored. */
+export interface SparseDistribution {
+  /** (k), distinct class indices. */
+  readonly classes: ArrayLike<number>;
+  /** (k), the probability of each; what they lack to 1 is spread evenly over all other classes. */
+  readonly probabilities: ArrayLike<number>;
+}
+
+/** One validation example, with what everybody said about it at temperature 1. */
+export interface CalibrationExample {
+  readonly label: number;
+  readonly generalist: SparseDistribution;
+  /** The active specialists: `specialist` is a position in the list of specialists. */
+  readonly specialists: readonly {
+    readonly specialist: number;
+    /** (s + 1), the dustbin last, after its correction. */
+    readonly probabilities: Probabilities;
+  }[];
+}
+
+/**
+ * An example over few classes: the active subsets, the stored classes, the label, and one bucket (the last)
+ * for all others, whose probabilities are equal. Logarithms, because temperatures divide them.
+ */
+export interface CompactExample {
+  /** (n), the class of each position before the bucket. */
+  readonly classes: Int32Array;
+  /** Position of the label. */
+  readonly label: number;
+  /** (n), log p^g at temperature 1. */
+  readonly logGeneralist: Float64Array;
+  /** How many classes the bucket holds, and log p^g of each of them. */
+  readonly bucketSize: number;
+  readonly logUnstored: number;
+  readonly answers: readonly CompactAnswer[];
+}
+
+/** What an active specialist says about a compact example. */
+export interface CompactAnswer {
+  readonly specialist: number;
+  /** (s), its subset, as positions. */
+  readonly classes: Int32Array;
+  /** (s + 1), log p^m at temperature 1, the dustbin last. */
+  readonly logProbabilities: Float64Array;
+}
+
+/** Below this a probability counts as this, so that one impossible label cannot decide a whole fit. */
+const smallestProbability = 1e-12;
+
+/** Gathers the classes that matter to an example. Cost: the sum of the active subsets and k. */
+export function compactExample(
+  example: CalibrationExample,
+  subsets: readonly { readonly classes: ArrayLike<number> }[],
+  classCount: number,
+): CompactExample {
+  const { label, generalist, specialists } = example;
+  if (!(label >= 0 && label < classCount)) {
+    throw new KdSpecError('predictions-invalid', `label ${label} is not among the ${classCount} classes`);
+  }
+  const positions = new Map<number, number>();
+  const place = (c: number) => {
+    const known = positions.get(c);
+    if (known !== undefined) return known;
+    positions.set(c, positions.size);
+    return positions.size - 1;
+  };
+  const answers = specialists.map(({ specialist, probabilities }) => ({
+    specialist,
+    classes: Int32Array.from(subsets[specialist].classes, place),
+    logProbabilities: Float64Array.from(probabilities, Math.log),
+  }));
+  const stored = Array.from(generalist.classes, place);
+  const labelPosition = place(label);
+
+  let storedMass = 0;
+  for (let i = 0; i < stored.length; i++) storedMass += generalist.probabilities[i];
+  const unstoredClasses = classCount - stored.length;
+  const unstored = unstoredClasses > 0 ? Math.max(1 - storedMass, smallestProbability) / unstoredClasses : 0;
+  const logUnstored = Math.log(unstored);
+  const logGeneralist = new Float64Array(positions.size).fill(logUnstored);
+  stored.forEach((position, i) => {
+    logGeneralist[position] = Math.log(Math.max(generalist.probabilities[i], smallestSoftmax));
+  });
+  return {
+    classes: Int32Array.from(positions.keys()),
+    label: labelPosition,
+    logGeneralist,
+    bucketSize: classCount - positions.size,
+    logUnstored,
+    answers,
+  };
+}
+
+/**
+ * The generalist at a temperature, the bucket last. Exact at 1, and where nothing was unstored.
+ *
+ * @param out (n + 1), where it is written
+ */
+export function temperedGeneralist(
+  { logGeneralist, logUnstored, bucketSize }: CompactExample,
+  temperature: number,
+  out: Float64Array = new Float64Array(logGeneralist.length + 1),
+): Float64Array {
+  const size = logGeneralist.length;
+  let largest = Number.NEGATIVE_INFINITY;
+  for (let i = 0; i < size; i++) if (logGeneralist[i] > largest) largest = logGeneralist[i];
+  let sum = 0;
+  for (let i = 0; i < size; i++) {
+    out[i] = Math.exp((logGeneralist[i] - largest) / temperature);
+    sum += out[i];
+  }
+  out[size] = bucketSize > 0 ? bucketSize * Math.exp((logUnstored - largest) / temperature) : 0;
+  sum += out[size];
+  for (let i = 0; i <= size; i++) out[i] /= sum;
+  return out;
+}
+
+/** What an ensemble makes of one example: the log-likelihood of its label, and whether it comes first. */
+export interface Outcome {
+  readonly logLikelihood: number;
+  readonly correct: 0 | 1;
+}
+
+/** Scores a distribution over the positions of a compact example; ties go to the lower class. */
+export function outcome(q: Float64Array, example: CompactExample): Outcome {
+  const { label, classes } = example;
+  let correct: 0 | 1 = 1;
+  for (let i = 0; i < classes.length; i++) {
+    if (q[i] > q[label] || (q[i] === q[label] && classes[i] < classes[label])) {
+      correct = 0;
+      break;
+    }
+  }
+  return { logLikelihood: logLikelihood(q, example), correct };
+}
+
+/** log q(label), in nats, from below cut off at that of {@link smallestProbability}. */
+export function logLikelihood(q: Float64Array, { label }: CompactExample): number {
+  return Math.log(Math.max(q[label], smallestProbability));
+}

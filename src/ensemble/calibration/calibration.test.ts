@@ -1,0 +1,141 @@
+import { expect, test } from 'vitest';
+import { createRandom } from '../../core/random.js';
+import { softmax } from '../../math/softmax.js';
+import { type CalibrationExample, calibrate } from './calibration.js';
+import { compactExample, outcome, temperedGeneralist } from './calibration-example.js';
+import { minimizeOnLogScale } from './golden-section.js';
+
+const classCount = 12;
+const subsets = [
+  { id: 4, classes: [0, 1, 2, 3] },
+  { id: 7, classes: [4, 5, 6, 7] },
+];
+
+/**
+ * Examples with a known truth: the generalist knows the pair of classes, and that at a wrong temperature;
+ * specialist 0 also knows which of the two it is, specialist 1 says anything, loudly.
+ */
+function examplesOf(count: number, generalistTemperature: number): CalibrationExample[] {
+  const random = createRandom(11, 'calibration');
+  return Array.from({ length: count }, () => {
+    const label = random.below(classCount);
+    const pair = label - (label % 2);
+    const other = pair + ((label + 1) % 2);
+    const logits = Float64Array.from({ length: classCount }, () => random.normal());
+    // A label drawn from the truth itself, so that temperature 1 is right for `truth`.
+    logits[pair] += 4;
+    logits[pair + 1] += 4;
+    const truth = softmax(logits);
+    const drawn = draw(truth, random.uniform());
+    const specialist = [0, 1].find((m) => subsets[m].classes.includes(pair));
+    const answers = [];
+    if (specialist === 0) {
+      const known = Float64Array.from([0, 1, 2, 3, -1], (c) => (c === drawn ? 0.8 : 0.05));
+      if (drawn > 3) known[4] = 0.8;
+      answers.push({ specialist, probabilities: known });
+    } else if (specialist === 1) {
+      const loud = new Float64Array(5).fill(0.01);
+      loud[other - 4] = 0.96;
+      answers.push({ specialist, probabilities: loud });
+    }
+    const said = temper(truth, generalistTemperature);
+    return {
+      label: drawn,
+      generalist: { classes: [...said.keys()], probabilities: said },
+      specialists: answers,
+    };
+  });
+}
+
+/** The distribution at a temperature, by its definition: p^(1/T), normalised. */
+function temper(probabilities: Float64Array, temperature: number): Float64Array {
+  const powers = probabilities.map((p) => p ** (1 / temperature));
+  const sum = powers.reduce((a, b) => a + b, 0);
+  return powers.map((power) => power / sum);
+}
+
+function draw(probabilities: Float64Array, uniform: number): number {
+  let left = uniform;
+  return Math.max(
+    0,
+    probabilities.findIndex((p) => {
+      left -= p;
+      return left < 0;
+    }),
+  );
+}
+
+test('the temperature of a lone generalist that was flattened by 2 comes back as a half', () => {
+  const examples = examplesOf(2500, 2).map((example) => ({ ...example, specialists: [] }));
+  const calibration = calibrate(examples, subsets, classCount);
+  expect(calibration.generalistTemperature).toBeGreaterThan(0.46);
+  expect(calibration.generalistTemperature).toBeLessThan(0.54);
+  expect(calibration.specialists.every(({ kept }) => !kept)).toBe(true);
+  expect(calibration.ensemble.negativeLogLikelihood).toBeLessThan(
+    calibration.generalist.negativeLogLikelihood,
+  );
+});
+
+test.each(['paper', 'share-inside'] as const)('%s: who helps is kept, who misleads is left out', (rule) => {
+  const calibration = calibrate(examplesOf(500, 1), subsets, classCount, { rule });
+  const [helpful, misleading] = calibration.specialists;
+  expect(helpful).toMatchObject({ id: 4, kept: true });
+  expect(helpful.gain).toBeGreaterThan(5 * helpful.standardError);
+  expect(misleading).toMatchObject({ id: 7, kept: false });
+  expect(calibration.ensemble.top1).toBeGreaterThan(calibration.generalist.top1);
+  expect(calibration.ensemble.negativeLogLikelihood).toBeLessThan(
+    calibration.generalist.negativeLogLikelihood,
+  );
+});
+
+test('auto takes the rule that does better, and without fitting nothing is changed', () => {
+  const examples = examplesOf(200, 1);
+  const [auto, ...both] = (['auto', 'paper', 'share-inside'] as const).map((rule) =>
+    calibrate(examples, subsets, classCount, { rule }),
+  );
+  expect(auto.ensemble.negativeLogLikelihood).toBe(
+    Math.min(...both.map(({ ensemble }) => ensemble.negativeLogLikelihood)),
+  );
+  const plain = calibrate(examples, subsets, classCount, { fit: false, select: false });
+  expect(plain.generalistTemperature).toBe(1);
+  expect(plain.specialists.map(({ temperature, weight, kept }) => [temperature, weight, kept])).toEqual([
+    [1, 1, true],
+    [1, 1, true],
+  ]);
+});
+
+test('a sparse example is the dense one whose unstored classes are equal', () => {
+  const dense = Float64Array.of(0.5, 0.02, 0.02, 0.2, 0.02, 0.02, 0.02, 0.02, 0.02, 0.12, 0.02, 0.02);
+  const example = {
+    label: 1,
+    generalist: { classes: [0, 3, 9], probabilities: [0.5, 0.2, 0.12] },
+    specialists: [{ specialist: 1, probabilities: new Float64Array(5).fill(0.2) }],
+  };
+  const compact = compactExample(example, subsets, classCount);
+  expect([...compact.classes]).toEqual([4, 5, 6, 7, 0, 3, 9, 1]);
+  for (const temperature of [1, 0.5, 3]) {
+    const expected = temper(dense, temperature);
+    const tempered = temperedGeneralist(compact, temperature);
+    compact.classes.forEach((c, i) => {
+      expect(tempered[i]).toBeCloseTo(expected[c], 12);
+    });
+    expect(tempered[8]).toBeCloseTo(expected[2] + expected[8] + expected[10] + expected[11], 12);
+  }
+  expect(outcome(temperedGeneralist(compact, 1), compact).correct).toBe(0);
+});
+
+test('golden section finds the bottom of a valley, and keeps a better start', () => {
+  const { x } = minimizeOnLogScale((v) => (Math.log(v) - 0.7) ** 2, 0.1, 10, { tolerance: 1e-4 });
+  expect(Math.log(x)).toBeCloseTo(0.7, 3);
+  expect(minimizeOnLogScale((v) => (v === 3 ? -1 : v), 1, 4, { start: 3 }).x).toBe(3);
+});
+
+test('no example, and a label that is no class, are refused', () => {
+  expect(() => calibrate([], subsets, classCount)).toThrow(
+    expect.objectContaining({ code: 'option-invalid' }),
+  );
+  const [example] = examplesOf(1, 1);
+  expect(() => calibrate([{ ...example, label: 12 }], subsets, classCount)).toThrow(
+    expect.objectContaining({ code: 'predictions-invalid' }),
+  );
+});

@@ -1,0 +1,53 @@
+import * as tf from '@tensorflow/tfjs';
+import type { Network } from '../../models/network.js';
+import { runNetwork } from '../../models/run-network.js';
+import type { CollapsedSample } from './dustbin-row.js';
+
+/**
+ * The generalist's answers to batches of images, collapsed to a subset and one bucket for all other classes.
+ *
+ * @param batches images (batch, height, width, channels) in [0, 1], with their shape
+ * @param classes the subset, (s)
+ * @returns features and log-sum-exps over all batches, in order
+ */
+export async function collapseGeneralist(
+  generalist: Network,
+  batches: AsyncIterable<{ readonly inputs: Float32Array; readonly shape: readonly [number, ...number[]] }>,
+  classes: readonly number[],
+): Promise<CollapsedSample> {
+  const parts: { features: Float32Array; inside: Float32Array; outside: Float32Array }[] = [];
+  const subset = tf.tensor1d([...classes], 'int32');
+  const mask = tf.tidy(() => {
+    const isOutside = new Float32Array(generalist.definition.outputs);
+    for (const label of classes) isOutside[label] = Number.NEGATIVE_INFINITY;
+    return tf.tensor1d(isOutside); // (classes): 0 outside the subset, -infinity inside
+  });
+  for await (const { inputs, shape } of batches) {
+    const tensors = tf.tidy(() => {
+      const images = tf.tensor(inputs, [...shape], 'float32');
+      const features = runNetwork(generalist, images, { to: 'dense' }); // (batch, features)
+      const logits = runNetwork(generalist, features, { from: 'head' }); // (batch, classes)
+      const inside = tf.logSumExp(tf.gather(logits, subset, 1), 1);
+      const outside = tf.logSumExp(tf.add(logits, mask), 1);
+      return [features, inside, outside];
+    });
+    const [features, inside, outside] = await Promise.all(tensors.map((tensor) => tensor.data<'float32'>()));
+    tf.dispose(tensors);
+    parts.push({ features: features.slice(), inside: inside.slice(), outside: outside.slice() });
+  }
+  tf.dispose([subset, mask]);
+  const joined = (key: 'features' | 'inside' | 'outside') => concatenate(parts.map((part) => part[key]));
+  const inside = joined('inside');
+  const features = joined('features');
+  return { features, width: features.length / inside.length, inside, outside: joined('outside') };
+}
+
+function concatenate(arrays: readonly Float32Array[]): Float32Array {
+  const all = new Float32Array(arrays.reduce((length, array) => length + array.length, 0));
+  let offset = 0;
+  for (const array of arrays) {
+    all.set(array, offset);
+    offset += array.length;
+  }
+  return all;
+}

@@ -1,0 +1,62 @@
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { createRandom } from '../../core/random.js';
+import { applyDustbinCorrection, dustbinCorrection } from './dustbin.js';
+
+test('half special in training: the log of the true odds', () => {
+  expect(dustbinCorrection({ specialExamples: 20, otherExamples: 980 })).toBeCloseTo(Math.log(49), 14);
+  expect(
+    dustbinCorrection({ specialExamples: 300, otherExamples: 700, sampledSpecialFraction: 0.3 }),
+  ).toBeCloseTo(0, 14);
+});
+
+test('Bayes: counts of an over-sampled draw, corrected, are the counts of the true draw', () => {
+  // A feature x in {0, 1} is seen; the perfect model of the over-sampled draw is its table of frequencies.
+  const special = 0.04; // true fraction of special examples
+  const seenIfSpecial = 0.9; // P(x = 1 | special)
+  const seenIfOther = 0.2;
+  const random = createRandom(2, 'bayes');
+  const sampled = { special: 0, other: 0 };
+  for (let i = 0; i < 400_000; i++) {
+    const isSpecial = random.uniform() < 0.5;
+    if (random.uniform() < (isSpecial ? seenIfSpecial : seenIfOther))
+      sampled[isSpecial ? 'special' : 'other']++;
+  }
+  const dustbin = sampled.other / (sampled.special + sampled.other);
+  const correction = dustbinCorrection({ specialExamples: 4, otherExamples: 96 });
+  const [, corrected] = applyDustbinCorrection(Float64Array.of(1 - dustbin, dustbin), correction);
+  const exact = ((1 - special) * seenIfOther) / ((1 - special) * seenIfOther + special * seenIfSpecial);
+  expect(Math.abs(corrected - exact)).toBeLessThan(0.002);
+  expect(Math.abs(dustbin - exact)).toBeGreaterThan(0.5);
+});
+
+test('correcting probabilities is raising the logit', () => {
+  fc.assert(
+    fc.property(
+      fc.array(fc.double({ min: -5, max: 5, noNaN: true }), { minLength: 1, maxLength: 6 }),
+      fc.double({ min: -600, max: 600, noNaN: true }),
+      (logits, correction) => {
+        const softmax = (z: number[]) => {
+          const largest = Math.max(...z);
+          const e = z.map((value) => Math.exp(value - largest));
+          const sum = e.reduce((a, b) => a + b, 0);
+          return Float64Array.from(e, (value) => value / sum);
+        };
+        const raised = softmax(logits.map((z, i) => (i === logits.length - 1 ? z + correction : z)));
+        applyDustbinCorrection(softmax(logits), correction).forEach((p, i) => {
+          expect(Math.abs(p - raised[i])).toBeLessThan(1e-12);
+        });
+      },
+    ),
+  );
+});
+
+test('counts that say nothing are refused', () => {
+  for (const counts of [
+    { specialExamples: 0, otherExamples: 5 },
+    { specialExamples: 5, otherExamples: 0 },
+    { specialExamples: 5, otherExamples: 5, sampledSpecialFraction: 1 },
+  ]) {
+    expect(() => dustbinCorrection(counts)).toThrow(expect.objectContaining({ code: 'option-invalid' }));
+  }
+});

@@ -1,0 +1,72 @@
+import { KdSpecError } from '../../core/errors.js';
+import type { Probabilities } from '../fusion/fusion-input.js';
+
+/** How often special classes come, truly and in the specialist's training. */
+export interface DustbinCounts {
+  /** Training examples (not classes) whose label lies in the subset. */
+  readonly specialExamples: number;
+  /** All other training examples. */
+  readonly otherExamples: number;
+  /** s, the fraction of the specialist's training batches that was special, in (0, 1). */
+  readonly sampledSpecialFraction?: number;
+}
+
+/**
+ * What the dustbin logit is raised by, to undo the over-sampling of special examples.
+ *
+ *     log( ((1 - pi) / pi) / ((1 - s) / s) ),   pi = special / (special + other)
+ *
+ * By Bayes' rule: training with a special fraction s instead of pi multiplies the odds of the dustbin by
+ * `((1 - s)/s) / ((1 - pi)/pi)`, and leaves the odds among the special classes alone.
+ *
+ * @param counts numbers of examples, both above 0, and the sampled fraction (default 0.5, the paper's)
+ * @returns the correction, to be added to the dustbin logit, in nats
+ * @throws KdSpecError `option-invalid` when a count is not above 0 or the fraction is not in (0, 1)
+ *
+ * Source: Hinton, Vinyals and Dean (2015), section 5.2.
+ *
+ * @example
+ * dustbinCorrection({ specialExamples: 20, otherExamples: 980 }); // log(49) = 3.89
+ */
+export function dustbinCorrection({
+  specialExamples,
+  otherExamples,
+  sampledSpecialFraction = 0.5,
+}: DustbinCounts): number {
+  if (!(specialExamples > 0 && otherExamples > 0)) {
+    throw new KdSpecError(
+      'option-invalid',
+      `a dustbin correction needs examples inside and outside the subset, but there are ${specialExamples} and ` +
+        `${otherExamples}: check the subset and the training split`,
+    );
+  }
+  if (!(sampledSpecialFraction > 0 && sampledSpecialFraction < 1)) {
+    throw new KdSpecError(
+      'option-invalid',
+      `the sampled special fraction must lie between 0 and 1, but is ${sampledSpecialFraction}`,
+    );
+  }
+  return (
+    Math.log(otherExamples / specialExamples) -
+    Math.log((1 - sampledSpecialFraction) / sampledSpecialFraction)
+  );
+}
+
+/**
+ * Corrects a specialist's distribution, as if its dustbin logit had been raised before the softmax.
+ *
+ * @param probabilities (s + 1), the dustbin last; sums to 1
+ * @param correction from {@link dustbinCorrection}, in nats
+ * @returns (s + 1), the corrected distribution
+ */
+export function applyDustbinCorrection(probabilities: Probabilities, correction: number): Float64Array {
+  const last = probabilities.length - 1;
+  const dustbin = probabilities[last];
+  // Scaled by exp(-correction) where that is the smaller factor, so that nothing overflows.
+  const inside = correction > 0 ? Math.exp(-correction) : 1;
+  const outside = correction > 0 ? 1 : Math.exp(correction);
+  const sum = (1 - dustbin) * inside + dustbin * outside;
+  const corrected = Float64Array.from(probabilities, (p) => (p * inside) / sum);
+  corrected[last] = (dustbin * outside) / sum;
+  return corrected;
+}

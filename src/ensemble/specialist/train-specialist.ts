@@ -1,0 +1,193 @@
+import { rm } from 'node:fs/promises';
+import { KdSpecError } from '../../core/errors.js';
+import type { Log } from '../../core/log.js';
+import type { Dataset } from '../../data/dataset.js';
+import type { Network } from '../../models/network.js';
+import { checkpointsFolder } from '../../training/checkpoints.js';
+import { Optimizer } from '../../training/optimizer.js';
+import { type TrainingBatch, type TrainingPlan, train } from '../../training/train.js';
+import type { Subset } from '../subsets/subsets.js';
+import { cachedFeatureBatches, featuresFolder } from './cached-features.js';
+import { collapseGeneralist } from './collapse.js';
+import { dustbinCorrection } from './dustbin.js';
+import { fitDustbinRow } from './dustbin-row.js';
+import {
+  createSpecialist,
+  firstTrainedPart,
+  type Retrain,
+  type SpecialistConfig,
+  saveSpecialist,
+} from './specialist.js';
+import { type SpecialistView, specialistBatches } from './specialist-examples.js';
+
+/** How specialists are trained. */
+export interface SpecialistTraining {
+  readonly retrain: Retrain;
+  /** Passes over the special examples. */
+  readonly epochs: number;
+  readonly batchSize: number;
+  /** Share of each batch that is special; the paper's is a half. */
+  readonly specialFraction: number;
+  readonly learningRate: number;
+  readonly weightDecay: number;
+  readonly labelSmoothing: number;
+  /** For `head` and `top`: how often each example is augmented and its features cached. */
+  readonly views: number;
+  readonly seed: number;
+  readonly checkpointSeconds: number;
+}
+
+/** What a specialist is made of. */
+export interface SpecialistIngredients {
+  readonly subset: Subset;
+  readonly generalist: Network;
+  readonly dataset: Dataset;
+  /** Examples of each class in the training split, (classes). */
+  readonly labelCounts: Int32Array;
+}
+
+const sampleBatches = 16; // batches from which the dustbin's row is fitted: about 2,000 examples
+const warmupShare = 0.1; // of all steps
+
+/**
+ * Trains the specialist of one subset (section 5.2) and saves it in `directory`.
+ *
+ * Its network is the generalist's, its head the subset's rows and a dustbin row from which the first prediction
+ * equals the generalist's as nearly as a row can. A stated share of every batch is special. The dustbin correction
+ * follows from example counts, and is subtracted from the first dustbin bias, since training sees the
+ * over-sampled distribution. An unfinished training in `directory` is continued.
+ *
+ * @returns the final configuration with the mean loss of the last epoch and the seconds of training
+ * @throws KdSpecError `subsets-invalid` when the subset has no training example or leaves none out; `interrupted`;
+ * `training-diverged`
+ */
+export async function trainSpecialist(
+  { subset, generalist, dataset, labelCounts }: SpecialistIngredients,
+  training: SpecialistTraining,
+  { directory, log, signal }: { directory: string; log: Log; signal: AbortSignal },
+): Promise<{ config: SpecialistConfig; loss: number; seconds: number }> {
+  const { retrain, epochs, batchSize, seed } = training;
+  const { id, classes } = subset;
+  const view = viewOf(subset, dataset, labelCounts, seed);
+  const specialPerBatch = Math.min(
+    batchSize - 1,
+    Math.max(1, Math.round(batchSize * training.specialFraction)),
+  );
+  const mixture = { batchSize, specialPerBatch };
+  const correction = dustbinCorrection({
+    specialExamples: view.specialExamples,
+    otherExamples: view.otherExamples,
+    sampledSpecialFraction: specialPerBatch / batchSize,
+  });
+
+  const sample = specialistBatches(view, { ...mixture, purpose: 'dustbin row', batches: sampleBatches });
+  const row = fitDustbinRow(await collapseGeneralist(generalist, sample, classes));
+  const network = await createSpecialist(generalist, classes, { ...row, bias: row.bias - correction });
+
+  const outputOf = outputsByClass(classes, generalist.definition.outputs);
+  const stepsPerEpoch = Math.max(1, Math.round(view.specialExamples / specialPerBatch));
+  const totalSteps = epochs * stepsPerEpoch;
+  const from = firstTrainedPart[retrain];
+  const remaining = (done: number): AsyncIterable<TrainingBatch> =>
+    from === 'convolutions'
+      ? specialistBatches(view, {
+          ...mixture,
+          purpose: 'training',
+          batches: totalSteps,
+          skipBatches: done,
+        })
+      : cachedFeatureBatches(generalist, view, {
+          ...mixture,
+          directory,
+          from,
+          views: training.views,
+          batches: totalSteps,
+          skipBatches: done,
+          signal,
+        });
+  const plan: TrainingPlan = {
+    seed,
+    epochs,
+    stepsPerEpoch,
+    from,
+    schedule: {
+      kind: 'cosine',
+      learningRate: training.learningRate,
+      warmupSteps: Math.round(warmupShare * totalSteps),
+      totalSteps,
+    },
+    weightDecay: training.weightDecay,
+    labelSmoothing: training.labelSmoothing,
+    batches: (epoch, skip) => relabelled(remaining(epoch * stepsPerEpoch + skip), outputOf),
+  };
+
+  const optimizer = new Optimizer('adamw', network, from);
+  try {
+    const { loss, state } = await train(network, optimizer, plan, {
+      directory,
+      log,
+      signal,
+      label: `specialist ${id}`,
+      checkpointSeconds: training.checkpointSeconds,
+    });
+    const config: SpecialistConfig = {
+      kind: 'specialist',
+      id,
+      classes,
+      retrain,
+      network: network.definition,
+      dustbin: {
+        specialExamples: view.specialExamples,
+        otherExamples: view.otherExamples,
+        sampledSpecialFraction: specialPerBatch / batchSize,
+        correction,
+      },
+      firstDivergence: row.divergence,
+    };
+    await saveSpecialist(directory, { config, network });
+    await rm(checkpointsFolder(directory), { recursive: true, force: true });
+    await rm(featuresFolder(directory), { recursive: true, force: true });
+    return { config, loss, seconds: state.seconds };
+  } finally {
+    optimizer.dispose();
+    network.dispose();
+  }
+}
+
+function viewOf(subset: Subset, dataset: Dataset, labelCounts: Int32Array, seed: number): SpecialistView {
+  const members = new Set(subset.classes);
+  let specialExamples = 0;
+  for (const label of members) specialExamples += labelCounts[label];
+  const otherExamples = dataset.splits.train.rows - specialExamples;
+  if (specialExamples === 0 || otherExamples === 0) {
+    throw new KdSpecError(
+      'subsets-invalid',
+      `subset ${subset.id} (${members.size} classes) holds ${specialExamples} of the ${dataset.splits.train.rows} ` +
+        'training examples: a specialist needs some of its own and some of other classes; cluster into other subsets',
+    );
+  }
+  return {
+    dataset,
+    isSpecial: (label) => members.has(label),
+    specialExamples,
+    otherExamples,
+    // Every specialist draws its own examples.
+    seed: seed * 1_000_003 + subset.id,
+  };
+}
+
+/** The head's output for each class of the data set: its place in the subset, or the dustbin. */
+function outputsByClass(classes: readonly number[], datasetClasses: number): Int32Array {
+  const outputs = new Int32Array(datasetClasses).fill(classes.length);
+  for (const [output, label] of classes.entries()) outputs[label] = output;
+  return outputs;
+}
+
+async function* relabelled(
+  batches: AsyncIterable<TrainingBatch>,
+  outputOf: Int32Array,
+): AsyncGenerator<TrainingBatch> {
+  for await (const batch of batches) {
+    yield { ...batch, labels: batch.labels.map((label) => outputOf[label]) };
+  }
+}

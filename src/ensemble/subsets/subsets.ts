@@ -1,0 +1,218 @@
+import { KdSpecError } from '../../core/errors.js';
+import { createRandom } from '../../core/random.js';
+import { moveCentroids } from '../../math/centroid-means.js';
+import { nearestCentroids, nearestPoints, similaritiesToOwn } from '../../math/centroid-similarities.js';
+import { type CsrMatrix, csrRow, selectCsrRows } from '../../math/csr.js';
+import { createCsrBuilder } from '../../math/csr-builder.js';
+import { type Distance, preparePoints } from '../../math/kmeans-points.js';
+import { onlineKMeans } from '../../math/online-kmeans.js';
+import { classColumns } from '../confusion/class-columns.js';
+import { balancedPartition, type SizeBounds } from './balanced-partition.js';
+
+/** The classes S^m of one specialist. */
+export interface Subset {
+  readonly id: number;
+  readonly classes: readonly number[]; // most typical first
+}
+
+/** What both ways of making subsets can be told. */
+export interface SubsetOptions {
+  readonly seed: number;
+  /** Default `cosine`. */
+  readonly distance?: Distance;
+  /** Passes of online k-means over the columns; default 1. */
+  readonly epochs?: number;
+}
+
+/**
+ * Cuts the classes into subsets of classes that the generalist confuses, of sizes bounded from both sides.
+ *
+ * Online k-means over the columns of the affinity matrix ({@link classColumns}), then rounds of assigning
+ * the columns to the centroids under the bounds ({@link balancedPartition}) and moving each centroid to the
+ * mean of its columns, as long as that brings columns nearer. Without bounds a generalist that is sure of
+ * itself, whose columns have little in common, yields one subset of most classes.
+ *
+ * @param affinity (classes, classes), from `covarianceAffinity` or `confusionAffinity`
+ * @param options.clusters how many subsets
+ * @param options.minSize least classes of a subset; default a quarter of the average
+ * @param options.maxSize most classes of a subset; default twice the average
+ * @param options.rounds most rounds of balancing; default 5
+ * @returns every class in exactly one subset. A class that is confused with no other goes where there is
+ *   room, and stands last
+ * @throws KdSpecError `subsets-invalid` when no partition keeps to the bounds
+ *
+ * Cost: {@link onlineKMeans} and, per round, as much as one pass of it and O(classes log classes).
+ *
+ * Source: Hinton et al. 2015, section 5.3; the bounds are ours.
+ */
+export function partitionSubsets(
+  affinity: CsrMatrix,
+  options: SubsetOptions & Partial<SizeBounds> & { readonly clusters: number; readonly rounds?: number },
+): Subset[] {
+  const { clusters, seed, distance = 'cosine', epochs = 1, rounds = 5 } = options;
+  const classes = affinity.rows;
+  const bounds = {
+    minSize: options.minSize ?? Math.max(1, Math.floor(classes / clusters / 4)),
+    maxSize: options.maxSize ?? Math.min(classes, 2 * Math.ceil(classes / clusters)),
+  };
+  checkBounds(classes, clusters, bounds);
+
+  const columns = classColumns(affinity); // (classes, classes)
+  const points = preparePoints(columns, distance);
+  const confused = confusedClasses(columns);
+  let centroids = clusterColumns(columns, confused, { clusters, seed, distance, epochs });
+  let assignments: Int32Array = new Int32Array(classes);
+  let similarities: Float64Array = new Float64Array(classes);
+  for (let round = 0; round < Math.max(1, rounds); round++) {
+    const nearest = nearestCentroids(columns, centroids, { distance, candidates: 32 });
+    const found = balancedPartition(nearest, bounds);
+    centroids = moveCentroids(points, confused, found, centroids, new Int32Array(clusters));
+    const foundSimilarities = similaritiesToOwn(columns, centroids, found, distance);
+    if (round > 0 && sum(foundSimilarities) <= sum(similarities) * (1 + 1e-4)) break;
+    assignments = found;
+    similarities = foundSimilarities;
+  }
+
+  const isConfused = new Uint8Array(classes);
+  for (const label of confused) isConfused[label] = 1;
+  const members: number[][] = Array.from({ length: clusters }, () => []);
+  assignments.forEach((cluster, label) => {
+    members[cluster].push(label);
+  });
+  return members.map((labels, id) => ({
+    id,
+    classes: labels.sort(
+      (a, b) => isConfused[b] - isConfused[a] || similarities[b] - similarities[a] || a - b,
+    ),
+  }));
+}
+
+/**
+ * The paper's subsets: for each specialist the columns nearest to one centroid, always as many.
+ *
+ * Subsets may overlap, and need not cover every class. A centroid with fewer than `size` columns that have
+ * anything in common with it is filled up with classes that are in no subset yet, confused ones first.
+ *
+ * @param affinity (classes, classes), from `covarianceAffinity` or `confusionAffinity`
+ * @param options.specialists how many subsets; 61 in the paper
+ * @param options.size classes of each; 300 in the paper
+ * @throws KdSpecError `subsets-invalid` when size or specialists do not lie between 1 and classes
+ *
+ * Cost: {@link onlineKMeans} and as much as one pass of it.
+ *
+ * Source: Hinton et al. 2015, sections 5.3 and 5.5.
+ */
+export function fixedSizeSubsets(
+  affinity: CsrMatrix,
+  options: SubsetOptions & { readonly specialists: number; readonly size: number },
+): Subset[] {
+  const { specialists, size, seed, distance = 'cosine', epochs = 1 } = options;
+  const classes = affinity.rows;
+  for (const [name, value] of Object.entries({ specialists, size })) {
+    if (Number.isInteger(value) && value >= 1 && value <= classes) continue;
+    throw new KdSpecError(
+      'subsets-invalid',
+      `expected ${name} from 1 to ${classes}, the number of classes, but got ${value}`,
+    );
+  }
+  const columns = classColumns(affinity); // (classes, classes)
+  const confused = confusedClasses(columns);
+  const centroids = clusterColumns(columns, confused, { clusters: specialists, seed, distance, epochs });
+  const nearest = nearestPoints(columns, centroids, { distance, size });
+  const subsets = Array.from({ length: specialists }, (_, id) => [...csrRow(nearest, id).indices]);
+
+  const fillers = fillingOrder(classes, { confused, subsets, seed });
+  let next = 0;
+  for (const subset of subsets) {
+    const isMember = new Set(subset);
+    for (; subset.length < size; next++) {
+      const label = fillers[next % classes];
+      if (isMember.has(label)) continue;
+      isMember.add(label);
+      subset.push(label);
+    }
+  }
+  return subsets.map((labels, id) => ({ id, classes: labels }));
+}
+
+function checkBounds(classes: number, clusters: number, { minSize, maxSize }: SizeBounds): void {
+  const invalid = (message: string) => new KdSpecError('subsets-invalid', message);
+  for (const [name, value] of Object.entries({ clusters, minSize, maxSize })) {
+    if (Number.isInteger(value) && value >= (name === 'minSize' ? 0 : 1)) continue;
+    throw invalid(`expected ${name} to be a whole number from 1, but got ${value}`);
+  }
+  if (clusters > classes) {
+    throw invalid(`${clusters} subsets cannot be made of ${classes} classes: ask for at most ${classes}`);
+  }
+  if (clusters * minSize > classes) {
+    throw invalid(
+      `${clusters} subsets of at least ${minSize} classes need ${clusters * minSize} classes, but there are ` +
+        `${classes}: use a least size of at most ${Math.floor(classes / clusters)}, or at most ` +
+        `${Math.floor(classes / minSize)} subsets`,
+    );
+  }
+  if (clusters * maxSize < classes) {
+    throw invalid(
+      `${clusters} subsets of at most ${maxSize} classes hold ${clusters * maxSize} classes, but there are ` +
+        `${classes}: use a largest size of at least ${Math.ceil(classes / clusters)}, or at least ` +
+        `${Math.ceil(classes / maxSize)} subsets`,
+    );
+  }
+}
+
+/** The classes that are confused with another one: those with a column. */
+function confusedClasses({ rows, offsets }: CsrMatrix): Int32Array {
+  const labels = Int32Array.from({ length: rows }, (_, label) => label);
+  return labels.filter((label) => offsets[label + 1] > offsets[label]);
+}
+
+/** Centroids (clusters, classes) of the columns of the confused classes; empty rows if there are too few. */
+function clusterColumns(
+  columns: CsrMatrix,
+  confused: Int32Array,
+  {
+    clusters,
+    seed,
+    distance,
+    epochs,
+  }: { clusters: number; seed: number; distance: Distance; epochs: number },
+): CsrMatrix {
+  const found = Math.min(clusters, confused.length);
+  const builder = createCsrBuilder(columns.columns);
+  if (found > 0) {
+    const { centroids } = onlineKMeans(selectCsrRows(columns, confused), {
+      clusters: found,
+      seed,
+      distance,
+      epochs,
+    });
+    for (let cluster = 0; cluster < found; cluster++) {
+      const { indices, values } = csrRow(centroids, cluster);
+      builder.addRow(indices, values, indices.length);
+    }
+  }
+  for (let cluster = found; cluster < clusters; cluster++) builder.addRow([], [], 0);
+  return builder.finish();
+}
+
+/** All classes: those in no subset before the others, confused ones before the others, else at random. */
+function fillingOrder(
+  classes: number,
+  {
+    confused,
+    subsets,
+    seed,
+  }: { confused: Int32Array; subsets: readonly (readonly number[])[]; seed: number },
+): Int32Array {
+  const rank = new Uint8Array(classes).fill(1);
+  for (const label of confused) rank[label] = 0;
+  for (const label of subsets.flat()) rank[label] = 2;
+  const order = Int32Array.from({ length: classes }, (_, label) => label);
+  return createRandom(seed, 'fill-subsets')
+    .shuffle(order)
+    .sort((a, b) => rank[a] - rank[b]);
+}
+
+function sum(values: Float64Array): number {
+  return values.reduce((total, value) => total + value, 0);
+}
