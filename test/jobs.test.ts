@@ -10,7 +10,7 @@ import { silentLog } from '../src/core/log.js';
 import { packageFolder } from '../src/core/package.js';
 import { openDataset } from '../src/data/dataset.js';
 import { countLabels } from '../src/data/label-counts.js';
-import { readSubsets } from '../src/ensemble/subsets-file.js';
+import { readSubsets } from '../src/ensemble/subsets/subsets-file.js';
 import type { Engine } from '../src/jobs/engine.js';
 import type { SpecialistWork } from '../src/jobs/specialist-trainer.js';
 import { kdSpec } from './fixtures/command-line.js';

@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { readPredictions } from '../../src/data/predictions.js';
-import { covarianceAffinity } from '../../src/ensemble/affinity.js';
+import { covarianceAffinity } from '../../src/ensemble/confusion/affinity.js';
 import { readSafetensors } from '../../src/models/safetensors.js';
 import { tinyFolder } from '../fixtures/tiny-workspace.js';
 
