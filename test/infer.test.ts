@@ -115,7 +115,7 @@ const bad = [
   ['text.png', 'image-unreadable', 'expected a PNG, JPEG or WebP image in text.png'],
   ['empty.png', 'image-empty', 'expected an image in empty.png, found 0 bytes'],
   ['vast.png', 'image-too-large', 'its header announces 20000 x 20000'],
-  ['none.png', 'not-found', 'expected an image at none.png'],
+  ['none.png', 'not-found', 'none.png, where an image should be'],
   ['cut.png', 'image-unreadable', 'cut.png'],
   ['cut.jpg', 'image-unreadable', 'cut.jpg'],
   ['nothing', 'not-found', 'nothing holds no PNG, JPEG or WebP file'],
