@@ -129,6 +129,10 @@ writeFileSync(
   join(values.out, `${name}.md`),
   `# ${name}
 
+Where the generalist, trained on for as long as all specialists took, ends above the ensemble, more training of the
+generalist is the better buy at that size: its loss was still falling. The gain over the generalist as it was is real
+all the same.
+
 ${table(results)}
 
 Remake it, with every figure in \`${name}.json\`:
