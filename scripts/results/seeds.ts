@@ -107,7 +107,7 @@ function table(results: readonly SeedResult[]): string {
       `${percent(longer.top1)} (${longer.epochs} epochs)`,
     ].join(' | '),
   );
-  return `Mean over ${results.length} seeds ± standard deviation between seeds, on test data that is read once.
+  return `Mean over ${results.length} seeds ± standard deviation between seeds.
 
 | | conditional top-1 | test top-1 | test top-5 |
 | --- | ---: | ---: | ---: |
