@@ -8,6 +8,7 @@ import type { Network } from '../models/network.js';
 import type { NetworkPart } from '../models/network-definition.js';
 import { runNetwork } from '../models/run-network.js';
 import { restoreCheckpoint, saveCheckpoint, type TrainingState } from './checkpoints.js';
+import { distillationLoss, type TeacherTargets } from './distillation-loss.js';
 import { appendMetrics, rewindMetrics } from './metrics-log.js';
 import type { Optimizer } from './optimizer.js';
 import { learningRateAt, type Schedule } from './schedule.js';
@@ -19,6 +20,8 @@ export interface TrainingBatch {
   readonly shape: readonly [number, ...number[]];
   /** (batch), indices of the network's outputs. */
   readonly labels: Int32Array;
+  /** What a teacher says about the examples; without it every example has its label as a hard target. */
+  readonly teacher?: TeacherTargets;
 }
 
 /** Everything that decides the weights that come out. */
@@ -128,16 +131,17 @@ function trainingStep(
   network: Network,
   optimizer: Optimizer,
   plan: TrainingPlan,
-  { inputs, shape, labels }: TrainingBatch,
+  { inputs, shape, labels, teacher }: TrainingBatch,
   step: number,
 ): tf.Scalar {
   const training = { dropoutSeed: createRandom(plan.seed, 'dropout', step).uint32() };
   return tf.tidy(() => {
     const input = tf.tensor(inputs, [...shape], 'float32');
-    const target = tf.tensor1d(labels, 'int32');
+    const { labelSmoothing } = plan;
     const { value, grads } = tf.variableGrads(() => {
       const logits = runNetwork(network, input, { from: plan.from, training });
-      return softmaxCrossEntropy(logits, target, { labelSmoothing: plan.labelSmoothing });
+      if (teacher) return distillationLoss(logits, labels, teacher, { labelSmoothing });
+      return softmaxCrossEntropy(logits, tf.tensor1d(labels, 'int32'), { labelSmoothing });
     }, [...optimizer.parameters]);
     const learningRate = learningRateAt(step, plan.schedule);
     optimizer.apply(grads, { step, learningRate, weightDecay: plan.weightDecay });
