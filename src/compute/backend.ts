@@ -1,7 +1,8 @@
-import { existsSync, readdirSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join, sep } from 'node:path';
 import { KdSpecError } from '../core/errors.js';
+import { loadNative, whyNotNative } from './tensorflow/load-native.js';
+import { findNativePackage } from './tensorflow/native-package.js';
 import { shareClones } from './wasm/shared-clones.js';
 
 /** What `--backend` takes. */
@@ -26,18 +27,10 @@ type ConcreteName = Exclude<BackendName, 'auto'>;
 
 /** Fastest first: the order in which `auto` tries them. */
 const candidates = [
-  {
-    name: 'tensorflow-gpu',
-    module: '@tensorflow/tfjs-node-gpu',
-    install: 'npm install @tensorflow/tfjs-node-gpu',
-  },
-  { name: 'tensorflow', module: '@tensorflow/tfjs-node', install: 'npm install @tensorflow/tfjs-node' },
-  {
-    name: 'wasm',
-    module: '@tensorflow/tfjs-backend-wasm',
-    install: 'npm install @tensorflow/tfjs-backend-wasm',
-  },
-] as const satisfies readonly { name: ConcreteName; module: string; install: string }[];
+  { name: 'tensorflow-gpu', install: 'npm run native -- --gpu' },
+  { name: 'tensorflow', install: 'npm run native' },
+  { name: 'wasm', install: 'npm install @tensorflow/tfjs-backend-wasm' },
+] as const satisfies readonly { name: ConcreteName; install: string }[];
 
 type Candidate = (typeof candidates)[number];
 
@@ -78,11 +71,12 @@ async function select(name: BackendName): Promise<Backend> {
       continue;
     }
     try {
-      await (candidate.name === 'wasm' ? loadWasm() : loadNative(candidate));
-      return {
-        name: candidate.name,
-        reason: name === 'auto' ? chosenBecause(failures) : 'asked for by name',
-      };
+      const loaded = await load(candidate.name);
+      if (loaded !== candidate.name) {
+        failures.push(`${candidate.name}: TensorFlow finds no GPU that it can use`);
+        if (name !== 'auto') break;
+      }
+      return { name: loaded, reason: name === 'auto' ? chosenBecause(failures) : 'asked for by name' };
     } catch (cause) {
       failures.push(`${candidate.name}: ${cause instanceof Error ? cause.message : String(cause)}`);
     }
@@ -112,15 +106,15 @@ async function loadWasm(): Promise<void> {
   shareClones();
 }
 
-async function loadNative(candidate: Candidate): Promise<void> {
-  // tfjs-node 4.22 calls a function that Node 23 removed.
-  const legacy: { isNullOrUndefined?: (value: unknown) => boolean } = require('node:util');
-  legacy.isNullOrUndefined ??= (value) => value === null || value === undefined;
-  await import(candidate.module);
-  const tf = await import('@tensorflow/tfjs');
+/** Loads a backend and says which one it then is: TensorFlow's build for GPUs computes on the processor if it must. */
+async function load(name: ConcreteName): Promise<ConcreteName> {
+  if (name === 'wasm') {
+    await loadWasm();
+    return name;
+  }
+  const { usesGpu } = await loadNative(name);
   await silenceHint();
-  if (!(await tf.setBackend('tensorflow'))) throw new Error('TensorFlow.js could not start it');
-  await tf.ready();
+  return usesGpu ? 'tensorflow-gpu' : 'tensorflow';
 }
 
 /** The cpu backend, which shape bookkeeping may touch, advertises tfjs-node on its first use. */
@@ -135,17 +129,14 @@ function wasmFolder(): string {
 }
 
 /** Why a candidate cannot be loaded, found out without loading it; undefined when nothing speaks against it. */
-function whyMissing(candidate: Candidate): string | undefined {
-  let folder: string;
+function whyMissing({ name }: Candidate): string | undefined {
+  if (name !== 'wasm') return whyNotNative(name);
   try {
-    folder = dirname(require.resolve(`${candidate.module}/package.json`));
+    wasmFolder();
+    return undefined;
   } catch {
-    return `${candidate.module} is not installed`;
+    return 'not installed';
   }
-  if (candidate.name === 'wasm') return undefined;
-  const bindings = join(folder, 'lib');
-  const built = existsSync(bindings) && readdirSync(bindings).some((entry) => entry.startsWith('napi-v'));
-  return built ? undefined : `${candidate.module} is installed, but its native addon was not built`;
 }
 
 /**
@@ -162,8 +153,14 @@ export async function describeBackends(): Promise<readonly BackendDescription[]>
     return {
       name: candidate.name,
       available,
-      reason: missing ?? (candidate.name === 'wasm' ? 'embedded, needs nothing' : 'installed'),
+      reason: missing ?? whyUsable(candidate),
       install: available ? '' : candidate.install,
     };
   });
+}
+
+function whyUsable({ name }: Candidate): string {
+  if (name === 'wasm') return 'embedded, needs nothing';
+  const found = findNativePackage(name);
+  return 'missing' in found ? found.missing : found.origin;
 }

@@ -28,7 +28,7 @@ export interface ResolvedSettings {
 export const workspacePipelineFile = 'pipeline.yaml';
 
 /** Environment names that are not options. */
-const otherEnvironment: ReadonlySet<string> = new Set(['KD_SPEC_DEBUG']);
+const otherEnvironment: ReadonlySet<string> = new Set(['KD_SPEC_DEBUG', 'KD_SPEC_NATIVE']);
 
 const defaultSource = stageOptions.dataset.source.default;
 const fromTable: Origin = { kind: 'default', where: 'default' };
