@@ -12,7 +12,7 @@ import { openDataset } from '../src/data/dataset.js';
 import { countLabels } from '../src/data/label-counts.js';
 import { readSubsets } from '../src/ensemble/subsets/subsets-file.js';
 import type { Engine } from '../src/jobs/engine.js';
-import type { SpecialistWork } from '../src/jobs/specialist-trainer.js';
+import type { SpecialistWork } from '../src/jobs/specialist-work.js';
 import { kdSpec } from './fixtures/command-line.js';
 import { tinyFolder } from './fixtures/tiny-workspace.js';
 
@@ -20,15 +20,21 @@ import { tinyFolder } from './fixtures/tiny-workspace.js';
 const built = (path: string) => pathToFileURL(join(packageFolder(), 'dist', 'jobs', path)).href;
 const engines: Readonly<Record<string, () => Promise<Engine>>> = {
   'this process': async () => {
-    const { trainInProcess }: typeof import('../src/jobs/in-process.js') = await import(
-      built('in-process.js')
-    );
-    return trainInProcess;
+    const { inProcess }: typeof import('../src/jobs/in-process.js') = await import(built('in-process.js'));
+    return inProcess;
   },
   'a pool of two processes': async () => {
     const { createPool }: typeof import('../src/jobs/pool.js') = await import(built('pool.js'));
     return createPool(2);
   },
+};
+
+const signal = new AbortController().signal;
+const train = async (engine: Engine, work: SpecialistWork, abort = signal) => {
+  const { trainMissing }: typeof import('../src/jobs/train-missing.js') = await import(
+    built('train-missing.js')
+  );
+  return trainMissing(engine, work, { log: silentLog, signal: abort });
 };
 
 let root: string;
@@ -71,8 +77,6 @@ beforeAll(async () => {
 });
 afterAll(() => rm(root, { recursive: true, force: true }));
 
-const signal = new AbortController().signal;
-
 /** The files of a specialist that decide its answers. */
 const bytesOf = async (directory: string, id: number) =>
   Promise.all(
@@ -88,7 +92,7 @@ describe.each(Object.keys(engines))('an engine: %s', (name) => {
     const labelCounts = work.labelCounts.map((count, label) =>
       work.subsets[barren].classes.includes(label) ? 0 : count,
     );
-    const { done, failed } = await engine({ ...work, labelCounts }, { log: silentLog, signal });
+    const { done, failed } = await train(engine, { ...work, labelCounts });
     expect(done.map(({ id, wasDone }) => ({ id, wasDone })).toSorted((a, b) => a.id - b.id)).toEqual([
       { id: 0, wasDone: false },
       { id: 2, wasDone: false },
@@ -99,7 +103,7 @@ describe.each(Object.keys(engines))('an engine: %s', (name) => {
 
   test('trains what is missing when it is asked again, and nothing else', async () => {
     const engine = await engines[name]();
-    const { done, failed } = await engine(workOf(directory()), { log: silentLog, signal });
+    const { done, failed } = await train(engine, workOf(directory()));
     expect(failed).toEqual([]);
     expect(done.toSorted((a, b) => a.id - b.id)).toEqual([
       { id: 0, seconds: 0, wasDone: true },
@@ -113,20 +117,17 @@ describe.each(Object.keys(engines))('an engine: %s', (name) => {
     const work = workOf(directory());
     const before = await bytesOf(directory(), 0);
     const training = { ...work.training, learningRate: 0.002 };
-    const { done } = await engine(
-      { ...work, training, subsets: [work.subsets[0]] },
-      { log: silentLog, signal },
-    );
+    const { done } = await train(engine, { ...work, training, subsets: [work.subsets[0]] });
     expect(done.map(({ wasDone }) => wasDone)).toEqual([false]);
     expect(await bytesOf(directory(), 0)).not.toEqual(before);
-    await engine({ ...work, subsets: [work.subsets[0]] }, { log: silentLog, signal });
+    await train(engine, { ...work, subsets: [work.subsets[0]] });
     expect(await bytesOf(directory(), 0)).toEqual(before);
   });
 
   test('stops when it is told to', async () => {
     const engine = await engines[name]();
     const work = workOf(join(root, 'never'));
-    await expect(engine(work, { log: silentLog, signal: AbortSignal.abort() })).rejects.toMatchObject({
+    await expect(train(engine, work, AbortSignal.abort())).rejects.toMatchObject({
       code: 'interrupted',
     });
   });

@@ -1,40 +1,61 @@
 import type { ErrorCode } from '../core/errors.js';
 import type { Log } from '../core/log.js';
-import type { SpecialistOutcome, SpecialistWork } from './specialist-trainer.js';
-
-/** A specialist that could not be trained, and why. */
-export interface SpecialistFailure {
-  readonly id: number;
-  readonly reason: string;
-}
-
-/** What an engine leaves behind when it returns. */
-export interface EngineResult {
-  readonly done: readonly SpecialistOutcome[];
-  readonly failed: readonly SpecialistFailure[];
-}
+import type { SpecialistOutcome, SpecialistWork } from './specialist-work.js';
 
 /**
- * Who trains the specialists. Every engine runs the same unit of work and leaves the same artefacts.
+ * Who trains specialists: this process, a pool of processes, a cluster.
  *
- * @throws KdSpecError `interrupted` when `signal` aborts, after every running training has written its checkpoint
+ * A job is "train the specialist at position p of this work": idempotent, resumable, and it leaves an artefact or an
+ * unfinished training. So an engine only has to start jobs, to say how each ended, and to stop them. What is done is
+ * seen in the folder ({@link collect}), and whoever drives the engine decides what is tried again
+ * ({@link trainMissing}). One contract suite, test/jobs.test.ts, holds all engines to this.
  */
-export type Engine = (
-  work: SpecialistWork,
-  options: { readonly log: Log; readonly signal: AbortSignal },
-) => Promise<EngineResult>;
+export interface Engine {
+  /** For messages, as in `trained by ${name}`. */
+  readonly name: string;
+  /** Whether jobs go on when the process that submitted them is gone. */
+  readonly outlivesCoordinator: boolean;
+  /**
+   * Prepares to run jobs of some work.
+   *
+   * @param options.listener is told of every job until the engine is disposed of
+   */
+  open(
+    work: SpecialistWork,
+    options: { readonly log: Log; readonly listener: (event: JobEvent) => void },
+  ): Promise<Jobs>;
+}
+
+/** Jobs of one work. Disposing of them ends what needs this process; jobs that outlive it go on. */
+export interface Jobs extends AsyncDisposable {
+  /**
+   * Starts or queues a job for each position, and returns when that is done, not when they are. One that is still
+   * under way, from an earlier coordinator, is watched and not started twice. To retry is to submit again.
+   */
+  submit(positions: readonly number[]): Promise<void>;
+  /** Stops every job: a training under way writes its checkpoint. Returns when all have ended. */
+  cancel(): Promise<void>;
+}
+
+/** What a listener hears. */
+export type JobEvent =
+  /** A job began to train, e.g. where: `process 4711` or `node3, Slurm job 12_4`. */
+  | { readonly kind: 'started'; readonly position: number; readonly where: string }
+  | { readonly kind: 'ended'; readonly position: number; readonly end: JobEnd }
+  /** Something is wrong with the work itself or with the engine: no job can succeed. */
+  | { readonly kind: 'broken'; readonly error: Error };
+
+/** How a job ended. */
+export type JobEnd =
+  | { readonly kind: 'done'; readonly outcome: SpecialistOutcome }
+  /** It would fail again in the same way: the others go on without it. */
+  | { readonly kind: 'failed'; readonly reason: string }
+  /** Its process or its machine ended under it: worth another try. */
+  | { readonly kind: 'lost'; readonly reason: string }
+  /** Somebody stopped it, after its checkpoint. */
+  | { readonly kind: 'stopped' };
 
 /** Whether an error concerns one specialist alone, so that the others go on; any other stops the engine. */
 export function isOwnFailure(code: ErrorCode | undefined): boolean {
   return code === 'training-diverged' || code === 'subsets-invalid';
-}
-
-/** How far an engine is, as a note for its progress bar. */
-export function describeProgress({ done, failed }: EngineResult): string {
-  const earlier = done.filter(({ wasDone }) => wasDone).length;
-  return [
-    `${done.length - earlier} trained`,
-    ...(earlier > 0 ? [`${earlier} done before`] : []),
-    ...(failed.length > 0 ? [`${failed.length} failed`] : []),
-  ].join(', ');
 }

@@ -1,28 +1,53 @@
 import { KdSpecError } from '../core/errors.js';
 import { silentLog } from '../core/log.js';
-import { describeProgress, type Engine, isOwnFailure, type SpecialistFailure } from './engine.js';
-import { openSpecialistTrainer, type SpecialistOutcome } from './specialist-trainer.js';
+import { type Engine, isOwnFailure, type JobEnd } from './engine.js';
+import { openSpecialistTrainer } from './specialist-trainer.js';
 
 /** Trains the specialists one after the other in this process. */
-export const trainInProcess: Engine = async (work, { log, signal }) => {
-  const trainer = await openSpecialistTrainer(work);
-  const progress = log.progress('specialists', work.subsets.length);
-  const done: SpecialistOutcome[] = [];
-  const failed: SpecialistFailure[] = [];
-  try {
-    for (const [position, { id }] of work.subsets.entries()) {
-      if (signal.aborted) throw new KdSpecError('interrupted', `stopped before specialist ${id}`);
+export const inProcess: Engine = {
+  name: 'this process',
+  outlivesCoordinator: false,
+  async open(work, { listener }) {
+    const trainer = await openSpecialistTrainer(work);
+    const abort = new AbortController();
+    const queue: number[] = [];
+    let training: Promise<void> | undefined;
+
+    async function train(position: number): Promise<JobEnd> {
+      if (abort.signal.aborted) return { kind: 'stopped' };
+      listener({ kind: 'started', position, where: `process ${process.pid}` });
       try {
-        done.push(await trainer.train(position, { log: silentLog, signal }));
+        const outcome = await trainer.train(position, { log: silentLog, signal: abort.signal });
+        return { kind: 'done', outcome };
       } catch (error) {
-        if (!(error instanceof KdSpecError && isOwnFailure(error.code))) throw error;
-        failed.push({ id, reason: error.message });
+        const code = error instanceof KdSpecError ? error.code : undefined;
+        if (code === 'interrupted') return { kind: 'stopped' };
+        if (!(error instanceof KdSpecError && isOwnFailure(code))) throw error;
+        return { kind: 'failed', reason: error.message };
       }
-      progress.update(position + 1, describeProgress({ done, failed }));
     }
-  } finally {
-    trainer.dispose();
-  }
-  progress.finish(describeProgress({ done, failed }));
-  return { done, failed };
+
+    async function trainAll(): Promise<void> {
+      for (let position = queue.shift(); position !== undefined; position = queue.shift()) {
+        listener({ kind: 'ended', position, end: await train(position) });
+      }
+      training = undefined;
+    }
+
+    return {
+      submit: async (positions) => {
+        queue.push(...positions);
+        training ??= trainAll().catch((error: Error) => listener({ kind: 'broken', error }));
+      },
+      cancel: async () => {
+        abort.abort();
+        await training;
+      },
+      [Symbol.asyncDispose]: async () => {
+        abort.abort();
+        await training;
+        trainer.dispose();
+      },
+    };
+  },
 };

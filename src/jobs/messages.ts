@@ -1,5 +1,5 @@
 import type { ErrorCode } from '../core/errors.js';
-import type { SpecialistOutcome, SpecialistWork } from './specialist-trainer.js';
+import type { SpecialistOutcome, SpecialistWork } from './specialist-work.js';
 
 /** What a pool says to its workers. */
 export type ToWorker =

@@ -2,11 +2,10 @@ import { type ChildProcess, fork } from 'node:child_process';
 import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { KdSpecError } from '../core/errors.js';
-import { describeProgress, type Engine, isOwnFailure, type SpecialistFailure } from './engine.js';
+import { type Engine, isOwnFailure, type JobEnd } from './engine.js';
 import type { FromWorker, ToWorker } from './messages.js';
-import type { SpecialistOutcome } from './specialist-trainer.js';
 
-const maxRetries = 2; // of a specialist whose worker crashed, and of starting workers
+const maxFailedStarts = 3; // one after the other
 const workerProgram = fileURLToPath(new URL('./worker.js', import.meta.url));
 
 /** How many workers the machine can take: the wasm backend keeps one core busy in each. */
@@ -17,91 +16,103 @@ export function defaultWorkers(): number {
 /**
  * Trains the specialists in child processes, each with its own backend.
  *
- * A worker takes the next specialist when it has finished one. A specialist whose worker crashes is tried again in
- * a new one, at most twice; the others go on. When this process is told to stop, the workers write checkpoints.
+ * A worker takes the next specialist when it has finished one, and leaves when there is none. A job whose worker
+ * crashes is lost; another worker takes its place.
  *
  * @param workers how many processes, at least 1
  */
 export function createPool(workers: number): Engine {
-  return async (work, { log, signal }) => {
-    const queue = work.subsets.map((_, position) => position);
-    const crashes = new Map<number, number>();
-    const done: SpecialistOutcome[] = [];
-    const failed: SpecialistFailure[] = [];
-    let failedStarts = 0;
-    let interrupted = false;
-    let defect: Error | undefined;
-    const progress = log.progress('specialists', work.subsets.length);
-    const update = () => progress.update(done.length + failed.length, describeProgress({ done, failed }));
+  return {
+    name: workers === 1 ? 'one process' : `${workers} processes`,
+    outlivesCoordinator: false,
+    async open(work, { listener }) {
+      const queue: number[] = [];
+      const lives = new Set<Promise<void>>(); // one for each worker that is alive
+      const stops = new Set<() => void>();
+      let failedStarts = 0;
+      let isStopping = false;
 
-    /** One worker's life, from its start until it has nothing left to do or dies. */
-    async function employ(): Promise<void> {
-      const child = fork(workerProgram, { stdio: ['ignore', 'ignore', 'inherit', 'ipc'] });
-      const tell = (message: ToWorker) => child.connected && child.send(message);
-      const stop = () => tell({ kind: 'stop' });
-      signal.addEventListener('abort', stop);
-      let isReady = false;
-      let current: number | undefined;
-      const next = () => {
-        current = signal.aborted || interrupted || defect ? undefined : queue.shift();
-        if (current === undefined) child.disconnect();
-        else tell({ kind: 'train', position: current });
+      const end = (position: number, end: JobEnd) => listener({ kind: 'ended', position, end });
+      const breakDown = (error: Error) => {
+        isStopping = true;
+        listener({ kind: 'broken', error });
       };
-      child.on('message', (message: FromWorker) => {
-        if (message.kind === 'done') {
-          done.push(message.outcome);
-        } else if (message.kind === 'failed') {
-          const id = message.position === undefined ? undefined : work.subsets[message.position].id;
-          if (message.code === 'interrupted') interrupted = true;
-          else if (id !== undefined && isOwnFailure(message.code))
-            failed.push({ id, reason: message.message });
-          else defect = toError(message);
+
+      /** One worker's life, from its start until it has nothing left to do or dies. */
+      async function live(): Promise<void> {
+        const child = fork(workerProgram, { stdio: ['ignore', 'ignore', 'inherit', 'ipc'] });
+        const tell = (message: ToWorker) => child.connected && child.send(message);
+        const stop = () => tell({ kind: 'stop' });
+        stops.add(stop);
+        let isReady = false;
+        let current: number | undefined;
+        const next = () => {
+          current = isStopping ? undefined : queue.shift();
+          if (current === undefined) return child.disconnect();
+          tell({ kind: 'train', position: current });
+          listener({ kind: 'started', position: current, where: `process ${child.pid}` });
+        };
+        child.on('message', (message: FromWorker) => {
+          if (message.kind === 'ready') {
+            isReady = true;
+            failedStarts = 0;
+          }
+          if (message.kind === 'done') end(message.position, { kind: 'done', outcome: message.outcome });
+          if (message.kind === 'failed') {
+            const { position, code, message: reason } = message;
+            if (position !== undefined && code === 'interrupted') end(position, { kind: 'stopped' });
+            else if (position !== undefined && isOwnFailure(code)) end(position, { kind: 'failed', reason });
+            else breakDown(toError(message));
+          }
+          next();
+        });
+        tell({ kind: 'open', work });
+        const reason = await ended(child);
+        stops.delete(stop);
+        if (current !== undefined) {
+          end(
+            current,
+            isStopping ? { kind: 'stopped' } : { kind: 'lost', reason: `its process ended with ${reason}` },
+          );
+        } else if (!isReady && !isStopping && ++failedStarts >= maxFailedStarts) {
+          breakDown(
+            new KdSpecError(
+              'job-failed',
+              `${failedStarts} worker processes ended at their start, the last with ${reason}: is there memory for ` +
+                `${workers} of them? --parallel takes another number`,
+            ),
+          );
         }
-        if (message.kind === 'ready') isReady = true;
-        else update();
-        current = undefined;
-        next();
-      });
-      tell({ kind: 'open', work });
-      const reason = await ended(child);
-      signal.removeEventListener('abort', stop);
-      if (!isReady && !signal.aborted && ++failedStarts > maxRetries) {
-        defect ??= new KdSpecError(
-          'job-failed',
-          `${failedStarts} worker processes ended at their start, the last with ${reason}: is there memory for ` +
-            `${workers} of them? --parallel takes another number`,
-        );
       }
-      if (current === undefined || signal.aborted) return;
 
-      const position = current;
-      const { id } = work.subsets[position];
-      const count = (crashes.get(position) ?? 0) + 1;
-      crashes.set(position, count);
-      if (count > maxRetries) {
-        failed.push({ id, reason: `its process ended ${count} times, the last time with ${reason}` });
-        update();
-      } else {
-        log.warn(`specialist ${id}: its process ended with ${reason}; trying again`);
-        queue.unshift(position);
+      /** Starts workers while there are free places and work that nobody has taken. */
+      function fillPlaces(): void {
+        const free = isStopping ? 0 : Math.min(workers - lives.size, queue.length);
+        for (let place = 0; place < free; place++) {
+          const life = live().then(() => {
+            lives.delete(life);
+            fillPlaces();
+          });
+          lives.add(life);
+        }
       }
-    }
 
-    /** Keeps one place of the pool filled while there is work. */
-    async function fillPlace(): Promise<void> {
-      while (queue.length > 0 && !signal.aborted && !interrupted && !defect) await employ();
-    }
+      async function cancel(): Promise<void> {
+        isStopping = true;
+        for (const position of queue.splice(0)) end(position, { kind: 'stopped' });
+        for (const stop of stops) stop();
+        await Promise.all(lives);
+      }
 
-    await Promise.all(Array.from({ length: Math.min(workers, queue.length) }, fillPlace));
-    progress.finish(describeProgress({ done, failed }));
-    if (defect) throw defect;
-    if (interrupted || signal.aborted) {
-      throw new KdSpecError(
-        'interrupted',
-        `stopped with ${done.length} of ${work.subsets.length} specialists done`,
-      );
-    }
-    return { done, failed };
+      return {
+        submit: async (positions) => {
+          queue.push(...positions);
+          fillPlaces();
+        },
+        cancel,
+        [Symbol.asyncDispose]: cancel,
+      };
+    },
   };
 }
 

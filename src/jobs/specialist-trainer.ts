@@ -1,43 +1,23 @@
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
-import { type BackendName, selectBackend } from '../compute/backend.js';
-import { findManifest } from '../core/artefact.js';
-import { artefactFolder, beginArtefact, commitArtefact, suspendArtefact } from '../core/artefact-writer.js';
+import { selectBackend } from '../compute/backend.js';
+import { beginArtefact, commitArtefact, suspendArtefact } from '../core/artefact-writer.js';
 import { KdSpecError } from '../core/errors.js';
-import { canonicalJson, type JsonObject } from '../core/json.js';
 import type { Log } from '../core/log.js';
 import { packageVersion } from '../core/package.js';
 import { WorkspaceLock } from '../core/workspace-lock.js';
 import { openDataset } from '../data/dataset.js';
-import { type SpecialistTraining, trainSpecialist } from '../ensemble/specialist/train-specialist.js';
-import type { Subset } from '../ensemble/subsets/subsets.js';
+import { trainSpecialist } from '../ensemble/specialist/train-specialist.js';
 import { loadGeneralist } from '../models/checkpoint.js';
-
-/** Everything that a process needs to train any specialist of a workspace. Plain data: it can be sent as JSON. */
-export interface SpecialistWork {
-  /** The folder in which each specialist becomes an artefact named by its id. */
-  readonly directory: string;
-  /** Folders of the artefacts that specialists are made from, and their digests. */
-  readonly generalist: string;
-  readonly dataset: string;
-  readonly inputs: Readonly<Record<string, string>>;
-  readonly subsets: readonly Subset[];
-  /** Training examples of each class, (classes). */
-  readonly labelCounts: readonly number[];
-  readonly training: SpecialistTraining;
-  readonly backend: BackendName;
-}
+import {
+  findFinished,
+  type SpecialistOutcome,
+  type SpecialistWork,
+  specialistIdentity,
+} from './specialist-work.js';
 
 /** A worker without a pool stops within a step, or after ten seconds wherever it is. */
 const patienceSeconds = 30;
-
-/** What became of one specialist. */
-export interface SpecialistOutcome {
-  readonly id: number;
-  /** Seconds of training; 0 when it had been done before. */
-  readonly seconds: number;
-  readonly wasDone: boolean;
-}
 
 /** The unit of work, with what all specialists share held open. */
 export interface SpecialistTrainer {
@@ -64,12 +44,9 @@ export async function openSpecialistTrainer(work: SpecialistWork): Promise<Speci
   const train: SpecialistTrainer['train'] = async (position, { log, signal }) => {
     const subset = work.subsets[position];
     const name = String(subset.id);
-    const { checkpointSeconds: _, ...decisive } = work.training;
-    const parameters: JsonObject = { ...decisive, classes: [...subset.classes] };
-    const identity = { parameters, seed: work.training.seed, inputs: work.inputs };
+    const identity = specialistIdentity(work, position);
     await using _lock = await lockSpecialist(work.directory, name);
-    const finished = await findManifest(artefactFolder(work.directory, name));
-    if (finished && isSame(identity, finished)) return { id: subset.id, seconds: 0, wasDone: true };
+    if (await findFinished(work, position)) return { id: subset.id, seconds: 0, wasDone: true };
 
     const { directory, startedAt, seconds: before } = await beginArtefact(work.directory, name, identity);
     const startedMs = performance.now();
@@ -121,15 +98,4 @@ async function lockSpecialist(directory: string, name: string): Promise<Workspac
       await wait(200);
     }
   }
-}
-
-interface Identity {
-  readonly parameters: JsonObject;
-  readonly seed: number;
-  readonly inputs: Readonly<Record<string, string>>;
-}
-
-function isSame(a: Identity, b: Identity): boolean {
-  const key = ({ parameters, seed, inputs }: Identity) => canonicalJson({ parameters, seed, inputs });
-  return key(a) === key(b);
 }

@@ -6,9 +6,10 @@ import type { JsonObject } from '../../core/json.js';
 import { openDataset } from '../../data/dataset.js';
 import { countLabels } from '../../data/label-counts.js';
 import { readSubsets, subsetsFileName } from '../../ensemble/subsets/subsets-file.js';
-import { trainInProcess } from '../../jobs/in-process.js';
+import { inProcess } from '../../jobs/in-process.js';
 import { createPool, defaultWorkers } from '../../jobs/pool.js';
-import type { SpecialistWork } from '../../jobs/specialist-trainer.js';
+import type { SpecialistWork } from '../../jobs/specialist-work.js';
+import { trainMissing } from '../../jobs/train-missing.js';
 import type { StageContext } from '../stage.js';
 
 /** Trains a specialist for each subset; those that an interrupted run finished are kept. */
@@ -32,8 +33,8 @@ export async function trainSpecialists(context: StageContext): Promise<JsonObjec
     backend: settings.backend,
   };
   const workers = parallel === 'auto' ? defaultWorkers() : parallel;
-  const engine = workers > 1 ? createPool(workers) : trainInProcess;
-  const { done, failed } = await engine(work, { log, signal });
+  const engine = workers > 1 ? createPool(workers) : inProcess;
+  const { done, failed } = await trainMissing(engine, work, { log, signal });
   if (failed.length > 0) {
     const list = failed.map(({ id, reason }) => `  specialist ${id}: ${reason}`).join('\n');
     throw new KdSpecError(

@@ -1,0 +1,145 @@
+import { KdSpecError } from '../core/errors.js';
+import type { Log } from '../core/log.js';
+import { collect } from './collect.js';
+import type { Engine, JobEvent, Jobs } from './engine.js';
+import type { SpecialistOutcome, SpecialistWork } from './specialist-work.js';
+
+/** A specialist that could not be trained, and why. */
+export interface SpecialistFailure {
+  readonly id: number;
+  readonly reason: string;
+}
+
+/** What became of all specialists of a work. */
+export interface TrainedSpecialists {
+  readonly done: readonly SpecialistOutcome[];
+  readonly failed: readonly SpecialistFailure[];
+}
+
+/**
+ * Has an engine train the specialists that are missing, and waits for them.
+ *
+ * A job that was lost is tried again after a pause that doubles; the others go on meanwhile.
+ *
+ * @param options.maxRetries of one specialist
+ * @param options.backOffMs before the first retry of a specialist
+ * @throws KdSpecError `interrupted` when `signal` aborts or somebody stopped jobs, after their checkpoints; jobs
+ * that outlive this process are left to go on. Whatever the engine says that breaks the work.
+ */
+export async function trainMissing(
+  engine: Engine,
+  work: SpecialistWork,
+  {
+    log,
+    signal,
+    maxRetries = 2,
+    backOffMs = 1000,
+  }: {
+    readonly log: Log;
+    readonly signal: AbortSignal;
+    readonly maxRetries?: number;
+    readonly backOffMs?: number;
+  },
+): Promise<TrainedSpecialists> {
+  const collected = await collect(work);
+  const total = work.subsets.length;
+  const done = [...collected.done];
+  const failed: SpecialistFailure[] = [];
+  const open = new Set(collected.missing); // neither done nor given up
+  const losses = new Map<number, number>();
+  let stopped = 0;
+  if (signal.aborted && open.size > 0) throw interruption();
+
+  const progress = log.progress('specialists', total);
+  const finish = settled();
+  const retries = new Set<NodeJS.Timeout>();
+  let jobs: Jobs | undefined;
+
+  function close(position: number): void {
+    open.delete(position);
+    progress.update(done.length + failed.length, describeProgress({ done, failed }));
+    if (open.size === 0) finish.resolve();
+  }
+
+  function retry(position: number, reason: string, count: number): void {
+    const pauseMs = backOffMs * 2 ** (count - 1);
+    const { id } = work.subsets[position];
+    log.warn(`specialist ${id}: ${reason}; trying again`);
+    const timer = setTimeout(() => {
+      retries.delete(timer);
+      jobs?.submit([position]).catch(finish.reject);
+    }, pauseMs);
+    retries.add(timer);
+  }
+
+  function listener(event: JobEvent): void {
+    if (event.kind === 'broken') finish.reject(event.error);
+    if (event.kind !== 'ended' || !open.has(event.position)) return;
+    const { position, end } = event;
+    const { id } = work.subsets[position];
+    if (end.kind === 'lost') {
+      const count = (losses.get(position) ?? 0) + 1;
+      losses.set(position, count);
+      if (count <= maxRetries && !signal.aborted) {
+        retry(position, end.reason, count);
+        return;
+      }
+      if (signal.aborted) stopped++;
+      else failed.push({ id, reason: `lost ${count} times, the last time because ${end.reason}` });
+    }
+    if (end.kind === 'done') done.push(end.outcome);
+    if (end.kind === 'failed') failed.push({ id, reason: end.reason });
+    if (end.kind === 'stopped') stopped++;
+    close(position);
+  }
+
+  function interruption(): KdSpecError {
+    const goOn =
+      engine.outlivesCoordinator && jobs ? '; the jobs go on, and kd-spec jobs follows or cancels them' : '';
+    return new KdSpecError('interrupted', `stopped with ${done.length} of ${total} specialists done${goOn}`);
+  }
+
+  const onAbort = () => finish.reject(interruption());
+  signal.addEventListener('abort', onAbort);
+  try {
+    if (open.size > 0) {
+      jobs = await engine.open(work, { log, listener });
+      await jobs.submit(collected.missing);
+      if (signal.aborted) onAbort();
+      await finish.promise;
+    }
+  } catch (error) {
+    if (jobs && !engine.outlivesCoordinator) await jobs.cancel();
+    // What was finished in the meantime counts.
+    throw signal.aborted ? interruption() : error;
+  } finally {
+    signal.removeEventListener('abort', onAbort);
+    for (const timer of retries) clearTimeout(timer);
+    await jobs?.[Symbol.asyncDispose]();
+  }
+  progress.finish(describeProgress({ done, failed }));
+  if (stopped > 0) throw interruption();
+  return { done, failed };
+}
+
+/** How far the work is, as a note for its progress bar. */
+function describeProgress({ done, failed }: TrainedSpecialists): string {
+  const earlier = done.filter(({ wasDone }) => wasDone).length;
+  return [
+    `${done.length - earlier} trained`,
+    ...(earlier > 0 ? [`${earlier} done before`] : []),
+    ...(failed.length > 0 ? [`${failed.length} failed`] : []),
+  ].join(', ');
+}
+
+/** A promise and what settles it. */
+function settled() {
+  let resolve: () => void = () => {};
+  let reject: (error: unknown) => void = () => {};
+  const promise = new Promise<void>((whenDone, whenBroken) => {
+    resolve = whenDone;
+    reject = whenBroken;
+  });
+  promise.catch(() => {}); // it may be settled before anybody waits for it
+  return { promise, resolve, reject };
+}
