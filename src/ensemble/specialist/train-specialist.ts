@@ -7,7 +7,7 @@ import { checkpointsFolder } from '../../training/checkpoints.js';
 import { Optimizer } from '../../training/optimizer.js';
 import { type TrainingBatch, type TrainingPlan, train } from '../../training/train.js';
 import type { Subset } from '../subsets/subsets.js';
-import { cachedFeatureBatches, featuresFolder } from './cached-features.js';
+import { featuresFolder } from './cached-features.js';
 import { collapseGeneralist } from './collapse.js';
 import { dustbinCorrection } from './dustbin.js';
 import { fitDustbinRow } from './dustbin-row.js';
@@ -19,6 +19,7 @@ import {
   saveSpecialist,
 } from './specialist.js';
 import { type SpecialistView, specialistBatches } from './specialist-examples.js';
+import { specialistInput } from './specialist-input.js';
 
 /** How specialists are trained. */
 export interface SpecialistTraining {
@@ -88,23 +89,15 @@ export async function trainSpecialist(
   const stepsPerEpoch = Math.max(1, Math.round(view.specialExamples / specialPerBatch));
   const totalSteps = epochs * stepsPerEpoch;
   const from = firstTrainedPart[retrain];
-  const remaining = (done: number): AsyncIterable<TrainingBatch> =>
-    from === 'convolutions'
-      ? specialistBatches(view, {
-          ...mixture,
-          purpose: 'training',
-          batches: totalSteps,
-          skipBatches: done,
-        })
-      : cachedFeatureBatches(generalist, view, {
-          ...mixture,
-          directory,
-          from,
-          views: training.views,
-          batches: totalSteps,
-          skipBatches: done,
-          signal,
-        });
+  await using batches = specialistInput(generalist, view, {
+    ...mixture,
+    classes,
+    directory,
+    from,
+    batches: totalSteps,
+    cachedBatches: Math.ceil((view.specialExamples * training.views) / specialPerBatch),
+    signal,
+  });
   const plan: TrainingPlan = {
     seed,
     epochs,
@@ -118,7 +111,7 @@ export async function trainSpecialist(
     },
     weightDecay: training.weightDecay,
     labelSmoothing: training.labelSmoothing,
-    batches: (epoch, skip) => relabelled(remaining(epoch * stepsPerEpoch + skip), outputOf),
+    batches: (epoch, skip) => relabelled(batches.after(epoch * stepsPerEpoch + skip), outputOf),
   };
 
   const optimizer = new Optimizer('adamw', network, from);

@@ -3,14 +3,13 @@ import { join } from 'node:path';
 import { selectBackend } from '../../compute/backend.js';
 import type { JsonObject } from '../../core/json.js';
 import { createRandom } from '../../core/random.js';
-import { createAugmenter } from '../../data/augmentation.js';
-import { imageBatches } from '../../data/batches.js';
 import { openDataset } from '../../data/dataset.js';
 import { writeConfig } from '../../models/checkpoint.js';
 import { createNetwork } from '../../models/network.js';
 import { forwardFlops, type NetworkDefinition, networkTensors } from '../../models/network-definition.js';
+import { openBatchesAhead } from '../../training/ahead/batches-ahead.js';
+import { imageSource } from '../../training/ahead/image-source.js';
 import { checkpointsFolder, writeTraining } from '../../training/checkpoints.js';
-import { imageTrainingBatches } from '../../training/image-batches.js';
 import { Optimizer } from '../../training/optimizer.js';
 import { type TrainingPlan, train } from '../../training/train.js';
 import type { StageContext } from '../stage.js';
@@ -32,7 +31,11 @@ export async function trainGeneralist(context: StageContext): Promise<JsonObject
   const { batchSize, epochs } = options;
   const stepsPerEpoch = Math.ceil(splits.train.rows / batchSize);
   const totalSteps = epochs * stepsPerEpoch;
-  const augment = createAugmenter(dataset.augmentation, image);
+  await using batches = await openBatchesAhead(
+    imageSource,
+    { directory: dataset.directory, seed, purpose: 'generalist', batchSize },
+    { epochs, examples: epochs * splits.train.rows },
+  );
 
   const plan: TrainingPlan = {
     seed,
@@ -47,17 +50,7 @@ export async function trainGeneralist(context: StageContext): Promise<JsonObject
     },
     weightDecay: options.weightDecay,
     labelSmoothing: options.labelSmoothing,
-    batches: (epoch, skipBatches) =>
-      imageTrainingBatches(
-        imageBatches(splits.train, image, {
-          batchSize,
-          epochSeed: [seed, 'generalist', 'epoch', epoch],
-          skipBatches,
-          augment: (pixels, row, out, offset) =>
-            augment(pixels, createRandom(seed, 'augment', epoch, row), out, offset),
-        }),
-        image,
-      ),
+    batches: (epoch, skip) => batches.batches(epoch, skip),
   };
   try {
     const { loss, state } = await train(network, optimizer, plan, {
