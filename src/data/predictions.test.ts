@@ -109,8 +109,21 @@ test('files made elsewhere are read: file format, wider types, no labels', async
     const path = await write(`foreign-${format}.arrow`, columns, format);
     expect(await readAll(path)).toEqual([expected]);
     expect((await readAll(path, { classes: 20 }))[0].probabilities.columns).toBe(20);
-    expect((await readPredictions(path)).classes).toBeUndefined();
+    expect((await readPredictions(path)).classes).toBe(8);
   }
+});
+
+test('every batch has as many classes as the largest class of any batch or label asks for', async () => {
+  const part = (index: number, label: number) =>
+    new Table({
+      indices: list([[index]], new Int32()),
+      probabilities: list([[1]], new Float32()),
+      label: vectorFromArray([label], new Int32()),
+    });
+  const path = join(root, 'batches.arrow');
+  await writeFile(path, tableToIPC(part(2, 0).concat(part(7, 1), part(1, 9)), 'stream'));
+  const batches = await readAll(path);
+  expect(batches.map(({ probabilities }) => probabilities.columns)).toEqual([10, 10, 10]);
 });
 
 test('rows that are no sub-distributions are named with file and row', async () => {

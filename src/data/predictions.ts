@@ -26,7 +26,7 @@ export interface PredictionBatch {
 
 /** Predictions on disk. */
 export interface Predictions {
-  /** The number of classes, when the caller or the files say it. */
+  /** The number of classes; `undefined` for files without rows that do not say it. */
   readonly classes: number | undefined;
   readonly rowCount: number;
   /** Streams all rows, in the written order, a record batch at a time. */
@@ -116,8 +116,8 @@ export function createPredictionWriter(
  * finite, not negative, with a sum of at most 1 + 1e-3.
  *
  * @param path an Arrow file, or a folder of `*.arrow` files
- * @param options.classes the number of classes; default what the files say. When neither is known, the
- *   columns of a batch are its highest index + 1
+ * @param options.classes the number of classes; default what the files say. When neither is known, it is the
+ *   highest index or label + 1, which takes a pass over the files
  * @throws KdSpecError `predictions-invalid` naming file and row (while streaming), `not-found`, `shard-truncated`
  * Cost: one record batch in memory.
  */
@@ -127,8 +127,8 @@ export async function readPredictions(
 ): Promise<Predictions> {
   const shards = await indexArrowFiles(path, 'predictions as Arrow files');
   const recorded = Number(shards[0]?.schema.metadata.get(classesKey));
-  const classes = options.classes ?? (recorded > 0 ? recorded : undefined);
   for (const shard of shards) checkColumns(shard);
+  const classes = options.classes ?? (recorded > 0 ? recorded : await countClasses(shards));
   return {
     classes,
     rowCount: shards.reduce((sum, { rows }) => sum + rows, 0),
@@ -154,10 +154,24 @@ async function* streamBatches(
   }
 }
 
+function isListType(type: unknown): boolean {
+  return DataType.isList(type) || DataType.isLargeList(type) || DataType.isFixedSizeList(type);
+}
+
+/** The highest index or label + 1; `undefined` without rows. */
+async function countClasses(shards: readonly ShardIndex[]): Promise<number | undefined> {
+  let classes = 0;
+  for await (const { probabilities, labels } of streamBatches(shards, undefined)) {
+    classes = Math.max(classes, probabilities.columns);
+    for (const label of labels ?? []) classes = Math.max(classes, label + 1);
+  }
+  return classes > 0 ? classes : undefined;
+}
+
 function checkColumns({ path, schema }: ShardIndex): void {
   for (const name of ['indices', 'probabilities']) {
     const type: unknown = schema.fields.find((field) => field.name === name)?.type;
-    if (!DataType.isList(type) && !DataType.isFixedSizeList(type)) {
+    if (!isListType(type)) {
       throw new KdSpecError(
         'predictions-invalid',
         `${path}: expected the columns indices: list<int32> and probabilities: list<float32>, ` +
@@ -233,8 +247,13 @@ function listColumn(data: Data | undefined, rows: number, invalid: Invalid) {
   if (child.nullCount > 0)
     throw invalid(0, 'expected numbers in the lists, found null in this row or a later one');
   const width: number = DataType.isFixedSizeList(data.type) ? data.type.listSize : 0;
-  const offsets: Int32Array =
-    width > 0 ? Int32Array.from({ length: rows + 1 }, (_, row) => row * width) : data.valueOffsets;
+  const starts: Int32Array | BigInt64Array = data.valueOffsets;
+  const offsets =
+    width > 0
+      ? Int32Array.from({ length: rows + 1 }, (_, row) => row * width)
+      : starts instanceof Int32Array
+        ? starts
+        : Int32Array.from(starts, Number); // of a large list: a batch is smaller than 2^31 all the same
   const values: NumberArray = child.values;
   return { offsets, values };
 }

@@ -2,6 +2,8 @@ import { type CsrMatrix, csrRow } from './csr.js';
 import { createCsrBuilder } from './csr-builder.js';
 import { keepLargest } from './keep-largest.js';
 import type { Points } from './kmeans-points.js';
+import { sharedArray } from './row-threads.js';
+import { createSparseSums } from './sparse-sums.js';
 
 /**
  * Moves each centroid towards the points assigned to it, at a rate of its own.
@@ -31,41 +33,46 @@ export function moveCentroids(
 ): CsrMatrix {
   const clusters = centroids.rows;
   const { starts, members } = groupByCluster(selection, assignments, clusters);
-  const sums = new Float64Array(matrix.columns); // (coordinates), of the cluster at hand
-  const owner = new Int32Array(matrix.columns).fill(-1); // the cluster that last used a coordinate
-  const touched = new Int32Array(matrix.columns);
-  const values = new Float64Array(matrix.columns);
-  const scratch = new Float64Array(matrix.columns);
+  const sums = createSparseSums(); // of the cluster at hand
+  let indices = new Int32Array(1024);
+  let values = new Float64Array(1024);
+  let scratch = new Float64Array(1024);
   const builder = createCsrBuilder(matrix.columns, { entries: centroids.indices.length });
 
   for (let cluster = 0; cluster < clusters; cluster++) {
     const joined = starts[cluster + 1] - starts[cluster];
     if (joined === 0) {
-      const { indices, values: unmoved } = csrRow(centroids, cluster);
-      builder.addRow(indices, unmoved, indices.length);
+      const unmoved = csrRow(centroids, cluster);
+      builder.addRow(unmoved.indices, unmoved.values, unmoved.indices.length);
       continue;
     }
-    let touchedCount = 0;
-    const add = (source: CsrMatrix, start: number, end: number, weight: number) => {
-      for (let entry = start; entry < end; entry++) {
-        const coordinate = source.indices[entry];
-        if (owner[coordinate] !== cluster) {
-          owner[coordinate] = cluster;
-          touched[touchedCount++] = coordinate;
-          sums[coordinate] = 0;
-        }
-        sums[coordinate] += weight * source.values[entry];
+    const isFresh = counts[cluster] === 0;
+    let most = isFresh ? 0 : centroids.offsets[cluster + 1] - centroids.offsets[cluster];
+    for (let k = starts[cluster]; k < starts[cluster + 1]; k++) {
+      most += matrix.offsets[members[k] + 1] - matrix.offsets[members[k]];
+    }
+    sums.begin(Math.min(most, matrix.columns));
+    if (!isFresh) {
+      for (let entry = centroids.offsets[cluster]; entry < centroids.offsets[cluster + 1]; entry++) {
+        sums.add(centroids.indices[entry], counts[cluster] * centroids.values[entry]);
       }
-    };
-    if (counts[cluster] > 0)
-      add(centroids, centroids.offsets[cluster], centroids.offsets[cluster + 1], counts[cluster]);
+    }
     for (let k = starts[cluster]; k < starts[cluster + 1]; k++) {
       const point = members[k];
-      add(matrix, matrix.offsets[point], matrix.offsets[point + 1], scales[point]);
+      const scale = scales[point];
+      for (let entry = matrix.offsets[point]; entry < matrix.offsets[point + 1]; entry++) {
+        sums.add(matrix.indices[entry], scale * matrix.values[entry]);
+      }
     }
+    if (most > indices.length) {
+      indices = new Int32Array(2 * most);
+      values = new Float64Array(2 * most);
+      scratch = new Float64Array(2 * most);
+    }
+    const touched = sums.take(indices, values);
     counts[cluster] += joined;
-    for (let k = 0; k < touchedCount; k++) values[k] = sums[touched[k]] / counts[cluster];
-    builder.addRow(touched, values, keepLargest(touched, values, touchedCount, entries, scratch));
+    for (let k = 0; k < touched; k++) values[k] /= counts[cluster];
+    builder.addRow(indices, values, keepLargest(indices, values, touched, entries, scratch));
   }
   return builder.finish();
 }
@@ -79,4 +86,17 @@ export function groupByCluster(selection: Int32Array, assignments: Int32Array, c
   const next = starts.slice(0, clusters);
   for (const point of selection) if (assignments[point] >= 0) members[next[assignments[point]]++] = point;
   return { starts, members };
+}
+
+/** All points, those of cluster 0 first, those of none last; within each in their order: O(points). */
+export function sortByCluster(assignments: Int32Array, clusters: number): Int32Array {
+  const starts = new Int32Array(clusters + 2);
+  const place = (cluster: number) => (cluster < 0 ? clusters : cluster);
+  for (const cluster of assignments) starts[place(cluster) + 1]++;
+  for (let cluster = 0; cluster < clusters; cluster++) starts[cluster + 1] += starts[cluster];
+  const sorted = sharedArray(Int32Array, assignments.length);
+  for (let point = 0; point < assignments.length; point++) {
+    sorted[starts[place(assignments[point])]++] = point;
+  }
+  return sorted;
 }

@@ -1,7 +1,9 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
+import { indexCentroids } from './centroid-index.js';
 import { nearestCentroids, nearestPoints, similaritiesToOwn } from './centroid-similarities.js';
 import { csrFromDense, csrRow } from './csr.js';
+import { preparePoints } from './kmeans-points.js';
 
 const width = 5;
 const value = fc.oneof({ weight: 2, arbitrary: fc.constant(0) }, fc.integer({ min: -5, max: 5 }));
@@ -24,9 +26,10 @@ test('all three agree with the dense definition', () => {
         ).some((product) => product !== 0);
       const matrix = csrFromDense(points, 7, width);
       const centroids = csrFromDense(centres, 4, width);
+      const prepared = preparePoints(matrix, distance);
 
       const candidates = 2;
-      const { nearest, unrelated } = nearestCentroids(matrix, centroids, { distance, candidates });
+      const { nearest, unrelated } = nearestCentroids(prepared, centroids, { candidates });
       for (let point = 0; point < 7; point++) {
         const { indices, values } = csrRow(nearest, point);
         const related = [0, 1, 2, 3].filter((cluster) => shares(point, cluster));
@@ -54,7 +57,7 @@ test('all three agree with the dense definition', () => {
       }
 
       const assignments = Int32Array.of(0, 1, 2, 3, -1, 0, 1);
-      const own = similaritiesToOwn(matrix, centroids, assignments, distance);
+      const own = similaritiesToOwn(prepared, indexCentroids(centroids, distance), assignments);
       assignments.forEach((cluster, point) => {
         expect(own[point]).toBeCloseTo(cluster < 0 ? 0 : dense(point, cluster), 4);
       });

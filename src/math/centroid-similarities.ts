@@ -1,8 +1,16 @@
+import { type CentroidIndex, indexCentroids } from './centroid-index.js';
 import { groupByCluster } from './centroid-means.js';
+import { compactRows, type SpacedRows } from './compact-rows.js';
 import { type CsrMatrix, csrRow, transposeCsr } from './csr.js';
 import { createCsrBuilder } from './csr-builder.js';
-import { type Distance, preparePoints } from './kmeans-points.js';
-import { indexCentroids } from './nearest-centroid.js';
+import { type Distance, type Points, preparePoints } from './kmeans-points.js';
+import {
+  createRowThreads,
+  type RowKernel,
+  type RowThreads,
+  type RowWork,
+  sharedArray,
+} from './row-threads.js';
 import { topK } from './top-k.js';
 
 /*
@@ -25,47 +33,107 @@ export interface CentroidSimilarities {
 /**
  * The most similar centroids of every point, among those that share a coordinate with it.
  *
- * @param matrix (points, coordinates)
+ * @param points (points, coordinates)
  * @param centroids (clusters, coordinates)
  * @param options.candidates how many a point keeps
- * @returns up to `candidates` a point; cost of one pass of k-means
+ * @param options.order in which order points are looked at: neighbours that share coordinates make good use of
+ *   the cache; default that of the rows
+ * @param options.threads who works; with more than one the points are in shared memory
+ * @returns up to `candidates` a point, of equally similar ones the lower number first; cost of one pass of k-means
  */
 export function nearestCentroids(
-  matrix: CsrMatrix,
+  points: Points,
   centroids: CsrMatrix,
-  { distance, candidates }: { readonly distance: Distance; readonly candidates: number },
+  {
+    candidates,
+    order = Int32Array.from(points.scales.keys()),
+    threads = createRowThreads(1),
+  }: {
+    readonly candidates: number;
+    readonly order?: Int32Array;
+    readonly threads?: RowThreads;
+  },
 ): CentroidSimilarities {
-  const { clusters, postings, biases } = indexCentroids(centroids, distance);
-  const { scales } = preparePoints(matrix, distance);
+  const index = indexCentroids(centroids, points.distance);
+  const rows = points.matrix.rows;
+  const width = Math.min(candidates, index.clusters);
+  const found = {
+    starts: Int32Array.from({ length: rows + 1 }, (_, row) => row * width),
+    counts: sharedArray(Int32Array, rows),
+    indices: sharedArray(Int32Array, rows * width),
+    values: sharedArray(Float32Array, rows * width),
+  };
+  threads.run(nearestKernel, { points, index, order, width, found }, rows);
+  return { nearest: compactRows(found, index.clusters), unrelated: index.biases.map((bias) => -bias) };
+}
+
+interface NearestWork {
+  readonly points: Points;
+  readonly index: CentroidIndex;
+  readonly order: Int32Array; // (points)
+  readonly width: number; // most centroids a point
+  readonly found: SpacedRows; // (points, clusters)
+}
+
+const nearestKernel: RowKernel<NearestWork> = {
+  module: import.meta.url,
+  name: 'createNearestSearch',
+  create: createNearestSearch,
+};
+
+/** @public The work of {@link nearestCentroids}, with scratch memory of its own; other threads load it by name. */
+export function createNearestSearch({
+  points: { matrix, scales },
+  index: { clusters, postings, biases },
+  order,
+  width,
+  found: { starts, counts, indices, values },
+}: NearestWork): RowWork {
   const sums = new Float64Array(clusters);
   const owner = new Int32Array(clusters).fill(-1); // the point that last used a cluster
   const touched = new Int32Array(clusters);
-  const values = new Float64Array(clusters);
-  const builder = createCsrBuilder(clusters, { entries: matrix.rows * Math.min(candidates, clusters) });
-  for (let point = 0; point < matrix.rows; point++) {
-    let count = 0;
-    for (let entry = matrix.offsets[point]; entry < matrix.offsets[point + 1]; entry++) {
-      const coordinate = matrix.indices[entry];
-      const value = matrix.values[entry];
-      for (let k = postings.offsets[coordinate]; k < postings.offsets[coordinate + 1]; k++) {
-        const cluster = postings.indices[k];
-        if (owner[cluster] !== point) {
-          owner[cluster] = point;
-          touched[count++] = cluster;
-          sums[cluster] = 0;
+  return (from, to) => {
+    for (let position = from; position < to; position++) {
+      const point = order[position];
+      let count = 0;
+      for (let entry = matrix.offsets[point]; entry < matrix.offsets[point + 1]; entry++) {
+        const coordinate = matrix.indices[entry];
+        const value = matrix.values[entry];
+        for (let k = postings.offsets[coordinate]; k < postings.offsets[coordinate + 1]; k++) {
+          const cluster = postings.indices[k];
+          if (owner[cluster] !== point) {
+            owner[cluster] = point;
+            touched[count++] = cluster;
+            sums[cluster] = 0;
+          }
+          sums[cluster] += value * postings.values[k];
         }
-        sums[cluster] += value * postings.values[k];
       }
+      // Insertion into the best so far: most centroids are turned away by the last of them.
+      const first = starts[point];
+      let kept = 0;
+      for (let k = 0; k < count; k++) {
+        const cluster = touched[k];
+        const value = Math.fround(scales[point] * sums[cluster] - biases[cluster]);
+        let place = first + kept;
+        if (kept === width) {
+          const last = values[--place];
+          if (value < last || (value === last && cluster > indices[place])) continue;
+        } else {
+          kept++;
+        }
+        for (; place > first; place--) {
+          const before = values[place - 1];
+          if (before > value || (before === value && indices[place - 1] < cluster)) break;
+          values[place] = before;
+          indices[place] = indices[place - 1];
+        }
+        values[place] = value;
+        indices[place] = cluster;
+      }
+      counts[point] = kept;
     }
-    for (let k = 0; k < count; k++) values[k] = scales[point] * sums[touched[k]] - biases[touched[k]];
-    const best = topK(values.subarray(0, count), candidates);
-    builder.addRow(
-      best.indices.map((k) => touched[k]),
-      best.values,
-      best.indices.length,
-    );
-  }
-  return { nearest: builder.finish(), unrelated: biases.map((bias) => -bias) };
+  };
 }
 
 /**
@@ -119,23 +187,20 @@ export function nearestPoints(
 /**
  * The similarity of every point to the centroid it is assigned to.
  *
- * @param matrix (points, coordinates)
- * @param centroids (clusters, coordinates)
+ * @param points (points, coordinates)
+ * @param index the centroids
  * @param assignments (points), in [0, clusters), or -1 for none
  * @returns (points), 0 where there is no centroid; cost O(entries)
  */
 export function similaritiesToOwn(
-  matrix: CsrMatrix,
-  centroids: CsrMatrix,
+  { matrix, scales }: Points,
+  index: CentroidIndex,
   assignments: Int32Array,
-  distance: Distance,
 ): Float64Array {
-  const index = indexCentroids(centroids, distance);
   const byCluster = transposeCsr(index.postings); // (clusters, coordinates), of length 1 for the cosine
-  const { scales } = preparePoints(matrix, distance);
   const similarities = new Float64Array(matrix.rows);
   const centroid = new Float64Array(matrix.columns); // the one at hand
-  const rows = Int32Array.from({ length: matrix.rows }, (_, row) => row);
+  const rows = Int32Array.from(similarities.keys());
   const { starts, members } = groupByCluster(rows, assignments, byCluster.rows);
   for (let cluster = 0; cluster < byCluster.rows; cluster++) {
     const { indices, values } = csrRow(byCluster, cluster);

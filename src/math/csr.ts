@@ -1,4 +1,5 @@
 import { assert } from '../core/errors.js';
+import { toShared } from './row-threads.js';
 
 /**
  * A sparse matrix, compressed by rows: row r holds `indices[k]`, `values[k]` for k in
@@ -54,6 +55,57 @@ export function transposeCsr(matrix: CsrMatrix): CsrMatrix {
     indices: transposedIndices,
     values: transposedValues,
   };
+}
+
+/**
+ * Sorts the entries of each row by column, in place, and returns the same matrix.
+ *
+ * Cost: O(entries log(entries of a row)), without leaving the row: many times faster than transposing twice.
+ */
+export function sortCsrRows(matrix: CsrMatrix): CsrMatrix {
+  const { rows, columns, offsets, indices, values } = matrix;
+  let keys = new Float64Array(64);
+  let sorted = new Float32Array(64);
+  for (let row = 0; row < rows; row++) {
+    const start = offsets[row];
+    const length = offsets[row + 1] - start;
+    if (isAscending(indices, start, start + length)) continue;
+    if (length > keys.length) {
+      keys = new Float64Array(2 * length);
+      sorted = new Float32Array(2 * length);
+    }
+    assert(columns * length < Number.MAX_SAFE_INTEGER, `rows of ${length} of ${columns} columns`);
+    for (let k = 0; k < length; k++) keys[k] = indices[start + k] * length + k; // column, then where it stood
+    keys.subarray(0, length).sort();
+    for (let k = 0; k < length; k++) {
+      const column = Math.floor(keys[k] / length);
+      sorted[k] = values[start + (keys[k] - column * length)];
+      indices[start + k] = column;
+    }
+    values.set(sorted.subarray(0, length), start);
+  }
+  return matrix;
+}
+
+/** The matrix itself when columns ascend in each row, else a copy in which they do. */
+export function withSortedRows(matrix: CsrMatrix): CsrMatrix {
+  const { rows, offsets, indices, values } = matrix;
+  for (let row = 0; row < rows; row++) {
+    if (isAscending(indices, offsets[row], offsets[row + 1])) continue;
+    return sortCsrRows({ ...matrix, indices: indices.slice(), values: values.slice() });
+  }
+  return matrix;
+}
+
+function isAscending(indices: Int32Array, start: number, end: number): boolean {
+  for (let k = start + 1; k < end; k++) if (indices[k - 1] >= indices[k]) return false;
+  return true;
+}
+
+/** The matrix itself when all threads see its memory, else a copy that they do. */
+export function shareCsr(matrix: CsrMatrix): CsrMatrix {
+  const { offsets, indices, values } = matrix;
+  return { ...matrix, offsets: toShared(offsets), indices: toShared(indices), values: toShared(values) };
 }
 
 /** The non-zeros of a dense row-major matrix of shape (rows, columns). */

@@ -1,129 +1,177 @@
-import { type CsrMatrix, transposeCsr } from './csr.js';
+import type { AssignmentBounds } from './assignment-bounds.js';
+import type { CentroidIndex } from './centroid-index.js';
 import type { Distance, Points } from './kmeans-points.js';
+import {
+  createRowThreads,
+  type RowKernel,
+  type RowThreads,
+  type RowWork,
+  sharedArray,
+} from './row-threads.js';
 
-/**
- * An inverted file of centroids: from each coordinate to the centroids that are not zero there.
- *
- * The distance of a point x to centroid c falls with `dot(x, c) - bias(c)`, where the bias is |c|² / 2 for
- * the Euclidean distance and 0 for the cosine distance, whose centroids are unit vectors. Only centroids
- * that share a coordinate with x have a dot product other than 0, so finding the nearest one costs as many
- * steps as there are shared entries, instead of clusters times entries of x; among the others the nearest
- * is the one of least bias.
- */
-export interface CentroidIndex {
-  readonly clusters: number;
-  readonly postings: CsrMatrix; // (coordinates, clusters)
-  readonly biases: Float64Array; // (clusters)
-  readonly byBias: Int32Array; // (clusters), least bias first
-}
-
-/** The inverted file of centroids of shape (clusters, coordinates): O(entries + clusters log clusters). */
-export function indexCentroids(centroids: CsrMatrix, distance: Distance): CentroidIndex {
-  const clusters = centroids.rows;
-  const biases = new Float64Array(clusters);
-  const values = centroids.values.slice();
-  for (let cluster = 0; cluster < clusters; cluster++) {
-    const start = centroids.offsets[cluster];
-    const end = centroids.offsets[cluster + 1];
-    let squaredNorm = 0;
-    for (let entry = start; entry < end; entry++) squaredNorm += values[entry] * values[entry];
-    if (distance === 'euclidean') {
-      biases[cluster] = squaredNorm / 2;
-    } else if (squaredNorm > 0) {
-      const scale = 1 / Math.sqrt(squaredNorm);
-      for (let entry = start; entry < end; entry++) values[entry] *= scale;
-    }
-  }
-  const byBias = Int32Array.from(biases.keys()).sort((a, b) => biases[a] - biases[b] || a - b);
-  return { clusters, postings: transposeCsr({ ...centroids, values }), biases, byBias };
+/** What {@link assignToNearest} works on. */
+export interface Assignment {
+  readonly points: Points; // (points, coordinates)
+  /** The rows to assign. Neighbours that share coordinates make good use of the cache. */
+  readonly selection: Int32Array;
+  readonly index: CentroidIndex;
+  /** (points), receives the cluster of each selected row; -1 for one that has no direction under the cosine. */
+  readonly assignments: Int32Array;
+  /** (points), receives the distance of each selected row to its centroid; 0 where there is none. */
+  readonly distances: Float64Array;
+  /**
+   * What is known of the heights, brought up to date. Points whose bounds say that they stay are skipped, and
+   * keep the distance that they had.
+   */
+  readonly bounds?: AssignmentBounds | undefined;
 }
 
 /**
  * Assigns points to their nearest centroids; of equally near ones to the lower number.
  *
- * @param points (points, coordinates)
- * @param selection the rows to assign
- * @param index the centroids
- * @param assignments (points), receives the cluster of each selected row; -1 for a row that has no
- *   direction under the cosine distance
- * @param distances (points), receives the distance of each selected row to its centroid; 0 where there is none
- * @returns how many assignments changed
+ * @param threads who works: with more than one, `points`, `assignments`, `distances` and `bounds` are in shared
+ *   memory
+ * @returns how many assignments changed, and how many points were skipped, the same for any number of threads
  */
 export function assignToNearest(
-  { matrix, distance, scales, squaredNorms }: Points,
-  selection: Int32Array,
-  { clusters, postings, biases, byBias }: CentroidIndex,
-  assignments: Int32Array,
-  distances: Float64Array,
-): number {
+  assignment: Assignment,
+  threads: RowThreads = createRowThreads(1),
+): { readonly changed: number; readonly skipped: number } {
+  const counts = sharedArray(Int32Array, 2);
+  threads.run(assignKernel, { ...assignment, counts }, assignment.selection.length);
+  return { changed: counts[0], skipped: counts[1] };
+}
+
+const assignKernel: RowKernel<Assignment & { readonly counts: Int32Array }> = {
+  module: import.meta.url,
+  name: 'createAssigner',
+  create: createAssigner,
+};
+
+/** @public The work of {@link assignToNearest}, with scratch memory of its own; other threads load it by name. */
+export function createAssigner({
+  points: { matrix, distance, scales, squaredNorms },
+  selection,
+  index: { clusters, postings, biases, byBias },
+  assignments,
+  distances,
+  bounds,
+  counts,
+}: Assignment & { readonly counts: Int32Array }): RowWork {
   const { offsets, indices, values } = matrix;
   const { offsets: postingOffsets, indices: postingClusters, values: postingValues } = postings;
   const dots = new Float64Array(clusters); // all 0 between points
   const isTouched = new Uint8Array(clusters); // likewise
   const touched = new Int32Array(clusters);
-  let changed = 0;
-  for (let position = 0; position < selection.length; position++) {
-    const point = selection[position];
-    const scale = scales[point];
-    const start = offsets[point];
-    const end = offsets[point + 1];
-    let hits = 0; // pairs of an entry of the point and a centroid that is not zero there
-    for (let entry = start; entry < end; entry++) {
-      const coordinate = indices[entry];
-      const value = values[entry];
-      const postingsEnd = postingOffsets[coordinate + 1];
-      hits += postingsEnd - postingOffsets[coordinate];
-      for (let posting = postingOffsets[coordinate]; posting < postingsEnd; posting++) {
-        dots[postingClusters[posting]] += value * postingValues[posting];
-      }
-    }
 
-    let nearest = -1;
-    let least = Number.POSITIVE_INFINITY;
-    if (2 * hits > clusters) {
-      // Most centroids share something with the point: look at all.
-      for (let cluster = 0; cluster < clusters; cluster++) {
-        const height = biases[cluster] - scale * dots[cluster];
-        dots[cluster] = 0;
-        if (height >= least) continue;
-        least = height;
-        nearest = cluster;
+  /** Whether the bounds of a point, moved by as much as the centroids, still hold its cluster apart. */
+  function stays(point: number): boolean {
+    const own = assignments[point];
+    if (bounds?.drift === undefined || own < 0) return false;
+    const { height, others, drift } = bounds;
+    const norm = Math.sqrt(squaredNorms[point]);
+    height[point] += norm * drift.steps[own] + drift.lifts[own];
+    const isFarthest = own === drift.farthest;
+    others[point] -= norm * (isFarthest ? drift.secondStep : drift.firstStep) + drift.greatestLift;
+    const rounding = 1e-9 * (Math.abs(height[point]) + Math.abs(others[point]));
+    return others[point] - height[point] > rounding;
+  }
+
+  return (from, to) => {
+    let changed = 0;
+    let skipped = 0;
+    for (let position = from; position < to; position++) {
+      const point = selection[position];
+      if (stays(point)) {
+        skipped++;
+        continue;
       }
-    } else {
-      // Few do: go through them once more, and then to the first of the others.
-      let touchedCount = 0;
+      const scale = scales[point];
+      const start = offsets[point];
+      const end = offsets[point + 1];
+      let hits = 0; // pairs of an entry of the point and a centroid that is not zero there
       for (let entry = start; entry < end; entry++) {
-        const postingsEnd = postingOffsets[indices[entry] + 1];
-        for (let posting = postingOffsets[indices[entry]]; posting < postingsEnd; posting++) {
-          const cluster = postingClusters[posting];
-          if (isTouched[cluster] === 1) continue;
-          isTouched[cluster] = 1;
-          touched[touchedCount++] = cluster;
+        const coordinate = indices[entry];
+        const value = values[entry];
+        const postingsEnd = postingOffsets[coordinate + 1];
+        hits += postingsEnd - postingOffsets[coordinate];
+        for (let posting = postingOffsets[coordinate]; posting < postingsEnd; posting++) {
+          dots[postingClusters[posting]] += value * postingValues[posting];
+        }
+      }
+
+      let nearest = -1;
+      let least = Number.POSITIVE_INFINITY;
+      let second = Number.POSITIVE_INFINITY;
+      if (2 * hits > clusters) {
+        // Most centroids share something with the point: look at all.
+        for (let cluster = 0; cluster < clusters; cluster++) {
           const height = biases[cluster] - scale * dots[cluster];
           dots[cluster] = 0;
-          if (height > least || (height === least && cluster > nearest)) continue;
+          if (height >= second) continue;
+          if (height >= least) {
+            second = height;
+            continue;
+          }
+          second = least;
           least = height;
           nearest = cluster;
         }
+      } else {
+        // Few do: go through them once more, and then to the first two of the others.
+        let touchedCount = 0;
+        for (let entry = start; entry < end; entry++) {
+          const postingsEnd = postingOffsets[indices[entry] + 1];
+          for (let posting = postingOffsets[indices[entry]]; posting < postingsEnd; posting++) {
+            const cluster = postingClusters[posting];
+            if (isTouched[cluster] === 1) continue;
+            isTouched[cluster] = 1;
+            touched[touchedCount++] = cluster;
+            const height = biases[cluster] - scale * dots[cluster];
+            dots[cluster] = 0;
+            if (height > second) continue;
+            if (height > least || (height === least && cluster > nearest)) {
+              second = height;
+              continue;
+            }
+            second = least;
+            least = height;
+            nearest = cluster;
+          }
+        }
+        for (let rank = 0, seen = 0; rank < clusters && seen < 2; rank++) {
+          const cluster = byBias[rank];
+          if (isTouched[cluster] === 1) continue;
+          seen++;
+          const height = biases[cluster];
+          if (height > second) break;
+          if (height > least || (height === least && cluster > nearest)) {
+            second = height;
+          } else {
+            second = least;
+            least = height;
+            nearest = cluster;
+          }
+        }
+        for (let k = 0; k < touchedCount; k++) isTouched[touched[k]] = 0;
       }
-      for (let rank = 0; rank < clusters; rank++) {
-        const cluster = byBias[rank];
-        const height = biases[cluster];
-        if (height > least) break;
-        if (isTouched[cluster] === 1 || (height === least && cluster > nearest)) continue;
-        least = height;
-        nearest = cluster;
-        break;
-      }
-      for (let k = 0; k < touchedCount; k++) isTouched[touched[k]] = 0;
-    }
 
-    const hasDirection = distance === 'euclidean' || scale > 0;
-    if (!hasDirection) nearest = -1;
-    if (assignments[point] !== nearest) changed++;
-    assignments[point] = nearest;
-    if (!hasDirection) distances[point] = 0;
-    else distances[point] = Math.max(0, distance === 'cosine' ? 1 + least : squaredNorms[point] + 2 * least);
-  }
-  return changed;
+      const hasDirection = distance === 'euclidean' || scale > 0;
+      if (!hasDirection) nearest = -1;
+      if (assignments[point] !== nearest) changed++;
+      assignments[point] = nearest;
+      distances[point] = hasDirection ? distanceAt(least, squaredNorms[point], distance) : 0;
+      if (bounds !== undefined) {
+        bounds.height[point] = least;
+        bounds.others[point] = second;
+      }
+    }
+    Atomics.add(counts, 0, changed);
+    Atomics.add(counts, 1, skipped);
+  };
+}
+
+/** The distance of a point to a centroid at the given height. */
+export function distanceAt(height: number, squaredNorm: number, distance: Distance): number {
+  return Math.max(0, distance === 'cosine' ? 1 + height : squaredNorm + 2 * height);
 }

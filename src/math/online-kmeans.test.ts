@@ -2,9 +2,10 @@ import fc from 'fast-check';
 import { kmeans } from 'ml-kmeans';
 import { describe, expect, test } from 'vitest';
 import { createRandom } from '../core/random.js';
+import { indexCentroids } from './centroid-index.js';
 import { csrFromDense, csrToDense } from './csr.js';
 import { preparePoints } from './kmeans-points.js';
-import { assignToNearest, indexCentroids } from './nearest-centroid.js';
+import { assignToNearest } from './nearest-centroid.js';
 import { onlineKMeans } from './online-kmeans.js';
 
 /** Groups of points around centres that are far apart; group of a row: `row % groups`. */
@@ -99,13 +100,8 @@ test('assignToNearest is the dense search over all centroids', () => {
       const distances = new Float64Array(8);
       const index = indexCentroids(csrFromDense(centres, 5, 6), distance);
       const prepared = preparePoints(csrFromDense(points, 8, 6), distance);
-      assignToNearest(
-        prepared,
-        Int32Array.from({ length: 8 }, (_, k) => k),
-        index,
-        assignments,
-        distances,
-      );
+      const selection = Int32Array.from({ length: 8 }, (_, k) => k);
+      assignToNearest({ points: prepared, selection, index, assignments, distances });
 
       rowsOf(points, 6).forEach((point, row) => {
         const all = rowsOf(centres, 6).map((centre) => {

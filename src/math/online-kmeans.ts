@@ -1,11 +1,15 @@
 import { KdSpecError } from '../core/errors.js';
 import { createRandom, type Random } from '../core/random.js';
-import { moveCentroids } from './centroid-means.js';
-import { type CsrMatrix, selectCsrRows, transposeCsr } from './csr.js';
+import { type CentroidDrift, centroidDrift, createBounds } from './assignment-bounds.js';
+import { indexCentroids } from './centroid-index.js';
+import { moveCentroids, sortByCluster } from './centroid-means.js';
+import { similaritiesToOwn } from './centroid-similarities.js';
+import { type CsrMatrix, selectCsrRows, shareCsr, sortCsrRows } from './csr.js';
 import { createCsrBuilder } from './csr-builder.js';
 import { type Distance, type Points, preparePoints } from './kmeans-points.js';
 import { firstAbove, seedCentroids } from './kmeans-seeding.js';
-import { assignToNearest, indexCentroids } from './nearest-centroid.js';
+import { assignToNearest, distanceAt } from './nearest-centroid.js';
+import { createRowThreads, sharedArray, threadsFor } from './row-threads.js';
 
 /** What {@link onlineKMeans} can be told. */
 export interface KMeansOptions {
@@ -28,6 +32,8 @@ export interface KMeansOptions {
    * at most twice the entries of an average point, which costs little inertia and saves most of the time.
    */
   readonly centroidEntries?: number;
+  /** How many threads assign points; the result is the same for any number. Default: what pays. */
+  readonly threads?: number;
 }
 
 /** What {@link onlineKMeans} finds. */
@@ -48,8 +54,9 @@ export interface KMeansResult {
  * Seeds are chosen by k-means++ ({@link seedCentroids}); each batch is assigned to the nearest centroids
  * ({@link assignToNearest}) and moves them ({@link moveCentroids}). Early points were assigned to centroids
  * that have moved since; passes of refinement over all points (Lloyd's) take that memory away and end as
- * soon as fewer than one point in 1,000 changes its cluster. A centroid without points is put on a point,
- * drawn with probability proportional to its distance.
+ * soon as fewer than one point in 1,000 changes its cluster; bounds on how far centroids moved skip the points
+ * that cannot ({@link AssignmentBounds}). A centroid without points is put on a point, drawn with probability
+ * proportional to its distance.
  *
  * @param matrix (points, coordinates), a point a row, all values finite
  * @returns centroids (of length 1 for the cosine distance), assignments, counts and inertia. Under the cosine
@@ -70,6 +77,7 @@ export function onlineKMeans(matrix: CsrMatrix, options: KMeansOptions): KMeansR
     refinements = 20,
     seedingSample = Math.max(20_000, 20 * clusters),
     centroidEntries = 1024,
+    threads = threadsFor(matrix.indices.length),
   } = options;
   if (!Number.isInteger(clusters) || clusters < 1 || clusters > matrix.rows) {
     throw new KdSpecError(
@@ -78,43 +86,76 @@ export function onlineKMeans(matrix: CsrMatrix, options: KMeansOptions): KMeansR
     );
   }
   const random = createRandom(seed, 'online-kmeans');
-  const points = preparePoints(matrix, distance);
-  const assignments = new Int32Array(matrix.rows).fill(-1);
-  const distances = new Float64Array(matrix.rows);
+  const points = preparePoints(threads > 1 ? shareCsr(matrix) : matrix, distance);
+  const assignments = sharedArray(Int32Array, matrix.rows).fill(-1);
+  const distances = sharedArray(Float64Array, matrix.rows);
   const averageEntries = matrix.offsets[matrix.rows] / matrix.rows;
   const online = { entries: Math.min(centroidEntries, Math.ceil(2 * averageEntries)) };
-  const assign = (selection: Int32Array, from: CsrMatrix) =>
-    assignToNearest(points, selection, indexCentroids(from, distance), assignments, distances);
 
   const seeds = seedCentroids(points, { clusters, random, sample: seedingSample });
   let centroids = selectCsrRows(matrix, seeds); // (clusters, coordinates)
   let counts = new Int32Array(clusters);
-
-  const order = Int32Array.from({ length: matrix.rows }, (_, row) => row);
-  for (let epoch = 0; epoch < epochs; epoch++) {
-    random.shuffle(order);
-    for (let start = 0; start < order.length; start += batchSize) {
-      const batch = order.subarray(start, start + batchSize);
-      assign(batch, centroids);
-      centroids = moveCentroids(points, batch, assignments, centroids, counts, online);
-    }
-    centroids = reseedDead(points, centroids, counts, distances, random);
-  }
-
-  order.sort();
-  let changed = assign(order, centroids);
   let refined = 0;
-  for (; refined < refinements && (refined === 0 || changed > matrix.rows / 1000); refined++) {
-    counts = new Int32Array(clusters);
-    centroids = moveCentroids(points, order, assignments, centroids, counts, { entries: centroidEntries });
-    centroids = reseedDead(points, centroids, counts, distances, random);
-    changed = assign(order, centroids);
+
+  const order = sharedArray(Int32Array, matrix.rows);
+  for (let row = 0; row < order.length; row++) order[row] = row;
+  const helpers = createRowThreads(threads);
+  try {
+    for (let epoch = 0; epoch < epochs; epoch++) {
+      random.shuffle(order);
+      for (let start = 0; start < order.length; start += batchSize) {
+        const selection = order.subarray(start, start + batchSize);
+        const index = indexCentroids(centroids, distance);
+        assignToNearest({ points, selection, index, assignments, distances }, helpers);
+        centroids = moveCentroids(points, selection, assignments, centroids, counts, online);
+      }
+      centroids = reseedDead(points, centroids, counts, distances, random);
+    }
+
+    order.sort();
+    const bounds = createBounds(matrix.rows);
+    let index = indexCentroids(centroids, distance);
+    let drift: CentroidDrift | undefined;
+    let hasStaleDistances = false;
+    /** Assigns all points, those of one cluster after the other, since they share coordinates. */
+    const assignAll = () => {
+      const selection = sortByCluster(assignments, clusters);
+      const known = { ...bounds, drift };
+      const { changed, skipped } = assignToNearest(
+        { points, selection, index, assignments, distances, bounds: known },
+        helpers,
+      );
+      hasStaleDistances = skipped > 0;
+      return changed;
+    };
+    const measureDistances = () => {
+      const similarities = hasStaleDistances ? similaritiesToOwn(points, index, assignments) : [];
+      similarities.forEach((similarity, point) => {
+        if (assignments[point] < 0) return;
+        distances[point] = distanceAt(-similarity, points.squaredNorms[point], distance);
+      });
+      hasStaleDistances = false;
+    };
+    let changed = assignAll();
+    for (; refined < refinements && (refined === 0 || changed > matrix.rows / 1000); refined++) {
+      counts = new Int32Array(clusters);
+      centroids = moveCentroids(points, order, assignments, centroids, counts, { entries: centroidEntries });
+      if (counts.includes(0)) measureDistances();
+      centroids = reseedDead(points, centroids, counts, distances, random);
+      const before = index;
+      index = indexCentroids(centroids, distance);
+      drift = centroidDrift(before, index);
+      changed = assignAll();
+    }
+    measureDistances();
+  } finally {
+    helpers.dispose();
   }
 
   counts = new Int32Array(clusters);
   for (const cluster of assignments) if (cluster >= 0) counts[cluster]++;
   return {
-    centroids: distance === 'cosine' ? normalised(centroids) : transposeCsr(transposeCsr(centroids)),
+    centroids: distance === 'cosine' ? normalised(centroids) : sortCsrRows(centroids),
     assignments,
     distances,
     counts,
@@ -154,5 +195,5 @@ function normalised(centroids: CsrMatrix): CsrMatrix {
   for (let row = 0; row < centroids.rows; row++) {
     for (let k = centroids.offsets[row]; k < centroids.offsets[row + 1]; k++) values[k] *= scales[row];
   }
-  return transposeCsr(transposeCsr({ ...centroids, values }));
+  return sortCsrRows({ ...centroids, values });
 }

@@ -1,8 +1,8 @@
 import { assert } from '../../core/errors.js';
-import type { CsrMatrix } from '../../math/csr.js';
-import { transposeCsr } from '../../math/csr.js';
+import { type CsrMatrix, shareCsr, transposeCsr } from '../../math/csr.js';
 import { createCsrBuilder } from '../../math/csr-builder.js';
-import { keepLargest } from '../../math/keep-largest.js';
+import { createRowThreads, threadsFor } from '../../math/row-threads.js';
+import { type ProductOptions, sparseProduct } from '../../math/sparse-product.js';
 import { collectPredictions, type PredictionStream } from './prediction-rows.js';
 
 /** How much of an affinity matrix is kept. */
@@ -46,12 +46,14 @@ export async function covarianceAffinity(
   const examples = probabilities.rows;
   const byClass = transposeCsr(probabilities); // (classes, examples)
   const means = Float64Array.from({ length: byClass.rows }, (_, label) => {
-    const mass = byClass.values.subarray(byClass.offsets[label], byClass.offsets[label + 1]);
-    return mass.reduce((sum, value) => sum + value, 0) / examples;
+    let sum = 0;
+    for (let k = byClass.offsets[label]; k < byClass.offsets[label + 1]; k++) sum += byClass.values[k];
+    return sum / examples;
   });
-  return weightedRowSums(byClass, probabilities, {
-    entriesPerClass,
-    entry: (row, column, sum) => sum / examples - means[row] * means[column],
+  return product(byClass, probabilities, {
+    entriesPerRow: entriesPerClass,
+    divisors: new Float64Array(byClass.rows).fill(examples),
+    subtract: { rows: means, columns: means },
   });
 }
 
@@ -76,59 +78,25 @@ export async function confusionAffinity(
 ): Promise<CsrMatrix> {
   const { probabilities, labels } = await collectPredictions(batches, { labels: 'required' });
   assert(labels !== undefined, 'labels were required');
-  const counts = new Int32Array(probabilities.columns);
+  const counts = new Float64Array(probabilities.columns);
   for (const label of labels) counts[label]++;
   const byLabel = transposeCsr(indicator(labels, probabilities.columns)); // (classes, examples)
-  return kind === 'soft'
-    ? weightedRowSums(byLabel, probabilities, {
-        entriesPerClass,
-        entry: (row, _column, sum) => sum / counts[row],
-      })
-    : weightedRowSums(byLabel, indicator(mostProbable(probabilities), probabilities.columns), {
-        entriesPerClass,
-        entry: (_row, _column, sum) => sum,
-      });
+  const entriesPerRow = entriesPerClass;
+  if (kind === 'soft') return product(byLabel, probabilities, { entriesPerRow, divisors: counts });
+  const choices = indicator(mostProbable(probabilities), probabilities.columns); // (examples, classes)
+  return product(byLabel, choices, { entriesPerRow, divisors: counts.fill(1) });
 }
 
-/** The product of two sparse matrices, row by row over a dense accumulator, its entries mapped and cut. */
-function weightedRowSums(
-  weights: CsrMatrix, // (classes, examples)
-  examples: CsrMatrix, // (examples, classes)
-  {
-    entriesPerClass,
-    entry: finish,
-  }: {
-    readonly entriesPerClass: number;
-    readonly entry: (row: number, column: number, sum: number) => number;
-  },
-): CsrMatrix {
-  const classes = examples.columns;
-  const sums = new Float64Array(classes);
-  const owner = new Int32Array(classes).fill(-1); // the row that last used a column
-  const touched = new Int32Array(classes);
-  const values = new Float64Array(classes);
-  const scratch = new Float64Array(classes);
-  const builder = createCsrBuilder(classes, { entries: examples.indices.length });
-
-  for (let row = 0; row < weights.rows; row++) {
-    let count = 0;
-    for (let k = weights.offsets[row]; k < weights.offsets[row + 1]; k++) {
-      const example = weights.indices[k];
-      const weight = weights.values[k];
-      for (let entry = examples.offsets[example]; entry < examples.offsets[example + 1]; entry++) {
-        const column = examples.indices[entry];
-        if (owner[column] !== row) {
-          owner[column] = row;
-          touched[count++] = column;
-          sums[column] = 0;
-        }
-        sums[column] += weight * examples.values[entry];
-      }
-    }
-    for (let k = 0; k < count; k++) values[k] = finish(row, touched[k], sums[touched[k]]);
-    builder.addRow(touched, values, keepLargest(touched, values, count, entriesPerClass, scratch));
+/** The product of two sparse matrices by as many threads as pays. */
+function product(a: CsrMatrix, b: CsrMatrix, options: ProductOptions): CsrMatrix {
+  const count = threadsFor(a.indices.length);
+  if (count === 1) return sparseProduct(a, b, options);
+  const threads = createRowThreads(count);
+  try {
+    return sparseProduct(shareCsr(a), shareCsr(b), { ...options, threads });
+  } finally {
+    threads.dispose();
   }
-  return transposeCsr(transposeCsr(builder.finish())); // columns ascending
 }
 
 /** One entry of 1 a row, at the given column; none where it is negative. */

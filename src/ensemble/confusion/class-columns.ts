@@ -1,4 +1,4 @@
-import { type CsrMatrix, transposeCsr } from '../../math/csr.js';
+import { type CsrMatrix, transposeCsr, withSortedRows } from '../../math/csr.js';
 import { createCsrBuilder } from '../../math/csr-builder.js';
 
 /**
@@ -19,12 +19,12 @@ import { createCsrBuilder } from '../../math/csr-builder.js';
  * @returns (classes, classes), symmetric, columns ascending; cost O(entries + classes)
  */
 export function classColumns(affinity: CsrMatrix): CsrMatrix {
-  const forward = transposeCsr(transposeCsr(affinity)); // columns ascending
+  const forward = withSortedRows(affinity);
   const backward = transposeCsr(affinity);
   const classes = affinity.rows;
   const indices = new Int32Array(classes);
   const values = new Float64Array(classes);
-  const builder = createCsrBuilder(classes, { entries: affinity.indices.length + classes });
+  const builder = createCsrBuilder(classes, { entries: Math.ceil(1.25 * affinity.indices.length) + classes });
 
   for (let row = 0; row < classes; row++) {
     let a = forward.offsets[row];

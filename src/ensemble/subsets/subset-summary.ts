@@ -1,8 +1,10 @@
+import { indexCentroids } from '../../math/centroid-index.js';
 import { moveCentroids } from '../../math/centroid-means.js';
 import { similaritiesToOwn } from '../../math/centroid-similarities.js';
 import { type CsrMatrix, selectCsrRows } from '../../math/csr.js';
 import { createCsrBuilder } from '../../math/csr-builder.js';
 import { type Distance, preparePoints } from '../../math/kmeans-points.js';
+import { distanceAt } from '../../math/nearest-centroid.js';
 import { classColumns } from '../confusion/class-columns.js';
 import type { Subset } from './subsets.js';
 
@@ -26,18 +28,19 @@ export interface SubsetSummary {
  * (classes predicted together less often than by chance) are no confusion and count as 0
  *
  * @param affinity (classes, classes), the matrix that the subsets were made from
+ * @param options.columns (classes, classes), what {@link classColumns} makes of it, if it is at hand
  * @returns confusionInside is 0 when nothing is confused; cost O(entries x subsets a class is in)
  */
 export function summariseSubsets(
   subsets: readonly Subset[],
   affinity: CsrMatrix,
-  { distance = 'cosine' }: { readonly distance?: Distance } = {},
+  {
+    distance = 'cosine',
+    columns = classColumns(affinity),
+  }: { readonly distance?: Distance; readonly columns?: CsrMatrix } = {},
 ): SubsetSummary {
   const classes = affinity.rows;
-  const memberships: number[][] = Array.from({ length: classes }, () => []); // subsets of each class
-  subsets.forEach(({ classes: labels }, position) => {
-    for (const label of labels) memberships[label].push(position);
-  });
+  const { offsets, positions } = membershipsOf(subsets, classes);
 
   let all = 0;
   let inside = 0;
@@ -47,7 +50,7 @@ export function summariseSubsets(
       const mass = affinity.values[k];
       if (j === i || mass <= 0) continue;
       all += mass;
-      if (memberships[i].some((position) => memberships[j].includes(position))) inside += mass;
+      if (haveOneInCommon(positions, offsets[i], offsets[i + 1], offsets[j], offsets[j + 1])) inside += mass;
     }
   }
 
@@ -59,34 +62,63 @@ export function summariseSubsets(
       median: ((sizes[(sizes.length - 1) >> 1] ?? 0) + (sizes[sizes.length >> 1] ?? 0)) / 2,
       most: sizes[sizes.length - 1] ?? 0,
     },
-    coverage: memberships.filter((positions) => positions.length > 0).length / classes,
+    coverage: count(classes, (label) => offsets[label + 1] > offsets[label]) / classes,
     confusionInside: all > 0 ? inside / all : 0,
-    inertia: inertiaOf(subsets, classColumns(affinity), distance),
+    inertia: inertiaOf(subsets, columns, distance),
   };
+}
+
+/** The positions of the subsets of each class: those of label c stand in [offsets[c], offsets[c + 1]), ascending. */
+function membershipsOf(subsets: readonly Subset[], classes: number) {
+  const offsets = new Int32Array(classes + 1);
+  for (const { classes: labels } of subsets) for (const label of labels) offsets[label + 1]++;
+  for (let label = 0; label < classes; label++) offsets[label + 1] += offsets[label];
+  const next = offsets.slice(0, classes);
+  const positions = new Int32Array(offsets[classes]);
+  subsets.forEach(({ classes: labels }, position) => {
+    for (const label of labels) positions[next[label]++] = position;
+  });
+  return { offsets, positions };
+}
+
+/** Whether two ascending stretches of an array share a value. */
+function haveOneInCommon(values: Int32Array, a: number, aEnd: number, b: number, bEnd: number): boolean {
+  while (a < aEnd && b < bEnd) {
+    if (values[a] === values[b]) return true;
+    if (values[a] < values[b]) a++;
+    else b++;
+  }
+  return false;
+}
+
+function count(length: number, holds: (index: number) => boolean): number {
+  let found = 0;
+  for (let index = 0; index < length; index++) if (holds(index)) found++;
+  return found;
 }
 
 /** Sum of the distances of columns to the mean of their subset; columns of zeros are left out. */
 function inertiaOf(subsets: readonly Subset[], columns: CsrMatrix, distance: Distance): number {
-  const members = subsets.flatMap(({ classes }, position) =>
-    classes
-      .filter((label) => columns.offsets[label + 1] > columns.offsets[label])
-      .map((label) => ({ label, position })),
-  );
-  const matrix = selectCsrRows(
-    columns,
-    members.map(({ label }) => label),
-  ); // (members, classes)
+  const hasColumn = (label: number) => columns.offsets[label + 1] > columns.offsets[label];
+  const members = subsets.flatMap(({ classes }) => classes.filter(hasColumn));
+  // A partition needs no copy of the columns: each is a member once at most.
+  const isPartition = new Set(members).size === members.length;
+  const matrix = isPartition ? columns : selectCsrRows(columns, members); // (members, classes)
+  const assignments = new Int32Array(matrix.rows).fill(-1);
+  let row = 0;
+  subsets.forEach(({ classes }, position) => {
+    for (const label of classes) if (hasColumn(label)) assignments[isPartition ? label : row++] = position;
+  });
   const points = preparePoints(matrix, distance);
-  const assignments = Int32Array.from(members, ({ position }) => position);
-  const rows = Int32Array.from(members.keys());
+  const rows = Int32Array.from(assignments.keys());
   const none = createCsrBuilder(columns.columns);
   for (const _ of subsets) none.addRow([], [], 0);
   const counts = new Int32Array(subsets.length);
   const means = moveCentroids(points, rows, assignments, none.finish(), counts, { entries: Infinity });
-  const similarities = similaritiesToOwn(matrix, means, assignments, distance);
+  const similarities = similaritiesToOwn(points, indexCentroids(means, distance), assignments);
   return similarities.reduce(
-    (sum, similarity, row) =>
-      sum + Math.max(0, distance === 'cosine' ? 1 - similarity : points.squaredNorms[row] - 2 * similarity),
+    (sum, similarity, member) =>
+      assignments[member] < 0 ? sum : sum + distanceAt(-similarity, points.squaredNorms[member], distance),
     0,
   );
 }

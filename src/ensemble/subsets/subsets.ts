@@ -1,11 +1,13 @@
 import { KdSpecError } from '../../core/errors.js';
 import { createRandom } from '../../core/random.js';
-import { moveCentroids } from '../../math/centroid-means.js';
+import { indexCentroids } from '../../math/centroid-index.js';
+import { moveCentroids, sortByCluster } from '../../math/centroid-means.js';
 import { nearestCentroids, nearestPoints, similaritiesToOwn } from '../../math/centroid-similarities.js';
-import { type CsrMatrix, csrRow, selectCsrRows } from '../../math/csr.js';
+import { type CsrMatrix, csrRow, selectCsrRows, shareCsr } from '../../math/csr.js';
 import { createCsrBuilder } from '../../math/csr-builder.js';
 import { type Distance, preparePoints } from '../../math/kmeans-points.js';
 import { onlineKMeans } from '../../math/online-kmeans.js';
+import { createRowThreads, threadsFor } from '../../math/row-threads.js';
 import { classColumns } from '../confusion/class-columns.js';
 import { balancedPartition, type SizeBounds } from './balanced-partition.js';
 
@@ -45,32 +47,45 @@ export interface SubsetOptions {
  *
  * Source: Hinton et al. 2015, section 5.3; the bounds are ours.
  */
-export function partitionSubsets(
-  affinity: CsrMatrix,
-  options: SubsetOptions & Partial<SizeBounds> & { readonly clusters: number; readonly rounds?: number },
-): Subset[] {
+export function partitionSubsets(affinity: CsrMatrix, options: PartitionOptions): Subset[] {
+  return partitionColumns(classColumns(affinity), options);
+}
+
+/** What {@link partitionSubsets} can be told. */
+export type PartitionOptions = SubsetOptions &
+  Partial<SizeBounds> & { readonly clusters: number; readonly rounds?: number };
+
+/** {@link partitionSubsets} of what {@link classColumns} made, (classes, classes). */
+export function partitionColumns(columns: CsrMatrix, options: PartitionOptions): Subset[] {
   const { clusters, seed, distance = 'cosine', epochs = 1, rounds = 5 } = options;
-  const classes = affinity.rows;
+  const classes = columns.rows;
   const bounds = {
     minSize: options.minSize ?? Math.max(1, Math.floor(classes / clusters / 4)),
     maxSize: options.maxSize ?? Math.min(classes, 2 * Math.ceil(classes / clusters)),
   };
   checkBounds(classes, clusters, bounds);
 
-  const columns = classColumns(affinity); // (classes, classes)
-  const points = preparePoints(columns, distance);
+  const count = threadsFor(columns.indices.length);
+  const points = preparePoints(count > 1 ? shareCsr(columns) : columns, distance);
   const confused = confusedClasses(columns);
-  let centroids = clusterColumns(columns, confused, { clusters, seed, distance, epochs });
-  let assignments: Int32Array = new Int32Array(classes);
+  const found = clusterColumns(columns, confused, { clusters, seed, distance, epochs });
+  let { centroids } = found;
+  let assignments = found.assignments;
   let similarities: Float64Array = new Float64Array(classes);
-  for (let round = 0; round < Math.max(1, rounds); round++) {
-    const nearest = nearestCentroids(columns, centroids, { distance, candidates: 32 });
-    const found = balancedPartition(nearest, bounds);
-    centroids = moveCentroids(points, confused, found, centroids, new Int32Array(clusters));
-    const foundSimilarities = similaritiesToOwn(columns, centroids, found, distance);
-    if (round > 0 && sum(foundSimilarities) <= sum(similarities) * (1 + 1e-4)) break;
-    assignments = found;
-    similarities = foundSimilarities;
+  const threads = createRowThreads(count);
+  try {
+    for (let round = 0; round < Math.max(1, rounds); round++) {
+      const order = sortByCluster(assignments, clusters);
+      const nearest = nearestCentroids(points, centroids, { candidates: 32, order, threads });
+      const placed = balancedPartition(nearest, bounds);
+      centroids = moveCentroids(points, confused, placed, centroids, new Int32Array(clusters));
+      const reached = similaritiesToOwn(points, indexCentroids(centroids, distance), placed);
+      if (round > 0 && sum(reached) <= sum(similarities) * (1 + 1e-4)) break;
+      assignments = placed;
+      similarities = reached;
+    }
+  } finally {
+    threads.dispose();
   }
 
   const isConfused = new Uint8Array(classes);
@@ -102,12 +117,17 @@ export function partitionSubsets(
  *
  * Source: Hinton et al. 2015, sections 5.3 and 5.5.
  */
-export function fixedSizeSubsets(
-  affinity: CsrMatrix,
-  options: SubsetOptions & { readonly specialists: number; readonly size: number },
-): Subset[] {
+export function fixedSizeSubsets(affinity: CsrMatrix, options: FixedSizeOptions): Subset[] {
+  return fixedSizeColumns(classColumns(affinity), options);
+}
+
+/** What {@link fixedSizeSubsets} can be told. */
+export type FixedSizeOptions = SubsetOptions & { readonly specialists: number; readonly size: number };
+
+/** {@link fixedSizeSubsets} of what {@link classColumns} made, (classes, classes). */
+export function fixedSizeColumns(columns: CsrMatrix, options: FixedSizeOptions): Subset[] {
   const { specialists, size, seed, distance = 'cosine', epochs = 1 } = options;
-  const classes = affinity.rows;
+  const classes = columns.rows;
   for (const [name, value] of Object.entries({ specialists, size })) {
     if (Number.isInteger(value) && value >= 1 && value <= classes) continue;
     throw new KdSpecError(
@@ -115,9 +135,8 @@ export function fixedSizeSubsets(
       `expected ${name} from 1 to ${classes}, the number of classes, but got ${value}`,
     );
   }
-  const columns = classColumns(affinity); // (classes, classes)
   const confused = confusedClasses(columns);
-  const centroids = clusterColumns(columns, confused, { clusters: specialists, seed, distance, epochs });
+  const { centroids } = clusterColumns(columns, confused, { clusters: specialists, seed, distance, epochs });
   const nearest = nearestPoints(columns, centroids, { distance, size });
   const subsets = Array.from({ length: specialists }, (_, id) => [...csrRow(nearest, id).indices]);
 
@@ -166,7 +185,12 @@ function confusedClasses({ rows, offsets }: CsrMatrix): Int32Array {
   return labels.filter((label) => offsets[label + 1] > offsets[label]);
 }
 
-/** Centroids (clusters, classes) of the columns of the confused classes; empty rows if there are too few. */
+/**
+ * Clusters the columns of the confused classes.
+ *
+ * @returns centroids (clusters, classes), with empty rows if there are too few columns, and assignments (classes),
+ *   -1 for the others
+ */
 function clusterColumns(
   columns: CsrMatrix,
   confused: Int32Array,
@@ -176,15 +200,20 @@ function clusterColumns(
     distance,
     epochs,
   }: { clusters: number; seed: number; distance: Distance; epochs: number },
-): CsrMatrix {
+): { readonly centroids: CsrMatrix; readonly assignments: Int32Array } {
   const found = Math.min(clusters, confused.length);
   const builder = createCsrBuilder(columns.columns);
+  const assignments = new Int32Array(columns.rows).fill(-1);
   if (found > 0) {
-    const { centroids } = onlineKMeans(selectCsrRows(columns, confused), {
+    const points = confused.length === columns.rows ? columns : selectCsrRows(columns, confused);
+    const { centroids, assignments: ofConfused } = onlineKMeans(points, {
       clusters: found,
       seed,
       distance,
       epochs,
+    });
+    confused.forEach((label, position) => {
+      assignments[label] = ofConfused[position];
     });
     for (let cluster = 0; cluster < found; cluster++) {
       const { indices, values } = csrRow(centroids, cluster);
@@ -192,7 +221,7 @@ function clusterColumns(
     }
   }
   for (let cluster = found; cluster < clusters; cluster++) builder.addRow([], [], 0);
-  return builder.finish();
+  return { centroids: builder.finish(), assignments };
 }
 
 /** All classes: those in no subset before the others, confused ones before the others, else at random. */

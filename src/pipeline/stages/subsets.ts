@@ -4,8 +4,9 @@ import type { JsonObject } from '../../core/json.js';
 import { openDataset } from '../../data/dataset.js';
 import { type Predictions, readPredictions } from '../../data/predictions.js';
 import { confusionAffinity, covarianceAffinity } from '../../ensemble/confusion/affinity.js';
+import { classColumns } from '../../ensemble/confusion/class-columns.js';
 import { summariseSubsets } from '../../ensemble/subsets/subset-summary.js';
-import { fixedSizeSubsets, partitionSubsets, type Subset } from '../../ensemble/subsets/subsets.js';
+import { fixedSizeColumns, partitionColumns, type Subset } from '../../ensemble/subsets/subsets.js';
 import { subsetsFileName, writeSubsets } from '../../ensemble/subsets/subsets-file.js';
 import type { CsrMatrix } from '../../math/csr.js';
 import { writeSafetensors } from '../../models/safetensors.js';
@@ -30,13 +31,17 @@ export async function findSubsets(context: StageContext): Promise<JsonObject> {
   const affinity = await affinityOf(predictions, options);
   const affinitySeconds = (performance.now() - started) / 1000;
   const clusteringStarted = performance.now();
-  const subsets = cluster(affinity, options, settings.seed);
+  const columns = classColumns(affinity); // (classes, classes)
+  const subsets = cluster(columns, options, settings.seed);
   const clusteringSeconds = (performance.now() - clusteringStarted) / 1000;
 
   const path = join(directory, subsetsFileName);
   await writeSubsets(path, { classes: affinity.rows, subsets });
   await writeAffinity(join(directory, 'affinity.safetensors'), affinity);
-  const { subsets: count, ...summary } = summariseSubsets(subsets, affinity, { distance: options.distance });
+  const { subsets: count, ...summary } = summariseSubsets(subsets, affinity, {
+    distance: options.distance,
+    columns,
+  });
   return {
     subsets: join(context.workspace, 'subsets', subsetsFileName),
     classes: affinity.rows,
@@ -58,16 +63,16 @@ function affinityOf(predictions: Predictions, options: Settings['subsets']): Pro
     : confusionAffinity(predictions.rows(), { kind: options.confusion });
 }
 
-function cluster(affinity: CsrMatrix, options: Settings['subsets'], seed: number): Subset[] {
+function cluster(columns: CsrMatrix, options: Settings['subsets'], seed: number): Subset[] {
   const { specialists, size, distance, epochs } = options;
   if (specialists !== null && size !== null) {
-    return fixedSizeSubsets(affinity, { specialists, size, distance, seed, epochs });
+    return fixedSizeColumns(columns, { specialists, size, distance, seed, epochs });
   }
   if (specialists !== null || size !== null) {
     throw new KdSpecError('option-invalid', '--specialists and --size belong together: give both or neither');
   }
-  const clusters = options.clusters ?? Math.max(2, Math.round(affinity.rows / classesPerSubset));
-  return partitionSubsets(affinity, {
+  const clusters = options.clusters ?? Math.max(2, Math.round(columns.rows / classesPerSubset));
+  return partitionColumns(columns, {
     clusters,
     distance,
     seed,

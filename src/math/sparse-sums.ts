@@ -1,0 +1,58 @@
+/** Sums by index, for few of many possible indices. */
+export interface SparseSums {
+  /** Makes room for so many different indices; there are no sums. */
+  begin(most: number): void;
+  add(index: number, value: number): void;
+  /** Writes indices and sums in the order in which they were first added, forgets them, and returns how many. */
+  take(indices: Int32Array, values: Float64Array): number;
+}
+
+/**
+ * A hash table of sums, no larger than what is summed, so that it stays in the cache where an array over all indices
+ * would not: open addressing, at most half full, with Knuth's multiplicative hash.
+ *
+ * Cost: O(1) expected for each addition.
+ */
+export function createSparseSums(): SparseSums {
+  let indexAt = new Int32Array(0).fill(-1); // (slots)
+  let sums = new Float64Array(0); // (slots)
+  let used = new Int32Array(0); // slots in the order of use
+  let count = 0;
+  let shift = 32;
+  let mask = 0;
+  return {
+    begin(most) {
+      const bits = Math.max(4, Math.ceil(Math.log2(2 * Math.max(1, most))));
+      shift = 32 - bits;
+      mask = 2 ** bits - 1;
+      if (mask < indexAt.length) return;
+      indexAt = new Int32Array(mask + 1).fill(-1);
+      sums = new Float64Array(mask + 1);
+      used = new Int32Array((mask + 1) / 2);
+    },
+    add(index, value) {
+      let slot = Math.imul(index, 0x9e37_79b1) >>> shift;
+      for (let found = indexAt[slot]; found !== index; found = indexAt[slot]) {
+        if (found === -1) {
+          indexAt[slot] = index;
+          sums[slot] = value;
+          used[count++] = slot;
+          return;
+        }
+        slot = (slot + 1) & mask;
+      }
+      sums[slot] += value;
+    },
+    take(indices, values) {
+      for (let k = 0; k < count; k++) {
+        const slot = used[k];
+        indices[k] = indexAt[slot];
+        values[k] = sums[slot];
+        indexAt[slot] = -1;
+      }
+      const taken = count;
+      count = 0;
+      return taken;
+    },
+  };
+}
