@@ -1,7 +1,9 @@
 import * as tf from '@tensorflow/tfjs';
+import { logSumExp } from '../math/softmax.js';
 import type { Network } from '../models/network.js';
 import type { NetworkPart } from '../models/network-definition.js';
 import { runNetwork } from '../models/run-network.js';
+import { routedCorrection } from './specialist/dustbin.js';
 import { firstTrainedPart, type Specialist } from './specialist/specialist.js';
 
 /** What one specialist says about one image. */
@@ -46,7 +48,7 @@ export async function consult(
     const questions = imagesBySpecialist(rows.map(choose), specialists.length);
     for (const [specialist, asked] of questions.entries()) {
       if (asked.length === 0) continue;
-      const logits = await askSpecialist(specialists[specialist], inputs, asked);
+      const logits = await askSpecialist(specialists[specialist], inputs, asked, rows);
       for (const [place, image] of asked.entries())
         answers[image].push({ specialist, logits: logits[place] });
     }
@@ -56,11 +58,16 @@ export async function consult(
   }
 }
 
-/** The specialist's corrected logits, (s + 1), for some images of the batch. */
+/**
+ * The specialist's corrected logits, (s + 1), for some images of the batch.
+ *
+ * @param generalist its logits for every image of the batch, each (classes)
+ */
 async function askSpecialist(
   { config, network }: Specialist,
   inputs: Readonly<Record<NetworkPart, tf.Tensor>>,
   images: readonly number[],
+  generalist: readonly Float32Array[],
 ): Promise<Float32Array[]> {
   const from = firstTrainedPart[config.retrain];
   const logits = tf.tidy(() => {
@@ -68,8 +75,20 @@ async function askSpecialist(
     return runNetwork(network, input, { from }); // (images, s + 1)
   });
   const rows = await rowsOf(logits);
-  for (const row of rows) row[config.classes.length] += config.dustbin.correction;
+  const { correction, routed } = config.dustbin;
+  for (const [place, row] of rows.entries()) {
+    row[config.classes.length] += correction;
+    if (routed === undefined) continue;
+    const mass = subsetMass(generalist[images[place]], config.classes);
+    row[config.classes.length] += routedCorrection(mass, routed);
+  }
   return rows;
+}
+
+/** The mass that logits (classes) put on a subset. */
+function subsetMass(logits: Float32Array, classes: readonly number[]): number {
+  const total = logSumExp(logits);
+  return classes.reduce((sum, label) => sum + Math.exp(logits[label] - total), 0);
 }
 
 /** For each specialist the images it is asked about. */

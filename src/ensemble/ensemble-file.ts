@@ -2,13 +2,18 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { KdSpecError } from '../core/errors.js';
+import { fusionRules } from './fusion/fusion-rules.js';
 
 const positive = z.number().positive();
 
 const ensembleFileSchema = z.looseObject({
   /** n of the top-n rule: a specialist is asked when its subset meets the generalist's n most probable classes. */
   routingTop: z.int().positive(),
-  rule: z.enum(['paper', 'share-inside']),
+  /** Instead of the rule: a specialist is asked when the generalist puts at least this much mass on its subset. */
+  routingMass: z.number().positive().max(1).nullish(),
+  rule: z.enum(fusionRules),
+  /** How far the dustbins are believed, under the rule `combine`. */
+  dustbinTrust: z.number().min(0).max(1).optional(),
   generalistTemperature: positive,
   specialists: z
     .array(

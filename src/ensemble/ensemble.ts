@@ -132,10 +132,12 @@ export class Ensemble {
     for (const { network } of this.specialists) network.dispose();
   }
 
-  /** The kept specialists whose subsets meet the generalist's first choices, by position. */
+  /** The kept specialists that the generalist's answer calls, by position. */
   private route(logits: Float32Array): readonly number[] {
-    const { routingTop, specialists } = this.settings;
-    return activeSpecialists(logits, this.membership, { top: routingTop }).filter(
+    const { routingTop, routingMass, specialists } = this.settings;
+    const isByMass = typeof routingMass === 'number';
+    const said = isByMass ? softmax(logits) : logits;
+    return activeSpecialists(said, this.membership, { top: routingTop, mass: routingMass }).filter(
       (position) => specialists[position].kept,
     );
   }

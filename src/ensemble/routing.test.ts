@@ -36,3 +36,13 @@ test('sorting all classes gives the same', () => {
     ),
   );
 });
+
+test('by mass, a specialist is asked when its subset holds enough, whichever class is first', () => {
+  const subsets = [{ classes: [0, 1] }, { classes: [2, 3] }, { classes: [1, 4] }];
+  const membership = indexMembership(subsets, 5);
+  const p = Float64Array.of(0.05, 0.25, 0.3, 0.1, 0.3);
+  expect(activeSpecialists(p, membership, { mass: 0.5 })).toEqual([2]);
+  expect(activeSpecialists(p, membership, { mass: 0.4 })).toEqual([1, 2]);
+  expect(activeSpecialists(p, membership, { mass: 0.2 })).toEqual([0, 1, 2]);
+  expect(activeSpecialists(p.subarray(1, 2), membership, { mass: 0.2, classes: [1] })).toEqual([0, 2]);
+});

@@ -102,13 +102,16 @@ export function hiddenFeatures(definition: NetworkDefinition): number {
   return definition.dense.at(-1) ?? convolutionalFeatures(definition);
 }
 
-/** Multiplications and additions of one forward pass for one image. */
-export function forwardFlops(definition: NetworkDefinition): number {
+/** Multiplications and additions of one forward pass for one image, from a part of the network on to its end. */
+export function forwardFlops(
+  definition: NetworkDefinition,
+  { from = 'convolutions' }: { readonly from?: NetworkPart } = {},
+): number {
   let { height, width } = definition.input;
   let channels: number = definition.input.channels;
-  let flops = 0;
+  const flops: Record<NetworkPart, number> = { convolutions: 0, dense: 0, head: 0 };
   for (const filters of definition.convolutions) {
-    flops += 2 * height * width * definition.kernel ** 2 * channels * filters;
+    flops.convolutions += 2 * height * width * definition.kernel ** 2 * channels * filters;
     if (pools(height, width)) {
       height = Math.floor(height / 2);
       width = Math.floor(width / 2);
@@ -116,11 +119,12 @@ export function forwardFlops(definition: NetworkDefinition): number {
     channels = filters;
   }
   let features = convolutionalFeatures(definition);
-  for (const units of [...definition.dense, definition.outputs]) {
-    flops += 2 * features * units;
+  for (const units of definition.dense) {
+    flops.dense += 2 * features * units;
     features = units;
   }
-  return flops;
+  flops.head = 2 * features * definition.outputs;
+  return networkParts.slice(networkParts.indexOf(from)).reduce((sum, part) => sum + flops[part], 0);
 }
 
 /** Whether a convolutional block halves an image of this size. */

@@ -4,7 +4,11 @@ import type { StageName } from './stage-names.js';
 const count = z.int().nonnegative();
 const share = z.number().min(0).max(1);
 const seconds = z.number().nonnegative();
-const onValidation = z.object({ negativeLogLikelihood: z.number(), top1: share });
+const onValidation = z.object({
+  negativeLogLikelihood: z.number(),
+  top1: share,
+  calibrationError: share.describe('expected calibration error'),
+});
 
 /**
  * The metrics that stages leave in their manifests and that their commands print. Those of the report are
@@ -68,9 +72,23 @@ export const stageMetrics = {
     specialists: count,
     kept: count,
     generalistTemperature: z.number().positive(),
-    weight: z.number().positive().nullable().describe('of every specialist; null when there is none'),
+    weight: z.number().positive().nullable().describe('median over specialists; null when there is none'),
+    dustbinTrust: share.describe('how far dustbins are believed, under the rule combine'),
     examples: count,
-    generalist: onValidation,
+    generalist: onValidation.describe('at temperature 1'),
+    uncalibrated: onValidation.describe('by the same rule, with temperatures and weights of 1'),
     ensemble: onValidation,
+    crossFitted: onValidation.describe('each half under what was chosen on the other half'),
+    routing: z
+      .array(
+        z.object({
+          rule: z.enum(['top', 'mass']),
+          value: z.number().positive(),
+          active: z.number().nonnegative().describe('specialists asked, mean over images'),
+          flopsPerImage: z.number().nonnegative(),
+          top1: share,
+        }),
+      )
+      .describe('accuracy on validation against cost, under rules of routing'),
   }),
 } as const satisfies Record<Exclude<StageName, 'report'>, z.ZodType>;

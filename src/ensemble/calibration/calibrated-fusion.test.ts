@@ -5,16 +5,20 @@ import { createCalibratedFuser } from './calibrated-fusion.js';
 import type { Calibration } from './calibration.js';
 
 const shown = { examples: 9, gain: 1, standardError: 0.1, top1Gain: 0.1, top1StandardError: 0.1 };
+const fit = { negativeLogLikelihood: 1, top1: 0.5, calibrationError: 0.1 };
 const calibration: Calibration = {
   rule: 'paper',
   generalistTemperature: 0.8,
+  dustbinTrust: 0,
   specialists: [
     { id: 3, temperature: 2, weight: 4, kept: true, ...shown },
     { id: 5, temperature: 1, weight: 4, kept: false, ...shown },
   ],
   examples: 9,
-  generalist: { negativeLogLikelihood: 1, top1: 0.5 },
-  ensemble: { negativeLogLikelihood: 1, top1: 0.5 },
+  generalist: fit,
+  uncalibrated: fit,
+  ensemble: fit,
+  crossFitted: fit,
 };
 const generalist = Float64Array.of(2, 0.5, 1);
 const answer = { classes: Int32Array.of(0, 1), logits: Float64Array.of(-0.5, -0.5, 0) };

@@ -15,6 +15,7 @@ export interface UncalibratedAnswer {
 
 /** The part of a calibration that inference needs. */
 export type FusionSettings = Pick<Calibration, 'rule' | 'generalistTemperature'> & {
+  readonly dustbinTrust?: number | undefined;
   readonly specialists: readonly Pick<SpecialistCalibration, 'id' | 'temperature' | 'weight' | 'kept'>[];
 };
 
@@ -38,7 +39,7 @@ export type CalibratedFuser = (
  * working array of the classes is kept.
  */
 export function createCalibratedFuser(calibration: FusionSettings, classCount: number): CalibratedFuser {
-  const { rule, generalistTemperature, specialists } = calibration;
+  const { rule, generalistTemperature, dustbinTrust = 0, specialists } = calibration;
   const combine = createRule(rule, classCount);
   const kept = new Map(specialists.filter(({ kept }) => kept).map((entry) => [entry.id, entry]));
   const softened = new Float64Array(classCount); // (classes), the generalist at its temperature
@@ -51,6 +52,6 @@ export function createCalibratedFuser(calibration: FusionSettings, classCount: n
       const { temperature, weight } = entry;
       return [{ classes, probabilities: softmax(logits, { temperature }), weight }];
     });
-    return combine(softened, calibrated);
+    return combine(softened, calibrated, { dustbinTrust });
   };
 }

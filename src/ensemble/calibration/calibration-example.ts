@@ -122,19 +122,20 @@ export function temperedGeneralist(
 export interface Outcome {
   readonly logLikelihood: number;
   readonly correct: 0 | 1;
+  /** The probability of the first class. */
+  readonly confidence: number;
 }
 
 /** Scores a distribution over the positions of a compact example; ties go to the lower class. */
 export function outcome(q: Float64Array, example: CompactExample): Outcome {
   const { label, classes } = example;
   let correct: 0 | 1 = 1;
+  let confidence = 0;
   for (let i = 0; i < classes.length; i++) {
-    if (q[i] > q[label] || (q[i] === q[label] && classes[i] < classes[label])) {
-      correct = 0;
-      break;
-    }
+    if (q[i] > confidence) confidence = q[i];
+    if (q[i] > q[label] || (q[i] === q[label] && classes[i] < classes[label])) correct = 0;
   }
-  return { logLikelihood: logLikelihood(q, example), correct };
+  return { logLikelihood: logLikelihood(q, example), correct, confidence };
 }
 
 /** log q(label), in nats, from below cut off at that of {@link smallestProbability}. */

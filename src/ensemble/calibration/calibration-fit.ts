@@ -14,24 +14,32 @@ import { minimizeOnLogScale } from './golden-section.js';
 const temperatureRange = [0.2, 5] as const;
 const weightRange = [1 / 32, 32] as const;
 const weightTolerance = 0.05; // relative; the likelihood is flatter in the weight than in a temperature
+const trustRange = [1 / 64, 1] as const; // beside 0, from which the search starts
+const trustTolerance = 0.1;
 
 /** What is fitted. */
 export interface CalibrationParameters {
   generalistTemperature: number;
   /** (specialists) */
   readonly temperatures: number[];
-  /** Of every specialist, beside the generalist's 1. */
-  weight: number;
+  /** (specialists), beside the generalist's 1. */
+  readonly weights: number[];
+  /** How far the dustbins are believed, under the rule `combine`. */
+  dustbinTrust: number;
   /** (specialists), whether each takes part. */
   readonly kept: boolean[];
 }
+
+/** An active specialist's answer at its present temperature and weight. */
+type TemperedAnswer = CompactAnswer &
+  Omit<SpecialistAnswer, 'weight'> & { readonly probabilities: Float64Array; weight: number };
 
 /** An example at the present temperatures. */
 interface TemperedExample {
   readonly example: CompactExample;
   /** (n + 1), the bucket last. */
   readonly generalist: Float64Array;
-  readonly answers: readonly (CompactAnswer & SpecialistAnswer & { readonly probabilities: Float64Array })[];
+  readonly answers: readonly TemperedAnswer[];
   /** (n + 1), working memory that all examples share. */
   readonly fused: Float64Array;
 }
@@ -59,7 +67,8 @@ export function createCalibrationFit(
   const parameters: CalibrationParameters = {
     generalistTemperature: 1,
     temperatures: Array.from({ length: specialistCount }, () => 1),
-    weight: 1,
+    weights: Array.from({ length: specialistCount }, () => 1),
+    dustbinTrust: 0,
     kept: Array.from({ length: specialistCount }, () => true),
   };
   const mostClasses = examples.reduce((most, { classes }) => Math.max(most, classes.length + 1), 0);
@@ -74,7 +83,8 @@ export function createCalibrationFit(
   const fuse = ({ generalist, answers, fused }: TemperedExample, kept = parameters.kept) => {
     const speaking = answers.filter(({ specialist }) => kept[specialist]);
     if (speaking.length === 0) return generalist;
-    return combine(generalist, speaking, { generalistWeight: 1 / parameters.weight, out: fused });
+    for (const answer of speaking) answer.weight = parameters.weights[answer.specialist];
+    return combine(generalist, speaking, { dustbinTrust: parameters.dustbinTrust, out: fused });
   };
   const negativeLogLikelihood = (on: readonly TemperedExample[]) => {
     let sum = 0;
@@ -95,37 +105,66 @@ export function createCalibrationFit(
     set(minimizeOnLogScale(trial, low, high, options).x);
   };
 
+  const withKept = () =>
+    tempered.filter(({ answers }) => answers.some(({ specialist }) => parameters.kept[specialist]));
+  const setGeneralistTemperature = (temperature: number) => {
+    parameters.generalistTemperature = temperature;
+    for (const { example, generalist } of tempered) temperedGeneralist(example, temperature, generalist);
+  };
+  const setTemperature = (specialist: number) => {
+    const answers = routed[specialist].flatMap((e) => e.answers.filter((a) => a.specialist === specialist));
+    return (temperature: number) => {
+      parameters.temperatures[specialist] = temperature;
+      for (const { logProbabilities, probabilities } of answers) {
+        softmax(logProbabilities, { temperature, out: probabilities });
+      }
+    };
+  };
+
   return {
     parameters: parameters as Readonly<CalibrationParameters>,
 
+    /** Takes over the parameters that were fitted on other examples. */
+    adopt(other: Readonly<CalibrationParameters>): void {
+      setGeneralistTemperature(other.generalistTemperature);
+      for (let m = 0; m < specialistCount; m++) {
+        setTemperature(m)(other.temperatures[m]);
+        parameters.weights[m] = other.weights[m];
+        parameters.kept[m] = other.kept[m];
+      }
+      parameters.dustbinTrust = other.dustbinTrust;
+    },
+
     fitGeneralistTemperature(): void {
-      const set = (temperature: number) => {
-        parameters.generalistTemperature = temperature;
-        for (const { example, generalist } of tempered) temperedGeneralist(example, temperature, generalist);
-      };
-      search(tempered, set, temperatureRange, { start: parameters.generalistTemperature });
+      search(tempered, setGeneralistTemperature, temperatureRange, {
+        start: parameters.generalistTemperature,
+      });
     },
 
     /** The temperature of one specialist, on the examples where it is active. */
     fitTemperature(specialist: number): void {
-      const on = routed[specialist];
-      const answers = on.flatMap((example) => example.answers.filter((a) => a.specialist === specialist));
-      const set = (temperature: number) => {
-        parameters.temperatures[specialist] = temperature;
-        for (const { logProbabilities, probabilities } of answers) {
-          softmax(logProbabilities, { temperature, out: probabilities });
-        }
-      };
-      search(on, set, temperatureRange, { start: parameters.temperatures[specialist] });
+      search(routed[specialist], setTemperature(specialist), temperatureRange, {
+        start: parameters.temperatures[specialist],
+      });
     },
 
-    /** The weight, on the examples where a kept specialist is active. */
-    fitWeight(): void {
-      const on = tempered.filter(({ answers }) => answers.some((a) => parameters.kept[a.specialist]));
+    /** The weight of one specialist, where it is active, or the one weight of all where a kept one is. */
+    fitWeight(specialist?: number): void {
       const set = (weight: number) => {
-        parameters.weight = weight;
+        if (specialist === undefined) parameters.weights.fill(weight);
+        else parameters.weights[specialist] = weight;
       };
-      search(on, set, weightRange, { start: parameters.weight, tolerance: weightTolerance });
+      const on = specialist === undefined ? withKept() : routed[specialist];
+      const start = parameters.weights[specialist ?? 0] ?? 1;
+      search(on, set, weightRange, { start, tolerance: weightTolerance });
+    },
+
+    /** How far the dustbins are believed, where a kept specialist is active. */
+    fitDustbinTrust(): void {
+      const set = (trust: number) => {
+        parameters.dustbinTrust = trust;
+      };
+      search(withKept(), set, trustRange, { start: parameters.dustbinTrust, tolerance: trustTolerance });
     },
 
     leaveOut(specialist: number): void {
@@ -156,6 +195,7 @@ function atTemperatureOne(example: CompactExample, memory: Float64Array): Temper
     answers: example.answers.map((answer) => ({
       ...answer,
       probabilities: softmax(answer.logProbabilities),
+      weight: 1,
     })),
     fused: memory.subarray(0, example.classes.length + 1),
   };

@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 import { createRandom } from '../../core/random.js';
 import { softmax } from '../../math/softmax.js';
+import { fusionRules } from '../fusion/fusion-rules.js';
 import { type CalibrationExample, calibrate } from './calibration.js';
 import { compactExample, outcome, temperedGeneralist } from './calibration-example.js';
 import { minimizeOnLogScale } from './golden-section.js';
@@ -76,7 +77,7 @@ test('the temperature of a lone generalist that was flattened by 2 comes back as
   );
 });
 
-test.each(['paper', 'share-inside'] as const)('%s: who helps is kept, who misleads is left out', (rule) => {
+test.each(fusionRules)('%s: who helps is kept, who misleads is left out', (rule) => {
   const calibration = calibrate(examplesOf(500, 1), subsets, classCount, { rule });
   const [helpful, misleading] = calibration.specialists;
   expect(helpful).toMatchObject({ id: 4, kept: true });
@@ -90,11 +91,10 @@ test.each(['paper', 'share-inside'] as const)('%s: who helps is kept, who mislea
 
 test('auto takes the rule that does better, and without fitting nothing is changed', () => {
   const examples = examplesOf(200, 1);
-  const [auto, ...both] = (['auto', 'paper', 'share-inside'] as const).map((rule) =>
-    calibrate(examples, subsets, classCount, { rule }),
-  );
-  expect(auto.ensemble.negativeLogLikelihood).toBe(
-    Math.min(...both.map(({ ensemble }) => ensemble.negativeLogLikelihood)),
+  const auto = calibrate(examples, subsets, classCount, { rule: 'auto' });
+  const each = fusionRules.map((rule) => calibrate(examples, subsets, classCount, { rule }));
+  expect(auto.crossFitted.negativeLogLikelihood).toBe(
+    Math.min(...each.map(({ crossFitted }) => crossFitted.negativeLogLikelihood)),
   );
   const plain = calibrate(examples, subsets, classCount, { fit: false, select: false });
   expect(plain.generalistTemperature).toBe(1);
@@ -102,6 +102,36 @@ test('auto takes the rule that does better, and without fitting nothing is chang
     [1, 1, true],
     [1, 1, true],
   ]);
+});
+
+test('one weight for each specialist listens more to the one that knows more', () => {
+  const examples = examplesOf(400, 1);
+  const options = { rule: 'share-inside', weights: 'each', select: false } as const;
+  const { specialists, crossFitted } = calibrate(examples, subsets, classCount, options);
+  expect(specialists[0].weight).toBeGreaterThan(4 * specialists[1].weight);
+  const shared = calibrate(examples, subsets, classCount, { ...options, weights: 'shared' });
+  expect(crossFitted.negativeLogLikelihood).toBeLessThan(shared.crossFitted.negativeLogLikelihood);
+});
+
+test('what cannot be told from noise is not kept, however often it is looked at', () => {
+  // Specialists whose answers have nothing to do with the label: a fit to the same examples finds some to be helpful.
+  const random = createRandom(5, 'noise');
+  const many = Array.from({ length: 40 }, (_, id) => ({ id, classes: [0, 1, 2, 3] }));
+  const noise = Array.from({ length: 40 * 12 }, (_, index): CalibrationExample => {
+    const label = random.below(4);
+    const generalist = Float64Array.from({ length: classCount }, (_, c) => (c < 4 ? 0.24 : 0.005));
+    const probabilities = softmax(Float64Array.from({ length: 5 }, () => 2 * random.normal()));
+    return {
+      label,
+      generalist: { classes: [...generalist.keys()], probabilities: generalist },
+      specialists: [{ specialist: index % 40, probabilities }],
+    };
+  });
+  const calibration = calibrate(noise, many, classCount, { rule: 'share-inside', selectionErrors: 2 });
+  expect(calibration.specialists.filter(({ kept }) => kept).length).toBeLessThanOrEqual(4);
+  expect(calibration.crossFitted.negativeLogLikelihood).toBeLessThan(
+    calibration.uncalibrated.negativeLogLikelihood,
+  );
 });
 
 test('a sparse example is the dense one whose unstored classes are equal', () => {

@@ -1,5 +1,6 @@
 import { KdSpecError } from '../../core/errors.js';
-import type { FusionRule } from '../fusion/fusion-rules.js';
+import { createCalibrationError } from '../../math/calibration-error.js';
+import { type FusionRule, fusionRules } from '../fusion/fusion-rules.js';
 import {
   type CalibrationExample,
   type CompactExample,
@@ -12,11 +13,13 @@ import { type CalibrationFit, createCalibrationFit } from './calibration-fit.js'
 
 export type { CalibrationExample } from './calibration-example.js';
 
-/** What validation decided about one specialist. Gains are with it against without it, where it is active. */
+/**
+ * What validation decided about one specialist. Gains are with it against without it, where it is active, on
+ * examples that the parameters were not fitted to.
+ */
 export interface SpecialistCalibration {
   readonly id: number;
   readonly temperature: number;
-  /** The same for all. */
   readonly weight: number;
   /** Whether it takes part at inference. */
   readonly kept: boolean;
@@ -30,52 +33,82 @@ export interface SpecialistCalibration {
   readonly top1StandardError: number;
 }
 
+/** How well distributions fit the labels of the validation examples. */
+export interface Fit {
+  /** Mean, in nats. */
+  readonly negativeLogLikelihood: number;
+  readonly top1: number;
+  /** Expected calibration error, from 0 to 1. */
+  readonly calibrationError: number;
+}
+
 /** Everything that is chosen on validation, and how well it does there. */
 export interface Calibration {
   readonly rule: FusionRule;
   readonly generalistTemperature: number;
+  /** How far the dustbins are believed, in [0, 1]; not 0 only under the rule `combine`. */
+  readonly dustbinTrust: number;
   readonly specialists: readonly SpecialistCalibration[];
   readonly examples: number;
-  /** Mean negative log-likelihood in nats, and top-1 accuracy, on the examples of the fit. */
-  readonly generalist: { readonly negativeLogLikelihood: number; readonly top1: number };
-  readonly ensemble: { readonly negativeLogLikelihood: number; readonly top1: number };
+  /** At temperature 1. */
+  readonly generalist: Fit;
+  /** All specialists, by the same rule, with temperatures and weights of 1. */
+  readonly uncalibrated: Fit;
+  /** With everything that was chosen, on the examples it was chosen on. */
+  readonly ensemble: Fit;
+  /** The same, each half of the examples under what was chosen on the other half. */
+  readonly crossFitted: Fit;
 }
 
 export interface CalibrateOptions {
-  /** `auto` fits both rules and takes the one with the lower negative log-likelihood. */
+  /** `auto` fits every rule and takes the one with the lower cross-fitted negative log-likelihood. */
   readonly rule?: FusionRule | 'auto';
-  /** Whether to fit temperatures and weight; else all are 1. */
+  /** Whether to fit temperatures and weights; else all are 1. */
   readonly fit?: boolean;
+  /** One weight for all specialists, or one for each. */
+  readonly weights?: 'shared' | 'each';
   /** Whether to leave out specialists that do not help. */
   readonly select?: boolean;
+  /** Standard errors by which a gain must exceed zero. */
+  readonly selectionErrors?: number;
   /** Sweeps over the parameters, one after the other. */
   readonly sweeps?: number;
 }
 
+const folds = 2;
+
 /**
  * Fits the ensemble's few parameters on validation: a temperature for the generalist and for each specialist,
- * one weight for all specialists, and which specialists take part.
+ * one weight for all specialists or one for each, and which specialists take part.
  *
  *     minimise - mean over examples of log q(label)
  *
- * One parameter after the other, by golden-section search, twice over. Then every specialist, the least
- * helpful first, is left out if the fused distribution does without it at least as well on the examples
- * where it is active: kept are those with a gain in log-likelihood and no loss in top-1. A specialist that
- * is active on no example has shown nothing and is left out. The weight is then fitted once more.
+ * One parameter after the other, by golden-section search, twice over. To judge what was fitted by examples that
+ * it was not fitted to, the examples are halved and each half is judged under the fit of the other. By that
+ * judgement every specialist, the least helpful first, is left out if its gain in log-likelihood does not exceed
+ * zero by `selectionErrors` standard errors, or if it loses top-1, on the examples where it is active. A specialist
+ * that is active on no example has shown nothing and is left out. What remains is then fitted to all examples.
  *
- * @param examples of the validation split
+ * @param examples of the validation split, in an order that has nothing to do with their labels
  * @param specialists their ids and subsets, in the order in which examples name them
  * @param classCount the number of classes
  * @returns plain data, for `ensemble.json`
  * @throws KdSpecError `option-invalid` without any example, `predictions-invalid` on a label out of range
  *
- * Cost: about 70 fusions an example, over its own few classes, for each rule. Deterministic.
+ * Cost: about 200 fusions an example, over its own few classes, for each rule. Deterministic.
  */
 export function calibrate(
   examples: readonly CalibrationExample[],
   specialists: readonly { readonly id: number; readonly classes: ArrayLike<number> }[],
   classCount: number,
-  { rule = 'paper', fit = true, select = true, sweeps = 2 }: CalibrateOptions = {},
+  {
+    rule = 'paper',
+    fit = true,
+    weights = 'shared',
+    select = true,
+    selectionErrors = 1,
+    sweeps = 2,
+  }: CalibrateOptions = {},
 ): Calibration {
   if (examples.length === 0) {
     throw new KdSpecError(
@@ -85,59 +118,104 @@ export function calibrate(
   }
   const compact = examples.map((example) => compactExample(example, specialists, classCount));
   const ids = specialists.map(({ id }) => id);
-  const candidates = (rule === 'auto' ? (['paper', 'share-inside'] as const) : [rule]).map((candidate) =>
-    calibrateRule(compact, ids, candidate, { fit, select, sweeps }),
+  const candidates = (rule === 'auto' ? fusionRules : [rule]).map((candidate) =>
+    calibrateRule(compact, ids, candidate, { fit, weights, select, selectionErrors, sweeps }),
   );
   return candidates.reduce((best, other) =>
-    other.ensemble.negativeLogLikelihood < best.ensemble.negativeLogLikelihood ? other : best,
+    other.crossFitted.negativeLogLikelihood < best.crossFitted.negativeLogLikelihood ? other : best,
   );
 }
+
+type FitOptions = Required<Omit<CalibrateOptions, 'rule'>>;
 
 function calibrateRule(
   examples: readonly CompactExample[],
   ids: readonly number[],
   rule: FusionRule,
-  { fit, select, sweeps }: Required<Omit<CalibrateOptions, 'rule'>>,
+  options: FitOptions,
 ): Calibration {
-  const fitting = createCalibrationFit(examples, ids.length, rule);
-  for (let sweep = 0; fit && sweep < sweeps; sweep++) {
-    fitting.fitGeneralistTemperature();
-    ids.forEach((_, m) => {
-      fitting.fitTemperature(m);
-    });
-    fitting.fitWeight();
+  const create = (of: readonly CompactExample[]) => createCalibrationFit(of, ids.length, rule);
+  const whole = create(examples);
+  const uncalibrated = fitOf(whole.outcomes());
+
+  // Each half is judged under what was fitted to the other one. One example alone is judged under its own fit.
+  const halves = Array.from({ length: examples.length < folds ? 1 : folds }, (_, fold) => {
+    const isHeldOut = (index: number) => examples.length < folds || index % folds === fold;
+    const fitted = create(examples.filter((_, index) => examples.length < folds || !isHeldOut(index)));
+    const judged = create(examples.filter((_, index) => isHeldOut(index)));
+    return { fitted, judged };
+  });
+  for (const { fitted, judged } of halves) {
+    fitAll(fitted, ids.length, rule, options);
+    judged.adopt(fitted.parameters);
   }
-  if (select) {
+  if (options.select) {
+    const judges = halves.map(({ judged }) => judged);
     const leastHelpfulFirst = ids
-      .map((_, m) => ({ m, gain: gains(fitting, m).gain }))
+      .map((_, m) => ({ m, gain: gains(judges, m).gain }))
       .sort((a, b) => a.gain - b.gain || a.m - b.m);
     for (const { m } of leastHelpfulFirst) {
-      const { gain, top1Gain } = gains(fitting, m);
-      if (!(gain > 0 && top1Gain >= 0)) fitting.leaveOut(m);
+      const { gain, standardError, top1Gain } = gains(judges, m);
+      if (gain > options.selectionErrors * standardError && top1Gain >= 0) continue;
+      for (const { fitted, judged } of halves) {
+        fitted.leaveOut(m);
+        judged.leaveOut(m);
+      }
+      whole.leaveOut(m);
     }
-    if (fit) fitting.fitWeight();
+    for (const { fitted, judged } of halves) {
+      fitWeights(fitted, ids.length, rule, options);
+      judged.adopt(fitted.parameters);
+    }
   }
+  whole.adopt(halves[0].fitted.parameters); // a start near the end
+  fitAll(whole, ids.length, rule, options);
 
-  const { generalistTemperature, temperatures, weight, kept } = fitting.parameters;
+  const judges = halves.map(({ judged }) => judged);
+  const { generalistTemperature, temperatures, weights, dustbinTrust, kept } = whole.parameters;
   return {
     rule,
     generalistTemperature,
+    dustbinTrust,
     specialists: ids.map((id, m) => ({
       id,
       temperature: temperatures[m],
-      weight,
+      weight: weights[m],
       kept: kept[m],
-      ...gains(fitting, m),
+      ...gains(judges, m),
     })),
     examples: examples.length,
-    generalist: summary(examples.map((example) => outcome(temperedGeneralist(example, 1), example))),
-    ensemble: summary(fitting.outcomes()),
+    generalist: fitOf(examples.map((example) => outcome(temperedGeneralist(example, 1), example))),
+    uncalibrated,
+    ensemble: fitOf(whole.outcomes()),
+    crossFitted: fitOf(judges.flatMap((judged) => judged.outcomes())),
   };
 }
 
+function fitAll(fitting: CalibrationFit, specialists: number, rule: FusionRule, options: FitOptions): void {
+  if (!options.fit) return;
+  for (let sweep = 0; sweep < options.sweeps; sweep++) {
+    fitting.fitGeneralistTemperature();
+    for (let m = 0; m < specialists; m++) fitting.fitTemperature(m);
+    fitWeights(fitting, specialists, rule, options);
+  }
+}
+
+function fitWeights(
+  fitting: CalibrationFit,
+  specialists: number,
+  rule: FusionRule,
+  { fit, weights }: FitOptions,
+): void {
+  if (!fit) return;
+  fitting.fitWeight();
+  for (let m = 0; weights === 'each' && m < specialists; m++) fitting.fitWeight(m);
+  if (rule === 'combine') fitting.fitDustbinTrust();
+}
+
 /** What specialist m adds to the others that are kept, over the examples on which it is active. */
-function gains(fitting: CalibrationFit, m: number) {
-  const outcomes = fitting.outcomesWithAndWithout(m);
+function gains(judges: readonly CalibrationFit[], m: number) {
+  const outcomes = judges.flatMap((judged) => judged.outcomesWithAndWithout(m));
   const likelihood = meanAndStandardError(outcomes.map(([a, b]) => a.logLikelihood - b.logLikelihood));
   const top1 = meanAndStandardError(outcomes.map(([a, b]) => a.correct - b.correct));
   return {
@@ -149,11 +227,19 @@ function gains(fitting: CalibrationFit, m: number) {
   };
 }
 
-function summary(outcomes: readonly Outcome[]) {
-  const sum = (key: keyof Outcome) => outcomes.reduce((total, outcome) => total + outcome[key], 0);
+function fitOf(outcomes: readonly Outcome[]): Fit {
+  const error = createCalibrationError();
+  let logLikelihood = 0;
+  let correct = 0;
+  for (const one of outcomes) {
+    error.add(one.confidence, one.correct === 1);
+    logLikelihood += one.logLikelihood;
+    correct += one.correct;
+  }
   return {
-    negativeLogLikelihood: -sum('logLikelihood') / outcomes.length,
-    top1: sum('correct') / outcomes.length,
+    negativeLogLikelihood: -logLikelihood / outcomes.length,
+    top1: correct / outcomes.length,
+    calibrationError: error.result(),
   };
 }
 

@@ -1,6 +1,7 @@
+import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { createFuser } from './fusion.js';
-import { createRule, shareInside } from './fusion-rules.js';
+import { createRule, fusionRules, shareInside } from './fusion-rules.js';
 
 const generalist = Float64Array.of(0.3, 0.1, 0.4, 0.2);
 const specialist = { classes: Int32Array.of(2, 0), probabilities: Float64Array.of(0.1, 0.4, 0.5), weight: 3 };
@@ -40,4 +41,61 @@ test('bad input is refused', () => {
   for (const bad of [wrong, outside]) {
     expect(() => shareInside(generalist, [bad])).toThrow(expect.objectContaining({ code: 'fusion-input' }));
   }
+});
+
+test('combine multiplies inside and keeps the mass of the subset without trust', () => {
+  const combine = createRule('combine', 4);
+  const q = combine(generalist, [specialist]);
+  // Weight 3: three quarters of the logarithm is the specialist's.
+  const raw = [0.3 ** 0.25 * 0.4 ** 0.75, 0.4 ** 0.25 * 0.1 ** 0.75];
+  const sum = raw[0] + raw[1];
+  [(0.7 * raw[0]) / sum, 0.1, (0.7 * raw[1]) / sum, 0.2].forEach((p, c) => {
+    expect(q[c]).toBeCloseTo(p, 12);
+  });
+  expect(combine(generalist, [{ ...specialist, probabilities: Float64Array.of(0, 0, 1) }])).toEqual(
+    generalist,
+  );
+});
+
+test('combine moves mass by the dustbin as far as it is trusted', () => {
+  const combine = createRule('combine', 4);
+  const inside = (dustbinTrust: number) => {
+    const q = combine(generalist, [specialist], { dustbinTrust });
+    expect(q[1] / q[3]).toBeCloseTo(0.5, 12); // outside, proportions stay
+    expect(q.reduce((a, b) => a + b, 0)).toBeCloseTo(1, 12);
+    return q[0] + q[2];
+  };
+  expect(inside(0)).toBeCloseTo(0.7, 12);
+  expect(inside(1)).toBeCloseTo(0.5, 12);
+  // Half way between log-odds log(7/3) and 0.
+  expect(inside(0.5)).toBeCloseTo(1 / (1 + Math.sqrt(3 / 7)), 12);
+});
+
+test('every rule returns a distribution, whatever is said', () => {
+  const masses = (length: number) =>
+    fc
+      .array(fc.double({ min: 0, max: 1, noNaN: true }), { minLength: length, maxLength: length })
+      .map((values) => {
+        const sum = values.reduce((a, b) => a + b, 1e-9);
+        return Float64Array.from(values, (value) => (value + 1e-9 / length) / sum);
+      });
+  const weight = fc.double({ min: 0.01, max: 100, noNaN: true });
+  fc.assert(
+    fc.property(
+      masses(5),
+      masses(3),
+      masses(4),
+      weight,
+      fc.constantFrom(...fusionRules),
+      (g, a, b, w, rule) => {
+        const specialists = [
+          { classes: Int32Array.of(3, 0), probabilities: a, weight: w },
+          { classes: Int32Array.of(1, 2, 3), probabilities: b },
+        ];
+        const q = createRule(rule, 5)(g, specialists, { dustbinTrust: 0.5 });
+        expect(q.every((p) => p >= 0 && p <= 1 + 1e-9)).toBe(true);
+        expect(q.reduce((sum, p) => sum + p, 0)).toBeCloseTo(1, 6);
+      },
+    ),
+  );
 });

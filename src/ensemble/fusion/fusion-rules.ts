@@ -1,3 +1,4 @@
+import { combineInside } from './combine-inside.js';
 import { createFuser } from './fusion.js';
 import {
   checkClass,
@@ -13,17 +14,21 @@ import {
  *
  * - `paper`: the minimiser of the paper's objective, see `fuse`.
  * - `share-inside`: see {@link shareInside}.
+ * - `combine`: see `combineInside`.
  */
-export type FusionRule = 'paper' | 'share-inside';
+export const fusionRules = ['paper', 'share-inside', 'combine'] as const;
+export type FusionRule = (typeof fusionRules)[number];
 
-/** Options of both rules. */
+/** Options of every rule. */
 export interface FusionRuleOptions {
   readonly generalistWeight?: number;
+  /** How far a specialist's dustbin is believed, in [0, 1]; of `combine` alone. */
+  readonly dustbinTrust?: number;
   /** (classes), where the answer is written instead of into a new array. */
   readonly out?: Float64Array;
 }
 
-/** Combines one example; both rules look like this to their callers. */
+/** Combines one example; all rules look like this to their callers. */
 export type Combine = (
   generalist: Probabilities,
   specialists: readonly SpecialistAnswer[],
@@ -33,6 +38,7 @@ export type Combine = (
 /** Returns the rule's function for examples over at most `mostClasses` classes. */
 export function createRule(rule: FusionRule, mostClasses: number): Combine {
   if (rule === 'share-inside') return shareInside;
+  if (rule === 'combine') return combineInside;
   const fuser = createFuser(mostClasses);
   return (generalist, specialists, options) => fuser(generalist, specialists, options).probabilities;
 }

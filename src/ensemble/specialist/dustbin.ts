@@ -52,6 +52,32 @@ export function dustbinCorrection({
   );
 }
 
+/** How outsiders were drawn where they come from. */
+export interface RoutedOutsiders {
+  /** Share of the outsiders that was drawn by the generalist's mass on the subset, in [0, 1]; the rest uniformly. */
+  readonly share: number;
+  /** Mean of that mass over all outsiders of the training split, above 0. */
+  readonly meanMass: number;
+}
+
+/**
+ * What else the dustbin logit is raised by, for one image, when outsiders were drawn by the generalist's mass.
+ *
+ *     - log( (1 - share) + share m(x) / mean m )
+ *
+ * with m(x) the generalist's mass on the subset. By Bayes' rule: an outsider x came `r(x) / u(x)` times as often as
+ * under uniform drawing, which multiplied the odds of the dustbin at x by as much; the special classes were drawn as
+ * before. Beside {@link dustbinCorrection}, which undoes the sampled fraction.
+ *
+ * @param mass m(x), in [0, 1]
+ * @returns the correction, to be added to the dustbin logit, in nats; 0 for a share of 0
+ */
+export function routedCorrection(mass: number, { share, meanMass }: RoutedOutsiders): number {
+  return -Math.log(Math.max(1 - share + (share * mass) / meanMass, smallestRatio));
+}
+
+const smallestRatio = 1e-6; // of drawing probabilities: a share of 1 leaves images without mass out altogether
+
 /**
  * Corrects a specialist's distribution, as if its dustbin logit had been raised before the softmax.
  *

@@ -41,6 +41,10 @@ const specialistConfigSchema = z.strictObject({
     sampledSpecialFraction: z.number(),
     /** Added to the dustbin's logit at inference. */
     correction: z.number(),
+    /** When outsiders were drawn by the generalist's mass on the subset: what corrects that at each image. */
+    routed: z
+      .strictObject({ share: z.number().min(0).max(1), meanMass: z.number().positive() })
+      .exactOptional(),
   }),
   /** KL divergence, in nats, of the first prediction from the generalist's, collapsed. */
   firstDivergence: z.number(),

@@ -5,81 +5,124 @@ import { writeJsonAtomically } from '../../core/atomic-file.js';
 import { KdSpecError } from '../../core/errors.js';
 import type { JsonObject } from '../../core/json.js';
 import { imageBatches } from '../../data/batches.js';
-import { openDataset } from '../../data/dataset.js';
+import { openDataset, type Split } from '../../data/dataset.js';
+import type { ImageShape } from '../../data/source.js';
 import { type CalibrationExample, calibrate } from '../../ensemble/calibration/calibration.js';
 import { type Consultation, consult } from '../../ensemble/consult.js';
 import { loadSpecialists } from '../../ensemble/ensemble.js';
 import { ensembleFileName } from '../../ensemble/ensemble-file.js';
 import { activeSpecialists, indexMembership } from '../../ensemble/routing.js';
+import { measureRouting } from '../../ensemble/routing-curve.js';
+import type { Specialist } from '../../ensemble/specialist/specialist.js';
 import { softmax } from '../../math/softmax.js';
 import { topK } from '../../math/top-k.js';
 import { loadGeneralist } from '../../models/checkpoint.js';
+import type { Network } from '../../models/network.js';
 import type { StageContext } from '../stage.js';
 
 const batchSize = 128; // images a forward pass
 const storedTop = 50; // of the generalist's classes that calibration keeps for an example, beside the active subsets
 const maxExamples = 20_000; // bounds the memory of the fit
+const curveExamples = 4000; // on which rules of routing are compared
 
 /** Chooses, on validation, temperatures, weights, the fusion rule and which specialists are kept. */
 export async function calibrateEnsemble(context: StageContext): Promise<JsonObject> {
   const { settings, directory, log } = context;
-  const { routingTop, rule, calibrate: fit, select } = settings.ensemble;
-  context.usesBackend((await selectBackend(settings.backend)).name);
-  const examples = await validationExamples(context);
-  const { specialists, classes } = examples;
-  log.info(`calibrating on ${examples.list.length.toLocaleString('en')} validation images`);
-  const calibration = calibrate(examples.list, specialists, classes, { rule, fit, select });
-  await writeJsonAtomically(join(directory, ensembleFileName), {
+  const {
     routingTop,
-    ...structuredClone(calibration),
-    specialists: calibration.specialists.map((specialist) => ({ ...specialist })),
-  });
-  const kept = calibration.specialists.filter((specialist) => specialist.kept).length;
-  return {
-    rule: calibration.rule,
-    specialists: specialists.length,
-    kept,
-    generalistTemperature: calibration.generalistTemperature,
-    weight: calibration.specialists[0]?.weight ?? null,
-    examples: calibration.examples,
-    generalist: { ...calibration.generalist },
-    ensemble: { ...calibration.ensemble },
-  };
-}
-
-/** What generalist and specialists say about the validation images, at temperature 1. */
-async function validationExamples(context: StageContext) {
-  const { log, signal, settings } = context;
+    routingMass,
+    rule,
+    calibrate: fit,
+    weights,
+    select,
+    selectionErrors,
+  } = settings.ensemble;
+  context.usesBackend((await selectBackend(settings.backend)).name);
   const { splits, image, classes } = await openDataset(context.input('dataset'));
   const generalist = await loadGeneralist(context.input('generalist'));
   const specialists = await loadSpecialists(context.input('specialists'), generalist);
-  const configs = specialists.map(({ config }) => config);
-  const membership = indexMembership(configs, classes.length);
-  const split = splits.validation;
-  const total = Math.min(split.rows, maxExamples);
-  const progress = log.progress('answers for validation', total);
-  const list: CalibrationExample[] = [];
   try {
-    for await (const { images, labels } of imageBatches(split, image, { batchSize })) {
-      if (signal.aborted)
-        throw new KdSpecError('interrupted', `calibration: stopped after ${list.length} images`);
-      const input = tf.tensor4d(images, [labels.length, image.height, image.width, image.channels]);
-      const consultations = await consult(generalist, specialists, input, (logits) =>
-        activeSpecialists(logits, membership, { top: settings.ensemble.routingTop }),
-      );
-      input.dispose();
-      for (const [row, consultation] of consultations.entries()) {
-        list.push(toExample(labels[row], consultation, configs));
-      }
-      progress.update(list.length);
-      if (list.length >= maxExamples) break;
-    }
+    const configs = specialists.map(({ config }) => config);
+    const examples = await validationExamples(context, generalist, specialists, splits.validation, image);
+    log.info(`calibrating on ${examples.length.toLocaleString('en')} validation images`);
+    const options = { rule, fit, weights, select, selectionErrors };
+    const calibration = calibrate(examples, configs, classes.length, options);
+    const batches = tensorBatches(splits.validation, image, curveExamples);
+    const routing = (await measureRouting(generalist, specialists, calibration, batches)).map((point) => ({
+      ...point,
+    }));
+    const summary = {
+      rule: calibration.rule,
+      generalistTemperature: calibration.generalistTemperature,
+      dustbinTrust: calibration.dustbinTrust,
+      examples: calibration.examples,
+      generalist: { ...calibration.generalist },
+      uncalibrated: { ...calibration.uncalibrated },
+      ensemble: { ...calibration.ensemble },
+      crossFitted: { ...calibration.crossFitted },
+      routing,
+    };
+    await writeJsonAtomically(join(directory, ensembleFileName), {
+      routingTop,
+      routingMass,
+      ...summary,
+      specialists: calibration.specialists.map((specialist) => ({ ...specialist })),
+    });
+    return {
+      ...summary,
+      specialists: specialists.length,
+      kept: calibration.specialists.filter(({ kept }) => kept).length,
+      weight: median(calibration.specialists.map(({ weight }) => weight)),
+    };
   } finally {
     generalist.dispose();
     for (const { network } of specialists) network.dispose();
   }
+}
+
+/** What generalist and specialists say about the validation images, at temperature 1. */
+async function validationExamples(
+  { log, signal, settings }: StageContext,
+  generalist: Network,
+  specialists: readonly Specialist[],
+  split: Split,
+  image: ImageShape,
+): Promise<readonly CalibrationExample[]> {
+  const configs = specialists.map(({ config }) => config);
+  const membership = indexMembership(configs, generalist.definition.outputs);
+  const { routingTop: top, routingMass: mass } = settings.ensemble;
+  const progress = log.progress('answers for validation', Math.min(split.rows, maxExamples));
+  const list: CalibrationExample[] = [];
+  for await (const { images, labels } of tensorBatches(split, image, maxExamples)) {
+    if (signal.aborted)
+      throw new KdSpecError('interrupted', `calibration: stopped after ${list.length} images`);
+    const consultations = await consult(generalist, specialists, images, (logits) =>
+      activeSpecialists(mass === null ? logits : softmax(logits), membership, { top, mass }),
+    );
+    images.dispose();
+    for (const [row, consultation] of consultations.entries()) {
+      list.push(toExample(labels[row], consultation, configs));
+    }
+    progress.update(list.length);
+  }
   progress.finish();
-  return { list, specialists: configs, classes: classes.length };
+  return list;
+}
+
+/** The first images of a split, as tensors that the consumer disposes of. */
+async function* tensorBatches(split: Split, image: ImageShape, most: number) {
+  let done = 0;
+  for await (const { images, labels } of imageBatches(split, image, { batchSize })) {
+    const shape = [labels.length, image.height, image.width, image.channels] as const;
+    yield { images: tf.tensor4d(images, [...shape]), labels };
+    done += labels.length;
+    if (done >= most) return;
+  }
+}
+
+function median(values: readonly number[]): number | null {
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted[Math.floor(sorted.length / 2)] ?? null;
 }
 
 /** Keeps the generalist's first classes and those of the active subsets; calibration spreads the rest evenly. */
