@@ -20,7 +20,7 @@ export interface RoutingPoint {
 }
 
 /** The rules that are tried; n = 1 is the paper's. */
-export const routingRules: readonly RoutingRule[] = [
+const routingRules: readonly RoutingRule[] = [
   ...[1, 2, 3, 5].map((top) => ({ top })),
   ...[0.5, 0.3, 0.2, 0.1, 0.05].map((mass) => ({ mass })),
 ];
