@@ -1,4 +1,4 @@
-import { copyFile, mkdir, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, readdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { runProgram } from './run-program.js';
 
@@ -16,16 +16,48 @@ const commonSettings = {
   },
 };
 
-/** TensorFlow 2.19 and later tell of the processor whatever TF_CPP_MIN_LOG_LEVEL says, unless asked like this. */
-const quietSource = `#include "absl/base/log_severity.h"
-#include "absl/log/globals.h"
+/**
+ * A module that turns standard error away and back. TensorFlow tells of the processor there while its libraries load,
+ * before they read TF_CPP_MIN_LOG_LEVEL; what goes wrong comes as an exception.
+ */
+const quietSource = `#include <fcntl.h>
+#include <node_api.h>
+#include <stdio.h>
+#include <unistd.h>
 
-namespace {
-struct Quiet {
-  Quiet() { absl::SetMinLogLevel(absl::LogSeverityAtLeast::kError); }
-} quiet;
-}  // namespace
+static int standard_error = -1;
+
+static napi_value TurnAway(napi_env env, napi_callback_info info) {
+  if (standard_error >= 0) return NULL;
+  int nowhere = open("/dev/null", O_WRONLY | O_CLOEXEC);
+  if (nowhere < 0) return NULL;
+  fflush(stderr);
+  standard_error = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
+  if (standard_error >= 0) dup2(nowhere, STDERR_FILENO);
+  close(nowhere);
+  return NULL;
+}
+
+static napi_value TurnBack(napi_env env, napi_callback_info info) {
+  if (standard_error < 0) return NULL;
+  fflush(stderr);
+  dup2(standard_error, STDERR_FILENO);
+  close(standard_error);
+  standard_error = -1;
+  return NULL;
+}
+
+NAPI_MODULE_INIT() {
+  napi_value turn_away, turn_back;
+  napi_create_function(env, "turnAway", NAPI_AUTO_LENGTH, TurnAway, NULL, &turn_away);
+  napi_create_function(env, "turnBack", NAPI_AUTO_LENGTH, TurnBack, NULL, &turn_back);
+  napi_set_named_property(env, exports, "turnAway", turn_away);
+  napi_set_named_property(env, exports, "turnBack", turn_back);
+  return exports;
+}
 `;
+
+const quietTarget = "{ 'target_name': 'quiet', 'sources': ['binding/quiet.c'] }, ";
 
 /**
  * Builds tfjs-node's addon for TensorFlow's libraries as a wheel holds them.
@@ -49,10 +81,10 @@ export async function buildAddon(folder: string, addon: string, tensorflow: stri
 
   const description = join(addon, 'binding.gyp');
   const source = await readFile(description, 'utf8');
-  await writeFile(join(addon, 'binding', 'quiet.cc'), quietSource);
+  await writeFile(join(addon, 'binding', 'quiet.c'), quietSource);
   await writeFile(
     description,
-    source.replace("'binding/tfjs_binding.cc'", "'binding/tfjs_binding.cc', 'binding/quiet.cc'"),
+    source.replace("'targets' : [", (start) => start + quietTarget),
   );
 
   const headers = join(folder, 'node-headers', 'include', 'node');
@@ -70,6 +102,7 @@ export async function buildAddon(folder: string, addon: string, tensorflow: stri
     ...['--module_name=tfjs_binding', `--module_path=${join(addon, 'lib', `napi-v${nodeApiVersion}`)}`],
     `--napi_build_version=${nodeApiVersion}`,
   ]);
+  await rename(join(addon, 'build', 'Release', 'quiet.node'), join(addon, 'lib', 'quiet.node'));
   await rm(join(addon, 'build'), { recursive: true });
   await rm(join(tensorflow, 'include'), { recursive: true });
 }

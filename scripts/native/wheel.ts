@@ -7,7 +7,7 @@ import { runProgram } from './run-program.js';
 
 /** Of the wheel: the two libraries that export the C interface, its headers, and the list of what it needs. */
 const wantedFiles =
-  '^tensorflow/(libtensorflow_(cc|framework)[.]|include/(tensorflow/(c|core/platform)|tsl|xla/tsl|absl)/)|/METADATA$';
+  '^tensorflow/(libtensorflow_(cc|framework)[.]|include/(tensorflow/(c|core/platform)|tsl|xla/tsl)/)|/METADATA$';
 
 const unpack = `
 import re, sys, zipfile

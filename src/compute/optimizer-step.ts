@@ -1,5 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { assertShape } from './tensor-shape.js';
+import { nativeOperations } from './tensorflow/native-operations.js';
+import { adamWNative, sgdNative } from './tensorflow/optimizer-step.js';
 import { type Heap, wasmHeap } from './wasm/heap.js';
 
 export interface AdamWOptions {
@@ -65,6 +67,12 @@ export function adamWStep(
     );
     return;
   }
+  const native = nativeOperations();
+  if (native) {
+    const options = { learningRate, beta1, beta2, epsilon, weightDecay, step };
+    adamWNative(native, parameter, gradient, moments, options);
+    return;
+  }
   tf.tidy(() => {
     const first = tf.add(tf.mul(moments.first, beta1), tf.mul(gradient, 1 - beta1));
     const second = tf.add(tf.mul(moments.second, beta2), tf.mul(tf.square(gradient), 1 - beta2));
@@ -122,6 +130,11 @@ export function sgdStep(
         1 - learningRate * weightDecay,
       ),
     );
+    return;
+  }
+  const native = nativeOperations();
+  if (native) {
+    sgdNative(native, parameter, gradient, velocity, { learningRate, momentum, weightDecay, nesterov });
     return;
   }
   tf.tidy(() => {

@@ -1,10 +1,11 @@
 import * as tf from '@tensorflow/tfjs';
 import fc from 'fast-check';
 import { expect } from 'vitest';
-import { selectBackend } from '../../src/compute/backend.js';
+import { type BackendName, selectBackend } from '../../src/compute/backend.js';
 import { createRandom } from '../../src/core/random.js';
+import { contractBackends } from './contract-backends.js';
 
-// Every operation and gradient runs on wasm, and TensorFlow.js's own operations and gradients on cpu.
+// Every operation and gradient runs on each backend of the contract, and TensorFlow.js's own on cpu.
 
 export interface Array32 {
   readonly shape: number[];
@@ -22,9 +23,14 @@ export function normal(seed: number, shape: number[]): Array32 {
 }
 
 /** The output of an operation and its gradients for a given gradient of the output, on a backend. */
-export async function run(backend: string, operation: Operation, inputs: readonly Array32[], seed: number) {
-  await selectBackend('wasm');
-  await tf.setBackend(backend);
+export async function run(
+  backend: BackendName | 'cpu',
+  operation: Operation,
+  inputs: readonly Array32[],
+  seed: number,
+) {
+  await selectBackend(backend === 'cpu' ? 'wasm' : backend);
+  if (backend === 'cpu') await tf.setBackend('cpu');
   return tf.tidy(() => {
     const tensors = inputs.map(({ values, shape }) => tf.tensor(values, shape));
     const output = operation(...tensors);
@@ -45,11 +51,22 @@ export async function expectAgreement(
   { seed = 1, skipGradients = [] as number[], tolerance = 2e-4 } = {},
 ): Promise<void> {
   const expected = await run('cpu', reference, inputs, seed);
-  const actual = await run('wasm', operation, inputs, seed);
+  for (const backend of await contractBackends()) {
+    const actual = await run(backend, operation, inputs, seed);
+    compare(backend, actual, expected, { skipGradients, tolerance });
+  }
+}
+
+function compare(
+  backend: string,
+  actual: readonly Array32[],
+  expected: readonly Array32[],
+  { skipGradients, tolerance }: { skipGradients: readonly number[]; tolerance: number },
+): void {
   expected.forEach(({ shape, values }, position) => {
     if (skipGradients.includes(position - 1)) return;
     const got = actual[position];
-    const name = position === 0 ? 'output' : `gradient ${position - 1}`;
+    const name = `${position === 0 ? 'output' : `gradient ${position - 1}`} on ${backend}`;
     expect(got?.shape, name).toEqual(shape);
     const scale = values.reduce((largest, value) => Math.max(largest, Math.abs(value)), 1);
     const error = values.reduce((e, value, i) => Math.max(e, Math.abs(value - (got?.values[i] ?? NaN))), 0);

@@ -1,6 +1,8 @@
 import * as tf from '@tensorflow/tfjs';
 import { assert } from '../../core/errors.js';
 import { assertShape, channelsOf } from '../tensor-shape.js';
+import { batchNormaliseNative, normaliseNative } from '../tensorflow/batch-normalise.js';
+import { nativeOperations } from '../tensorflow/native-operations.js';
 import {
   type Activation,
   type Affine,
@@ -51,10 +53,12 @@ export function batchNormalise(
   assertShape('batchNormalise: gamma', gamma, [channels]);
   assertShape('batchNormalise: beta', beta, [channels]);
   const heap = wasmHeap();
+  const native = nativeOperations();
+  if (native) return batchNormaliseNative(native, x, gamma, beta, { epsilon, activation });
   if (!heap) {
     const { mean, variance } = tf.moments(x, allButLast(x)) as Pick<BatchNormalised, 'mean' | 'variance'>;
     const output = normalise(x, mean, variance, gamma, beta, { epsilon, activation });
-    return { output, mean, variance };
+    return { output, mean: detached(mean), variance: detached(variance) };
   }
   const statistics: { mean?: tf.Tensor1D; variance?: tf.Tensor1D } = {};
   const layer = tf.customGrad((...parameters) => {
@@ -75,6 +79,12 @@ export function batchNormalise(
   const output = layer(x, gamma, beta);
   return { output, mean: release(statistics.mean), variance: release(statistics.variance) };
 }
+
+/** The same values, through which no gradient flows. */
+const detached = tf.customGrad((x) => ({
+  value: tf.clone(x as tf.Tensor),
+  gradFunc: (dy: tf.Tensor) => tf.zerosLike(dy),
+})) as <T extends tf.Tensor>(x: T) => T;
 
 type Saved = [tf.Tensor, tf.Tensor1D, tf.Tensor1D, tf.Tensor1D, tf.Tensor1D];
 
@@ -134,6 +144,8 @@ export function normalise(
     assertShape(`normalise: ${name}`, vector, [channels]);
   }
   const heap = wasmHeap();
+  const native = nativeOperations();
+  if (native) return normaliseNative(native, x, [mean, variance], [gamma, beta], { epsilon, activation });
   if (!heap) {
     const { scale, shift } = affineOf(mean, variance, gamma, beta, epsilon);
     const normalised = tf.add(tf.mul(x, scale), shift);

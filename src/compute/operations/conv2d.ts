@@ -1,5 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { assertShape } from '../tensor-shape.js';
+import { conv2dNative } from '../tensorflow/conv2d.js';
+import { nativeOperations } from '../tensorflow/native-operations.js';
 import { type Heap, wasmHeap } from '../wasm/heap.js';
 import { type MatrixView, multiply, rowMajor, transposed } from '../wasm/product.js';
 
@@ -32,6 +34,8 @@ export function conv2d(
   assertShape('conv2d: x', x, ['batch', 'height', 'width', 'inputs']);
   assertShape('conv2d: filter', filter, ['filterHeight', 'filterWidth', x.shape[3], 'outputs']);
   const heap = wasmHeap();
+  const native = nativeOperations();
+  if (native) return conv2dNative(native, x, filter, { strides, padding, inputGradient });
   if (!heap) return tf.conv2d(x, filter, strides, padding);
   const info = tf.backend_util.computeConv2DInfo(x.shape, filter.shape, strides, 1, padding);
   const layer = tf.customGrad((...parameters) => {

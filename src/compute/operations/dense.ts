@@ -1,5 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { assertShape } from '../tensor-shape.js';
+import { denseNative } from '../tensorflow/dense.js';
+import { nativeOperations } from '../tensorflow/native-operations.js';
 import { type Heap, wasmHeap } from '../wasm/heap.js';
 import { multiply, rowMajor, transposed } from '../wasm/product.js';
 
@@ -31,6 +33,8 @@ export function dense(
   assertShape('dense: weights', weights, [x.shape[1], 'units']);
   if (bias) assertShape('dense: bias', bias, [weights.shape[1]]);
   const heap = wasmHeap();
+  const native = nativeOperations();
+  if (native) return denseNative(native, x, weights, bias, { inputGradient });
   if (!heap) {
     const product = tf.matMul(x, weights);
     return bias ? tf.add<tf.Tensor2D>(product, bias) : (product as tf.Tensor2D);

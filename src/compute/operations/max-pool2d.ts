@@ -1,5 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { assertShape } from '../tensor-shape.js';
+import { maxPool2dNative } from '../tensorflow/max-pool2d.js';
+import { nativeOperations } from '../tensorflow/native-operations.js';
 import { type Heap, wasmHeap } from '../wasm/heap.js';
 
 export interface MaxPool2dOptions {
@@ -26,6 +28,8 @@ export function maxPool2d(
 ): tf.Tensor4D {
   assertShape('maxPool2d: x', x, ['batch', 'height', 'width', 'channels']);
   const heap = wasmHeap();
+  const native = nativeOperations();
+  if (native) return maxPool2dNative(native, x, { size, strides, padding });
   if (!heap) return tf.maxPool(x, size, strides, padding);
   const layer = tf.customGrad((...parameters) => {
     const [x, save] = parameters as [tf.Tensor4D, tf.GradSaveFunc];

@@ -1,6 +1,8 @@
 import * as tf from '@tensorflow/tfjs';
 import { KdSpecError } from '../../core/errors.js';
 import { assertIntegers, assertShape } from '../tensor-shape.js';
+import { nativeOperations } from '../tensorflow/native-operations.js';
+import { softmaxCrossEntropyNative } from '../tensorflow/softmax-cross-entropy.js';
 import { type Heap, wasmHeap } from '../wasm/heap.js';
 
 export interface SoftmaxCrossEntropyOptions {
@@ -33,6 +35,8 @@ export function softmaxCrossEntropy(
   assertShape('softmaxCrossEntropy: logits', logits, ['batch', 'classes']);
   assertIntegers('softmaxCrossEntropy: labels', labels, logits.shape[0]);
   const heap = wasmHeap();
+  const native = nativeOperations();
+  if (native) return softmaxCrossEntropyNative(native, logits, labels, labelSmoothing);
   if (!heap) return tf.losses.softmaxCrossEntropy(targets(labels, logits.shape[1], labelSmoothing), logits);
   const loss = tf.customGrad((...parameters) => {
     const [logits, save] = parameters as [tf.Tensor2D, tf.GradSaveFunc];

@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import { join } from 'node:path';
 import type { Flavour } from './native-folder.js';
 import { findNativePackage } from './native-package.js';
 
@@ -35,7 +36,7 @@ export async function loadNative(flavour: Flavour): Promise<{ readonly usesGpu: 
   prepareProcess();
   loaded = flavour;
   const tf = await import('@tensorflow/tfjs');
-  require(found.folder);
+  requireQuietly(found.folder);
   if (!(await tf.setBackend('tensorflow'))) throw new Error('TensorFlow.js could not start it');
   await tf.ready();
   return { usesGpu: (tf.backend() as unknown as { isUsingGpuDevice: boolean }).isUsingGpuDevice };
@@ -55,4 +56,18 @@ function prepareProcess(): void {
   // The folder that `npm run native` makes holds, in place of TensorFlow.js, a module that is whatever stands here:
   // the addon must register itself with the same TensorFlow.js that kd-spec computes with.
   Object.assign(globalThis, { [Symbol.for('kd-spec.tensorflow.js')]: require('@tensorflow/tfjs') });
+}
+
+/** Loads the addon; `npm run native` puts a module beside it that keeps standard error clean meanwhile. */
+function requireQuietly(folder: string): void {
+  const path = join(folder, 'lib', 'quiet.node');
+  const quiet: { turnAway(): void; turnBack(): void } | undefined = existsSync(path)
+    ? require(path)
+    : undefined;
+  quiet?.turnAway();
+  try {
+    require(folder);
+  } finally {
+    quiet?.turnBack();
+  }
 }

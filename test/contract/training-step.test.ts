@@ -1,19 +1,16 @@
 import * as tf from '@tensorflow/tfjs';
-import { beforeAll, expect, test } from 'vitest';
-import { createRandom } from '../core/random.js';
-import { selectBackend } from './backend.js';
-import { batchNormalise, normalise } from './operations/batch-normalise.js';
-import { conv2d } from './operations/conv2d.js';
-import { dense } from './operations/dense.js';
-import { dropout } from './operations/dropout.js';
-import { gatherRows } from './operations/gather-rows.js';
-import { maxPool2d } from './operations/max-pool2d.js';
-import { softmaxCrossEntropy } from './operations/softmax-cross-entropy.js';
-import { adamWStep } from './optimizer-step.js';
-
-beforeAll(async () => {
-  await selectBackend('wasm');
-});
+import { expect, test } from 'vitest';
+import { selectBackend } from '../../src/compute/backend.js';
+import { batchNormalise, normalise } from '../../src/compute/operations/batch-normalise.js';
+import { conv2d } from '../../src/compute/operations/conv2d.js';
+import { dense } from '../../src/compute/operations/dense.js';
+import { dropout } from '../../src/compute/operations/dropout.js';
+import { gatherRows } from '../../src/compute/operations/gather-rows.js';
+import { maxPool2d } from '../../src/compute/operations/max-pool2d.js';
+import { softmaxCrossEntropy } from '../../src/compute/operations/softmax-cross-entropy.js';
+import { adamWStep } from '../../src/compute/optimizer-step.js';
+import { createRandom } from '../../src/core/random.js';
+import { contractBackends } from '../support/contract-backends.js';
 
 const classes = 5;
 const batch = 16;
@@ -77,7 +74,10 @@ function createTraining() {
   return { train };
 }
 
-test('200 steps of training leave no tensor behind, and lower the loss', () => {
+const backends = await contractBackends();
+
+test.each(backends)('200 steps on %s leave no tensor behind, and lower the loss', async (backend) => {
+  await selectBackend(backend);
   const { train } = createTraining();
   const first = train(1);
   const { numTensors, numDataBuffers, numBytes } = tf.memory();
@@ -85,4 +85,17 @@ test('200 steps of training leave no tensor behind, and lower the loss', () => {
   for (let step = 2; step <= 201; step++) last = train(step);
   expect(tf.memory()).toMatchObject({ numTensors, numDataBuffers, numBytes });
   expect(last).toBeLessThan(first / 3);
+});
+
+test.each(backends)('20 steps on %s have the losses of the cpu backend', async (backend) => {
+  const losses = async (name: typeof backend | 'cpu') => {
+    await selectBackend(name === 'cpu' ? 'wasm' : name);
+    if (name === 'cpu') await tf.setBackend('cpu');
+    const { train } = createTraining();
+    return Array.from({ length: 20 }, (_, index) => train(index + 1));
+  };
+  const expected = await losses('cpu');
+  (await losses(backend)).forEach((loss, index) => {
+    expect(Math.abs(loss - (expected[index] ?? Number.NaN)), `step ${index + 1}`).toBeLessThan(1e-3);
+  });
 });

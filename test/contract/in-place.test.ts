@@ -1,0 +1,42 @@
+import * as tf from '@tensorflow/tfjs';
+import { expect, test } from 'vitest';
+import { selectBackend } from '../../src/compute/backend.js';
+import { adamWStep, sgdStep } from '../../src/compute/optimizer-step.js';
+import { contractBackends } from '../support/contract-backends.js';
+
+// An optimiser writes where a parameter lies; nobody else who holds the old value may see it change.
+
+const options = { learningRate: 0.1, weightDecay: 0, step: 1 };
+const zeros = () => tf.variable(tf.zeros([64]));
+
+test.each(await contractBackends())(
+  'a step on %s leaves arrays, clones and other variables alone',
+  async (backend) => {
+    await selectBackend(backend);
+    for (const kind of ['adamw', 'sgd']) {
+      const [values, gradientValues] = [new Float32Array(64).fill(1), new Float32Array(64).fill(0.5)];
+      const parameter = tf.variable(tf.tensor1d(values));
+      const moments = { first: zeros(), second: zeros() };
+      const gradient = tf.tensor1d(gradientValues);
+      const update = () =>
+        kind === 'adamw'
+          ? adamWStep(parameter, gradient, moments, options)
+          : sgdStep(parameter, gradient, moments.first, options);
+      for (let step = 0; step < 3; step++) {
+        const before = parameter.dataSync().slice();
+        const [clone, twin] = [parameter.clone(), tf.variable(parameter)];
+        const reshaped = tf.reshape(parameter, [8, 8]);
+        const momentBefore = moments.first.clone();
+        const momentValues = momentBefore.dataSync().slice();
+        update();
+        for (const holder of [clone, twin, reshaped]) expect(holder.dataSync()).toEqual(before);
+        expect(momentBefore.dataSync()).toEqual(momentValues);
+        expect(parameter.dataSync()[0]).toBeLessThan(before[0] ?? Number.NaN);
+        tf.dispose([clone, twin, reshaped, momentBefore]);
+      }
+      expect(values).toEqual(new Float32Array(64).fill(1));
+      expect(gradientValues).toEqual(new Float32Array(64).fill(0.5));
+      tf.dispose([parameter, moments.first, moments.second, gradient]);
+    }
+  },
+);
