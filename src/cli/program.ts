@@ -9,6 +9,7 @@ import { datasetCommand } from './commands/dataset.js';
 import { doctorCommand } from './commands/doctor.js';
 import { evaluateCommand } from './commands/evaluate.js';
 import { inferCommand } from './commands/infer.js';
+import { jobsCommand } from './commands/jobs.js';
 import { predictCommand } from './commands/predict.js';
 import { runCommand } from './commands/run.js';
 import { trainGeneralistCommand } from './commands/train-generalist.js';
@@ -26,6 +27,7 @@ function commands(context: CommandContext): readonly CommandModule[] {
     predictCommand(context),
     clusterCommand(context),
     trainSpecialistsCommand(context),
+    jobsCommand(context),
     calibrateCommand(context),
     evaluateCommand(context),
     inferCommand(context),
@@ -52,6 +54,7 @@ export async function runProgram(
     stderr.write(`${describeError(error, env)}\n`);
     if (!(error instanceof KdSpecError)) return 1;
     if (error.code === 'interrupted') return interruption.exitCode;
+    if (error.code === 'jobs-under-way') return 75;
     return error.code === 'usage' || error.code === 'option-invalid' ? 2 : 1;
   }
 }
@@ -98,6 +101,7 @@ function explainUsage(message: string): string {
 
 function describeError(error: unknown, env: Readonly<Record<string, string | undefined>>): string {
   const debug = env.KD_SPEC_DEBUG ? `\n${error instanceof Error ? error.stack : ''}` : '';
+  if (error instanceof KdSpecError && error.code === 'jobs-under-way') return error.message;
   if (error instanceof KdSpecError) return `error: ${error.message}\ncode: ${error.code}${debug}`;
   const message = error instanceof Error ? error.message : String(error);
   return `error: ${message}\nThis is a defect of kd-spec; KD_SPEC_DEBUG=1 shows where it happened.${debug}`;

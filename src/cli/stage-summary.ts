@@ -66,10 +66,10 @@ const summaries: { readonly [Name in keyof Metrics]: (metrics: Metrics[Name]) =>
       ),
     ),
 
-  specialists: ({ specialists, doneBefore, workers, trainingSeconds, bySpecialist }) =>
+  specialists: ({ specialists, doneBefore, workers, engine, trainingSeconds, bySpecialist }) =>
     blocks(
       `${count(specialists)} specialists${doneBefore > 0 ? `, ${count(doneBefore)} of them done before` : ''}; ` +
-        `${duration(trainingSeconds)} of training in ${workers === 1 ? 'one process' : `${workers} processes`}.`,
+        `${duration(trainingSeconds)} of training ${whoTrained(workers, engine)}.`,
       alignColumns(
         [
           ['specialist', 'classes', 'last loss', 'dustbin raised by', 'first off the generalist by'],
@@ -121,6 +121,11 @@ function summaryOf<Name extends keyof Metrics>(stage: Name, metrics: JsonObject)
   const schema: z.ZodType<Metrics[Name]> = stageMetrics[stage] as never;
   const parsed = schema.safeParse(metrics);
   return parsed.success ? summaries[stage](parsed.data) : undefined;
+}
+
+function whoTrained(workers: number, engine: string | undefined): string {
+  if (engine !== undefined && engine !== 'local') return `by jobs of ${engine}`;
+  return workers === 1 ? 'in one process' : `in ${workers} processes`;
 }
 
 function sizesInWords({ least, median, most }: Metrics['subsets']['sizes']): string {

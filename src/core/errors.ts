@@ -26,6 +26,8 @@ export const errorCodes = {
   'training-diverged': 'The loss became infinite or not a number.',
   'fusion-input': 'The distributions given to the fusion are not valid.',
   'subsets-invalid': 'The requested subsets cannot be made, or a subsets file does not fit its schema.',
+  'slurm-failed': 'A command of Slurm is missing or too old, does not answer, or refused what it was asked.',
+  'jobs-under-way': 'Jobs that were submitted to a cluster are not done yet.',
   'job-failed': 'A job that trains a specialist failed.',
   interrupted: 'The command was interrupted; what it finished is kept and --resume goes on.',
 } as const satisfies Record<string, string>;

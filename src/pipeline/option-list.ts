@@ -14,8 +14,8 @@ export interface ListedOption {
   readonly option: Option;
 }
 
-/** General options that say how one command runs; they have no place in a pipeline file. */
-const perCommand: ReadonlySet<string> = new Set(['resume', 'dryRun', 'quiet', 'json']);
+/** Options that say how one command runs; the workspace does not remember them. */
+const perCommand: ReadonlySet<string> = new Set(['resume', 'dryRun', 'quiet', 'json', 'specialists.wait']);
 
 /** All options, the general ones first, then by stage. */
 export const listedOptions: readonly ListedOption[] = [

@@ -55,7 +55,8 @@ export const stageMetrics = {
   specialists: z.object({
     specialists: count,
     doneBefore: count.describe('finished by an earlier, interrupted run'),
-    workers: count,
+    workers: count.describe('processes of the local engine'),
+    engine: z.string().exactOptional().describe('who trained them'),
     trainingSeconds: seconds,
     bySpecialist: z.array(
       z.object({

@@ -7,15 +7,20 @@ import { openDataset } from '../../data/dataset.js';
 import { countLabels } from '../../data/label-counts.js';
 import { readSubsets, subsetsFileName } from '../../ensemble/subsets/subsets-file.js';
 import { inProcess } from '../../jobs/in-process.js';
+import { createManualEngine } from '../../jobs/manual-engine.js';
 import { createPool, defaultWorkers } from '../../jobs/pool.js';
+import { createSlurm } from '../../jobs/slurm/slurm-engine.js';
 import type { SpecialistWork } from '../../jobs/specialist-work.js';
+import { submitMissing } from '../../jobs/submit-missing.js';
 import { trainMissing } from '../../jobs/train-missing.js';
+import { trainingCommand } from '../../jobs/training-command.js';
+import { jobsFolder } from '../../jobs/work-file.js';
 import type { StageContext } from '../stage.js';
 
 /** Trains a specialist for each subset; those that an interrupted run finished are kept. */
 export async function trainSpecialists(context: StageContext): Promise<JsonObject> {
   const { settings, directory, log, signal } = context;
-  const { parallel, ...training } = settings.specialists;
+  const { parallel, engine: kind, wait, slurm, ...training } = settings.specialists;
   const { subsets } = await readSubsets(join(context.input('subsets'), subsetsFileName));
   const dataset = await openDataset(context.input('dataset'));
   const labelCounts = await countLabels(dataset.splits.train, dataset.classes.length);
@@ -33,7 +38,13 @@ export async function trainSpecialists(context: StageContext): Promise<JsonObjec
     backend: settings.backend,
   };
   const workers = parallel === 'auto' ? defaultWorkers() : parallel;
-  const engine = workers > 1 ? createPool(workers) : inProcess;
+  const folder = jobsFolder(context.workspace);
+  const engine = {
+    local: () => (workers > 1 ? createPool(workers) : inProcess),
+    slurm: () => createSlurm(folder, trainingCommand(context.workspace), slurm),
+    kubernetes: () => createManualEngine(folder, 'kd-spec jobs manifest | kubectl apply -f -'),
+  }[kind]();
+  if (engine.outlivesCoordinator && !wait) await submitMissing(engine, work, { log, signal });
   const { done, failed } = await trainMissing(engine, work, { log, signal });
   if (failed.length > 0) {
     const list = failed.map(({ id, reason }) => `  specialist ${id}: ${reason}`).join('\n');
@@ -42,6 +53,7 @@ export async function trainSpecialists(context: StageContext): Promise<JsonObjec
       `${failed.length} of ${subsets.length} specialists failed; the others are kept and --resume tries these again:\n${list}`,
     );
   }
+  await rm(folder, { recursive: true, force: true });
   await rm(join(directory, '.partial'), { recursive: true, force: true });
   const manifests = await Promise.all(subsets.map(({ id }) => readManifest(join(directory, String(id)))));
   context.usesBackend(manifests[0]?.backend ?? 'none');
@@ -49,6 +61,7 @@ export async function trainSpecialists(context: StageContext): Promise<JsonObjec
     specialists: subsets.length,
     doneBefore: done.filter(({ wasDone }) => wasDone).length,
     workers,
+    engine: kind,
     trainingSeconds: manifests.reduce((sum, { seconds }) => sum + seconds, 0),
     bySpecialist: subsets.map(({ id, classes }, position) => ({
       id,

@@ -1,0 +1,76 @@
+import type { CommandModule } from 'yargs';
+import { KdSpecError } from '../../core/errors.js';
+import type { CommandContext } from '../context.js';
+import { addFlags, flagsOf } from '../flags.js';
+
+const actions = ['show', 'follow', 'cancel', 'collect', 'manifest', 'train'] as const;
+
+export function jobsCommand(context: CommandContext): CommandModule {
+  return {
+    command: 'jobs <action>',
+    describe:
+      'Look after the jobs that train specialists on a cluster, from any machine that shares the workspace',
+    builder: (yargs) => {
+      const text = (describe: string, defaultDescription?: string) =>
+        ({
+          type: 'string',
+          requiresArg: true,
+          describe,
+          ...(defaultDescription === undefined ? {} : { defaultDescription }),
+        }) as const;
+      const kubernetes = 'manifest:';
+      return addFlags(
+        yargs
+          .positional('action', {
+            type: 'string',
+            choices: actions,
+            describe:
+              'show where they stand; follow them to their end; cancel them, after checkpoints; collect what ' +
+              'they made; print the manifest of a Kubernetes job; train one specialist, as a job does',
+          })
+          .option('position', text('train: position of the subset; in a pod, JOB_COMPLETION_INDEX'))
+          .option('engine', {
+            ...text('What the manifest is for: kubernetes', 'kubernetes'),
+            group: kubernetes,
+          })
+          .option('image', { ...text('Container image that has kd-spec', 'kd-spec'), group: kubernetes })
+          .option('claim', {
+            ...text('PersistentVolumeClaim with the workspace', 'kd-spec'),
+            group: kubernetes,
+          })
+          .option('sub-path', {
+            ...text('Where in the claim the workspace lies', 'its root'),
+            group: kubernetes,
+          })
+          .option('name', { ...text('Name of the job', 'kd-spec-specialists'), group: kubernetes })
+          .option('parallelism', { ...text('Most pods at once', '10'), group: kubernetes })
+          .option('cpus', { ...text('Cores of a pod', '1'), group: kubernetes })
+          .option('memory', { ...text('Memory of a pod', '4Gi'), group: kubernetes })
+          .option('gpus', { ...text('NVIDIA GPUs of a pod', '0'), group: kubernetes }),
+        [],
+      );
+    },
+    handler: async (argv) => {
+      const { resolveSettings } = await import('../../pipeline/settings.js');
+      const flags = flagsOf(argv, []);
+      const { settings } = await resolveSettings(flags, context.env, { folder: context.folder });
+      const value = (name: string) => (typeof argv[name] === 'string' ? argv[name] : undefined);
+      switch (argv.action) {
+        case 'show':
+          return (await import('../jobs/show-jobs.js')).showJobs(settings, context);
+        case 'follow':
+          return (await import('../jobs/follow-jobs.js')).followJobs(settings, context);
+        case 'cancel':
+          return (await import('../jobs/cancel-jobs.js')).cancelJobs(settings, context);
+        case 'collect':
+          return (await import('../jobs/collect-jobs.js')).collectJobs(settings, flags, context);
+        case 'manifest':
+          return (await import('../jobs/print-manifest.js')).printManifest(settings, value, context);
+        case 'train':
+          return (await import('../jobs/train-job.js')).trainJob(settings, value('position'), context);
+        default:
+          throw new KdSpecError('usage', `expected one of ${actions.join(', ')}, got "${argv.action}"`);
+      }
+    },
+  };
+}

@@ -1,0 +1,177 @@
+import { setTimeout as wait } from 'node:timers/promises';
+import { KdSpecError } from '../../core/errors.js';
+import type { Log } from '../../core/log.js';
+import type { Engine, Jobs } from '../engine.js';
+import { forgetFailure } from '../failure-file.js';
+import type { SpecialistWork } from '../specialist-work.js';
+import { workDigest, writeWork } from '../work-file.js';
+import { readCluster } from './cluster.js';
+import { type RunCommand, runSlurmCommand, slurmOutput } from './commands.js';
+import { findLostArrays, isLive, queryTasks } from './queue.js';
+import type { SlurmOptions } from './slurm-options.js';
+import { standingOf } from './snapshot.js';
+import { readSlurmState, type SlurmState, writeSlurmState } from './state.js';
+import { submitArrays } from './submission.js';
+
+const patientLooks = 3; // at an ended job whose artefact may not be visible here yet
+const cancelPatienceMs = 120_000;
+
+/**
+ * Trains the specialists as job arrays of a Slurm cluster whose nodes share the workspace.
+ *
+ * Slurm is spoken to by its own commands, and nothing is kept but in the workspace: another coordinator, on another
+ * machine, goes on where this one ended. Slurm itself requeues the jobs of a node that fails.
+ *
+ * @param folder the workspace's jobsFolder
+ * @param command trains the specialist at the position that follows as its last word
+ */
+export function createSlurm(
+  folder: string,
+  command: readonly string[],
+  options: SlurmOptions,
+  { run = runSlurmCommand, pollMs = 5000 }: { readonly run?: RunCommand; readonly pollMs?: number } = {},
+): Engine {
+  return {
+    name: 'Slurm',
+    outlivesCoordinator: true,
+    async open(work, { log, listener }): Promise<Jobs> {
+      const cluster = await readCluster(run);
+      let state = await takeOver(run, folder, work, log);
+      const watched = new Set<number>();
+      const places = new Map<number, string>(); // where a job was last seen
+      const looks = new Map<number, number>();
+      const closing = new AbortController();
+      let watching: Promise<void> | undefined;
+
+      /** Tells the listener what changed since the last look. */
+      async function look(): Promise<void> {
+        const tasks = await queryTasks(run, state);
+        for (const position of [...watched]) {
+          const standing = await standingOf(work, folder, position, tasks);
+          if (standing.kind === 'queued') continue;
+          if (standing.kind === 'running') {
+            if (places.get(position) !== standing.node) {
+              listener({ kind: 'started', position, where: standing.node });
+            }
+            places.set(position, standing.node);
+            continue;
+          }
+          places.delete(position);
+          const count = (looks.get(position) ?? 0) + 1;
+          looks.set(position, count);
+          const mayChange = standing.kind === 'missing' || standing.kind === 'lost';
+          if (mayChange && count < patientLooks) continue;
+          watched.delete(position);
+          looks.delete(position);
+          const end =
+            standing.kind === 'missing'
+              ? ({
+                  kind: 'lost',
+                  reason: 'Slurm no longer knows its job, and it left no specialist',
+                } as const)
+              : standing;
+          listener({ kind: 'ended', position, end });
+        }
+      }
+
+      async function watch(): Promise<void> {
+        let silences = 0;
+        while (watched.size > 0 && !closing.signal.aborted) {
+          try {
+            await look();
+            silences = 0;
+          } catch (error) {
+            // A controller that is restarted is away for a while; the jobs do not mind.
+            if (!(error instanceof KdSpecError) || error.code !== 'slurm-failed' || ++silences > 60)
+              throw error;
+            if (silences === 1) log.warn(`${error.message}; asking again`);
+          }
+          await wait(pollMs, undefined, { signal: closing.signal }).catch(() => {});
+        }
+      }
+
+      const startWatching = () => {
+        watching ??= watch()
+          .catch((error: Error) => listener({ kind: 'broken', error }))
+          .finally(() => {
+            watching = undefined;
+            if (watched.size > 0 && !closing.signal.aborted) startWatching();
+          });
+      };
+
+      return {
+        async submit(positions) {
+          await writeWork(folder, work);
+          const tasks = await queryTasks(run, state);
+          const isUnderWay = (position: number) => {
+            const task = tasks.get(position);
+            return task !== undefined && isLive(task);
+          };
+          const fresh = positions.filter((position) => !isUnderWay(position));
+          for (const position of fresh) await forgetFailure(folder, position);
+          if (fresh.length > 0) {
+            const before = state.arrays.length;
+            state = await submitArrays(run, folder, state, fresh, { command, cluster, options });
+            const jobs = state.arrays.slice(before).map(({ jobId }) => jobId);
+            log.info(
+              `specialists: ${fresh.length} submitted to Slurm ${cluster.version} as ${jobs.join(', ')}`,
+            );
+          }
+          if (fresh.length < positions.length) {
+            log.info(`specialists: ${positions.length - fresh.length} under way at Slurm from before`);
+          }
+          for (const position of positions) watched.add(position);
+          startWatching();
+        },
+        async cancel() {
+          await cancelArrays(run, state);
+          const deadlineMs = performance.now() + cancelPatienceMs;
+          while (watched.size > 0 && performance.now() < deadlineMs) await wait(Math.min(pollMs, 500));
+        },
+        async [Symbol.asyncDispose]() {
+          closing.abort();
+          await watching;
+        },
+      };
+    },
+  };
+}
+
+/** The state to go on with. Jobs that were submitted for other work than this are ended first. */
+async function takeOver(
+  run: RunCommand,
+  folder: string,
+  work: SpecialistWork,
+  log: Log,
+): Promise<SlurmState> {
+  const digest = workDigest(work);
+  const earlier = await readSlurmState(folder);
+  if (earlier === undefined) return { work: digest, arrays: [] };
+  const found = await findLostArrays(run, earlier);
+  if (earlier.work === digest) return found;
+  const isUnderWay = async () => [...(await queryTasks(run, found)).values()].some(isLive);
+  if (await isUnderWay()) {
+    log.warn('specialists: the Slurm jobs of other settings or inputs are ended first');
+    await cancelArrays(run, found);
+    const deadlineMs = performance.now() + cancelPatienceMs;
+    while (await isUnderWay()) {
+      if (performance.now() > deadlineMs) {
+        throw new KdSpecError(
+          'slurm-failed',
+          `expected the jobs of earlier settings to end within ${cancelPatienceMs / 1000} seconds of scancel: ` +
+            'see what squeue says of them, and run the command again when they are gone',
+        );
+      }
+      await wait(1000);
+    }
+  }
+  const state = { work: digest, arrays: [] };
+  await writeSlurmState(folder, state);
+  return state;
+}
+
+/** Ends all jobs of some arrays; those that train write a checkpoint on the SIGTERM that they get. */
+export async function cancelArrays(run: RunCommand, { arrays }: SlurmState): Promise<void> {
+  const ids = arrays.flatMap(({ jobId }) => (jobId === null ? [] : [jobId]));
+  if (ids.length > 0) await slurmOutput(run, 'scancel', ids);
+}

@@ -1,0 +1,44 @@
+/** What a user asks of Slurm for each job. Null leaves it to the cluster. */
+export interface SlurmOptions {
+  readonly partition: string | null;
+  readonly account: string | null;
+  /** As Slurm writes times: minutes, h:m:s, d-h:m:s and so on. */
+  readonly time: string | null;
+  /** As Slurm writes memory, e.g. `8G`. */
+  readonly memory: string | null;
+  readonly cpus: number;
+  readonly gpus: number;
+  /** Most jobs that run at once. */
+  readonly atMost: number | null;
+  /** Further words for sbatch, e.g. `--qos=long --constraint=a100`. */
+  readonly options: string | null;
+  /** Shell text that runs before kd-spec in each job, e.g. `module load cuda`. */
+  readonly setup: string | null;
+}
+
+const longestWarningSeconds = 120;
+
+/**
+ * How long before its time limit a job is told to write its checkpoint.
+ *
+ * Slurm looks about once a minute, so the signal may come up to a minute early; a quarter of a short limit leaves
+ * time to train in.
+ */
+export function warningSeconds(time: string | null): number {
+  const limit = time === null ? undefined : parseTime(time);
+  return limit === undefined ? longestWarningSeconds : Math.min(longestWarningSeconds, Math.ceil(limit / 4));
+}
+
+/**
+ * Seconds of a time limit as sbatch takes it: `m`, `m:s`, `h:m:s`, `d-h`, `d-h:m` or `d-h:m:s`.
+ *
+ * @returns undefined for any other text
+ */
+export function parseTime(text: string): number | undefined {
+  const match = /^(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?$/.exec(text.trim());
+  if (!match) return undefined;
+  const [, days, first, second = 0, third = 0] = match;
+  const [a, b, c] = [Number(first), Number(second), Number(third)];
+  if (days !== undefined) return Number(days) * 86_400 + a * 3600 + b * 60 + c;
+  return match[4] === undefined ? a * 60 + b : a * 3600 + b * 60 + c;
+}

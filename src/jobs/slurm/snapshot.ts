@@ -1,0 +1,53 @@
+import type { JobEnd } from '../engine.js';
+import { readFailure } from '../failure-file.js';
+import { findFinished, type SpecialistWork } from '../specialist-work.js';
+import { isLive, type TaskState, type TaskStates } from './queue.js';
+
+/** Where one job stands: under way, or ended in some way; `missing` is one that Slurm never had or no longer knows. */
+export type JobStanding =
+  | { readonly kind: 'queued'; readonly reason: string }
+  | { readonly kind: 'running'; readonly node: string }
+  | { readonly kind: 'missing' }
+  | JobEnd;
+
+/**
+ * Where the job of a position stands, from the artefact first, since that alone counts, and then from Slurm.
+ *
+ * @param tasks what Slurm says; undefined when it cannot be asked
+ */
+export async function standingOf(
+  work: SpecialistWork,
+  folder: string,
+  position: number,
+  tasks: TaskStates | undefined,
+): Promise<JobStanding> {
+  const manifest = await findFinished(work, position);
+  if (manifest) {
+    const { id } = work.subsets[position];
+    return { kind: 'done', outcome: { id, seconds: manifest.seconds, wasDone: false } };
+  }
+  const task = tasks?.get(position);
+  if (task && isLive(task)) {
+    const isRunning = task.state !== 'PENDING' && task.node !== '';
+    return isRunning ? { kind: 'running', node: task.node } : { kind: 'queued', reason: task.reason };
+  }
+  const said = await readFailure(folder, position);
+  if (task === undefined) return said ?? { kind: 'missing' };
+  if (task.state === 'CANCELLED') return { kind: 'stopped' };
+  if (task.state === 'FAILED' && said) return said;
+  return { kind: 'lost', reason: describeLoss(task) };
+}
+
+/** Why a task that left no artefact ended, in words. */
+function describeLoss({ state, node, reason }: TaskState): string {
+  const where = node === '' ? '' : ` on ${node}`;
+  const why = reason === '' ? '' : ` (${reason})`;
+  const words: Readonly<Record<string, string>> = {
+    COMPLETED: `its Slurm job${where} ended well but left no specialist here: do its nodes share this folder?`,
+    FAILED: `its Slurm job failed${where}${why}`,
+    OUT_OF_MEMORY: `its Slurm job${where} was killed for its memory: --slurm-memory asks for more`,
+    TIMEOUT: `its Slurm job${where} reached its time limit: --slurm-time asks for more`,
+    NODE_FAIL: `its node failed${where}`,
+  };
+  return words[state] ?? `its Slurm job ended as ${state}${where}${why}`;
+}
