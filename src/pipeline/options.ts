@@ -234,6 +234,18 @@ const generalist = {
       description: "Probability with which a dense layer's output is dropped in training",
     },
   },
+  head: {
+    sampled: {
+      type: 'integer',
+      flag: 'sampled-head',
+      default: null,
+      nullable: true,
+      min: 2,
+      max: 1_000_000,
+      affects: 'result',
+      description: 'Classes in a training step, for very wide heads: the others are estimated; none: all',
+    },
+  },
   epochs: {
     type: 'integer',
     default: 10,

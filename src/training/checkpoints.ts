@@ -38,6 +38,7 @@ export async function writeTraining(
   optimizer: Optimizer,
   state: TrainingState,
 ): Promise<void> {
+  optimizer.storeHead();
   await writeSafetensors(join(folder, checkpointFiles.model), await networkValues(network));
   await writeSafetensors(join(folder, checkpointFiles.optimizer), await optimizer.values());
   await writeFile(join(folder, checkpointFiles.state), `${JSON.stringify(state)}\n`);

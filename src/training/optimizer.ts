@@ -4,8 +4,17 @@ import { assert } from '../core/errors.js';
 import type { Network } from '../models/network.js';
 import { type NetworkPart, networkParts, networkTensors } from '../models/network-definition.js';
 import type { HostTensor } from '../models/safetensors.js';
-
-export type OptimizerKind = 'adamw' | 'sgd';
+import type { OptimizerKind } from './optimizer-kind.js';
+import {
+  createHeadRows,
+  decayRows,
+  type HeadRows,
+  headTensors,
+  type RowStep,
+  readHead,
+  restoreRowHistory,
+  rowHistory,
+} from './sampled-head/head-rows.js';
 
 const sgdMomentum = 0.9;
 
@@ -23,16 +32,31 @@ interface TrainedTensor {
  * Weight decay is decoupled and falls on weights alone, not on biases and normalisation.
  */
 export class Optimizer {
+  /** The dense ones, which `apply` updates. */
   readonly parameters: readonly tf.Variable[];
+  /** The head, when a sampled softmax trains it; the network's own head is then old until `storeHead`. */
+  readonly headRows: HeadRows | undefined;
+  private readonly network: Network;
   private readonly kind: OptimizerKind;
   private readonly trained: readonly TrainedTensor[];
 
-  /** @param from the first part of the network that is trained; the parts before it stay as they are */
-  constructor(kind: OptimizerKind, network: Network, from: NetworkPart) {
+  /**
+   * @param from the first part of the network that is trained; the parts before it stay as they are
+   * @param options.sampledHead whether the head is trained row by row
+   */
+  constructor(
+    kind: OptimizerKind,
+    network: Network,
+    from: NetworkPart,
+    { sampledHead = false }: { readonly sampledHead?: boolean } = {},
+  ) {
     const first = networkParts.indexOf(from);
     this.kind = kind;
+    this.network = network;
+    this.headRows = sampledHead ? createHeadRows(kind, network) : undefined;
     this.trained = networkTensors(network.definition)
       .filter(({ part, role }) => role !== 'statistic' && networkParts.indexOf(part) >= first)
+      .filter(({ part }) => !(sampledHead && part === 'head'))
       .map(({ name, shape, role }) => ({
         name,
         parameter: network.variable(name),
@@ -74,8 +98,37 @@ export class Optimizer {
     }
   }
 
+  /** Copies the network's head into the rows: before the first step of a sitting. */
+  async loadHead(): Promise<void> {
+    if (!this.headRows) return;
+    const [weights, bias] = await Promise.all(
+      ['head.weights', 'head.bias'].map((name) => this.network.variable(name).data<'float32'>()),
+    );
+    readHead(this.headRows, weights, bias);
+  }
+
+  /** Copies the rows into the network's head. */
+  storeHead(): void {
+    if (!this.headRows) return;
+    const { weights, bias } = headTensors(this.headRows);
+    this.network.assign(
+      new Map([
+        ['head.weights', weights],
+        ['head.bias', bias],
+      ]),
+    );
+  }
+
+  /** Gives every row of the head the weight decay that it has not had yet, and the network the head. */
+  finishHead(step: RowStep): void {
+    if (this.headRows) decayRows(this.headRows, step);
+    this.storeHead();
+  }
+
   /** Whether every trained parameter is finite. A ReLU may hide one that is not from the loss. */
   async parametersAreFinite(): Promise<boolean> {
+    if (this.headRows && !this.headRows.values.every(Number.isFinite)) return false;
+    if (this.parameters.length === 0) return true;
     const total = tf.tidy(() => tf.addN(this.parameters.map((parameter) => tf.sum(parameter))));
     const [sum] = await total.data();
     total.dispose();
@@ -91,6 +144,7 @@ export class Optimizer {
         values.set(`${name}.moment${index}`, { shape: moment.shape, values: data });
       }
     }
+    if (this.headRows) for (const [name, tensor] of rowHistory(this.headRows)) values.set(name, tensor);
     return values;
   }
 
@@ -103,6 +157,7 @@ export class Optimizer {
         tf.tidy(() => moment.assign(tf.tensor(value.values, [...value.shape], 'float32')));
       }
     }
+    if (this.headRows) restoreRowHistory(this.headRows, values);
   }
 
   dispose(): void {

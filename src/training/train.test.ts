@@ -9,8 +9,11 @@ import { createRandom } from '../core/random.js';
 import { createNetwork, type Network, networkValues } from '../models/network.js';
 import type { NetworkDefinition } from '../models/network-definition.js';
 import { runNetwork } from '../models/run-network.js';
-import { Optimizer, type OptimizerKind } from './optimizer.js';
+import { Optimizer } from './optimizer.js';
+import type { OptimizerKind } from './optimizer-kind.js';
 import { type TrainingPlan, train } from './train.js';
+
+const outputs = 6; // three of them without examples
 
 const definition: NetworkDefinition = {
   input: { height: 6, width: 6, channels: 1 },
@@ -19,7 +22,7 @@ const definition: NetworkDefinition = {
   dense: [8],
   normalisation: 'batch',
   dropout: 0.2,
-  outputs: 3,
+  outputs,
 };
 const batchSize = 16;
 
@@ -61,7 +64,8 @@ async function trainOn(
     signal,
   }: { kind?: OptimizerKind; directory?: string; signal?: AbortSignal } = {},
 ) {
-  const optimizer = new Optimizer(kind, network, 'convolutions');
+  const sampledHead = trainingPlan.sampledClasses !== undefined;
+  const optimizer = new Optimizer(kind, network, 'convolutions', { sampledHead });
   try {
     return await train(network, optimizer, trainingPlan, {
       directory: directory ?? (await mkdtemp(join(tmpdir(), 'kd-spec-train-'))),
@@ -95,42 +99,59 @@ test.each(['adamw', 'sgd'] as const)('%s learns a task that can be learnt', asyn
   network.dispose();
 });
 
-test('200 steps leave the number of tensors as it was', async () => {
+test.each([undefined, 4])('200 steps leave the number of tensors as it was', async (sampledClasses) => {
   const network = fresh();
-  await trainOn(network, plan(1, 5));
+  await trainOn(network, { ...plan(1, 5), sampledClasses });
   const before = tf.memory().numTensors;
-  await trainOn(network, plan(4, 50));
+  await trainOn(network, { ...plan(4, 50), sampledClasses });
   expect(tf.memory().numTensors).toBe(before);
   network.dispose();
 });
 
-test('a training that was interrupted ends with the same weights as one that was not', async () => {
-  const whole = fresh();
-  await trainOn(whole, plan(3, 10));
+test.each([undefined, 4])(
+  'a training that was interrupted ends with the same weights',
+  async (sampledClasses) => {
+    const whole = fresh();
+    await trainOn(whole, { ...plan(3, 10), sampledClasses });
 
-  const directory = await mkdtemp(join(tmpdir(), 'kd-spec-train-'));
-  const resumed = fresh();
-  for (const stopAt of [7, 22]) {
-    const controller = new AbortController();
-    const stopped = trainOn(
-      resumed,
-      plan(3, 10, (step) => step === stopAt - 1 && controller.abort()),
-      {
-        directory,
-        signal: controller.signal,
-      },
-    );
-    await expect(stopped).rejects.toMatchObject({ code: 'interrupted' });
-    // A process that starts again has other weights until it reads the checkpoint.
-    resumed.assign(await networkValues(createNetwork(definition, createRandom('others'))));
+    const directory = await mkdtemp(join(tmpdir(), 'kd-spec-train-'));
+    const resumed = fresh();
+    for (const stopAt of [7, 22]) {
+      const controller = new AbortController();
+      const stopped = trainOn(
+        resumed,
+        { ...plan(3, 10, (step) => step === stopAt - 1 && controller.abort()), sampledClasses },
+        {
+          directory,
+          signal: controller.signal,
+        },
+      );
+      await expect(stopped).rejects.toMatchObject({ code: 'interrupted' });
+      // A process that starts again has other weights until it reads the checkpoint.
+      resumed.assign(await networkValues(createNetwork(definition, createRandom('others'))));
+    }
+    await trainOn(resumed, { ...plan(3, 10), sampledClasses }, { directory });
+
+    expect(await networkValues(resumed)).toEqual(await networkValues(whole));
+    const epochs = (await readFile(join(directory, 'metrics.jsonl'), 'utf8')).trim().split('\n');
+    expect(epochs.map((line) => JSON.parse(line).step)).toEqual([10, 20, 30]);
+    whole.dispose();
+    resumed.dispose();
+  },
+);
+
+test('a sampled softmax over all classes trains to the weights of the full one', async () => {
+  const [full, sampled] = [fresh(), fresh()];
+  await trainOn(full, plan(2, 5));
+  await trainOn(sampled, { ...plan(2, 5), sampledClasses: outputs });
+  const [expected, values] = [await networkValues(full), await networkValues(sampled)];
+  for (const [name, { values: numbers }] of expected) {
+    numbers.forEach((value, at) => {
+      expect(Math.abs((values.get(name)?.values[at] ?? Number.NaN) - value), name).toBeLessThan(2e-3);
+    });
   }
-  await trainOn(resumed, plan(3, 10), { directory });
-
-  expect(await networkValues(resumed)).toEqual(await networkValues(whole));
-  const epochs = (await readFile(join(directory, 'metrics.jsonl'), 'utf8')).trim().split('\n');
-  expect(epochs.map((line) => JSON.parse(line).step)).toEqual([10, 20, 30]);
-  whole.dispose();
-  resumed.dispose();
+  full.dispose();
+  sampled.dispose();
 });
 
 test('a loss that is not finite stops the training with advice', async () => {

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
 import { softmaxCrossEntropy } from '../compute/operations/softmax-cross-entropy.js';
-import { KdSpecError } from '../core/errors.js';
+import { assert, KdSpecError } from '../core/errors.js';
 import type { Log } from '../core/log.js';
 import { createRandom } from '../core/random.js';
 import type { Network } from '../models/network.js';
@@ -11,6 +11,7 @@ import { restoreCheckpoint, saveCheckpoint, type TrainingState } from './checkpo
 import { distillationLoss, type TeacherTargets } from './distillation-loss.js';
 import { appendMetrics, rewindMetrics } from './metrics-log.js';
 import type { Optimizer } from './optimizer.js';
+import { sampledTrainingStep } from './sampled-head/sampled-training-step.js';
 import { learningRateAt, type Schedule } from './schedule.js';
 
 /** Inputs and labels of one step. */
@@ -34,6 +35,8 @@ export interface TrainingPlan {
   readonly schedule: Schedule;
   readonly weightDecay: number;
   readonly labelSmoothing: number;
+  /** Classes whose logits a step computes, when the optimiser has the head in rows; see `sampledCrossEntropy`. */
+  readonly sampledClasses?: number | undefined;
   /** The batches of an epoch (0 for the first) after the first `skip` ones; always the same for the same epoch. */
   batches(epoch: number, skip: number): AsyncIterable<TrainingBatch>;
 }
@@ -78,6 +81,7 @@ export async function train(
   const restored = await restoreCheckpoint(directory, network, optimizer);
   let { step, epochLoss, seconds } = restored ?? { step: 0, epochLoss: 0, seconds: 0 };
   await rewindMetrics(metricsPath, step);
+  await optimizer.loadHead();
 
   const state = (): TrainingState => ({ seed, step, stepsPerEpoch, epochLoss, seconds });
   const progress = log.progress(label, totalSteps);
@@ -122,6 +126,11 @@ export async function train(
       if (endsEpoch) break;
     }
   }
+  optimizer.finishHead({
+    step,
+    learningRate: learningRateAt(step - 1, plan.schedule),
+    weightDecay: plan.weightDecay,
+  });
   progress.finish(`loss ${meanLoss.toFixed(3)}`);
   return { state: state(), loss: meanLoss };
 }
@@ -137,14 +146,20 @@ function trainingStep(
   const training = { dropoutSeed: createRandom(plan.seed, 'dropout', step).uint32() };
   return tf.tidy(() => {
     const input = tf.tensor(inputs, [...shape], 'float32');
-    const { labelSmoothing } = plan;
+    const { labelSmoothing, weightDecay } = plan;
+    const now = { step, learningRate: learningRateAt(step, plan.schedule), weightDecay };
+    if (plan.sampledClasses !== undefined) {
+      assert(teacher === undefined, 'a sampled softmax learns from hard labels alone');
+      const { seed, from, sampledClasses: count } = plan;
+      const options = { ...now, ...training, seed, from, labelSmoothing, count };
+      return sampledTrainingStep(network, optimizer, input, labels, options);
+    }
     const { value, grads } = tf.variableGrads(() => {
       const logits = runNetwork(network, input, { from: plan.from, training });
       if (teacher) return distillationLoss(logits, labels, teacher, { labelSmoothing });
       return softmaxCrossEntropy(logits, tf.tensor1d(labels, 'int32'), { labelSmoothing });
     }, [...optimizer.parameters]);
-    const learningRate = learningRateAt(step, plan.schedule);
-    optimizer.apply(grads, { step, learningRate, weightDecay: plan.weightDecay });
+    optimizer.apply(grads, now);
     return value;
   });
 }

@@ -9,7 +9,8 @@ import { createRandom } from '../../src/core/random.js';
 import { createNetwork, type Network, networkValues } from '../../src/models/network.js';
 import type { NetworkDefinition } from '../../src/models/network-definition.js';
 import { runNetwork } from '../../src/models/run-network.js';
-import { Optimizer, type OptimizerKind } from '../../src/training/optimizer.js';
+import { Optimizer } from '../../src/training/optimizer.js';
+import type { OptimizerKind } from '../../src/training/optimizer-kind.js';
 import { train } from '../../src/training/train.js';
 import { contractBackends } from '../support/contract-backends.js';
 

@@ -1,6 +1,7 @@
 import { copyFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { selectBackend } from '../../compute/backend.js';
+import { KdSpecError } from '../../core/errors.js';
 import type { JsonObject } from '../../core/json.js';
 import { createRandom } from '../../core/random.js';
 import { openDataset } from '../../data/dataset.js';
@@ -27,8 +28,11 @@ export async function trainGeneralist(context: StageContext): Promise<JsonObject
 
   const definition: NetworkDefinition = { input: image, ...options.network, outputs: classes.length };
   const network = createNetwork(definition, createRandom(seed, 'generalist'));
-  const optimizer = new Optimizer(options.optimizer, network, 'convolutions');
   const { batchSize, epochs } = options;
+  const sampledClasses = sampledHead(options.head.sampled, batchSize, classes.length);
+  const optimizer = new Optimizer(options.optimizer, network, 'convolutions', {
+    sampledHead: sampledClasses !== undefined,
+  });
   const stepsPerEpoch = Math.ceil(splits.train.rows / batchSize);
   const totalSteps = epochs * stepsPerEpoch;
   await using batches = await openBatchesAhead(
@@ -50,6 +54,7 @@ export async function trainGeneralist(context: StageContext): Promise<JsonObject
     },
     weightDecay: options.weightDecay,
     labelSmoothing: options.labelSmoothing,
+    sampledClasses,
     batches: (epoch, skip) => batches.batches(epoch, skip),
   };
   try {
@@ -78,6 +83,17 @@ export async function trainGeneralist(context: StageContext): Promise<JsonObject
     optimizer.dispose();
     network.dispose();
   }
+}
+
+/** How many classes a step computes; undefined when that is all of them. */
+function sampledHead(sampled: number | null, batchSize: number, classes: number): number | undefined {
+  if (sampled === null || sampled >= classes) return undefined;
+  if (sampled > batchSize) return sampled;
+  throw new KdSpecError(
+    'option-invalid',
+    `expected --sampled-head above the batch size of ${batchSize}, got ${sampled}: each class of a batch takes part ` +
+      'in its step, and some others must',
+  );
 }
 
 function countParameters(definition: NetworkDefinition): number {

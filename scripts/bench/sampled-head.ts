@@ -1,0 +1,90 @@
+/**
+ * What a training step costs with a full and with a sampled softmax, by the number of classes.
+ *
+ *     npx tsx scripts/bench/sampled-head.ts [--backend wasm] [--sampled 2048] [--repeats 9] [--json]
+ *
+ * The generalist of `pipelines/han-15k.yaml`, batches of 128, at 15,000 and 100,000 classes: medians of processor time
+ * in milliseconds. The sides take their steps in turn, in one process.
+ */
+import { parseArgs } from 'node:util';
+import * as tf from '@tensorflow/tfjs';
+import { selectBackend } from '../../src/compute/backend.js';
+import { softmaxCrossEntropy } from '../../src/compute/operations/softmax-cross-entropy.js';
+import { createRandom } from '../../src/core/random.js';
+import { createNetwork } from '../../src/models/network.js';
+import { runNetwork } from '../../src/models/run-network.js';
+import { Optimizer } from '../../src/training/optimizer.js';
+import { sampledTrainingStep } from '../../src/training/sampled-head/sampled-training-step.js';
+import { batchSize, generalistDefinition } from './training/workload.js';
+
+const { values: flags } = parseArgs({
+  options: {
+    backend: { type: 'string', default: 'wasm' },
+    sampled: { type: 'string', default: '2048' },
+    repeats: { type: 'string', default: '9' },
+    json: { type: 'boolean', default: false },
+  },
+});
+const sampled = Number(flags.sampled);
+const now = { learningRate: 1e-3, weightDecay: 0.01 };
+
+const { name: backend } = await selectBackend(flags.backend as 'wasm' | 'tensorflow');
+const sides = [
+  await contestant(15_000, undefined),
+  await contestant(15_000, sampled),
+  await contestant(100_000, sampled),
+];
+const times = sides.map((): number[] => []);
+for (let round = -2; round < Number(flags.repeats); round++) {
+  sides.forEach(({ step }, side) => {
+    const used = process.cpuUsage();
+    step(round + 2);
+    const { user, system } = process.cpuUsage(used);
+    if (round >= 0) times[side].push((user + system) / 1000);
+  });
+}
+const results = sides.map(({ classes, count }, side) => ({
+  classes,
+  sampled: count ?? null,
+  milliseconds: times[side].toSorted((a, b) => a - b)[Math.floor(times[side].length / 2)],
+}));
+if (flags.json) console.log(JSON.stringify({ backend, batchSize, results }));
+else {
+  for (const { classes, sampled, milliseconds } of results) {
+    const head = sampled === null ? 'full softmax' : `${sampled} candidates`;
+    console.log(`${backend}, ${classes} classes, ${head}: ${milliseconds.toFixed(1)} ms a step`);
+  }
+}
+
+async function contestant(classes: number, count: number | undefined) {
+  const definition = generalistDefinition(classes);
+  const network = createNetwork(definition, createRandom('sampled'));
+  const optimizer = new Optimizer('adamw', network, 'convolutions', { sampledHead: count !== undefined });
+  await optimizer.loadHead();
+  const random = createRandom('inputs');
+  const { height, width } = definition.input;
+  const inputs = Float32Array.from({ length: batchSize * height * width }, () => random.uniform());
+  const step = (index: number) => {
+    const labels = Int32Array.from({ length: batchSize }, () => random.below(classes));
+    const loss = tf.tidy(() => {
+      const input = tf.tensor(inputs, [batchSize, height, width, 1]);
+      if (count !== undefined) {
+        const options = { ...now, step: index, from: 'convolutions', seed: 1, dropoutSeed: 1 } as const;
+        return sampledTrainingStep(network, optimizer, input, labels, {
+          ...options,
+          labelSmoothing: 0,
+          count,
+        });
+      }
+      const { value, grads } = tf.variableGrads(() => {
+        const logits = runNetwork(network, input, { training: { dropoutSeed: 1 } });
+        return softmaxCrossEntropy(logits, tf.tensor1d(labels, 'int32'));
+      }, [...optimizer.parameters]);
+      optimizer.apply(grads, { step: index, ...now });
+      return value;
+    });
+    loss.dataSync();
+    loss.dispose();
+  };
+  return { classes, count, step };
+}
