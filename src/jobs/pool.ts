@@ -1,6 +1,8 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
+import { type BackendName, describeBackends } from '../compute/backend.js';
+import { shareOfMachine } from '../compute/tensorflow/share-of-machine.js';
 import { KdSpecError } from '../core/errors.js';
 import { type Engine, isOwnFailure, type JobEnd } from './engine.js';
 import type { FromWorker, ToWorker } from './messages.js';
@@ -8,9 +10,13 @@ import type { FromWorker, ToWorker } from './messages.js';
 const maxFailedStarts = 3; // one after the other
 const workerProgram = fileURLToPath(new URL('./worker.js', import.meta.url));
 
-/** How many workers the machine can take: the wasm backend keeps one core busy in each. */
-export function defaultWorkers(): number {
-  return availableParallelism();
+/**
+ * How many workers the machine can take: one a core, of which each keeps its own busy. A GPU takes one after the
+ * other: a process fills it, and several would have to share its memory.
+ */
+export async function defaultWorkers(backend: BackendName): Promise<number> {
+  const best = (await describeBackends()).find(({ available }) => available)?.name;
+  return (backend === 'auto' ? best : backend) === 'tensorflow-gpu' ? 1 : availableParallelism();
 }
 
 /**
@@ -40,7 +46,10 @@ export function createPool(workers: number): Engine {
 
       /** One worker's life, from its start until it has nothing left to do or dies. */
       async function live(): Promise<void> {
-        const child = fork(workerProgram, { stdio: ['ignore', 'ignore', 'inherit', 'ipc'] });
+        const child = fork(workerProgram, {
+          stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+          env: { ...process.env, ...shareOfMachine(workers) },
+        });
         const tell = (message: ToWorker) => child.connected && child.send(message);
         const stop = () => tell({ kind: 'stop' });
         stops.add(stop);

@@ -37,7 +37,7 @@ export async function trainSpecialists(context: StageContext): Promise<JsonObjec
     training: { ...training, seed: settings.seed, checkpointSeconds: settings.generalist.checkpointSeconds },
     backend: settings.backend,
   };
-  const workers = parallel === 'auto' ? defaultWorkers() : parallel;
+  const workers = parallel === 'auto' ? await defaultWorkers(settings.backend) : parallel;
   const folder = jobsFolder(context.workspace);
   const engine = {
     local: () => (workers > 1 ? createPool(workers) : inProcess),
