@@ -1,17 +1,22 @@
-/** Trains a small convolutional network for 20 steps on the backend that is named, and prints the last loss. */
+/** Trains a small convolutional network for 20 steps on the backend that is named; prints the last loss, and on what. */
 import * as tf from '@tensorflow/tfjs';
-import { type BackendName, selectBackend } from '../../src/compute/backend.js';
+import { selectBackend } from '../../src/compute/backend.js';
 import { batchNormalise } from '../../src/compute/operations/batch-normalise.js';
 import { conv2d } from '../../src/compute/operations/conv2d.js';
 import { dense } from '../../src/compute/operations/dense.js';
 import { maxPool2d } from '../../src/compute/operations/max-pool2d.js';
 import { softmaxCrossEntropy } from '../../src/compute/operations/softmax-cross-entropy.js';
 import { adamWStep } from '../../src/compute/optimizer-step.js';
+import { loadNative } from '../../src/compute/tensorflow/load-native.js';
+import type { Flavour } from '../../src/compute/tensorflow/native-folder.js';
 import { createRandom } from '../../src/core/random.js';
 
 const [classes, batch, side, channels] = [10, 32, 8, 8];
 
-await selectBackend(process.argv[2] as BackendName);
+// A build for GPUs is loaded where there is none, too: it then computes on the processor.
+const name = process.argv[2] as 'wasm' | Flavour;
+const { usesGpu } = name === 'wasm' ? { usesGpu: false } : await loadNative(name);
+if (name === 'wasm') await selectBackend(name);
 const random = createRandom(1, 'native');
 const normal = (shape: number[], deviation: number) =>
   tf.tensor(
@@ -53,4 +58,4 @@ for (let step = 1; step <= 20; step++) {
   });
   last = value.dataSync()[0] ?? Number.NaN;
 }
-console.log(last);
+console.log(JSON.stringify({ loss: last, usesGpu }));

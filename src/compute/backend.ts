@@ -81,12 +81,13 @@ async function select(name: BackendName): Promise<Backend> {
       failures.push(`${candidate.name}: ${cause instanceof Error ? cause.message : String(cause)}`);
     }
   }
-  const install = wanted.at(0)?.install ?? 'kd-spec doctor';
+  const first = wanted.at(0);
+  const remedy = first ? howToGet(first) : 'see docs/backends.md';
   throw new KdSpecError(
     'backend-unavailable',
     `expected a compute backend named ${name === 'auto' ? candidates.map((c) => c.name).join(', ') : name}, ` +
       `but it does not load here (${failures.join('; ') || 'no such backend'}): ` +
-      `run \`${install}\`, or choose --backend wasm; \`kd-spec doctor\` lists what there is`,
+      `${remedy.startsWith('npm ') ? `run \`${remedy}\`` : remedy}, or choose --backend wasm; \`kd-spec doctor\` lists what there is`,
   );
 }
 
@@ -154,7 +155,7 @@ export async function describeBackends(): Promise<readonly BackendDescription[]>
       name: candidate.name,
       available,
       reason: missing ?? whyUsable(candidate),
-      install: available ? '' : candidate.install,
+      install: available ? '' : howToGet(candidate),
     };
   });
 }
@@ -163,4 +164,9 @@ function whyUsable({ name }: Candidate): string {
   if (name === 'wasm') return 'embedded, needs nothing';
   const found = findNativePackage(name);
   return 'missing' in found ? found.missing : found.origin;
+}
+
+function howToGet({ name, install }: Candidate): string {
+  const isThere = name === 'tensorflow-gpu' && !('missing' in findNativePackage(name));
+  return isThere ? "install NVIDIA's driver for its GPU" : install;
 }
