@@ -36,11 +36,36 @@ export function announcesWhatItHolds(metadata: Uint8Array): boolean {
   }
 }
 
+/**
+ * The same for the footer of a file in file format: its schema, and the lists of where blocks stand.
+ *
+ * @param footer the flatbuffer of the footer
+ */
+export function footerAnnouncesWhatItHolds(footer: Uint8Array): boolean {
+  const view = new DataView(footer.buffer, footer.byteOffset, footer.length);
+  try {
+    const table = view.getUint32(0, true);
+    const schema = target(view, table, slots.footer.schema);
+    if (schema === undefined) return false;
+    return (
+      fieldsFit(view, schema, slots.schema.fields, { left: Math.floor(footer.length / 4) }) &&
+      listFits(view, schema, slots.schema.customMetadata, 4) &&
+      listFits(view, table, slots.footer.dictionaries, 24) &&
+      listFits(view, table, slots.footer.recordBatches, 24) &&
+      listFits(view, table, slots.footer.customMetadata, 4)
+    );
+  } catch (error) {
+    if (error instanceof RangeError) return false; // an offset that leads out of the footer
+    throw error;
+  }
+}
+
 const headerTypes = { schema: 1, recordBatch: 3 } as const;
 
 /** Positions in a vtable, in bytes: 4 for the first member of a table, 2 more for each after it. */
 const slots = {
   message: { headerType: 6, header: 8, customMetadata: 12 },
+  footer: { schema: 6, dictionaries: 8, recordBatches: 10, customMetadata: 12 },
   schema: { fields: 6, customMetadata: 8 },
   field: { children: 14, customMetadata: 16 },
   recordBatch: { nodes: 6, buffers: 8 },

@@ -2,7 +2,7 @@ import { type FileHandle, open } from 'node:fs/promises';
 import { Message, type RecordBatch, RecordBatchReader, Schema, Table, tableToIPC } from 'apache-arrow';
 import { KdSpecError } from '../core/errors.js';
 import { asFileError } from '../core/file-error.js';
-import { announcesWhatItHolds } from './arrow-metadata.js';
+import { announcesWhatItHolds, footerAnnouncesWhatItHolds } from './arrow-metadata.js';
 
 /**
  * Random access to the record batches of one Arrow file, in stream or in file format.
@@ -33,6 +33,7 @@ export interface BatchLocation {
 const framingBytes = 8;
 const continuationMarker = -1;
 const fileMagic = 'ARROW1';
+const footerEndBytes = 4 + fileMagic.length;
 /** Enough for the metadata of a batch of a few columns, so that one read suffices. */
 const metadataGuessBytes = 1024;
 const metadataLimitBytes = 256 * 2 ** 20;
@@ -138,6 +139,15 @@ async function walkMessages(handle: FileHandle, path: string): Promise<ShardInde
 async function readFooterSchema(path: string): Promise<Schema> {
   const handle = await openShard(path);
   try {
+    // The file ends with the footer, its length in 4 bytes, and the magic word.
+    const { size } = await handle.stat();
+    const end = await readAt(handle, Math.max(0, size - footerEndBytes), footerEndBytes);
+    const length = end.length < footerEndBytes ? 0 : new DataView(end.buffer).getInt32(0, true);
+    if (!(length > 0 && length <= size - footerEndBytes && length <= metadataLimitBytes)) {
+      throw new Error(`a footer of ${length} bytes`);
+    }
+    const footer = await readAt(handle, size - footerEndBytes - length, length);
+    if (!footerAnnouncesWhatItHolds(footer)) throw new Error('it announces more than it holds');
     const reader = await RecordBatchReader.from(handle);
     await reader.open({ autoDestroy: false });
     return reader.schema;
@@ -165,6 +175,10 @@ function decodeMetadata(
   } catch (cause) {
     throw corrupt(path, `the message at byte ${offset} (row ${row}) cannot be decoded`, cause);
   }
+  // A negative length would lead back to where the walk has been.
+  if (!(message.bodyLength >= 0)) {
+    throw corrupt(path, `the message at byte ${offset} (row ${row}) has a negative length`);
+  }
   if (header instanceof Schema) return { bodyBytes: message.bodyLength, rows: 0, schema: header };
   if (!message.isRecordBatch()) {
     throw new KdSpecError(
@@ -179,8 +193,15 @@ function decodeMetadata(
       `${path}: expected uncompressed record batches, found compressed ones: write it again without compression`,
     );
   }
-  if (!(length >= 0 && message.bodyLength >= 0)) {
-    throw corrupt(path, `the message at byte ${offset} (row ${row}) has a negative length`);
+  if (!(length >= 0)) {
+    throw corrupt(path, `the message at byte ${offset} (row ${row}) has a negative number of rows`);
+  }
+  // A row takes one bit of a buffer at the least; a reader would count through rows that are not there.
+  if (length > 8 * message.bodyLength) {
+    throw corrupt(
+      path,
+      `the message at byte ${offset} (row ${row}) claims ${length} rows in ${message.bodyLength} bytes`,
+    );
   }
   return { bodyBytes: message.bodyLength, rows: length };
 }

@@ -213,16 +213,21 @@ async function* decodeRows(
     },
     { shuffleSeed: [seed, 'order', split] },
   );
-  let underway: Promise<LabelledImage>[] = [];
+  // Decoding begins when the rows are at hand: a failure must not come up while the next row is awaited.
+  type Stored = { readonly bytes: Uint8Array; readonly label: number; readonly name: string };
+  const decode = async ({ bytes, label: value, name }: Stored): Promise<LabelledImage> => ({
+    pixels: await decodeImage(bytes, shape, name),
+    label: value,
+  });
+  let waiting: Stored[] = [];
   for await (const stored of stream) {
     if (!stored) continue;
-    const { bytes, label: value, name } = stored;
-    underway.push(decodeImage(bytes, shape, name).then((pixels) => ({ pixels, label: value })));
-    if (underway.length < decodesAhead) continue;
-    yield* await Promise.all(underway);
-    underway = [];
+    waiting.push(stored);
+    if (waiting.length < decodesAhead) continue;
+    yield* await Promise.all(waiting.map(decode));
+    waiting = [];
   }
-  yield* await Promise.all(underway);
+  yield* await Promise.all(waiting.map(decode));
 }
 
 function requireColumn(batch: Parameters<typeof column>[0], name: string, path: string) {

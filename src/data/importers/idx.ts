@@ -29,6 +29,9 @@ const imageMagic = 0x0803; // unsigned bytes, three dimensions: count, height, w
 const labelMagic = 0x0801; // unsigned bytes, one dimension: count
 const imageHeaderBytes = 16;
 const labelHeaderBytes = 8;
+/** Labels beyond this many are a bomb, not a data set. */
+const labelLimitBytes = 2 ** 28;
+const pixelLimit = 100e6; // of one image
 /** Images that are read at once. */
 const readsAhead = 64;
 
@@ -117,9 +120,9 @@ async function readLabels(path: string): Promise<Uint8Array> {
   const file = await readFile(path);
   let bytes: Buffer = file;
   try {
-    if (path.endsWith('.gz')) bytes = gunzipSync(file);
+    if (path.endsWith('.gz')) bytes = gunzipSync(file, { maxOutputLength: labelLimitBytes });
   } catch (cause) {
-    throw new KdSpecError('dataset-invalid', `${path} cannot be unpacked: copy it again`, { cause });
+    throw cannotUnpack(path, cause);
   }
   checkMagic(bytes, labelHeaderBytes, labelMagic, path);
   const count = bytes.readUInt32BE(4);
@@ -140,13 +143,24 @@ async function readHeader(path: string): Promise<ImageHeader> {
       if (chunks.reduce((sum, { length }) => sum + length, 0) >= imageHeaderBytes) break;
     }
   } catch (cause) {
-    throw new KdSpecError('dataset-invalid', `${path} cannot be unpacked: copy it again`, { cause });
+    throw cannotUnpack(path, cause);
   } finally {
     raw.destroy();
   }
   const header = Buffer.concat(chunks);
   checkMagic(header, imageHeaderBytes, imageMagic, path);
-  return { count: header.readUInt32BE(4), height: header.readUInt32BE(8), width: header.readUInt32BE(12) };
+  const [count, height, width] = [4, 8, 12].map((offset) => header.readUInt32BE(offset));
+  if (height >= 1 && width >= 1 && height * width <= pixelLimit) {
+    return { count, height, width };
+  }
+  throw new KdSpecError(
+    'dataset-invalid',
+    `${path}: expected images of 1 to ${pixelLimit} pixels, found ${height} x ${width}: copy it again`,
+  );
+}
+
+function cannotUnpack(path: string, cause: unknown): KdSpecError {
+  return new KdSpecError('dataset-invalid', `${path} cannot be unpacked: copy it again`, { cause });
 }
 
 function checkMagic(bytes: Buffer, headerBytes: number, magic: number, path: string): void {
@@ -168,8 +182,9 @@ async function* readImages(
   try {
     if (unpacked) {
       await pipeline(createReadStream(path), createGunzip(), createWriteStream(plain)).catch(
-        (error: unknown) => {
-          throw asFileError(error, plain, 'room for the unpacked images');
+        (error: NodeJS.ErrnoException) => {
+          if (!error.code?.startsWith('Z_')) throw asFileError(error, plain, 'room for the unpacked images');
+          throw cannotUnpack(path, error);
         },
       );
     }

@@ -1,0 +1,20 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { fuzz, inputKinds } from './support/mutated-inputs.js';
+
+test('damaged files of every kind are read or refused with a KdSpecError; scripts/fuzz.ts reads 10,000', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'kd-spec-mutated-'));
+  try {
+    let refused = 0;
+    for (const kind of await inputKinds(folder)) {
+      const outcome = await fuzz(kind, { runs: 25, seed: 20_150_309 });
+      expect(outcome.defects, kind.name).toEqual([]);
+      refused += outcome.refused;
+    }
+    expect(refused).toBeGreaterThan(100);
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+});
