@@ -1,11 +1,11 @@
 /**
- * Clustering of sparse columns: ours, and on request scikit-learn's MiniBatchKMeans on the same matrix.
+ * Clustering of sparse columns: ours, scikit-learn's MiniBatchKMeans and faiss's spherical k-means on one matrix.
  *
- *     npx tsx scripts/bench/clustering.ts
- *     npx tsx scripts/bench/clustering.ts --python /path/to/python   # one that has scikit-learn
- *     npx tsx scripts/bench/clustering.ts --columns 1000000 --clusters 3000
+ *     npm run build && npx tsx scripts/bench/clustering.ts
+ *     npx tsx scripts/bench/clustering.ts --columns 1000000 --clusters 3000 --seeds 1 --others none
+ *     npx tsx scripts/bench/clustering.ts --python /path/to/python   # one that has scikit-learn and faiss-cpu
  *
- * `--json` prints one object instead.
+ * `--json` prints one object instead. Without `--python` a Python environment is made in a temporary folder.
  *
  * The columns are what a generalist with planted groups of confused classes would give: most of a column's
  * entries lie in its class's group, of uneven sizes, the rest anywhere.
@@ -15,11 +15,14 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { availableParallelism, cpus, loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { createRandom } from '../../src/core/random.js';
 import type { CsrMatrix } from '../../src/math/csr.js';
 import { createCsrBuilder } from '../../src/math/csr-builder.js';
 import { preparePoints } from '../../src/math/kmeans-points.js';
-import { onlineKMeans } from '../../src/math/online-kmeans.js';
+import { adjustedRandIndex, plantGroups } from './planted-groups.js';
+
+// What is built, as users run it: its threads cannot load TypeScript.
+const built = new URL('../../dist/math/online-kmeans.js', import.meta.url).href;
+const { onlineKMeans } = (await import(built)) as typeof import('../../src/math/online-kmeans.js');
 
 const { values: flags } = parseArgs({
   options: {
@@ -28,19 +31,22 @@ const { values: flags } = parseArgs({
     entries: { type: 'string', default: '80' }, // drawn for a column on average; some fall together
     inside: { type: 'string', default: '0.9' }, // share of them inside the column's own group
     seeds: { type: 'string', default: '3' },
+    threads: { type: 'string' },
+    others: { type: 'string', default: 'scikit-learn,faiss-cpu' },
     python: { type: 'string' },
     json: { type: 'boolean', default: false },
   },
 });
 const size = Number(flags.columns);
 const clusters = Number(flags.clusters);
+const threads = flags.threads === undefined ? {} : { threads: Number(flags.threads) };
 
 const say = (line: string) => {
   if (!flags.json) console.log(line);
 };
 
 const load = loadavg()[0];
-const { matrix, groups } = plantedColumns();
+const { matrix, groupOf } = plantedColumns(size, clusters);
 const nonZeros = matrix.indices.length / size;
 say(`${size} columns of ${nonZeros.toFixed(1)} non-zeros on average, ${clusters} planted groups`);
 onlineKMeans(plantedColumns(2000, 20).matrix, { clusters: 20, seed: 0 }); // compile
@@ -48,27 +54,27 @@ onlineKMeans(plantedColumns(2000, 20).matrix, { clusters: 20, seed: 0 }); // com
 const ours = Array.from({ length: Number(flags.seeds) }, (_, seed) => {
   const started = performance.now();
   const cpuStarted = process.cpuUsage();
-  const { assignments } = onlineKMeans(matrix, { clusters, seed });
+  const { assignments } = onlineKMeans(matrix, { clusters, seed, ...threads });
   const { user, system } = process.cpuUsage(cpuStarted);
   const seconds = (performance.now() - started) / 1000;
   return report(`kd-spec, seed ${seed}`, assignments, seconds, (user + system) / 1e6);
 });
 const peakGigabytes = process.resourceUsage().maxRSS / 2 ** 20;
-const theirs = flags.python === undefined ? [] : scikitLearn(flags.python);
+const others = flags.others === 'none' ? {} : measureOthers(flags.others.split(','));
 
-if (theirs.length > 0) {
-  const ratio = (key: keyof Measured) => mean(theirs, key) / mean(ours, key);
-  say('\nkd-spec against scikit-learn, means:');
+for (const [name, { runs }] of Object.entries(others)) {
+  const ratio = (key: keyof Measured) => mean(runs, key) / mean(ours, key);
+  say(`\nkd-spec against ${name}, means:`);
   say(`  ${ratio('seconds').toFixed(1)} times faster by the clock`);
   say(`  ${ratio('cpuSeconds').toFixed(1)} times less processor time`);
   say(`  inertia ${(1 / ratio('inertia')).toFixed(4)} of theirs`);
-  say(`  agreement ${mean(ours, 'agreement').toFixed(4)} against ${mean(theirs, 'agreement').toFixed(4)}`);
+  say(`  agreement ${mean(ours, 'agreement').toFixed(4)} against ${mean(runs, 'agreement').toFixed(4)}`);
 }
-say(`\nlargest memory: ${peakGigabytes.toFixed(2)} GB`);
+say(`\nlargest memory: ${peakGigabytes.toFixed(2)} GB, the matrix and its making included`);
 if (flags.json) {
   const machine = { processor: cpus()[0].model, cores: availableParallelism(), node: process.version, load };
   const of = { columns: size, clusters, nonZeros };
-  console.log(JSON.stringify({ machine, ...of, kdSpec: ours, scikitLearn: theirs, peakGigabytes }, null, 2));
+  console.log(JSON.stringify({ machine, ...of, kdSpec: ours, others, peakGigabytes }, null, 2));
 }
 
 function mean(rows: readonly Measured[], key: keyof Measured): number {
@@ -85,7 +91,7 @@ interface Measured {
 /** One line: seconds, inertia about the means of the unit columns, agreement with the planted groups. */
 function report(name: string, assignments: Int32Array, seconds: number, cpuSeconds: number): Measured {
   const inertia = inertiaOf(assignments);
-  const agreement = adjustedRandIndex(assignments, groups);
+  const agreement = adjustedRandIndex(assignments, groupOf);
   say(
     `${name.padEnd(22)} ${seconds.toFixed(3)} s (${cpuSeconds.toFixed(3)} s of processor)   inertia ${inertia.toFixed(1)}   agreement ${agreement.toFixed(4)}`,
   );
@@ -93,40 +99,27 @@ function report(name: string, assignments: Int32Array, seconds: number, cpuSecon
 }
 
 /** Columns (columns, columns), a column a row, and the group of each. */
-function plantedColumns(columns = size, groupCount = clusters): { matrix: CsrMatrix; groups: Int32Array } {
-  const random = createRandom(1, 'bench-clustering', columns, groupCount);
-  const weights = Float64Array.from({ length: groupCount }, () => 0.2 + random.uniform());
-  const total = weights.reduce((sum, weight) => sum + weight, 0);
-  const groups = new Int32Array(columns);
-  const bounds = [0]; // of the classes of each group
-  for (let group = 0, sum = 0; group < groupCount; group++) {
-    sum += weights[group];
-    bounds.push(Math.round((columns * sum) / total));
-    groups.fill(group, bounds[group], bounds[group + 1]);
-  }
-  const names = random.shuffle(Int32Array.from({ length: columns }, (_, column) => column));
+function plantedColumns(columns: number, groups: number): { matrix: CsrMatrix; groupOf: Int32Array } {
+  const { groupOf, confuse, random } = plantGroups(columns, groups);
   const builder = createCsrBuilder(columns, { entries: columns * Number(flags.entries) });
   const lastColumn = new Int32Array(columns).fill(-1);
   for (let column = 0; column < columns; column++) {
-    const first = bounds[groups[column]];
-    const members = bounds[groups[column] + 1] - first;
     const indices: number[] = [];
     const values: number[] = [];
     const count = Math.round(Number(flags.entries) * (0.5 + random.uniform()));
     for (let k = 0; k < count; k++) {
-      const isInside = random.uniform() < Number(flags.inside);
-      const row = names[isInside ? first + random.below(members) : random.below(columns)];
+      const row = confuse(column, Number(flags.inside));
       if (lastColumn[row] === column) continue;
       lastColumn[row] = column;
       indices.push(row);
-      values.push((isInside ? 1 : 0.7) * -Math.log(1 - random.uniform()));
+      values.push((groupOf[row] === groupOf[column] ? 1 : 0.7) * -Math.log(1 - random.uniform()));
     }
     builder.addRow(indices, values, indices.length);
   }
-  return { matrix: builder.finish(), groups };
+  return { matrix: builder.finish(), groupOf };
 }
 
-/** Sum of |x - mean of its cluster|² over the columns as unit vectors: what both programs lower. */
+/** Sum of |x - mean of its cluster|² over the columns as unit vectors: what all programs lower. */
 function inertiaOf(assignments: Int32Array): number {
   const { scales } = preparePoints(matrix, 'cosine');
   const members: number[][] = [];
@@ -134,54 +127,67 @@ function inertiaOf(assignments: Int32Array): number {
     members[cluster] ??= [];
     members[cluster].push(column);
   });
-  const sums = new Float64Array(matrix.columns);
+  const sums = new Float64Array(matrix.columns); // all 0 between clusters
   let inertia = 0;
   for (const columns of members) {
     if (columns === undefined) continue;
-    sums.fill(0);
     for (const column of columns) {
       for (let k = matrix.offsets[column]; k < matrix.offsets[column + 1]; k++) {
         sums[matrix.indices[k]] += scales[column] * matrix.values[k];
       }
     }
-    inertia += columns.length - sums.reduce((sum, value) => sum + value * value, 0) / columns.length;
+    let squares = 0;
+    for (const column of columns) {
+      for (let k = matrix.offsets[column]; k < matrix.offsets[column + 1]; k++) {
+        squares += sums[matrix.indices[k]] ** 2;
+        sums[matrix.indices[k]] = 0;
+      }
+    }
+    inertia += columns.length - squares / columns.length;
   }
   return inertia;
 }
 
-/** Agreement of two labellings: 1 for the same partition, 0 on average for random ones. */
-function adjustedRandIndex(a: Int32Array, b: Int32Array): number {
-  const pairs = (keys: Float64Array) => {
-    let sum = 0;
-    for (let k = 0, run = 0; k < keys.length; k++) {
-      run = k > 0 && keys[k] === keys[k - 1] ? run + 1 : 0;
-      sum += run; // a key that comes n times adds 0 + 1 + ... + (n - 1)
-    }
-    return sum;
-  };
-  const rows = pairs(Float64Array.from(a).sort());
-  const columns = pairs(Float64Array.from(b).sort());
-  const both = pairs(Float64Array.from(a, (label, k) => (label + 1) * 2 ** 32 + b[k]).sort());
-  const expected = (rows * columns) / ((a.length * (a.length - 1)) / 2);
-  return (both - expected) / ((rows + columns) / 2 - expected);
-}
-
-/** Runs `clustering_sklearn.py` beside this file on the matrix, in a folder that is removed afterwards. */
-function scikitLearn(python: string): Measured[] {
+/** Runs `clustering_others.py` beside this file on the matrix, in a folder that is removed afterwards. */
+function measureOthers(names: readonly string[]): Record<string, { version: string; runs: Measured[] }> {
+  const scripts = join(import.meta.dirname, '..');
+  const python =
+    flags.python ??
+    execFileSync(join(scripts, 'python-venv.sh'), [
+      join(tmpdir(), 'kd-spec-bench-python'),
+      ...['scikit-learn', 'faiss-cpu', 'numpy', 'scipy'],
+    ])
+      .toString()
+      .trim();
   const folder = mkdtempSync(join(tmpdir(), 'kd-spec-bench-'));
   try {
     writeFileSync(join(folder, 'offsets.i32'), matrix.offsets);
     writeFileSync(join(folder, 'indices.i32'), matrix.indices);
     writeFileSync(join(folder, 'values.f32'), matrix.values);
-    const script = join(import.meta.dirname, 'clustering_sklearn.py');
-    const output = execFileSync(python, [script, folder, String(size), String(clusters), flags.seeds], {
-      maxBuffer: 2 ** 30,
-    });
-    const runs: { seconds: number; cpuSeconds: number; assignments: number[] }[] = JSON.parse(
-      output.toString(),
+    const script = join(scripts, 'bench/clustering_others.py');
+    // OpenBLAS is to choose the kernels for this processor itself.
+    const env = { ...process.env };
+    delete env.OPENBLAS_CORETYPE;
+    delete env.OPENBLAS_L2_SIZE;
+    const output = execFileSync(
+      python,
+      [script, folder, String(size), String(clusters), flags.seeds, ...names],
+      { maxBuffer: 2 ** 30, env },
     );
-    return runs.map(({ seconds, cpuSeconds, assignments }, seed) =>
-      report(`scikit-learn, seed ${seed}`, Int32Array.from(assignments), seconds, cpuSeconds),
+    const measured: Record<
+      string,
+      { version: string; runs: { seconds: number; cpuSeconds: number; assignments: number[] }[] }
+    > = JSON.parse(output.toString());
+    return Object.fromEntries(
+      Object.entries(measured).map(([name, { version, runs }]) => [
+        name,
+        {
+          version,
+          runs: runs.map(({ seconds, cpuSeconds, assignments }, seed) =>
+            report(`${name}, seed ${seed}`, Int32Array.from(assignments), seconds, cpuSeconds),
+          ),
+        },
+      ]),
     );
   } finally {
     rmSync(folder, { recursive: true });

@@ -1,8 +1,14 @@
-"""Times scikit-learn's MiniBatchKMeans on the matrix of clustering.ts; prints seconds and assignments as JSON."""
+"""Times scikit-learn's MiniBatchKMeans and faiss's spherical k-means on the matrix of clustering.ts.
+
+    clustering_others.py FOLDER COLUMNS CLUSTERS SEEDS NAME...
+
+Prints, for each name, versions, seconds and assignments of each run as JSON.
+"""
 
 import json
 import sys
 import time
+from importlib.metadata import version
 
 import numpy as np
 from scipy.sparse import csr_matrix
@@ -18,11 +24,30 @@ matrix = csr_matrix(
     ),
     shape=(columns, columns),
 )
-runs = []
-for seed in range(seeds):
-    started, cpu_started = time.perf_counter(), time.process_time()
+
+
+def scikit_learn(seed):
     # Unit rows make the Euclidean distance the cosine one; the rest are scikit-learn's defaults.
-    model = MiniBatchKMeans(clusters, random_state=seed, n_init="auto").fit(normalize(matrix))
-    seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - cpu_started
-    runs.append({"seconds": seconds, "cpuSeconds": cpu_seconds, "assignments": model.labels_.tolist()})
-json.dump(runs, sys.stdout)
+    return MiniBatchKMeans(clusters, random_state=seed, n_init="auto").fit(normalize(matrix)).labels_
+
+
+def faiss_spherical(seed):
+    import faiss
+
+    dense = normalize(matrix).toarray()
+    model = faiss.Kmeans(columns, clusters, niter=20, spherical=True, seed=seed + 1)
+    model.train(dense)
+    return model.index.search(dense, 1)[1][:, 0]
+
+
+programs = {"scikit-learn": scikit_learn, "faiss-cpu": faiss_spherical}
+results = {}
+for name in sys.argv[5:]:
+    runs = []
+    for seed in range(seeds):
+        started, cpu_started = time.perf_counter(), time.process_time()
+        labels = programs[name](seed)
+        seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - cpu_started
+        runs.append({"seconds": seconds, "cpuSeconds": cpu_seconds, "assignments": labels.tolist()})
+    results[name] = {"version": version(name), "runs": runs}
+json.dump(results, sys.stdout)
