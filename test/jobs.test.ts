@@ -5,14 +5,17 @@ import { pathToFileURL } from 'node:url';
 import { Field, Float32, Int32, List, Table, tableToIPC, vectorFromArray } from 'apache-arrow';
 import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { selectBackend } from '../src/compute/backend.js';
 import { readManifest } from '../src/core/artefact.js';
 import { silentLog } from '../src/core/log.js';
 import { packageFolder } from '../src/core/package.js';
 import { openDataset } from '../src/data/dataset.js';
 import { countLabels } from '../src/data/label-counts.js';
+import { shareFeatures } from '../src/ensemble/specialist/shared-features.js';
 import { readSubsets } from '../src/ensemble/subsets/subsets-file.js';
 import type { Engine } from '../src/jobs/engine.js';
 import type { SpecialistWork } from '../src/jobs/specialist-work.js';
+import { loadGeneralist } from '../src/models/checkpoint.js';
 import { kdSpec } from './fixtures/command-line.js';
 import { tinyFolder } from './fixtures/tiny-workspace.js';
 
@@ -53,6 +56,13 @@ beforeAll(async () => {
     dataset: (await readManifest(dataset)).digest,
   };
   const { parameters } = await readManifest(join(workspace, 'specialists', '0'));
+  const features = { folder: join(root, 'features'), views: 1 };
+  await selectBackend('wasm');
+  await shareFeatures(
+    features,
+    { generalist: await loadGeneralist(generalist), dataset: await openDataset(dataset), seed: 1 },
+    { from: 'dense', withPredictions: false, log: silentLog, signal },
+  );
   workOf = (directory) => ({
     directory,
     generalist,
@@ -60,6 +70,7 @@ beforeAll(async () => {
     inputs,
     subsets,
     labelCounts,
+    features,
     training: {
       retrain: 'top',
       epochs: 1,
@@ -69,6 +80,7 @@ beforeAll(async () => {
       weightDecay: 0,
       labelSmoothing: 0,
       views: 1,
+      routedShare: 0,
       seed: 1,
       checkpointSeconds: 60,
     },

@@ -52,8 +52,8 @@ export async function openSpecialistTrainer(work: SpecialistWork): Promise<Speci
     const startedMs = performance.now();
     const elapsed = () => before + (performance.now() - startedMs) / 1000;
     try {
-      const { config, loss, seconds } = await trainSpecialist(
-        { subset, generalist, dataset, labelCounts },
+      const { config, loss, seconds, flops } = await trainSpecialist(
+        { subset, generalist, dataset, labelCounts, features: work.features },
         work.training,
         { directory, log, signal },
       );
@@ -66,6 +66,7 @@ export async function openSpecialistTrainer(work: SpecialistWork): Promise<Speci
           loss,
           dustbinCorrection: config.dustbin.correction,
           firstDivergence: config.firstDivergence,
+          trainingFlops: flops,
         },
         startedAt,
         finishedAt: new Date().toISOString(),

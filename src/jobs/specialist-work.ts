@@ -4,6 +4,7 @@ import { findDamage, findManifest, type Manifest } from '../core/artefact.js';
 import type { ArtefactIdentity } from '../core/artefact-writer.js';
 import { KdSpecError } from '../core/errors.js';
 import { canonicalJson } from '../core/json.js';
+import type { SharedFeatures } from '../ensemble/specialist/shared-features.js';
 import type { SpecialistTraining } from '../ensemble/specialist/train-specialist.js';
 import type { Subset } from '../ensemble/subsets/subsets.js';
 
@@ -18,6 +19,8 @@ export interface SpecialistWork {
   readonly subsets: readonly Subset[];
   /** Training examples of each class, (classes). */
   readonly labelCounts: readonly number[];
+  /** What the frozen parts of the generalist make of the training images, where any part is frozen. */
+  readonly features?: SharedFeatures | undefined;
   readonly training: SpecialistTraining;
   readonly backend: BackendName;
 }

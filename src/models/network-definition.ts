@@ -102,6 +102,9 @@ export function hiddenFeatures(definition: NetworkDefinition): number {
   return definition.dense.at(-1) ?? convolutionalFeatures(definition);
 }
 
+/** Multiplications and additions of a training step are about three times those of a forward pass. */
+export const trainingFlopsFactor = 3;
+
 /** Multiplications and additions of one forward pass for one image, from a part of the network on to its end. */
 export function forwardFlops(
   definition: NetworkDefinition,

@@ -483,6 +483,15 @@ const specialists = {
     affects: 'result',
     description: 'Augmented views of each image whose features are cached when the lower layers stay frozen',
   },
+  routedShare: {
+    type: 'number',
+    default: 0,
+    min: 0,
+    max: 1,
+    affects: 'result',
+    description:
+      "Share of a specialist's outsiders drawn by the generalist's mass on its subset, the rest uniformly",
+  },
   weightDecay: {
     type: 'number',
     flag: 'specialist-weight-decay',

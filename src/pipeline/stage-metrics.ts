@@ -57,7 +57,11 @@ export const stageMetrics = {
     doneBefore: count.describe('finished by an earlier, interrupted run'),
     workers: count.describe('processes of the local engine'),
     engine: z.string().exactOptional().describe('who trained them'),
-    trainingSeconds: seconds,
+    trainingSeconds: seconds.describe('over all processes, with what all specialists share'),
+    trainingFlops: z.number().nonnegative(),
+    sharedSeconds: seconds.describe(
+      'of computing the features that all specialists share; 0 when all were done before',
+    ),
     bySpecialist: z.array(
       z.object({
         id: count,
@@ -65,6 +69,7 @@ export const stageMetrics = {
         loss: z.number(),
         dustbinCorrection: z.number().describe('added to the dustbin logit, in nats'),
         firstDivergence: z.number().describe('of its first prediction from the generalist, in nats'),
+        trainingFlops: z.number().nonnegative(),
       }),
     ),
   }),

@@ -1,42 +1,47 @@
 import { mkdir, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import * as tf from '@tensorflow/tfjs';
 import { KdSpecError } from '../../core/errors.js';
-import { createFeatureWriter } from '../../data/feature-shards.js';
-import type { Network } from '../../models/network.js';
-import { convolutionalFeatures, hiddenFeatures, type NetworkPart } from '../../models/network-definition.js';
-import { runNetwork } from '../../models/run-network.js';
-import type { TrainingBatch } from '../../training/train.js';
+import { createRandom } from '../../core/random.js';
+import { createFeatureWriter, type FeatureWriter, readFeatures } from '../../data/feature-shards.js';
+import { drawingRatio, type OutsiderMasses, systematicSample } from './outsiders.js';
+import { type SharedFeatures, viewFeatures } from './shared-features.js';
+import type { SpecialistView } from './specialist-examples.js';
 
 /** The folder in which a specialist's cached features lie while it trains. */
 export function featuresFolder(directory: string): string {
   return join(directory, 'features');
 }
 
+const batchRows = 1024; // read and written together
+
 /**
- * Caches the features for a specialist that trains only the last parts of its network, unless they are cached.
+ * Takes from the features that all specialists share those that one specialist trains on, unless that is done.
  *
- * The frozen parts run once over every batch; the features are written to Arrow shards, beside their place until
- * they are whole: `special` holds the first rows of each batch, `others` the rest.
+ * `special` gets every view of every special example, more than once where they would not fill a batch; `others` a sample of the views of all other examples, uniform or
+ * by the generalist's mass on the subset. Both are written to Arrow shards beside their place until they are whole.
  *
  * @param folder see {@link featuresFolder}
- * @param generalist whose parts before `from` are run
- * @param images opens the batches of images, each with `specialPerBatch` special ones first
- * @param options.from the first trained part: what is cached is its input
- * @param options.signal stops the caching, which is then begun again by the next sitting
+ * @param options.leastSpecial rows of special examples, at least
+ * @param options.others how many rows of other examples are drawn
+ * @param options.masses by which they are drawn; none: uniformly
+ * @param options.signal stops it; it is then begun again by the next sitting
  * @throws KdSpecError `interrupted`, `disk-full`
+ *
+ * Cost: the shared features are read once, in a stream.
  */
 export async function cacheFeatures(
   folder: string,
-  generalist: Network,
-  images: () => AsyncIterable<TrainingBatch>,
+  shared: SharedFeatures,
+  view: SpecialistView,
   {
-    from,
-    specialPerBatch,
+    leastSpecial,
+    others: wanted,
+    masses,
     signal,
   }: {
-    readonly from: Exclude<NetworkPart, 'convolutions'>;
-    readonly specialPerBatch: number;
+    readonly leastSpecial: number;
+    readonly others: number;
+    readonly masses: OutsiderMasses | undefined;
     readonly signal: AbortSignal;
   },
 ): Promise<void> {
@@ -44,28 +49,55 @@ export async function cacheFeatures(
   const partial = `${folder}.partial`;
   await rm(partial, { recursive: true, force: true });
   await mkdir(partial, { recursive: true });
-  const { definition } = generalist;
-  const width = from === 'dense' ? convolutionalFeatures(definition) : hiddenFeatures(definition);
-  const to = from === 'dense' ? 'convolutions' : 'dense';
-  const [special, others] = await Promise.all(
-    ['special', 'others'].map((name) => createFeatureWriter(join(partial, name), { width })),
-  );
+  const copies = wanted / (view.otherExamples * shared.views); // of an outsider, on average
+  const draw = systematicSample(createRandom(view.seed, 'outsiders').uniform());
+  const specialCopies = Math.ceil(leastSpecial / (view.specialExamples * shared.views));
+  let writers: { readonly special: FeatureWriter; readonly others: FeatureWriter } | undefined;
   try {
-    for await (const { inputs, shape, labels } of images()) {
-      if (signal.aborted) throw new KdSpecError('interrupted', 'stopped before the features were cached');
-      const output = tf.tidy(() => runNetwork(generalist, tf.tensor(inputs, [...shape], 'float32'), { to }));
-      const features = await output.data<'float32'>(); // (batch, width)
-      output.dispose();
-      const split = specialPerBatch * width;
-      await special.write({ features: features.slice(0, split), labels: labels.slice(0, specialPerBatch) });
-      await others.write({ features: features.slice(split), labels: labels.slice(specialPerBatch) });
+    for (let index = 0; index < shared.views; index++) {
+      const features = await readFeatures(viewFeatures(shared, index));
+      const { width } = features;
+      writers ??= {
+        special: await createFeatureWriter(join(partial, 'special'), { width }),
+        others: await createFeatureWriter(join(partial, 'others'), { width }),
+      };
+      for await (const batch of features.batches({ batchSize: batchRows })) {
+        if (signal.aborted) throw new KdSpecError('interrupted', 'stopped before the features were cached');
+        const special: number[] = [];
+        const others: number[] = [];
+        for (const [position, label] of batch.labels.entries()) {
+          if (view.isSpecial(label)) {
+            for (let left = Math.max(1, specialCopies); left > 0; left--) special.push(position);
+            continue;
+          }
+          const mass = masses?.masses[index][batch.rows[position]] ?? 0;
+          for (let left = draw(copies * drawingRatio(mass, masses)); left > 0; left--) others.push(position);
+        }
+        await writers.special.write(rowsOf(batch, special, width));
+        await writers.others.write(rowsOf(batch, others, width));
+      }
     }
-    await Promise.all([special.close(), others.close()]);
+    await writers?.special.close();
+    await writers?.others.close();
   } catch (error) {
-    await Promise.all([special.abort(), others.abort()]);
+    await writers?.special.abort();
+    await writers?.others.abort();
     throw error;
   }
   await rename(partial, folder);
+}
+
+/** Some rows of a batch of features (batch, width), copied. */
+function rowsOf(
+  { features, labels }: { readonly features: Float32Array; readonly labels: Int32Array },
+  positions: readonly number[],
+  width: number,
+) {
+  const rows = new Float32Array(positions.length * width); // (positions, width)
+  for (const [row, position] of positions.entries()) {
+    rows.set(features.subarray(position * width, (position + 1) * width), row * width);
+  }
+  return { features: rows, labels: Int32Array.from(positions, (position) => labels[position]) };
 }
 
 async function exists(path: string): Promise<boolean> {

@@ -1,9 +1,11 @@
-import type { Network } from '../../models/network.js';
+import { assert } from '../../core/errors.js';
 import type { NetworkPart } from '../../models/network-definition.js';
 import { type OpenBatches, openBatchesAhead } from '../../training/ahead/batches-ahead.js';
 import type { TrainingBatch } from '../../training/train.js';
 import { cachedFeatureSource } from './cached-feature-source.js';
 import { cacheFeatures, featuresFolder } from './cached-features.js';
+import type { OutsiderMasses } from './outsiders.js';
+import type { SharedFeatures } from './shared-features.js';
 import type { SpecialistView } from './specialist-examples.js';
 import { specialistImageSource } from './specialist-image-source.js';
 
@@ -19,8 +21,10 @@ interface SpecialistInputOptions {
   readonly from: NetworkPart;
   /** Of the whole training. */
   readonly batches: number;
-  /** Batches of images whose features are cached when the lower parts stay frozen. */
-  readonly cachedBatches: number;
+  /** What the frozen parts of the generalist make of the training images, when any are frozen. */
+  readonly shared: SharedFeatures | undefined;
+  /** By what outsiders are drawn from the shared features; none: uniformly. */
+  readonly masses: OutsiderMasses | undefined;
   /** Stops the caching. */
   readonly signal: AbortSignal;
 }
@@ -35,34 +39,26 @@ export interface SpecialistInput extends AsyncDisposable {
  * generalist computed beforehand. Nothing is opened or computed before it is asked for.
  */
 export function specialistInput(
-  generalist: Network,
   view: SpecialistView,
-  { directory, from, batches, cachedBatches, signal, ...mixture }: SpecialistInputOptions,
+  { directory, from, batches, shared, masses, signal, ...mixture }: SpecialistInputOptions,
 ): SpecialistInput {
   const { batchSize, specialPerBatch } = mixture;
   const { dataset, seed, specialExamples, otherExamples } = view;
-  const images = (purpose: string, count: number) =>
-    openBatchesAhead(
-      specialistImageSource,
-      {
-        directory: dataset.directory,
-        ...mixture,
-        seed,
-        specialExamples,
-        otherExamples,
-        purpose,
-        batches: count,
-      },
-      { epochs: 1, examples: count * batchSize },
-    );
-  async function* imagesToCache(): AsyncGenerator<TrainingBatch> {
-    await using opened = await images('features', cachedBatches);
-    yield* opened.batches(0, 0);
-  }
   async function open(): Promise<OpenBatches> {
-    if (from === 'convolutions') return images('training', batches);
+    if (from === 'convolutions') {
+      const counts = { specialExamples, otherExamples, batches };
+      return openBatchesAhead(
+        specialistImageSource,
+        { directory: dataset.directory, ...mixture, ...counts, seed, purpose: 'training' },
+        { epochs: 1, examples: batches * batchSize },
+      );
+    }
+    assert(shared !== undefined, 'features were shared before a specialist that needs them');
     const folder = featuresFolder(directory);
-    await cacheFeatures(folder, generalist, imagesToCache, { from, specialPerBatch, signal });
+    // As many batches of others as of special examples; one row more, because sums of fractions are rounded.
+    const cached = Math.ceil((specialExamples * shared.views) / specialPerBatch);
+    const others = cached * (batchSize - specialPerBatch) + 1;
+    await cacheFeatures(folder, shared, view, { leastSpecial: specialPerBatch, others, masses, signal });
     return openBatchesAhead(
       cachedFeatureSource,
       { folder, batchSize, specialPerBatch, batches, seed },

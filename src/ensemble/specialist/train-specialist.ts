@@ -3,6 +3,7 @@ import { KdSpecError } from '../../core/errors.js';
 import type { Log } from '../../core/log.js';
 import type { Dataset } from '../../data/dataset.js';
 import type { Network } from '../../models/network.js';
+import { forwardFlops, trainingFlopsFactor } from '../../models/network-definition.js';
 import { checkpointsFolder } from '../../training/checkpoints.js';
 import { Optimizer } from '../../training/optimizer.js';
 import { type TrainingBatch, type TrainingPlan, train } from '../../training/train.js';
@@ -11,6 +12,8 @@ import { featuresFolder } from './cached-features.js';
 import { collapseGeneralist } from './collapse.js';
 import { dustbinCorrection } from './dustbin.js';
 import { fitDustbinRow } from './dustbin-row.js';
+import { outsiderMasses } from './outsiders.js';
+import type { SharedFeatures } from './shared-features.js';
 import {
   createSpecialist,
   firstTrainedPart,
@@ -34,6 +37,8 @@ export interface SpecialistTraining {
   readonly labelSmoothing: number;
   /** For `head` and `top`: how often each example is augmented and its features cached. */
   readonly views: number;
+  /** For `head` and `top`: share of the outsiders that is drawn by the generalist's mass on the subset. */
+  readonly routedShare: number;
   readonly seed: number;
   readonly checkpointSeconds: number;
 }
@@ -45,6 +50,8 @@ export interface SpecialistIngredients {
   readonly dataset: Dataset;
   /** Examples of each class in the training split, (classes). */
   readonly labelCounts: Int32Array;
+  /** For `head` and `top`: what the frozen parts make of the training images. */
+  readonly features: SharedFeatures | undefined;
 }
 
 const sampleBatches = 16; // batches from which the dustbin's row is fitted: about 2,000 examples
@@ -58,15 +65,15 @@ const warmupShare = 0.1; // of all steps
  * follows from example counts, and is subtracted from the first dustbin bias, since training sees the
  * over-sampled distribution. An unfinished training in `directory` is continued.
  *
- * @returns the final configuration with the mean loss of the last epoch and the seconds of training
+ * @returns the final configuration with the mean loss of the last epoch, and the seconds and operations of training
  * @throws KdSpecError `subsets-invalid` when the subset has no training example or leaves none out; `interrupted`;
  * `training-diverged`
  */
 export async function trainSpecialist(
-  { subset, generalist, dataset, labelCounts }: SpecialistIngredients,
+  { subset, generalist, dataset, labelCounts, features: shared }: SpecialistIngredients,
   training: SpecialistTraining,
   { directory, log, signal }: { directory: string; log: Log; signal: AbortSignal },
-): Promise<{ config: SpecialistConfig; loss: number; seconds: number }> {
+): Promise<{ config: SpecialistConfig; loss: number; seconds: number; flops: number }> {
   const { retrain, epochs, batchSize, seed } = training;
   const { id, classes } = subset;
   const view = viewOf(subset, dataset, labelCounts, seed);
@@ -89,13 +96,18 @@ export async function trainSpecialist(
   const stepsPerEpoch = Math.max(1, Math.round(view.specialExamples / specialPerBatch));
   const totalSteps = epochs * stepsPerEpoch;
   const from = firstTrainedPart[retrain];
-  await using batches = specialistInput(generalist, view, {
+  const masses =
+    shared && training.routedShare > 0
+      ? await outsiderMasses(shared, view.isSpecial, training.routedShare)
+      : undefined;
+  await using batches = specialistInput(view, {
     ...mixture,
     classes,
     directory,
     from,
     batches: totalSteps,
-    cachedBatches: Math.ceil((view.specialExamples * training.views) / specialPerBatch),
+    shared,
+    masses,
     signal,
   });
   const plan: TrainingPlan = {
@@ -134,13 +146,17 @@ export async function trainSpecialist(
         otherExamples: view.otherExamples,
         sampledSpecialFraction: specialPerBatch / batchSize,
         correction,
+        ...(masses && { routed: { share: masses.share, meanMass: masses.meanMass } }),
       },
       firstDivergence: row.divergence,
     };
     await saveSpecialist(directory, { config, network });
     await rm(checkpointsFolder(directory), { recursive: true, force: true });
     await rm(featuresFolder(directory), { recursive: true, force: true });
-    return { config, loss, seconds: state.seconds };
+    const flops =
+      sampleBatches * batchSize * forwardFlops(generalist.definition) +
+      trainingFlopsFactor * totalSteps * batchSize * forwardFlops(network.definition, { from });
+    return { config, loss, seconds: state.seconds, flops };
   } finally {
     optimizer.dispose();
     network.dispose();

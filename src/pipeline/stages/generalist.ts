@@ -7,16 +7,18 @@ import { createRandom } from '../../core/random.js';
 import { openDataset } from '../../data/dataset.js';
 import { writeConfig } from '../../models/checkpoint.js';
 import { createNetwork } from '../../models/network.js';
-import { forwardFlops, type NetworkDefinition, networkTensors } from '../../models/network-definition.js';
+import {
+  forwardFlops,
+  type NetworkDefinition,
+  networkTensors,
+  trainingFlopsFactor,
+} from '../../models/network-definition.js';
 import { openBatchesAhead } from '../../training/ahead/batches-ahead.js';
 import { imageSource } from '../../training/ahead/image-source.js';
 import { checkpointsFolder, writeTraining } from '../../training/checkpoints.js';
 import { Optimizer } from '../../training/optimizer.js';
 import { type TrainingPlan, train } from '../../training/train.js';
 import type { StageContext } from '../stage.js';
-
-/** Multiplications and additions of a training step are about three times those of a forward pass. */
-const trainingFlopsFactor = 3;
 
 /** Trains the generalist on the training part of the data set. */
 export async function trainGeneralist(context: StageContext): Promise<JsonObject> {

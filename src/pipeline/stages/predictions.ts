@@ -7,8 +7,8 @@ import { imageBatches } from '../../data/batches.js';
 import { openDataset } from '../../data/dataset.js';
 import { createPredictionWriter } from '../../data/predictions.js';
 import { createCsrBuilder } from '../../math/csr-builder.js';
+import { keepMass } from '../../math/keep-mass.js';
 import { softmax } from '../../math/softmax.js';
-import { topK } from '../../math/top-k.js';
 import { loadGeneralist } from '../../models/checkpoint.js';
 import { runNetwork } from '../../models/run-network.js';
 import type { StageContext } from '../stage.js';
@@ -60,13 +60,4 @@ export async function predict(context: StageContext): Promise<JsonObject> {
   }
   progress.finish();
   return { split: splitName, rows, meanTop: entries / rows, meanMass: keptMass / rows, top1: correct / rows };
-}
-
-/** The most probable classes, as few as reach the mass, at most `maxTop`. */
-function keepMass(probabilities: Float64Array, mass: number, maxTop: number) {
-  const { indices, values } = topK(probabilities, maxTop);
-  let count = 0;
-  let sum = 0;
-  while (count < values.length && sum < mass) sum += values[count++];
-  return { indices: indices.subarray(0, count), values: values.subarray(0, count) };
 }

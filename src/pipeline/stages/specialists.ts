@@ -1,20 +1,25 @@
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { selectBackend } from '../../compute/backend.js';
 import { readManifest } from '../../core/artefact.js';
 import { KdSpecError } from '../../core/errors.js';
 import type { JsonObject } from '../../core/json.js';
-import { openDataset } from '../../data/dataset.js';
+import { type Dataset, openDataset } from '../../data/dataset.js';
 import { countLabels } from '../../data/label-counts.js';
+import { type SharedFeatures, shareFeatures } from '../../ensemble/specialist/shared-features.js';
+import { firstTrainedPart } from '../../ensemble/specialist/specialist.js';
 import { readSubsets, subsetsFileName } from '../../ensemble/subsets/subsets-file.js';
 import { inProcess } from '../../jobs/in-process.js';
 import { createManualEngine } from '../../jobs/manual-engine.js';
 import { createPool, defaultWorkers } from '../../jobs/pool.js';
 import { createSlurm } from '../../jobs/slurm/slurm-engine.js';
-import type { SpecialistWork } from '../../jobs/specialist-work.js';
+import { findFinished, type SpecialistWork } from '../../jobs/specialist-work.js';
 import { submitMissing } from '../../jobs/submit-missing.js';
 import { trainMissing } from '../../jobs/train-missing.js';
 import { trainingCommand } from '../../jobs/training-command.js';
 import { jobsFolder } from '../../jobs/work-file.js';
+import { loadGeneralist } from '../../models/checkpoint.js';
+import { forwardFlops } from '../../models/network-definition.js';
 import type { StageContext } from '../stage.js';
 
 /** Trains a specialist for each subset; those that an interrupted run finished are kept. */
@@ -37,15 +42,17 @@ export async function trainSpecialists(context: StageContext): Promise<JsonObjec
     training: { ...training, seed: settings.seed, checkpointSeconds: settings.generalist.checkpointSeconds },
     backend: settings.backend,
   };
+  const sharing = await shareBetween(work, dataset, context);
   const workers = parallel === 'auto' ? await defaultWorkers(settings.backend) : parallel;
+  const shared = { ...work, features: sharing.features };
   const folder = jobsFolder(context.workspace);
   const engine = {
     local: () => (workers > 1 ? createPool(workers) : inProcess),
     slurm: () => createSlurm(folder, trainingCommand(context.workspace), slurm),
     kubernetes: () => createManualEngine(folder, 'kd-spec jobs manifest | kubectl apply -f -'),
   }[kind]();
-  if (engine.outlivesCoordinator && !wait) await submitMissing(engine, work, { log, signal });
-  const { done, failed } = await trainMissing(engine, work, { log, signal });
+  if (engine.outlivesCoordinator && !wait) await submitMissing(engine, shared, { log, signal });
+  const { done, failed } = await trainMissing(engine, shared, { log, signal });
   if (failed.length > 0) {
     const list = failed.map(({ id, reason }) => `  specialist ${id}: ${reason}`).join('\n');
     throw new KdSpecError(
@@ -62,11 +69,57 @@ export async function trainSpecialists(context: StageContext): Promise<JsonObjec
     doneBefore: done.filter(({ wasDone }) => wasDone).length,
     workers,
     engine: kind,
-    trainingSeconds: manifests.reduce((sum, { seconds }) => sum + seconds, 0),
+    trainingSeconds: manifests.reduce((sum, { seconds }) => sum + seconds, sharing.seconds),
+    trainingFlops: manifests.reduce((sum, { metrics }) => sum + Number(metrics.trainingFlops), sharing.flops),
+    sharedSeconds: sharing.seconds,
     bySpecialist: subsets.map(({ id, classes }, position) => ({
       id,
       classes: classes.length,
       ...manifests[position].metrics,
     })),
   };
+}
+
+/**
+ * Computes what all specialists share, unless every specialist is done: the outputs of the frozen parts for the
+ * training images. They lie beside the unfinished specialists, and go with them.
+ */
+async function shareBetween(
+  work: SpecialistWork,
+  dataset: Dataset,
+  { settings, log, signal }: StageContext,
+): Promise<{
+  readonly features: SharedFeatures | undefined;
+  readonly seconds: number;
+  readonly flops: number;
+}> {
+  const { retrain, views, routedShare } = settings.specialists;
+  const from = firstTrainedPart[retrain];
+  if (from === 'convolutions') {
+    if (routedShare === 0) return { features: undefined, seconds: 0, flops: 0 };
+    throw new KdSpecError(
+      'option-invalid',
+      '--routed-share draws from cached features, which --retrain all has none of: leave it at 0, or retrain top or head',
+    );
+  }
+  const shared = { folder: join(work.directory, '.partial', 'features'), views };
+  await selectBackend(settings.backend);
+  const generalist = await loadGeneralist(work.generalist);
+  try {
+    const all = forwardFlops(generalist.definition);
+    const frozen = all - forwardFlops(generalist.definition, { from });
+    const withPredictions = routedShare > 0;
+    const done = await Promise.all(work.subsets.map((_, position) => findFinished(work, position)));
+    const seconds = done.every((manifest) => manifest !== undefined)
+      ? 0
+      : await shareFeatures(
+          shared,
+          { generalist, dataset, seed: settings.seed },
+          { from, withPredictions, log, signal },
+        );
+    const flops = views * dataset.splits.train.rows * (withPredictions ? all : frozen);
+    return { features: shared, seconds, flops };
+  } finally {
+    generalist.dispose();
+  }
 }

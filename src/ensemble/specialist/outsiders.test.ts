@@ -1,0 +1,144 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import * as tf from '@tensorflow/tfjs';
+import fc from 'fast-check';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { selectBackend } from '../../compute/backend.js';
+import { silentLog } from '../../core/log.js';
+import { createRandom } from '../../core/random.js';
+import { type Dataset, openDataset } from '../../data/dataset.js';
+import { readFeatures } from '../../data/feature-shards.js';
+import { jftLikeSource } from '../../data/jft-like/jft-like-source.js';
+import { countLabels } from '../../data/label-counts.js';
+import { writeDataset } from '../../data/write-dataset.js';
+import { createNetwork, type Network } from '../../models/network.js';
+import { runNetwork } from '../../models/run-network.js';
+import { cacheFeatures } from './cached-features.js';
+import { outsiderMasses, systematicSample } from './outsiders.js';
+import { shareFeatures, viewFeatures } from './shared-features.js';
+
+let root: string;
+let dataset: Dataset;
+let generalist: Network;
+const { signal } = new AbortController();
+const views = 2;
+const subset = [0, 1, 2, 3, 4];
+const isSpecial = (label: number) => subset.includes(label);
+
+beforeAll(async () => {
+  await selectBackend('wasm');
+  root = await mkdtemp(join(tmpdir(), 'kd-spec-outsiders-'));
+  const source = await jftLikeSource({ classes: 20, imagesPerClass: 30, imageSize: 8 });
+  await writeDataset(join(root, 'dataset'), source);
+  dataset = await openDataset(join(root, 'dataset'));
+  const definition = {
+    input: dataset.image,
+    convolutions: [4],
+    kernel: 3,
+    dense: [8],
+    normalisation: 'batch',
+    dropout: 0,
+    outputs: 20,
+  } as const;
+  generalist = createNetwork(definition, createRandom(1, 'net'));
+  const head = generalist.variable('head.weights');
+  tf.tidy(() => head.assign(tf.mul(head, 20))); // sure of itself, so that masses differ
+});
+afterAll(async () => {
+  generalist.dispose();
+  await rm(root, { recursive: true, force: true });
+});
+
+test('systematic sampling gives every item its expected copies, rounded, and the sum exactly', () => {
+  const expectations = fc.array(fc.double({ min: 0, max: 5, noNaN: true }), { minLength: 1, maxLength: 50 });
+  fc.assert(
+    fc.property(expectations, fc.double({ min: 0, max: 0.999, noNaN: true }), (expected, u) => {
+      const draw = systematicSample(u);
+      const copies = expected.map(draw);
+      copies.forEach((count, i) => {
+        expect(count).toBeGreaterThanOrEqual(Math.floor(expected[i] - 1e-9));
+        expect(count).toBeLessThanOrEqual(Math.ceil(expected[i] + 1e-9));
+      });
+      const total = expected.reduce((a, b) => a + b, 0);
+      const drawn = copies.reduce((a, b) => a + b, 0);
+      expect(Math.abs(drawn - total)).toBeLessThan(1 + 1e-9);
+    }),
+  );
+  // On average over u: 0.3 of the draws take an item that is expected 0.3 times.
+  const uniforms = Array.from({ length: 1000 }, (_, i) => (i + 0.5) / 1000);
+  expect(uniforms.filter((u) => systematicSample(u)(0.3) === 1)).toHaveLength(300);
+});
+
+test('features are computed once for all, and a specialist takes its own and a sample of the others', async () => {
+  const shared = { folder: join(root, 'shared'), views };
+  const options = { from: 'dense', withPredictions: true, log: silentLog, signal } as const;
+  const ingredients = { generalist, dataset, seed: 1 };
+  const seconds = await shareFeatures(shared, ingredients, options);
+  expect(await shareFeatures(shared, ingredients, options)).toBe(seconds); // nothing is computed twice
+
+  const counts = await countLabels(dataset.splits.train, 20);
+  const specialExamples = subset.reduce((sum, label) => sum + counts[label], 0);
+  const otherExamples = dataset.splits.train.rows - specialExamples;
+  const view = { dataset, isSpecial, specialExamples, otherExamples, seed: 3 };
+  const masses = await outsiderMasses(shared, isSpecial, 1);
+  expect(masses?.masses.map(({ length }) => length)).toEqual([
+    dataset.splits.train.rows,
+    dataset.splits.train.rows,
+  ]);
+
+  const meanMassOf = async (name: string, routed: boolean) => {
+    const folder = join(root, name);
+    const drawing = { leastSpecial: 64, others: 300, masses: routed ? masses : undefined };
+    await cacheFeatures(folder, shared, view, { ...drawing, signal });
+    const special = await readFeatures(join(folder, 'special'));
+    expect(special.rows).toBe(specialExamples * views);
+    const others = await readFeatures(join(folder, 'others'));
+    expect(Math.abs(others.rows - 300)).toBeLessThanOrEqual(1);
+    let mass = 0;
+    for await (const { features, labels } of others.batches({ batchSize: 100 })) {
+      expect([...labels].some(isSpecial)).toBe(false);
+      mass += tf.tidy(() => {
+        const input = tf.tensor2d(features, [labels.length, others.width]);
+        const p = tf.softmax(runNetwork(generalist, input, { from: 'dense' })); // (batch, classes)
+        return tf.sum(tf.gather(p, subset, 1)).dataSync()[0];
+      });
+    }
+    return mass / others.rows;
+  };
+  const uniform = await meanMassOf('uniform', false);
+  const routed = await meanMassOf('routed', true);
+  expect(uniform).toBeCloseTo(masses?.meanMass ?? 0, 2);
+  // Drawn in proportion to the mass: its mean becomes E[m²] / E[m].
+  const outside: number[] = [];
+  for (let index = 0; index < views; index++) {
+    const all = await readFeatures(viewFeatures(shared, index));
+    for await (const { labels, rows } of all.batches({ batchSize: 100 })) {
+      labels.forEach((label, i) => {
+        if (!isSpecial(label)) outside.push(masses?.masses[index][rows[i]] ?? 0);
+      });
+    }
+  }
+  const square = outside.reduce((sum, m) => sum + m * m, 0) / outside.length;
+  expect(routed).toBeCloseTo(square / (masses?.meanMass ?? 1), 2);
+  expect(routed).toBeGreaterThan(1.05 * uniform);
+});
+
+test('a subset with too few examples for a batch is repeated until it fills one', async () => {
+  const shared = { folder: join(root, 'shared'), views };
+  const counts = await countLabels(dataset.splits.train, 20);
+  const rarest = counts.indexOf(Math.min(...counts));
+  const specialExamples = counts[rarest];
+  const otherExamples = dataset.splits.train.rows - specialExamples;
+  const view = {
+    dataset,
+    isSpecial: (label: number) => label === rarest,
+    specialExamples,
+    otherExamples,
+    seed: 3,
+  };
+  const folder = join(root, 'few');
+  const leastSpecial = 3 * views * specialExamples - 1;
+  await cacheFeatures(folder, shared, view, { leastSpecial, others: 10, masses: undefined, signal });
+  expect((await readFeatures(join(folder, 'special'))).rows).toBe(3 * views * specialExamples);
+});

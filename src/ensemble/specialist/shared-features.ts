@@ -1,0 +1,151 @@
+import { mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import * as tf from '@tensorflow/tfjs';
+import { KdSpecError } from '../../core/errors.js';
+import type { Log } from '../../core/log.js';
+import type { Dataset } from '../../data/dataset.js';
+import { createFeatureWriter } from '../../data/feature-shards.js';
+import { createPredictionWriter } from '../../data/predictions.js';
+import { createCsrBuilder } from '../../math/csr-builder.js';
+import { keepMass } from '../../math/keep-mass.js';
+import { softmax } from '../../math/softmax.js';
+import type { Network } from '../../models/network.js';
+import { convolutionalFeatures, hiddenFeatures, type NetworkPart } from '../../models/network-definition.js';
+import { runNetwork } from '../../models/run-network.js';
+import { openBatchesAhead } from '../../training/ahead/batches-ahead.js';
+import { imageSource } from '../../training/ahead/image-source.js';
+
+/** What all specialists share of the generalist's answers to the training images. */
+export interface SharedFeatures {
+  /** Where the features lie, a folder a view. */
+  readonly folder: string;
+  readonly views: number;
+}
+
+const batchSize = 128; // images a forward pass
+const keptMass = 0.999; // of a prediction
+const keptClasses = 50;
+
+/** The features of one view: the whole training split, each image augmented once. */
+export function viewFeatures({ folder }: SharedFeatures, view: number): string {
+  return join(folder, `view-${view}`, 'features');
+}
+
+/** The generalist's predictions for the same rows, in the same order. */
+export function viewPredictions({ folder }: SharedFeatures, view: number): string {
+  return join(folder, `view-${view}`, 'predictions');
+}
+
+/**
+ * Runs the frozen parts of the generalist over the training split, once a view for all specialists together.
+ *
+ * What is computed is the input of the first trained part, as Arrow shards in a shuffled order; and, where outsiders
+ * are to be drawn by it, the generalist's most probable classes. A view takes its place when it is whole, so that
+ * an interrupted run goes on with the next one.
+ *
+ * @param shared where the features are to lie
+ * @param options.from the first part that specialists train
+ * @param options.withPredictions whether to keep predictions too, which costs a pass through the head
+ * @returns seconds of all sittings
+ * @throws KdSpecError `interrupted`, `disk-full`
+ *
+ * Cost: a forward pass of the frozen parts over every image and view; memory for a few batches.
+ */
+export async function shareFeatures(
+  shared: SharedFeatures,
+  {
+    generalist,
+    dataset,
+    seed,
+  }: { readonly generalist: Network; readonly dataset: Dataset; readonly seed: number },
+  {
+    from,
+    withPredictions,
+    log,
+    signal,
+  }: {
+    readonly from: Exclude<NetworkPart, 'convolutions'>;
+    readonly withPredictions: boolean;
+    readonly log: Log;
+    readonly signal: AbortSignal;
+  },
+): Promise<number> {
+  const { definition } = generalist;
+  const rows = dataset.splits.train.rows;
+  const width = from === 'dense' ? convolutionalFeatures(definition) : hiddenFeatures(definition);
+  const progress = log.progress('features for all specialists', shared.views * rows);
+  await using batches = await openBatchesAhead(
+    imageSource,
+    { directory: dataset.directory, seed: seed * 1_000_003, purpose: 'features', batchSize },
+    { epochs: shared.views, examples: shared.views * rows },
+  );
+  for (let view = 0; view < shared.views; view++) {
+    if (await exists(join(shared.folder, `view-${view}`))) continue;
+    const startedMs = performance.now();
+    const partial = join(shared.folder, `view-${view}.partial`);
+    await rm(partial, { recursive: true, force: true });
+    await mkdir(partial, { recursive: true });
+    const features = await createFeatureWriter(join(partial, 'features'), { width });
+    const predictions = createPredictionWriter(join(partial, 'predictions'), { classes: definition.outputs });
+    try {
+      let done = 0;
+      for await (const { inputs, shape, labels } of batches.batches(view, 0)) {
+        if (signal.aborted) throw new KdSpecError('interrupted', 'stopped before the features were computed');
+        const outputs = tf.tidy(() => {
+          const input = runNetwork(generalist, tf.tensor(inputs, [...shape], 'float32'), {
+            to: from === 'dense' ? 'convolutions' : 'dense',
+          });
+          return withPredictions ? [input, runNetwork(generalist, input, { from })] : [input];
+        });
+        const [values, logits] = await Promise.all(outputs.map((tensor) => tensor.data<'float32'>()));
+        tf.dispose(outputs);
+        await features.write({ features: values.slice(), labels });
+        if (withPredictions) {
+          await predictions.write({ probabilities: sparse(logits, definition.outputs), labels });
+        }
+        done += labels.length;
+        progress.update(view * rows + done);
+      }
+      await features.close();
+      if (withPredictions) await predictions.close();
+    } catch (error) {
+      await Promise.all([features.abort(), predictions.abort()]);
+      throw error;
+    }
+    await writeFile(join(partial, secondsFile), String((performance.now() - startedMs) / 1000));
+    await rename(partial, join(shared.folder, `view-${view}`));
+  }
+  progress.finish();
+  return secondsOf(shared);
+}
+
+const secondsFile = 'seconds.txt';
+
+async function secondsOf({ folder, views }: SharedFeatures): Promise<number> {
+  let seconds = 0;
+  for (let view = 0; view < views; view++) {
+    seconds += Number(await readFile(join(folder, `view-${view}`, secondsFile), 'utf8'));
+  }
+  return seconds;
+}
+
+/** The most probable classes of each row of logits (batch, classes). */
+function sparse(logits: Float32Array, classes: number) {
+  const kept = createCsrBuilder(classes);
+  for (let start = 0; start < logits.length; start += classes) {
+    const { indices, values } = keepMass(
+      softmax(logits.subarray(start, start + classes)),
+      keptMass,
+      keptClasses,
+    );
+    kept.addRow(indices, values, indices.length);
+  }
+  return kept.finish();
+}
+
+async function exists(path: string): Promise<boolean> {
+  return stat(path).then(
+    () => true,
+    () => false,
+  );
+}
