@@ -7,7 +7,8 @@
  * image with a reused fuser and output. `copy` is a plain loop that sums the generalist and another that
  * writes it, divided by the sum: for scale. At 15,000 classes two runs of gradient descent stand beside it:
  * until no probability is off by more than 1e-3, and until the objective is within 1e-6 nats of the minimum.
- * A run that does not get there within `--seconds` gives a lower bound.
+ * A run that does not get there within `--seconds` gives a lower bound. Then `--cases` random problems of ten
+ * overlapping specialists: the most Newton steps of any, and the greatest residual of the fixed point.
  *
  * Descent is timed by the processor's clock and a fused image by the best of many short rounds, so that other
  * programs on the machine count little.
@@ -20,7 +21,11 @@ import type { SpecialistAnswer } from '../../src/ensemble/fusion/fusion-input.js
 import { fuseByGradientDescent, objectiveAt } from '../../src/ensemble/fusion/fusion-reference.js';
 
 const { values } = parseArgs({
-  options: { json: { type: 'boolean', default: false }, seconds: { type: 'string', default: '30' } },
+  options: {
+    json: { type: 'boolean', default: false },
+    seconds: { type: 'string', default: '30' },
+    cases: { type: 'string', default: '10000' },
+  },
 });
 const descentSeconds = Number(values.seconds);
 const subsetSize = 300;
@@ -119,12 +124,73 @@ function measure(classCount: number, count: number) {
   };
 }
 
+/**
+ * Newton's steps and residuals over random problems: ten specialists of any overlap over 60 classes, masses and
+ * weights spread over up to twelve and six powers of ten, a fifth of the masses zero.
+ */
+function solveCases(count: number) {
+  let mostSteps = 0;
+  let greatestResidual = 0;
+  for (let problem = 0; problem < count; problem++) {
+    const random = createRandom(2, 'bench-cases', problem);
+    const decades = 12 * random.uniform();
+    const distribution = (size: number) => {
+      const masses = Float64Array.from({ length: size }, () =>
+        random.uniform() < 0.2 ? 0 : 10 ** (-decades * random.uniform()),
+      );
+      masses[size - 1] += 1e-3; // the last class lies in no subset: every problem is feasible
+      const sum = masses.reduce((total, mass) => total + mass, 0);
+      return masses.map((mass) => mass / sum);
+    };
+    const generalist = distribution(60);
+    const specialists = Array.from({ length: 10 }, () => {
+      const share = random.uniform();
+      const classes = Int32Array.from([...Array(59).keys()].filter(() => random.uniform() < share));
+      const weight = 10 ** (6 * (random.uniform() - 0.5));
+      return { classes, probabilities: distribution(classes.length + 1), weight };
+    });
+    const { probabilities: q, iterations } = fuse(generalist, specialists);
+    mostSteps = Math.max(mostSteps, iterations);
+    greatestResidual = Math.max(greatestResidual, fixedPointResidual(q, generalist, specialists));
+  }
+  return { cases: count, mostSteps, greatestResidual };
+}
+
+/** How far q is from `W q_i = w_g p_i + sum of w_m p^m_i + q_i (sum of r_m)`, as a share of W. */
+function fixedPointResidual(
+  q: Float64Array,
+  generalist: Float64Array,
+  specialists: readonly Required<SpecialistAnswer>[],
+): number {
+  const right = Float64Array.from(generalist);
+  let total = 1;
+  for (const { classes, probabilities, weight } of specialists) {
+    total += weight;
+    const isInside = new Uint8Array(q.length);
+    classes.forEach((label, k) => {
+      isInside[label] = 1;
+      right[label] += weight * probabilities[k];
+    });
+    const outside = q.reduce((sum, mass, label) => (isInside[label] === 1 ? sum : sum + mass), 0);
+    const rate = (weight * probabilities[classes.length]) / outside;
+    q.forEach((mass, label) => {
+      if (isInside[label] === 0) right[label] += rate * mass;
+    });
+  }
+  return q.reduce((most, mass, label) => Math.max(most, Math.abs(right[label] / total - mass)), 0);
+}
+
 const load = loadavg()[0];
+const newton = solveCases(Number(values.cases));
 const rows = [15_000, 1_000_000].flatMap((classes) => [1, 3, 10].map((count) => measure(classes, count)));
 if (values.json) {
   const machine = { processor: cpus()[0].model, cores: availableParallelism(), node: process.version, load };
   console.log(
-    JSON.stringify({ machine, subsetSize, greatestDeviation, greatestExcess, descentSeconds, rows }, null, 2),
+    JSON.stringify(
+      { machine, subsetSize, greatestDeviation, greatestExcess, descentSeconds, newton, rows },
+      null,
+      2,
+    ),
   );
 } else {
   console.log(
@@ -144,4 +210,8 @@ if (values.json) {
         descents.join(''),
     );
   }
+  console.log(
+    `\n${newton.cases} random cases of ten specialists: at most ${newton.mostSteps} Newton steps, ` +
+      `fixed point within ${newton.greatestResidual.toExponential(1)}`,
+  );
 }
