@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Checks our files with Python's `datasets`, `pyarrow`, Pillow and `safetensors`, data sets in both directions.
+# Checks our files with Python's `datasets`, `pyarrow`, Pillow and `safetensors`, data sets in both directions; and
+# the manifest for Kubernetes with the official schemas, as `kubernetes-validate` brings them.
 #
 #   scripts/python-interop.sh
 #

@@ -17,13 +17,14 @@ const workPath = (folder: string) => join(folder, 'work.json');
 const count = z.int().nonnegative();
 const text = z.string().min(1);
 
-const workSchema = z.object({
+const workSchema = z.strictObject({
   directory: text,
   generalist: text,
   dataset: text,
   inputs: z.record(z.string(), z.string()),
   subsets: z.array(z.object({ id: count, classes: z.array(count) })),
   labelCounts: z.array(count),
+  features: z.strictObject({ folder: text, views: count }).optional(),
   // Written by this version of kd-spec from settings that were checked.
   training: z.custom<SpecialistWork['training']>((value) => typeof value === 'object' && value !== null),
   backend: z.enum(['auto', 'wasm', 'tensorflow', 'tensorflow-gpu']),
@@ -31,7 +32,13 @@ const workSchema = z.object({
 
 /** What decides what specialists come out: the same wherever the workspace lies. */
 export function workDigest(work: SpecialistWork): string {
-  const { directory: _directory, generalist: _generalist, dataset: _dataset, ...decisive } = work;
+  const {
+    directory: _directory,
+    generalist: _generalist,
+    dataset: _dataset,
+    features: _features,
+    ...decisive
+  } = work;
   return createHash('sha256')
     .update(canonicalJson(decisive as unknown as JsonObject))
     .digest('hex');
@@ -73,6 +80,12 @@ export async function readWork(folder: string): Promise<SpecialistWork> {
 }
 
 function mapPaths(work: SpecialistWork, map: (path: string) => string): SpecialistWork {
-  const { directory, generalist, dataset } = work;
-  return { ...work, directory: map(directory), generalist: map(generalist), dataset: map(dataset) };
+  const { directory, generalist, dataset, features, ...rest } = work;
+  return {
+    ...rest,
+    directory: map(directory),
+    generalist: map(generalist),
+    dataset: map(dataset),
+    ...(features === undefined ? {} : { features: { ...features, folder: map(features.folder) } }),
+  };
 }

@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# Trains specialists through a real Slurm of three nodes on this machine, and takes nodes, jobs and coordinators away.
+#
+#   scripts/slurm-test.sh                      # all of test/slurm.test.ts; needs npm run build, and root
+#   scripts/slurm-test.sh -t 'taken away'      # further words are for vitest
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+scripts/slurm.sh install
+KD_SPEC_TEST_SLURM=$(mktemp -d "${TMPDIR:-/tmp}/kd-spec-slurm-XXXXXX")
+export KD_SPEC_TEST_SLURM
+trap 'scripts/slurm.sh stop "$KD_SPEC_TEST_SLURM"' EXIT
+scripts/slurm.sh start "$KD_SPEC_TEST_SLURM"
+npx vitest run test/slurm.test.ts "$@"
