@@ -12,7 +12,7 @@
  * kept in a folder of the machine (see src/compute/tensorflow/native-folder.ts), which `npm ci` does not empty.
  */
 import { existsSync } from 'node:fs';
-import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { parseArgs } from 'node:util';
 import {
@@ -62,6 +62,7 @@ async function make(): Promise<void> {
   const root = join(nativeRoot(), `.partial-${process.pid}`);
   const folder = join(root, nativeFolderName(flavour));
   const failures: string[] = [];
+  await removeRemains();
   try {
     for (const way of chosen) {
       say(`${flavour}: trying ${way.name}`);
@@ -89,4 +90,23 @@ async function make(): Promise<void> {
   }
   say(`error: ${flavour} could not be had here\n${failures.map((failure) => `  ${failure}`).join('\n')}`);
   process.exitCode = 1;
+}
+
+/** Removes what runs that were killed left behind. */
+async function removeRemains(): Promise<void> {
+  for (const entry of await readdir(nativeRoot()).catch(() => [])) {
+    const [, pid] = /^\.partial-(\d+)$/.exec(entry) ?? [];
+    if (pid !== undefined && !isRunning(Number(pid))) {
+      await rm(join(nativeRoot(), entry), { recursive: true, force: true });
+    }
+  }
+}
+
+function isRunning(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM';
+  }
 }
