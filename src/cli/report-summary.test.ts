@@ -41,6 +41,10 @@ const report: Report = {
       relativeChangeStandardError: 0.011,
     },
   ],
+  likelihood: {
+    generalist: { negativeLogLikelihood: 1.5, standardError: 0.02, calibrationError: 0.11 },
+    ensemble: { negativeLogLikelihood: 1.2, standardError: 0.02, calibrationError: 0.02 },
+  },
   specialists: [],
   dataset: { description: 'Two marks', classes: 500 },
   split: 'test',

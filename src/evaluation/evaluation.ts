@@ -2,6 +2,7 @@ import { assert } from '../core/errors.js';
 import { createTestAccuracy, type TestAccuracy } from './accuracy.js';
 import { type ConditionalAccuracy, createConditionalAccuracy } from './conditional.js';
 import { type CoverageRow, createCoverage } from './coverage.js';
+import { createLikelihoodFit, type Likelihood } from './likelihood.js';
 import { createSpecialistGains, type SpecialistGain } from './specialist-gain.js';
 
 /** One test example with what everybody said about it. Specialists are positions in the list of specialists. */
@@ -22,6 +23,7 @@ export interface Evaluation {
   readonly test: TestAccuracy;
   readonly conditional: ConditionalAccuracy;
   readonly coverage: readonly CoverageRow[];
+  readonly likelihood: Likelihood;
   readonly specialists: readonly SpecialistGain[];
 }
 
@@ -43,6 +45,7 @@ export function createEvaluation(
   const conditional = createConditionalAccuracy();
   const coverage = createCoverage();
   const gains = createSpecialistGains(specialists);
+  const fits = { generalist: createLikelihoodFit(), ensemble: createLikelihoodFit() };
   return {
     /** The specialists (positions) whose subsets hold a class: those whose answers `add` wants to see. */
     covering(label: number): readonly number[] {
@@ -56,6 +59,8 @@ export function createEvaluation(
         return { classes: specialists[m].classes, probabilities };
       });
       const ranks = test.add(label, generalist, ensemble);
+      fits.generalist.add(label, generalist);
+      fits.ensemble.add(label, ensemble);
       const generalistCorrect = ranks.generalist === 0;
       const ensembleCorrect = ranks.ensemble === 0;
       const outcomes = conditional.add(label, generalist, ensemble, answers);
@@ -70,6 +75,7 @@ export function createEvaluation(
         test: test.result(),
         conditional: conditional.result(),
         coverage: coverage.result(),
+        likelihood: { generalist: fits.generalist.result(), ensemble: fits.ensemble.result() },
         specialists: gains.result(),
       };
     },

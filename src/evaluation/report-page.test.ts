@@ -33,6 +33,23 @@ function exampleReport(): Report {
       { stage: 'generalist', seconds: 125, trainingSeconds: 120.2, trainingFlops: 2.5e12 },
       { stage: 'specialists', seconds: 59.96 },
     ],
+    inference: {
+      active: 0.93,
+      generalistFlops: 2.5e6,
+      ensembleFlops: 2.75e6,
+      generalistImagesPerSecond: 4321.4,
+      ensembleImagesPerSecond: 3456.7,
+      generalistParameters: 400_000,
+      specialistParameters: 90_001,
+    },
+    routing: [
+      { rule: 'top', value: 1, active: 0.93, flopsPerImage: 2.75e6, top1: 0.515 },
+      { rule: 'mass', value: 0.2, active: 1.5, flopsPerImage: 2.9e6, top1: 0.525 },
+    ],
+    curve: [
+      { epoch: 1, loss: 3.5, validationTop1: 0.2125, validationLoss: 3.4 },
+      { epoch: 2, loss: 2.5, validationTop1: 0.335, validationLoss: 2.625 },
+    ],
     ceiling: { top1: 0.9, standardError: 0.01, examples: 100 },
     example: {
       row: 17,
@@ -58,9 +75,16 @@ test('the page shows the figures of the report, and asks nobody for anything', (
   expect(text).toContain('90.0% ± 1.0');
   expect(text).toContain('2 min 05 s');
   expect(text).toContain('2.5 TFLOP');
+  expect(text).toContain('4,321');
+  expect(text).toContain('400,000 + 90,001');
+  expect(text).toContain('mass of 20% or more');
+  expect(text).toContain('52.5%');
+  expect(text).toContain('33.5%');
+  expect(document.querySelectorAll('polyline')).toHaveLength(1);
+  expect(text).toContain(report.likelihood.ensemble.negativeLogLikelihood.toFixed(4));
   expect(text).toContain('image 17');
-  expect(document.querySelectorAll('svg')).toHaveLength(2);
-  expect(document.querySelectorAll('svg circle')).toHaveLength(2);
+  expect(document.querySelectorAll('svg')).toHaveLength(3);
+  expect(document.querySelectorAll('svg circle')).toHaveLength(2 + 2);
   expect(document.querySelectorAll('svg rect')).toHaveLength(report.coverage.length);
   expect([...document.querySelectorAll('.classes li')].map((item) => item.textContent)).toEqual([
     '<b>',

@@ -3,6 +3,7 @@ import { count, duration, operations } from '../core/quantity-text.js';
 import { escapeHtml, htmlTable } from './html.js';
 import type { Report } from './report.js';
 import { signedChart } from './report-chart.js';
+import { trainingCurve } from './report-curve.js';
 import { exampleSection } from './report-example-section.js';
 import { reportStyle } from './report-style.js';
 
@@ -21,6 +22,9 @@ export function renderReportPage(report: Report): string {
     ...(report.example === undefined ? [] : [exampleSection(report.example, report.split)]),
     coverageSection(report),
     gainSection(report),
+    likelihoodSection(report),
+    costSection(report),
+    curveSection(report),
     subsetSection(report),
     timeSection(report),
   ];
@@ -152,6 +156,79 @@ function gainSection({ specialists, subsets }: Report): string {
     'was active.</p>' +
     signedChart(dots, 'dot', 'Gain of each specialist over the generalist, sorted, with standard errors') +
     `<details><summary>Figures</summary>${htmlTable('Gain of each specialist', header, rows)}</details></section>`
+  );
+}
+
+function likelihoodSection({ likelihood, split }: Report): string {
+  const rows = Object.entries({ Generalist: likelihood.generalist, Ensemble: likelihood.ensemble }).map(
+    ([who, fit]) => [
+      who,
+      `${fit.negativeLogLikelihood.toFixed(4)} ± ${fit.standardError.toFixed(4)}`,
+      percent(fit.calibrationError),
+    ],
+  );
+  return (
+    '<section><h2>Probabilities</h2><p class="note">The generalist as it was trained, the ensemble with the ' +
+    'temperatures and weights that validation chose.</p>' +
+    htmlTable(`On ${split}`, ['', 'negative log-likelihood, nats', 'expected calibration error'], rows) +
+    '</section>'
+  );
+}
+
+function costSection({ inference, routing = [] }: Report): string {
+  if (inference === undefined) return '';
+  const { generalistFlops, ensembleFlops, generalistImagesPerSecond, ensembleImagesPerSecond } = inference;
+  const rows = [
+    [
+      'Generalist',
+      operations(generalistFlops),
+      count(Math.round(generalistImagesPerSecond)),
+      count(inference.generalistParameters),
+    ],
+    [
+      'Ensemble',
+      operations(ensembleFlops),
+      count(Math.round(ensembleImagesPerSecond)),
+      `${count(inference.generalistParameters)} + ${count(inference.specialistParameters)}`,
+    ],
+  ];
+  const rules = routing.map(({ rule, value, active, flopsPerImage, top1 }) => [
+    rule === 'top'
+      ? `first ${value === 1 ? 'class' : `${value} classes`}`
+      : `mass of ${percent(value, 0)} or more`,
+    active.toFixed(2),
+    operations(flopsPerImage),
+    percent(top1),
+  ]);
+  return (
+    '<section><h2>Cost of an answer</h2>' +
+    `<p class="note">${inference.active.toFixed(2)} specialists an image. Images a second: both in turn, on the machine of this report.</p>` +
+    htmlTable('Inference', ['', 'computation an image', 'images a second', 'parameters'], rows) +
+    (rules.length === 0
+      ? ''
+      : htmlTable(
+          'Other rules of routing, on validation',
+          ['a specialist is asked for the generalist’s', 'specialists an image', 'computation', 'top-1'],
+          rules,
+        )) +
+    '</section>'
+  );
+}
+
+function curveSection({ curve = [] }: Report): string {
+  const chart = trainingCurve(curve, 'Validation top-1 of the generalist by epoch');
+  if (chart === '') return '';
+  const rows = curve.map(({ epoch, loss, validationLoss, validationTop1 }) => [
+    String(epoch),
+    loss.toFixed(3),
+    validationLoss?.toFixed(3) ?? '',
+    validationTop1 === undefined ? '' : percent(validationTop1),
+  ]);
+  return (
+    '<section><h2>Training of the generalist</h2><p class="note">Top-1 on validation after each epoch: where it is ' +
+    `flat, more of the same training would not have helped.</p>${chart}<details><summary>Figures</summary>` +
+    htmlTable('Epochs', ['epoch', 'training loss', 'validation loss', 'validation top-1'], rows) +
+    '</details></section>'
   );
 }
 

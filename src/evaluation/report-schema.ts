@@ -11,6 +11,12 @@ const accuracy = top1.extend({ top5: share, top5StandardError: standardError });
 const top1Difference = z.object({ top1: difference, top1StandardError: standardError });
 const accuracyDifference = top1Difference.extend({ top5: difference, top5StandardError: standardError });
 
+const likelihoodFit = z.object({
+  negativeLogLikelihood: z.number().describe('mean, in nats'),
+  standardError,
+  calibrationError: z.number().nonnegative().describe('expected calibration error'),
+});
+
 /** A class with its probability. */
 export const rankedClassSchema = z.object({ index: count, class: z.string(), probability: share });
 
@@ -46,6 +52,9 @@ export const reportSchema = z.object({
       relativeChangeStandardError: standardError.exactOptional(),
     }),
   ),
+  likelihood: z
+    .object({ generalist: likelihoodFit, ensemble: likelihoodFit })
+    .describe('of the labels of the split'),
   specialists: z
     .array(
       z.object({
@@ -80,6 +89,39 @@ export const reportSchema = z.object({
     }),
   ),
   ceiling: z.object({ top1: share, standardError, examples: count }).exactOptional(),
+  inference: z
+    .object({
+      active: z.number().nonnegative().describe('specialists asked, mean over the images'),
+      generalistFlops: z.number().nonnegative().describe('an image'),
+      ensembleFlops: z.number().nonnegative(),
+      generalistImagesPerSecond: z.number().nonnegative(),
+      ensembleImagesPerSecond: z.number().nonnegative(),
+      generalistParameters: count,
+      specialistParameters: count.describe('of the kept ones, without what they share with the generalist'),
+    })
+    .exactOptional(),
+  routing: z
+    .array(
+      z.object({
+        rule: z.enum(['top', 'mass']),
+        value: z.number().positive(),
+        active: z.number().nonnegative(),
+        flopsPerImage: z.number().nonnegative(),
+        top1: share.describe('on validation'),
+      }),
+    )
+    .exactOptional(),
+  curve: z
+    .array(
+      z.object({
+        epoch: count,
+        loss: z.number(),
+        validationTop1: share.exactOptional(),
+        validationLoss: z.number().exactOptional(),
+      }),
+    )
+    .describe("of the generalist's training")
+    .exactOptional(),
   example: z
     .object({
       row: count,

@@ -1,5 +1,6 @@
 import type { SplitName } from '../data/source.js';
 import type { Evaluation } from './evaluation.js';
+import type { CurvePoint } from './report-curve.js';
 import type { ReportExample } from './report-example.js';
 
 /** What a stage took. */
@@ -20,6 +21,30 @@ export interface ReportCeiling {
   readonly examples: number;
 }
 
+/** What an answer costs, on the images of the report. */
+export interface InferenceCost {
+  /** Specialists asked, mean over the images. */
+  readonly active: number;
+  /** Multiplications and additions for an image. */
+  readonly generalistFlops: number;
+  readonly ensembleFlops: number;
+  /** Images a second on this machine, both timed in turn over the same images. */
+  readonly generalistImagesPerSecond: number;
+  readonly ensembleImagesPerSecond: number;
+  readonly generalistParameters: number;
+  /** Of all kept specialists, without what they share with the generalist. */
+  readonly specialistParameters: number;
+}
+
+/** A rule of routing with its accuracy on validation. */
+export interface ReportRouting {
+  readonly rule: 'top' | 'mass';
+  readonly value: number;
+  readonly active: number;
+  readonly flopsPerImage: number;
+  readonly top1: number;
+}
+
 /** What `kd-spec evaluate --json` prints and `report.json` holds. Accuracies are fractions in [0, 1]. */
 export interface Report extends Evaluation {
   readonly dataset: { readonly description: string; readonly classes: number };
@@ -32,6 +57,12 @@ export interface Report extends Evaluation {
   /** The stages before the report, in order. */
   readonly stages: readonly StageCost[];
   readonly ceiling?: ReportCeiling;
+  /** What an answer costs. */
+  readonly inference?: InferenceCost;
+  /** Accuracy on validation against cost, under rules of routing. */
+  readonly routing?: readonly ReportRouting[];
+  /** The epochs of the generalist's training. */
+  readonly curve?: readonly CurvePoint[];
   /** One image with the answers of both; absent when no specialist was asked about any. */
   readonly example?: ReportExample;
 }

@@ -11,6 +11,10 @@ export interface EpochMetrics {
   readonly learningRate: number;
   /** Seconds of training so far. */
   readonly seconds: number;
+  /** On validation images after the epoch, where they were looked at. */
+  readonly validationTop1?: number;
+  /** Mean negative log-likelihood on them, in nats. */
+  readonly validationLoss?: number;
 }
 
 /** Appends an epoch to the file. */

@@ -9,7 +9,7 @@ import type { NetworkPart } from '../models/network-definition.js';
 import { runNetwork } from '../models/run-network.js';
 import { restoreCheckpoint, saveCheckpoint, type TrainingState } from './checkpoints.js';
 import { distillationLoss, type TeacherTargets } from './distillation-loss.js';
-import { appendMetrics, rewindMetrics } from './metrics-log.js';
+import { appendMetrics, type EpochMetrics, rewindMetrics } from './metrics-log.js';
 import type { Optimizer } from './optimizer.js';
 import { sampledTrainingStep } from './sampled-head/sampled-training-step.js';
 import { learningRateAt, type Schedule } from './schedule.js';
@@ -67,12 +67,15 @@ export async function train(
     signal,
     label,
     checkpointSeconds,
+    validate,
   }: {
     directory: string;
     log: Log;
     signal: AbortSignal;
     label: string;
     checkpointSeconds: number;
+    /** Measures the network after each epoch; what it returns goes into `metrics.jsonl`. */
+    validate?: () => Promise<Pick<EpochMetrics, 'validationTop1' | 'validationLoss'>>;
   },
 ): Promise<TrainingSummary> {
   const { seed, stepsPerEpoch } = plan;
@@ -114,7 +117,11 @@ export async function train(
 
       if (endsEpoch) {
         const learningRate = learningRateAt(step - 1, plan.schedule);
-        await appendMetrics(metricsPath, { epoch: epoch + 1, step, loss: meanLoss, learningRate, seconds });
+        optimizer.storeHead();
+        const validation = await validate?.();
+        clock = performance.now(); // what is measured in between is not training
+        const ofEpoch = { epoch: epoch + 1, step, loss: meanLoss, learningRate, seconds };
+        await appendMetrics(metricsPath, { ...ofEpoch, ...validation });
         epochLoss = 0;
       }
       if (isDue) {

@@ -1,23 +1,38 @@
-import { writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
-import { findManifest } from '../../core/artefact.js';
+import { findManifest, readManifest } from '../../core/artefact.js';
 import { KdSpecError } from '../../core/errors.js';
 import type { JsonObject } from '../../core/json.js';
 import { imageBatches } from '../../data/batches.js';
 import { type Dataset, openDataset } from '../../data/dataset.js';
 import { encodeSmallPng } from '../../data/png.js';
 import type { ImageShape } from '../../data/source.js';
+import { consult } from '../../ensemble/consult.js';
 import { type Ensemble, loadEnsemble } from '../../ensemble/ensemble.js';
+import { firstTrainedPart } from '../../ensemble/specialist/specialist.js';
 import { readSubsets, subsetsFileName } from '../../ensemble/subsets/subsets-file.js';
 import { createEvaluation, type Evaluation } from '../../evaluation/evaluation.js';
-import type { Report, StageCost } from '../../evaluation/report.js';
+import type { InferenceCost, Report, StageCost } from '../../evaluation/report.js';
+import type { CurvePoint } from '../../evaluation/report-curve.js';
 import { createExampleSearch, describeAnswers, type ReportExample } from '../../evaluation/report-example.js';
 import { renderReportPage } from '../../evaluation/report-page.js';
+import { softmax } from '../../math/softmax.js';
+import {
+  forwardFlops,
+  type NetworkDefinition,
+  type NetworkPart,
+  networkParts,
+  networkTensors,
+  type TensorSpecification,
+} from '../../models/network-definition.js';
+import type { EpochMetrics } from '../../training/metrics-log.js';
 import type { StageContext } from '../stage.js';
+import { stageMetrics } from '../stage-metrics.js';
 import { stageNames } from '../stage-names.js';
 
 const batchSize = 128; // images a forward pass
+const timedExamples = 2048; // on which the cost of an answer is measured
 
 /** Evaluates generalist and ensemble on the test split, and writes `report.json` and `index.html`. */
 export async function evaluate(context: StageContext): Promise<JsonObject> {
@@ -28,6 +43,9 @@ export async function evaluate(context: StageContext): Promise<JsonObject> {
   try {
     const { evaluation, example } = await evaluateEnsemble(ensemble, dataset, context);
     const { subsets } = await readSubsets(join(context.input('subsets'), subsetsFileName));
+    const calibration = stageMetrics.ensemble.safeParse(
+      (await readManifest(context.input('ensemble'))).metrics,
+    ).data;
     const report: Report = {
       ...evaluation,
       dataset: { description: dataset.description, classes: dataset.classes.length },
@@ -42,6 +60,9 @@ export async function evaluate(context: StageContext): Promise<JsonObject> {
         trained: ensemble.specialists.length,
       },
       stages: await stageCosts(context),
+      inference: await inferenceCost(ensemble, dataset, context),
+      ...(calibration && { routing: calibration.routing }),
+      curve: await readCurve(join(context.input('generalist'), 'metrics.jsonl')),
       ...(dataset.ceiling && settings.report.split === 'test' && { ceiling: dataset.ceiling }),
       ...(example && { example }),
     };
@@ -106,6 +127,89 @@ async function evaluateEnsemble(
   }
   progress.finish();
   return { evaluation: evaluation.result(), example: search.result() };
+}
+
+/** What an answer costs: by count, and by the clock over the same images, generalist and ensemble in turn. */
+async function inferenceCost(
+  ensemble: Ensemble,
+  dataset: Dataset,
+  { settings, signal }: StageContext,
+): Promise<InferenceCost> {
+  const { image } = dataset;
+  const { generalist, specialists } = ensemble;
+  const costs = specialists.map(({ config, network }) =>
+    forwardFlops(network.definition, { from: firstTrainedPart[config.retrain] }),
+  );
+  const ms = { generalist: 0, ensemble: 0 };
+  let [examples, active, flops] = [0, 0, 0];
+  for await (const { images, labels } of imageBatches(dataset.splits[settings.report.split], image, {
+    batchSize,
+  })) {
+    if (signal.aborted) throw new KdSpecError('interrupted', 'evaluation: stopped while timing answers');
+    const input = tf.tensor4d(images, [labels.length, image.height, image.width, image.channels]);
+    const started = performance.now();
+    for (const { generalist: logits } of await consult(generalist, [], input, () => [])) softmax(logits);
+    const between = performance.now();
+    const answers = await ensemble.distributions(input);
+    const ended = performance.now();
+    input.dispose();
+    if (examples > 0) {
+      // The first batch warms both up.
+      ms.generalist += between - started;
+      ms.ensemble += ended - between;
+    }
+    for (const { specialists: asked } of answers) {
+      active += asked.length;
+      flops += asked.reduce((sum, { position }) => sum + costs[position], 0);
+    }
+    examples += labels.length;
+    if (examples >= timedExamples) break;
+  }
+  const timed = Math.max(0, examples - batchSize);
+  const perSecond = (time: number) => (time > 0 ? (1000 * timed) / time : 0);
+  const generalistFlops = forwardFlops(generalist.definition);
+  return {
+    active: active / examples,
+    generalistFlops,
+    ensembleFlops: generalistFlops + flops / examples,
+    generalistImagesPerSecond: perSecond(ms.generalist),
+    ensembleImagesPerSecond: perSecond(ms.ensemble),
+    generalistParameters: countTensors(networkTensors(generalist.definition)),
+    specialistParameters: specialists.reduce(
+      (sum, { config, network }, position) =>
+        ensemble.settings.specialists[position].kept
+          ? sum + countTensors(trainedTensors(network.definition, firstTrainedPart[config.retrain]))
+          : sum,
+      0,
+    ),
+  };
+}
+
+function trainedTensors(definition: NetworkDefinition, from: NetworkPart) {
+  return networkTensors(definition).filter(
+    ({ part }) => networkParts.indexOf(part) >= networkParts.indexOf(from),
+  );
+}
+
+function countTensors(tensors: readonly TensorSpecification[]): number {
+  return tensors.reduce((sum, { shape }) => sum + shape.reduce((size, extent) => size * extent, 1), 0);
+}
+
+/** The epochs of `metrics.jsonl`; none where the generalist was imported. */
+async function readCurve(path: string): Promise<readonly CurvePoint[]> {
+  const text = await readFile(path, 'utf8').catch(() => '');
+  return text
+    .split('\n')
+    .filter((line) => line !== '')
+    .map((line) => {
+      const { epoch, loss, validationTop1, validationLoss } = JSON.parse(line) as EpochMetrics;
+      return {
+        epoch,
+        loss,
+        ...(validationTop1 !== undefined && { validationTop1 }),
+        ...(validationLoss !== undefined && { validationLoss }),
+      };
+    });
 }
 
 /**

@@ -1,0 +1,38 @@
+import { type CalibrationError, createCalibrationError } from '../math/calibration-error.js';
+import { createMean, type MeanAccumulator } from './mean.js';
+
+/** How well the probabilities of one predictor fit the labels. */
+export interface LikelihoodFit {
+  /** Mean, in nats. */
+  readonly negativeLogLikelihood: number;
+  readonly standardError: number;
+  /** Expected calibration error, from 0 to 1. */
+  readonly calibrationError: number;
+}
+
+/** Of generalist and ensemble on the same examples. */
+export interface Likelihood {
+  readonly generalist: LikelihoodFit;
+  readonly ensemble: LikelihoodFit;
+}
+
+/** Below this a probability counts as this, so that one impossible label cannot decide a mean. */
+const smallestProbability = 1e-12;
+
+/** Accumulates the {@link LikelihoodFit} of one predictor: `add` takes the label and its distribution, (classes). */
+export function createLikelihoodFit() {
+  const mean: MeanAccumulator = createMean();
+  const error: CalibrationError = createCalibrationError();
+  return {
+    add(label: number, probabilities: ArrayLike<number>): void {
+      let first = 0;
+      for (let c = 1; c < probabilities.length; c++) if (probabilities[c] > probabilities[first]) first = c;
+      mean.add(-Math.log(Math.max(probabilities[label], smallestProbability)));
+      error.add(probabilities[first], first === label);
+    },
+    result(): LikelihoodFit {
+      const { mean: negativeLogLikelihood, standardError } = mean.estimate();
+      return { negativeLogLikelihood, standardError, calibrationError: error.result() };
+    },
+  };
+}
