@@ -1,10 +1,12 @@
 import { existsSync } from 'node:fs';
-import { mkdir, readdir, readFile, rename, rm } from 'node:fs/promises';
+import { mkdir, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { digestOf, hashFiles, type Manifest, manifestFile, manifestVersion } from './artefact.js';
+import { type Manifest, manifestFile, manifestVersion } from './artefact.js';
 import { flush, writeJsonAtomically } from './atomic-file.js';
 import { withFileErrors } from './file-error.js';
+import { digestOf, hashFiles } from './file-hashes.js';
 import { canonicalJson, type JsonObject } from './json.js';
+import { flushFolder } from './sealed-folder.js';
 
 /**
  * How an artefact comes into its place. It is written into `<workspace>/.partial/<stage>`; when it is complete,
@@ -110,9 +112,8 @@ export type ManifestDraft = Omit<Manifest, 'formatVersion' | 'files' | 'digest'>
 export async function commitArtefact(workspace: string, draft: ManifestDraft): Promise<Manifest> {
   const directory = partialFolder(workspace, draft.stage);
   return withFileErrors(directory, async () => {
-    const files = await hashFiles(directory);
-    for (const { path } of files) await flush(join(directory, path));
-    for (const folder of await foldersIn(directory)) await flush(folder);
+    const files = await hashFiles(directory, { except: manifestFile });
+    await flushFolder(directory);
     const manifest: Manifest = { formatVersion: manifestVersion, ...draft, files, digest: digestOf(files) };
     await writeJsonAtomically(join(directory, manifestFile), {
       ...manifest,
@@ -150,6 +151,7 @@ async function moveIntoPlace(workspace: string, stage: string): Promise<void> {
   }
   await rename(partialFolder(workspace, stage), place);
   await flush(workspace);
+  await flush(join(workspace, partialsFolder));
   await rm(sittingFile(workspace, stage), { force: true });
   await rm(replaced, { recursive: true, force: true });
 }
@@ -174,9 +176,4 @@ async function readSitting(workspace: string, stage: string): Promise<Sitting | 
 
 function identityKey({ parameters, seed, inputs }: ArtefactIdentity): string {
   return canonicalJson({ formatVersion: manifestVersion, parameters, seed, inputs });
-}
-
-async function foldersIn(folder: string): Promise<readonly string[]> {
-  const entries = await readdir(folder, { recursive: true, withFileTypes: true });
-  return entries.filter((entry) => entry.isDirectory()).map((entry) => join(entry.parentPath, entry.name));
 }

@@ -1,10 +1,9 @@
-import { createHash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
-import { readdir, readFile, stat } from 'node:fs/promises';
-import { join, sep } from 'node:path';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { z } from 'zod';
 import { KdSpecError } from './errors.js';
-import { systemErrorCode, withFileErrors } from './file-error.js';
+import { withFileErrors } from './file-error.js';
+import { damageOf, digestOf, type FileHash } from './file-hashes.js';
 import type { JsonObject } from './json.js';
 
 /**
@@ -14,13 +13,6 @@ import type { JsonObject } from './json.js';
  */
 export const manifestFile = 'manifest.json';
 export const manifestVersion = 1;
-
-export interface ArtefactFile {
-  /** Relative to the artefact's folder, with forward slashes. */
-  readonly path: string;
-  readonly bytes: number;
-  readonly sha256: string;
-}
 
 export interface Manifest {
   readonly formatVersion: typeof manifestVersion;
@@ -33,7 +25,7 @@ export interface Manifest {
   readonly backend: string | null;
   /** The digest of each input artefact by its stage, and the sha256 of each input file by its option. */
   readonly inputs: Readonly<Record<string, string>>;
-  readonly files: readonly ArtefactFile[];
+  readonly files: readonly FileHash[];
   /** {@link digestOf} the files. */
   readonly digest: string;
   readonly metrics: JsonObject;
@@ -64,7 +56,14 @@ const manifestSchema = z.object({
   seed: z.number(),
   backend: z.string().nullable(),
   inputs: z.record(z.string(), sha256),
-  files: z.array(z.object({ path: relativePath, bytes: z.int().nonnegative(), sha256 })),
+  files: z.array(
+    z.object({
+      path: relativePath,
+      bytes: z.int().nonnegative(),
+      sha256,
+      modifiedMs: z.number().optional(),
+    }),
+  ),
   digest: sha256,
   metrics: jsonObject,
   startedAt: z.string(),
@@ -112,76 +111,18 @@ export async function findManifest(folder: string): Promise<Manifest | undefined
  */
 export async function verifyArtefact(folder: string): Promise<Manifest> {
   const manifest = await readManifest(folder);
-  for (const file of manifest.files) {
-    const damage = await damageOf(folder, file, 'always');
-    if (damage !== undefined) throw corrupt(folder, damage);
-  }
+  const damage = await damageOf(folder, manifest.files, { read: 'all' });
+  if (damage !== undefined) throw corrupt(folder, damage);
   return manifest;
 }
 
 /**
  * What is wrong with an artefact's files, found out without reading those that nobody touched.
  *
- * Sizes are always compared; a file is read again only when it was modified after the manifest was written.
- *
  * @returns one sentence, or undefined when nothing is
  */
 export async function findDamage(folder: string, manifest: Manifest): Promise<string | undefined> {
-  const writtenMs = (await stat(join(folder, manifestFile))).mtimeMs;
-  for (const file of manifest.files) {
-    const damage = await damageOf(folder, file, writtenMs);
-    if (damage !== undefined) return damage;
-  }
-  return undefined;
-}
-
-async function damageOf(
-  folder: string,
-  file: ArtefactFile,
-  hash: 'always' | number,
-): Promise<string | undefined> {
-  const path = join(folder, file.path);
-  try {
-    const { size, mtimeMs } = await stat(path);
-    if (size !== file.bytes) return `${file.path} has ${size} bytes, expected ${file.bytes}`;
-    if (hash !== 'always' && mtimeMs <= hash) return undefined;
-  } catch (error) {
-    if (systemErrorCode(error) === 'ENOENT') return `${file.path} is missing`;
-    throw error;
-  }
-  const actual = await hashFile(path);
-  return actual === file.sha256 ? undefined : `${file.path} does not have the content that was written`;
-}
-
-/** All files under a folder but its manifest, hashed, in order of their paths. */
-export async function hashFiles(folder: string): Promise<readonly ArtefactFile[]> {
-  const entries = await readdir(folder, { recursive: true, withFileTypes: true });
-  const paths = entries
-    .filter((entry) => entry.isFile())
-    .map((entry) => join(entry.parentPath, entry.name).slice(folder.length + 1))
-    .filter((path) => path !== manifestFile)
-    .sort();
-  const files: ArtefactFile[] = [];
-  for (const path of paths) {
-    const full = join(folder, path);
-    const { size } = await stat(full);
-    files.push({ path: path.split(sep).join('/'), bytes: size, sha256: await hashFile(full) });
-  }
-  return files;
-}
-
-/** The sha256 of a file, in hexadecimal; streams. */
-export async function hashFile(path: string): Promise<string> {
-  const hash = createHash('sha256');
-  for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20 })) hash.update(chunk);
-  return hash.digest('hex');
-}
-
-/** The sha256 of the lines `sha256 bytes path` of all files: equal for equal content, whoever made it and when. */
-export function digestOf(files: readonly ArtefactFile[]): string {
-  const hash = createHash('sha256');
-  for (const { path, bytes, sha256 } of files) hash.update(`${sha256} ${bytes} ${path}\n`);
-  return hash.digest('hex');
+  return damageOf(folder, manifest.files, { read: 'touched' });
 }
 
 function corrupt(path: string, what: string, options?: { cause: unknown }): KdSpecError {

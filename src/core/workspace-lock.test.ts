@@ -1,8 +1,10 @@
 import { spawnSync } from 'node:child_process';
-import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
-import { hostname, tmpdir } from 'node:os';
+import { mkdtemp, readdir, readFile, rm, stat, utimes, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { setTimeout as wait } from 'node:timers/promises';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { ownIdentity } from './process-identity.js';
 import { WorkspaceLock } from './workspace-lock.js';
 
 let workspace: string;
@@ -11,14 +13,18 @@ beforeEach(async () => {
 });
 afterEach(async () => rm(workspace, { recursive: true, force: true }));
 
+const path = () => join(workspace, '.lock');
 const leaveLock = (holder: object) =>
-  writeFile(join(workspace, '.lock'), JSON.stringify({ since: 'then', token: 'theirs', ...holder }));
+  writeFile(path(), JSON.stringify({ ...ownIdentity(), since: 'then', token: 'theirs', ...holder }));
+const beatMs = 100;
 
 test('a second holder is told who the first is, and gets the lock afterwards', async () => {
   const first = await WorkspaceLock.acquire(workspace);
   await expect(WorkspaceLock.acquire(workspace)).rejects.toMatchObject({
     code: 'workspace-busy',
-    message: expect.stringContaining(`process ${process.pid} `),
+    message: expect.stringMatching(
+      new RegExp(`process ${process.pid} on \\S+ has worked in it since \\d{4}-\\d\\d-\\d\\dT`),
+    ),
   });
   await first[Symbol.asyncDispose]();
   await (await WorkspaceLock.acquire(workspace))[Symbol.asyncDispose]();
@@ -27,7 +33,7 @@ test('a second holder is told who the first is, and gets the lock afterwards', a
 
 test('of many that come at once, one gets it', async () => {
   const { pid } = spawnSync(process.execPath, ['-e', '']);
-  await leaveLock({ pid, host: hostname(), started: null });
+  await leaveLock({ pid, started: null });
   const outcomes = await Promise.allSettled(
     Array.from({ length: 20 }, () => WorkspaceLock.acquire(workspace)),
   );
@@ -39,17 +45,73 @@ test('of many that come at once, one gets it', async () => {
 test.runIf(process.platform === 'linux')(
   'a process that only has the pid of a dead holder is not it',
   async () => {
-    await leaveLock({ pid: process.pid, host: hostname(), started: '1' });
+    await leaveLock({ started: '1' });
     await (await WorkspaceLock.acquire(workspace))[Symbol.asyncDispose]();
   },
 );
 
 test('a lock that was torn by a crash is taken', async () => {
-  await writeFile(join(workspace, '.lock'), '{"pid": 1');
+  await writeFile(path(), '{"pid": 1');
   await (await WorkspaceLock.acquire(workspace))[Symbol.asyncDispose]();
 });
 
-test('a holder on another machine counts as alive', async () => {
-  await leaveLock({ pid: 1, host: 'elsewhere', started: '1' });
-  await expect(WorkspaceLock.acquire(workspace)).rejects.toMatchObject({ code: 'workspace-busy' });
+describe('a holder on another machine', () => {
+  const elsewhere = { pid: 1, host: 'elsewhere', machine: 'another boot' };
+  const acquire = () => WorkspaceLock.acquire(workspace, { beatMs });
+  const stamp = (secondsFromNow: number) => {
+    const time = new Date(Date.now() + 1000 * secondsFromNow);
+    return utimes(path(), time, time);
+  };
+
+  test('that gave a sign of life just now is alive, and the message says when it was', async () => {
+    await leaveLock(elsewhere);
+    await expect(acquire()).rejects.toMatchObject({
+      code: 'workspace-busy',
+      message: expect.stringMatching(/process 1 on elsewhere .*last sign of life came 0\.\d s ago/),
+    });
+  });
+
+  test.each([
+    ['long ago', -60],
+    ['in the future: its clock was ahead, or ours was set back', 3600],
+  ])('whose last sign came %s, and none comes, is dead', async (_, seconds) => {
+    await leaveLock(elsewhere);
+    await stamp(seconds);
+    await (await acquire())[Symbol.asyncDispose]();
+  });
+
+  test('that gives signs is alive whatever the clocks say', async () => {
+    await leaveLock(elsewhere);
+    await stamp(-3600);
+    let minute = -60;
+    const beats = setInterval(() => stamp(60 * minute++), beatMs);
+    try {
+      await expect(acquire()).rejects.toMatchObject({ code: 'workspace-busy' });
+    } finally {
+      clearInterval(beats);
+    }
+  });
+});
+
+describe('signs of life', () => {
+  test('come while the main thread is busy, and leave the content as it is', async () => {
+    await using _lock = await WorkspaceLock.acquire(workspace, { beatMs });
+    const content = await readFile(path(), 'utf8');
+    await wait(3 * beatMs);
+    const before = (await stat(path())).mtimeMs;
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 4 * beatMs);
+    expect((await stat(path())).mtimeMs).toBeGreaterThan(before);
+    expect(await readFile(path(), 'utf8')).toBe(content);
+  });
+
+  test('end when another took the lock, which the holder is told', async () => {
+    const lock = await WorkspaceLock.acquire(workspace, { beatMs });
+    await wait(2 * beatMs);
+    expect(lock.lost.aborted).toBe(false);
+    await rm(path());
+    await leaveLock({ token: 'theirs' });
+    await expect.poll(() => lock.lost.aborted).toBe(true);
+    await lock[Symbol.asyncDispose]();
+    expect(await readFile(path(), 'utf8')).toContain('theirs');
+  });
 });

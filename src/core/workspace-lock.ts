@@ -1,31 +1,44 @@
 import { randomUUID } from 'node:crypto';
 import { readFileSync, rmSync } from 'node:fs';
-import { link, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
-import { hostname } from 'node:os';
+import { link, mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as wait } from 'node:timers/promises';
 import { z } from 'zod';
 import { KdSpecError } from './errors.js';
 import { systemErrorCode, withFileErrors } from './file-error.js';
+import { startHeartbeat } from './heartbeat.js';
+import { isRunning, ownIdentity } from './process-identity.js';
+import { duration } from './quantity-text.js';
 
 const holderSchema = z.object({
   pid: z.int().positive(),
   host: z.string(),
-  /** When the process started, in the system's own unit: a later process with the same pid differs. */
+  machine: z.string(),
   started: z.string().nullable(),
   since: z.string(),
   token: z.string(),
 });
 type Holder = z.infer<typeof holderSchema>;
 
+const beatSeconds = 5;
+const deadAfterBeats = 6; // without a sign for so long, a holder on another machine is suspected to be dead
+const watchedBeats = 2.5; // and is, if none comes in this time either
+
 /** The right to change a workspace, held by one process at a time. */
 export class WorkspaceLock implements AsyncDisposable {
+  /** Aborts when another took the lock, believing this process dead: it must not change the workspace any more. */
+  readonly lost: AbortSignal;
   private readonly path: string;
   private readonly token: string;
+  private readonly stopBeating: () => void;
   private readonly onExit = () => this.releaseAtExit();
 
-  private constructor(path: string, token: string) {
+  private constructor(path: string, token: string, beatMs: number) {
     this.path = path;
     this.token = token;
+    const loss = new AbortController();
+    this.lost = loss.signal;
+    this.stopBeating = startHeartbeat(path, { intervalMs: beatMs, lost: () => loss.abort() });
     process.once('exit', this.onExit);
   }
 
@@ -33,28 +46,27 @@ export class WorkspaceLock implements AsyncDisposable {
    * Takes the lock of a workspace, from a dead holder if need be.
    *
    * The lock is the file `.lock`, linked into place with its content, so that it is never seen half written.
-   * A holder on this machine is dead when no process has its pid and start time; of one on another machine
-   * nothing can be known, so it counts as alive.
+   * A holder on this machine is dead when no process has its pid and start time. One on another machine writes a
+   * sign of life into the file every few seconds; it is dead when the signs stopped half a minute ago, by the file
+   * system's own clock, and none comes while this process watches, which no jump of a clock can feign.
    *
-   * @throws KdSpecError `workspace-busy` with the pid of a holder that is alive
+   * @param options.beatMs milliseconds between two signs of life, the same for all who come to this lock
+   * @throws KdSpecError `workspace-busy` with pid, host and time of a holder that is alive
    */
-  static async acquire(workspace: string): Promise<WorkspaceLock> {
+  static async acquire(
+    workspace: string,
+    { beatMs = 1000 * beatSeconds }: { beatMs?: number } = {},
+  ): Promise<WorkspaceLock> {
     const path = join(workspace, '.lock');
     return withFileErrors(path, async () => {
       await mkdir(workspace, { recursive: true });
       const token = randomUUID();
-      const holder: Holder = {
-        pid: process.pid,
-        host: hostname(),
-        started: processStart(process.pid),
-        since: new Date().toISOString(),
-        token,
-      };
+      const holder: Holder = { ...ownIdentity(), since: new Date().toISOString(), token };
       const own = `${path}.${token}`;
-      await writeFile(own, `${JSON.stringify(holder)}\n`);
       try {
-        while (!(await linked(own, path))) await dropIfDead(path, own);
-        return new WorkspaceLock(path, token);
+        await writeFile(own, `${JSON.stringify(holder)}\n`);
+        while (!(await linked(own, path))) await dropIfDead(path, own, beatMs);
+        return new WorkspaceLock(path, token, beatMs);
       } finally {
         await rm(own, { force: true });
       }
@@ -63,6 +75,7 @@ export class WorkspaceLock implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     process.removeListener('exit', this.onExit);
+    this.stopBeating();
     const holder = await readHolder(this.path);
     const isOurs = holder !== undefined && holder !== 'unreadable' && holder.token === this.token;
     if (isOurs) await rm(this.path, { force: true });
@@ -87,24 +100,60 @@ async function linked(own: string, path: string): Promise<boolean> {
   }
 }
 
-async function dropIfDead(path: string, own: string): Promise<void> {
+async function dropIfDead(path: string, own: string, beatMs: number): Promise<void> {
   const holder = await readHolder(path);
   if (holder === undefined) return; // released in between: try again
-  if (holder !== 'unreadable' && isAlive(holder)) {
-    throw new KdSpecError(
-      'workspace-busy',
-      `expected to be alone in the workspace, but process ${holder.pid} on ${holder.host} has worked in it since ` +
-        `${holder.since}: wait for it or end it, or choose another --workspace` +
-        (holder.host === hostname() ? '' : ` (if that machine is gone, delete ${path})`),
-    );
+  if (holder !== 'unreadable') {
+    const isAlive = isRunning(holder) ?? (await givesSigns(path, own, beatMs));
+    if (isAlive) throw await busy(holder, path, own);
   }
   // Moved aside first, and looked at again: of two that see the same dead holder, only one drops it.
   const aside = `${own}.stale`;
   await rename(path, aside).catch(() => {});
   const moved = await readHolder(aside);
-  if (moved !== undefined && moved !== 'unreadable' && isAlive(moved))
-    await link(aside, path).catch(() => {});
+  const isTheSame =
+    moved === 'unreadable'
+      ? holder === 'unreadable'
+      : holder !== 'unreadable' && moved?.token === holder.token;
+  if (moved !== undefined && !isTheSame) await link(aside, path).catch(() => {});
   await rm(aside, { force: true });
+}
+
+/** Whether a holder on another machine is alive, by the signs it writes into the lock. */
+async function givesSigns(path: string, own: string, beatMs: number): Promise<boolean> {
+  const silentMs = await silence(path, own);
+  if (silentMs === undefined) return false; // released
+  if (silentMs >= 0 && silentMs < deadAfterBeats * beatMs) return true;
+  // Suspected to be dead, or a clock has jumped. A change that is seen happen needs no clock.
+  const before = (await stat(path).catch(() => undefined))?.mtimeMs;
+  await wait(watchedBeats * beatMs);
+  const after = (await stat(path).catch(() => undefined))?.mtimeMs;
+  return after !== undefined && before !== after;
+}
+
+/** Milliseconds since the last sign, by the clock that stamps files where the lock is. */
+async function silence(path: string, own: string): Promise<number | undefined> {
+  try {
+    await writeFile(own, await readFile(own)); // stamps it with the present time
+    return (await stat(own)).mtimeMs - (await stat(path)).mtimeMs;
+  } catch (error) {
+    if (systemErrorCode(error) === 'ENOENT') return undefined;
+    throw error;
+  }
+}
+
+async function busy(holder: Holder, path: string, own: string): Promise<KdSpecError> {
+  const silentMs = isRunning(holder) === undefined ? await silence(path, own) : undefined;
+  const sign =
+    silentMs === undefined
+      ? ''
+      : ` (that machine's last sign of life came ${duration(Math.max(0, silentMs) / 1000)} ago; should it be gone, ` +
+        'the same command goes on by itself in a minute)';
+  return new KdSpecError(
+    'workspace-busy',
+    `expected to be alone in the workspace, but process ${holder.pid} on ${holder.host} has worked in it since ` +
+      `${holder.since}: wait for it or end it, or choose another --workspace${sign}`,
+  );
 }
 
 async function readHolder(path: string): Promise<Holder | 'unreadable' | undefined> {
@@ -112,25 +161,5 @@ async function readHolder(path: string): Promise<Holder | 'unreadable' | undefin
     return holderSchema.parse(JSON.parse(await readFile(path, 'utf8')));
   } catch (error) {
     return systemErrorCode(error) === 'ENOENT' ? undefined : 'unreadable';
-  }
-}
-
-function isAlive({ pid, host, started }: Holder): boolean {
-  if (host !== hostname()) return true;
-  try {
-    process.kill(pid, 0);
-  } catch (error) {
-    return systemErrorCode(error) === 'EPERM';
-  }
-  return started === null || started === processStart(pid);
-}
-
-/** When a process started, in clock ticks since boot; null where /proc does not tell. */
-function processStart(pid: number): string | null {
-  try {
-    const text = readFileSync(`/proc/${pid}/stat`, 'utf8');
-    return text.slice(text.lastIndexOf(')') + 2).split(' ')[19] ?? null;
-  } catch {
-    return null;
   }
 }

@@ -43,9 +43,29 @@ export async function runStages(
   resolved: ResolvedSettings,
   { log, signal }: { log: Log; signal: AbortSignal },
 ): Promise<readonly StageOutcome[]> {
+  const { workspace } = resolved.settings;
+  await using lock = await WorkspaceLock.acquire(workspace);
+  const stop = AbortSignal.any([signal, lock.lost]);
+  try {
+    return await runLocked(stages, target, resolved, { log, signal: stop });
+  } catch (error) {
+    if (!lock.lost.aborted) throw error;
+    throw new KdSpecError(
+      'workspace-busy',
+      `another process took over ${workspace}, since this one gave no sign of life (was it suspended?): stopped`,
+      { cause: error },
+    );
+  }
+}
+
+async function runLocked(
+  stages: readonly Stage[],
+  target: StageName,
+  resolved: ResolvedSettings,
+  { log, signal }: { log: Log; signal: AbortSignal },
+): Promise<readonly StageOutcome[]> {
   const { settings } = resolved;
   const { workspace } = settings;
-  await using _lock = await WorkspaceLock.acquire(workspace);
   for (const { name } of stages) await recoverArtefact(workspace, name);
   const plan = await planStages(stages, target, settings);
   log.info(describePlan(plan));

@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto';
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { hashFile } from '../core/artefact.js';
 import type { ArtefactIdentity } from '../core/artefact-writer.js';
 import { withFileErrors } from '../core/file-error.js';
+import { hashFile } from '../core/file-hashes.js';
 import type { JsonObject, JsonValue } from '../core/json.js';
 import { optionsOf } from './option-list.js';
 import type { Settings } from './options.js';

@@ -1,7 +1,11 @@
 import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
+import { flush } from '../core/atomic-file.js';
 import { KdSpecError } from '../core/errors.js';
+import { withFileErrors } from '../core/file-error.js';
+import type { Log } from '../core/log.js';
+import { sealDamage, sealFolder } from '../core/sealed-folder.js';
 import { checkpointFiles, checkTensors } from '../models/checkpoint.js';
 import { type Network, networkValues } from '../models/network.js';
 import { type HostTensor, readSafetensors, writeSafetensors } from '../models/safetensors.js';
@@ -44,7 +48,11 @@ export async function writeTraining(
   await writeFile(join(folder, checkpointFiles.state), `${JSON.stringify(state)}\n`);
 }
 
-/** Saves a checkpoint beside its place, renames it into place, and drops all but the last two. */
+/**
+ * Saves a checkpoint: sealed beside its place, renamed into place, and all but the last two dropped.
+ *
+ * @throws KdSpecError `disk-full` or `not-readable`; the earlier checkpoints are then untouched
+ */
 export async function saveCheckpoint(
   directory: string,
   network: Network,
@@ -54,35 +62,45 @@ export async function saveCheckpoint(
   const parent = checkpointsFolder(directory);
   const place = join(parent, `step-${String(state.step).padStart(9, '0')}`);
   const partial = `${place}.partial`;
-  await rm(partial, { recursive: true, force: true });
-  await mkdir(partial, { recursive: true });
-  await writeTraining(partial, network, optimizer, state);
-  await rm(place, { recursive: true, force: true });
-  await rename(partial, place);
-  const old = (await checkpointNames(parent)).slice(0, -keptCheckpoints);
-  for (const name of old) await rm(join(parent, name), { recursive: true, force: true });
+  await withFileErrors(partial, async () => {
+    await rm(partial, { recursive: true, force: true });
+    await mkdir(partial, { recursive: true });
+    await writeTraining(partial, network, optimizer, state);
+    await sealFolder(partial);
+    await rm(place, { recursive: true, force: true });
+    await rename(partial, place);
+    await flush(parent);
+    const old = (await checkpointNames(parent)).slice(0, -keptCheckpoints);
+    for (const name of old) await rm(join(parent, name), { recursive: true, force: true });
+  });
 }
 
 /**
  * Puts the newest whole checkpoint back into the network and the optimiser.
  *
- * @returns its state, or undefined when there is none; a damaged checkpoint is passed over for the one before
+ * A damaged one is passed over for the one before, and dropped, so that it does not count as one of the last two.
+ *
+ * @returns its state, or undefined when there is none
  */
 export async function restoreCheckpoint(
   directory: string,
   network: Network,
   optimizer: Optimizer,
+  { log }: { log: Log },
 ): Promise<TrainingState | undefined> {
   const parent = checkpointsFolder(directory);
   for (const name of (await checkpointNames(parent)).reverse()) {
-    const checkpoint = await readCheckpoint(join(parent, name), network).catch((error: unknown) => {
-      if (error instanceof KdSpecError) return undefined;
-      throw error;
-    });
-    if (!checkpoint) continue;
-    network.assign(checkpoint.model);
-    optimizer.restore(checkpoint.optimizer);
-    return checkpoint.state;
+    const folder = join(parent, name);
+    try {
+      const { model, optimizer: moments, state } = await readCheckpoint(folder, network);
+      network.assign(model);
+      optimizer.restore(moments);
+      return state;
+    } catch (error) {
+      if (!(error instanceof KdSpecError)) throw error;
+      log.warn(`${error.message}; going on from the checkpoint before it, if there is one`);
+      await rm(folder, { recursive: true, force: true });
+    }
   }
   return undefined;
 }
@@ -94,6 +112,9 @@ interface Checkpoint {
 }
 
 async function readCheckpoint(folder: string, network: Network): Promise<Checkpoint> {
+  const damage = await sealDamage(folder);
+  if (damage !== undefined)
+    throw new KdSpecError('checkpoint-invalid', `checkpoint ${folder} is damaged: ${damage}`);
   const modelPath = join(folder, checkpointFiles.model);
   const model = await readSafetensors(modelPath);
   checkTensors(modelPath, network.definition, model);

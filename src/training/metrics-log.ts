@@ -1,4 +1,5 @@
-import { appendFile, readFile, writeFile } from 'node:fs/promises';
+import { appendFile, readFile } from 'node:fs/promises';
+import { writeFileAtomically } from '../core/atomic-file.js';
 
 /** One line of `metrics.jsonl`: an epoch of training. */
 export interface EpochMetrics {
@@ -32,5 +33,5 @@ export async function rewindMetrics(path: string, step: number): Promise<void> {
       return false;
     }
   });
-  await writeFile(path, kept.map((line) => `${line}\n`).join(''));
+  await writeFileAtomically(path, kept.map((line) => `${line}\n`).join(''));
 }

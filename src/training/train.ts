@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
 import { softmaxCrossEntropy } from '../compute/operations/softmax-cross-entropy.js';
+import { flush } from '../core/atomic-file.js';
 import { assert, KdSpecError } from '../core/errors.js';
 import type { Log } from '../core/log.js';
 import { createRandom } from '../core/random.js';
@@ -81,7 +82,7 @@ export async function train(
   const { seed, stepsPerEpoch } = plan;
   const totalSteps = plan.epochs * stepsPerEpoch;
   const metricsPath = join(directory, 'metrics.jsonl');
-  const restored = await restoreCheckpoint(directory, network, optimizer);
+  const restored = await restoreCheckpoint(directory, network, optimizer, { log });
   let { step, epochLoss, seconds } = restored ?? { step: 0, epochLoss: 0, seconds: 0 };
   await rewindMetrics(metricsPath, step);
   await optimizer.loadHead();
@@ -125,6 +126,7 @@ export async function train(
         epochLoss = 0;
       }
       if (isDue) {
+        await flush(metricsPath);
         await saveCheckpoint(directory, network, optimizer, state());
         if (signal.aborted)
           throw new KdSpecError('interrupted', `${label}: stopped at step ${step}, checkpoint kept`);

@@ -1,7 +1,8 @@
-import { mkdir, rename, rm, stat } from 'node:fs/promises';
+import { mkdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { KdSpecError } from '../../core/errors.js';
 import { createRandom } from '../../core/random.js';
+import { sealDamage, writeSeal } from '../../core/sealed-folder.js';
 import { createFeatureWriter, type FeatureWriter, readFeatures } from '../../data/feature-shards.js';
 import { drawingRatio, type OutsiderMasses, systematicSample } from './outsiders.js';
 import { type SharedFeatures, viewFeatures } from './shared-features.js';
@@ -45,7 +46,9 @@ export async function cacheFeatures(
     readonly signal: AbortSignal;
   },
 ): Promise<void> {
-  if (await exists(folder)) return;
+  // What an earlier sitting took counts if every byte of it is as it was written.
+  if ((await sealDamage(folder)) === undefined) return;
+  await rm(folder, { recursive: true, force: true });
   const partial = `${folder}.partial`;
   await rm(partial, { recursive: true, force: true });
   await mkdir(partial, { recursive: true });
@@ -77,8 +80,14 @@ export async function cacheFeatures(
         await writers.others.write(rowsOf(batch, others, width));
       }
     }
-    await writers?.special.close();
-    await writers?.others.close();
+    const shards = {
+      special: (await writers?.special.close()) ?? [],
+      others: (await writers?.others.close()) ?? [],
+    };
+    const files = Object.entries(shards).flatMap(([name, records]) =>
+      records.map(({ file, bytes, sha256 }) => ({ path: `${name}/${file}`, bytes, sha256 })),
+    );
+    await writeSeal(partial, files);
   } catch (error) {
     await writers?.special.abort();
     await writers?.others.abort();
@@ -98,11 +107,4 @@ function rowsOf(
     rows.set(features.subarray(position * width, (position + 1) * width), row * width);
   }
   return { features: rows, labels: Int32Array.from(positions, (position) => labels[position]) };
-}
-
-async function exists(path: string): Promise<boolean> {
-  return stat(path).then(
-    () => true,
-    () => false,
-  );
 }
