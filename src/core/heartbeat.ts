@@ -73,7 +73,6 @@ function heart(): Worker {
       execArgv: [],
       resourceLimits: { maxOldGenerationSizeMb: 16 },
     });
-    worker.unref();
     worker.on('message', (path: string) => {
       const lost = onLost.get(path);
       onLost.delete(path);
@@ -82,6 +81,7 @@ function heart(): Worker {
     worker.on('error', () => {
       worker = undefined; // beats are a courtesy to other machines: the work goes on without
     });
+    worker.unref(); // last: a listener for messages makes it hold the process again
   }
   return worker;
 }

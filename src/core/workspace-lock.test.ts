@@ -104,6 +104,17 @@ describe('signs of life', () => {
     expect(await readFile(path(), 'utf8')).toBe(content);
   });
 
+  test('do not keep a process alive', () => {
+    const program = `
+      import { WorkspaceLock } from '${import.meta.resolve('./workspace-lock.ts')}';
+      await WorkspaceLock.acquire(${JSON.stringify(workspace)}, { beatMs: 50 });
+      setTimeout(() => console.log('beating'), 300);
+    `;
+    const words = ['--import', 'tsx', '--input-type=module', '-e', program];
+    const ended = spawnSync(process.execPath, words, { encoding: 'utf8', timeout: 20_000 });
+    expect(ended).toMatchObject({ status: 0, stdout: 'beating\n' });
+  });
+
   test('end when another took the lock, which the holder is told', async () => {
     const lock = await WorkspaceLock.acquire(workspace, { beatMs });
     await wait(2 * beatMs);
