@@ -159,7 +159,8 @@ async function moveIntoPlace(workspace: string, stage: string): Promise<void> {
 async function discard(workspace: string, stage: string): Promise<void> {
   // The identity goes first: a folder without one is never taken for a continuation of anything.
   await rm(sittingFile(workspace, stage), { force: true });
-  await rm(partialFolder(workspace, stage), { recursive: true, force: true });
+  // A worker that outlived a killed coordinator may be writing its last file there.
+  await rm(partialFolder(workspace, stage), { recursive: true, force: true, maxRetries: 10 });
 }
 
 async function readSitting(workspace: string, stage: string): Promise<Sitting | undefined> {

@@ -1,8 +1,9 @@
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { selectBackend } from '../compute/backend.js';
-import { beginArtefact, commitArtefact, suspendArtefact } from '../core/artefact-writer.js';
+import { beginArtefact, commitArtefact, recoverArtefact, suspendArtefact } from '../core/artefact-writer.js';
 import { KdSpecError } from '../core/errors.js';
+import { asFileError } from '../core/file-error.js';
 import type { Log } from '../core/log.js';
 import { packageVersion } from '../core/package.js';
 import { WorkspaceLock } from '../core/workspace-lock.js';
@@ -16,8 +17,11 @@ import {
   specialistIdentity,
 } from './specialist-work.js';
 
-/** A worker without a pool stops within a step, or after ten seconds wherever it is. */
-const patienceSeconds = 30;
+/**
+ * A worker without a pool stops within a step, or after ten seconds wherever it is. Of one on a machine that is gone
+ * it takes most of a minute to be sure.
+ */
+const patienceSeconds = 60;
 
 /** The unit of work, with what all specialists share held open. */
 export interface SpecialistTrainer {
@@ -45,7 +49,8 @@ export async function openSpecialistTrainer(work: SpecialistWork): Promise<Speci
     const subset = work.subsets[position];
     const name = String(subset.id);
     const identity = specialistIdentity(work, position);
-    await using _lock = await lockSpecialist(work.directory, name);
+    await using lock = await lockSpecialist(work.directory, name);
+    await recoverArtefact(work.directory, name);
     if (await findFinished(work, position)) return { id: subset.id, seconds: 0, wasDone: true };
 
     const { directory, startedAt, seconds: before } = await beginArtefact(work.directory, name, identity);
@@ -55,7 +60,7 @@ export async function openSpecialistTrainer(work: SpecialistWork): Promise<Speci
       const { config, loss, seconds, flops } = await trainSpecialist(
         { subset, generalist, dataset, labelCounts, features: work.features },
         work.training,
-        { directory, log, signal },
+        { directory, log, signal: AbortSignal.any([signal, lock.lost]) },
       );
       await commitArtefact(work.directory, {
         stage: name,
@@ -74,8 +79,10 @@ export async function openSpecialistTrainer(work: SpecialistWork): Promise<Speci
       });
       return { id: subset.id, seconds, wasDone: false };
     } catch (error) {
-      await suspendArtefact(work.directory, name, identity, { startedAt, seconds: elapsed() });
-      throw error;
+      await suspendArtefact(work.directory, name, identity, { startedAt, seconds: elapsed() }).catch(
+        () => {},
+      );
+      throw asFileError(error, directory);
     }
   };
   return { train, dispose: () => generalist.dispose() };

@@ -41,7 +41,9 @@ export const stageMetrics = {
     top1: share,
   }),
   subsets: z.object({
-    subsets: z.string().describe('path of subsets.json'),
+    subsets: z
+      .string()
+      .describe('the file of subsets: its path as the cluster command prints it, its name in the artefact'),
     classes: count,
     count,
     sizes: z.object({ least: count, median: z.number().nonnegative(), most: count }),

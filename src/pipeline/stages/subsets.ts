@@ -43,7 +43,7 @@ export async function findSubsets(context: StageContext): Promise<JsonObject> {
     columns,
   });
   return {
-    subsets: join(context.workspace, 'subsets', subsetsFileName),
+    subsets: subsetsFileName, // a name and no path: workspaces are moved
     classes: affinity.rows,
     count,
     ...summary,
