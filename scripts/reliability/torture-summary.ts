@@ -22,6 +22,8 @@ export interface TortureSummary {
     readonly node: string;
     readonly load: number;
   };
+  /** Rounds that were asked for; fewer were run when it was stopped. */
+  readonly asked: number;
   readonly rounds: readonly Round[];
   /** Workspaces, each of them compared with the undisturbed one. */
   readonly workspaces: number;
@@ -36,7 +38,7 @@ export interface TortureSummary {
 
 /** The summary as a page for docs/results. */
 export function torturePage(summary: TortureSummary): string {
-  const { rounds, machine, failures } = summary;
+  const { asked, rounds, machine, failures } = summary;
   const count = (place: Place, target: Target) =>
     rounds.filter((round) => round.place === place && round.target === target).length;
   const rows = places.map((place) => {
@@ -50,7 +52,7 @@ The pipeline of the quickstart, made small, was killed with \`kill -9\` at ${rou
 command was given again each time. \`scripts/reliability/torture.ts\` says how moments are drawn and what is compared.
 
     ${summary.command}
-
+${rounds.length < asked ? `\nIt was stopped after ${rounds.length} of ${asked} rounds.\n` : ''}
 | | |
 | --- | --- |
 | kills | ${rounds.length} |

@@ -6,7 +6,8 @@
  *
  * A round is one `kill -9`. Rounds strike one workspace until a run of the command comes to its end there; then the
  * workspace is compared, and the next one begun. First a stage is drawn among those still to be made, then the moment
- * in it, so that short stages are struck as often as long ones. Needs Linux. Exits with 1 when anything differs.
+ * in it, so that short stages are struck as often as long ones. Needs Linux. Exits with 1 when anything differs. Ctrl-C
+ * brings the workspace at hand to its end and sums up what was done by then.
  */
 import { existsSync } from 'node:fs';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
@@ -27,7 +28,11 @@ const { values } = parseArgs({
     out: { type: 'string' },
   },
 });
-const greatest = Number(values.rounds);
+const asked = Number(values.rounds);
+let greatest = asked;
+process.once('SIGINT', () => {
+  greatest = rounds.length;
+});
 const patienceMs = 20_000; // in which workers without a parent must have ended
 /** How often a place is struck in one workspace, so that runs go on; the longest ones more often. */
 const strikes = (place: Place): number => (place === 'specialists' ? 6 : place === 'generalist' ? 3 : 2);
@@ -101,6 +106,7 @@ const summary: TortureSummary = {
     node: process.versions.node,
     load: loadavg()[2],
   },
+  asked,
   rounds,
   workspaces,
   artefactsRead,

@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { mkdir, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Manifest, manifestFile, manifestVersion } from './artefact.js';
-import { flush, writeJsonAtomically } from './atomic-file.js';
+import { dropLeftovers, flush, writeJsonAtomically } from './atomic-file.js';
 import { withFileErrors } from './file-error.js';
 import { digestOf, hashFiles } from './file-hashes.js';
 import { canonicalJson, type JsonObject } from './json.js';
@@ -112,6 +112,7 @@ export type ManifestDraft = Omit<Manifest, 'formatVersion' | 'files' | 'digest'>
 export async function commitArtefact(workspace: string, draft: ManifestDraft): Promise<Manifest> {
   const directory = partialFolder(workspace, draft.stage);
   return withFileErrors(directory, async () => {
+    await dropLeftovers(directory, { recursive: true });
     const files = await hashFiles(directory, { except: manifestFile });
     await flushFolder(directory);
     const manifest: Manifest = { formatVersion: manifestVersion, ...draft, files, digest: digestOf(files) };
@@ -154,6 +155,13 @@ async function moveIntoPlace(workspace: string, stage: string): Promise<void> {
   await flush(join(workspace, partialsFolder));
   await rm(sittingFile(workspace, stage), { force: true });
   await rm(replaced, { recursive: true, force: true });
+}
+
+/** Removes the files that killed processes left unfinished in a workspace that is locked. */
+export async function tidyWorkspace(workspace: string): Promise<void> {
+  for (const folder of [workspace, join(workspace, partialsFolder)]) {
+    if (existsSync(folder)) await withFileErrors(folder, () => dropLeftovers(folder, { recursive: false }));
+  }
 }
 
 async function discard(workspace: string, stage: string): Promise<void> {

@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, readFile, rm, utimes, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
@@ -9,6 +9,7 @@ import {
   commitArtefact,
   recoverArtefact,
   suspendArtefact,
+  tidyWorkspace,
 } from './artefact-writer.js';
 import { KdSpecError } from './errors.js';
 
@@ -132,6 +133,24 @@ describe('an unfinished artefact', () => {
     expect((await beginArtefact(workspace, 'generalist', next, options)).start).toBe('discarded');
     await expect(readFile(join(directory, 'checkpoint'))).rejects.toThrow('ENOENT');
   });
+});
+
+test('what killed processes left unfinished is no part of an artefact, and does not stay', async () => {
+  const { directory } = await beginArtefact(workspace, 'generalist', identity(1));
+  await mkdir(join(directory, 'parts'));
+  const leftovers = [
+    join(workspace, 'pipeline.yaml.77.partial'),
+    join(workspace, '.partial', 'generalist.json.77.partial'),
+    join(directory, 'manifest.json.77.partial'),
+    join(directory, 'parts', 'metrics.jsonl.77.partial'),
+  ];
+  for (const path of leftovers) await writeFile(path, '{');
+  await tidyWorkspace(workspace);
+  const { files } = await make(1);
+  expect(files.map(({ path }) => path)).toEqual(['parts/b.txt', 'weights']);
+  expect((await readdir(workspace, { recursive: true })).filter((name) => name.endsWith('.partial'))).toEqual(
+    ['.partial'],
+  );
 });
 
 describe('damage', () => {

@@ -1,5 +1,5 @@
-import { mkdir, open, rename, rm } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { mkdir, open, readdir, rename, rm } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { withFileErrors } from './file-error.js';
 import type { JsonValue } from './json.js';
 
@@ -30,6 +30,19 @@ export async function writeFileAtomically(path: string, content: string | Uint8A
     }
     await flush(dirname(path));
   });
+}
+
+/**
+ * Removes what {@link writeFileAtomically} left in a folder when its process was killed.
+ *
+ * @param options.recursive whether to look in the folders below, too; nobody may be writing there
+ */
+export async function dropLeftovers(folder: string, { recursive }: { recursive: boolean }): Promise<void> {
+  const entries = await readdir(folder, { recursive, withFileTypes: true });
+  for (const entry of entries) {
+    if (!entry.isFile() || !/\.\d+\.partial$/.test(entry.name)) continue;
+    await rm(join(entry.parentPath, entry.name), { force: true });
+  }
 }
 
 /** {@link writeFileAtomically} for a value as indented JSON that ends in a line feed. */

@@ -50,6 +50,18 @@ test.runIf(process.platform === 'linux')(
   },
 );
 
+test('what a process left that was killed while it took the lock is removed', async () => {
+  const { pid } = spawnSync(process.execPath, ['-e', '']);
+  const names = [
+    '.lock.0b4d2c1e-0000-4000-8000-000000000000',
+    '.lock.0b4d2c1e-0000-4000-8000-000000000001.stale',
+  ];
+  const holder = JSON.stringify({ ...ownIdentity(), pid, since: 'then', token: 'theirs' });
+  for (const name of names) await writeFile(join(workspace, name), holder);
+  await (await WorkspaceLock.acquire(workspace))[Symbol.asyncDispose]();
+  expect(await readdir(workspace)).toEqual([]);
+});
+
 test('a lock that was torn by a crash is taken', async () => {
   await writeFile(path(), '{"pid": 1');
   await (await WorkspaceLock.acquire(workspace))[Symbol.asyncDispose]();

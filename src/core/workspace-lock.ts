@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { readFileSync, rmSync } from 'node:fs';
-import { link, mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { link, mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { z } from 'zod';
@@ -66,7 +66,9 @@ export class WorkspaceLock implements AsyncDisposable {
       try {
         await writeFile(own, `${JSON.stringify(holder)}\n`);
         while (!(await linked(own, path))) await dropIfDead(path, own, beatMs);
-        return new WorkspaceLock(path, token, beatMs);
+        const lock = new WorkspaceLock(path, token, beatMs);
+        await dropUnused(workspace);
+        return lock;
       } finally {
         await rm(own, { force: true });
       }
@@ -97,6 +99,17 @@ async function linked(own: string, path: string): Promise<boolean> {
   } catch (error) {
     if (systemErrorCode(error) === 'EEXIST') return false;
     throw error;
+  }
+}
+
+/** Removes the files that processes made to take the lock, and were killed before they could remove them. */
+async function dropUnused(workspace: string): Promise<void> {
+  for (const name of await readdir(workspace)) {
+    if (!/^\.lock\.[0-9a-f-]{36}(\.stale)?$/.test(name)) continue;
+    const path = join(workspace, name);
+    const holder = await readHolder(path);
+    const isLeft = holder !== undefined && holder !== 'unreadable' && isRunning(holder) === false;
+    if (isLeft) await rm(path, { force: true });
   }
 }
 

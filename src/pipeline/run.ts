@@ -5,6 +5,7 @@ import {
   commitArtefact,
   recoverArtefact,
   suspendArtefact,
+  tidyWorkspace,
 } from '../core/artefact-writer.js';
 import { assert, KdSpecError } from '../core/errors.js';
 import { asFileError } from '../core/file-error.js';
@@ -66,6 +67,7 @@ async function runLocked(
 ): Promise<readonly StageOutcome[]> {
   const { settings } = resolved;
   const { workspace } = settings;
+  await tidyWorkspace(workspace);
   for (const { name } of stages) await recoverArtefact(workspace, name);
   const plan = await planStages(stages, target, settings);
   log.info(describePlan(plan));
