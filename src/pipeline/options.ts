@@ -308,6 +308,16 @@ const generalist = {
     affects: 'result',
     description: 'How gradients change weights; sgd has Nesterov momentum',
   },
+  seed: {
+    type: 'integer',
+    flag: 'generalist-seed',
+    default: null,
+    nullable: true,
+    min: 0,
+    max: 0xffff_ffff,
+    affects: 'result',
+    description: 'Another seed for weights and order, to train several generalists on one data set',
+  },
   checkpointSeconds: {
     type: 'number',
     default: 60,

@@ -30,7 +30,8 @@ const curveExamples = 5000; // of validation, looked at after each epoch: about 
 /** Trains the generalist on the training part of the data set. */
 export async function trainGeneralist(context: StageContext): Promise<JsonObject> {
   const { settings, directory, log, signal } = context;
-  const { seed, generalist: options } = settings;
+  const { generalist: options } = settings;
+  const seed = options.seed ?? settings.seed;
   context.usesBackend((await selectBackend(settings.backend)).name);
   const dataset = await openDataset(context.input('dataset'));
   const { splits, image, classes } = dataset;

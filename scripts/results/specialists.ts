@@ -1,0 +1,209 @@
+/**
+ * The comparison on which the method stands: specialists against what the same computation buys otherwise.
+ *
+ *     npm run build && npx tsx scripts/results/specialists.ts jft-like-3k --seeds 1,2,3
+ *
+ * For each seed: the pipeline `pipelines/NAME.yaml`; the same generalist with specialists as the paper has them; and, at
+ * the same training computation as generalist and specialists together, the generalist trained on, a wider one that
+ * answers at the ensemble's cost, and the mean of two and of three generalists. Everything is chosen on validation;
+ * each of them looks at the test images once. `--ablations` adds, for the first seed, changes to the method, judged on
+ * validation by cross-fitting. Interrupted, it goes on where it was. Results: `docs/results/specialists/NAME.json` and
+ * the page `docs/results/specialists.md` of all benchmarks that were run.
+ */
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { parse } from 'yaml';
+import type { Report } from '../../src/evaluation/report.js';
+import { forwardFlops, type NetworkDefinition } from '../../src/models/network-definition.js';
+import { type AblationResult, type Comparison, type Contender, writePage } from './specialists/page.js';
+import { scoreGeneralists } from './specialists/score-generalists.js';
+import { ablations, type Overrides, paperOverrides } from './specialists/variants.js';
+import { borrow, kdSpec, metricsOf, remembered, writeVariant } from './specialists/workspace.js';
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    seeds: { type: 'string', default: '1,2,3' },
+    folder: { type: 'string', default: 'kd-workspace/results' },
+    out: { type: 'string', default: 'docs/results' },
+    ablations: { type: 'boolean', default: false },
+  },
+});
+const [name = 'jft-like-3k'] = positionals;
+const seeds = values.seeds.split(',').map(Number);
+const pipeline = `pipelines/${name}.yaml`;
+const classes: number = parse(readFileSync(pipeline, 'utf8')).dataset.classes;
+
+const reportOf = (workspace: string): Report =>
+  JSON.parse(readFileSync(join(workspace, 'report', 'report.json'), 'utf8'));
+
+/** Runs a pipeline with changes in a workspace that starts with some of another one's artefacts. */
+function run(folder: string, variant: string, overrides: Overrides, seed: number, from?: [string, string[]]) {
+  const workspace = join(folder, variant);
+  mkdirSync(workspace, { recursive: true });
+  if (from) borrow(join(folder, from[0]), workspace, from[1]);
+  writeVariant(pipeline, overrides, join(workspace, 'pipeline.yaml'));
+  return {
+    workspace,
+    until: (command: 'evaluate' | 'calibrate' | 'train-generalist') => {
+      kdSpec(command, '--workspace', workspace, '--seed', String(seed));
+    },
+  };
+}
+
+function ofReport(who: 'generalist' | 'ensemble', workspace: string): Contender {
+  const { test, conditional, likelihood, inference, stages } = reportOf(workspace);
+  const cost = (key: 'trainingFlops' | 'trainingSeconds') =>
+    stages
+      .filter(({ stage }) => stage === 'generalist' || (who === 'ensemble' && stage === 'specialists'))
+      .reduce((sum, stage) => sum + (stage[key] ?? 0), 0);
+  const top = (kind: 'top1' | 'top5') => ({
+    mean: test[who][kind],
+    standardError: test[who][`${kind}StandardError`],
+  });
+  return {
+    top1: top('top1'),
+    top5: top('top5'),
+    conditional: { mean: conditional[who].top1, standardError: conditional[who].top1StandardError },
+    likelihood: likelihood[who],
+    trainingFlops: cost('trainingFlops'),
+    trainingSeconds: cost('trainingSeconds'),
+    flopsPerImage: inference?.[`${who}Flops`] ?? 0,
+    parameters:
+      (inference?.generalistParameters ?? 0) +
+      (who === 'ensemble' ? (inference?.specialistParameters ?? 0) : 0),
+  };
+}
+
+/** Generalists alone, trained for some epochs each. */
+async function generalists(
+  folder: string,
+  variant: string,
+  { seed, members, epochs, dense }: { seed: number; members: number; epochs: number; dense?: number[] },
+): Promise<Contender> {
+  const workspaces = Array.from({ length: members }, (_, member) => {
+    const changes = { epochs, seed: 1000 * seed + member, ...(dense && { network: { dense } }) };
+    const one = run(folder, `${variant}-${member}`, { generalist: changes }, seed, ['ours', ['dataset']]);
+    one.until('train-generalist');
+    return one.workspace;
+  });
+  const ours = join(folder, 'ours');
+  const kept = reportOf(ours).specialists.map(({ id }) => id);
+  const metrics = workspaces.map((workspace) => metricsOf(workspace, 'generalist'));
+  const sum = (key: string) => metrics.reduce((total, of) => total + of[key], 0);
+  return {
+    ...(await scoreGeneralists(workspaces, ours, kept)),
+    trainingFlops: sum('trainingFlops'),
+    trainingSeconds: sum('trainingSeconds'),
+    flopsPerImage: sum('flopsPerImage'),
+    parameters: sum('parameters'),
+    epochs,
+    ...(dense && { dense }),
+  };
+}
+
+async function compare(seed: number): Promise<Comparison> {
+  const folder = join(values.folder, name, String(seed));
+  mkdirSync(folder, { recursive: true });
+  const kept = <T>(variant: string, make: () => T | Promise<T>) =>
+    remembered(join(folder, `${variant}.json`), make);
+
+  const ours = run(folder, 'ours', {}, seed);
+  const method = await kept('ours', () => {
+    ours.until('evaluate');
+    return ofReport('ensemble', ours.workspace);
+  });
+  const generalist = await kept('generalist', () => ofReport('generalist', ours.workspace));
+  const paper = await kept('paper', () => {
+    const one = run(folder, 'paper', paperOverrides(classes), seed, [
+      'ours',
+      ['dataset', 'generalist', 'predictions'],
+    ]);
+    one.until('evaluate');
+    return ofReport('ensemble', one.workspace);
+  });
+
+  const { epochs } = parse(readFileSync(pipeline, 'utf8')).generalist;
+  const share = method.trainingFlops / generalist.trainingFlops;
+  const rest = { seed, members: 1 };
+  const longer = await kept('longer', () =>
+    generalists(folder, 'longer', { ...rest, epochs: Math.round(epochs * share) }),
+  );
+  const { network: definition } = JSON.parse(
+    readFileSync(join(ours.workspace, 'generalist', 'config.json'), 'utf8'),
+  );
+  const dense = widthFor(definition, method.flopsPerImage);
+  const wideFlops = forwardFlops({ ...definition, dense });
+  const wider = await kept('wider', () =>
+    generalists(folder, 'wider', {
+      ...rest,
+      epochs: Math.round(epochs * share * (generalist.flopsPerImage / wideFlops)),
+      dense: [...dense],
+    }),
+  );
+  const ensembleOf = (members: number) =>
+    kept(`mean-of-${members}`, () =>
+      generalists(folder, `mean-of-${members}`, {
+        seed,
+        members,
+        epochs: Math.max(1, Math.round((epochs * share) / members)),
+      }),
+    );
+  const two = await ensembleOf(2);
+  const three = await ensembleOf(3);
+  const { coverage, fusion, ceiling, curve, test, conditional, inference } = reportOf(ours.workspace);
+  return {
+    seed,
+    contenders: { generalist, paper, method, longer, wider, two, three },
+    differences: { test: test.difference, conditional: conditional.difference },
+    coverage,
+    fusion,
+    curve: curve ?? [],
+    ...(inference && { inference }),
+    ...(ceiling && { ceiling }),
+  };
+}
+
+/** The dense layers, wider by a common factor, with which a network answers at a given cost or just above. */
+function widthFor(definition: NetworkDefinition, flops: number): readonly number[] {
+  for (let added = 0; ; added++) {
+    const dense = definition.dense.map((units) => Math.round(units * (1 + added / definition.dense[0])));
+    if (forwardFlops({ ...definition, dense }) >= flops) return dense;
+  }
+}
+
+async function ablate(seed: number): Promise<readonly AblationResult[]> {
+  const folder = join(values.folder, name, String(seed));
+  const stagesOf = {
+    predictions: ['dataset', 'generalist', 'predictions'],
+    subsets: ['dataset', 'generalist', 'predictions', 'subsets'],
+    specialists: ['dataset', 'generalist', 'predictions', 'subsets', 'specialists'],
+  };
+  const measure = (label: string, workspace: string): AblationResult => {
+    const { rule, crossFitted, generalist, kept, specialists } = metricsOf(workspace, 'ensemble');
+    const { confusionInside, sizes } = metricsOf(workspace, 'subsets');
+    const { trainingFlops } = metricsOf(workspace, 'specialists');
+    return { label, rule, crossFitted, generalist, kept, specialists, confusionInside, sizes, trainingFlops };
+  };
+  const results = [measure('our method', join(folder, 'ours'))];
+  for (const [index, { name: label, overrides, keeps }] of ablations(classes).entries()) {
+    const variant = `ablation-${index}`;
+    results.push(
+      await remembered(join(folder, `${variant}.json`), () => {
+        const one = run(folder, variant, overrides, seed, ['ours', stagesOf[keeps]]);
+        one.until('calibrate');
+        return measure(label, one.workspace);
+      }),
+    );
+  }
+  return results;
+}
+
+const comparisons: Comparison[] = [];
+for (const seed of seeds) comparisons.push(await compare(seed));
+const result = { name, classes, comparisons, ablations: values.ablations ? await ablate(seeds[0]) : [] };
+const data = join(values.out, 'specialists');
+mkdirSync(data, { recursive: true });
+writeFileSync(join(data, `${name}.json`), `${JSON.stringify(result, null, 2)}\n`);
+writePage(values.out);

@@ -1,0 +1,238 @@
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Estimate } from '../../../src/evaluation/mean.js';
+import type { Report } from '../../../src/evaluation/report.js';
+
+/** What one of the compared predictors does on test, and what it costs. */
+export interface Contender {
+  readonly top1: Estimate;
+  readonly top5: Estimate;
+  /** Restricted to the classes of a kept specialist that covers the label. */
+  readonly conditional: Estimate;
+  readonly likelihood: Report['likelihood']['ensemble'];
+  readonly trainingFlops: number;
+  readonly trainingSeconds: number;
+  readonly flopsPerImage: number;
+  readonly parameters: number;
+  readonly epochs?: number;
+  readonly dense?: readonly number[];
+}
+
+export interface Comparison {
+  readonly seed: number;
+  readonly contenders: Readonly<
+    Record<'generalist' | 'paper' | 'method' | 'longer' | 'wider' | 'two' | 'three', Contender>
+  >;
+  readonly differences: {
+    readonly test: Report['test']['difference'];
+    readonly conditional: Report['conditional']['difference'];
+  };
+  readonly coverage: Report['coverage'];
+  readonly fusion: Report['fusion'];
+  readonly curve: NonNullable<Report['curve']>;
+  readonly inference?: Report['inference'];
+  readonly ceiling?: Report['ceiling'];
+}
+
+interface ValidationFit {
+  readonly top1: number;
+  readonly negativeLogLikelihood: number;
+  readonly calibrationError: number;
+}
+
+/** A change to the method, judged on validation by cross-fitting. */
+export interface AblationResult {
+  readonly label: string;
+  readonly rule: string;
+  readonly generalist: ValidationFit;
+  readonly crossFitted: ValidationFit;
+  readonly kept: number;
+  readonly specialists: number;
+  readonly confusionInside: number;
+  readonly sizes: { readonly least: number; readonly median: number; readonly most: number };
+  readonly trainingFlops: number;
+}
+
+export interface Result {
+  readonly name: string;
+  readonly classes: number;
+  readonly comparisons: readonly Comparison[];
+  readonly ablations: readonly AblationResult[];
+}
+
+const names = ['jft-like-3k', 'han-3k', 'jft-like-15k', 'han-15k'];
+const titles = {
+  generalist: 'generalist',
+  paper: 'with specialists as in the paper',
+  method: '**with specialists, our method**',
+  longer: 'the generalist trained on',
+  wider: 'a wider generalist',
+  two: 'mean of two generalists',
+  three: 'mean of three generalists',
+} as const;
+const order = Object.keys(titles) as (keyof typeof titles)[];
+const rivals = ['longer', 'wider', 'two', 'three'] as const;
+
+const percent = (share: number, digits = 1) => `${(100 * share).toFixed(digits)}%`;
+const signed = (share: number) => `${share >= 0 ? '+' : ''}${(100 * share).toFixed(1)}%`;
+const teras = (flops: number) => `${(flops / 1e12).toFixed(2)} TFLOP`;
+const meanOf = (values: readonly number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;
+
+function within(values: readonly Estimate[]): string {
+  const mean = meanOf(values.map((value) => value.mean));
+  if (values.length === 1) return `${percent(mean)} ± ${(100 * values[0].standardError).toFixed(1)}`;
+  const squares = values.reduce((sum, value) => sum + (value.mean - mean) ** 2, 0);
+  return `${percent(mean)} ± ${(100 * Math.sqrt(squares / (values.length - 1))).toFixed(1)}`;
+}
+
+function table(header: readonly string[], rows: readonly (readonly (string | number)[])[]): string {
+  const line = (cells: readonly (string | number)[]) => `| ${cells.join(' | ')} |`;
+  return [
+    line(header),
+    line(header.map((_, index) => (index === 0 ? '---' : '---:'))),
+    ...rows.map(line),
+  ].join('\n');
+}
+
+/** Says first what did not work. */
+function verdict({ comparisons }: Result): string {
+  const of = (who: keyof typeof titles) =>
+    meanOf(comparisons.map(({ contenders }) => contenders[who].top1.mean));
+  const behind = rivals.filter((rival) => of(rival) >= of('method'));
+  const gain = of('method') - of('generalist');
+  const best = Math.max(...rivals.map(of));
+  return behind.length === 0
+    ? `The specialists raise test top-1 by ${signed(gain / of('generalist'))} (relative), more than anything else that the same training computation bought: the best of the others gains ${signed((best - of('generalist')) / of('generalist'))}.`
+    : `**The specialists do not win here.** They raise test top-1 by ${signed(gain / of('generalist'))} (relative), but at the same training computation ${behind.map((rival) => `${titles[rival]} (${percent(of(rival))})`).join(', ')} ${behind.length === 1 ? 'is' : 'are'} at least as good as ${percent(of('method'))}.`;
+}
+
+function section(result: Result): string {
+  const { name, comparisons, ablations } = result;
+  const all = <T>(pick: (one: Comparison) => T) => comparisons.map(pick);
+  const reference = meanOf(all(({ contenders }) => contenders.generalist.top1.mean));
+  const rows = order.map((who) => {
+    const of = all(({ contenders }) => contenders[who]);
+    const top1 = meanOf(of.map((one) => one.top1.mean));
+    return [
+      titles[who],
+      within(of.map((one) => one.conditional)),
+      within(of.map((one) => one.top1)),
+      who === 'generalist' ? '' : signed(top1 / reference - 1),
+      within(of.map((one) => one.top5)),
+      meanOf(of.map((one) => one.likelihood.negativeLogLikelihood)).toFixed(3),
+      percent(meanOf(of.map((one) => one.likelihood.calibrationError))),
+      teras(meanOf(of.map((one) => one.trainingFlops))),
+      `${Math.round(meanOf(of.map((one) => one.trainingSeconds)))} s`,
+      `${(meanOf(of.map((one) => one.flopsPerImage)) / 1e6).toFixed(2)} MFLOP`,
+      `${(meanOf(of.map((one) => one.parameters)) / 1e3).toFixed(0)}k`,
+    ];
+  });
+  const [first] = comparisons;
+  const coverage = first.coverage.map((row) => [
+    row.specialists,
+    row.examples.toLocaleString('en'),
+    row.generalistCorrect.toLocaleString('en'),
+    row.ensembleCorrect - row.generalistCorrect,
+    row.relativeChange === undefined
+      ? ''
+      : `${signed(row.relativeChange)} ± ${(100 * (row.relativeChangeStandardError ?? 0)).toFixed(1)}`,
+  ]);
+  const seedRows = comparisons.map(({ seed, differences, fusion, inference }) => [
+    seed,
+    `${(100 * differences.conditional.top1).toFixed(2)} ± ${(100 * differences.conditional.top1StandardError).toFixed(2)}`,
+    `${(100 * differences.test.top1).toFixed(2)} ± ${(100 * differences.test.top1StandardError).toFixed(2)}`,
+    `${fusion.kept} of ${fusion.trained}`,
+    fusion.rule,
+    inference ? (inference.ensembleImagesPerSecond / inference.generalistImagesPerSecond).toFixed(2) : '',
+  ]);
+  const curve = first.curve
+    .filter(({ validationTop1 }) => validationTop1 !== undefined)
+    .map(({ epoch, validationTop1 = 0 }) => `${epoch}: ${percent(validationTop1)}`);
+  const ablationRows = ablations.map((one) => [
+    one.label,
+    one.rule,
+    percent(one.generalist.top1, 2),
+    percent(one.crossFitted.top1, 2),
+    `${(100 * (one.crossFitted.top1 - one.generalist.top1)).toFixed(2)}`,
+    one.crossFitted.negativeLogLikelihood.toFixed(3),
+    percent(one.crossFitted.calibrationError),
+    `${one.kept} of ${one.specialists}`,
+    `${one.sizes.least}–${one.sizes.most}`,
+    percent(one.confusionInside),
+    teras(one.trainingFlops),
+  ]);
+  return [
+    `## ${name}`,
+    verdict(result),
+    `Test images, each looked at once. ${comparisons.length === 1 ? '± is the standard error on the test images' : `Mean over ${comparisons.length} seeds ± standard deviation between seeds`}. ` +
+      'The last four rows have the training computation of generalist and specialists together, as nearly as whole epochs allow.' +
+      (first.ceiling
+        ? ` A classifier that knows how the images were made has ${percent(first.ceiling.top1)} ± ${(100 * first.ceiling.standardError).toFixed(1)}.`
+        : ''),
+    table(
+      [
+        '',
+        'conditional top-1',
+        'test top-1',
+        'relative',
+        'test top-5',
+        'NLL',
+        'ECE',
+        'training',
+        'time',
+        'an answer',
+        'parameters',
+      ],
+      rows,
+    ),
+    'Our method against its generalist, percentage points ± the standard error of the paired difference; images a second against the generalist alone, timed in turn:',
+    table(['seed', 'conditional gain', 'test gain', 'kept', 'rule', 'images/s, share'], seedRows),
+    `By the number of specialists that cover the class (seed ${first.seed}):`,
+    table(['specialists', 'images', 'generalist correct', 'change', 'relative'], coverage),
+    `Validation top-1 of the generalist by epoch (seed ${first.seed}): ${curve.join(', ')}.`,
+    ...(ablations.length === 0
+      ? []
+      : [
+          `Changes to the method on validation (seed ${first.seed}), each half of the images under what was fitted to the other half:`,
+          table(
+            [
+              '',
+              'rule',
+              'generalist',
+              'top-1',
+              'points',
+              'NLL',
+              'ECE',
+              'kept',
+              'sizes',
+              'confusion inside',
+              'specialists’ training',
+            ],
+            ablationRows,
+          ),
+        ]),
+    `Remake it, with every figure in \`specialists/${name}.json\`:\n\n    npm run build && npx tsx scripts/results/specialists.ts ${name} --seeds ${comparisons.map(({ seed }) => seed).join(',')}${ablations.length > 0 ? ' --ablations' : ''}`,
+  ].join('\n\n');
+}
+
+/** The page of all benchmarks that were run, from their JSON alone. */
+export function renderPage(results: readonly Result[]): string {
+  const losing = results.filter((result) => verdict(result).startsWith('**'));
+  return `# Specialists against what the same computation buys otherwise
+
+${losing.length > 0 ? `Where specialists do not win: ${losing.map(({ name }) => name).join(', ')}; the sections say by how much.\n\n` : ''}Everything was chosen on validation. *Conditional*: only the classes of a kept specialist that covers the true class.
+NLL is the mean negative log-likelihood in nats, ECE the expected calibration error. Training computation counts what
+all specialists share, and three times a forward pass for each image of a step.
+
+${results.map(section).join('\n\n')}
+`;
+}
+
+/** Writes `specialists.md` from the JSON files beside it. */
+export function writePage(folder: string): void {
+  const results = names
+    .map((name) => join(folder, 'specialists', `${name}.json`))
+    .filter(existsSync)
+    .map((path): Result => JSON.parse(readFileSync(path, 'utf8')));
+  writeFileSync(join(folder, 'specialists.md'), renderPage(results));
+}

@@ -1,0 +1,61 @@
+/**
+ * What the comparison compares: changes to a pipeline, by name. Nothing here was chosen by looking at test images.
+ */
+
+/** Settings by section, as a pipeline file has them. */
+export type Overrides = Readonly<Record<string, Readonly<Record<string, unknown>>>>;
+
+/** Our method as the paper has it: fixed sizes, no calibration, no selection, top 1, uniform outsiders. */
+export const paperOverrides = (classes: number): Overrides => ({
+  subsets: { clusters: null, specialists: Math.round((61 * classes) / 15_000), size: 300 },
+  specialists: { specialFraction: 0.5, routedShare: 0 },
+  ensemble: { routingTop: 1, routingMass: null, rule: 'paper', calibrate: false, select: false },
+});
+
+/** A change to our method, and the artefacts that it leaves as they are. */
+export interface Ablation {
+  readonly name: string;
+  readonly overrides: Overrides;
+  readonly keeps: 'subsets' | 'specialists' | 'predictions';
+}
+
+const ofEnsemble = (name: string, ensemble: Overrides[string]): Ablation => ({
+  name,
+  overrides: { ensemble },
+  keeps: 'specialists',
+});
+const ofSpecialists = (name: string, specialists: Overrides[string]): Ablation => ({
+  name,
+  overrides: { specialists },
+  keeps: 'subsets',
+});
+const ofSubsets = (name: string, subsets: Overrides[string]): Ablation => ({
+  name,
+  overrides: { subsets },
+  keeps: 'predictions',
+});
+
+export const ablations = (classes: number): readonly Ablation[] => [
+  ofEnsemble("the paper's rule, fitted", { rule: 'paper' }),
+  ofEnsemble("the paper's rule, nothing fitted or left out", {
+    rule: 'paper',
+    calibrate: false,
+    select: false,
+  }),
+  ofEnsemble('shared out inside', { rule: 'share-inside' }),
+  ofEnsemble('combined', { rule: 'combine' }),
+  ofEnsemble('a weight for each specialist', { weights: 'each' }),
+  ofEnsemble('no selection', { select: false }),
+  ofEnsemble('no calibration', { calibrate: false }),
+  ofEnsemble('first class alone calls', { routingTop: 1, routingMass: null }),
+  ofEnsemble('first 3 classes call', { routingTop: 3, routingMass: null }),
+  ofEnsemble('10% of the mass calls', { routingMass: 0.1 }),
+  ofSpecialists('uniform outsiders', { routedShare: 0 }),
+  ofSpecialists('half of the outsiders routed', { routedShare: 0.5 }),
+  ofSpecialists('nine of ten outsiders routed', { routedShare: 0.9 }),
+  ofSpecialists('head retrained', { retrain: 'head' }),
+  ofSpecialists('everything retrained', { retrain: 'all', routedShare: 0 }),
+  ofSubsets('subsets half as large', { clusters: Math.round(classes / 75) }),
+  ofSubsets('subsets twice as large', { clusters: Math.round(classes / 300) }),
+  ofSubsets('subsets by confusion with labels', { affinity: 'confusion' }),
+];

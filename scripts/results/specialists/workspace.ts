@@ -1,0 +1,63 @@
+import { execFileSync } from 'node:child_process';
+import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { parse, stringify } from 'yaml';
+import type { Overrides } from './variants.js';
+
+/** Runs the built command and returns what it prints with `--json`. */
+export function kdSpec(...words: string[]): unknown {
+  const output = execFileSync(process.execPath, ['dist/cli/main.js', ...words, '--json'], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+    maxBuffer: 2 ** 28,
+  });
+  return JSON.parse(output.toString());
+}
+
+// biome-ignore lint/suspicious/noExplicitAny: metrics differ from stage to stage
+export function metricsOf(workspace: string, stage: string): any {
+  return JSON.parse(readFileSync(join(workspace, stage, 'manifest.json'), 'utf8')).metrics;
+}
+
+/** Writes a pipeline file: another one with some settings changed; null takes a setting away. */
+export function writeVariant(pipeline: string, overrides: Overrides, path: string): void {
+  const settings = parse(readFileSync(pipeline, 'utf8'));
+  for (const [section, values] of Object.entries(overrides)) {
+    settings[section] = merged(settings[section] ?? {}, values);
+  }
+  writeFileSync(path, stringify(settings));
+}
+
+type Tree = { [key: string]: unknown };
+
+function merged(base: Tree, changes: Tree): Tree {
+  const result: Tree = { ...base };
+  for (const [key, value] of Object.entries(changes)) {
+    if (value === null) delete result[key];
+    else if (typeof value === 'object' && !Array.isArray(value)) {
+      result[key] = merged((base[key] ?? {}) as Tree, value as Tree);
+    } else result[key] = value;
+  }
+  return result;
+}
+
+/** Gives a workspace finished artefacts of another one, which are then up to date if nothing that decides them changes. */
+export function borrow(from: string, workspace: string, stages: readonly string[]): void {
+  mkdirSync(workspace, { recursive: true });
+  for (const stage of stages) {
+    const place = join(workspace, stage);
+    if (existsSync(place)) continue;
+    const partial = `${place}.copy`;
+    rmSync(partial, { recursive: true, force: true });
+    cpSync(join(from, stage), partial, { recursive: true, preserveTimestamps: true });
+    cpSync(partial, place, { recursive: true, preserveTimestamps: true });
+    rmSync(partial, { recursive: true, force: true });
+  }
+}
+
+/** A result that is kept in a file, so that an interrupted comparison goes on where it was. */
+export async function remembered<T>(path: string, make: () => T | Promise<T>): Promise<T> {
+  if (existsSync(path)) return JSON.parse(readFileSync(path, 'utf8'));
+  const value = await make();
+  writeFileSync(path, `${JSON.stringify(value, null, 2)}\n`);
+  return value;
+}
