@@ -81,6 +81,7 @@ beforeAll(async () => {
       labelSmoothing: 0,
       views: 1,
       routedShare: 0,
+      softShare: 0,
       seed: 1,
       checkpointSeconds: 60,
     },

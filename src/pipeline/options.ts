@@ -520,6 +520,15 @@ const specialists = {
     affects: 'result',
     description: "Probability mass that a specialist's target spreads over its outcomes",
   },
+  softShare: {
+    type: 'number',
+    default: 0,
+    min: 0,
+    max: 0.99,
+    affects: 'result',
+    description:
+      "How much the generalist's own answers count as soft targets of a specialist, beside the labels",
+  },
   parallel: {
     type: 'workers',
     default: 1,

@@ -8,7 +8,7 @@ export type Overrides = Readonly<Record<string, Readonly<Record<string, unknown>
 /** Our method as the paper has it: fixed sizes, no calibration, no selection, top 1, uniform outsiders. */
 export const paperOverrides = (classes: number): Overrides => ({
   subsets: { clusters: null, specialists: Math.round((61 * classes) / 15_000), size: 300 },
-  specialists: { specialFraction: 0.5, routedShare: 0 },
+  specialists: { specialFraction: 0.5, routedShare: 0, softShare: 0 },
   ensemble: { routingTop: 1, routingMass: null, rule: 'paper', calibrate: false, select: false },
 });
 
@@ -53,8 +53,9 @@ export const ablations = (classes: number): readonly Ablation[] => [
   ofSpecialists('uniform outsiders', { routedShare: 0 }),
   ofSpecialists('half of the outsiders routed', { routedShare: 0.5 }),
   ofSpecialists('nine of ten outsiders routed', { routedShare: 0.9 }),
+  ofSpecialists("a third of the target is the generalist's", { softShare: 0.33 }),
   ofSpecialists('head retrained', { retrain: 'head' }),
-  ofSpecialists('everything retrained', { retrain: 'all', routedShare: 0 }),
+  ofSpecialists('everything retrained', { retrain: 'all', routedShare: 0, softShare: 0 }),
   ofSubsets('subsets half as large', { clusters: Math.round(classes / 75) }),
   ofSubsets('subsets twice as large', { clusters: Math.round(classes / 300) }),
   ofSubsets('subsets by confusion with labels', { affinity: 'confusion' }),

@@ -11,6 +11,10 @@ export interface CachedFeatureParameters {
   readonly specialPerBatch: number;
   readonly batches: number;
   readonly seed: number;
+  /** s + 1, when each row of features is followed by the generalist's answer. */
+  readonly softOutputs?: number | undefined;
+  /** How much that answer counts beside the label, in [0, 1]. */
+  readonly softShare?: number | undefined;
 }
 
 /**
@@ -25,7 +29,15 @@ export const cachedFeatureSource: BatchSource<CachedFeatureParameters> = {
 };
 
 async function* featureBatches(
-  { folder, batchSize, specialPerBatch, batches, seed }: CachedFeatureParameters,
+  {
+    folder,
+    batchSize,
+    specialPerBatch,
+    batches,
+    seed,
+    softOutputs = 0,
+    softShare = 0,
+  }: CachedFeatureParameters,
   skipBatches: number,
 ): AsyncGenerator<TrainingBatch> {
   const stream = async (name: 'special' | 'others', rowsPerBatch: number) => {
@@ -51,11 +63,40 @@ async function* featureBatches(
       inputs.set(halves[1].features, halves[0].features.length);
       labels.set(halves[0].labels);
       labels.set(halves[1].labels, halves[0].labels.length);
-      yield { inputs, shape: [batchSize, width], labels };
+      if (softOutputs === 0) yield { inputs, shape: [batchSize, width], labels };
+      else yield taught(inputs, labels, softOutputs, softShare);
     }
   } finally {
     await Promise.all([closed(special), closed(others)]);
   }
+}
+
+/** Takes rows of features and answers, (batch, width + outputs), apart. */
+function taught(rows: Float32Array, labels: Int32Array, outputs: number, softShare: number): TrainingBatch {
+  const batch = labels.length;
+  const width = rows.length / batch - outputs;
+  const inputs = new Float32Array(batch * width); // (batch, width)
+  const values = new Float32Array(batch * outputs); // (batch, outputs)
+  for (let row = 0; row < batch; row++) {
+    const start = row * (width + outputs);
+    inputs.set(rows.subarray(start, start + width), row * width);
+    values.set(rows.subarray(start + width, start + width + outputs), row * outputs);
+  }
+  const offsets = Int32Array.from({ length: batch + 1 }, (_, row) => row * outputs);
+  const indices = Int32Array.from(values, (_, entry) => entry % outputs);
+  return {
+    inputs,
+    shape: [batch, width],
+    labels,
+    teacher: {
+      kind: 'probabilities',
+      probabilities: { rows: batch, columns: outputs, offsets, indices, values },
+      rest: 'spread',
+      temperature: 1,
+      softWeights: new Float32Array(batch).fill(softShare),
+      hardWeights: new Float32Array(batch).fill(1 - softShare),
+    },
+  };
 }
 
 /** Ends a stream that is not wanted any more, so that its files are closed. */

@@ -1,11 +1,14 @@
 import { mkdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { KdSpecError } from '../../core/errors.js';
+import { assert, KdSpecError } from '../../core/errors.js';
 import { createRandom } from '../../core/random.js';
 import { sealDamage, writeSeal } from '../../core/sealed-folder.js';
 import { createFeatureWriter, type FeatureWriter, readFeatures } from '../../data/feature-shards.js';
+import { readPredictions } from '../../data/predictions.js';
+import { csrRow } from '../../math/csr.js';
 import { drawingRatio, type OutsiderMasses, systematicSample } from './outsiders.js';
-import { type SharedFeatures, viewFeatures } from './shared-features.js';
+import { type SharedFeatures, viewFeatures, viewPredictions } from './shared-features.js';
+import type { SoftAnswers } from './soft-answers.js';
 import type { SpecialistView } from './specialist-examples.js';
 
 /** The folder in which a specialist's cached features lie while it trains. */
@@ -18,13 +21,16 @@ const batchRows = 1024; // read and written together
 /**
  * Takes from the features that all specialists share those that one specialist trains on, unless that is done.
  *
- * `special` gets every view of every special example, more than once where they would not fill a batch; `others` a sample of the views of all other examples, uniform or
- * by the generalist's mass on the subset. Both are written to Arrow shards beside their place until they are whole.
+ * `special` gets every view of every special example, more than once where they would not fill a batch; `others` a
+ * sample of the views of all other examples, uniform or by the generalist's mass on the subset. With `soft` each row is
+ * followed by the generalist's own answer, (s + 1). Both are written to Arrow shards beside their place until they
+ * are whole.
  *
  * @param folder see {@link featuresFolder}
  * @param options.leastSpecial rows of special examples, at least
  * @param options.others how many rows of other examples are drawn
  * @param options.masses by which they are drawn; none: uniformly
+ * @param options.soft makes the generalist's answer of a row, from its most probable classes; none: no answers
  * @param options.signal stops it; it is then begun again by the next sitting
  * @throws KdSpecError `interrupted`, `disk-full`
  *
@@ -38,11 +44,13 @@ export async function cacheFeatures(
     leastSpecial,
     others: wanted,
     masses,
+    soft,
     signal,
   }: {
     readonly leastSpecial: number;
     readonly others: number;
     readonly masses: OutsiderMasses | undefined;
+    readonly soft?: SoftAnswers | undefined;
     readonly signal: AbortSignal;
   },
 ): Promise<void> {
@@ -55,15 +63,17 @@ export async function cacheFeatures(
   const copies = wanted / (view.otherExamples * shared.views); // of an outsider, on average
   const draw = systematicSample(createRandom(view.seed, 'outsiders').uniform());
   const specialCopies = Math.ceil(leastSpecial / (view.specialExamples * shared.views));
+  let answers: ReturnType<typeof answersOf> | undefined;
   let writers: { readonly special: FeatureWriter; readonly others: FeatureWriter } | undefined;
   try {
     for (let index = 0; index < shared.views; index++) {
       const features = await readFeatures(viewFeatures(shared, index));
-      const { width } = features;
+      const width = features.width + (soft?.outputs ?? 0);
       writers ??= {
         special: await createFeatureWriter(join(partial, 'special'), { width }),
         others: await createFeatureWriter(join(partial, 'others'), { width }),
       };
+      answers = soft && answersOf(shared, index);
       for await (const batch of features.batches({ batchSize: batchRows })) {
         if (signal.aborted) throw new KdSpecError('interrupted', 'stopped before the features were cached');
         const special: number[] = [];
@@ -76,9 +86,16 @@ export async function cacheFeatures(
           const mass = masses?.masses[index][batch.rows[position]] ?? 0;
           for (let left = draw(copies * drawingRatio(mass, masses)); left > 0; left--) others.push(position);
         }
-        await writers.special.write(rowsOf(batch, special, width));
-        await writers.others.write(rowsOf(batch, others, width));
+        const said: Float32Array[] = [];
+        for (let row = 0; soft && answers && row < batch.labels.length; row++) {
+          const { value, done } = await answers.next();
+          assert(!done, 'there are as many predictions as features');
+          said.push(soft.answer(value.indices, value.values));
+        }
+        await writers.special.write(rowsOf(batch, special, said, width));
+        await writers.others.write(rowsOf(batch, others, said, width));
       }
+      await answers?.return(); // closes its file: it has been read to its last row, not to its end
     }
     const shards = {
       special: (await writers?.special.close()) ?? [],
@@ -92,19 +109,35 @@ export async function cacheFeatures(
     await writers?.special.abort();
     await writers?.others.abort();
     throw error;
+  } finally {
+    await answers?.return();
   }
   await rename(partial, folder);
 }
 
-/** Some rows of a batch of features (batch, width), copied. */
+/** The stored predictions of a view, row by row. */
+async function* answersOf(
+  shared: SharedFeatures,
+  view: number,
+): AsyncGenerator<{ readonly indices: Int32Array; readonly values: Float32Array }, void> {
+  const predictions = await readPredictions(viewPredictions(shared, view));
+  for await (const { probabilities } of predictions.rows()) {
+    for (let row = 0; row < probabilities.rows; row++) yield csrRow(probabilities, row);
+  }
+}
+
+/** Some rows of a batch of features, copied, each with what was said of it behind, (rows, width). */
 function rowsOf(
   { features, labels }: { readonly features: Float32Array; readonly labels: Int32Array },
   positions: readonly number[],
+  said: readonly Float32Array[],
   width: number,
 ) {
+  const own = features.length / labels.length;
   const rows = new Float32Array(positions.length * width); // (positions, width)
   for (const [row, position] of positions.entries()) {
-    rows.set(features.subarray(position * width, (position + 1) * width), row * width);
+    rows.set(features.subarray(position * own, (position + 1) * own), row * width);
+    if (width > own) rows.set(said[position], row * width + own);
   }
   return { features: rows, labels: Int32Array.from(positions, (position) => labels[position]) };
 }

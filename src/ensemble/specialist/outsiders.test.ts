@@ -17,6 +17,7 @@ import { runNetwork } from '../../models/run-network.js';
 import { cacheFeatures } from './cached-features.js';
 import { outsiderMasses, systematicSample } from './outsiders.js';
 import { shareFeatures, viewFeatures } from './shared-features.js';
+import { softAnswers } from './soft-answers.js';
 
 let root: string;
 let dataset: Dataset;
@@ -122,6 +123,44 @@ test('features are computed once for all, and a specialist takes its own and a s
   const square = outside.reduce((sum, m) => sum + m * m, 0) / outside.length;
   expect(routed).toBeCloseTo(square / (masses?.meanMass ?? 1), 2);
   expect(routed).toBeGreaterThan(1.05 * uniform);
+});
+
+test('each row is followed by what the generalist says of the same image', async () => {
+  const shared = { folder: join(root, 'shared'), views };
+  const counts = await countLabels(dataset.splits.train, 20);
+  const specialExamples = subset.reduce((sum, label) => sum + counts[label], 0);
+  const otherExamples = dataset.splits.train.rows - specialExamples;
+  const view = { dataset, isSpecial, specialExamples, otherExamples, seed: 3 };
+  const folder = join(root, 'soft');
+  const soft = softAnswers(subset, 0, undefined); // no correction: the collapsed prediction itself
+  await cacheFeatures(folder, shared, view, {
+    leastSpecial: 64,
+    others: 64,
+    masses: undefined,
+    soft,
+    signal,
+  });
+  for (const name of ['special', 'others']) {
+    const cached = await readFeatures(join(folder, name));
+    const width = cached.width - soft.outputs;
+    for await (const { features, labels } of cached.batches({ batchSize: 100 })) {
+      const row = (index: number) => features.subarray(index * cached.width, (index + 1) * cached.width);
+      const inputs = Float32Array.from(
+        [...labels.keys()].flatMap((index) => [...row(index).subarray(0, width)]),
+      );
+      const inside = tf.tidy(() => {
+        const input = tf.tensor2d(inputs, [labels.length, width]);
+        const p = tf.softmax(runNetwork(generalist, input, { from: 'dense' }));
+        return tf.gather(p, subset, 1).dataSync(); // (rows, subset)
+      });
+      for (const index of labels.keys()) {
+        const said = row(index).subarray(width);
+        subset.forEach((_, place) => {
+          expect(said[place]).toBeCloseTo(inside[index * subset.length + place], 2);
+        });
+      }
+    }
+  }
 });
 
 test('a subset with too few examples for a batch is repeated until it fills one', async () => {

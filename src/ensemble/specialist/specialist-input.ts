@@ -6,6 +6,7 @@ import { cachedFeatureSource } from './cached-feature-source.js';
 import { cacheFeatures, featuresFolder } from './cached-features.js';
 import type { OutsiderMasses } from './outsiders.js';
 import type { SharedFeatures } from './shared-features.js';
+import type { SoftAnswers } from './soft-answers.js';
 import type { SpecialistView } from './specialist-examples.js';
 import { specialistImageSource } from './specialist-image-source.js';
 
@@ -25,6 +26,9 @@ interface SpecialistInputOptions {
   readonly shared: SharedFeatures | undefined;
   /** By what outsiders are drawn from the shared features; none: uniformly. */
   readonly masses: OutsiderMasses | undefined;
+  /** The generalist's answers as soft targets, and how much they count; none: labels alone. */
+  readonly soft: SoftAnswers | undefined;
+  readonly softShare: number;
   /** Stops the caching. */
   readonly signal: AbortSignal;
 }
@@ -40,7 +44,7 @@ export interface SpecialistInput extends AsyncDisposable {
  */
 export function specialistInput(
   view: SpecialistView,
-  { directory, from, batches, shared, masses, signal, ...mixture }: SpecialistInputOptions,
+  { directory, from, batches, shared, masses, soft, softShare, signal, ...mixture }: SpecialistInputOptions,
 ): SpecialistInput {
   const { batchSize, specialPerBatch } = mixture;
   const { dataset, seed, specialExamples, otherExamples } = view;
@@ -58,10 +62,16 @@ export function specialistInput(
     // As many batches of others as of special examples; one row more, because sums of fractions are rounded.
     const cached = Math.ceil((specialExamples * shared.views) / specialPerBatch);
     const others = cached * (batchSize - specialPerBatch) + 1;
-    await cacheFeatures(folder, shared, view, { leastSpecial: specialPerBatch, others, masses, signal });
+    await cacheFeatures(folder, shared, view, {
+      leastSpecial: specialPerBatch,
+      others,
+      masses,
+      soft,
+      signal,
+    });
     return openBatchesAhead(
       cachedFeatureSource,
-      { folder, batchSize, specialPerBatch, batches, seed },
+      { folder, batchSize, specialPerBatch, batches, seed, softOutputs: soft?.outputs, softShare },
       { epochs: 1, examples: batches * batchSize },
     );
   }

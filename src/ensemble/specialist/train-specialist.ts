@@ -14,6 +14,7 @@ import { dustbinCorrection } from './dustbin.js';
 import { fitDustbinRow } from './dustbin-row.js';
 import { outsiderMasses } from './outsiders.js';
 import type { SharedFeatures } from './shared-features.js';
+import { softAnswers } from './soft-answers.js';
 import {
   createSpecialist,
   firstTrainedPart,
@@ -39,6 +40,8 @@ export interface SpecialistTraining {
   readonly views: number;
   /** For `head` and `top`: share of the outsiders that is drawn by the generalist's mass on the subset. */
   readonly routedShare: number;
+  /** For `head` and `top`: how much the generalist's own answers count as soft targets beside the labels. */
+  readonly softShare: number;
   readonly seed: number;
   readonly checkpointSeconds: number;
 }
@@ -108,6 +111,8 @@ export async function trainSpecialist(
     batches: totalSteps,
     shared,
     masses,
+    soft: training.softShare > 0 ? softAnswers(classes, correction, masses) : undefined,
+    softShare: training.softShare,
     signal,
   });
   const plan: TrainingPlan = {

@@ -93,13 +93,14 @@ async function shareBetween(
   readonly seconds: number;
   readonly flops: number;
 }> {
-  const { retrain, views, routedShare } = settings.specialists;
+  const { retrain, views, routedShare, softShare } = settings.specialists;
+  const withPredictions = routedShare > 0 || softShare > 0;
   const from = firstTrainedPart[retrain];
   if (from === 'convolutions') {
-    if (routedShare === 0) return { features: undefined, seconds: 0, flops: 0 };
+    if (!withPredictions) return { features: undefined, seconds: 0, flops: 0 };
     throw new KdSpecError(
       'option-invalid',
-      '--routed-share draws from cached features, which --retrain all has none of: leave it at 0, or retrain top or head',
+      '--routed-share and --soft-share need cached features, which --retrain all has none of: leave them at 0, or retrain top or head',
     );
   }
   const shared = { folder: join(work.directory, '.partial', 'features'), views };
@@ -108,7 +109,6 @@ async function shareBetween(
   try {
     const all = forwardFlops(generalist.definition);
     const frozen = all - forwardFlops(generalist.definition, { from });
-    const withPredictions = routedShare > 0;
     const done = await Promise.all(work.subsets.map((_, position) => findFinished(work, position)));
     const seconds = done.every((manifest) => manifest !== undefined)
       ? 0

@@ -1,0 +1,53 @@
+import { drawingRatio, type OutsiderMasses } from './outsiders.js';
+
+/** How the generalist's prediction becomes the target of a specialist, see {@link softAnswers}. */
+export interface SoftAnswers {
+  /** s + 1 */
+  readonly outputs: number;
+  /** The target of a row, (s + 1), the dustbin last, from its most probable classes and their probabilities. */
+  answer(indices: Int32Array, values: Float32Array): Float32Array;
+}
+
+/**
+ * The generalist's own answers as soft targets of a specialist: collapsed to the subset and the dustbin, and as they
+ * would be where special examples come as often as in the specialist's training.
+ *
+ *     t_i = p^g_i  for i in S,   t_dustbin = (1 - sum_S p^g) exp(-correction) ratio(x),   then normalised
+ *
+ * By Bayes' rule: training multiplies the odds of the dustbin by `exp(-correction)` and, where outsiders are drawn by
+ * mass, by the drawing ratio; without that a specialist would be taught a dustbin that is corrected twice. Mixed with
+ * the hard targets it holds the specialist to what the generalist learnt from all the data, which a few examples a class
+ * would make it forget.
+ *
+ * @param classes the subset, (s)
+ * @param correction of the dustbin logit, in nats
+ * @param masses by which outsiders are drawn, if they are
+ *
+ * Source: Hinton, Vinyals and Dean (2015), section 6, where the specialist keeps the full softmax and the classes
+ * outside the subset have soft targets; here they are one outcome, so that a specialist stays small.
+ */
+export function softAnswers(
+  classes: readonly number[],
+  correction: number,
+  masses: OutsiderMasses | undefined,
+): SoftAnswers {
+  const outputOf = new Map(classes.map((label, output) => [label, output]));
+  const dustbin = classes.length;
+  return {
+    outputs: classes.length + 1,
+    answer(indices, values) {
+      const target = new Float32Array(classes.length + 1);
+      let inside = 0;
+      for (let entry = 0; entry < indices.length; entry++) {
+        const output = outputOf.get(indices[entry]);
+        if (output === undefined) continue;
+        target[output] = values[entry];
+        inside += values[entry];
+      }
+      target[dustbin] = Math.max(0, 1 - inside) * Math.exp(-correction) * drawingRatio(inside, masses);
+      const sum = inside + target[dustbin];
+      for (let output = 0; output <= dustbin; output++) target[output] /= sum;
+      return target;
+    },
+  };
+}
