@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# Makes a Python environment with PyTorch for the benchmarks, and prints its interpreter.
+#
+#   python=$(scripts/torch-venv.sh)            # in a temporary folder that is reused
+#   python=$(scripts/torch-venv.sh ./my-venv)  # in a folder of your choice
+#
+# Needs python3 with the venv module, and 6 GB: for Linux, PyPI has the build that can use CUDA, with NVIDIA's libraries.
+# On a machine without a GPU it computes on the processor as the smaller build does.
+set -euo pipefail
+
+venv=${1:-${TMPDIR:-/tmp}/kd-spec-torch}
+if [ ! -e "$venv/ready" ]; then
+  python3 -m venv "$venv" >&2
+  "$venv/bin/pip" install --quiet --disable-pip-version-check --no-cache-dir torch numpy >&2
+  touch "$venv/ready"
+fi
+echo "$venv/bin/python"
