@@ -1,12 +1,12 @@
 /**
  * Images a second of a training step, against what somebody would otherwise use.
  *
- *     npm run bench:training -- [--rounds 5] [--seconds 2] [--without shipped,pytorch] [--json]
+ *     npm run bench:training -- [--rounds 5] [--seconds 2] [--threads 2] [--without shipped,pytorch] [--json]
  *
  * Four sides train the same networks on the same batches of 128 random images: wasm as TensorFlow.js ships it (its
  * layers API, with the filter gradient that it lacks supplied), kd-spec on wasm, kd-spec on tensorflow where that
- * loads, and PyTorch (installed by scripts/torch-venv.sh; AdamW in its fused form) with as many threads as there are
- * cores. Each is a process of its own; they take turns, in rounds of about `--seconds`, so that other programs on the
+ * loads, and PyTorch (installed by scripts/torch-venv.sh; AdamW in its fused form). The last two have `--threads` threads, as
+ * many as there are cores when it is left out. Each is a process of its own; they take turns, in rounds of about `--seconds`, so that other programs on the
  * machine disturb all alike. Printed are the medians of the rounds, by the wall clock and by processor time, and
  * the most memory that a process had.
  */
@@ -28,6 +28,7 @@ const { values: flags } = parseArgs({
   options: {
     rounds: { type: 'string', default: '5' },
     seconds: { type: 'string', default: '2' },
+    threads: { type: 'string', default: String(availableParallelism()) },
     without: { type: 'string', default: '' },
     json: { type: 'boolean', default: false },
   },
@@ -72,7 +73,12 @@ for (const [position, workload] of workloads.entries()) {
   if (!flags.json) print(result);
 }
 if (flags.json) {
-  const machine = { processor: cpus()[0]?.model, cores: availableParallelism(), load: loadavg() };
+  const machine = {
+    processor: cpus()[0]?.model,
+    cores: availableParallelism(),
+    threads: Number(flags.threads),
+    load: loadavg(),
+  };
   console.log(JSON.stringify({ batchSize, machine, versions: [...versions], results }, null, 2));
 }
 
@@ -113,13 +119,16 @@ async function compete(position: number, workload: Workload): Promise<readonly E
 function start(side: string, position: number, workload: Workload): Contestant {
   const { convolutions, kernel, dense, outputs } = generalistDefinition(workload.outputs);
   const input = inputShape(workload);
-  const threads = availableParallelism();
+  const threads = Number(flags.threads);
   const setup = { batch: batchSize, threads, input, convolutions, kernel, dense, outputs };
   const [program, words] =
     side === 'pytorch'
       ? [python, [scripts('training/contestant.py'), JSON.stringify(setup)]]
       : [process.execPath, ['--import', 'tsx', scripts('training/contestant.ts'), side, String(position)]];
-  const child: ChildProcess = spawn(program, words, { stdio: ['pipe', 'pipe', 'inherit'] });
+  const child: ChildProcess = spawn(program, words, {
+    stdio: ['pipe', 'pipe', 'inherit'],
+    env: { ...process.env, TF_NUM_INTRAOP_THREADS: flags.threads },
+  });
   if (!child.stdin || !child.stdout) throw new Error(`${side} has no pipes`);
   const { stdin } = child;
   const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
