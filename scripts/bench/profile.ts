@@ -147,9 +147,12 @@ function clockKernels(): { milliseconds(): number } {
     };
   const heap = wasmHeap() as { call: (...parameters: never[]) => void } | undefined;
   if (heap) heap.call = clocked(heap.call);
-  const { binding } = tf.backend() as unknown as { binding?: Record<string, (...p: unknown[]) => unknown> };
-  if (binding) binding.executeOp = clocked(binding.executeOp);
-  else {
+  const native = tf.backend() as unknown as { binding?: { executeOp: (...p: unknown[]) => unknown } };
+  if (native.binding) {
+    const { binding } = native;
+    const executeOp = clocked((...parameters: unknown[]) => binding.executeOp(...parameters));
+    native.binding = Object.create(binding, { executeOp: { value: executeOp } });
+  } else {
     for (const kernel of tf.getKernelsForBackend(tf.getBackend())) {
       tf.unregisterKernel(kernel.kernelName, kernel.backendName);
       tf.registerKernel({ ...kernel, kernelFunc: clocked(kernel.kernelFunc) });

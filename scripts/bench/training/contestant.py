@@ -41,7 +41,8 @@ labels = torch.randint(setup["outputs"], (setup["batch"],))
 
 def step():
     optimizer.zero_grad(set_to_none=True)
-    loss_of(network(inputs), labels).backward()
+    # Each batch is new: like the other sides, this one copies it into a tensor of its own.
+    loss_of(network(inputs.clone()), labels.clone()).backward()
     optimizer.step()
 
 

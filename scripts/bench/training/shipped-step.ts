@@ -27,11 +27,12 @@ export function shippedStep(workload: Workload): () => Promise<void> {
   model.add(layers.dense({ units: workload.outputs, activation: 'softmax' }));
   model.compile({ optimizer: tf.train.adam(1e-3), loss: 'categoricalCrossentropy' });
   const { inputs, labels } = randomBatch(workload);
-  const input = tf.tensor(inputs, [batchSize, ...shape]);
   const targets = tf.tidy(() =>
     tf.cast(tf.oneHot(tf.tensor1d(labels, 'int32'), workload.outputs), 'float32'),
   );
   return async () => {
+    const input = tf.tensor(inputs, [batchSize, ...shape]);
     await model.trainOnBatch(input, targets);
+    input.dispose();
   };
 }
