@@ -21,6 +21,8 @@ const output: Record<StageName, (context: StageContext) => Promise<string>> = {
   subsets: async ({ settings }) => `${settings.subsets.clusters}`,
   specialists: async (context) => inputOf(context, 'subsets'),
   ensemble: async (context) => inputOf(context, 'specialists'),
+  answers: async (context) => inputOf(context, 'ensemble'),
+  student: async (context) => inputOf(context, 'answers'),
   report: async (context) => inputOf(context, 'ensemble'),
 };
 const inputOf = (context: StageContext, stage: StageName) =>

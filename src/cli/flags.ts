@@ -16,12 +16,16 @@ export function addFlags(yargs: Argv, stages: readonly StageName[]): Argv {
 /**
  * The flags of some stages among what yargs parsed.
  *
- * @throws KdSpecError `usage` when one stands twice
+ * @throws KdSpecError `usage` when one stands twice that takes one value
  */
 export function flagsOf(argv: Readonly<Record<string, unknown>>, stages: readonly StageName[]): Flags {
   const flags: Record<string, string | boolean> = {};
-  for (const { flag } of optionsOf(stages)) {
+  for (const { flag, option } of optionsOf(stages)) {
     const value = argv[flag];
+    if (Array.isArray(value) && option.type === 'texts') {
+      flags[flag] = value.join(',');
+      continue;
+    }
     if (Array.isArray(value)) {
       throw new KdSpecError('usage', `--${flag} was given ${value.length} times: give it once`);
     }

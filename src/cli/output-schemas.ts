@@ -18,7 +18,7 @@ const artefact = z.object({
   seed: count,
 });
 
-const { dataset, generalist, predictions, subsets, specialists, ensemble } = stageMetrics;
+const { dataset, generalist, predictions, subsets, specialists, ensemble, answers, student } = stageMetrics;
 
 const plan = z.object({
   workspace: z.string(),
@@ -42,6 +42,8 @@ const run = z.object({
     subsets: artefact.extend({ metrics: subsets }),
     specialists: artefact.extend({ metrics: specialists }),
     ensemble: artefact.extend({ metrics: ensemble }),
+    answers: artefact.extend({ metrics: answers }).exactOptional(),
+    student: artefact.extend({ metrics: student }).exactOptional(),
     report: artefact.extend({ metrics: reportSchema }),
   }),
 });
@@ -94,6 +96,8 @@ export const outputSchemas = {
   cluster: subsets.extend({ artefact }),
   'train-specialists': specialists.extend({ artefact }),
   calibrate: ensemble.extend({ artefact }),
+  answer: answers.extend({ artefact }),
+  distill: student.extend({ artefact }),
   evaluate: reportSchema.extend({ artefact }),
   infer,
   doctor,

@@ -3,9 +3,11 @@ import { KdSpecError } from '../core/errors.js';
 import { suggestion } from '../core/nearest-name.js';
 import { packageVersion } from '../core/package.js';
 import { listedOptions } from '../pipeline/option-list.js';
+import { answerCommand } from './commands/answer.js';
 import { calibrateCommand } from './commands/calibrate.js';
 import { clusterCommand } from './commands/cluster.js';
 import { datasetCommand } from './commands/dataset.js';
+import { distillCommand } from './commands/distill.js';
 import { doctorCommand } from './commands/doctor.js';
 import { evaluateCommand } from './commands/evaluate.js';
 import { inferCommand } from './commands/infer.js';
@@ -29,6 +31,8 @@ function commands(context: CommandContext): readonly CommandModule[] {
     trainSpecialistsCommand(context),
     jobsCommand(context),
     calibrateCommand(context),
+    answerCommand(context),
+    distillCommand(context),
     evaluateCommand(context),
     inferCommand(context),
     doctorCommand(context),

@@ -109,6 +109,60 @@ const summaries: { readonly [Name in keyof Metrics]: (metrics: Metrics[Name]) =>
       ),
       `On ${count(examples)} validation images, on which all of this is chosen.`,
     ),
+
+  answers: ({ teacher, transfer, images, views, rows, top, classes, keptMass, validation, test }) =>
+    alignColumns([
+      ['teacher', teacher],
+      [
+        'transfer set',
+        `${transfer} (${count(images)} images${views > 0 ? `, ${count(views)} views of each` : ''})`,
+      ],
+      [
+        'answers',
+        `${count(rows)}, of each ${count(top)} of ${count(classes)} classes with ${percent(keptMass)} of the mass`,
+      ],
+      ...(validation ? [['top-1, validation', percent(validation.top1)]] : []),
+      ...(test ? [['top-1, test', percent(test.top1)]] : []),
+    ]),
+
+  student: ({ objective, teacher, transferImages, parameters, trainingSeconds, sweep, chosen, test, bias }) =>
+    blocks(
+      alignColumns([
+        ...(teacher ? [['teacher', teacher.teacher]] : []),
+        ['learnt', `${objective}, on ${count(transferImages)} images`],
+        ['parameters', count(parameters)],
+        ['training', duration(trainingSeconds)],
+        ...(bias
+          ? [
+              [
+                'bias',
+                `${bias.offset.toFixed(2)} for ${count(bias.classes.length)} unseen classes, set on validation`,
+              ],
+            ]
+          : []),
+      ]),
+      alignColumns(
+        [
+          ['', 'temperature', 'weight of labels', 'validation errors', 'top-1'],
+          ...sweep.map(({ temperature, hardWeight, validation }) => [
+            temperature === chosen.temperature && hardWeight === chosen.hardWeight ? 'chosen' : '',
+            String(temperature),
+            String(hardWeight),
+            count(validation.errors),
+            percent(validation.top1),
+          ]),
+        ],
+        'lrrrr',
+      ),
+      alignColumns(
+        [
+          ['test', 'errors', 'top-1'],
+          ['student', count(test.errors), percent(test.top1)],
+          ...(teacher?.test ? [['teacher', count(teacher.test.errors), percent(teacher.test.top1)]] : []),
+        ],
+        'lrr',
+      ),
+    ),
 };
 
 /** What a stage did, for a person. Metrics of an unknown shape, such as an older version's, are simply listed. */

@@ -1,10 +1,5 @@
 import { z } from 'zod';
 
-/** The file that tells what Hugging Face's files do not: image shape, augmentation, hashes. */
-export const manifestName = 'kd-spec.json';
-/** One class name a line; the line's index is the label. */
-export const classesName = 'classes.txt';
-
 const count = z.int().nonnegative();
 
 const split = z.object({

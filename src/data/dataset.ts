@@ -6,7 +6,8 @@ import { prettifyError } from 'zod';
 import { KdSpecError } from '../core/errors.js';
 import { asFileError } from '../core/file-error.js';
 import { indexShard } from './arrow-shard.js';
-import { classesName, type DatasetManifest, datasetManifest, manifestName } from './dataset-manifest.js';
+import { type DatasetManifest, datasetManifest } from './dataset-manifest.js';
+import { classesName, manifestName } from './dataset-names.js';
 import type { Augmentation, Ceiling, ImageShape, SplitName } from './source.js';
 
 /** One Arrow file of a split, as it was when it was written. */

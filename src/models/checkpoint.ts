@@ -28,7 +28,7 @@ export const networkDefinitionSchema = z.strictObject({
 }) satisfies z.ZodType<NetworkDefinition>;
 
 const generalistConfigSchema = z.looseObject({
-  kind: z.literal('generalist'),
+  kind: z.enum(['generalist', 'student']),
   network: networkDefinitionSchema,
 });
 
@@ -94,7 +94,7 @@ export function checkTensors(
 }
 
 /**
- * Loads the generalist from its artefact folder onto the present backend.
+ * Loads a generalist, or a student, from its artefact folder onto the present backend.
  *
  * @throws KdSpecError `not-found` or `checkpoint-invalid`
  */

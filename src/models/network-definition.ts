@@ -130,6 +130,14 @@ export function forwardFlops(
   return networkParts.slice(networkParts.indexOf(from)).reduce((sum, part) => sum + flops[part], 0);
 }
 
+/** How many numbers a network holds. */
+export function countParameters(definition: NetworkDefinition): number {
+  const sizes = networkTensors(definition).map(({ shape }) =>
+    shape.reduce((product, extent) => product * extent, 1),
+  );
+  return sizes.reduce((sum, size) => sum + size, 0);
+}
+
 /** Whether a convolutional block halves an image of this size. */
 export function pools(height: number, width: number): boolean {
   return Math.min(height, width) >= 4;

@@ -20,9 +20,9 @@ interface NumberOption extends OptionBase {
   readonly max: number;
 }
 
-/** One or more integers. */
+/** One or more integers, or numbers. */
 interface IntegersOption extends OptionBase {
-  readonly type: 'integers';
+  readonly type: 'integers' | 'numbers';
   readonly default: readonly number[] | null;
   readonly min: number;
   readonly max: number;
@@ -43,6 +43,12 @@ interface ChoiceOption extends OptionBase {
   readonly type: 'choice';
   readonly default: string | number | null;
   readonly choices: readonly (string | number)[];
+}
+
+/** A list of texts; on the command line the flag may stand several times. */
+interface TextsOption extends OptionBase {
+  readonly type: 'texts';
+  readonly default: readonly string[];
 }
 
 /** A list of names; names that stand in an inner list (on the command line: joined by +) belong together. */
@@ -69,6 +75,7 @@ export type Option =
   | TextOption
   | BooleanOption
   | ChoiceOption
+  | TextsOption
   | GroupedListOption
   | CodePointsOption
   | WorkersOption;
@@ -78,7 +85,7 @@ export type OptionTable = { readonly [key: string]: Option | OptionTable };
 
 type PlainValue<O> = O extends { type: 'integer' | 'number' }
   ? number
-  : O extends { type: 'integers' }
+  : O extends { type: 'integers' | 'numbers' }
     ? readonly number[]
     : O extends { type: 'string' | 'path' }
       ? string
@@ -86,13 +93,15 @@ type PlainValue<O> = O extends { type: 'integer' | 'number' }
         ? boolean
         : O extends { type: 'choice'; choices: readonly (infer Choice)[] }
           ? Choice
-          : O extends { type: 'grouped-list' }
-            ? readonly (string | readonly string[])[]
-            : O extends { type: 'code-points' }
-              ? readonly [number, number]
-              : O extends { type: 'workers' }
-                ? number | 'auto'
-                : never;
+          : O extends { type: 'texts' }
+            ? readonly string[]
+            : O extends { type: 'grouped-list' }
+              ? readonly (string | readonly string[])[]
+              : O extends { type: 'code-points' }
+                ? readonly [number, number]
+                : O extends { type: 'workers' }
+                  ? number | 'auto'
+                  : never;
 
 /** The value of an option. */
 type OptionValue<O> = O extends { nullable: true } ? PlainValue<O> | null : PlainValue<O>;

@@ -17,7 +17,11 @@ function describePlainValues(option: Option): string {
     case 'number':
       return `a number from ${option.min} to ${option.max}`;
     case 'integers':
-      return `integers from ${option.min} to ${option.max}, as in 32,64, or none for an empty list`;
+      return `integers from ${option.min} to ${option.max}, as in 32,64, or ${emptyList(option)} for an empty list`;
+    case 'numbers':
+      return `numbers from ${option.min} to ${option.max}, as in 1,2.5`;
+    case 'texts':
+      return 'texts separated by commas';
     case 'string':
       return 'a text';
     case 'path':
@@ -42,7 +46,8 @@ function describePlainValues(option: Option): string {
  */
 export function parseText(option: Option, text: string): Checked {
   const trimmed = text.trim();
-  if (option.nullable && trimmed === 'none') return { value: null };
+  const isChoice = option.type === 'choice' && option.choices.includes('none');
+  if (option.nullable && trimmed === 'none' && !isChoice) return { value: null };
   return checkValue(option, readText(option, trimmed));
 }
 
@@ -52,7 +57,11 @@ function readText(option: Option, text: string): JsonValue {
     case 'number':
       return readNumber(text);
     case 'integers':
-      return text === 'none' ? [] : text.split(',').map(readNumber);
+      return text === emptyList(option) ? [] : text.split(',').map(readNumber);
+    case 'numbers':
+      return text.split(',').map(readNumber);
+    case 'texts':
+      return text.split(',').map((entry) => entry.trim());
     case 'string':
     case 'path':
       return text;
@@ -69,6 +78,11 @@ function readText(option: Option, text: string): JsonValue {
     case 'workers':
       return text === '' || text === 'auto' ? 'auto' : readNumber(text);
   }
+}
+
+/** How an empty list is typed: where none means that nothing was chosen, there is another word. */
+function emptyList(option: Option): string {
+  return option.nullable ? 'empty' : 'none';
 }
 
 function readNumber(text: string): JsonValue {
@@ -92,6 +106,12 @@ function fitsPlain(option: Option, value: JsonValue): boolean {
         isList(value) &&
         value.every((item) => Number.isSafeInteger(item) && isBetween(item, option.min, option.max))
       );
+    case 'numbers':
+      return (
+        isList(value) && value.length > 0 && value.every((item) => isBetween(item, option.min, option.max))
+      );
+    case 'texts':
+      return isList(value) && value.length > 0 && value.every(isName);
     case 'string':
     case 'path':
       return isName(value);

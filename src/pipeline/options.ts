@@ -308,6 +308,22 @@ const generalist = {
     affects: 'result',
     description: 'How gradients change weights; sgd has Nesterov momentum',
   },
+  maxNorm: {
+    type: 'number',
+    default: null,
+    nullable: true,
+    min: 0.01,
+    max: 1000,
+    affects: 'result',
+    description: "Largest length of a hidden unit's incoming weights; none: no limit",
+  },
+  augment: {
+    type: 'boolean',
+    flag: 'generalist-augment',
+    default: true,
+    affects: 'result',
+    description: 'Augment training images as the data set says, afresh each epoch',
+  },
   seed: {
     type: 'integer',
     flag: 'generalist-seed',
@@ -684,6 +700,278 @@ const ensemble = {
   },
 } as const satisfies OptionTable;
 
+/** Teachers that are stages of the workspace itself; any other is a path. */
+export const ownTeachers = ['ensemble', 'generalist'] as const;
+
+const answers = {
+  teachers: {
+    type: 'texts',
+    flag: 'teacher',
+    default: ['ensemble'],
+    affects: 'result',
+    description:
+      'ensemble, generalist, or a path: a checkpoint folder, a workspace with an ensemble, an ONNX file, predictions ' +
+      'as Arrow files; several become one by their mean',
+  },
+  mean: {
+    type: 'choice',
+    default: 'arithmetic',
+    choices: ['arithmetic', 'geometric'],
+    affects: 'result',
+    description: 'How several teachers become one',
+  },
+  transfer: {
+    type: 'path',
+    default: null,
+    nullable: true,
+    // The path itself decides nothing: the content of the files is an input of the stage.
+    affects: 'execution',
+    description:
+      'Images the student learns on: a data set of kd-spec, or a folder of images without labels; none: the training ' +
+      'images',
+  },
+  views: {
+    type: 'integer',
+    flag: 'transfer-views',
+    default: 0,
+    min: 0,
+    max: 1000,
+    affects: 'result',
+    description: 'Augmented views of each image that the teacher is asked about; 0: the image as it is',
+  },
+  top: {
+    type: 'integer',
+    flag: 'answers-top',
+    default: null,
+    nullable: true,
+    min: 1,
+    max: 1_000_000,
+    affects: 'result',
+    description:
+      'Classes of an answer that are stored beside the sum of the others; none: 100, or all of few classes',
+  },
+} as const satisfies OptionTable;
+
+const student = {
+  definition: {
+    type: 'path',
+    flag: 'student',
+    default: null,
+    nullable: true,
+    // What stands in the file decides, and is kept as if it stood in the pipeline.
+    affects: 'execution',
+    description: 'YAML file with options of this section, such as the network',
+  },
+  network: {
+    convolutions: {
+      type: 'integers',
+      flag: 'student-convolutions',
+      default: null,
+      nullable: true,
+      min: 1,
+      max: 4096,
+      affects: 'result',
+      description: "Filters of each convolutional block; none: the generalist's",
+    },
+    kernel: {
+      type: 'choice',
+      flag: 'student-kernel',
+      default: null,
+      nullable: true,
+      choices: [1, 3, 5, 7],
+      affects: 'result',
+      description: "Height and width of the filters in pixels; none: the generalist's",
+    },
+    dense: {
+      type: 'integers',
+      flag: 'student-dense',
+      default: null,
+      nullable: true,
+      min: 1,
+      max: 65_536,
+      affects: 'result',
+      description: "Units of each dense layer before the head; none: the generalist's",
+    },
+    normalisation: {
+      type: 'choice',
+      flag: 'student-normalisation',
+      default: null,
+      nullable: true,
+      choices: ['batch', 'none'],
+      affects: 'result',
+      description: "Normalisation of each layer but the head; left out: the generalist's",
+    },
+    dropout: {
+      type: 'number',
+      flag: 'student-dropout',
+      default: 0,
+      min: 0,
+      max: 0.95,
+      affects: 'result',
+      description: "Probability with which a dense layer's output is dropped in training",
+    },
+  },
+  objective: {
+    type: 'choice',
+    default: 'soft-targets',
+    choices: ['soft-targets', 'logits', 'labels'],
+    affects: 'result',
+    description:
+      "What a student learns: the teacher's distributions, its logits, or labels without a teacher",
+  },
+  temperature: {
+    type: 'numbers',
+    default: [2],
+    min: 1,
+    max: 1000,
+    affects: 'result',
+    description: 'Temperatures of the soft targets; of several, validation chooses',
+  },
+  hardWeight: {
+    type: 'numbers',
+    default: [0.1],
+    min: 0,
+    max: 1000,
+    affects: 'result',
+    description: "Weights of the labels beside the teacher's 1; of several, validation chooses",
+  },
+  rest: {
+    type: 'choice',
+    default: 'bucket',
+    choices: ['bucket', 'spread'],
+    affects: 'result',
+    description:
+      'What is known of the classes that an answer leaves out: their sum, or that they share it evenly',
+  },
+  transferClasses: {
+    type: 'integers',
+    default: null,
+    nullable: true,
+    min: 0,
+    max: 999_999,
+    affects: 'result',
+    description: 'Classes whose images the student sees, by number; none: all',
+  },
+  transferWithout: {
+    type: 'integers',
+    default: [],
+    min: 0,
+    max: 999_999,
+    affects: 'result',
+    description: 'Classes whose images the student never sees, by number',
+  },
+  transferShare: {
+    type: 'number',
+    default: 1,
+    min: 0.0001,
+    max: 1,
+    affects: 'result',
+    description: 'Share of the images of each class that the student sees',
+  },
+  biasCorrection: {
+    type: 'choice',
+    default: 'validation',
+    choices: ['validation', 'test-too', 'none'],
+    affects: 'result',
+    description:
+      'Fits the bias of classes that the student never saw, on validation; test-too also reports, and does not use, ' +
+      'the one that is best on the test',
+  },
+  epochs: {
+    type: 'integer',
+    flag: 'student-epochs',
+    default: 10,
+    min: 1,
+    max: 100_000,
+    affects: 'result',
+    description: 'Passes over the transfer set',
+  },
+  batchSize: {
+    type: 'integer',
+    flag: 'student-batch-size',
+    default: 128,
+    min: 1,
+    max: 65_536,
+    affects: 'result',
+    description: 'Images a step',
+  },
+  learningRate: {
+    type: 'number',
+    flag: 'student-learning-rate',
+    default: 0.002,
+    min: 1e-8,
+    max: 10,
+    affects: 'result',
+    description: 'Highest learning rate of a student',
+  },
+  schedule: {
+    type: 'choice',
+    flag: 'student-schedule',
+    default: 'cosine',
+    choices: ['cosine', 'constant'],
+    affects: 'result',
+    description: 'How the learning rate moves after the warm-up',
+  },
+  warmup: {
+    type: 'number',
+    flag: 'student-warmup',
+    default: 0.05,
+    min: 0,
+    max: 0.9,
+    affects: 'result',
+    description: 'Share of all steps over which the learning rate first rises from near zero',
+  },
+  weightDecay: {
+    type: 'number',
+    flag: 'student-weight-decay',
+    default: 0.01,
+    min: 0,
+    max: 10,
+    affects: 'result',
+    description: 'Decoupled weight decay of a student',
+  },
+  labelSmoothing: {
+    type: 'number',
+    flag: 'student-label-smoothing',
+    default: 0,
+    min: 0,
+    max: 0.9,
+    affects: 'result',
+    description: 'Probability mass that the label spreads over all classes',
+  },
+  optimizer: {
+    type: 'choice',
+    flag: 'student-optimizer',
+    default: 'adamw',
+    choices: ['adamw', 'sgd'],
+    affects: 'result',
+    description: 'How gradients change weights; sgd has Nesterov momentum',
+  },
+  seed: {
+    type: 'integer',
+    flag: 'student-seed',
+    default: null,
+    nullable: true,
+    min: 0,
+    max: 0xffff_ffff,
+    affects: 'result',
+    description: 'Another seed for weights and order of the student',
+  },
+  keep: {
+    type: 'choice',
+    default: 'last',
+    choices: ['last', 'best'],
+    affects: 'result',
+    description: 'The epoch whose weights are kept: the last, or the best on validation (early stopping)',
+  },
+  curve: {
+    type: 'boolean',
+    default: false,
+    affects: 'result',
+    description: 'Report accuracy on transfer, validation and test images after every epoch',
+  },
+} as const satisfies OptionTable;
+
 const report = {
   split: {
     type: 'choice',
@@ -702,6 +990,13 @@ const report = {
     affects: 'result',
     description: 'Most images to evaluate; none: all',
   },
+  student: {
+    type: 'boolean',
+    flag: 'with-student',
+    default: false,
+    affects: 'result',
+    description: 'Evaluate the student too, and make it when there is none',
+  },
 } as const satisfies OptionTable;
 
 /** The options of each stage. */
@@ -712,6 +1007,8 @@ export const stageOptions = {
   subsets,
   specialists,
   ensemble,
+  answers,
+  student,
   report,
 } as const satisfies Record<StageName, OptionTable>;
 

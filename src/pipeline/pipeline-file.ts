@@ -55,6 +55,16 @@ export async function readDatasetDefaults(
 }
 
 /**
+ * A student's definition: a mapping like the `student` section of a pipeline file.
+ *
+ * @throws as {@link readPipelineFile}
+ */
+export async function readStudentFile(path: string): Promise<PipelineFile> {
+  const { definition, ...options } = stageOptions.student;
+  return readOptions(path, options, ['student']);
+}
+
+/**
  * The pipeline file that a user names: a path, or the name of one that comes with kd-spec.
  *
  * @throws KdSpecError `not-found` with the names there are

@@ -6,8 +6,13 @@ import { nearestName, suggestion } from '../core/nearest-name.js';
 import { packageFolder } from '../core/package.js';
 import { keyOf, type ListedOption, listedOptions, pipelineOptions } from './option-list.js';
 import { parseText } from './option-values.js';
-import { builtInDatasets, generalOptions, type Settings, stageOptions } from './options.js';
-import { type PipelineFile, readDatasetDefaults, readPipelineFile } from './pipeline-file.js';
+import { builtInDatasets, generalOptions, ownTeachers, type Settings, stageOptions } from './options.js';
+import {
+  type PipelineFile,
+  readDatasetDefaults,
+  readPipelineFile,
+  readStudentFile,
+} from './pipeline-file.js';
 
 /** Where a value came from, and the exact place, such as `--classes` or `pipelines/han-3k.yaml:4`. */
 interface Origin {
@@ -41,8 +46,8 @@ interface Found {
 /**
  * The settings in force, and where each comes from.
  *
- * A flag goes before its environment variable, that before the pipeline in force, that before the defaults of the
- * data set (`datasets/<name>/dataset.yaml`), and these before the table. The pipeline in force is the file that is
+ * A flag goes before its environment variable, that before the student's file (`--student`), that before the pipeline
+ * in force, that before the defaults of the data set (`datasets/<name>/dataset.yaml`), and these before the table. The pipeline in force is the file that is
  * named, else the workspace's own, else `pipelines/default.yaml`. When flag or environment choose another data set
  * than the pipeline does, the pipeline's `dataset` section describes the wrong one and does not apply.
  *
@@ -83,6 +88,9 @@ export async function resolveSettings(
   checkSource(source);
   const defaults = await readDatasetDefaults(source, { datasetsFolder });
 
+  const definition = typed.get('student.definition') ?? fromFile(pipeline, 'student.definition', 'pipeline');
+  const student = definition?.value ? await readStudentFile(String(definition.value)) : undefined;
+
   const found = new Map<string, Found>();
   for (const listed of listedOptions) {
     const key = keyOf(listed);
@@ -91,6 +99,7 @@ export async function resolveSettings(
       key,
       typed.get(key) ??
         (key === 'workspace' ? workspace : undefined) ??
+        (student && fromFile(student, key, 'pipeline')) ??
         (applies ? fromFile(pipeline, key, 'pipeline') : undefined) ??
         (defaults && fromFile(defaults, key, 'dataset')) ?? {
           value: listed.option.default,
@@ -175,6 +184,12 @@ function absolute(listed: ListedOption, value: JsonValue, folder: string): JsonV
   if (listed.option.type === 'path' && typeof value === 'string') return resolve(folder, value);
   if (key === 'dataset.source' && typeof value === 'string')
     return isBuiltIn(value) ? value : resolve(folder, value);
+  if (key === 'answers.teachers' && Array.isArray(value)) {
+    const own: readonly string[] = ownTeachers;
+    return value.map((name: JsonValue) =>
+      typeof name === 'string' && !own.includes(name) ? resolve(folder, name) : name,
+    );
+  }
   if (key === 'dataset.fonts' && Array.isArray(value)) {
     const font = (name: JsonValue) =>
       typeof name === 'string' && /^\.{1,2}\//.test(name) ? resolve(folder, name) : name;

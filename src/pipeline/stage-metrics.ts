@@ -10,6 +10,28 @@ const onValidation = z.object({
   calibrationError: share.describe('expected calibration error'),
 });
 
+const accuracy = z.object({
+  examples: count,
+  errors: count,
+  top1: share,
+  unseen: z
+    .object({ examples: count, errors: count })
+    .describe('of classes of which the transfer set had no image'),
+});
+
+const answers = z.object({
+  teacher: z.string(),
+  transfer: z.string().describe('the images'),
+  images: count,
+  views: count.describe('augmentations of each image; 0: the image as it is'),
+  rows: count,
+  classes: count,
+  top: count.describe('classes that are stored of an answer'),
+  keptMass: z.number().nonnegative().describe('probability that they hold, on average'),
+  validation: accuracy.exactOptional().describe('of the teacher; absent for stored predictions'),
+  test: accuracy.exactOptional(),
+});
+
 /**
  * The metrics that stages leave in their manifests and that their commands print. Those of the report are
  * the report itself.
@@ -98,5 +120,49 @@ export const stageMetrics = {
         }),
       )
       .describe('accuracy on validation against cost, under rules of routing'),
+  }),
+  answers,
+  student: z.object({
+    objective: z.enum(['soft-targets', 'logits', 'labels']),
+    teacher: answers.exactOptional(),
+    transferImages: count.describe('that the student saw'),
+    parameters: count,
+    flopsPerImage: z.number().nonnegative().describe('of a forward pass'),
+    trainingSeconds: seconds.describe('of all students that were trained'),
+    sweep: z.array(
+      z.object({
+        temperature: z.number().positive(),
+        hardWeight: z.number().nonnegative(),
+        loss: z.number(),
+        steps: count,
+        trainingSeconds: seconds,
+        epoch: count.describe('whose weights were kept'),
+        validation: accuracy,
+        curve: z.array(
+          z.object({
+            epoch: count,
+            validation: share,
+            train: share.exactOptional(),
+            test: share.exactOptional(),
+          }),
+        ),
+      }),
+    ),
+    chosen: z
+      .object({ temperature: z.number().positive(), hardWeight: z.number().nonnegative(), epoch: count })
+      .describe('on validation'),
+    validation: accuracy,
+    test: accuracy.describe('of the chosen one'),
+    bias: z
+      .object({
+        classes: z.array(count),
+        offset: z.number(),
+        fittedOn: z.literal('validation'),
+        validation: z.object({ before: accuracy, after: accuracy }),
+        test: z.object({ before: accuracy }),
+        testTuned: z.object({ offset: z.number(), test: accuracy }).exactOptional(),
+      })
+      .exactOptional()
+      .describe('correction of classes that the student never saw'),
   }),
 } as const satisfies Record<Exclude<StageName, 'report'>, z.ZodType>;

@@ -6,6 +6,8 @@ export const stageNames = [
   'subsets',
   'specialists',
   'ensemble',
+  'answers',
+  'student',
   'report',
 ] as const;
 export type StageName = (typeof stageNames)[number];

@@ -1,12 +1,13 @@
 import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
+import { limitColumnNorms } from '../compute/max-norm.js';
 import { softmaxCrossEntropy } from '../compute/operations/softmax-cross-entropy.js';
 import { flush } from '../core/atomic-file.js';
 import { assert, KdSpecError } from '../core/errors.js';
 import type { Log } from '../core/log.js';
 import { createRandom } from '../core/random.js';
 import type { Network } from '../models/network.js';
-import type { NetworkPart } from '../models/network-definition.js';
+import { type NetworkPart, networkTensors } from '../models/network-definition.js';
 import { runNetwork } from '../models/run-network.js';
 import { restoreCheckpoint, saveCheckpoint, type TrainingState } from './checkpoints.js';
 import { distillationLoss, type TeacherTargets } from './distillation-loss.js';
@@ -38,6 +39,8 @@ export interface TrainingPlan {
   readonly labelSmoothing: number;
   /** Classes whose logits a step computes, when the optimiser has the head in rows; see `sampledCrossEntropy`. */
   readonly sampledClasses?: number | undefined;
+  /** Largest length of a hidden unit's incoming weights; no limit by default. */
+  readonly maxNorm?: number | null;
   /** The batches of an epoch (0 for the first) after the first `skip` ones; always the same for the same epoch. */
   batches(epoch: number, skip: number): AsyncIterable<TrainingBatch>;
 }
@@ -69,6 +72,7 @@ export async function train(
     label,
     checkpointSeconds,
     validate,
+    afterEpoch,
   }: {
     directory: string;
     log: Log;
@@ -77,6 +81,8 @@ export async function train(
     checkpointSeconds: number;
     /** Measures the network after each epoch; what it returns goes into `metrics.jsonl`. */
     validate?: () => Promise<Pick<EpochMetrics, 'validationTop1' | 'validationLoss'>>;
+    /** Called when an epoch (1 for the first) is over, before it is part of a checkpoint: again after a kill. */
+    afterEpoch?: (epoch: number) => Promise<void>;
   },
 ): Promise<TrainingSummary> {
   const { seed, stepsPerEpoch } = plan;
@@ -124,6 +130,8 @@ export async function train(
         const ofEpoch = { epoch: epoch + 1, step, loss: meanLoss, learningRate, seconds };
         await appendMetrics(metricsPath, { ...ofEpoch, ...validation });
         epochLoss = 0;
+        await afterEpoch?.(epoch + 1);
+        clock = performance.now(); // what is measured in between is not training
       }
       if (isDue) {
         await flush(metricsPath);
@@ -161,7 +169,9 @@ function trainingStep(
       assert(teacher === undefined, 'a sampled softmax learns from hard labels alone');
       const { seed, from, sampledClasses: count } = plan;
       const options = { ...now, ...training, seed, from, labelSmoothing, count };
-      return sampledTrainingStep(network, optimizer, input, labels, options);
+      const loss = sampledTrainingStep(network, optimizer, input, labels, options);
+      if (plan.maxNorm) limitHiddenWeights(network, plan.maxNorm);
+      return loss;
     }
     const { value, grads } = tf.variableGrads(() => {
       const logits = runNetwork(network, input, { from: plan.from, training });
@@ -169,8 +179,15 @@ function trainingStep(
       return softmaxCrossEntropy(logits, tf.tensor1d(labels, 'int32'), { labelSmoothing });
     }, [...optimizer.parameters]);
     optimizer.apply(grads, now);
+    if (plan.maxNorm) limitHiddenWeights(network, plan.maxNorm);
     return value;
   });
+}
+
+function limitHiddenWeights(network: Network, maxNorm: number): void {
+  for (const { name, part, role } of networkTensors(network.definition)) {
+    if (part === 'dense' && role === 'weights') limitColumnNorms(network.variable<tf.Rank.R2>(name), maxNorm);
+  }
 }
 
 async function sumLosses(losses: readonly tf.Scalar[]): Promise<number> {

@@ -12,9 +12,9 @@ import { logSumExp } from '../../math/softmax.js';
 import { writeConfig } from '../../models/checkpoint.js';
 import { createNetwork, type Network } from '../../models/network.js';
 import {
+  countParameters,
   forwardFlops,
   type NetworkDefinition,
-  networkTensors,
   trainingFlopsFactor,
 } from '../../models/network-definition.js';
 import { runNetwork } from '../../models/run-network.js';
@@ -47,7 +47,7 @@ export async function trainGeneralist(context: StageContext): Promise<JsonObject
   const totalSteps = epochs * stepsPerEpoch;
   await using batches = await openBatchesAhead(
     imageSource,
-    { directory: dataset.directory, seed, purpose: 'generalist', batchSize },
+    { directory: dataset.directory, seed, purpose: 'generalist', batchSize, isAugmented: options.augment },
     { epochs, examples: epochs * splits.train.rows },
   );
 
@@ -65,6 +65,7 @@ export async function trainGeneralist(context: StageContext): Promise<JsonObject
     weightDecay: options.weightDecay,
     labelSmoothing: options.labelSmoothing,
     sampledClasses,
+    maxNorm: options.maxNorm,
     batches: (epoch, skip) => batches.batches(epoch, skip),
   };
   try {
@@ -128,11 +129,4 @@ function sampledHead(sampled: number | null, batchSize: number, classes: number)
     `expected --sampled-head above the batch size of ${batchSize}, got ${sampled}: each class of a batch takes part ` +
       'in its step, and some others must',
   );
-}
-
-function countParameters(definition: NetworkDefinition): number {
-  const sizes = networkTensors(definition).map(({ shape }) =>
-    shape.reduce((product, extent) => product * extent, 1),
-  );
-  return sizes.reduce((sum, size) => sum + size, 0);
 }

@@ -1,4 +1,7 @@
+import { teacherFile, transferFile } from '../../distillation/teacher-files.js';
+import { ownTeachers, type Settings } from '../options.js';
 import type { Stage } from '../stage.js';
+import type { StageName } from '../stage-names.js';
 
 /** The stages in the order of the data. Each is loaded when it runs, so that help and plans load no TensorFlow. */
 export const stages: readonly Stage[] = [
@@ -47,10 +50,52 @@ export const stages: readonly Stage[] = [
     run: async (context) => (await import('./ensemble.js')).calibrateEnsemble(context),
   },
   {
+    name: 'answers',
+    command: 'answer',
+    title: "write the teacher's answers for the student",
+    needs: ({ answers }) => ['dataset', ...answers.teachers.flatMap(stagesOfTeacher)],
+    files: outsideTeachers,
+    run: async (context) => (await import('./answers.js')).writeAnswers(context),
+  },
+  {
+    name: 'student',
+    command: 'distill',
+    title: 'distil the teacher into one student',
+    needs: ({ student }) => (student.objective === 'labels' ? ['dataset'] : ['dataset', 'answers']),
+    // The images come from there, and are an input when nobody has answered for them.
+    files: (settings) => (settings.student.objective === 'labels' ? transferFiles(settings) : {}),
+    run: async (context) => (await import('./student.js')).distill(context),
+  },
+  {
     name: 'report',
     command: 'evaluate',
     title: 'evaluate generalist and ensemble',
-    needs: () => ['dataset', 'generalist', 'subsets', 'specialists', 'ensemble'],
+    needs: ({ report }) => [
+      'dataset',
+      'generalist',
+      'subsets',
+      'specialists',
+      'ensemble',
+      ...(report.student ? (['student'] as const) : []),
+    ],
     run: async (context) => (await import('./report.js')).evaluate(context),
   },
 ];
+
+function stagesOfTeacher(teacher: string): readonly StageName[] {
+  if (teacher === 'generalist') return ['generalist'];
+  return teacher === 'ensemble' ? ['generalist', 'specialists', 'ensemble'] : [];
+}
+
+function outsideTeachers(settings: Settings): Record<string, string> {
+  const own: readonly string[] = ownTeachers;
+  const paths = settings.answers.teachers.filter((teacher) => !own.includes(teacher));
+  return {
+    ...Object.fromEntries(paths.map((path, index) => [`answers.teachers.${index}`, teacherFile(path)])),
+    ...transferFiles(settings),
+  };
+}
+
+function transferFiles({ answers: { transfer } }: Settings): Record<string, string> {
+  return transfer === null ? {} : { 'answers.transfer': transferFile(transfer) };
+}

@@ -12,15 +12,17 @@ export interface ImageSourceParameters {
   /** Names the order of an epoch, together with the seed. */
   readonly purpose: string;
   readonly batchSize: number;
+  /** Whether images are augmented as the data set says; else they stay as they are. */
+  readonly isAugmented: boolean;
 }
 
 /** Every training image once an epoch, in a new order and augmented anew. */
 export const imageSource: BatchSource<ImageSourceParameters> = {
   module: import.meta.url,
   name: 'imageSource',
-  async open({ directory, seed, purpose, batchSize }) {
+  async open({ directory, seed, purpose, batchSize, isAugmented }) {
     const { splits, image, augmentation } = await openDataset(directory);
-    const augment = createAugmenter(augmentation, image);
+    const augment = createAugmenter(isAugmented ? augmentation : { kind: 'none' }, image);
     return {
       batches: (epoch, skipBatches) =>
         imageTrainingBatches(

@@ -1,0 +1,120 @@
+import type { RemainingMass } from '../compute/operations/soft-target-cross-entropy.js';
+import { createRandom } from '../core/random.js';
+import { type Augment, createAugmenter } from '../data/augmentation.js';
+import { batchExamples } from '../data/batches.js';
+import type { Example } from '../data/examples.js';
+import type { Augmentation, ImageShape } from '../data/source.js';
+import type { TeacherTargets } from '../training/distillation-loss.js';
+import type { TrainingBatch } from '../training/train.js';
+import type { Answers } from './answers.js';
+import { fullLogits, temperedTargets } from './tempered-targets.js';
+import type { SelectedRows, TransferSet } from './transfer-set.js';
+
+/**
+ * The views of a transfer set: 0 for its images as they are, else so many augmentations of each, drawn once. The
+ * teacher is asked about every view, and epoch e of a student shows view `e mod views`.
+ */
+export interface TransferViews {
+  readonly count: number;
+  readonly augmentation: Augmentation;
+  readonly image: ImageShape;
+  readonly seed: number;
+}
+
+/** Row of the answers to view v of image r. */
+export function answerRow(set: TransferSet, view: number, row: number): number {
+  return view * set.rows + row;
+}
+
+/** Draws one view; undefined leaves images as they are. */
+export function viewAugmenter({ count, augmentation, image, seed }: TransferViews, view: number) {
+  if (count === 0) return undefined;
+  const augment: Augment = createAugmenter(augmentation, image);
+  return (pixels: Uint8Array, row: number, out: Float32Array, offset: number) =>
+    augment(pixels, createRandom(seed, 'transfer view', view, row), out, offset);
+}
+
+/** What a student listens to. */
+export interface StudentObjective {
+  /** Distributions at a temperature, logits, or labels alone. */
+  readonly kind: 'soft-targets' | 'logits' | 'labels';
+  readonly temperature: number;
+  /** Weight of the labels beside the teacher, whose weight is 1. */
+  readonly hardWeight: number;
+  readonly rest: RemainingMass;
+}
+
+/**
+ * The batches of one epoch of a student's training, after the first `skip` ones.
+ *
+ * @param options.answers none when the student learns from labels alone
+ * @returns whole batches and a last smaller one; always the same for the same seed and epoch
+ */
+export async function* studentBatches(
+  set: TransferSet,
+  { isUsed }: SelectedRows,
+  {
+    answers,
+    views,
+    objective,
+    batchSize,
+    seed,
+    epoch,
+    skip,
+  }: {
+    readonly answers: Answers | undefined;
+    readonly views: TransferViews;
+    readonly objective: StudentObjective;
+    readonly batchSize: number;
+    readonly seed: number;
+    readonly epoch: number;
+    readonly skip: number;
+  },
+): AsyncGenerator<TrainingBatch> {
+  const view = views.count === 0 ? 0 : epoch % views.count;
+  const stream = passedOver(used(set.examples([seed, 'student', 'epoch', epoch]), isUsed), skip * batchSize);
+  const { height, width, channels } = views.image;
+  const augment = viewAugmenter(views, view);
+  for await (const { images, labels, rows } of batchExamples(stream, views.image, { batchSize, augment })) {
+    const batch = { inputs: images, shape: [labels.length, height, width, channels], labels } as const;
+    if (!answers) {
+      yield batch;
+      continue;
+    }
+    const said = await answers.read(rows.map((row) => answerRow(set, view, row)));
+    const weights = {
+      softWeights: new Float32Array(labels.length).fill(1),
+      hardWeights: Float32Array.from(labels, (label) => (label < 0 ? 0 : objective.hardWeight)),
+    };
+    const { classes } = answers;
+    const { temperature, rest } = objective;
+    const teacher: TeacherTargets =
+      objective.kind === 'logits'
+        ? { kind: 'logits', logits: fullLogits(said, classes), ...weights }
+        : {
+            kind: 'probabilities',
+            probabilities: temperedTargets(said, { temperature, classes }),
+            temperature,
+            rest,
+            ...weights,
+          };
+    yield { ...batch, teacher };
+  }
+}
+
+/** The images that a student sees, as they are and in the written order. */
+export function usedImages(set: TransferSet, { isUsed }: SelectedRows, image: ImageShape) {
+  return batchExamples(used(set.examples(), isUsed), image, { batchSize: 256 });
+}
+
+async function* used(stream: AsyncIterable<Example>, isUsed: Uint8Array): AsyncGenerator<Example> {
+  for await (const example of stream) if (isUsed[example.row] === 1) yield example;
+}
+
+async function* passedOver(stream: AsyncIterable<Example>, count: number): AsyncGenerator<Example> {
+  let left = count;
+  for await (const example of stream) {
+    if (left > 0) left--;
+    else yield example;
+  }
+}

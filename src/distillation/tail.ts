@@ -1,0 +1,49 @@
+/**
+ * What the classes that a sparse answer leaves out weigh at any temperature.
+ *
+ * Their sum at temperature T is `sum exp(l_i / T)`; its logarithm is a smooth, convex function of 1/T, so a few values
+ * of it, and parabolas between them, tell it for every T of 1 and more. At 1/T = 0 it is the logarithm of their number.
+ */
+export const tailTemperatures = [Number.POSITIVE_INFINITY, 40, 20, 10, 6, 4, 3, 2, 1.5, 1] as const;
+
+const knots = tailTemperatures.map((temperature) => 1 / temperature); // ascending from 0 to 1
+
+/**
+ * The logarithms of the tail's sums at {@link tailTemperatures}.
+ *
+ * @param logProbabilities (classes), of all classes
+ * @param isListed (classes), 1 for those that do not belong to the tail
+ * @param out (knots), where they are written; -Infinity when the tail is empty
+ */
+export function tailSums(logProbabilities: ArrayLike<number>, isListed: Uint8Array, out: Float32Array): void {
+  const sums = new Float64Array(knots.length);
+  for (let index = 0; index < logProbabilities.length; index++) {
+    if (isListed[index] === 1) continue;
+    for (let knot = 0; knot < knots.length; knot++)
+      sums[knot] += Math.exp(logProbabilities[index] * knots[knot]);
+  }
+  for (let knot = 0; knot < knots.length; knot++) out[knot] = Math.log(sums[knot]);
+}
+
+/**
+ * The logarithm of the tail's sum at a temperature, by the parabola through the three nearest knots.
+ *
+ * @param sums (knots), from {@link tailSums}
+ * @param temperature 1 or more
+ */
+export function tailSumAt(sums: ArrayLike<number>, temperature: number): number {
+  if (sums[0] === Number.NEGATIVE_INFINITY) return sums[0]; // every class is listed
+  const x = 1 / temperature;
+  const above = Math.max(
+    1,
+    knots.findIndex((knot) => knot >= x - 1e-12),
+  );
+  if (Math.abs(knots[above] - x) < 1e-12) return sums[above];
+  const middle = Math.min(Math.max(1, above), knots.length - 2);
+  const [a, b, c] = [knots[middle - 1], knots[middle], knots[middle + 1]];
+  return (
+    (sums[middle - 1] * (x - b) * (x - c)) / ((a - b) * (a - c)) +
+    (sums[middle] * (x - a) * (x - c)) / ((b - a) * (b - c)) +
+    (sums[middle + 1] * (x - a) * (x - b)) / ((c - a) * (c - b))
+  );
+}

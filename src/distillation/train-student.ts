@@ -1,0 +1,158 @@
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Log } from '../core/log.js';
+import { createRandom } from '../core/random.js';
+import { createNetwork, type Network, networkValues } from '../models/network.js';
+import type { NetworkDefinition } from '../models/network-definition.js';
+import { readSafetensors, writeSafetensors } from '../models/safetensors.js';
+import { Optimizer } from '../training/optimizer.js';
+import type { OptimizerKind } from '../training/optimizer-kind.js';
+import type { Schedule } from '../training/schedule.js';
+import { type TrainingPlan, train } from '../training/train.js';
+import type { Answers } from './answers.js';
+import { type StudentObjective, studentBatches, type TransferViews } from './student-batches.js';
+import type { SelectedRows, TransferSet } from './transfer-set.js';
+
+/** How a student is trained, whatever it listens to. */
+export interface StudentTraining {
+  readonly epochs: number;
+  readonly batchSize: number;
+  readonly optimizer: OptimizerKind;
+  readonly learningRate: number;
+  readonly schedule: Schedule['kind'];
+  /** Share of all steps. */
+  readonly warmup: number;
+  readonly weightDecay: number;
+  readonly labelSmoothing: number;
+  /** `best` keeps the epoch that is best on validation (early stopping), `last` the last. */
+  readonly keep: 'last' | 'best';
+  readonly seed: number;
+  readonly checkpointSeconds: number;
+}
+
+/** What was measured after an epoch. */
+export interface EpochAccuracy {
+  /** 1 for the first. */
+  readonly epoch: number;
+  readonly validation: number;
+  /** Of images of the transfer set, and of the test; only when the whole curve was asked for. */
+  readonly train?: number;
+  readonly test?: number;
+}
+
+export interface TrainedStudent {
+  /** On the present backend; the caller disposes of it. */
+  readonly network: Network;
+  readonly loss: number;
+  readonly seconds: number;
+  readonly steps: number;
+  /** The epoch whose weights these are. */
+  readonly epoch: number;
+  readonly curve: readonly EpochAccuracy[];
+}
+
+const curveFile = 'curve.jsonl';
+const bestFile = 'best.safetensors';
+
+/**
+ * Trains one student, from its newest checkpoint in `directory` if there is one. What it leaves in the folder is
+ * of no use once the student is saved elsewhere.
+ *
+ * @param what its network, the images it sees, the answers it listens to (none: labels alone)
+ * @param options.measure accuracies after an epoch; called after every epoch when given
+ * @throws KdSpecError `interrupted`, `training-diverged`
+ */
+export async function trainStudent(
+  directory: string,
+  what: {
+    readonly definition: NetworkDefinition;
+    readonly set: TransferSet;
+    readonly selected: SelectedRows;
+    readonly views: TransferViews;
+    readonly answers: Answers | undefined;
+    readonly objective: StudentObjective;
+  },
+  training: StudentTraining,
+  {
+    log,
+    signal,
+    label,
+    measure,
+  }: {
+    readonly log: Log;
+    readonly signal: AbortSignal;
+    readonly label: string;
+    readonly measure?: ((network: Network) => Promise<Omit<EpochAccuracy, 'epoch'>>) | undefined;
+  },
+): Promise<TrainedStudent> {
+  const { definition, set, selected, views, answers, objective } = what;
+  const { seed, epochs, batchSize, keep } = training;
+  // All candidates of a sweep start from the same weights and see the same batches: only the objective differs.
+  const network = createNetwork(definition, createRandom(seed, 'student'));
+  const optimizer = new Optimizer(training.optimizer, network, 'convolutions');
+  const stepsPerEpoch = Math.ceil(selected.count / batchSize);
+  const totalSteps = epochs * stepsPerEpoch;
+  const plan: TrainingPlan = {
+    seed,
+    epochs,
+    stepsPerEpoch,
+    from: 'convolutions',
+    schedule: {
+      kind: training.schedule,
+      learningRate: training.learningRate,
+      warmupSteps: Math.round(training.warmup * totalSteps),
+      totalSteps,
+    },
+    weightDecay: training.weightDecay,
+    labelSmoothing: training.labelSmoothing,
+    batches: (epoch, skip) =>
+      studentBatches(set, selected, { answers, views, objective, batchSize, seed, epoch, skip }),
+  };
+  try {
+    const { loss, state } = await train(network, optimizer, plan, {
+      directory,
+      log,
+      signal,
+      label,
+      checkpointSeconds: training.checkpointSeconds,
+      ...(measure && {
+        afterEpoch: async (epoch: number) => {
+          const accuracy = { epoch, ...(await measure(network)) };
+          const earlier = (await readCurve(directory)).filter((point) => point.epoch < epoch);
+          const isBest = earlier.every(({ validation }) => validation < accuracy.validation);
+          if (isBest && keep === 'best')
+            await writeSafetensors(join(directory, bestFile), await networkValues(network));
+          await writeFile(join(directory, curveFile), lines([...earlier, accuracy]));
+        },
+      }),
+    });
+    const curve = await readCurve(directory);
+    let epoch = epochs;
+    if (keep === 'best') {
+      const best = Math.max(...curve.map(({ validation }) => validation));
+      epoch = curve.find(({ validation }) => validation === best)?.epoch ?? epochs;
+      network.assign(await readSafetensors(join(directory, bestFile)));
+    }
+    return { network, loss, seconds: state.seconds, steps: totalSteps, epoch, curve };
+  } catch (error) {
+    network.dispose();
+    throw error;
+  } finally {
+    optimizer.dispose();
+  }
+}
+
+const lines = (points: readonly EpochAccuracy[]) =>
+  points.map((point) => `${JSON.stringify(point)}\n`).join('');
+
+/** The accuracies so far; a torn last line does not count. */
+async function readCurve(directory: string): Promise<readonly EpochAccuracy[]> {
+  const text = await readFile(join(directory, curveFile), 'utf8').catch(() => '');
+  return text.split('\n').flatMap((line) => {
+    try {
+      return [JSON.parse(line) as EpochAccuracy];
+    } catch {
+      return [];
+    }
+  });
+}

@@ -1,0 +1,182 @@
+import { copyFile, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { selectBackend } from '../../compute/backend.js';
+import { readManifest } from '../../core/artefact.js';
+import { writeJsonAtomically } from '../../core/atomic-file.js';
+import { KdSpecError } from '../../core/errors.js';
+import type { JsonObject } from '../../core/json.js';
+import type { ImageBatch } from '../../data/batches.js';
+import { type Dataset, openDataset } from '../../data/dataset.js';
+import { classesName } from '../../data/dataset-names.js';
+import { type Answers, openAnswers } from '../../distillation/answers.js';
+import { correctStudent, type StudentBias, unseenMask } from '../../distillation/correct-student.js';
+import { imageAccuracy, type SplitAccuracy, splitAccuracy } from '../../distillation/run-split.js';
+import { usedImages } from '../../distillation/student-batches.js';
+import { runSweep, sweepObjectives } from '../../distillation/sweep.js';
+import { trainStudent } from '../../distillation/train-student.js';
+import { openTransferSet, selectRows } from '../../distillation/transfer-set.js';
+import { renderSweepPage } from '../../evaluation/sweep-page.js';
+import { checkpointFiles, writeConfig } from '../../models/checkpoint.js';
+import { type Network, networkFromTensors, networkValues } from '../../models/network.js';
+import { countParameters, forwardFlops, type NetworkDefinition } from '../../models/network-definition.js';
+import { readSafetensors, writeSafetensors } from '../../models/safetensors.js';
+import type { Settings } from '../options.js';
+import type { StageContext } from '../stage.js';
+
+const curveRows = 10_000; // most images of the transfer set on which the curve is measured
+const never = new AbortController().signal; // a training writes its checkpoint first when it is stopped
+
+/** Trains a student for each temperature and weight, keeps the best on validation, and corrects its bias. */
+export async function distill(context: StageContext): Promise<JsonObject> {
+  const { settings, directory, signal } = context;
+  const { student: options } = settings;
+  context.usesBackend((await selectBackend(settings.backend)).name);
+  const dataset = await openDataset(context.input('dataset'));
+  const { image, splits, classes } = dataset;
+  const set = await openTransferSet(settings.answers.transfer, dataset);
+  const seed = options.seed ?? settings.seed;
+  const selected = await selectRows(
+    set,
+    {
+      classes: options.transferClasses,
+      without: options.transferWithout,
+      share: options.transferShare,
+      seed,
+    },
+    classes.length,
+  );
+  const definition = studentDefinition(settings, dataset);
+  const answers = options.objective === 'labels' ? undefined : await openAnswers(context.input('answers'));
+  try {
+    if (answers) checkAnswers(answers, dataset, settings);
+    else if (!set.isLabelled) {
+      throw new KdSpecError('option-invalid', `--objective labels needs labels: ${set.description} has none`);
+    }
+    const views = {
+      count: settings.answers.views,
+      augmentation: dataset.augmentation,
+      image,
+      seed: settings.seed,
+    };
+    const isUnseen = unseenMask(selected.unseen, classes.length);
+    const measured = options.curve || options.keep === 'best';
+    const { results, best, model } = await runSweep(
+      join(directory, 'candidates'),
+      sweepObjectives(options),
+      (folder, objective) =>
+        trainStudent(
+          folder,
+          { definition, set, selected, views, answers, objective },
+          { ...options, seed, checkpointSeconds: settings.generalist.checkpointSeconds },
+          {
+            log: context.log,
+            signal,
+            label: `student${objective.kind === 'soft-targets' ? ` at T = ${objective.temperature}` : ''}`,
+            measure: measured
+              ? (network) => curvePoint(network, dataset, options.curve && usedImages(set, selected, image))
+              : undefined,
+          },
+        ),
+      (network) => splitAccuracy(network, splits.validation, { signal, isUnseen }),
+    );
+
+    const network = networkFromTensors(definition, await readSafetensors(model));
+    try {
+      const bias = await biasOf(network, dataset, selected.unseen, context);
+      const validation = await splitAccuracy(network, splits.validation, { signal, isUnseen });
+      const test = await splitAccuracy(network, splits.test, { signal, isUnseen });
+      await writeSafetensors(join(directory, checkpointFiles.model), await networkValues(network));
+      await writeConfig(directory, { kind: 'student', network: definition });
+      await copyFile(join(dataset.directory, classesName), join(directory, classesName));
+      if (bias) await writeJsonAtomically(join(directory, 'bias.json'), bias);
+      const teacher = answers ? (await readManifest(context.input('answers'))).metrics : undefined;
+      const { temperature, hardWeight } = results[best];
+      const metrics = {
+        objective: options.objective,
+        ...(teacher && { teacher }),
+        transferImages: selected.count,
+        parameters: countParameters(definition),
+        flopsPerImage: forwardFlops(definition),
+        trainingSeconds: results.reduce((sum, { trainingSeconds }) => sum + trainingSeconds, 0),
+        sweep: results.map(({ curve, ...result }) => ({
+          ...result,
+          curve: curve.map((point) => ({ ...point })),
+        })),
+        chosen: { temperature, hardWeight, epoch: results[best].epoch },
+        validation,
+        test,
+        ...(bias && { bias }),
+      };
+      await writeJsonAtomically(join(directory, 'sweep.json'), {
+        sweep: metrics.sweep,
+        chosen: metrics.chosen,
+      });
+      await writeFile(
+        join(directory, 'index.html'),
+        renderSweepPage({
+          objective: options.objective,
+          candidates: results,
+          best,
+          teacher: teacher && accuracyIn(teacher.validation),
+          student: { validation, test, parameters: metrics.parameters },
+        }),
+      );
+      await rm(join(directory, 'candidates'), { recursive: true, force: true });
+      return metrics;
+    } finally {
+      network.dispose();
+    }
+  } finally {
+    await answers?.close();
+  }
+}
+
+/** The student's network: what was not chosen for it is as in the generalist. */
+function studentDefinition(
+  { student, generalist }: Settings,
+  { image, classes }: Dataset,
+): NetworkDefinition {
+  const { convolutions, kernel, dense, normalisation, dropout } = student.network;
+  return {
+    input: image,
+    convolutions: convolutions ?? generalist.network.convolutions,
+    kernel: kernel ?? generalist.network.kernel,
+    dense: dense ?? generalist.network.dense,
+    normalisation: normalisation ?? generalist.network.normalisation,
+    dropout,
+    outputs: classes.length,
+  };
+}
+
+function checkAnswers({ top: listed }: Answers, { classes }: Dataset, { student }: Settings): void {
+  if (student.objective === 'logits' && listed < classes.length) {
+    throw new KdSpecError(
+      'option-invalid',
+      `--objective logits needs the logits of all ${classes.length} classes, but ${listed} of each answer are ` +
+        `stored: add --answers-top ${classes.length}, or match distributions (--objective soft-targets)`,
+    );
+  }
+}
+
+/** Accuracy after an epoch: on validation, and for the whole curve on images that it learns from and on the test. */
+async function curvePoint(network: Network, { splits }: Dataset, used: AsyncIterable<ImageBatch> | false) {
+  const validation = (await splitAccuracy(network, splits.validation, { signal: never })).top1;
+  if (!used) return { validation };
+  const train = (await imageAccuracy(network, used, { signal: never, maxRows: curveRows })).top1;
+  return { validation, train, test: (await splitAccuracy(network, splits.test, { signal: never })).top1 };
+}
+
+async function biasOf(
+  network: Network,
+  dataset: Dataset,
+  unseen: readonly number[],
+  { settings, signal }: StageContext,
+): Promise<StudentBias | undefined> {
+  const { biasCorrection } = settings.student;
+  if (unseen.length === 0 || biasCorrection === 'none') return undefined;
+  return correctStudent(network, dataset, unseen, { testTuned: biasCorrection === 'test-too', signal });
+}
+
+function accuracyIn(value: unknown): SplitAccuracy | undefined {
+  return value as SplitAccuracy | undefined;
+}
