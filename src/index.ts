@@ -5,6 +5,7 @@ export { type Example, examples } from './data/examples.js';
 export { type PredictionBatch, readPredictions } from './data/predictions.js';
 export type { DatasetSource, ImageShape, LabelledImage, SplitName } from './data/source.js';
 export { writeDataset } from './data/write-dataset.js';
+export { loadStudent, type Student } from './distillation/student.js';
 export { confusionAffinity, covarianceAffinity } from './ensemble/confusion/affinity.js';
 export { type Answer, Ensemble, loadEnsemble, type RankedClass } from './ensemble/ensemble.js';
 export { createFuser, type Fused, fuse } from './ensemble/fusion/fusion.js';

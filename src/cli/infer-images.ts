@@ -4,6 +4,7 @@ import { KdSpecError } from '../core/errors.js';
 import { withFileErrors } from '../core/file-error.js';
 import type { JsonObject } from '../core/json.js';
 import type { Log } from '../core/log.js';
+import { loadStudent } from '../distillation/student.js';
 import { type Answer, loadEnsemble, type RankedClass } from '../ensemble/ensemble.js';
 import type { Settings } from '../pipeline/options.js';
 import { alignColumns } from './summary.js';
@@ -28,24 +29,27 @@ export interface InferredImages {
 }
 
 /**
- * Answers for images with the generalist and the ensemble of a workspace.
+ * Answers for images with the generalist and the ensemble of a workspace, or with its student.
  *
  * An image that cannot be read takes nothing from the others: it is named, and they are answered.
  *
  * @param images files, folders, or `-` for standard input
+ * @param options.model who answers
  * @param options.top classes an answer names
  * @param options.stdin where `-` reads
- * @throws KdSpecError `not-found` or `checkpoint-invalid` when the workspace has no ensemble; `interrupted`
+ * @throws KdSpecError `not-found` or `checkpoint-invalid` when the workspace has no ensemble, or no student; `interrupted`
  */
 export async function inferImages(
   images: readonly string[],
   {
+    model,
     top,
     settings,
     log,
     signal,
     stdin = process.stdin,
   }: {
+    readonly model: 'ensemble' | 'student';
     readonly top: number;
     readonly settings: Settings;
     readonly log: Log;
@@ -53,15 +57,15 @@ export async function inferImages(
     readonly stdin?: AsyncIterable<Uint8Array>;
   },
 ): Promise<InferredImages> {
-  const ensemble = await loadEnsemble(settings.workspace, { backend: settings.backend });
-  const answers: { path: string; answer: Answer }[] = [];
+  const respondent = await respondentOf(model, settings, top);
+  const answers: { path: string; answer: Said }[] = [];
   const failures: Failure[] = [];
   try {
     for await (const { path, error } of expand(images)) {
       if (signal.aborted) throw new KdSpecError('interrupted', `stopped after ${answers.length} images`);
       try {
         if (error) throw error;
-        const [answer] = await ensemble.classify([path === '-' ? await readAll(stdin) : path], { top });
+        const answer = await respondent.ask(path === '-' ? await readAll(stdin) : path);
         answers.push({ path, answer });
       } catch (caught) {
         if (!(caught instanceof KdSpecError)) throw caught;
@@ -69,18 +73,54 @@ export async function inferImages(
       }
     }
   } finally {
-    ensemble.dispose();
+    respondent.dispose();
   }
   const error = summarise(failures, answers.length, log);
   return {
     json: {
-      images: answers.map(({ path, answer }) => ({ path, ...toJson(answer) })),
+      images: answers.map(({ path, answer }) => ({ path, ...answer.json })),
       ...(failures.length > 0 && {
         errors: failures.map(({ path, error: { code, message } }) => ({ path, code, message })),
       }),
     },
-    text: answers.map(({ path, answer }) => describe(path, answer)).join('\n\n'),
+    text: answers.map(({ path, answer }) => `${path}\n${answer.text}`).join('\n\n'),
     ...(error && { error }),
+  };
+}
+
+/** What is said about one image. */
+interface Said {
+  readonly json: JsonObject;
+  readonly text: string;
+}
+
+/** Whoever answers, by the same two words. */
+async function respondentOf(
+  model: 'ensemble' | 'student',
+  { workspace, backend }: Settings,
+  top: number,
+): Promise<{ ask(image: string | Uint8Array): Promise<Said>; dispose(): void }> {
+  if (model === 'student') {
+    const student = await loadStudent(join(workspace, 'student'), { backend });
+    return {
+      async ask(image) {
+        const [ranked] = await student.classify([image], { top });
+        const rows = ranked.map((item, rank) => [String(rank + 1), named(item)]);
+        return {
+          json: { student: ranked.map((item) => ({ ...item })) },
+          text: alignColumns([['', 'student'], ...rows]),
+        };
+      },
+      dispose: () => student.dispose(),
+    };
+  }
+  const ensemble = await loadEnsemble(workspace, { backend });
+  return {
+    async ask(image) {
+      const [answer] = await ensemble.classify([image], { top });
+      return { json: toJson(answer), text: describe(answer) };
+    },
+    dispose: () => ensemble.dispose(),
   };
 }
 
@@ -147,9 +187,9 @@ function toJson({ generalist, ensemble, specialists }: Answer): JsonObject {
   };
 }
 
-function describe(path: string, { generalist, ensemble, specialists }: Answer): string {
-  const named = (item: RankedClass | undefined) =>
-    item ? `${item.class}  ${percent(item.probability)}` : '';
+const named = (item: RankedClass | undefined) => (item ? `${item.class}  ${percent(item.probability)}` : '');
+
+function describe({ generalist, ensemble, specialists }: Answer): string {
   const table = alignColumns([
     ['', 'generalist', 'ensemble'],
     ...ensemble.map((_, rank) => [String(rank + 1), named(generalist[rank]), named(ensemble[rank])]),
@@ -158,7 +198,7 @@ function describe(path: string, { generalist, ensemble, specialists }: Answer): 
     const classes = top.slice(0, spokenClasses).map(named).join(', ');
     return `specialist ${id}: ${classes}; none of its classes ${percent(dustbin)}`;
   });
-  return [path, table, ...(said.length > 0 ? said : ['no specialist was asked'])].join('\n');
+  return [table, ...(said.length > 0 ? said : ['no specialist was asked'])].join('\n');
 }
 
 function percent(share: number): string {

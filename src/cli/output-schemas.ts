@@ -48,23 +48,30 @@ const run = z.object({
   }),
 });
 
+const ranked = z.array(rankedClassSchema).describe('descending');
+
 const infer = z.object({
-  images: z.array(
-    z.object({
-      path: z.string(),
-      generalist: z.array(rankedClassSchema).describe('descending'),
-      ensemble: z.array(rankedClassSchema).describe('descending'),
-      specialists: z
-        .array(
-          z.object({
-            id: count,
-            dustbin: z.number().min(0).max(1).describe('probability of all classes it does not cover'),
-            top: z.array(rankedClassSchema),
-          }),
-        )
-        .describe('those that were asked'),
-    }),
-  ),
+  images: z
+    .array(
+      z.union([
+        z.object({
+          path: z.string(),
+          generalist: ranked,
+          ensemble: ranked,
+          specialists: z
+            .array(
+              z.object({
+                id: count,
+                dustbin: z.number().min(0).max(1).describe('probability of all classes it does not cover'),
+                top: z.array(rankedClassSchema),
+              }),
+            )
+            .describe('those that were asked'),
+        }),
+        z.object({ path: z.string(), student: ranked }),
+      ]),
+    )
+    .describe('answers of generalist and ensemble, or with --model student of the student'),
   errors: z
     .array(z.object({ path: z.string(), code: z.string(), message: z.string() }))
     .exactOptional()

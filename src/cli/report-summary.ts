@@ -41,7 +41,7 @@ export function reportSummary(
   ].join('\n\n');
 }
 
-function accuracies({ split, test, conditional, ceiling }: Report): string {
+function accuracies({ split, test, conditional, ceiling, student }: Report): string {
   type Top = { readonly top1: number; readonly top1StandardError: number };
   type Tops = Top & { readonly top5: number; readonly top5StandardError: number };
   const row = (name: string, all: Tops, within: Top, show: typeof percentWithin) => [
@@ -56,12 +56,21 @@ function accuracies({ split, test, conditional, ceiling }: Report): string {
       row('generalist', test.generalist, conditional.generalist, percentWithin),
       row('ensemble', test.ensemble, conditional.ensemble, percentWithin),
       row('difference', test.difference, conditional.difference, signedWithin),
+      ...(student
+        ? [
+            [
+              'student',
+              percentWithin(student.top1, student.top1StandardError),
+              percentWithin(student.top5, student.top5StandardError),
+            ],
+          ]
+        : []),
       ...(ceiling ? [['ceiling', percentWithin(ceiling.top1, ceiling.standardError)]] : []),
     ],
     'lrrr',
   );
   const notes = [
-    `± one standard error, that of paired differences in the last row; ${count(test.examples)} images. Conditional: only`,
+    `± one standard error, that of paired differences for the difference; ${count(test.examples)} images. Conditional: only`,
     `the classes of a specialist that covers the true class, ${count(conditional.pairs)} pairs of image and specialist.`,
     ...(ceiling ? ['Ceiling: a classifier that knows how the images were made.'] : []),
   ];

@@ -62,6 +62,18 @@ export function relativeGain(before: number, difference: number): { relativeGain
   return before > 0 ? { relativeGain: difference / before } : {};
 }
 
+/** Accuracy of one predictor: `add` takes the label and its distribution or logits, (classes). */
+export function createAccuracy() {
+  const means = createTopMeans();
+  return {
+    add(label: number, scores: ArrayLike<number>): void {
+      const rank = rankOf(scores, label);
+      means.add(Number(rank < 1), Number(rank < 5));
+    },
+    result: () => means.result(),
+  };
+}
+
 function createTopMeans() {
   const top1 = createMean();
   const top5 = createMean();

@@ -36,7 +36,7 @@ export function renderReportPage(report: Report): string {
   );
 }
 
-function headline({ dataset, split, test, conditional, fusion, ceiling }: Report): string {
+function headline({ dataset, split, test, conditional, fusion, ceiling, student }: Report): string {
   const cards = [
     { name: 'Conditional top-1', ...conditional },
     { name: `${titled(split)} top-1`, ...test },
@@ -64,6 +64,7 @@ function headline({ dataset, split, test, conditional, fusion, ceiling }: Report
       signedWithin(test.difference.top5, test.difference.top5StandardError),
       signedWithin(conditional.difference.top1, conditional.difference.top1StandardError),
     ],
+    ...(student === undefined ? [] : [['Student', ...top(student), '']]),
     ...(ceiling === undefined
       ? []
       : [['Ceiling of the data set', percentWithin(ceiling.top1, ceiling.standardError), '', '']]),

@@ -122,6 +122,10 @@ export const reportSchema = z.object({
     )
     .describe("of the generalist's training")
     .exactOptional(),
+  student: accuracy
+    .extend({ parameters: count })
+    .exactOptional()
+    .describe('the distilled student on the same images'),
   example: z
     .object({
       row: count,

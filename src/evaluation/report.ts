@@ -1,4 +1,5 @@
 import type { SplitName } from '../data/source.js';
+import type { Accuracy } from './accuracy.js';
 import type { Evaluation } from './evaluation.js';
 import type { CurvePoint } from './report-curve.js';
 import type { ReportExample } from './report-example.js';
@@ -63,6 +64,8 @@ export interface Report extends Evaluation {
   readonly routing?: readonly ReportRouting[];
   /** The epochs of the generalist's training. */
   readonly curve?: readonly CurvePoint[];
+  /** The distilled student on the same images, where it was asked for. */
+  readonly student?: Accuracy & { readonly parameters: number };
   /** One image with the answers of both; absent when no specialist was asked about any. */
   readonly example?: ReportExample;
 }

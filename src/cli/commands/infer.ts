@@ -7,7 +7,7 @@ import { restoreLoneDash } from '../lone-dash.js';
 export function inferCommand(context: CommandContext): CommandModule {
   return {
     command: 'infer [images..]',
-    describe: 'Answer for images: what the generalist says, and what the ensemble says',
+    describe: 'Answer for images: what the generalist and the ensemble say, or the student',
     builder: (yargs) =>
       addFlags(
         yargs
@@ -17,6 +17,13 @@ export function inferCommand(context: CommandContext): CommandModule {
             array: true,
             requiresArg: true,
             describe: 'Image files, folders of images, or - for an image on standard input',
+          })
+          .option('model', {
+            type: 'string',
+            requiresArg: true,
+            choices: ['ensemble', 'student'],
+            defaultDescription: 'ensemble',
+            describe: 'Who answers: generalist and ensemble, or the distilled student alone',
           })
           .option('top', {
             type: 'string',
@@ -42,7 +49,13 @@ export function inferCommand(context: CommandContext): CommandModule {
       const { settings } = await resolveSettings(flagsOf(argv, []), context.env, { folder: context.folder });
       const color = usesColor(context.stderr, context.env);
       using log = createTerminalLog(context.stderr, { quiet: settings.quiet, color });
-      const answer = await inferImages(images, { top, settings, log, signal: context.signal });
+      const answer = await inferImages(images, {
+        model: argv.model === 'student' ? 'student' : 'ensemble',
+        top,
+        settings,
+        log,
+        signal: context.signal,
+      });
       const hasAnswers = answer.text !== '';
       if (hasAnswers || settings.json) printResult(context, answer, settings.json);
       if (answer.error) throw answer.error;

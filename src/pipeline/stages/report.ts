@@ -30,6 +30,7 @@ import type { EpochMetrics } from '../../training/metrics-log.js';
 import type { StageContext } from '../stage.js';
 import { stageMetrics } from '../stage-metrics.js';
 import { stageNames } from '../stage-names.js';
+import { evaluateStudent } from '../student-accuracy.js';
 
 const batchSize = 128; // images a forward pass
 const timedExamples = 2048; // on which the cost of an answer is measured
@@ -64,6 +65,7 @@ export async function evaluate(context: StageContext): Promise<JsonObject> {
       ...(calibration && { routing: calibration.routing }),
       curve: await readCurve(join(context.input('generalist'), 'metrics.jsonl')),
       ...(dataset.ceiling && settings.report.split === 'test' && { ceiling: dataset.ceiling }),
+      ...(settings.report.student && { student: await evaluateStudent(dataset, context) }),
       ...(example && { example }),
     };
     await writeFile(join(directory, 'report.json'), `${JSON.stringify(report, null, 2)}\n`);

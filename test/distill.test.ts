@@ -1,0 +1,227 @@
+import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import sharp from 'sharp';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { z } from 'zod';
+import { hashFile } from '../src/core/artefact.js';
+import { packageFolder } from '../src/core/package.js';
+import { createRandom } from '../src/core/random.js';
+import { jsonOf, kdSpec, startKdSpec } from './fixtures/command-line.js';
+import { copyOfTiny } from './fixtures/tiny-workspace.js';
+
+const patienceMs = 240_000;
+
+/** Four colours, as noisy pictures in folders: `photos/<class>/<number>.png`. */
+async function writePhotos(folder: string): Promise<void> {
+  const colours = { red: [200, 40, 40], orange: [200, 120, 40], green: [40, 160, 60], blue: [40, 70, 200] };
+  for (const [name, colour] of Object.entries(colours)) {
+    await mkdir(join(folder, 'photos', name), { recursive: true });
+    for (let index = 0; index < 30; index++) {
+      const random = createRandom(name, index);
+      const pixels = Uint8Array.from(
+        { length: 16 * 16 * 3 },
+        (_, at) => colour[at % 3] + random.below(56) - 28,
+      );
+      await sharp(pixels, { raw: { width: 16, height: 16, channels: 3 } })
+        .png()
+        .toFile(join(folder, 'photos', name, `${index}.png`));
+    }
+  }
+}
+
+async function schemaOf(command: string) {
+  return z.fromJSONSchema(
+    JSON.parse(await readFile(join(packageFolder(), 'docs', 'schemas', `${command}.json`), 'utf8')),
+  );
+}
+
+test("the README's example: a user's own folder of images, distilled by one command", {
+  timeout: patienceMs,
+}, async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'kd-spec-photos-'));
+  try {
+    await writePhotos(folder);
+    await cp(join(folder, 'photos', 'green', '0.png'), join(folder, 'x.jpg'));
+    const readme = await readFile(join(packageFolder(), 'README.md'), 'utf8');
+    const [block] = readme.match(/```sh\nkd-spec distill[^`]*```/) ?? [];
+    const commands = block?.split('\n').filter((line) => line.startsWith('kd-spec ')) ?? [];
+    expect(commands).toHaveLength(2);
+    const outputs = [];
+    for (const command of commands)
+      outputs.push(
+        jsonOf(
+          await kdSpec([...command.split(' ').slice(1), '--json'], {
+            folder,
+            env: { KD_SPEC_BACKEND: 'wasm', KD_SPEC_QUIET: 'true' },
+          }),
+        ),
+      );
+    const [student, answers] = outputs;
+    expect((await schemaOf('distill')).parse(student)).toEqual(student);
+    expect(student.sweep.map(({ temperature }: { temperature: number }) => temperature)).toEqual([1, 2, 4]);
+    expect(student.test.top1).toBeGreaterThan(0.8);
+    const page = await readFile(join(folder, 'kd-workspace', 'student', 'index.html'), 'utf8');
+    expect(page).toContain('Accuracy over the temperature');
+    expect(page).not.toMatch(/(src|href)=/);
+    expect((await schemaOf('infer')).parse(answers)).toEqual(answers);
+    expect(answers.images[0].student[0].class).toBe('green');
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+});
+
+describe('in a workspace', { timeout: patienceMs }, () => {
+  let folder: string;
+  beforeAll(async () => {
+    folder = await copyOfTiny();
+  });
+  afterAll(() => rm(folder, { recursive: true, force: true }));
+
+  const fixed = ['--quiet', '--backend', 'wasm'];
+  const distill = async (...words: readonly string[]) =>
+    jsonOf(await kdSpec(['distill', '--json', ...fixed, ...words], { folder }));
+  const fails = async (...words: readonly string[]) => {
+    const { code, stderr } = await kdSpec(['distill', ...fixed, ...words], { folder });
+    expect(code).not.toBe(0);
+    return stderr;
+  };
+  const place = (...parts: readonly string[]) => join(folder, 'kd-workspace', ...parts);
+
+  test('several teachers become one by either mean, and a checkpoint is a teacher', async () => {
+    await cp(place('generalist'), join(folder, 'other'), { recursive: true });
+    const teachers = ['--teacher', 'ensemble', '--teacher', 'other', '--student-epochs', '1'];
+    const arithmetic = await distill(...teachers, '--mean', 'arithmetic');
+    expect(arithmetic.teacher.teacher).toMatch(/arithmetic mean of the ensemble, .*other/);
+    const geometric = await distill(...teachers, '--mean', 'geometric');
+    expect(geometric.teacher.teacher).toMatch(/geometric mean/);
+    expect(geometric.sweep[0].loss).not.toBe(arithmetic.sweep[0].loss);
+  });
+
+  test('stored predictions teach what the network that made them teaches', async () => {
+    await kdSpec(['predict', '--predict-split', 'train', '--max-top', '60', '--prediction-mass', '1'], {
+      folder,
+    });
+    await cp(place('predictions'), join(folder, 'stored'), { recursive: true });
+    await rm(place('predictions'), { recursive: true });
+    const settings = ['--temperature', '1', '--student-epochs', '1'];
+    const stored = await distill('--teacher', 'stored', ...settings);
+    const live = await distill('--teacher', 'generalist', ...settings);
+    expect(stored.sweep[0].loss).toBeCloseTo(live.sweep[0].loss, 3);
+    expect(stored.teacher.test).toBeUndefined();
+    expect(await fails('--teacher', 'stored', '--transfer-views', '2')).toMatch(
+      /stored predictions know the images/,
+    );
+  });
+
+  test("a student's file, fewer stored classes, logits, and what does not fit", async () => {
+    await writeFile(join(folder, 'student.yaml'), 'network:\n  convolutions: []\n  dense: [24]\nepochs: 1\n');
+    const settings = ['--teacher', 'generalist', '--student', 'student.yaml'];
+    const sparse = await distill(...settings, '--answers-top', '5');
+    expect(sparse.parameters).toBe(16 * 16 * 24 + 4 * 24 + 24 * 60 + 60);
+    expect(sparse.teacher.top).toBe(5);
+    expect(sparse.teacher.keptMass).toBeLessThan(1);
+    expect(await fails(...settings, '--answers-top', '5', '--objective', 'logits')).toMatch(
+      /all 60 classes, but 5/,
+    );
+    const logits = await distill(...settings, '--answers-top', 'none', '--objective', 'logits');
+    expect(logits.sweep).toHaveLength(1);
+    await writeFile(join(folder, 'student.yaml'), 'network:\n  dens: [24]\n');
+    expect(await fails(...settings)).toMatch(/student.yaml:2: unknown key "student.network.dens"/);
+    expect(await fails('--student', 'none', '--teacher', 'nowhere')).toMatch(/nowhere: it does not exist/);
+  });
+
+  test('images without labels are a transfer set', async () => {
+    await mkdir(join(folder, 'loose'));
+    for (let index = 0; index < 40; index++) {
+      const random = createRandom('loose', index);
+      const pixels = Uint8Array.from({ length: 400 }, () => random.below(256));
+      await sharp(pixels, { raw: { width: 20, height: 20, channels: 1 } })
+        .png()
+        .toFile(join(folder, 'loose', `${index}.png`));
+    }
+    const settings = [
+      '--student',
+      'none',
+      '--teacher',
+      'generalist',
+      '--transfer',
+      'loose',
+      '--student-epochs',
+      '2',
+    ];
+    const student = await distill(...settings, '--objective', 'soft-targets');
+    expect(student.transferImages).toBe(40);
+    expect(student.bias).toBeUndefined();
+    expect(await fails(...settings, '--transfer-without', '3')).toMatch(/transfer set without labels/);
+    const byLabels = ['--objective', 'labels', '--transfer-without', 'none'];
+    expect(await fails(...settings, ...byLabels)).toMatch(/needs labels/);
+  });
+
+  test('a class that the student never saw gets a bias, fitted on validation, and the artefact says so', async () => {
+    const settings = [
+      '--student',
+      'none',
+      '--transfer',
+      'none',
+      '--teacher',
+      'generalist',
+      '--student-epochs',
+      '4',
+    ];
+    const words = [...settings, '--objective', 'soft-targets', '--transfer-without', '3,4'];
+    const { bias, validation, transferImages } = await distill(...words, '--bias-correction', 'test-too');
+    expect(transferImages).toBeLessThan(1200);
+    expect(bias.classes).toEqual([3, 4]);
+    expect(bias.fittedOn).toBe('validation');
+    expect(bias.validation.after).toEqual(validation);
+    expect(bias.validation.after.errors).toBeLessThanOrEqual(bias.validation.before.errors);
+    expect(bias.testTuned.test.errors).toBeLessThanOrEqual(bias.test.before.errors);
+    expect(JSON.parse(await readFile(place('student', 'bias.json'), 'utf8'))).toEqual(bias);
+  });
+
+  test('evaluate shows the student beside the ensemble', async () => {
+    const report = jsonOf(await kdSpec(['evaluate', '--with-student', '--json', '--quiet'], { folder }));
+    expect(report.student.top1).toBeGreaterThanOrEqual(0);
+    expect((await schemaOf('evaluate')).parse(report)).toEqual(report);
+    expect(await readFile(place('report', 'index.html'), 'utf8')).toContain('Student');
+  });
+});
+
+test('a sweep that is stopped goes on, and ends with the very student of one that was not', {
+  timeout: patienceMs,
+}, async () => {
+  const words = [
+    'distill',
+    '--teacher',
+    'generalist',
+    '--temperature',
+    '1,4',
+    '--student-epochs',
+    '25',
+    '--backend',
+    'wasm',
+  ];
+  const [whole, stopped] = [await copyOfTiny(), await copyOfTiny()];
+  try {
+    expect((await kdSpec(words, { folder: whole })).code).toBe(0);
+    const { child, finished } = startKdSpec(words, { folder: stopped });
+    let output = '';
+    child.stderr?.on('data', (chunk) => {
+      output += chunk;
+      // The first student is trained, the second under way.
+      if (/student at T = 1: done/.test(output)) setTimeout(() => child.kill('SIGTERM'), 200);
+    });
+    const { code } = await finished;
+    expect(code).toBe(75);
+    const resumed = await kdSpec(words, { folder: stopped });
+    expect(resumed.stderr).toMatch(/going on with what was interrupted/);
+    expect(resumed.stderr).not.toMatch(/student at T = 1: done/);
+    const [a, b] = [whole, stopped].map((folder) =>
+      join(folder, 'kd-workspace', 'student', 'model.safetensors'),
+    );
+    expect(await hashFile(b)).toBe(await hashFile(a));
+  } finally {
+    for (const folder of [whole, stopped]) await rm(folder, { recursive: true, force: true });
+  }
+});
