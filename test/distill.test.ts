@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { z } from 'zod';
-import { hashFile } from '../src/core/artefact.js';
+import { hashFile } from '../src/core/file-hashes.js';
 import { packageFolder } from '../src/core/package.js';
 import { createRandom } from '../src/core/random.js';
 import { jsonOf, kdSpec, startKdSpec } from './fixtures/command-line.js';

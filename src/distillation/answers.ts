@@ -8,7 +8,7 @@ import { openShard, readBatch, type ShardIndex } from '../data/arrow-shard.js';
 import { createShardWriter, type ShardRecord } from '../data/arrow-shard-writer.js';
 import { logSumExp } from '../math/softmax.js';
 import { topK } from '../math/top-k.js';
-import { tailSums, tailTemperatures } from './tail.js';
+import { tailSize, tailSums } from './tail.js';
 
 /** Sparse answers of a teacher: for each row its most probable classes, and what the others weigh. */
 export interface SparseAnswers {
@@ -52,7 +52,7 @@ const keptBatches = 96;
 const floats = new Field('item', new Float32(), false);
 const indicesType = new List(new Field('item', new Int32(), false));
 const valuesType = new List(floats);
-const tailType = new FixedSizeList(tailTemperatures.length, floats);
+const tailType = new FixedSizeList(tailSize, floats);
 const fields = [
   new Field('indices', indicesType, false),
   new Field('log_probabilities', valuesType, false),
@@ -78,7 +78,7 @@ export async function createAnswerWriter(
     [topKey, String(width)],
   ]);
   const writer = await createShardWriter(directory, new Schema(fields, metadata), { shardBytes });
-  const knots = tailTemperatures.length;
+  const knots = tailSize;
   const room = () => ({
     rows: 0,
     indices: new Int32Array(batchRows * width),
@@ -209,7 +209,7 @@ export async function openAnswers(directory: string): Promise<Answers> {
     top: Number(shards[0]?.schema.metadata.get(topKey)),
     rows,
     async read(asked) {
-      const knots = tailTemperatures.length;
+      const knots = tailSize;
       const offsets = new Int32Array(asked.length + 1);
       const tails = new Float32Array(asked.length * knots);
       const parts: { readonly indices: Int32Array; readonly values: Float32Array }[] = [];

@@ -22,7 +22,7 @@ export interface TransferViews {
 }
 
 /** Row of the answers to view v of image r. */
-export function answerRow(set: TransferSet, view: number, row: number): number {
+function answerRow(set: TransferSet, view: number, row: number): number {
   return view * set.rows + row;
 }
 

@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { createRandom } from '../core/random.js';
 import { logSumExp } from '../math/softmax.js';
-import { tailSumAt, tailSums, tailTemperatures } from './tail.js';
+import { tailSize, tailSumAt, tailSums } from './tail.js';
 
 /** Log-probabilities with a long tail, of which every third is listed. */
 function answer(seed: number, classes: number, spread: number) {
@@ -22,7 +22,7 @@ test('the sum of a tail is known at every temperature, not only where it was mea
       fc.double({ min: 1, max: 100, noNaN: true }),
       (seed, classes, spread, temperature) => {
         const { values, isListed } = answer(seed, classes, spread);
-        const sums = new Float32Array(tailTemperatures.length);
+        const sums = new Float32Array(tailSize);
         tailSums(values, isListed, sums);
         const exact = logSumExp([...values].filter((_, i) => isListed[i] === 0).map((v) => v / temperature));
         expect(Math.abs(tailSumAt(sums, temperature) - exact)).toBeLessThan(0.02);
@@ -32,7 +32,7 @@ test('the sum of a tail is known at every temperature, not only where it was mea
 });
 
 test('an empty tail weighs nothing at any temperature', () => {
-  const sums = new Float32Array(tailTemperatures.length);
+  const sums = new Float32Array(tailSize);
   tailSums([-1, -2], Uint8Array.of(1, 1), sums);
   for (const temperature of [1, 1.7, 8, 1000])
     expect(tailSumAt(sums, temperature)).toBe(Number.NEGATIVE_INFINITY);

@@ -1,15 +1,16 @@
-/**
+/*
  * What the classes that a sparse answer leaves out weigh at any temperature.
  *
  * Their sum at temperature T is `sum exp(l_i / T)`; its logarithm is a smooth, convex function of 1/T, so a few values
  * of it, and parabolas between them, tell it for every T of 1 and more. At 1/T = 0 it is the logarithm of their number.
  */
-export const tailTemperatures = [Number.POSITIVE_INFINITY, 40, 20, 10, 6, 4, 3, 2, 1.5, 1] as const;
+const knots = [0, 0.025, 0.05, 0.1, 0.15, 0.2, 0.25, 1 / 3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1]; // of 1/T, ascending
 
-const knots = tailTemperatures.map((temperature) => 1 / temperature); // ascending from 0 to 1
+/** Numbers that describe a tail. */
+export const tailSize = knots.length;
 
 /**
- * The logarithms of the tail's sums at {@link tailTemperatures}.
+ * The logarithms of the tail's sums at the knots.
  *
  * @param logProbabilities (classes), of all classes
  * @param isListed (classes), 1 for those that do not belong to the tail

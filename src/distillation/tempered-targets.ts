@@ -1,6 +1,6 @@
 import type { CsrMatrix } from '../math/csr.js';
 import type { SparseAnswers } from './answers.js';
-import { tailSumAt, tailTemperatures } from './tail.js';
+import { tailSize, tailSumAt } from './tail.js';
 
 /**
  * A teacher's answers at a temperature.
@@ -17,7 +17,7 @@ export function temperedTargets(
   { rows, offsets, indices, logProbabilities, tails }: SparseAnswers,
   { temperature, classes }: { readonly temperature: number; readonly classes: number },
 ): CsrMatrix {
-  const knots = tailTemperatures.length;
+  const knots = tailSize;
   const values = new Float32Array(indices.length);
   for (let row = 0; row < rows; row++) {
     const [start, end] = [offsets[row], offsets[row + 1]];

@@ -12,15 +12,15 @@ export interface ImageSourceParameters {
   /** Names the order of an epoch, together with the seed. */
   readonly purpose: string;
   readonly batchSize: number;
-  /** Whether images are augmented as the data set says; else they stay as they are. */
-  readonly isAugmented: boolean;
+  /** Whether images are augmented as the data set says (the default); else they stay as they are. */
+  readonly isAugmented?: boolean;
 }
 
 /** Every training image once an epoch, in a new order and augmented anew. */
 export const imageSource: BatchSource<ImageSourceParameters> = {
   module: import.meta.url,
   name: 'imageSource',
-  async open({ directory, seed, purpose, batchSize, isAugmented }) {
+  async open({ directory, seed, purpose, batchSize, isAugmented = true }) {
     const { splits, image, augmentation } = await openDataset(directory);
     const augment = createAugmenter(isAugmented ? augmentation : { kind: 'none' }, image);
     return {
