@@ -37,7 +37,7 @@ module.exports = {
       name: 'no-dev-dependencies-in-source',
       severity: 'error',
       from: { path: '^src', pathNot: '\\.test\\.ts$' },
-      to: { dependencyTypes: ['npm-dev'] },
+      to: { dependencyTypes: ['npm-dev'], dependencyTypesNot: ['npm-peer'] },
     },
     ...layers.map((layer, position) => ({
       name: `layer-${layer}`,

@@ -3,11 +3,11 @@ import { createReadStream } from 'node:fs';
 import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { prettifyError } from 'zod';
+import { classesName, manifestName } from '../core/dataset-names.js';
 import { KdSpecError } from '../core/errors.js';
 import { asFileError } from '../core/file-error.js';
 import { indexShard } from './arrow-shard.js';
 import { type DatasetManifest, datasetManifest } from './dataset-manifest.js';
-import { classesName, manifestName } from './dataset-names.js';
 import type { Augmentation, Ceiling, ImageShape, SplitName } from './source.js';
 
 /** One Arrow file of a split, as it was when it was written. */

@@ -1,12 +1,12 @@
 import { mkdir, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Binary, Int64, makeData, Utf8 } from 'apache-arrow';
+import { classesName, manifestName } from '../core/dataset-names.js';
 import { assert, KdSpecError } from '../core/errors.js';
 import { asFileError } from '../core/file-error.js';
 import { type Log, silentLog } from '../core/log.js';
 import { createShardWriter, type ShardRecord } from './arrow-shard-writer.js';
 import type { DatasetManifest } from './dataset-manifest.js';
-import { classesName, manifestName } from './dataset-names.js';
 import { imageSchema, imageType, writeDatasetDict, writeSplitFiles } from './hugging-face-layout.js';
 import { encodePng } from './image-codec.js';
 import type { DatasetSource, SplitName } from './source.js';

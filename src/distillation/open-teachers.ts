@@ -1,13 +1,13 @@
 import { join } from 'node:path';
 import type { BackendName } from '../compute/backend.js';
 import { KdSpecError } from '../core/errors.js';
+import { placeTeacher } from '../core/teacher-files.js';
 import type { ImageShape } from '../data/source.js';
 import { combineTeachers, type TeacherMean } from './combine-teachers.js';
 import { checkpointTeacher, ensembleTeacher } from './network-teacher.js';
 import { onnxTeacher } from './onnx-teacher.js';
 import { storedTeacher } from './stored-teacher.js';
 import type { Teacher } from './teacher.js';
-import { placeTeacher } from './teacher-files.js';
 
 /** What teachers are opened for. */
 export interface TeacherSurroundings {

@@ -1,4 +1,4 @@
-import { teacherFile, transferFile } from '../../distillation/teacher-files.js';
+import { teacherFile, transferFile } from '../../core/teacher-files.js';
 import { ownTeachers, type Settings } from '../options.js';
 import type { Stage } from '../stage.js';
 import type { StageName } from '../stage-names.js';
