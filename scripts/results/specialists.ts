@@ -27,12 +27,14 @@ const { values, positionals } = parseArgs({
     seeds: { type: 'string', default: '1,2,3' },
     folder: { type: 'string', default: 'kd-workspace/results' },
     out: { type: 'string', default: 'docs/results' },
+    contenders: { type: 'string', default: 'paper,longer,wider,two,three' },
     ablations: { type: 'boolean', default: false },
   },
 });
 const [name = 'jft-like-3k'] = positionals;
 const seeds = values.seeds.split(',').map(Number);
 const pipeline = `pipelines/${name}.yaml`;
+const wanted = new Set(values.contenders.split(','));
 const classes: number = parse(readFileSync(pipeline, 'utf8')).dataset.classes;
 
 const reportOf = (workspace: string): Report =>
@@ -83,7 +85,8 @@ async function generalists(
   { seed, members, epochs, dense }: { seed: number; members: number; epochs: number; dense?: number[] },
 ): Promise<Contender> {
   const workspaces = Array.from({ length: members }, (_, member) => {
-    const changes = { epochs, seed: 1000 * seed + member, ...(dense && { network: { dense } }) };
+    const another = members > 1 ? { seed: 1000 * seed + member } : {}; // else that of the generalist itself
+    const changes = { epochs, ...another, ...(dense && { network: { dense } }) };
     const one = run(folder, `${variant}-${member}`, { generalist: changes }, seed, ['ours', ['dataset']]);
     one.until('train-generalist');
     return one.workspace;
@@ -115,47 +118,45 @@ async function compare(seed: number): Promise<Comparison> {
     return ofReport('ensemble', ours.workspace);
   });
   const generalist = await kept('generalist', () => ofReport('generalist', ours.workspace));
-  const paper = await kept('paper', () => {
-    const one = run(folder, 'paper', paperOverrides(classes), seed, [
-      'ours',
-      ['dataset', 'generalist', 'predictions'],
-    ]);
-    one.until('evaluate');
-    return ofReport('ensemble', one.workspace);
-  });
-
   const { epochs } = parse(readFileSync(pipeline, 'utf8')).generalist;
   const share = method.trainingFlops / generalist.trainingFlops;
-  const rest = { seed, members: 1 };
-  const longer = await kept('longer', () =>
-    generalists(folder, 'longer', { ...rest, epochs: Math.round(epochs * share) }),
-  );
   const { network: definition } = JSON.parse(
     readFileSync(join(ours.workspace, 'generalist', 'config.json'), 'utf8'),
   );
   const dense = widthFor(definition, method.flopsPerImage);
-  const wideFlops = forwardFlops({ ...definition, dense });
-  const wider = await kept('wider', () =>
-    generalists(folder, 'wider', {
-      ...rest,
-      epochs: Math.round(epochs * share * (generalist.flopsPerImage / wideFlops)),
-      dense: [...dense],
-    }),
-  );
-  const ensembleOf = (members: number) =>
-    kept(`mean-of-${members}`, () =>
-      generalists(folder, `mean-of-${members}`, {
+  const wideShare = share * (generalist.flopsPerImage / forwardFlops({ ...definition, dense }));
+  const ensembleOf = (variant: string, members: number) =>
+    generalists(folder, variant, {
+      seed,
+      members,
+      epochs: Math.max(1, Math.round((epochs * share) / members)),
+    });
+  const makers: Record<string, () => Promise<Contender>> = {
+    paper: async () => {
+      const stages = ['dataset', 'generalist', 'predictions'];
+      const one = run(folder, 'paper', paperOverrides(classes), seed, ['ours', stages]);
+      one.until('evaluate');
+      return ofReport('ensemble', one.workspace);
+    },
+    longer: () => ensembleOf('longer', 1),
+    wider: () =>
+      generalists(folder, 'wider', {
         seed,
-        members,
-        epochs: Math.max(1, Math.round((epochs * share) / members)),
+        members: 1,
+        epochs: Math.round(epochs * wideShare),
+        dense: [...dense],
       }),
-    );
-  const two = await ensembleOf(2);
-  const three = await ensembleOf(3);
+    two: () => ensembleOf('two', 2),
+    three: () => ensembleOf('three', 3),
+  };
+  const others: Record<string, Contender> = {};
+  for (const [who, make] of Object.entries(makers)) {
+    if (wanted.has(who)) others[who] = await kept(who, make);
+  }
   const { coverage, fusion, ceiling, curve, test, conditional, inference } = reportOf(ours.workspace);
   return {
     seed,
-    contenders: { generalist, paper, method, longer, wider, two, three },
+    contenders: { generalist, method, ...others },
     differences: { test: test.difference, conditional: conditional.difference },
     coverage,
     fusion,

@@ -20,9 +20,8 @@ export interface Contender {
 
 export interface Comparison {
   readonly seed: number;
-  readonly contenders: Readonly<
-    Record<'generalist' | 'paper' | 'method' | 'longer' | 'wider' | 'two' | 'three', Contender>
-  >;
+  readonly contenders: Readonly<Record<'generalist' | 'method', Contender>> &
+    Partial<Readonly<Record<'paper' | 'longer' | 'wider' | 'two' | 'three', Contender>>>;
   readonly differences: {
     readonly test: Report['test']['difference'];
     readonly conditional: Report['conditional']['difference'];
@@ -94,37 +93,63 @@ function table(header: readonly string[], rows: readonly (readonly (string | num
   ].join('\n');
 }
 
+type Who = keyof typeof titles;
+
+/** What one of them did in each comparison; empty unless it was run in all of them. */
+function allOf({ comparisons }: Result, who: Who): readonly Contender[] {
+  const found = comparisons.flatMap(({ contenders }) => contenders[who] ?? []);
+  return found.length === comparisons.length ? found : [];
+}
+
 /** Says first what did not work. */
-function verdict({ comparisons }: Result): string {
-  const of = (who: keyof typeof titles) =>
-    meanOf(comparisons.map(({ contenders }) => contenders[who].top1.mean));
-  const behind = rivals.filter((rival) => of(rival) >= of('method'));
-  const gain = of('method') - of('generalist');
-  const best = Math.max(...rivals.map(of));
-  return behind.length === 0
-    ? `The specialists raise test top-1 by ${signed(gain / of('generalist'))} (relative), more than anything else that the same training computation bought: the best of the others gains ${signed((best - of('generalist')) / of('generalist'))}.`
-    : `**The specialists do not win here.** They raise test top-1 by ${signed(gain / of('generalist'))} (relative), but at the same training computation ${behind.map((rival) => `${titles[rival]} (${percent(of(rival))})`).join(', ')} ${behind.length === 1 ? 'is' : 'are'} at least as good as ${percent(of('method'))}.`;
+function verdict(result: Result): string {
+  const of = (who: Who) => meanOf(allOf(result, who).map(({ top1 }) => top1.mean));
+  const run = rivals.filter((rival) => allOf(result, rival).length > 0);
+  const missing = rivals.filter((rival) => !run.includes(rival)).map((rival) => titles[rival]);
+  const behind = run.filter((rival) => of(rival) >= of('method'));
+  const relative = (who: Who) => signed(of(who) / of('generalist') - 1);
+  const notRun = missing.length > 0 ? ` Not run: ${missing.join(', ')}.` : '';
+  const gain = `The specialists raise test top-1 by ${relative('method')} (relative)`;
+  if (run.length === 0) return `${gain}.${notRun}`;
+  if (behind.length > 0) {
+    const who = behind.map((rival) => `${titles[rival]} (${percent(of(rival))})`).join(', ');
+    return `**The specialists do not win here.** ${gain}, to ${percent(of('method'))}; with the same training computation at least as good: ${who}.${notRun}`;
+  }
+  const best = run.reduce((a, b) => (of(b) > of(a) ? b : a));
+  return `${gain}, more than the same training computation bought otherwise: the next best, ${titles[best]}, changes it by ${relative(best)}.${notRun}`;
+}
+
+/** The flags beyond the seeds with which a result was made. */
+function asked(result: Result): string {
+  const run = order.filter(
+    (who) => who !== 'generalist' && who !== 'method' && allOf(result, who).length > 0,
+  );
+  const contenders = run.length === order.length - 2 ? '' : ` --contenders ${run.join(',')}`;
+  return contenders + (result.ablations.length > 0 ? ' --ablations' : '');
 }
 
 function section(result: Result): string {
   const { name, comparisons, ablations } = result;
   const all = <T>(pick: (one: Comparison) => T) => comparisons.map(pick);
   const reference = meanOf(all(({ contenders }) => contenders.generalist.top1.mean));
-  const rows = order.map((who) => {
-    const of = all(({ contenders }) => contenders[who]);
+  const rows = order.flatMap((who) => {
+    const of = allOf(result, who);
+    if (of.length === 0) return [];
     const top1 = meanOf(of.map((one) => one.top1.mean));
     return [
-      titles[who],
-      within(of.map((one) => one.conditional)),
-      within(of.map((one) => one.top1)),
-      who === 'generalist' ? '' : signed(top1 / reference - 1),
-      within(of.map((one) => one.top5)),
-      meanOf(of.map((one) => one.likelihood.negativeLogLikelihood)).toFixed(3),
-      percent(meanOf(of.map((one) => one.likelihood.calibrationError))),
-      teras(meanOf(of.map((one) => one.trainingFlops))),
-      `${Math.round(meanOf(of.map((one) => one.trainingSeconds)))} s`,
-      `${(meanOf(of.map((one) => one.flopsPerImage)) / 1e6).toFixed(2)} MFLOP`,
-      `${(meanOf(of.map((one) => one.parameters)) / 1e3).toFixed(0)}k`,
+      [
+        titles[who],
+        within(of.map((one) => one.conditional)),
+        within(of.map((one) => one.top1)),
+        who === 'generalist' ? '' : signed(top1 / reference - 1),
+        within(of.map((one) => one.top5)),
+        meanOf(of.map((one) => one.likelihood.negativeLogLikelihood)).toFixed(3),
+        percent(meanOf(of.map((one) => one.likelihood.calibrationError))),
+        teras(meanOf(of.map((one) => one.trainingFlops))),
+        `${Math.round(meanOf(of.map((one) => one.trainingSeconds)))} s`,
+        `${(meanOf(of.map((one) => one.flopsPerImage)) / 1e6).toFixed(2)} MFLOP`,
+        `${(meanOf(of.map((one) => one.parameters)) / 1e3).toFixed(0)}k`,
+      ],
     ];
   });
   const [first] = comparisons;
@@ -165,7 +190,7 @@ function section(result: Result): string {
     `## ${name}`,
     verdict(result),
     `Test images, each looked at once. ${comparisons.length === 1 ? '± is the standard error on the test images' : `Mean over ${comparisons.length} seeds ± standard deviation between seeds`}. ` +
-      'The last four rows have the training computation of generalist and specialists together, as nearly as whole epochs allow.' +
+      'The rows below our method have the training computation of generalist and specialists together, as nearly as whole epochs allow.' +
       (first.ceiling
         ? ` A classifier that knows how the images were made has ${percent(first.ceiling.top1)} ± ${(100 * first.ceiling.standardError).toFixed(1)}.`
         : ''),
@@ -211,7 +236,7 @@ function section(result: Result): string {
             ablationRows,
           ),
         ]),
-    `Remake it, with every figure in \`specialists/${name}.json\`:\n\n    npm run build && npx tsx scripts/results/specialists.ts ${name} --seeds ${comparisons.map(({ seed }) => seed).join(',')}${ablations.length > 0 ? ' --ablations' : ''}`,
+    `Remake it, with every figure in \`specialists/${name}.json\`:\n\n    npm run build && npx tsx scripts/results/specialists.ts ${name} --seeds ${comparisons.map(({ seed }) => seed).join(',')}${asked(result)}`,
   ].join('\n\n');
 }
 
