@@ -6,7 +6,7 @@
  * For each seed: the pipeline `pipelines/NAME.yaml`; the same generalist with specialists as the paper has them; and, at
  * the same training computation as generalist and specialists together, the generalist trained on, a wider one that
  * answers at the ensemble's cost, and the mean of two and of three generalists. Everything is chosen on validation;
- * each of them looks at the test images once. `--ablations` adds, for the first seed, changes to the method, judged on
+ * each of them looks at the test images once. `--contenders` names those beside our method that are run. `--ablations` adds, for the first seed, changes to the method, judged on
  * validation by cross-fitting. Interrupted, it goes on where it was. Results: `docs/results/specialists/NAME.json` and
  * the page `docs/results/specialists.md` of all benchmarks that were run.
  */
@@ -29,6 +29,7 @@ const { values, positionals } = parseArgs({
     out: { type: 'string', default: 'docs/results' },
     contenders: { type: 'string', default: 'paper,longer,wider,two,three' },
     ablations: { type: 'boolean', default: false },
+    note: { type: 'string' },
   },
 });
 const [name = 'jft-like-3k'] = positionals;
@@ -203,7 +204,13 @@ async function ablate(seed: number): Promise<readonly AblationResult[]> {
 
 const comparisons: Comparison[] = [];
 for (const seed of seeds) comparisons.push(await compare(seed));
-const result = { name, classes, comparisons, ablations: values.ablations ? await ablate(seeds[0]) : [] };
+const result = {
+  name,
+  classes,
+  comparisons,
+  ablations: values.ablations ? await ablate(seeds[0]) : [],
+  ...(values.note && { note: values.note }),
+};
 const data = join(values.out, 'specialists');
 mkdirSync(data, { recursive: true });
 writeFileSync(join(data, `${name}.json`), `${JSON.stringify(result, null, 2)}\n`);

@@ -57,6 +57,8 @@ export interface Result {
   readonly classes: number;
   readonly comparisons: readonly Comparison[];
   readonly ablations: readonly AblationResult[];
+  /** What a person has to say of the run: the machine, and why it came out so. */
+  readonly note?: string;
 }
 
 const names = ['jft-like-3k', 'han-3k', 'jft-like-15k', 'han-15k'];
@@ -124,7 +126,7 @@ function asked(result: Result): string {
   const run = order.filter(
     (who) => who !== 'generalist' && who !== 'method' && allOf(result, who).length > 0,
   );
-  const contenders = run.length === order.length - 2 ? '' : ` --contenders ${run.join(',')}`;
+  const contenders = run.length === order.length - 2 ? '' : ` --contenders ${run.join(',') || 'none'}`;
   return contenders + (result.ablations.length > 0 ? ' --ablations' : '');
 }
 
@@ -189,6 +191,7 @@ function section(result: Result): string {
   return [
     `## ${name}`,
     verdict(result),
+    ...(result.note ? [result.note] : []),
     `Test images, each looked at once. ${comparisons.length === 1 ? '± is the standard error on the test images' : `Mean over ${comparisons.length} seeds ± standard deviation between seeds`}. ` +
       'The rows below our method have the training computation of generalist and specialists together, as nearly as whole epochs allow.' +
       (first.ceiling
