@@ -8,14 +8,16 @@ import { z } from 'zod';
 import { outputSchemas } from '../src/cli/output-schemas.js';
 import { packageFolder } from '../src/core/package.js';
 
+const titles: Readonly<Record<string, string>> = {
+  plan: 'What every command that makes artefacts prints with --dry-run --json',
+  jobs: 'What kd-spec jobs show --json and kd-spec jobs follow --json print',
+};
+
 /** The JSON Schema in docs/schemas/<command>.json, by command. */
 export function schemaFiles(): ReadonlyMap<string, object> {
   return new Map(
     Object.entries(outputSchemas).map(([command, schema]) => {
-      const title =
-        command === 'plan'
-          ? 'What every command that makes artefacts prints with --dry-run --json'
-          : `What kd-spec ${command} --json prints`;
+      const title = titles[command] ?? `What kd-spec ${command} --json prints`;
       return [command, { title, ...z.toJSONSchema(schema) }];
     }),
   );

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Trains specialists through a real Slurm of three nodes on this machine, and takes nodes, jobs and coordinators away.
+# Trains specialists through a real Slurm of three nodes on this machine, takes nodes, jobs and coordinators away, and
+# holds the Slurm engine to the contract of all engines.
 #
-#   scripts/slurm-test.sh                      # all of test/slurm.test.ts; needs npm run build, and root
+#   scripts/slurm-test.sh                      # all of it; needs npm run build, and root
 #   scripts/slurm-test.sh -t 'taken away'      # further words are for vitest
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -11,4 +12,4 @@ KD_SPEC_TEST_SLURM=$(mktemp -d "${TMPDIR:-/tmp}/kd-spec-slurm-XXXXXX")
 export KD_SPEC_TEST_SLURM
 trap 'scripts/slurm.sh stop "$KD_SPEC_TEST_SLURM"' EXIT
 scripts/slurm.sh start "$KD_SPEC_TEST_SLURM"
-npx vitest run test/slurm.test.ts "$@"
+npx vitest run --no-file-parallelism test/slurm.test.ts test/jobs.test.ts "$@"

@@ -1,23 +1,43 @@
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as wait } from 'node:timers/promises';
 import { pathToFileURL } from 'node:url';
 import { Field, Float32, Int32, List, Table, tableToIPC, vectorFromArray } from 'apache-arrow';
 import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { selectBackend } from '../src/compute/backend.js';
 import { readManifest } from '../src/core/artefact.js';
-import { silentLog } from '../src/core/log.js';
+import { type Log, silentLog } from '../src/core/log.js';
 import { packageFolder } from '../src/core/package.js';
 import { openDataset } from '../src/data/dataset.js';
 import { countLabels } from '../src/data/label-counts.js';
 import { shareFeatures } from '../src/ensemble/specialist/shared-features.js';
 import { readSubsets } from '../src/ensemble/subsets/subsets-file.js';
 import type { Engine } from '../src/jobs/engine.js';
+import type { SlurmOptions } from '../src/jobs/slurm/slurm-options.js';
 import type { SpecialistWork } from '../src/jobs/specialist-work.js';
+import { jobsFolder } from '../src/jobs/work-file.js';
 import { loadGeneralist } from '../src/models/checkpoint.js';
 import { kdSpec } from './fixtures/command-line.js';
 import { tinyFolder } from './fixtures/tiny-workspace.js';
+
+/** The folder of the Slurm that scripts/slurm-test.sh starts; where there is none, its engine is left out. */
+const slurm = process.env.KD_SPEC_TEST_SLURM ?? '';
+
+async function onSlurm(options: Partial<SlurmOptions> = {}): Promise<Engine> {
+  process.env.SLURM_CONF = join(slurm, 'slurm.conf');
+  const { createSlurm }: typeof import('../src/jobs/slurm/slurm-engine.js') = await import(
+    built('slurm/slurm-engine.js')
+  );
+  const { trainingCommand }: typeof import('../src/jobs/training-command.js') = await import(
+    built('training-command.js')
+  );
+  const workspace = join(root, 'workspace-of-slurm');
+  const none = { partition: null, account: null, time: null, memory: null, atMost: null, setup: null };
+  const asked = { ...none, cpus: 1, gpus: 0, options: null, ...options };
+  return createSlurm(jobsFolder(workspace), trainingCommand(workspace), asked, { pollMs: 500 });
+}
 
 /** One contract, run over every engine: who trains a specialist makes no difference. */
 const built = (path: string) => pathToFileURL(join(packageFolder(), 'dist', 'jobs', path)).href;
@@ -30,14 +50,16 @@ const engines: Readonly<Record<string, () => Promise<Engine>>> = {
     const { createPool }: typeof import('../src/jobs/pool.js') = await import(built('pool.js'));
     return createPool(2);
   },
+  ...(slurm === '' ? {} : { Slurm: onSlurm }),
 };
+const alone = 'this process'; // the engine whose jobs cannot end without their coordinator
 
 const signal = new AbortController().signal;
-const train = async (engine: Engine, work: SpecialistWork, abort = signal) => {
+const train = async (engine: Engine, work: SpecialistWork, abort = signal, log: Log = silentLog) => {
   const { trainMissing }: typeof import('../src/jobs/train-missing.js') = await import(
     built('train-missing.js')
   );
-  return trainMissing(engine, work, { log: silentLog, signal: abort });
+  return trainMissing(engine, work, { log, signal: abort });
 };
 
 let root: string;
@@ -96,7 +118,43 @@ const bytesOf = async (directory: string, id: number) =>
     ['model.safetensors', 'config.json'].map((name) => readFile(join(directory, String(id), name), 'base64')),
   );
 
-describe.each(Object.keys(engines))('an engine: %s', (name) => {
+/** One specialist, and training enough to do something to it meanwhile. */
+function longWork(directory: string): SpecialistWork {
+  const work = workOf(directory);
+  const training = { ...work.training, epochs: 400, checkpointSeconds: 1 };
+  return { ...work, subsets: [work.subsets[0]], training };
+}
+
+/** The process that trains specialist 0 in a folder, once it has trained for some epochs. */
+async function trainingProcess(directory: string): Promise<number> {
+  const partial = join(directory, '.partial');
+  for (let look = 0; look < 2000; look++) {
+    const metrics = await readFile(join(partial, '0', 'metrics.jsonl'), 'utf8').catch(() => '');
+    const lock = await readFile(join(partial, '0.lock', '.lock'), 'utf8').catch(() => '');
+    if (metrics.split('\n').length > 3 && lock !== '') return JSON.parse(lock).pid;
+    await wait(20);
+  }
+  throw new Error('nothing trains');
+}
+
+/** A log that keeps warnings. */
+function warningsLog(): { readonly log: Log; readonly warnings: string[] } {
+  const warnings: string[] = [];
+  return { warnings, log: { ...silentLog, warn: (message) => warnings.push(message) } };
+}
+
+/** The specialist of {@link longWork} as a run that nobody disturbs makes it. */
+let undisturbed: Promise<readonly string[]> | undefined;
+const expectedBytes = () => {
+  undisturbed ??= (async () => {
+    const directory = join(root, 'undisturbed');
+    await train(await engines[alone](), longWork(directory));
+    return bytesOf(directory, 0);
+  })();
+  return undisturbed;
+};
+
+describe.each(Object.keys(engines))('an engine: %s', { timeout: 120_000 }, (name) => {
   const directory = () => join(root, name.replaceAll(' ', '-'));
 
   test('lets a subset without training examples fail alone', async () => {
@@ -137,6 +195,39 @@ describe.each(Object.keys(engines))('an engine: %s', (name) => {
     expect(await bytesOf(directory(), 0)).toEqual(before);
   });
 
+  test('trains again what was torn, and nothing else', async () => {
+    const whole = await bytesOf(directory(), 2);
+    const model = join(directory(), '2', 'model.safetensors');
+    await truncate(model, (await stat(model)).size - 10);
+    const { done } = await train(await engines[name](), workOf(directory()));
+    expect(done.filter(({ wasDone }) => !wasDone).map(({ id }) => id)).toEqual([2]);
+    expect(await bytesOf(directory(), 2)).toEqual(whole);
+  });
+
+  test('goes on with what an earlier coordinator left under way', async () => {
+    const work = longWork(`${directory()}-left`);
+    {
+      const engine = await engines[name]();
+      await using jobs = await engine.open(work, { log: silentLog, listener: () => {} });
+      await jobs.submit([0]);
+      await trainingProcess(work.directory);
+    }
+    const { log, warnings } = warningsLog();
+    const { failed } = await train(await engines[name](), work, signal, log);
+    expect({ failed, warnings }).toEqual({ failed: [], warnings: [] });
+    expect(await bytesOf(work.directory, 0)).toEqual(await expectedBytes());
+  });
+
+  test.skipIf(name === alone)('tries a job again that crashed', async () => {
+    const work = longWork(`${directory()}-crashed`);
+    const { log, warnings } = warningsLog();
+    const training = train(await engines[name](), work, signal, log);
+    process.kill(await trainingProcess(work.directory), 'SIGKILL');
+    expect((await training).done).toMatchObject([{ id: 0, wasDone: false }]);
+    expect(warnings).toEqual([expect.stringMatching(/^specialist 0: its .*; trying again$/)]);
+    expect(await bytesOf(work.directory, 0)).toEqual(await expectedBytes());
+  });
+
   test('stops when it is told to', async () => {
     const engine = await engines[name]();
     const work = workOf(join(root, 'never'));
@@ -145,6 +236,23 @@ describe.each(Object.keys(engines))('an engine: %s', (name) => {
     });
   });
 });
+
+test.skipIf(slurm === '')(
+  'a Slurm job that hangs past its limit is ended by it, and tried again',
+  { timeout: 300_000 },
+  async () => {
+    const work = longWork(join(root, 'hung'));
+    const mark = join(root, 'hung-once');
+    const hang = `[ -e '${mark}' ] || { touch '${mark}'; trap '' TERM USR1; sleep 1000; }`;
+    const { log, warnings } = warningsLog();
+    const { done } = await train(await onSlurm({ time: '1', setup: hang }), work, signal, log);
+    expect(done).toMatchObject([{ id: 0, wasDone: false }]);
+    expect(warnings).toEqual([
+      expect.stringMatching(/its Slurm job on node\d reached its time limit: .*; trying again$/),
+    ]);
+    expect(await bytesOf(work.directory, 0)).toEqual(await expectedBytes());
+  },
+);
 
 test('all engines leave the same bytes', async () => {
   const [one, ...others] = Object.keys(engines).map((name) => join(root, name.replaceAll(' ', '-')));

@@ -63,6 +63,22 @@ describe('what is printed with --json fits the published schema', () => {
     );
   });
 
+  test('jobs, and train-specialists that leaves them to a cluster', async () => {
+    const elsewhere = await copyOfTiny({ without: ['specialists', 'ensemble', 'report'] });
+    const outputs = [];
+    for (const [schema, line] of [
+      ['train-specialists', 'train-specialists --engine kubernetes'],
+      ['jobs', 'jobs show'],
+    ]) {
+      const output = jsonOf(await kdSpec([...line.split(' '), '--json', '--quiet'], { folder: elsewhere }));
+      expect(z.fromJSONSchema(await readSchema(schema)).parse(output)).toEqual(output);
+      outputs.push(output);
+    }
+    await rm(elsewhere, { recursive: true });
+    expect(outputs[0]).toEqual(outputs[1]);
+    expect(outputs[0].counts).toEqual({ missing: outputs[0].jobs.length });
+  });
+
   test('the plan of a dry run, and infer where images have no answer', async () => {
     await checked('plan', 'evaluate', '--epochs', '3', '--dry-run');
     const empty = await mkdtemp(join(tmpdir(), 'kd-spec-empty-'));

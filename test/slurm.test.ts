@@ -3,6 +3,7 @@ import { readdir, readFile, rm, stat, truncate } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { z } from 'zod';
 import { packageFolder } from '../src/core/package.js';
 import { type Finished, jsonOf, kdSpec, type Running, startKdSpec } from './fixtures/command-line.js';
 import { copyOfTiny } from './fixtures/tiny-workspace.js';
@@ -98,6 +99,10 @@ describe.skipIf(slurm === '')('on Slurm', { timeout: 180_000 }, () => {
 
   const pidOf = async (folder: string, id: string): Promise<number> =>
     JSON.parse(await readFile(partial(folder, '.partial', `${id}.lock`, '.lock'), 'utf8')).pid;
+  const expectSchema = async (name: string, output: unknown) => {
+    const path = join(packageFolder(), 'docs', 'schemas', `${name}.json`);
+    expect(z.fromJSONSchema(JSON.parse(await readFile(path, 'utf8'))).parse(output)).toEqual(output);
+  };
   const expectSuccess = ({ code, stderr }: Finished) => expect({ code, stderr }).toMatchObject({ code: 0 });
 
   test('a node that is taken away costs nothing but time', async () => {
@@ -166,18 +171,23 @@ describe.skipIf(slurm === '')('on Slurm', { timeout: 180_000 }, () => {
 
   test('jobs are submitted, shown, cancelled, followed and collected by separate commands', async () => {
     const folder = await workFolder();
-    const submitted = await kdSpec(onSlurm, { folder, env });
-    expect(submitted).toMatchObject({ code: 75, stdout: '' });
-    expect(submitted.stderr).toContain('kd-spec jobs follow waits for them');
+    const submitted = jsonOf(await kdSpec([...onSlurm, '--json'], { folder, env }));
+    await expectSchema('train-specialists', submitted);
+    // MaxArraySize is 6 here: seven specialists take two arrays.
+    expect(submitted.slurmJobs).toHaveLength(2);
+    const again = await kdSpec(onSlurm, { folder, env });
+    expectSuccess(again);
+    expect(again.stdout).toContain('kd-spec jobs follow waits for them');
     await trainingTask(folder);
     const shown = jsonOf(await kdSpec(['jobs', 'show', '--json'], { folder, env }));
+    await expectSchema('jobs', shown);
+    expect(shown.slurmJobs).toEqual(submitted.slurmJobs);
     expect(shown.jobs).toHaveLength(ids.length);
     expect(shown.counts.running).toBeGreaterThanOrEqual(1);
     expect(await kdSpec(['jobs', 'collect'], { folder, env })).toMatchObject({ code: 75, stdout: '' });
 
     const cancelled = jsonOf(await kdSpec(['jobs', 'cancel', '--json'], { folder, env }));
-    // MaxArraySize is 6 here: seven specialists take two arrays.
-    expect(cancelled.cancelled).toHaveLength(2);
+    expect(cancelled.cancelled).toEqual(submitted.slurmJobs);
     const followed = await kdSpec(['jobs', 'follow', '--quiet'], { folder, env });
     expect(followed.code).toBe(1);
     expect(followed.stdout).toContain('stopped');
@@ -189,8 +199,14 @@ describe.skipIf(slurm === '')('on Slurm', { timeout: 180_000 }, () => {
     const elsewhere = await kdSpec(['jobs', 'show'], { folder, env: { ...env, PATH: '/nowhere' } });
     expect(elsewhere.stdout).toContain('Slurm could not be asked');
 
-    expect((await kdSpec(onSlurm, { folder, env })).code).toBe(75);
-    expect((await kdSpec(['jobs', 'follow', '--quiet'], { folder, env })).code).toBe(0);
+    expectSuccess(await kdSpec(onSlurm, { folder, env }));
+    // One that crashes is submitted again by whoever follows.
+    const following = startKdSpec(['jobs', 'follow', '--quiet'], { folder, env });
+    const { id } = await trainingTask(folder);
+    process.kill(await pidOf(folder, id), 'SIGKILL');
+    const followedToEnd = await following.finished;
+    expectSuccess(followedToEnd);
+    expect(followedToEnd.stderr).toMatch(new RegExp(`specialist ${id}: its Slurm job failed.*trying again`));
     // A specialist that was torn in the meantime is not taken for a whole one.
     const model = partial(folder, '3', 'model.safetensors');
     await truncate(model, (await stat(model)).size - 10);
@@ -202,10 +218,8 @@ describe.skipIf(slurm === '')('on Slurm', { timeout: 180_000 }, () => {
 
   test('a job that takes more memory than it asked for is killed, and the end says so', async () => {
     const folder = await workFolder();
-    const ended = await kdSpec([...onSlurm, '--wait', '--slurm-memory', '60M', '--clusters', '2'], {
-      folder,
-      env,
-    });
+    const two = onSlurm.map((word) => (word === String(ids.length) ? '2' : word));
+    const ended = await kdSpec([...two, '--wait', '--slurm-memory', '60M'], { folder, env });
     expect(ended.code).toBe(1);
     expect(ended.stderr).toMatch(/specialist 0: lost 3 times, the last time because its Slurm job .*memory/);
   });

@@ -32,6 +32,23 @@ const plan = z.object({
   ),
 });
 
+const jobState = z.enum(['done', 'running', 'queued', 'failed', 'lost', 'stopped', 'missing']);
+
+const jobs = z.object({
+  slurmJobs: z.array(z.string()).describe('numbers of the job arrays'),
+  slurmSilence: z.string().nullable().describe('why Slurm could not be asked'),
+  counts: z.partialRecord(jobState, count),
+  jobs: z
+    .array(
+      z.object({
+        id: count,
+        state: jobState,
+        note: z.string().describe('where it runs, how long it took, or why it is not done'),
+      }),
+    )
+    .describe('one for each specialist'),
+});
+
 const run = z.object({
   workspace: z.string(),
   pipeline: z.string(),
@@ -94,19 +111,23 @@ const doctor = z.object({
   ),
 });
 
-/** What `--json` prints, by command; `plan` is what every command that makes artefacts prints with `--dry-run`. */
+/**
+ * What `--json` prints, by command; `plan` is what every command that makes artefacts prints with `--dry-run`, and
+ * `jobs` what `jobs show` and `jobs follow` print, and `train-specialists` when it does not wait for its jobs.
+ */
 export const outputSchemas = {
   run,
   dataset: dataset.extend({ artefact }),
   'train-generalist': generalist.extend({ artefact }),
   predict: predictions.extend({ artefact }),
   cluster: subsets.extend({ artefact }),
-  'train-specialists': specialists.extend({ artefact }),
+  'train-specialists': z.union([specialists.extend({ artefact }), jobs]),
   calibrate: ensemble.extend({ artefact }),
   answer: answers.extend({ artefact }),
   distill: student.extend({ artefact }),
   evaluate: reportSchema.extend({ artefact }),
   infer,
   doctor,
+  jobs,
   plan,
 } as const satisfies Readonly<Record<string, z.ZodType>>;

@@ -1,4 +1,5 @@
 import { join, relative } from 'node:path';
+import { KdSpecError } from '../core/errors.js';
 import type { JsonObject } from '../core/json.js';
 import { duration } from '../core/quantity-text.js';
 import { findPipelineFile } from '../pipeline/pipeline-file.js';
@@ -13,7 +14,10 @@ import { stageSummary } from './stage-summary.js';
 import { alignColumns } from './summary.js';
 import { createTerminalLog, usesColor } from './terminal-log.js';
 
-/** Makes a stage's artefact and prints its metrics; with `--dry-run`, prints the plan alone. */
+/**
+ * Makes a stage's artefact and prints its metrics; with `--dry-run`, prints the plan alone; where the stage's jobs were
+ * submitted and are not waited for, where these stand.
+ */
 export async function runStageCommand(
   target: StageName,
   flags: Flags,
@@ -21,7 +25,16 @@ export async function runStageCommand(
   { toJson }: { toJson: (metrics: JsonObject, directory: string) => JsonObject },
 ): Promise<void> {
   const resolved = await resolveSettings(flags, context.env, { folder: context.folder });
-  const outcome = (await bringUpToDate(target, resolved, context)).at(-1);
+  let outcomes: readonly StageOutcome[];
+  try {
+    outcomes = await bringUpToDate(target, resolved, context);
+  } catch (error) {
+    const isSubmission = error instanceof KdSpecError && error.code === 'jobs-under-way';
+    if (!isSubmission || target !== 'specialists') throw error;
+    const { reportSubmission } = await import('./jobs/report-submission.js');
+    return await reportSubmission(error.message, resolved.settings, context);
+  }
+  const outcome = outcomes.at(-1);
   if (outcome === undefined) return;
   const { manifest, directory } = outcome;
   const isJson = resolved.settings.json;

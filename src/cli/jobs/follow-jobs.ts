@@ -1,5 +1,6 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import { KdSpecError } from '../../core/errors.js';
+import { LostJobs } from '../../jobs/resubmit-lost.js';
 import { readJobsStatus } from '../../jobs/status.js';
 import { jobsFolder } from '../../jobs/work-file.js';
 import type { Settings } from '../../pipeline/options.js';
@@ -10,12 +11,14 @@ import { countStandings, describeCounts, statusJson, statusText } from './descri
 const pollMs = 5000;
 
 /**
- * Shows live how the jobs of a workspace go on, until none is under way.
+ * Shows live how the jobs of a workspace go on, until none is under way. Jobs that Slurm lost are submitted again, each
+ * at most twice, unless another command holds the workspace.
  *
  * @throws KdSpecError `job-failed` when some ended without a specialist; `interrupted`, the jobs going on
  */
 export async function followJobs(settings: Settings, context: CommandContext): Promise<void> {
   const { workspace, quiet, json } = settings;
+  const lostJobs = new LostJobs(workspace, settings.specialists.slurm);
   const { stderr, env, signal } = context;
   using log = createTerminalLog(stderr, { quiet, color: usesColor(stderr, env) });
   let status = await readJobsStatus(jobsFolder(workspace));
@@ -23,8 +26,9 @@ export async function followJobs(settings: Settings, context: CommandContext): P
   while (true) {
     const { done = 0, running = 0, queued = 0 } = countStandings(status.jobs);
     progress.update(done, describeCounts(status.jobs));
-    const mayGoOn = status.unknown !== undefined && done < status.jobs.length;
-    if (running + queued === 0 && !mayGoOn) break;
+    const isSilent = status.unknown !== undefined && done < status.jobs.length;
+    const isTriedAgain = await lostJobs.resubmit(status, log);
+    if (running + queued === 0 && !isSilent && !isTriedAgain) break;
     await wait(pollMs, undefined, { signal }).catch(() => {});
     if (signal.aborted) throw new KdSpecError('interrupted', 'stopped following; the jobs go on');
     status = await readJobsStatus(jobsFolder(workspace));
@@ -35,7 +39,8 @@ export async function followJobs(settings: Settings, context: CommandContext): P
   if (left > 0) {
     throw new KdSpecError(
       'job-failed',
-      `${left} of ${status.jobs.length} specialists are not done: kd-spec train-specialists submits these again`,
+      `${left} of ${status.jobs.length} specialists are not done: kd-spec train-specialists submits these again, ` +
+        'with the settings that this workspace remembers',
     );
   }
 }

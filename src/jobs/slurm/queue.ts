@@ -12,8 +12,14 @@ export interface TaskState {
   readonly reason: string;
 }
 
+/** The state of the task that trains some position. */
+export interface PositionState extends TaskState {
+  /** Its name, e.g. `12_4`. */
+  readonly task: string;
+}
+
 /** Task states by position; of a position that was submitted again, that of its last array. */
-export type TaskStates = ReadonlyMap<number, TaskState>;
+export type TaskStates = ReadonlyMap<number, PositionState>;
 
 /** States in which Slurm will still do something about a task. */
 const live: ReadonlySet<string> = new Set([
@@ -72,11 +78,12 @@ export async function queryTasks(run: RunCommand, { arrays }: SlurmState): Promi
 }
 
 function byPosition(arrays: readonly SlurmArray[], tasks: ReadonlyMap<string, TaskState>): TaskStates {
-  const states = new Map<number, TaskState>();
+  const states = new Map<number, PositionState>();
   for (const { jobId, positions } of arrays) {
-    for (const [task, position] of positions.entries()) {
-      const state = tasks.get(`${jobId}_${task}`);
-      if (state) states.set(position, state);
+    for (const [index, position] of positions.entries()) {
+      const task = `${jobId}_${index}`;
+      const state = tasks.get(task);
+      if (state) states.set(position, { ...state, task });
       else states.delete(position); // an older array's answer says nothing of this one
     }
   }

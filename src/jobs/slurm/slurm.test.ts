@@ -241,7 +241,7 @@ describe('what Slurm says of tasks', () => {
     });
     const state = { work: 'w', arrays: [array([4, 5], '12'), array([4], '13')] };
     const tasks = await queryTasks(run, state);
-    expect(tasks.get(4)).toEqual({ state: 'COMPLETED', node: 'node2', reason: '' });
+    expect(tasks.get(4)).toEqual({ task: '13_0', state: 'COMPLETED', node: 'node2', reason: '' });
     expect(tasks.get(5)).toMatchObject({ state: 'PENDING' });
     expect([...tasks.values()].map(isLive)).toEqual([false, true]);
   });
@@ -253,7 +253,7 @@ describe('what Slurm says of tasks', () => {
       squeue: { code: 1, stdout: '', stderr: 'slurm_load_jobs error: Invalid job id specified' },
     });
     const tasks = await queryTasks(run, { work: 'w', arrays: [array([7], '12')] });
-    expect(tasks.get(7)).toEqual({ state: 'TIMEOUT', node: 'n1', reason: '' });
+    expect(tasks.get(7)).toEqual({ task: '12_0', state: 'TIMEOUT', node: 'n1', reason: '' });
   });
 
   test('a controller that is away is no answer', async () => {

@@ -1,7 +1,9 @@
+import { readFile } from 'node:fs/promises';
 import type { JobEnd } from '../engine.js';
 import { readFailure } from '../failure-file.js';
 import { findFinished, type SpecialistWork } from '../specialist-work.js';
 import { isLive, type TaskState, type TaskStates } from './queue.js';
+import { jobLogPath } from './state.js';
 
 /** Where one job stands: under way, or ended in some way; `missing` is one that Slurm never had or no longer knows. */
 export type JobStanding =
@@ -33,9 +35,21 @@ export async function standingOf(
   }
   const said = await readFailure(folder, position);
   if (task === undefined) return said ?? { kind: 'missing' };
+  if (task.state !== 'COMPLETED' && (await exceededMemory(folder, task.task))) {
+    return { kind: 'lost', reason: describeLoss({ ...task, state: 'OUT_OF_MEMORY' }) };
+  }
   if (task.state === 'CANCELLED') return { kind: 'stopped' };
   if (task.state === 'FAILED' && said) return said;
   return { kind: 'lost', reason: describeLoss(task) };
+}
+
+/**
+ * Whether a task was killed for its memory: where no control groups watch over it, Slurm calls it FAILED or CANCELLED,
+ * and says why in its log alone.
+ */
+async function exceededMemory(folder: string, task: string): Promise<boolean> {
+  const log = await readFile(jobLogPath(folder, task), 'utf8').catch(() => '');
+  return /exceeded (job |step )?memory limit/i.test(log.slice(-2000));
 }
 
 /** Why a task that left no artefact ended, in words. */

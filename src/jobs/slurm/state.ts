@@ -27,9 +27,9 @@ export interface SlurmState {
 
 const statePath = (folder: string) => join(folder, 'slurm.json');
 
-/** Where Slurm writes what a job says: %A is the array's number, %a the task's. */
-export function jobLogPattern(folder: string): string {
-  return join(folder, 'logs', '%A_%a.log');
+/** Where Slurm writes what a task says; by default for all tasks: %A is the array's number, %a the task's. */
+export function jobLogPath(folder: string, task = '%A_%a'): string {
+  return join(folder, 'logs', `${task}.log`);
 }
 
 /**

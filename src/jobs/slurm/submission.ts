@@ -6,7 +6,7 @@ import { batchScript } from './batch-script.js';
 import type { Cluster } from './cluster.js';
 import { type RunCommand, slurmOutput } from './commands.js';
 import { type SlurmOptions, warningSeconds } from './slurm-options.js';
-import { jobLogPattern, type SlurmArray, type SlurmState, writeSlurmState } from './state.js';
+import { jobLogPath, type SlurmArray, type SlurmState, writeSlurmState } from './state.js';
 
 /**
  * Submits jobs for positions, as few arrays as the cluster's MaxArraySize allows.
@@ -76,7 +76,7 @@ export function sbatchWords(
     `--array=0-${positions.length - 1}${limit}`,
     '--requeue',
     '--open-mode=append',
-    `--output=${jobLogPattern(folder)}`,
+    `--output=${jobLogPath(folder)}`,
     `--signal=B:USR1@${warningSeconds(time)}`,
     '--nodes=1',
     '--ntasks=1',
