@@ -48,12 +48,12 @@ export async function trainMissing(
   const open = new Set(collected.missing); // neither done nor given up
   const losses = new Map<number, number>();
   let stopped = 0;
+  let jobs: Jobs | undefined;
   if (signal.aborted && open.size > 0) throw interruption();
 
   const progress = log.progress('specialists', total);
   const finish = settled();
   const retries = new Set<NodeJS.Timeout>();
-  let jobs: Jobs | undefined;
 
   function close(position: number): void {
     open.delete(position);
