@@ -97,8 +97,14 @@ describe.skipIf(slurm === '')('on Slurm', { timeout: 180_000 }, () => {
     return { task, ended: await running.finished };
   }
 
-  const pidOf = async (folder: string, id: string): Promise<number> =>
-    JSON.parse(await readFile(partial(folder, '.partial', `${id}.lock`, '.lock'), 'utf8')).pid;
+  /** The process that trains a specialist; one whose metrics are of an earlier life may not hold the lock yet. */
+  async function pidOf(folder: string, id: string): Promise<number> {
+    const lock = partial(folder, '.partial', `${id}.lock`, '.lock');
+    let text = '';
+    const read = async () => (text = await readFile(lock, 'utf8').catch(() => ''));
+    await expect.poll(read, { timeout: 20_000, interval: 20 }).not.toBe('');
+    return JSON.parse(text).pid;
+  }
   const expectSchema = async (name: string, output: unknown) => {
     const path = join(packageFolder(), 'docs', 'schemas', `${name}.json`);
     expect(z.fromJSONSchema(JSON.parse(await readFile(path, 'utf8'))).parse(output)).toEqual(output);

@@ -42,6 +42,7 @@ export function createSlurm(
       const looks = new Map<number, number>();
       const closing = new AbortController();
       let watching: Promise<void> | undefined;
+      let submitting: Promise<void> = Promise.resolve();
 
       /** Tells the listener what changed since the last look. */
       async function look(): Promise<void> {
@@ -99,29 +100,36 @@ export function createSlurm(
           });
       };
 
+      async function submit(positions: readonly number[]): Promise<void> {
+        await writeWork(folder, work);
+        const tasks = await queryTasks(run, state);
+        const isUnderWay = (position: number) => {
+          const task = tasks.get(position);
+          return task !== undefined && isLive(task);
+        };
+        const fresh = positions.filter((position) => !isUnderWay(position));
+        for (const position of fresh) await forgetFailure(folder, position);
+        if (fresh.length > 0) {
+          const before = state.arrays.length;
+          state = await submitArrays(run, folder, state, fresh, { command, cluster, options });
+          const jobs = state.arrays.slice(before).map(({ jobId }) => jobId);
+          log.info(
+            `specialists: ${fresh.length} submitted to Slurm ${cluster.version} as ${jobs.join(', ')}`,
+          );
+        }
+        if (fresh.length < positions.length) {
+          log.info(`specialists: ${positions.length - fresh.length} under way at Slurm from before`);
+        }
+        for (const position of positions) watched.add(position);
+        startWatching();
+      }
+
       return {
-        async submit(positions) {
-          await writeWork(folder, work);
-          const tasks = await queryTasks(run, state);
-          const isUnderWay = (position: number) => {
-            const task = tasks.get(position);
-            return task !== undefined && isLive(task);
-          };
-          const fresh = positions.filter((position) => !isUnderWay(position));
-          for (const position of fresh) await forgetFailure(folder, position);
-          if (fresh.length > 0) {
-            const before = state.arrays.length;
-            state = await submitArrays(run, folder, state, fresh, { command, cluster, options });
-            const jobs = state.arrays.slice(before).map(({ jobId }) => jobId);
-            log.info(
-              `specialists: ${fresh.length} submitted to Slurm ${cluster.version} as ${jobs.join(', ')}`,
-            );
-          }
-          if (fresh.length < positions.length) {
-            log.info(`specialists: ${positions.length - fresh.length} under way at Slurm from before`);
-          }
-          for (const position of positions) watched.add(position);
-          startWatching();
+        submit(positions) {
+          // One after the other, since each goes on from the state that the one before it wrote.
+          const submission = submitting.then(() => submit(positions));
+          submitting = submission.catch(() => {});
+          return submission;
         },
         async cancel() {
           await cancelArrays(run, state);

@@ -4,6 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { silentLog } from '../../core/log.js';
+import type { SpecialistWork } from '../specialist-work.js';
 import { batchScript } from './batch-script.js';
 import { parseVersion, readCluster } from './cluster.js';
 import { type CommandEnd, type RunCommand, runSlurmCommand, slurmOutput } from './commands.js';
@@ -15,6 +17,7 @@ import {
   parseQueue,
   queryTasks,
 } from './queue.js';
+import { createSlurm } from './slurm-engine.js';
 import { parseTime, type SlurmOptions, warningSeconds } from './slurm-options.js';
 import { readSlurmState, type SlurmArray, writeSlurmState } from './state.js';
 import { sbatchWords, submitArrays } from './submission.js';
@@ -200,6 +203,38 @@ describe('submission', () => {
       said(words.includes('--name=kd-spec-b') ? '12\n12\n' : '');
     const state = await readSlurmState(folder);
     expect(state && (await findLostArrays(run, state)).arrays).toEqual([{ ...lost.arrays[1], jobId: '12' }]);
+  });
+
+  test('jobs that are submitted again at the same time are all remembered', async () => {
+    const workspace = join(folder, 'at-once');
+    let jobs = 100;
+    const run: RunCommand = async (name, words) => {
+      if (words[0] === '--version') return said('slurm 23.11.4');
+      if (name === 'scontrol') return said('MaxArraySize = 10');
+      return said(name === 'sbatch' ? `${++jobs}` : '');
+    };
+    const work = {
+      directory: join(workspace, 'specialists'),
+      generalist: 'g',
+      dataset: 'd',
+      inputs: {},
+      subsets: [0, 1, 2].map((id) => ({ id, classes: [id] })),
+      labelCounts: [1, 1, 1],
+      training: { seed: 1 },
+      backend: 'wasm',
+    } as unknown as SpecialistWork;
+    const engine = createSlurm(workspace, ['train'], plain, { run, pollMs: 10_000 });
+    await using opened = await engine.open(work, { log: silentLog, listener: () => {} });
+    await Promise.all([0, 1, 2].map((position) => opened.submit([position])));
+    const arrays = (await readSlurmState(workspace))?.arrays.map(({ jobId, positions }) => [
+      jobId,
+      ...positions,
+    ]);
+    expect(arrays).toEqual([
+      ['101', 0],
+      ['102', 1],
+      ['103', 2],
+    ]);
   });
 
   test('a state that is damaged is not taken for none', async () => {
