@@ -53,6 +53,8 @@ function runSeed(seed: number): SeedResult {
       'transfer-without': 'none',
       'transfer-classes': 'none',
       'bias-correction': 'test-too',
+      'transfer-share': '1',
+      curve: 'false',
       ...changes,
     };
     const words = Object.entries(settings).flatMap(([flag, value]) => [`--${flag}`, value]);
