@@ -84,7 +84,7 @@ ensemble    64.0% ± 1.2  86.4% ± 0.8        68.7% ± 1.0
 difference  +2.7% ± 1.2   0.0% ± 0.8        +4.6% ± 1.0
 ceiling     90.0% ± 1.0
 
-± one standard error, that of paired differences in the last row; 1,769 images. Conditional: only
+± one standard error, that of paired differences for the difference; 1,769 images. Conditional: only
 the classes of a specialist that covers the true class, 1,300 pairs of image and specialist.
 Ceiling: a classifier that knows how the images were made.
 

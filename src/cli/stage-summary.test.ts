@@ -33,11 +33,14 @@ test('specialists are a table', () => {
     specialists: 2,
     doneBefore: 1,
     workers: 2,
+    engine: 'local',
     trainingSeconds: 145.66,
+    trainingFlops: 3e9,
+    sharedSeconds: 2,
     bySpecialist: [
       { id: 0, classes: 57, loss: 2.0094, dustbinCorrection: 2.0345, firstDivergence: 0.002727 },
       { id: 1, classes: 83, loss: 2.55307, dustbinCorrection: -0.05, firstDivergence: 0.0005679 },
-    ],
+    ].map((specialist) => ({ ...specialist, trainingFlops: 1e9 })),
   };
   expect(stageSummary('specialists', metrics)).toBe(`\
 2 specialists, 1 of them done before; 2 min 26 s of training in 2 processes.
