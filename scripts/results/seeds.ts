@@ -4,7 +4,8 @@
  *     npm run build && npx tsx scripts/results/seeds.ts pipelines/quickstart.yaml --seeds 1,2,3
  *
  * Writes `docs/results/NAME.md` and, with every figure, `NAME.json`. Beside generalist and ensemble stands what the
- * same training time buys otherwise: the generalist, trained for as long as it and all specialists took together.
+ * same training computation buys otherwise: the generalist, trained for as many epochs more as cost what all
+ * specialists cost together.
  */
 import { execFileSync } from 'node:child_process';
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -19,8 +20,8 @@ interface SeedResult {
   readonly conditional: Report['conditional'];
   readonly fusion: Report['fusion'];
   readonly secondsByStage: Readonly<Record<string, number>>;
-  /** Seconds that all specialists took in training, summed over processes. */
-  readonly specialistSeconds: number;
+  /** Floating-point operations of training the generalist, and of all specialists together. */
+  readonly trainingFlops: { readonly generalist: number; readonly specialists: number };
   /** The generalist trained on: its epochs, its seconds and its test top-1. */
   readonly longer: { readonly epochs: number; readonly seconds: number; readonly top1: number };
 }
@@ -51,17 +52,17 @@ function runSeed(seed: number): SeedResult {
     const workspace = join(folder, 'ensemble');
     kdSpec('run', pipeline, '--workspace', workspace, '--seed', String(seed));
     const report: Report = JSON.parse(readFileSync(join(workspace, 'report', 'report.json'), 'utf8'));
-    const generalist = manifestOf(workspace, 'generalist').metrics;
-    const { trainingSeconds: specialistSeconds } = manifestOf(workspace, 'specialists').metrics;
-    const share = (generalist.trainingSeconds + specialistSeconds) / generalist.trainingSeconds;
+    const { epochs, trainingFlops: ofGeneralist } = manifestOf(workspace, 'generalist').metrics;
+    const { trainingFlops: ofSpecialists } = manifestOf(workspace, 'specialists').metrics;
+    const longer = Math.ceil((epochs * (ofGeneralist + ofSpecialists)) / ofGeneralist);
     return {
       seed,
       test: report.test,
       conditional: report.conditional,
       fusion: report.fusion,
       secondsByStage: Object.fromEntries(report.stages.map(({ stage, seconds }) => [stage, seconds])),
-      specialistSeconds,
-      longer: trainOn(workspace, join(folder, 'longer'), Math.round(generalist.epochs * share)),
+      trainingFlops: { generalist: ofGeneralist, specialists: ofSpecialists },
+      longer: trainOn(workspace, join(folder, 'longer'), longer),
     };
   } finally {
     rmSync(folder, { recursive: true, force: true });
@@ -113,7 +114,7 @@ function table(results: readonly SeedResult[]): string {
 | --- | ---: | ---: | ---: |
 | generalist | ${cell((r) => r.conditional.generalist.top1)} | ${cell((r) => r.test.generalist.top1)} | ${cell((r) => r.test.generalist.top5)} |
 | ensemble | ${cell((r) => r.conditional.ensemble.top1)} | ${cell((r) => r.test.ensemble.top1)} | ${cell((r) => r.test.ensemble.top5)} |
-| the generalist trained on, same training time | | ${cell((r) => r.longer.top1)} | |
+| the generalist trained on, same training computation | | ${cell((r) => r.longer.top1)} | |
 
 Gains in percentage points, each ± the standard error of the paired difference on its test images:
 
@@ -129,9 +130,9 @@ writeFileSync(
   join(values.out, `${name}.md`),
   `# ${name}
 
-Where the generalist, trained on for as long as all specialists took, ends above the ensemble, more training of the
-generalist is the better buy at that size: its loss was still falling. The gain over the generalist as it was is real
-all the same.
+Where the generalist, trained on for as much computation as all specialists took, ends above the ensemble, more
+training of the generalist is the better buy at that size: its loss was still falling. The gain over the generalist as
+it was is real all the same.
 
 ${table(results)}
 
