@@ -21,11 +21,11 @@ subsets: { clusters: 3 }
 specialists: { epochs: 1, views: 2, parallel: 2 }
 YAML
 for version in 20 22 24; do
-  npx --yes --package "node@$version" node dist/cli/main.js run "$folder/tiny.yaml" \
+  npx --yes --loglevel=error --package "node@$version" node dist/cli/main.js run "$folder/tiny.yaml" \
     --backend tensorflow --workspace "$folder/node-$version" --quiet >/dev/null 2>"$folder/messages"
   if [ -s "$folder/messages" ]; then cat "$folder/messages"; exit 1; fi
   for stage in generalist specialists; do
     grep -q '"backend": *"tensorflow"' "$folder/node-$version/$stage/manifest.json"
   done
-  echo "Node $(npx --yes --package "node@$version" node --version): the pipeline ran on tensorflow"
+  echo "Node $(npx --yes --loglevel=error --package "node@$version" node --version): the pipeline ran on tensorflow"
 done
