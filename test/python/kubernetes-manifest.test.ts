@@ -20,7 +20,7 @@ describe.skipIf(!python)('the manifest for Kubernetes', () => {
   beforeAll(async () => {
     folder = await copyOfTiny({ without: ['specialists', 'ensemble', 'report'] });
     const prepared = await kdSpec(['train-specialists', '--engine', 'kubernetes'], { folder });
-    expect(prepared).toMatchObject({ code: 75, stdout: '' });
+    expect(prepared.code).toBe(0);
     expect(prepared.stderr).toContain('kd-spec jobs manifest | kubectl apply -f -');
   });
   afterAll(() => rm(folder, { recursive: true, force: true }));
