@@ -5,14 +5,28 @@
  *
  *     npm run build && npx tsx scripts/results/distil-ensemble.ts pipelines/han-3k.yaml --seeds 1,2,3
  *
- * Every result is kept in the workspace folder: started again, the script goes on.
+ * What stands behind `--` goes to every command, to change the pipeline. Every result is kept in the workspace folder:
+ * started again, the script goes on.
  */
-import { mkdirSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { type Distilled, openRecord, within, workspaceOf } from './recorded-runs.js';
+import {
+  type EnsembleResult,
+  type Report,
+  renderEnsemblePage,
+  type Size,
+  sizes,
+  type TeacherName,
+  teachers,
+} from './distillation/ensemble-page.js';
+import { writeResult } from './distillation/write-result.js';
+import { type Distilled, openRecord, workspaceOf } from './recorded-runs.js';
 
+const dash = process.argv.indexOf('--');
+const own = process.argv.slice(2, dash < 0 ? undefined : dash);
+const set = dash < 0 ? [] : process.argv.slice(dash + 1);
 const { values, positionals } = parseArgs({
+  args: own,
   allowPositionals: true,
   options: {
     seeds: { type: 'string', default: '1,2,3' },
@@ -33,29 +47,15 @@ const { values, positionals } = parseArgs({
 });
 const [pipeline = 'pipelines/han-3k.yaml'] = positionals;
 const name = `distil-ensemble-${basename(pipeline, '.yaml')}`;
-const folder = values.workspace ?? join('kd-workspace', name);
-const seeds = values.seeds.split(',').map(Number);
+const { workspace: folder = join('kd-workspace', name), out, ...settings } = values;
 const record = openRecord(join(folder, 'results.json'));
 
-interface Report {
-  readonly test: {
-    readonly generalist: { readonly top1: number };
-    readonly ensemble: { readonly top1: number };
-  };
-  readonly dataset: { readonly classes: number };
-}
-
-const teachers = ['ensemble', 'generalist', 'nobody'] as const;
-type TeacherName = (typeof teachers)[number];
-const sizes = ['same', 'small'] as const;
-type Size = (typeof sizes)[number];
-
-function runSeed(seed: number) {
+function runSeed(seed: number): EnsembleResult['seeds'][number] {
   const workspace = workspaceOf(join(folder, `seed-${seed}`), pipeline);
-  const common = ['--workspace', workspace, '--seed', String(seed), '--backend', values.backend];
+  const common = ['--workspace', workspace, '--seed', String(seed), '--backend', values.backend, ...set];
   const report = record.once<Report>(`seed ${seed}: evaluate`, ['evaluate', ...common]);
   const distill = (label: string, changes: Readonly<Record<string, string>>) => {
-    const settings = {
+    const flags = {
       'transfer-views': values.views,
       'student-epochs': values.epochs,
       'student-learning-rate': values['learning-rate'],
@@ -68,7 +68,7 @@ function runSeed(seed: number) {
       rest: 'bucket',
       ...changes,
     };
-    const words = Object.entries(settings).flatMap(([flag, value]) => [`--${flag}`, value]);
+    const words = Object.entries(flags).flatMap(([flag, value]) => [`--${flag}`, value]);
     return record.once<Distilled>(`seed ${seed}: ${label}`, ['distill', ...common, ...words]);
   };
   const network = {
@@ -105,78 +105,9 @@ function runSeed(seed: number) {
   return { seed, report, students, stored };
 }
 
-const results = seeds.map(runSeed);
-type Result = (typeof results)[number];
-const percent = (pick: (result: Result) => number) => `${within(results.map((r) => 100 * pick(r)))}%`;
-const generalist = ({ report }: Result) => report.test.generalist.top1;
-const ensemble = ({ report }: Result) => report.test.ensemble.top1;
-const kept = (pick: (result: Result) => Distilled) =>
-  percent((r) => (pick(r).test.top1 - generalist(r)) / (ensemble(r) - generalist(r)));
-/** The same against the student that nobody taught: what of the gain is the teacher's. */
-const ofTeacher = (size: Size, teacher: TeacherName) =>
-  teacher === 'nobody'
-    ? ''
-    : within(
-        results.map((r) => 100 * (r.students[size][teacher].test.top1 - r.students[size].nobody.test.top1)),
-        2,
-      );
-
-const rows = sizes.flatMap((size) =>
-  teachers.map((teacher) => {
-    const of = (r: Result) => r.students[size][teacher];
-    const [first] = results;
-    const label = `${size === 'same' ? "student of the generalist's size" : 'smaller student'}, taught by ${teacher === 'nobody' ? 'nobody (labels, as long)' : `the ${teacher}`}`;
-    const chosen = teacher === 'nobody' ? '' : results.map((r) => of(r).chosen.temperature).join(', ');
-    return `| ${label} | ${of(first).parameters.toLocaleString('en')} | ${percent((r) => of(r).test.top1)} | ${kept(of)} | ${ofTeacher(size, teacher)} | ${chosen} |`;
-  }),
-);
-const tops = results[0].stored.map(({ top, rest }, index) => {
-  const of = (r: Result) => r.stored[index].result;
-  return `| ${top} | ${rest} | ${percent((r) => of(r).teacher?.keptMass ?? Number.NaN)} | ${percent((r) => of(r).validation.top1)} | ${percent((r) => of(r).test.top1)} |`;
-});
-const table = `${results[0].report.dataset.classes.toLocaleString('en')} classes; ${seeds.length === 1 ? `seed ${seeds[0]}` : `mean over seeds ${seeds.join(', ')} ± standard deviation between them`}. Every student passes ${values.epochs} times over the training images, in ${values.views} augmented views.
-
-| | parameters | test top-1 | share of the ensemble's gain over the generalist | points above the student taught by nobody | T chosen |
-| --- | ---: | ---: | ---: | ---: | ---: |
-| generalist | | ${percent(generalist)} | 0% | | |
-| ensemble | | ${percent(ensemble)} | 100% | | |
-${rows.join('\n')}
-
-What a stored answer may leave out: the student of the generalist's size, taught by the ensemble at the chosen temperature.
-
-| classes stored | the rest | mass they hold | validation top-1 | test top-1 |
-| ---: | --- | ---: | ---: | ---: |
-${tops.join('\n')}
-`;
-mkdirSync(values.out, { recursive: true });
-writeFileSync(
-  join(values.out, `${name}.json`),
-  `${JSON.stringify({ settings: values, seeds: results }, null, 1)}\n`,
-);
-const flags = (
-  [
-    'seeds',
-    'epochs',
-    'views',
-    'temperatures',
-    'hard-weight',
-    'learning-rate',
-    'small',
-    'small-convolutions',
-    'tops',
-    'backend',
-  ] as const
-)
-  .map((flag) => `--${flag} ${values[flag]}`)
-  .join(' ');
-writeFileSync(
-  join(values.out, `${name}.md`),
-  `# The ensemble put back into one model (section 8): ${basename(pipeline, '.yaml')}
-
-${table}
-Remake it, with every figure in \`${name}.json\`:
-
-    npm run build && npx tsx scripts/results/distil-ensemble.ts ${pipeline} ${flags}
-`,
-);
-process.stdout.write(table);
+const result: EnsembleResult = {
+  pipeline,
+  settings: { ...settings, set },
+  seeds: values.seeds.split(',').map((seed) => runSeed(Number(seed))),
+};
+writeResult(out, name, result, renderEnsemblePage);

@@ -15,6 +15,7 @@ export const errorCodes = {
   'image-unreadable': 'A file is not an image that can be decoded.',
   'image-too-large': 'An image has more pixels than the limit allows.',
   'font-unusable': 'A font is missing, cannot be read, or covers too few characters.',
+  'speech-failed': 'espeak-ng, with which the speech data set is made, is missing or failed.',
   'dataset-invalid': 'A data set does not have the layout, the columns or the classes that were expected.',
   'shard-truncated': 'An Arrow shard ends before its end-of-stream marker.',
   'shard-corrupt': 'An Arrow shard does not have the content that was recorded when it was written.',

@@ -63,6 +63,9 @@ test('a model of probabilities, channels first', () =>
 
 test('a model of flat images', () => expectAnswers(linearOnnxModel([size], classes, weights), asTheyAre));
 
+test('a model that takes one image at a time', () =>
+  expectAnswers(linearOnnxModel([3, 4, 5], classes, weights, { softmax: true, batch: 1 }), channelsFirst));
+
 test('models of other images, and files that are none, are refused', async () => {
   const other = linearOnnxModel([7, 5, 3], classes, new Float32Array(105 * classes));
   await expect(teacherOf(other)).rejects.toMatchObject({

@@ -27,7 +27,8 @@ const require = createRequire(import.meta.url);
  * An ONNX model as a teacher: one input of images in [0, 1], its first output (batch, classes) logits or probabilities.
  *
  * The layout of the input, channels last or first, or flat, is found by asking the model about one black image in
- * each. An output whose rows are not negative and sum to 1 is taken for probabilities.
+ * each. An output whose rows are not negative and sum to 1 is taken for probabilities. A model that takes one image at
+ * a time, as many exporters make them, is asked so.
  *
  * @param path of the `.onnx` file
  * @param image of the transfer set
@@ -60,14 +61,29 @@ export async function onnxTeacher(name: string, path: string, image: ImageShape)
       return undefined;
     });
     if (!probe) continue;
+    const size = black.length;
+    const takesMany = await run(new Float32Array(2 * size), layout).then(
+      () => true,
+      () => false,
+    );
+    const ask = async (images: Float32Array) => {
+      if (takesMany) return (await run(images, layout)).answers;
+      const rows = images.length / size;
+      const answers = new Float32Array(rows * probe.classes);
+      for (let row = 0; row < rows; row++) {
+        const one = await run(images.slice(row * size, (row + 1) * size), layout);
+        answers.set(one.answers, row * probe.classes);
+      }
+      return answers;
+    };
     return {
       name,
       classes: probe.classes,
       answersAnyImage: true,
       async answer({ images }: Question) {
-        const { answers, classes } = await run(images, layout);
+        const answers = await ask(images);
         if (!answers.every(Number.isFinite)) throw invalid('it answers with numbers that are not finite');
-        return areProbabilities(answers, classes)
+        return areProbabilities(answers, probe.classes)
           ? answers.map((value) => Math.max(lowestLogProbability, Math.log(value)))
           : answers.slice();
       },

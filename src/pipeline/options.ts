@@ -54,7 +54,7 @@ export const generalOptions = {
 } as const satisfies OptionTable;
 
 /** Data sets that kd-spec makes itself; any other source is a path. */
-export const builtInDatasets = ['jft-like', 'han'] as const;
+export const builtInDatasets = ['jft-like', 'han', 'speech'] as const;
 
 const dataset = {
   source: {
@@ -62,7 +62,7 @@ const dataset = {
     default: 'jft-like',
     affects: 'result',
     description:
-      'jft-like, han, or the path of a folder of images, of IDX files, or of a Hugging Face save_to_disk data set',
+      'jft-like, han, speech, or the path of a folder of images, of IDX files, or of a Hugging Face save_to_disk data set',
   },
   classes: {
     type: 'integer',
@@ -166,6 +166,15 @@ const dataset = {
     max: 5,
     affects: 'result',
     description: 'han: how strongly glyphs are degraded; 0 not at all, 1 like a bad scan',
+  },
+  sentences: {
+    type: 'integer',
+    default: null,
+    nullable: true,
+    min: 1,
+    max: 1000,
+    affects: 'result',
+    description: 'speech: sentences that each training voice speaks',
   },
   validationFraction: {
     type: 'number',

@@ -33,7 +33,7 @@ export function stageIdentity(
 /**
  * The sha256 of what a stage reads from outside the workspace, by option.
  *
- * A folder counts as the names and contents of the files in it.
+ * A folder counts as the paths and contents of all files under it.
  *
  * @throws KdSpecError `not-found` or `not-readable`
  */
@@ -51,7 +51,7 @@ export async function outsideInputs(
 async function hashPath(path: string): Promise<string> {
   if ((await stat(path)).isFile()) return hashFile(path);
   const hash = createHash('sha256');
-  for (const name of (await readdir(path)).sort()) {
+  for (const name of (await readdir(path, { recursive: true })).sort()) {
     const child = join(path, name);
     if ((await stat(child)).isFile()) hash.update(`${await hashFile(child)} ${name}\n`);
   }

@@ -9,6 +9,7 @@ import { hasIdxFiles, idxSource } from '../../data/importers/idx.js';
 import { imageFolderSource } from '../../data/importers/image-folder.js';
 import { jftLikeSource } from '../../data/jft-like/jft-like-source.js';
 import type { DatasetSource } from '../../data/source.js';
+import { speechSource } from '../../data/speech/speech-source.js';
 import { writeDataset } from '../../data/write-dataset.js';
 import type { Settings } from '../options.js';
 import type { StageContext } from '../stage.js';
@@ -67,6 +68,13 @@ async function openSource({ dataset, seed }: Settings, log: Log): Promise<Datase
       }),
     });
   }
+  if (source === 'speech') {
+    return speechSource({
+      seed,
+      log,
+      ...withoutNull({ classes: dataset.classes, sentences: dataset.sentences }),
+    });
+  }
   const fractions = { validationFraction, testFraction };
   const pictures = {
     imageSize: imageSize ?? defaultImageSize,
@@ -100,7 +108,7 @@ async function expectFolder(source: string): Promise<void> {
   if (info?.isDirectory()) return;
   throw new KdSpecError(
     'not-found',
-    `${source} is neither a known data set (jft-like, han) nor a folder: give the folder of your images, ` +
+    `${source} is neither a known data set (jft-like, han, speech) nor a folder: give the folder of your images, ` +
       'of IDX files, or of a Hugging Face data set',
   );
 }

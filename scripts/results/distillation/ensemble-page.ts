@@ -1,0 +1,95 @@
+import { type Distilled, within } from '../recorded-runs.js';
+import { typedFlags } from './idx-runs.js';
+
+export const teachers = ['ensemble', 'generalist', 'nobody'] as const;
+export type TeacherName = (typeof teachers)[number];
+export const sizes = ['same', 'small'] as const;
+export type Size = (typeof sizes)[number];
+
+/** What is used of `kd-spec evaluate --json`. */
+export interface Report {
+  readonly test: {
+    readonly generalist: { readonly top1: number };
+    readonly ensemble: { readonly top1: number };
+  };
+  readonly dataset: { readonly classes: number };
+}
+
+interface SeedResult {
+  readonly seed: number;
+  readonly report: Report;
+  readonly students: Record<Size, Record<TeacherName, Distilled>>;
+  readonly stored: readonly { readonly top: string; readonly rest: string; readonly result: Distilled }[];
+}
+
+type Flag =
+  | 'seeds'
+  | 'epochs'
+  | 'views'
+  | 'temperatures'
+  | 'hard-weight'
+  | 'learning-rate'
+  | 'small'
+  | 'small-convolutions'
+  | 'tops'
+  | 'backend';
+
+export interface EnsembleResult {
+  readonly pipeline: string;
+  readonly settings: Readonly<Record<Flag, string>> & { readonly set: readonly string[] };
+  readonly seeds: readonly SeedResult[];
+}
+
+/** The page of section 8. */
+export function renderEnsemblePage({ pipeline, settings, seeds: results }: EnsembleResult): string {
+  const name = pipeline.split('/').at(-1)?.replace('.yaml', '');
+  const percent = (pick: (result: SeedResult) => number) => `${within(results.map((r) => 100 * pick(r)))}%`;
+  const generalist = ({ report }: SeedResult) => report.test.generalist.top1;
+  const ensemble = ({ report }: SeedResult) => report.test.ensemble.top1;
+  const kept = (pick: (result: SeedResult) => Distilled) =>
+    percent((r) => (pick(r).test.top1 - generalist(r)) / (ensemble(r) - generalist(r)));
+  /** The same against the student that nobody taught: what of the gain is the teacher's. */
+  const ofTeacher = (size: Size, teacher: TeacherName) =>
+    teacher === 'nobody'
+      ? ''
+      : within(
+          results.map((r) => 100 * (r.students[size][teacher].test.top1 - r.students[size].nobody.test.top1)),
+          2,
+        );
+
+  const rows = sizes.flatMap((size) =>
+    teachers.map((teacher) => {
+      const of = (r: SeedResult) => r.students[size][teacher];
+      const [first] = results;
+      const label = `${size === 'same' ? "student of the generalist's size" : 'smaller student'}, taught by ${teacher === 'nobody' ? 'nobody (labels, as long)' : `the ${teacher}`}`;
+      const chosen = teacher === 'nobody' ? '' : results.map((r) => of(r).chosen.temperature).join(', ');
+      return `| ${label} | ${of(first).parameters.toLocaleString('en')} | ${percent((r) => of(r).test.top1)} | ${kept(of)} | ${ofTeacher(size, teacher)} | ${chosen} |`;
+    }),
+  );
+  const tops = results[0].stored.map(({ top, rest }, index) => {
+    const of = (r: SeedResult) => r.stored[index].result;
+    return `| ${top} | ${rest} | ${percent((r) => of(r).teacher?.keptMass ?? Number.NaN)} | ${percent((r) => of(r).validation.top1)} | ${percent((r) => of(r).test.top1)} |`;
+  });
+  const table = `${results[0].report.dataset.classes.toLocaleString('en')} classes; ${results.length === 1 ? `seed ${results[0].seed}` : `mean over seeds ${results.map(({ seed }) => seed).join(', ')} ± standard deviation between them`}. Every student passes ${settings.epochs} times over the training images, in ${settings.views} augmented views.
+
+| | parameters | test top-1 | share of the ensemble's gain over the generalist | points above the student taught by nobody | T chosen |
+| --- | ---: | ---: | ---: | ---: | ---: |
+| generalist | | ${percent(generalist)} | 0% | | |
+| ensemble | | ${percent(ensemble)} | 100% | | |
+${rows.join('\n')}
+
+What a stored answer may leave out: the student of the generalist's size, taught by the ensemble at the chosen temperature.
+
+| classes stored | the rest | mass they hold | validation top-1 | test top-1 |
+| ---: | --- | ---: | ---: | ---: |
+${tops.join('\n')}
+`;
+  const { set, ...flags } = settings;
+  return `# The ensemble put back into one model (section 8): ${name}
+
+${table}
+Remake it, with every figure in \`distil-ensemble-${name}.json\`:
+
+    npm run build && npx tsx scripts/results/distil-ensemble.ts ${pipeline} ${typedFlags(flags)}${set.length > 0 ? ` -- ${set.join(' ')}` : ''}
+`;
+}

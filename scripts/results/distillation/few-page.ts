@@ -1,0 +1,62 @@
+import { type Distilled, within } from '../recorded-runs.js';
+import { type IdxSettings, typedFlags } from './idx-runs.js';
+
+export interface FewResult {
+  readonly settings: IdxSettings & {
+    readonly share: string;
+    readonly 'few-epochs': string;
+    readonly temperature: string;
+  };
+  readonly seeds: readonly (Readonly<Record<Who, Distilled>> & { readonly seed: number })[];
+}
+type Who = 'full' | 'hard' | 'soft';
+
+/** The page of section 6. */
+export function renderFewPage({ settings, seeds: results }: FewResult): string {
+  const curveOf = (result: (typeof results)[number], who: Who) => result[who].sweep[0].curve;
+  const last = (who: Who, what: 'train' | 'test') =>
+    results.map((result) => 100 * (curveOf(result, who).at(-1)?.[what] ?? Number.NaN));
+  /** Test accuracy of the epoch that is best on validation. */
+  const stopped = (who: Who) =>
+    results.map((result) => {
+      const curve = curveOf(result, who);
+      return 100 * curve.reduce((best, point) => (point.validation > best.validation ? point : best)).test;
+    });
+  const full = stopped('full');
+  const share = (of: readonly number[]) =>
+    `${within(results.map((_, index) => (100 * of[index]) / full[index]))}%`;
+  const percent = 100 * Number(settings.share);
+  const epochs = Number(settings['few-epochs']);
+  const shown = [1, 2, 5, 10, 20, 40, 60, 80, 120, 200].filter((epoch) => epoch <= epochs);
+  const row = (label: string, who: Who, paper: string) =>
+    `| ${label} | ${within(last(who, 'train'))}% | ${within(last(who, 'test'))}% | ${within(stopped(who))}% | ${share(last(who, 'test'))} | ${share(stopped(who))} | ${paper} |`;
+  const names = results.map(({ seed }) => seed).join(', ');
+  return `# Soft targets with ${percent}% of the data (section 6)
+
+${results[0].soft.transferImages.toLocaleString('en')} training images (${percent}%) of ${settings.source.split('/').at(-1)}, a student of 2 × 800; ${results.length === 1 ? `seed ${names}` : `mean over seeds ${names} ± standard deviation`}. The teacher of section 3 saw all images. A share is of the test accuracy that all images with hard labels reach with early stopping.
+
+| training set and targets | train accuracy | test accuracy, last epoch | with early stopping | share, last epoch | share, early stopping | the paper (speech): train, test |
+| --- | ---: | ---: | ---: | ---: | ---: | --- |
+${row('all images, hard', 'full', '63.4%, 58.9%')}
+${row(`${percent}%, hard`, 'hard', '67.3%, 44.5% (early stopping), a share of 76%')}
+${row(`${percent}%, soft at T = ${settings.temperature}`, 'soft', '65.4%, 57.0% (converged), a share of 97%')}
+
+Test accuracy over the epochs with ${percent}% of the data:
+
+| epoch | ${shown.join(' | ')} |
+| --- | ${shown.map(() => '---:').join(' | ')} |
+${(['hard', 'soft'] as const)
+  .map((who) => {
+    const at = (epoch: number) =>
+      within(results.map((r) => 100 * (curveOf(r, who)[epoch - 1]?.test ?? Number.NaN)));
+    return `| ${who} | ${shown.map((epoch) => `${at(epoch)}%`).join(' | ')} |`;
+  })
+  .join('\n')}
+
+Remake it, with every figure in \`distil-few.json\`:
+
+    npm run build && npx tsx scripts/results/distil-few.ts ${typedFlags({ ...settings })}
+
+It goes on in the workspaces of \`distil-idx.ts\`; where there are none it trains the teachers first. Early stopping takes the epoch that is best on validation.
+`;
+}

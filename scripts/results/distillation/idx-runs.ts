@@ -1,0 +1,73 @@
+import { join } from 'node:path';
+import { type Distilled, openRecord, workspaceOf } from '../recorded-runs.js';
+
+/** Flags of every script that distils on IDX data, with their defaults. */
+export const idxOptions = {
+  source: { type: 'string', default: '/usr/share/datasets/fashion-mnist' },
+  seeds: { type: 'string', default: '1,2,3' },
+  /** One teacher, of the first seed, and its division of the data for the students of all seeds. */
+  'one-teacher': { type: 'boolean', default: false },
+  workspace: { type: 'string', default: 'kd-workspace/distil-idx' },
+  out: { type: 'string', default: 'docs/results' },
+  backend: { type: 'string', default: 'auto' },
+  epochs: { type: 'string', default: '40' },
+  'student-epochs': { type: 'string', default: '10' },
+} as const;
+
+/** What {@link idxOptions} hold once they are read. */
+export interface IdxSettings {
+  readonly source: string;
+  readonly seeds: string;
+  readonly 'one-teacher': boolean;
+  readonly workspace: string;
+  readonly backend: string;
+  readonly epochs: string;
+  readonly 'student-epochs': string;
+}
+
+export const seedsOf = ({ seeds }: { readonly seeds: string }) => seeds.split(',').map(Number);
+
+/**
+ * Distils students of the teacher of `pipelines/distil-idx.yaml`, one after another in a workspace for each seed; what
+ * a run does not change is as in section 3's main result. Results are kept by seed and name, whichever script asks.
+ */
+export function idxRuns(values: IdxSettings, seed: number) {
+  const [first] = seedsOf(values);
+  const teacher = values['one-teacher'] ? first : seed;
+  const record = openRecord(join(values.workspace, 'results.json'));
+  const workspace = workspaceOf(join(values.workspace, `seed-${teacher}`), 'pipelines/distil-idx.yaml');
+  return (name: string, changes: Readonly<Record<string, string>>) => {
+    const settings = {
+      workspace,
+      seed: String(teacher),
+      'student-seed': String(seed),
+      backend: values.backend,
+      source: values.source,
+      epochs: values.epochs,
+      'student-epochs': values['student-epochs'],
+      objective: 'soft-targets',
+      temperature: '20',
+      'student-dense': '800,800',
+      'transfer-without': 'none',
+      'transfer-classes': 'none',
+      'bias-correction': 'test-too',
+      'transfer-share': '1',
+      curve: 'false',
+      ...changes,
+    };
+    const words = Object.entries(settings).flatMap(([flag, value]) => [`--${flag}`, value]);
+    return record.once<Distilled>(`teacher ${teacher}, seed ${seed}: ${name}`, ['distill', ...words]);
+  };
+}
+
+/** Hard labels of all training images, with the curve over the epochs: sections 3 and 6 both compare with it. */
+export const hardStudent = (distill: ReturnType<typeof idxRuns>) =>
+  distill('hard labels', { objective: 'labels', curve: 'true' });
+
+/** The flags that were set, as they are typed. */
+export function typedFlags(values: Readonly<Record<string, string | boolean>>): string {
+  return Object.entries(values)
+    .filter(([flag, value]) => value !== false && !['out', 'workspace'].includes(flag))
+    .map(([flag, value]) => (value === true ? `--${flag}` : `--${flag} ${value}`))
+    .join(' ');
+}

@@ -1,0 +1,22 @@
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+/** What somebody wrote about the figures stands from this heading on; a page that is made anew keeps it. */
+export const readingHeading = '## Reading';
+
+/** Writes `NAME.json` and `NAME.md` beside it, and prints the page. */
+export function writeResult<Result>(
+  folder: string,
+  name: string,
+  result: Result,
+  render: (result: Result) => string,
+): void {
+  mkdirSync(folder, { recursive: true });
+  const path = join(folder, `${name}.md`);
+  const page = existsSync(path) ? readFileSync(path, 'utf8') : '';
+  const at = page.indexOf(readingHeading);
+  const made = render(result);
+  writeFileSync(join(folder, `${name}.json`), `${JSON.stringify(result, null, 1)}\n`);
+  writeFileSync(path, at < 0 ? made : `${made}\n${page.slice(at)}`);
+  process.stdout.write(made);
+}

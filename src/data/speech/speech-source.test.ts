@@ -1,0 +1,93 @@
+import { execFileSync } from 'node:child_process';
+import { readFile } from 'node:fs/promises';
+import { describe, expect, test } from 'vitest';
+import { parse } from 'yaml';
+import { speakCorpus, speechSource, windowAt } from './speech-source.js';
+import { voices } from './voices.js';
+
+/** espeak-ng is not installed everywhere; `.ci/run` installs it. */
+const isInstalled = (() => {
+  try {
+    execFileSync('python3', [
+      '-c',
+      'import ctypes.util, sys; sys.exit(ctypes.util.find_library("espeak-ng") is None)',
+    ]);
+    return true;
+  } catch {
+    return false;
+  }
+})();
+
+test('the 21st column of a window is the frame that is told; beyond the ends the last frame stands', () => {
+  const frames = Uint8Array.from({ length: 30 * 40 }, (_, at) => Math.floor(at / 40));
+  const columns = (t: number) => [...windowAt(frames, t).subarray(0, 26)];
+  expect(columns(22)).toEqual([...Array.from({ length: 26 }, (_, column) => Math.min(29, column + 2))]);
+  expect(columns(3).slice(0, 19)).toEqual([...new Array(18).fill(0), 1]);
+});
+
+test('a channel is a row of the window', () => {
+  const frames = Uint8Array.from({ length: 30 * 40 }, (_, at) => at % 40);
+  expect([...windowAt(frames, 10)].every((value, at) => value === Math.floor(at / 26))).toBe(true);
+});
+
+test('no voice is in two parts', () => {
+  const all = Object.values(voices).flat();
+  expect(new Set(all).size).toBe(all.length);
+});
+
+test('datasets/speech/dataset.yaml states the defaults of the function', async () => {
+  const { classes, sentences } = parse(await readFile('datasets/speech/dataset.yaml', 'utf8'));
+  const source = await readFile('src/data/speech/speech-source.ts', 'utf8');
+  expect(source).toContain(`classes: limit = ${classes},`);
+  expect(source).toContain(`sentences = ${sentences},`);
+});
+
+test('what is missing is told, and a number of sentences that the text does not have', async () => {
+  await expect(speakCorpus({ sentences: 1, python: 'no-such-python' })).rejects.toMatchObject({
+    code: 'speech-failed',
+    message: expect.stringContaining('apt-get install python3'),
+  });
+  await expect(speakCorpus({ sentences: 1, python: 'false' })).rejects.toMatchObject({
+    code: 'speech-failed',
+  });
+  await expect(speakCorpus({ sentences: 1000 })).rejects.toMatchObject({ code: 'option-invalid' });
+});
+
+describe.skipIf(!isInstalled)('with espeak-ng', () => {
+  test('the same seed speaks the same, and windows are those of the utterances', {
+    timeout: 60_000,
+  }, async () => {
+    const options = { classes: 300, sentences: 1, seed: 7 };
+    const corpus = await speakCorpus(options);
+    const source = await speechSource(options);
+    expect(source.classes).toEqual(corpus.classes.names);
+    expect(source.classes.length).toBeLessThanOrEqual(300);
+    const wanted = corpus.utterances.test.flatMap(({ frames, labels }) =>
+      Array.from(labels, (label, t) => `${label} ${windowAt(frames, t).join()}`),
+    );
+    expect(source.count('test')).toBe(wanted.length);
+    const found: string[] = [];
+    for await (const { pixels, label } of source.images('test')) found.push(`${label} ${pixels.join()}`);
+    expect(found).not.toEqual(wanted);
+    expect(found.toSorted()).toEqual(wanted.toSorted());
+  });
+
+  test('phonemes that differ sound different: the loudest channels of s lie above those of o', {
+    timeout: 60_000,
+  }, async () => {
+    const { utterances } = await speakCorpus({ classes: 300, sentences: 2, seed: 1 });
+    const centreOf = (phoneme: string) => {
+      let sum = 0;
+      let count = 0;
+      for (const { frames, phonemes } of utterances.train)
+        for (const [t, name] of phonemes.entries()) {
+          if (name !== phoneme) continue;
+          const channels = frames.subarray(40 * t, 40 * (t + 1));
+          sum += channels.indexOf(Math.max(...channels));
+          count++;
+        }
+      return sum / count;
+    };
+    expect(centreOf('s')).toBeGreaterThan(centreOf('oU') + 10);
+  });
+});

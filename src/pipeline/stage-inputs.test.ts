@@ -1,0 +1,28 @@
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import type { Settings } from './options.js';
+import { outsideInputs } from './stage-inputs.js';
+import { stages } from './stages/index.js';
+
+test('a transfer set counts as all files under its folder, at any depth', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'kd-spec-inputs-'));
+  const answers = stages.find(({ name }) => name === 'answers');
+  if (!answers) throw new Error('no stage answers');
+  const settings = { answers: { teachers: ['generalist'], transfer: folder } } as unknown as Settings;
+  const digest = async () => (await outsideInputs(answers, settings))['answers.transfer'];
+  try {
+    await mkdir(join(folder, 'one', 'deep'), { recursive: true });
+    await writeFile(join(folder, 'one', 'deep', 'a.png'), 'a');
+    const first = await digest();
+    expect(await digest()).toBe(first);
+    await writeFile(join(folder, 'one', 'deep', 'a.png'), 'changed');
+    const changed = await digest();
+    expect(changed).not.toBe(first);
+    await writeFile(join(folder, 'one', 'b.png'), 'b');
+    expect(await digest()).not.toBe(changed);
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+});
