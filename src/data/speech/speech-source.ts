@@ -40,7 +40,7 @@ export interface SpokenCorpus {
 
 /** Frames of a window, and the one whose state is to be told: the paper's, section 4. */
 export const windowFrames = 26;
-export const labelledFrame = 20; // the 21st
+const labelledFrame = 20; // the 21st
 
 /**
  * Windows of speech, labelled with tied context-dependent thirds of phonemes: what section 4 of the paper does, with
