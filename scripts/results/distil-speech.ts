@@ -69,6 +69,11 @@ async function listen(): Promise<SpeechResult> {
   await selectBackend(values.backend as BackendName);
   const corpus = await speakCorpus({ seed: Number(values.seed) });
   const { classes, utterances } = corpus;
+  const trained = readFileSync(join(workspace, 'dataset', 'classes.txt'), 'utf8').trimEnd();
+  if (classes.names.join('\n') !== trained)
+    throw new Error(
+      'the pipeline and datasets/speech/dataset.yaml make different classes: use the same settings',
+    );
   const model = phonemeModel(classes, utterances.train);
   const errorsOf = (probabilities: readonly Float32Array[], split: 'validation' | 'test', weight: number) => {
     const counts = probabilities.map((values, index) =>

@@ -174,7 +174,7 @@ const dataset = {
     min: 1,
     max: 1000,
     affects: 'result',
-    description: 'speech: sentences that each training voice speaks',
+    description: 'speech: sentences that each voice speaks',
   },
   validationFraction: {
     type: 'number',

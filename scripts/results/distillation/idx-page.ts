@@ -44,7 +44,7 @@ Data: ${settings.source.split('/').at(-1)}, ${soft.test.examples.toLocaleString(
 
 | | test errors | the paper, on MNIST |
 | --- | ---: | ---: |
-| teacher, 2 × 1200, dropout, weight-norm constraint, jitter | ${errors(teacherErrors)} | 67 |
+| teacher, 2 × 1200, dropout, weight-norm constraint${settings.jitter === 'true' ? ', jitter' : ''} | ${errors(teacherErrors)} | 67 |
 | student, 2 × 800, hard labels, no regularisation | ${errors(({ hard }) => hard.test.errors)} | 146 |
 | the same student, soft targets at T = 20 | ${errors(({ soft: { test } }) => test.errors)} | 74 |
 | share of the gap that soft targets close | ${percentOf((r) => (r.hard.test.errors - r.soft.test.errors) / (r.hard.test.errors - teacherErrors(r)))} | 91% |

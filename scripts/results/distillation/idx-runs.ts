@@ -10,6 +10,8 @@ export const idxOptions = {
   workspace: { type: 'string', default: 'kd-workspace/distil-idx' },
   out: { type: 'string', default: 'docs/results' },
   backend: { type: 'string', default: 'auto' },
+  /** Whether the teacher sees its images moved by up to two pixels. */
+  jitter: { type: 'string', default: 'true' },
   epochs: { type: 'string', default: '40' },
   'student-epochs': { type: 'string', default: '10' },
 } as const;
@@ -21,6 +23,7 @@ export interface IdxSettings {
   readonly 'one-teacher': boolean;
   readonly workspace: string;
   readonly backend: string;
+  readonly jitter: string;
   readonly epochs: string;
   readonly 'student-epochs': string;
 }
@@ -43,6 +46,7 @@ export function idxRuns(values: IdxSettings, seed: number) {
       'student-seed': String(seed),
       backend: values.backend,
       source: values.source,
+      'generalist-augment': values.jitter,
       epochs: values.epochs,
       'student-epochs': values['student-epochs'],
       objective: 'soft-targets',

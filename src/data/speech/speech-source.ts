@@ -13,7 +13,7 @@ import { language, noiseDecibels, pitches, speeds, voices } from './voices.js';
 export interface SpeechOptions {
   /** Largest number of classes: tied thirds of phonemes in context. */
   readonly classes?: number;
-  /** Sentences that each voice of the training set speaks, from 1; a held-out voice speaks half as many. */
+  /** Sentences that each voice speaks, from 1; a held-out voice has only 13 to speak. */
   readonly sentences?: number;
   /** Whole; draws sentences, speeds, pitches, noise and the order. */
   readonly seed?: number;
@@ -98,7 +98,7 @@ export function windowAt(frames: Uint8Array, t: number): Uint8Array {
  */
 export async function speakCorpus({
   classes: limit = 2000,
-  sentences = 6,
+  sentences = 4,
   seed = 1,
   python,
   log = silentLog,
@@ -110,11 +110,10 @@ export async function speakCorpus({
       `speech: expected from 1 to ${texts.train.length} sentences a voice, not ${sentences}: change it`,
     );
   }
-  const perVoice = { train: sentences, validation: Math.ceil(sentences / 2), test: Math.ceil(sentences / 2) };
   const plan = splitNames.flatMap((split) =>
     voices[split].flatMap((voice) => {
       const random = createRandom(seed, 'speech', voice);
-      const own = random.shuffle([...texts[split]]).slice(0, perVoice[split]);
+      const own = random.shuffle([...texts[split]]).slice(0, sentences);
       return own.map((text) => ({ split, sentence: drawSentence(text, voice, random) }));
     }),
   );
