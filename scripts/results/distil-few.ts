@@ -13,7 +13,8 @@ const { values } = parseArgs({
   options: {
     ...idxOptions,
     share: { type: 'string', default: '0.03' },
-    'few-epochs': { type: 'string', default: '120' },
+    'few-epochs': { type: 'string', default: '60' },
+    'few-batch': { type: 'string', default: '64' },
     temperature: { type: 'string', default: '4' },
   },
 });
@@ -22,7 +23,12 @@ const result: FewResult = {
   settings: { ...values },
   seeds: seedsOf(values).map((seed) => {
     const distill = idxRuns(values, seed);
-    const few = { 'transfer-share': values.share, 'student-epochs': values['few-epochs'], curve: 'true' };
+    const few = {
+      'transfer-share': values.share,
+      'student-epochs': values['few-epochs'],
+      'student-batch-size': values['few-batch'],
+      curve: 'true',
+    };
     return {
       seed,
       full: hardStudent(distill),

@@ -5,6 +5,7 @@ export interface FewResult {
   readonly settings: IdxSettings & {
     readonly share: string;
     readonly 'few-epochs': string;
+    readonly 'few-batch': string;
     readonly temperature: string;
   };
   readonly seeds: readonly (Readonly<Record<Who, Distilled>> & { readonly seed: number })[];

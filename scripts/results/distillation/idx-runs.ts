@@ -49,6 +49,7 @@ export function idxRuns(values: IdxSettings, seed: number) {
       'generalist-augment': values.jitter,
       epochs: values.epochs,
       'student-epochs': values['student-epochs'],
+      'student-batch-size': '256',
       objective: 'soft-targets',
       temperature: '20',
       'student-dense': '800,800',
