@@ -34,6 +34,7 @@ test('where specialists do not win, the page says so first', () => {
     ...comparison.contenders,
     longer: rival(0),
     wider: rival(0),
+    thinner: rival(0),
     two: rival(0),
     three: rival(0),
   };

@@ -4,8 +4,8 @@
  *     npm run build && npx tsx scripts/results/specialists.ts jft-like-3k --seeds 1,2,3
  *
  * For each seed: the pipeline `pipelines/NAME.yaml`; the same generalist with specialists as the paper has them; and, at
- * the same training computation as generalist and specialists together, the generalist trained on, a wider one that
- * answers at the ensemble's cost, and the mean of two and of three generalists. Everything is chosen on validation;
+ * the same training computation as generalist and specialists together, the generalist trained on, one with wider dense
+ * layers and one with half the filters and still wider dense layers that answer at the ensemble's cost, and the mean of two and of three generalists. Everything is chosen on validation;
  * each of them looks at the test images once. `--contenders` names those beside our method that are run. `--ablations` adds, for the first seed, changes to the method, judged on
  * validation by cross-fitting. Interrupted, it goes on where it was. Results: `docs/results/specialists/NAME.json` and
  * the page `docs/results/specialists.md` of all benchmarks that were run.
@@ -27,7 +27,7 @@ const { values, positionals } = parseArgs({
     seeds: { type: 'string', default: '1,2,3' },
     folder: { type: 'string', default: 'kd-workspace/results' },
     out: { type: 'string', default: 'docs/results' },
-    contenders: { type: 'string', default: 'paper,longer,wider,two,three' },
+    contenders: { type: 'string', default: 'paper,longer,wider,thinner,two,three' },
     ablations: { type: 'boolean', default: false },
     note: { type: 'string' },
   },
@@ -37,6 +37,11 @@ const seeds = values.seeds.split(',').map(Number);
 const pipeline = `pipelines/${name}.yaml`;
 const wanted = new Set(values.contenders.split(','));
 const classes: number = parse(readFileSync(pipeline, 'utf8')).dataset.classes;
+
+/** Layers that are another width than the pipeline's. */
+type Widths = Record<'convolutions' | 'dense', number[]>;
+
+const roundingSlack = 0.05; // of an epoch
 
 const reportOf = (workspace: string): Report =>
   JSON.parse(readFileSync(join(workspace, 'report', 'report.json'), 'utf8'));
@@ -49,7 +54,7 @@ function run(folder: string, variant: string, overrides: Overrides, seed: number
   writeVariant(pipeline, overrides, join(workspace, 'pipeline.yaml'));
   return {
     workspace,
-    until: (command: 'evaluate' | 'calibrate' | 'train-generalist') => {
+    until: (command: 'dataset' | 'evaluate' | 'calibrate' | 'train-generalist') => {
       kdSpec(command, '--workspace', workspace, '--seed', String(seed));
     },
   };
@@ -79,16 +84,32 @@ function ofReport(who: 'generalist' | 'ensemble', workspace: string): Contender 
   };
 }
 
-/** Generalists alone, trained for some epochs each. */
+/**
+ * Generalists alone, each trained for a share of what our generalist was.
+ *
+ * Where images can be made without end the share is met by their number, so that more training is on fresh ones;
+ * where they cannot, by epochs, rounded up: a rival is not given less than its due.
+ */
 async function generalists(
   folder: string,
   variant: string,
-  { seed, members, epochs, dense }: { seed: number; members: number; epochs: number; dense?: number[] },
+  { seed, members, share, network }: { seed: number; members: number; share: number; network?: Widths },
 ): Promise<Contender> {
+  const { dataset, generalist } = parse(readFileSync(pipeline, 'utf8'));
+  const isEndless = dataset.imagesPerClass !== undefined;
+  const epochs = isEndless
+    ? Math.max(1, Math.round(generalist.epochs / members))
+    : Math.ceil((generalist.epochs * share) / members - roundingSlack);
+  const imagesPerClass = Math.round(
+    (dataset.imagesPerClass * share * generalist.epochs) / (members * epochs),
+  );
+  const data = isEndless ? { dataset: { imagesPerClass } } : {};
+  const source = isEndless ? `images-${imagesPerClass}` : 'ours';
+  if (isEndless) run(folder, source, data, seed).until('dataset');
   const workspaces = Array.from({ length: members }, (_, member) => {
     const another = members > 1 ? { seed: 1000 * seed + member } : {}; // else that of the generalist itself
-    const changes = { epochs, ...another, ...(dense && { network: { dense } }) };
-    const one = run(folder, `${variant}-${member}`, { generalist: changes }, seed, ['ours', ['dataset']]);
+    const changes = { ...data, generalist: { epochs, ...another, ...(network && { network }) } };
+    const one = run(folder, `${variant}-${member}`, changes, seed, [source, ['dataset']]);
     one.until('train-generalist');
     return one.workspace;
   });
@@ -103,7 +124,8 @@ async function generalists(
     flopsPerImage: sum('flopsPerImage'),
     parameters: sum('parameters'),
     epochs,
-    ...(dense && { dense }),
+    ...(isEndless && { imagesPerClass }),
+    ...(network && { network }),
   };
 }
 
@@ -119,19 +141,25 @@ async function compare(seed: number): Promise<Comparison> {
     return ofReport('ensemble', ours.workspace);
   });
   const generalist = await kept('generalist', () => ofReport('generalist', ours.workspace));
-  const { epochs } = parse(readFileSync(pipeline, 'utf8')).generalist;
   const share = method.trainingFlops / generalist.trainingFlops;
-  const { network: definition } = JSON.parse(
+  const { network: definition }: { network: NetworkDefinition } = JSON.parse(
     readFileSync(join(ours.workspace, 'generalist', 'config.json'), 'utf8'),
   );
-  const dense = widthFor(definition, method.flopsPerImage);
-  const wideShare = share * (generalist.flopsPerImage / forwardFlops({ ...definition, dense }));
-  const ensembleOf = (variant: string, members: number) =>
-    generalists(folder, variant, {
+  const another = (variant: string, convolutions: readonly number[]) => {
+    const network = {
+      convolutions: [...convolutions],
+      dense: widthFor({ ...definition, convolutions }, method.flopsPerImage),
+    };
+    const cost = forwardFlops({ ...definition, ...network });
+    return generalists(folder, variant, {
       seed,
-      members,
-      epochs: Math.max(1, Math.round((epochs * share) / members)),
+      members: 1,
+      share: share * (generalist.flopsPerImage / cost),
+      network,
     });
+  };
+  const ensembleOf = (variant: string, members: number) =>
+    generalists(folder, variant, { seed, members, share });
   const makers: Record<string, () => Promise<Contender>> = {
     paper: async () => {
       const stages = ['dataset', 'generalist', 'predictions'];
@@ -140,13 +168,12 @@ async function compare(seed: number): Promise<Comparison> {
       return ofReport('ensemble', one.workspace);
     },
     longer: () => ensembleOf('longer', 1),
-    wider: () =>
-      generalists(folder, 'wider', {
-        seed,
-        members: 1,
-        epochs: Math.round(epochs * wideShare),
-        dense: [...dense],
-      }),
+    wider: () => another('wider', definition.convolutions),
+    thinner: () =>
+      another(
+        'thinner',
+        definition.convolutions.map((filters) => Math.ceil(filters / 2)),
+      ),
     two: () => ensembleOf('two', 2),
     three: () => ensembleOf('three', 3),
   };
@@ -168,7 +195,7 @@ async function compare(seed: number): Promise<Comparison> {
 }
 
 /** The dense layers, wider by a common factor, with which a network answers at a given cost or just above. */
-function widthFor(definition: NetworkDefinition, flops: number): readonly number[] {
+function widthFor(definition: NetworkDefinition, flops: number): number[] {
   for (let added = 0; ; added++) {
     const dense = definition.dense.map((units) => Math.round(units * (1 + added / definition.dense[0])));
     if (forwardFlops({ ...definition, dense }) >= flops) return dense;

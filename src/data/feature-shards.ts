@@ -31,8 +31,8 @@ export interface FeatureReadOptions {
   readonly bufferRows?: number;
   /** Batches that were consumed before and are passed over. */
   readonly skipBatches?: number;
-  /** Which labels are wanted; looked at before anything is copied. */
-  readonly keep?: ((label: number) => boolean) | undefined;
+  /** Which rows are wanted, by label and index in the written order; asked once for each row, before it is copied. */
+  readonly keep?: ((label: number, row: number) => boolean) | undefined;
   /** Leaves out a last batch that is not full. */
   readonly dropLast?: boolean;
 }
@@ -121,7 +121,7 @@ async function* streamFeatures(
       const values: Float32Array = features.children[0].values; // (rows, width)
       const labelAt = integers(label, { path, firstRow });
       return {
-        keep: (position: number) => !keep || keep(labelAt(position)),
+        keep: (position: number, row: number) => !keep || keep(labelAt(position), row),
         take: (position: number, row: number) => ({ values, position, row, label: labelAt(position) }),
       };
     },

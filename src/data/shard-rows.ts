@@ -15,8 +15,8 @@ export interface RowReadOptions {
 
 /** How the rows of one record batch are taken out, made once a batch. */
 export interface RowReader<T> {
-  /** Whether the row is wanted; looked at before anything of it is copied. */
-  keep?(position: number): boolean;
+  /** Whether the row is wanted; asked once for each row, in order, before anything of it is copied. */
+  keep?(position: number, row: number): boolean;
   /** Takes one row out; `row` is its index among the rows of all shards. */
   take(position: number, row: number): T;
 }
@@ -83,9 +83,10 @@ export async function* readRows<T>(
         const which = batchOf(ends, position);
         const inBatch = position - (which === 0 ? 0 : ends[which - 1]);
         const rows = readers[which];
-        if (rows.keep && !rows.keep(inBatch)) continue;
+        const row = places[block.batches[which]].firstRow + inBatch;
+        if (rows.keep && !rows.keep(inBatch, row)) continue;
         if (toSkip > 0) toSkip--;
-        else yield rows.take(inBatch, places[block.batches[which]].firstRow + inBatch);
+        else yield rows.take(inBatch, row);
       }
     }
   } finally {

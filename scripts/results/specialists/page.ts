@@ -15,13 +15,14 @@ export interface Contender {
   readonly flopsPerImage: number;
   readonly parameters: number;
   readonly epochs?: number;
-  readonly dense?: readonly number[];
+  readonly imagesPerClass?: number;
+  readonly network?: Readonly<Record<'convolutions' | 'dense', readonly number[]>>;
 }
 
 export interface Comparison {
   readonly seed: number;
   readonly contenders: Readonly<Record<'generalist' | 'method', Contender>> &
-    Partial<Readonly<Record<'paper' | 'longer' | 'wider' | 'two' | 'three', Contender>>>;
+    Partial<Readonly<Record<'paper' | 'longer' | 'wider' | 'thinner' | 'two' | 'three', Contender>>>;
   readonly differences: {
     readonly test: Report['test']['difference'];
     readonly conditional: Report['conditional']['difference'];
@@ -67,12 +68,13 @@ const titles = {
   paper: 'with specialists as in the paper',
   method: '**with specialists, our method**',
   longer: 'the generalist trained on',
-  wider: 'a wider generalist',
+  wider: 'a generalist with a wider dense layer',
+  thinner: 'half the filters, a still wider dense layer',
   two: 'mean of two generalists',
   three: 'mean of three generalists',
 } as const;
 const order = Object.keys(titles) as (keyof typeof titles)[];
-const rivals = ['longer', 'wider', 'two', 'three'] as const;
+const rivals = ['longer', 'wider', 'thinner', 'two', 'three'] as const;
 
 const percent = (share: number, digits = 1) => `${(100 * share).toFixed(digits)}%`;
 const signed = (share: number) => `${share >= 0 ? '+' : ''}${(100 * share).toFixed(1)}%`;
@@ -193,7 +195,7 @@ function section(result: Result): string {
     verdict(result),
     ...(result.note ? [result.note] : []),
     `Test images, each looked at once. ${comparisons.length === 1 ? '± is the standard error on the test images' : `Mean over ${comparisons.length} seeds ± standard deviation between seeds`}. ` +
-      'The rows below our method have the training computation of generalist and specialists together, as nearly as whole epochs allow.' +
+      'The rows below our method have the training computation of generalist and specialists together; where images can be made without end, training that is longer is on fresh ones.' +
       (first.ceiling
         ? ` A classifier that knows how the images were made has ${percent(first.ceiling.top1)} ± ${(100 * first.ceiling.standardError).toFixed(1)}.`
         : ''),

@@ -74,23 +74,31 @@ export async function cacheFeatures(
         others: await createFeatureWriter(join(partial, 'others'), { width }),
       };
       answers = soft && answersOf(shared, index);
-      for await (const batch of features.batches({ batchSize: batchRows })) {
+      const times: number[] = []; // how often each row comes that was kept and not written yet
+      const keep = (label: number, row: number) => {
+        const mass = masses?.masses[index][row] ?? 0;
+        const often = view.isSpecial(label)
+          ? Math.max(1, specialCopies)
+          : draw(copies * drawingRatio(mass, masses));
+        if (often > 0) times.push(often);
+        return often > 0;
+      };
+      let answered = -1; // the row of the last answer that was read
+      for await (const batch of features.batches({ batchSize: batchRows, keep })) {
         if (signal.aborted) throw new KdSpecError('interrupted', 'stopped before the features were cached');
         const special: number[] = [];
         const others: number[] = [];
+        const oftens = times.splice(0, batch.labels.length);
         for (const [position, label] of batch.labels.entries()) {
-          if (view.isSpecial(label)) {
-            for (let left = Math.max(1, specialCopies); left > 0; left--) special.push(position);
-            continue;
-          }
-          const mass = masses?.masses[index][batch.rows[position]] ?? 0;
-          for (let left = draw(copies * drawingRatio(mass, masses)); left > 0; left--) others.push(position);
+          const half = view.isSpecial(label) ? special : others;
+          for (let left = oftens[position]; left > 0; left--) half.push(position);
         }
         const said: Float32Array[] = [];
-        for (let row = 0; soft && answers && row < batch.labels.length; row++) {
-          const { value, done } = await answers.next();
-          assert(!done, 'there are as many predictions as features');
-          said.push(soft.answer(value.indices, value.values));
+        for (let position = 0; soft && answers && position < batch.labels.length; position++) {
+          let next = await answers.next();
+          for (answered++; answered < batch.rows[position]; answered++) next = await answers.next();
+          assert(!next.done, 'there are as many predictions as features');
+          said.push(soft.answer(next.value.indices, next.value.values));
         }
         await writers.special.write(rowsOf(batch, special, said, width));
         await writers.others.write(rowsOf(batch, others, said, width));
