@@ -125,9 +125,12 @@ async function generalists(
     parameters: sum('parameters'),
     epochs,
     ...(isEndless && { imagesPerClass }),
-    ...(network && { network }),
+    ...(network && { network: describe(network) }),
   };
 }
+
+const describe = ({ convolutions, dense }: Widths) =>
+  `convolutions ${convolutions.join(', ')}; dense ${dense.join(', ')}`;
 
 async function compare(seed: number): Promise<Comparison> {
   const folder = join(values.folder, name, String(seed));

@@ -16,7 +16,8 @@ export interface Contender {
   readonly parameters: number;
   readonly epochs?: number;
   readonly imagesPerClass?: number;
-  readonly network?: Readonly<Record<'convolutions' | 'dense', readonly number[]>>;
+  /** Its layers, where they are others than the generalist's. */
+  readonly network?: string;
 }
 
 export interface Comparison {
