@@ -69,3 +69,16 @@ test('skipped batches are a prefix and keep is a filter of the same order', asyn
   );
   await fc.assert(property, { numRuns: 15 });
 });
+
+test('keep is asked once for each row, in order, with its label', async () => {
+  const asked: number[] = [];
+  const keep = (label: number, row: number) => {
+    expect(label).toBe(labelOf(row));
+    asked.push(row);
+    return row % 3 === 0;
+  };
+  const order = { batchSize: 64, shuffleSeed: ['s'], bufferRows: 600 };
+  const everyRow = await rowsOf(order);
+  expect(await rowsOf({ ...order, keep })).toEqual(everyRow.filter((row) => row % 3 === 0));
+  expect(asked).toEqual(everyRow);
+});
