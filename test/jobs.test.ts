@@ -5,7 +5,7 @@ import { setTimeout as wait } from 'node:timers/promises';
 import { pathToFileURL } from 'node:url';
 import { Field, Float32, Int32, List, Table, tableToIPC, vectorFromArray } from 'apache-arrow';
 import sharp from 'sharp';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
 import { selectBackend } from '../src/compute/backend.js';
 import { readManifest } from '../src/core/artefact.js';
 import { type Log, silentLog } from '../src/core/log.js';
@@ -14,12 +14,12 @@ import { openDataset } from '../src/data/dataset.js';
 import { countLabels } from '../src/data/label-counts.js';
 import { shareFeatures } from '../src/ensemble/specialist/shared-features.js';
 import { readSubsets } from '../src/ensemble/subsets/subsets-file.js';
-import type { Engine } from '../src/jobs/engine.js';
+import type { Engine, JobEnd, JobEvent } from '../src/jobs/engine.js';
 import type { SlurmOptions } from '../src/jobs/slurm/slurm-options.js';
 import type { SpecialistWork } from '../src/jobs/specialist-work.js';
 import { jobsFolder } from '../src/jobs/work-file.js';
 import { loadGeneralist } from '../src/models/checkpoint.js';
-import { kdSpec } from './fixtures/command-line.js';
+import { kdSpec, type Running, startKdSpec } from './fixtures/command-line.js';
 import { tinyFolder } from './fixtures/tiny-workspace.js';
 
 /** The folder of the Slurm that scripts/slurm-test.sh starts; where there is none, its engine is left out. */
@@ -39,6 +39,45 @@ async function onSlurm(options: Partial<SlurmOptions> = {}): Promise<Engine> {
   return createSlurm(jobsFolder(workspace), trainingCommand(workspace), asked, { pollMs: 500 });
 }
 
+const plenty = { workers: 2, memoryMegabytes: 4096 };
+
+/** The engine that leaves its jobs to others, and these: a process each, as Kubernetes would start them. */
+async function startedByHand(): Promise<Engine> {
+  const { createManualEngine }: typeof import('../src/jobs/manual-engine.js') = await import(
+    built('manual-engine.js')
+  );
+  const workspace = join(root, 'workspace-by-hand');
+  const engine = createManualEngine(jobsFolder(workspace), 'hands', { pollMs: 100 });
+  const words = ['jobs', 'train', '--workspace', workspace, '--position'];
+  return {
+    ...engine,
+    async open(work, options) {
+      const jobs = await engine.open(work, options);
+      const running = new Set<Running>();
+      const start = (position: number, triesLeft: number) => {
+        const job = startKdSpec([...words, String(position)], { folder: root });
+        running.add(job);
+        job.finished.then(({ code }) => {
+          running.delete(job);
+          if (code !== 0 && code !== 75 && triesLeft > 0) start(position, triesLeft - 1);
+        });
+      };
+      return {
+        submit: async (positions) => {
+          await jobs.submit(positions);
+          for (const position of positions) start(position, 2);
+        },
+        cancel: async () => {
+          for (const { child } of running) child.kill('SIGTERM');
+          await Promise.all([...running].map(({ finished }) => finished));
+          await jobs.cancel();
+        },
+        [Symbol.asyncDispose]: () => jobs[Symbol.asyncDispose](),
+      };
+    },
+  };
+}
+
 /** One contract, run over every engine: who trains a specialist makes no difference. */
 const built = (path: string) => pathToFileURL(join(packageFolder(), 'dist', 'jobs', path)).href;
 const engines: Readonly<Record<string, () => Promise<Engine>>> = {
@@ -48,11 +87,13 @@ const engines: Readonly<Record<string, () => Promise<Engine>>> = {
   },
   'a pool of two processes': async () => {
     const { createPool }: typeof import('../src/jobs/pool.js') = await import(built('pool.js'));
-    return createPool(2);
+    return createPool(plenty, { hangSeconds: 900 });
   },
+  'jobs started by hand': startedByHand,
   ...(slurm === '' ? {} : { Slurm: onSlurm }),
 };
 const alone = 'this process'; // the engine whose jobs cannot end without their coordinator
+const silent = 'jobs started by hand'; // the engine that does not hear how jobs ended
 
 const signal = new AbortController().signal;
 const train = async (engine: Engine, work: SpecialistWork, abort = signal, log: Log = silentLog) => {
@@ -224,7 +265,8 @@ describe.each(Object.keys(engines))('an engine: %s', { timeout: 120_000 }, (name
     const training = train(await engines[name](), work, signal, log);
     process.kill(await trainingProcess(work.directory), 'SIGKILL');
     expect((await training).done).toMatchObject([{ id: 0, wasDone: false }]);
-    expect(warnings).toEqual([expect.stringMatching(/^specialist 0: its .*; trying again$/)]);
+    const expected = name === silent ? [] : [expect.stringMatching(/^specialist 0: its .*; trying again$/)];
+    expect(warnings).toEqual(expected);
     expect(await bytesOf(work.directory, 0)).toEqual(await expectedBytes());
   });
 
@@ -232,8 +274,132 @@ describe.each(Object.keys(engines))('an engine: %s', { timeout: 120_000 }, (name
     const engine = await engines[name]();
     const work = workOf(join(root, 'never'));
     await expect(train(engine, work, AbortSignal.abort())).rejects.toMatchObject({
-      code: 'interrupted',
+      code: 'specialists-stopped',
     });
+  });
+
+  test('cancels a job, which keeps its checkpoint, and goes on with it when it is submitted again', async () => {
+    const work = longWork(`${directory()}-cancelled`);
+    const ends: JobEnd[] = [];
+    {
+      const engine = await engines[name]();
+      const listener = (event: JobEvent) => {
+        if (event.kind === 'ended') ends.push(event.end);
+      };
+      await using jobs = await engine.open(work, { log: silentLog, listener });
+      await jobs.submit([0]);
+      await trainingProcess(work.directory);
+      await jobs.cancel();
+    }
+    expect(ends).toEqual(name === silent ? [] : [{ kind: 'stopped' }]);
+    const kept = await readdir(join(work.directory, '.partial', '0', 'checkpoints'));
+    expect(kept.length).toBeGreaterThanOrEqual(1);
+    expect((await train(await engines[name](), work)).done).toMatchObject([{ id: 0, wasDone: false }]);
+    expect(await bytesOf(work.directory, 0)).toEqual(await expectedBytes());
+  });
+});
+
+describe('a pool', { timeout: 120_000 }, () => {
+  const pool = async (share: Partial<typeof plenty>, hangSeconds = 900) => {
+    const { createPool }: typeof import('../src/jobs/pool.js') = await import(built('pool.js'));
+    return createPool({ ...plenty, ...share }, { hangSeconds });
+  };
+  /** Has the workers that start from now on run some text when they are told to train the barren position. */
+  const sabotage = async (name: string, text: string) => {
+    const path = join(root, `${name}.mjs`);
+    await writeFile(
+      path,
+      `import { existsSync, writeFileSync } from 'node:fs';
+       const mark = ${JSON.stringify(`${path}.mark`)};
+       const emit = process.emit;
+       process.emit = function (name, message, ...rest) {
+         if (name === 'message' && message.kind === 'train' && message.position === ${barren}) { ${text} }
+         return emit.call(this, name, message, ...rest);
+       };`,
+    );
+    vi.stubEnv('NODE_OPTIONS', `--import ${path}`);
+  };
+  afterEach(() => {
+    vi.unstubAllEnvs();
+  });
+
+  test('ends a worker that computes without progress past the limit, and another trains its specialist', async () => {
+    const once = 'if (!existsSync(mark)) { writeFileSync(mark, ""); for (;;); }';
+    await sabotage('hang', once);
+    const { log, warnings } = warningsLog();
+    const work = workOf(join(root, 'pool-hung'));
+    const { done, failed } = await train(await pool({}, 5), work, signal, log);
+    expect(failed).toEqual([]);
+    expect(done.map(({ id }) => id).sort()).toEqual([0, 1, 2]);
+    expect(warnings).toEqual([
+      `specialist ${barren}: its process made no progress for 5 s and was ended (--hang-seconds sets the limit); trying again`,
+    ]);
+  });
+
+  test('ends a worker that was suspended, too', async () => {
+    const { log, warnings } = warningsLog();
+    const work = longWork(join(root, 'pool-suspended'));
+    const training = train(await pool({}, 5), work, signal, log);
+    process.kill(await trainingProcess(work.directory), 'SIGSTOP');
+    expect((await training).failed).toEqual([]);
+    expect(warnings).toEqual([expect.stringContaining('made no progress for 5 s')]);
+    expect(await bytesOf(work.directory, 0)).toEqual(await expectedBytes());
+  });
+
+  test('tries a specialist that crashes its worker twice more, and trains the others', async () => {
+    await sabotage('crash', 'process.exit(9)');
+    const { log, warnings } = warningsLog();
+    const { done, failed } = await train(await pool({}), workOf(join(root, 'pool-crash')), signal, log);
+    expect(done.map(({ id }) => id).sort()).toEqual([0, 2]);
+    const reason = 'its process ended with exit code 9';
+    expect(failed).toEqual([{ id: barren, reason: `lost 3 times, the last time because ${reason}` }]);
+    expect(warnings).toEqual(Array(2).fill(`specialist ${barren}: ${reason}; trying again`));
+  });
+
+  test.runIf(process.platform === 'linux')(
+    'ends a worker that takes more memory than its share',
+    async () => {
+      await sabotage('hog', 'globalThis.hog = Buffer.alloc(600_000_000, 1); for (;;);');
+      const work = workOf(join(root, 'pool-hog'));
+      const { done, failed } = await train(await pool({ memoryMegabytes: 500 }), work);
+      expect(done.map(({ id }) => id).sort()).toEqual([0, 2]);
+      expect(failed).toEqual([
+        {
+          id: barren,
+          reason: expect.stringMatching(
+            /^lost 3 times, the last time because its process was ended for its memory: [67]\d\d MB, of a share of 500 MB /,
+          ),
+        },
+      ]);
+    },
+  );
+
+  test('gives a worker a JavaScript heap of its share', async () => {
+    await sabotage('heap', 'const list = []; for (;;) list.push(new Array(1000).fill({}).map(() => ({})));');
+    const work = { ...workOf(join(root, 'pool-heap')) };
+    const { failed } = await train(await pool({ memoryMegabytes: 128 }), work);
+    expect(failed).toEqual([
+      { id: barren, reason: expect.stringMatching(/SIGABRT|SIGTRAP|exit code 13\d|for its memory/) },
+    ]);
+  });
+
+  test('tells how far each specialist is, and is silent about those that are over', async () => {
+    const bars: string[] = [];
+    const log: Log = {
+      ...silentLog,
+      progress: (label, total, { isPassing = false } = {}) => {
+        const note = (text: string) =>
+          bars.push(`${label}${isPassing ? ' (passing)' : ''}: ${text} of ${total}`);
+        return { update: (done) => note(String(done)), finish: () => note('finished') };
+      },
+    };
+    await train(await pool({}), workOf(join(root, 'pool-bars')), signal, log);
+    const steps = (id: number) => bars.filter((text) => text.startsWith(`specialist ${id} (passing): `));
+    for (const id of [0, 1, 2]) {
+      expect(steps(id)[0]).toMatch(/: 0 of [1-9]\d*$/);
+      expect(steps(id).at(-1)).toMatch(/: finished of/);
+    }
+    expect(bars.at(-1)).toBe('specialists: finished of 3');
   });
 });
 

@@ -1,4 +1,4 @@
-import { type Place, places } from './killed-run.js';
+import type { Place } from './killed-run.js';
 
 /** Whom a round kills: the command, whose workers are then without a parent; one of its workers; or all at once. */
 export const targets = ['command', 'worker', 'all'] as const;
@@ -22,6 +22,8 @@ export interface TortureSummary {
     readonly node: string;
     readonly load: number;
   };
+  /** What a run goes through. */
+  readonly places: readonly Place[];
   /** Rounds that were asked for; fewer were run when it was stopped. */
   readonly asked: number;
   readonly rounds: readonly Round[];
@@ -41,7 +43,7 @@ export function torturePage(summary: TortureSummary): string {
   const { asked, rounds, machine, failures } = summary;
   const count = (place: Place, target: Target) =>
     rounds.filter((round) => round.place === place && round.target === target).length;
-  const rows = places.map((place) => {
+  const rows = summary.places.map((place) => {
     const counts = targets.map((target) => count(place, target));
     return `| ${place} | ${counts.join(' | ')} | ${counts.reduce((sum, value) => sum + value, 0)} |`;
   });

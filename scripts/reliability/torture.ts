@@ -4,10 +4,12 @@
  *
  *     scripts/torture --rounds 200 --seed 1 --out docs/results
  *
- * A round is one `kill -9`. Rounds strike one workspace until a run of the command comes to its end there; then the
- * workspace is compared, and the next one begun. First a stage is drawn among those still to be made, then the moment
- * in it, so that short stages are struck as often as long ones. Needs Linux. Exits with 1 when anything differs. Ctrl-C
- * brings the workspace at hand to its end and sums up what was done by then.
+ * A round is one `kill -9`. For each workspace a plan is drawn by the seed: for each stage, how often it is struck,
+ * whom, and at what share of the time that the stage took when it was last seen to go through; so short stages are
+ * struck as often as long ones. A run of the command follows another until one comes to its end; then the workspace is
+ * compared, and the next one begun. Where a kill fell is read from all that the command had written by then. Needs
+ * Linux. Exits with 1 when anything differs. Ctrl-C brings the workspace at hand to its end and sums up what was done
+ * by then.
  */
 import { existsSync } from 'node:fs';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
@@ -34,8 +36,10 @@ process.once('SIGINT', () => {
   greatest = rounds.length;
 });
 const patienceMs = 20_000; // in which workers without a parent must have ended
-/** How often a place is struck in one workspace, so that runs go on; the longest ones more often. */
-const strikes = (place: Place): number => (place === 'specialists' ? 6 : place === 'generalist' ? 3 : 2);
+/** How often a stage is struck in one workspace, at least and at most. */
+const strikes = (stage: Place): readonly [number, number] =>
+  stage === 'specialists' ? [3, 6] : stage === 'generalist' ? [1, 3] : [1, 2];
+const strikesBefore = 0.25; // share of strikes that another goes before, while the command still looks at what is there
 const workerKills = 2; // in one run: a third may hit the same specialist, which is then given up, as it should be
 
 const home = resolve(import.meta.dirname, '..', '..');
@@ -70,13 +74,8 @@ const expected = join(root, 'undisturbed');
 const undisturbed = start(expected);
 const { code, ms: undisturbedMs } = await undisturbed.ended;
 if (code !== 0) throw new Error(`the run that nobody disturbs ended with ${code}:\n${undisturbed.stderr()}`);
-const lengthsMs = new Map(
-  places.map((place, index) => {
-    const next = places.slice(index + 1).find((name) => name in undisturbed.entered);
-    const endMs = (next && undisturbed.entered[next]) ?? undisturbedMs;
-    return [place, endMs - (undisturbed.entered[place] ?? 0)];
-  }),
-);
+const lengthsMs = new Map<Place, number>();
+learnLengths(undisturbed, undisturbedMs);
 
 while (rounds.length < greatest) {
   const workspace = join(root, `${++workspaces}`);
@@ -106,6 +105,7 @@ const summary: TortureSummary = {
     node: process.versions.node,
     load: loadavg()[2],
   },
+  places: places.filter((place) => place in undisturbed.entered),
   asked,
   rounds,
   workspaces,
@@ -125,21 +125,48 @@ if (failures.length === 0) await rm(root, { recursive: true, force: true });
 else console.error(`what differs is kept in ${root}`);
 process.exitCode = failures.length === 0 ? 0 : 1;
 
+/** A kill that is planned. */
+interface Strike {
+  readonly target: Target;
+  readonly place: Place;
+  /** Of the time that the place takes. */
+  readonly share: number;
+}
+
+/** The strikes at one workspace, in the order of the stages. */
+function drawPlan(): Strike[] {
+  const plan: Strike[] = [];
+  for (const place of places.filter((name) => name !== 'start' && lengthsMs.has(name))) {
+    const [least, most] = strikes(place);
+    const count = least + random.below(most - least + 1);
+    for (let number = 0; number < count; number++) {
+      const stay = targets.filter((name) => name !== 'worker');
+      if (random.uniform() < strikesBefore)
+        plan.push({ target: draw(stay), place: 'start', share: random.uniform() });
+      const target = draw(place === 'specialists' ? [...targets, 'worker' as const] : stay);
+      plan.push({ target, place, share: random.uniform() });
+    }
+  }
+  return plan;
+}
+
 /** Has the command run in a workspace, killing it, until it comes to its end; returns what went wrong. */
 async function torment(workspace: string, finished: Map<string, string>): Promise<readonly string[]> {
   const wrong: string[] = [];
   const groups: number[] = [];
-  const struck: Place[] = [];
+  const plan = drawPlan();
   for (;;) {
     const run = start(workspace);
     const group = run.child.pid ?? 0;
     groups.push(group);
-    const isDown = await strike(run, group, workspace, struck);
+    const kill = await strike(run, group, workspace, plan);
     const end = await run.ended;
-    if (!isDown) {
+    learnLengths(run, kill === undefined ? end.ms : undefined);
+    if (kill === undefined) {
       if (end.code !== 0) wrong.push(`ended with ${end.code}:\n${run.stderr()}`);
       break;
     }
+    rounds.push({ ...kill, place: run.place() });
     for (const folder of await artefactsIn(workspace)) {
       artefactsRead++;
       finished.set(folder.replace('/.partial/', '/'), (await finishTime(folder)) ?? '');
@@ -153,47 +180,51 @@ async function torment(workspace: string, finished: Map<string, string>): Promis
   return wrong;
 }
 
-/** Kills what is drawn until the command is down or at its end; true when it is down. */
-async function strike(run: Run, group: number, workspace: string, struck: Place[]): Promise<boolean> {
+/** Remembers how long a run was in each place that it went through; in the last one only where it came to its end. */
+function learnLengths({ entered }: Run, endMs: number | undefined): void {
+  const seen = places.filter((place) => place in entered);
+  for (const [index, place] of seen.entries()) {
+    const leftMs = index + 1 < seen.length ? entered[seen[index + 1]] : endMs;
+    if (leftMs !== undefined) lengthsMs.set(place, leftMs - (entered[place] ?? 0));
+  }
+}
+
+/** Strikes as planned until the command is down, and says whom and when; undefined when it came to its end. */
+async function strike(
+  run: Run,
+  group: number,
+  workspace: string,
+  plan: Strike[],
+): Promise<Omit<Round, 'place'> | undefined> {
   let workersKilled = 0;
   while (rounds.length < greatest) {
-    const toCome = places.slice(places.indexOf(run.place()));
-    const open = toCome.filter(
-      (place) =>
-        (place === 'start' || !existsSync(join(workspace, place))) &&
-        struck.filter((other) => other === place).length < strikes(place),
-    );
-    if (open.length === 0) return false;
-    const canKillWorker = open.includes('specialists') && workersKilled < workerKills;
-    const target = draw(canKillWorker ? targets : targets.filter((name) => name !== 'worker'));
-    const place: Place = target === 'worker' ? 'specialists' : drawPlace(open);
-    const delayMs = 1.1 * random.uniform() * (lengthsMs.get(place) ?? 0);
-    if (!(await reaches(run, place, delayMs))) return false;
+    const next = plan.shift();
+    if (next === undefined) return undefined;
+    const { target, place, share } = next;
+    if (target === 'worker' && workersKilled === workerKills) continue;
+    if (place !== 'start' && existsSync(join(workspace, place))) continue; // the kill before came too late
+    if (!(await reaches(run, place, share * (lengthsMs.get(place) ?? 0)))) return undefined;
 
-    const at: Omit<Round, 'target'> = { place: run.place(), ms: Math.round(run.elapsedMs()) };
-    const hit = victims(target, group);
+    const hit = await victims(target, run, group);
+    const ms = Math.round(run.elapsedMs());
     for (const pid of hit) killHard(pid);
     if (hit.length === 0) continue; // no worker at this moment
-    rounds.push({ target, ...at });
-    struck.push(at.place);
-    if (target !== 'worker') return true;
+    if (target !== 'worker') return { target, ms };
+    rounds.push({ target, place: run.place(), ms });
     workersKilled++;
   }
-  return false;
+  return undefined;
 }
 
-/** Most often the stage that comes next, so that a run is struck in each; now and then a later one. */
-function drawPlace(open: readonly Place[]): Place {
-  const stages = open.filter((place) => place !== 'start');
-  if (stages.length === 0 || (open.includes('start') && random.uniform() < 0.1)) return open[0];
-  return random.uniform() < 0.7 ? stages[0] : draw(stages);
-}
-
-function victims(target: Target, group: number): readonly number[] {
+/** The processes to be killed; of a worker's, one as soon as there is any, and none if the stage goes by meanwhile. */
+async function victims(target: Target, run: Run, group: number): Promise<readonly number[]> {
   if (target === 'command') return [group];
-  const workers = membersOf(group).filter((pid) => pid !== group);
-  if (target === 'all') return [group, ...workers];
-  return workers.length === 0 ? [] : [draw(workers)];
+  const workers = () => membersOf(group).filter((pid) => pid !== group);
+  if (target === 'all') return [group, ...workers()];
+  while (workers().length === 0 && run.place() === 'specialists' && run.child.exitCode === null)
+    await wait(20);
+  const found = workers();
+  return found.length === 0 ? [] : [draw(found)];
 }
 
 function killHard(pid: number): void {

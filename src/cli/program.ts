@@ -58,7 +58,7 @@ export async function runProgram(
     stderr.write(`${describeError(error, env)}\n`);
     if (!(error instanceof KdSpecError)) return 1;
     if (error.code === 'interrupted') return interruption.exitCode;
-    if (error.code === 'jobs-under-way') return 75;
+    if (error.code === 'jobs-under-way' || error.code === 'specialists-stopped') return 75;
     return error.code === 'usage' || error.code === 'option-invalid' ? 2 : 1;
   }
 }

@@ -39,6 +39,27 @@ test('on a terminal a bar is drawn and messages stand above it', () => {
   expect(text()).toContain('after\n');
 });
 
+test('a bar for a part goes away at its end, and the one of the whole stays', async () => {
+  const { stream, text } = sink(true);
+  const log = createTerminalLog(stream);
+  const whole = log.progress('specialists', 2);
+  const part = log.progress('specialist 7', 10, { isPassing: true });
+  part.update(5, 'loss 1');
+  whole.update(1);
+  await expect.poll(text).toMatch(/specialist 7 .*50%.*loss 1/); // drawn five times a second
+  part.finish();
+  const before = text().length;
+  whole.finish();
+  expect(text().slice(before)).not.toContain('specialist 7');
+  expect(text().slice(before)).toMatch(/specialists +█{24} +100%/);
+
+  const plain = sink();
+  const bar = createTerminalLog(plain.stream, { lineSeconds: 0 }).progress('part', 2, { isPassing: true });
+  bar.update(1);
+  bar.finish();
+  expect(plain.text()).toBe('');
+});
+
 test('quiet says warnings alone', () => {
   const { stream, text } = sink(true);
   const log = createTerminalLog(stream, { quiet: true });

@@ -40,9 +40,9 @@ export function createTerminalLog(
       if (!quiet) line(message);
     },
     warn: (message) => line(`${color ? '\u001b[33mwarning:\u001b[0m' : 'warning:'} ${message}`),
-    progress: (label, total) => {
-      if (quiet) return { update: () => {}, finish: () => {} };
-      return bars ? bars.progress(label, total) : progressLines(label, total);
+    progress: (label, total, { isPassing = false } = {}) => {
+      if (quiet || (isPassing && !bars)) return { update: () => {}, finish: () => {} };
+      return bars ? bars.progress(label, total, isPassing) : progressLines(label, total);
     },
     [Symbol.dispose]: () => bars?.stop(),
   };
@@ -61,7 +61,7 @@ function createBars(stream: NodeJS.WritableStream) {
   let group: MultiBar | undefined;
   let open = 0;
 
-  function progress(label: string, total: number): Progress {
+  function progress(label: string, total: number, isPassing: boolean): Progress {
     group ??= new MultiBar({
       stream,
       format: formatBar,
@@ -79,7 +79,8 @@ function createBars(stream: NodeJS.WritableStream) {
       finish: (note) => {
         if (!isOpen) return;
         isOpen = false;
-        bar.update(total > 0 ? total : bar.getProgress(), note === undefined ? {} : { note });
+        if (isPassing) group?.remove(bar);
+        else bar.update(total > 0 ? total : bar.getProgress(), note === undefined ? {} : { note });
         bar.stop();
         if (--open <= 0) stop();
       },

@@ -30,6 +30,7 @@ export const errorCodes = {
   'slurm-failed': 'A command of Slurm is missing or too old, does not answer, or refused what it was asked.',
   'jobs-under-way': 'Jobs that were submitted to a cluster are not done yet.',
   'job-failed': 'A job that trains a specialist failed.',
+  'specialists-stopped': 'Training specialists was stopped; each that was under way wrote its checkpoint.',
   interrupted: 'The command was interrupted; what it finished is kept and --resume goes on.',
 } as const satisfies Record<string, string>;
 

@@ -2,8 +2,13 @@
 export interface Log {
   info(message: string): void;
   warn(message: string): void;
-  /** Starts a bar of `total` steps; a total of 0 means that it is not known. */
-  progress(label: string, total: number): Progress;
+  /**
+   * Starts a bar of `total` steps; a total of 0 means that it is not known.
+   *
+   * @param options.isPassing whether it shows a part of what another bar shows: it goes away at its end, and where
+   * there is no terminal it says nothing
+   */
+  progress(label: string, total: number, options?: { readonly isPassing?: boolean }): Progress;
 }
 
 /** One bar. */

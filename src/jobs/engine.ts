@@ -41,9 +41,20 @@ export interface Jobs extends AsyncDisposable {
 export type JobEvent =
   /** A job began to train, e.g. where: `process 4711` or `node3, Slurm job 12_4`. */
   | { readonly kind: 'started'; readonly position: number; readonly where: string }
+  /** A job that trains is so far; not every engine can tell. */
+  | ({ readonly kind: 'progress'; readonly position: number } & JobProgress)
   | { readonly kind: 'ended'; readonly position: number; readonly end: JobEnd }
   /** Something is wrong with the work itself or with the engine: no job can succeed. */
   | { readonly kind: 'broken'; readonly error: Error };
+
+/** How far a job is. */
+export interface JobProgress {
+  /** Steps of training. */
+  readonly done: number;
+  readonly total: number;
+  /** E.g. its loss. */
+  readonly note: string;
+}
 
 /** How a job ended. */
 export type JobEnd =

@@ -1,6 +1,6 @@
 import { KdSpecError } from '../core/errors.js';
-import { silentLog } from '../core/log.js';
 import { type Engine, isOwnFailure, type JobEnd } from './engine.js';
+import { progressLog } from './progress-log.js';
 import { openSpecialistTrainer } from './specialist-trainer.js';
 
 /** Trains the specialists one after the other in this process. */
@@ -17,7 +17,8 @@ export const inProcess: Engine = {
       if (abort.signal.aborted) return { kind: 'stopped' };
       listener({ kind: 'started', position, where: `process ${process.pid}` });
       try {
-        const outcome = await trainer.train(position, { log: silentLog, signal: abort.signal });
+        const log = progressLog((progress) => listener({ kind: 'progress', position, ...progress }));
+        const outcome = await trainer.train(position, { log, signal: abort.signal });
         return { kind: 'done', outcome };
       } catch (error) {
         const code = error instanceof KdSpecError ? error.code : undefined;

@@ -1,4 +1,5 @@
 import type { ErrorCode } from '../core/errors.js';
+import type { JobProgress } from './engine.js';
 import type { SpecialistOutcome, SpecialistWork } from './specialist-work.js';
 
 /** What a pool says to its workers. */
@@ -10,6 +11,7 @@ export type ToWorker =
 /** What a worker says to its pool. */
 export type FromWorker =
   | { readonly kind: 'ready' }
+  | ({ readonly kind: 'progress'; readonly position: number } & JobProgress)
   | { readonly kind: 'done'; readonly position: number; readonly outcome: SpecialistOutcome }
   | {
       readonly kind: 'failed';

@@ -1,33 +1,30 @@
 import { type ChildProcess, fork } from 'node:child_process';
-import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
-import { type BackendName, describeBackends } from '../compute/backend.js';
 import { shareOfMachine } from '../compute/tensorflow/share-of-machine.js';
 import { KdSpecError } from '../core/errors.js';
 import { type Engine, isOwnFailure, type JobEnd } from './engine.js';
 import type { FromWorker, ToWorker } from './messages.js';
+import type { WorkerShare } from './pool-size.js';
+import { watchWorker } from './worker-watch.js';
 
 const maxFailedStarts = 3; // one after the other
+const stopSeconds = 60; // from being told to stop to the checkpoint
 const workerProgram = fileURLToPath(new URL('./worker.js', import.meta.url));
 
 /**
- * How many workers the machine can take: one a core, of which each keeps its own busy. A GPU takes one after the
- * other: a process fills it, and several would have to share its memory.
- */
-export async function defaultWorkers(backend: BackendName): Promise<number> {
-  const best = (await describeBackends()).find(({ available }) => available)?.name;
-  return (backend === 'auto' ? best : backend) === 'tensorflow-gpu' ? 1 : availableParallelism();
-}
-
-/**
- * Trains the specialists in child processes, each with its own backend.
+ * Trains the specialists in child processes, each with its own backend and its share of cores and memory.
  *
  * A worker takes the next specialist when it has finished one, and leaves when there is none. A job whose worker
- * crashes is lost; another worker takes its place.
+ * crashes, makes no progress or takes too much memory is lost; another worker takes its place. The share of memory
+ * bounds what a worker holds for itself, looked at twice a second (on Linux), and its JavaScript heap, which V8 keeps.
  *
- * @param workers how many processes, at least 1
+ * @param share.workers how many processes, at least 1
+ * @param options.hangSeconds without progress after which a worker is ended
  */
-export function createPool(workers: number): Engine {
+export function createPool(
+  { workers, memoryMegabytes }: WorkerShare,
+  { hangSeconds }: { readonly hangSeconds: number },
+): Engine {
   return {
     name: workers === 1 ? 'one process' : `${workers} processes`,
     outlivesCoordinator: false,
@@ -49,9 +46,17 @@ export function createPool(workers: number): Engine {
         const child = fork(workerProgram, {
           stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
           env: { ...process.env, ...shareOfMachine(workers) },
+          execArgv: [...process.execArgv, `--max-old-space-size=${memoryMegabytes}`],
         });
+        const watch = watchWorker(child, { hangSeconds, memoryMegabytes });
         const tell = (message: ToWorker) => child.connected && child.send(message);
-        const stop = () => tell({ kind: 'stop' });
+        const stop = () => {
+          tell({ kind: 'stop' });
+          watch.endWithin(
+            1000 * stopSeconds,
+            `it wrote no checkpoint within ${stopSeconds} s of being told to`,
+          );
+        };
         stops.add(stop);
         let isReady = false;
         let current: number | undefined;
@@ -62,6 +67,8 @@ export function createPool(workers: number): Engine {
           listener({ kind: 'started', position: current, where: `process ${child.pid}` });
         };
         child.on('message', (message: FromWorker) => {
+          watch.sign();
+          if (message.kind === 'progress') return listener(message);
           if (message.kind === 'ready') {
             isReady = true;
             failedStarts = 0;
@@ -76,19 +83,18 @@ export function createPool(workers: number): Engine {
           next();
         });
         tell({ kind: 'open', work });
-        const reason = await ended(child);
+        const how = await ended(child);
+        const reason = watch.reason() ?? `its process ended with ${how}`;
+        watch.stop();
         stops.delete(stop);
         if (current !== undefined) {
-          end(
-            current,
-            isStopping ? { kind: 'stopped' } : { kind: 'lost', reason: `its process ended with ${reason}` },
-          );
+          end(current, { kind: 'lost', reason });
         } else if (!isReady && !isStopping && ++failedStarts >= maxFailedStarts) {
           breakDown(
             new KdSpecError(
               'job-failed',
-              `${failedStarts} worker processes ended at their start, the last with ${reason}: is there memory for ` +
-                `${workers} of them? --parallel takes another number`,
+              `${failedStarts} worker processes ended at their start, the last because ${reason}: is there memory ` +
+                `for ${workers} of them? --parallel takes another number`,
             ),
           );
         }

@@ -1,7 +1,7 @@
 import { KdSpecError } from '../core/errors.js';
-import type { Log } from '../core/log.js';
+import type { Log, Progress } from '../core/log.js';
 import { collect } from './collect.js';
-import type { Engine, JobEvent, Jobs } from './engine.js';
+import type { Engine, JobEvent, JobProgress, Jobs } from './engine.js';
 import type { SpecialistOutcome, SpecialistWork } from './specialist-work.js';
 
 /** A specialist that could not be trained, and why. */
@@ -23,8 +23,9 @@ export interface TrainedSpecialists {
  *
  * @param options.maxRetries of one specialist
  * @param options.backOffMs before the first retry of a specialist
- * @throws KdSpecError `interrupted` when `signal` aborts or somebody stopped jobs, after their checkpoints; jobs
- * that outlive this process are left to go on. Whatever the engine says that breaks the work.
+ * @throws KdSpecError `specialists-stopped` when `signal` aborts or somebody stopped jobs, after their checkpoints;
+ * jobs that outlive this process are left to go on. `interrupted` when a job ended without its checkpoint meanwhile.
+ * Whatever the engine says that breaks the work.
  */
 export async function trainMissing(
   engine: Engine,
@@ -48,12 +49,26 @@ export async function trainMissing(
   const open = new Set(collected.missing); // neither done nor given up
   const losses = new Map<number, number>();
   let stopped = 0;
+  let unsaved = 0; // jobs that ended by themselves when they were to stop
   let jobs: Jobs | undefined;
   if (signal.aborted && open.size > 0) throw interruption();
 
   const progress = log.progress('specialists', total);
   const finish = settled();
   const retries = new Set<NodeJS.Timeout>();
+  const bars = new Map<number, Progress>(); // one for each job that tells how far it is
+
+  function show(position: number, { done: steps, total, note }: JobProgress): void {
+    const { id } = work.subsets[position];
+    const bar = bars.get(position) ?? log.progress(`specialist ${id}`, total, { isPassing: true });
+    bars.set(position, bar);
+    bar.update(steps, note);
+  }
+
+  function hide(position: number): void {
+    bars.get(position)?.finish();
+    bars.delete(position);
+  }
 
   function close(position: number): void {
     open.delete(position);
@@ -74,6 +89,8 @@ export async function trainMissing(
 
   function listener(event: JobEvent): void {
     if (event.kind === 'broken') finish.reject(event.error);
+    if (event.kind === 'progress') show(event.position, event);
+    if (event.kind === 'ended') hide(event.position);
     if (event.kind !== 'ended' || !open.has(event.position)) return;
     const { position, end } = event;
     const { id } = work.subsets[position];
@@ -84,7 +101,7 @@ export async function trainMissing(
         retry(position, end.reason, count);
         return;
       }
-      if (signal.aborted) stopped++;
+      if (signal.aborted) unsaved++;
       else failed.push({ id, reason: `lost ${count} times, the last time because ${end.reason}` });
     }
     if (end.kind === 'done') done.push(end.outcome);
@@ -96,7 +113,10 @@ export async function trainMissing(
   function interruption(): KdSpecError {
     const goOn =
       engine.outlivesCoordinator && jobs ? '; the jobs go on, and kd-spec jobs follows or cancels them' : '';
-    return new KdSpecError('interrupted', `stopped with ${done.length} of ${total} specialists done${goOn}`);
+    const code = unsaved > 0 ? 'interrupted' : 'specialists-stopped';
+    const without =
+      unsaved > 0 ? `; ${unsaved} ended without a last checkpoint, and go on from the one before` : '';
+    return new KdSpecError(code, `stopped with ${done.length} of ${total} specialists done${without}${goOn}`);
   }
 
   const onAbort = () => finish.reject(interruption());
@@ -118,7 +138,7 @@ export async function trainMissing(
     await jobs?.[Symbol.asyncDispose]();
   }
   progress.finish(describeProgress({ done, failed }));
-  if (stopped > 0) throw interruption();
+  if (stopped + unsaved > 0) throw interruption();
   return { done, failed };
 }
 

@@ -1,6 +1,6 @@
 import { KdSpecError } from '../core/errors.js';
-import { silentLog } from '../core/log.js';
 import type { FromWorker, ToWorker } from './messages.js';
+import { progressLog } from './progress-log.js';
 import { openSpecialistTrainer, type SpecialistTrainer } from './specialist-trainer.js';
 
 /**
@@ -25,7 +25,8 @@ async function train(position: number): Promise<void> {
   try {
     const opened = await trainer;
     if (!opened) throw new Error('kd-spec defect: a worker was told to train before it was opened');
-    const outcome = await opened.train(position, { log: silentLog, signal: abort.signal });
+    const log = progressLog((progress) => say({ kind: 'progress', position, ...progress }));
+    const outcome = await opened.train(position, { log, signal: abort.signal });
     say({ kind: 'done', position, outcome });
   } catch (error) {
     fail(error, position);

@@ -93,13 +93,18 @@ export function checkTensors(
   if (stranger !== undefined) throw invalid(`tensor "${stranger}" is not expected`);
 }
 
+/** The network that a generalist's, or a student's, artefact folder holds, without its weights. */
+export async function readDefinition(directory: string): Promise<NetworkDefinition> {
+  return (await readConfig(directory, generalistConfigSchema)).network;
+}
+
 /**
  * Loads a generalist, or a student, from its artefact folder onto the present backend.
  *
  * @throws KdSpecError `not-found` or `checkpoint-invalid`
  */
 export async function loadGeneralist(directory: string): Promise<Network> {
-  const { network: definition } = await readConfig(directory, generalistConfigSchema);
+  const definition = await readDefinition(directory);
   const path = join(directory, checkpointFiles.model);
   const tensors = await readSafetensors(path);
   checkTensors(path, definition, tensors);

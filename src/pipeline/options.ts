@@ -558,7 +558,27 @@ const specialists = {
     type: 'workers',
     default: 1,
     affects: 'execution',
-    description: 'Processes that train specialists side by side; without a number, as the cores allow',
+    description:
+      'Processes that train specialists side by side; without a number, as cores and free memory allow',
+  },
+  hangSeconds: {
+    type: 'number',
+    default: 900,
+    min: 1,
+    max: 604_800,
+    affects: 'execution',
+    description:
+      'With --parallel: seconds without progress after which a process is ended and its specialist tried again',
+  },
+  workerMemory: {
+    type: 'integer',
+    default: null,
+    nullable: true,
+    min: 64,
+    max: 16_777_216,
+    affects: 'execution',
+    description:
+      'With --parallel: megabytes that a process may take before it is ended; none: its share of the free memory',
   },
   engine: {
     type: 'choice',

@@ -11,21 +11,30 @@ import { firstTrainedPart } from '../../ensemble/specialist/specialist.js';
 import { readSubsets, subsetsFileName } from '../../ensemble/subsets/subsets-file.js';
 import { inProcess } from '../../jobs/in-process.js';
 import { createManualEngine } from '../../jobs/manual-engine.js';
-import { createPool, defaultWorkers } from '../../jobs/pool.js';
+import { createPool } from '../../jobs/pool.js';
+import { poolSize } from '../../jobs/pool-size.js';
 import { createSlurm } from '../../jobs/slurm/slurm-engine.js';
 import { findFinished, type SpecialistWork } from '../../jobs/specialist-work.js';
 import { submitMissing } from '../../jobs/submit-missing.js';
 import { trainMissing } from '../../jobs/train-missing.js';
 import { trainingCommand } from '../../jobs/training-command.js';
 import { jobsFolder } from '../../jobs/work-file.js';
-import { loadGeneralist } from '../../models/checkpoint.js';
+import { loadGeneralist, readDefinition } from '../../models/checkpoint.js';
 import { forwardFlops } from '../../models/network-definition.js';
 import type { StageContext } from '../stage.js';
 
 /** Trains a specialist for each subset; those that an interrupted run finished are kept. */
 export async function trainSpecialists(context: StageContext): Promise<JsonObject> {
   const { settings, directory, log, signal } = context;
-  const { parallel, engine: kind, wait, slurm, ...training } = settings.specialists;
+  const {
+    parallel,
+    hangSeconds,
+    workerMemory,
+    engine: kind,
+    wait,
+    slurm,
+    ...training
+  } = settings.specialists;
   const { subsets } = await readSubsets(join(context.input('subsets'), subsetsFileName));
   const dataset = await openDataset(context.input('dataset'));
   const labelCounts = await countLabels(dataset.splits.train, dataset.classes.length);
@@ -43,11 +52,17 @@ export async function trainSpecialists(context: StageContext): Promise<JsonObjec
     backend: settings.backend,
   };
   const sharing = await shareBetween(work, dataset, context);
-  const workers = parallel === 'auto' ? await defaultWorkers(settings.backend) : parallel;
+  const share = await poolSize(parallel, {
+    backend: settings.backend,
+    definition: await readDefinition(work.generalist),
+    batchSize: training.batchSize,
+    memoryMegabytes: workerMemory,
+  });
+  const { workers } = share;
   const shared = { ...work, features: sharing.features };
   const folder = jobsFolder(context.workspace);
   const engine = {
-    local: () => (workers > 1 ? createPool(workers) : inProcess),
+    local: () => (workers > 1 ? createPool(share, { hangSeconds }) : inProcess),
     slurm: () => createSlurm(folder, trainingCommand(context.workspace), slurm),
     kubernetes: () => createManualEngine(folder, 'kd-spec jobs manifest | kubectl apply -f -'),
   }[kind]();

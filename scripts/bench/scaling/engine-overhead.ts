@@ -1,0 +1,64 @@
+/**
+ * Trains some specialists of a workspace with nothing around the training, then through this process's engine and
+ * through a pool of one process, and prints the seconds of each as JSON; see ../scaling.ts, which starts it.
+ *
+ *     node --import tsx scripts/bench/scaling/engine-overhead.ts WORKSPACE NUMBER
+ */
+import { mkdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { selectBackend } from '../../../src/compute/backend.js';
+import { silentLog } from '../../../src/core/log.js';
+import { packageFolder } from '../../../src/core/package.js';
+import { openDataset } from '../../../src/data/dataset.js';
+import { trainSpecialist } from '../../../src/ensemble/specialist/train-specialist.js';
+import type { Engine } from '../../../src/jobs/engine.js';
+import { inProcess } from '../../../src/jobs/in-process.js';
+import { trainMissing } from '../../../src/jobs/train-missing.js';
+import { jobsFolder, readWork } from '../../../src/jobs/work-file.js';
+import { loadGeneralist } from '../../../src/models/checkpoint.js';
+
+const [workspace, number] = process.argv.slice(2);
+const whole = await readWork(jobsFolder(workspace));
+const work = { ...whole, subsets: whole.subsets.slice(0, Number(number)) };
+const signal = new AbortController().signal;
+const folder = join(workspace, 'overhead');
+// Workers are a program of their own, which only the built package has.
+const built = pathToFileURL(join(packageFolder(), 'dist', 'jobs', 'pool.js')).href;
+const { createPool }: typeof import('../../../src/jobs/pool.js') = await import(built);
+
+async function bare(): Promise<void> {
+  await selectBackend(work.backend);
+  const generalist = await loadGeneralist(work.generalist);
+  const dataset = await openDataset(work.dataset);
+  const labelCounts = Int32Array.from(work.labelCounts);
+  for (const subset of work.subsets) {
+    const directory = join(folder, String(subset.id));
+    await mkdir(directory, { recursive: true });
+    const ingredients = { subset, generalist, dataset, labelCounts, features: work.features };
+    await trainSpecialist(ingredients, work.training, { directory, log: silentLog, signal });
+  }
+  generalist.dispose();
+}
+
+const through = (engine: Engine) => async () => {
+  const { failed } = await trainMissing(engine, { ...work, directory: folder }, { log: silentLog, signal });
+  if (failed.length > 0) throw new Error(failed[0].reason);
+};
+
+async function seconds(action: () => Promise<void>): Promise<number> {
+  await rm(folder, { recursive: true, force: true });
+  const startMs = performance.now();
+  await action();
+  return (performance.now() - startMs) / 1000;
+}
+
+await seconds(bare); // the backend is loaded, kernels are compiled
+const pool = createPool({ workers: 1, memoryMegabytes: 8192 }, { hangSeconds: 900 });
+const measured = {
+  bare: await seconds(bare),
+  'this process': await seconds(through(inProcess)),
+  'a pool of one process': await seconds(through(pool)),
+};
+await rm(folder, { recursive: true, force: true });
+console.log(JSON.stringify(measured));
