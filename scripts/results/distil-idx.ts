@@ -14,6 +14,7 @@ import { writeResult } from './distillation/write-result.js';
 const { values } = parseArgs({
   options: {
     ...idxOptions,
+    temperature: { type: 'string', default: '20' },
     'sweep-epochs': { type: 'string', default: '5' },
     temperatures: { type: 'string', default: '1,2,4,8,20' },
     'left-out': { type: 'string', default: '3' },
@@ -23,10 +24,17 @@ const { values } = parseArgs({
 
 function runSeed(seed: number, { withSweeps }: { readonly withSweeps: boolean }): SeedResult {
   const distill = idxRuns(values, seed);
-  const soft = distill('soft targets', {});
+  const { temperature } = values;
+  const soft = distill(`soft targets at T = ${temperature}`, { temperature });
   const hard = hardStudent(distill);
-  const leftOut = distill('one class left out', { 'transfer-without': values['left-out'] });
-  const pair = distill('two classes only', { 'transfer-classes': values.pair });
+  const leftOut = distill(`one class left out, T = ${temperature}`, {
+    temperature,
+    'transfer-without': values['left-out'],
+  });
+  const pair = distill(`two classes only, T = ${temperature}`, {
+    temperature,
+    'transfer-classes': values.pair,
+  });
   if (!withSweeps) return { seed, hard, soft, leftOut, pair };
   const sweep = (units: number) =>
     distill(`sweep of ${units} units`, {

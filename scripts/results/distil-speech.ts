@@ -26,6 +26,10 @@ import { type Distilled, kdSpec, openRecord, workspaceOf } from './recorded-runs
 const { values } = parseArgs({
   options: {
     members: { type: 'string', default: '10' },
+    classes: { type: 'string', default: '2000' },
+    sentences: { type: 'string', default: '4' },
+    /** Of a network; a student learns for twice as many. */
+    epochs: { type: 'string', default: '2' },
     seed: { type: 'string', default: '1' },
     'student-seeds': { type: 'string', default: '1,2,3' },
     backend: { type: 'string', default: 'auto' },
@@ -33,11 +37,16 @@ const { values } = parseArgs({
     out: { type: 'string', default: 'docs/results' },
   },
 });
+const { workspace: _, out, ...settings } = values;
 const languageWeights = [1, 2, 4, 8];
 
 const record = openRecord(join(values.workspace, 'results.json'));
 const workspace = workspaceOf(values.workspace, 'pipelines/distil-speech.yaml');
-const common = ['--workspace', workspace, '--seed', values.seed, '--backend', values.backend];
+const common = [
+  ...['--workspace', workspace, '--seed', values.seed, '--backend', values.backend],
+  ...['--classes', values.classes, '--sentences', values.sentences, '--epochs', values.epochs],
+  ...['--student-epochs', String(2 * Number(values.epochs))],
+];
 const members = trainMembers(workspace, Number(values.members), {
   seed: Number(values.seed),
   common,
@@ -67,12 +76,16 @@ const students = values['student-seeds'].split(',').map((seed) => ({
 
 async function listen(): Promise<SpeechResult> {
   await selectBackend(values.backend as BackendName);
-  const corpus = await speakCorpus({ seed: Number(values.seed) });
+  const corpus = await speakCorpus({
+    seed: Number(values.seed),
+    classes: Number(values.classes),
+    sentences: Number(values.sentences),
+  });
   const { classes, utterances } = corpus;
   const trained = readFileSync(join(workspace, 'dataset', 'classes.txt'), 'utf8').trimEnd();
   if (classes.names.join('\n') !== trained)
     throw new Error(
-      'the pipeline and datasets/speech/dataset.yaml make different classes: use the same settings',
+      `${workspace} holds other classes: give another --workspace, or the settings it was made with`,
     );
   const model = phonemeModel(classes, utterances.train);
   const errorsOf = (probabilities: readonly Float32Array[], split: 'validation' | 'test', weight: number) => {
@@ -113,7 +126,7 @@ async function listen(): Promise<SpeechResult> {
   const framesOf = (split: 'train' | 'test') =>
     utterances[split].reduce((sum, { labels }) => sum + labels.length, 0);
   return {
-    settings: { ...values },
+    settings,
     corpus: {
       classes: classes.names.length,
       trainingFrames: framesOf('train'),
@@ -128,4 +141,4 @@ async function listen(): Promise<SpeechResult> {
   };
 }
 
-writeResult(values.out, 'distil-speech', await listen(), renderSpeechPage);
+writeResult(out, 'distil-speech', await listen(), renderSpeechPage);

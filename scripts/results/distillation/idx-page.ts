@@ -13,6 +13,7 @@ export interface SeedResult {
 
 export interface IdxResult {
   readonly settings: IdxSettings & {
+    readonly temperature: string;
     readonly 'sweep-epochs': string;
     readonly 'left-out': string;
     readonly pair: string;
@@ -46,7 +47,7 @@ Data: ${settings.source.split('/').at(-1)}, ${soft.test.examples.toLocaleString(
 | --- | ---: | ---: |
 | teacher, 2 × 1200, dropout, weight-norm constraint${settings.jitter === 'true' ? ', jitter' : ''} | ${errors(teacherErrors)} | 67 |
 | student, 2 × 800, hard labels, no regularisation | ${errors(({ hard }) => hard.test.errors)} | 146 |
-| the same student, soft targets at T = 20 | ${errors(({ soft: { test } }) => test.errors)} | 74 |
+| the same student, soft targets at T = ${settings.temperature} | ${errors(({ soft: { test } }) => test.errors)} | 74 (T = 20) |
 | share of the gap that soft targets close | ${percentOf((r) => (r.hard.test.errors - r.soft.test.errors) / (r.hard.test.errors - teacherErrors(r)))} | 91% |
 | transfer set without class ${settings['left-out']} (${leftOut.test.unseen.examples} test images) | ${unseenOf(({ leftOut: { bias } }) => bias?.test.before)} | 206, of them 133 on 3s |
 | the same, bias fitted on validation | ${unseenOf(({ leftOut: { test } }) => test)} | |

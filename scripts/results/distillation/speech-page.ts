@@ -1,6 +1,8 @@
 import { type Distilled, within } from '../recorded-runs.js';
 import { typedFlags } from './idx-runs.js';
 
+type Setting = 'members' | 'classes' | 'sentences' | 'epochs' | 'seed' | 'student-seeds' | 'backend';
+
 /** What a network, or the mean of several, does on the test. */
 export interface Heard {
   /** Of frames. */
@@ -10,7 +12,7 @@ export interface Heard {
 }
 
 export interface SpeechResult {
-  readonly settings: Readonly<Record<'members' | 'seed' | 'student-seeds' | 'backend', string>>;
+  readonly settings: Readonly<Record<Setting, string>>;
   readonly corpus: {
     readonly classes: number;
     readonly trainingFrames: number;
@@ -39,7 +41,7 @@ export function renderSpeechPage(result: SpeechResult): string {
   const n = (count: number) => count.toLocaleString('en');
   return `# Many models distilled into one (section 4): speech
 
-${n(corpus.trainingFrames)} frames of speech by espeak-ng, labelled with ${n(corpus.classes)} tied phoneme states; ${n(corpus.testFrames)} test frames by other voices that say other sentences (\`datasets/speech/README.md\`). ${members.length} networks of ${n(distilled[0].run.parameters)} parameters that differ by their seed, on data of seed ${settings.seed}; ± is the standard deviation between them, and between students of seeds ${settings['student-seeds'].split(',').join(', ')}. Students have the size of one network and learn twice as long as one; one learns from the mean of the networks and the labels (weight 0.5), one from labels alone.
+${n(corpus.trainingFrames)} frames of speech by espeak-ng, labelled with ${n(corpus.classes)} tied phoneme states; ${n(corpus.testFrames)} test frames by other voices that say other sentences (\`datasets/speech/README.md\`). ${members.length} networks of ${n(distilled[0].run.parameters)} parameters that differ by their seed, on data of seed ${settings.seed}; ± is the standard deviation between them, and between students of seeds ${settings['student-seeds'].split(',').join(', ')}. Students have the size of one network and learn for twice its ${settings.epochs} epochs; one learns from the mean of the networks and the labels (weight 0.5), one from labels alone.
 
 | | frame accuracy | share of the gain | phoneme error rate | share of the gain | the paper: frames, words wrong |
 | --- | ---: | ---: | ---: | ---: | --- |
