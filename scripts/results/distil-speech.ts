@@ -45,7 +45,6 @@ const workspace = workspaceOf(values.workspace, 'pipelines/distil-speech.yaml');
 const common = [
   ...['--workspace', workspace, '--seed', values.seed, '--backend', values.backend],
   ...['--classes', values.classes, '--sentences', values.sentences, '--epochs', values.epochs],
-  ...['--student-epochs', String(2 * Number(values.epochs))],
 ];
 const members = trainMembers(workspace, Number(values.members), {
   seed: Number(values.seed),
@@ -58,7 +57,10 @@ const student = (seed: string, objective: 'soft-targets' | 'labels') => {
   const checkpoint = join(workspace, 'students', `${seed}-${objective}`);
   const told = join(checkpoint, 'run.json');
   if (!existsSync(checkpoint)) {
-    const asked = objective === 'labels' ? [] : teachers;
+    const asked = [
+      ...['--student-epochs', String(2 * Number(values.epochs))],
+      ...(objective === 'labels' ? [] : teachers),
+    ];
     const run = kdSpec(['distill', ...common, '--objective', objective, '--student-seed', seed, ...asked]);
     const partial = `${checkpoint}.partial`;
     rmSync(partial, { recursive: true, force: true });
