@@ -29,7 +29,7 @@ const { values: flags } = parseArgs({
     backend: { type: 'string', default: 'wasm' },
     classes: { type: 'string', default: '610' },
     specialists: { type: 'string', default: '61' },
-    epochs: { type: 'string', default: '40' },
+    epochs: { type: 'string', default: '100' },
     repeats: { type: 'string', default: '1' },
     out: { type: 'string', default: join(import.meta.dirname, '..', '..', 'docs', 'results') },
   },

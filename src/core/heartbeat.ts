@@ -8,7 +8,7 @@ import { Worker } from 'node:worker_threads';
  * one for all files of a process, and begins after the first interval, so that short work never starts it.
  */
 const thread = `
-  const { closeSync, fstatSync, openSync, readFileSync, statSync, writeSync } = require('node:fs');
+  const { closeSync, fstatSync, fsyncSync, openSync, readFileSync, statSync, writeSync } = require('node:fs');
   const { parentPort } = require('node:worker_threads');
   const beating = new Map();
   const stop = (path) => {
@@ -22,6 +22,7 @@ const thread = `
     try {
       if (statSync(path).ino !== fstatSync(fd).ino) throw Object.assign(new Error(), { code: 'ENOENT' });
       writeSync(fd, content, 0, content.length, 0);
+      fsyncSync(fd); // a client of a file server may hold it back otherwise
     } catch (error) {
       if (error.code !== 'ENOENT') return; // a full disk, a file server that is away: the next beat may go through
       stop(path);

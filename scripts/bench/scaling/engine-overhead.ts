@@ -7,26 +7,36 @@
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { selectBackend } from '../../../src/compute/backend.js';
-import { silentLog } from '../../../src/core/log.js';
-import { packageFolder } from '../../../src/core/package.js';
-import { openDataset } from '../../../src/data/dataset.js';
-import { trainSpecialist } from '../../../src/ensemble/specialist/train-specialist.js';
 import type { Engine } from '../../../src/jobs/engine.js';
-import { inProcess } from '../../../src/jobs/in-process.js';
-import { trainMissing } from '../../../src/jobs/train-missing.js';
-import { jobsFolder, readWork } from '../../../src/jobs/work-file.js';
-import { loadGeneralist } from '../../../src/models/checkpoint.js';
+
+// Threads and workers are programs of their own, which only the built package has: all is taken from there.
+const dist = (path: string) => pathToFileURL(join(import.meta.dirname, '..', '..', '..', 'dist', path)).href;
+const { selectBackend }: typeof import('../../../src/compute/backend.js') = await import(
+  dist('compute/backend.js')
+);
+const { silentLog }: typeof import('../../../src/core/log.js') = await import(dist('core/log.js'));
+const { openDataset }: typeof import('../../../src/data/dataset.js') = await import(dist('data/dataset.js'));
+const { trainSpecialist }: typeof import('../../../src/ensemble/specialist/train-specialist.js') =
+  await import(dist('ensemble/specialist/train-specialist.js'));
+const { inProcess }: typeof import('../../../src/jobs/in-process.js') = await import(
+  dist('jobs/in-process.js')
+);
+const { createPool }: typeof import('../../../src/jobs/pool.js') = await import(dist('jobs/pool.js'));
+const { trainMissing }: typeof import('../../../src/jobs/train-missing.js') = await import(
+  dist('jobs/train-missing.js')
+);
+const { jobsFolder, readWork }: typeof import('../../../src/jobs/work-file.js') = await import(
+  dist('jobs/work-file.js')
+);
+const { loadGeneralist }: typeof import('../../../src/models/checkpoint.js') = await import(
+  dist('models/checkpoint.js')
+);
 
 const [workspace, number] = process.argv.slice(2);
 const whole = await readWork(jobsFolder(workspace));
 const work = { ...whole, subsets: whole.subsets.slice(0, Number(number)) };
 const signal = new AbortController().signal;
 const folder = join(workspace, 'overhead');
-// Workers are a program of their own, which only the built package has.
-const built = pathToFileURL(join(packageFolder(), 'dist', 'jobs', 'pool.js')).href;
-const { createPool }: typeof import('../../../src/jobs/pool.js') = await import(built);
-
 async function bare(): Promise<void> {
   await selectBackend(work.backend);
   const generalist = await loadGeneralist(work.generalist);

@@ -95,6 +95,9 @@ ${table.join('\n')}
 
 The target is a rate of 1.8; it is ${rate >= 1.8 ? 'met' : 'missed'}: **${rate.toFixed(2)}**.${measurements.length > 2 ? ` Means of ${measurements.length / 2} runs each, taking turns.` : ''}
 
+A process alone has both cores: V8 collects garbage in helper threads, and images and files are read in others, so that a
+specialist takes longer in each of two processes than in one, by the third column. What else is lost is the start of the processes.
+
 ## What an engine costs
 
 Some of the specialists, trained with nothing around the training (no artefact, no hashes, no lock), and through each engine.

@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, truncate } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
@@ -77,6 +77,14 @@ test('features are computed once for all, and a specialist takes its own and a s
   const ingredients = { generalist, dataset, seed: 1 };
   const seconds = await shareFeatures(shared, ingredients, options);
   expect(await shareFeatures(shared, ingredients, options)).toBe(seconds); // nothing is computed twice
+
+  // A view that was torn is made again, to the same bytes.
+  const [torn] = (await readdir(viewFeatures(shared, 1))).filter((name) => name.endsWith('.arrow'));
+  const path = join(viewFeatures(shared, 1), torn);
+  const whole = await readFile(path);
+  await truncate(path, whole.length - 8);
+  await shareFeatures(shared, ingredients, options);
+  expect((await readFile(path)).equals(whole)).toBe(true);
 
   const counts = await countLabels(dataset.splits.train, 20);
   const specialExamples = subset.reduce((sum, label) => sum + counts[label], 0);

@@ -1,8 +1,10 @@
-import { mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
+import { flush } from '../../core/atomic-file.js';
 import { KdSpecError } from '../../core/errors.js';
 import type { Log } from '../../core/log.js';
+import { sealDamage, sealFolder } from '../../core/sealed-folder.js';
 import type { Dataset } from '../../data/dataset.js';
 import { createFeatureWriter } from '../../data/feature-shards.js';
 import { createPredictionWriter } from '../../data/predictions.js';
@@ -40,8 +42,8 @@ export function viewPredictions({ folder }: SharedFeatures, view: number): strin
  * Runs the frozen parts of the generalist over the training split, once a view for all specialists together.
  *
  * What is computed is the input of the first trained part, as Arrow shards in a shuffled order; and, where outsiders
- * are to be drawn by it, the generalist's most probable classes. A view takes its place when it is whole, so that
- * an interrupted run goes on with the next one.
+ * are to be drawn by it, the generalist's most probable classes. A view is sealed and takes its place when it is
+ * whole, so that an interrupted run goes on with the next one; one that does not read as it was sealed is made again.
  *
  * @param shared where the features are to lie
  * @param options.from the first part that specialists train
@@ -80,7 +82,8 @@ export async function shareFeatures(
     { epochs: shared.views, examples: shared.views * rows },
   );
   for (let view = 0; view < shared.views; view++) {
-    if (await exists(join(shared.folder, `view-${view}`))) continue;
+    const place = join(shared.folder, `view-${view}`);
+    if ((await sealDamage(place)) === undefined) continue;
     const startedMs = performance.now();
     const partial = join(shared.folder, `view-${view}.partial`);
     await rm(partial, { recursive: true, force: true });
@@ -113,7 +116,10 @@ export async function shareFeatures(
       throw error;
     }
     await writeFile(join(partial, secondsFile), String((performance.now() - startedMs) / 1000));
-    await rename(partial, join(shared.folder, `view-${view}`));
+    await sealFolder(partial);
+    await rm(place, { recursive: true, force: true }); // one that was damaged
+    await rename(partial, place);
+    await flush(shared.folder);
   }
   progress.finish();
   return secondsOf(shared);
@@ -141,11 +147,4 @@ function sparse(logits: Float32Array, classes: number) {
     kept.addRow(indices, values, indices.length);
   }
   return kept.finish();
-}
-
-async function exists(path: string): Promise<boolean> {
-  return stat(path).then(
-    () => true,
-    () => false,
-  );
 }
