@@ -9,8 +9,9 @@ import { topK } from '../math/top-k.js';
 import { loadGeneralist } from '../models/checkpoint.js';
 import { type Network, networkValues } from '../models/network.js';
 import { type CalibratedFuser, createCalibratedFuser } from './calibration/calibrated-fusion.js';
-import { type Consultation, consult } from './consult.js';
+import { type Consultation, consult, type GeneralistAnswer } from './consult.js';
 import { type EnsembleFile, readEnsembleFile } from './ensemble-file.js';
+import type { Probabilities } from './fusion/fusion-input.js';
 import { activeSpecialists, indexMembership, type SubsetMembership } from './routing.js';
 import { loadSpecialist, type Specialist } from './specialist/specialist.js';
 
@@ -39,7 +40,7 @@ export interface Answer {
 /** The distributions behind an {@link Answer}. */
 export interface Distributions {
   /** (classes) */
-  readonly generalist: Float64Array;
+  readonly generalist: Float32Array;
   /** (classes) */
   readonly ensemble: Float64Array;
   /** Those that were asked; only the active ones took part in the fusion. */
@@ -94,11 +95,21 @@ export class Ensemble {
     alsoAsk: (image: number) => readonly number[] = () => [],
   ): Promise<readonly Distributions[]> {
     const active: (readonly number[])[] = [];
-    const consultations = await consult(this.generalist, this.specialists, images, (logits, image) => {
-      active[image] = this.route(logits);
+    const choose = ({ probabilities }: GeneralistAnswer, image: number) => {
+      active[image] = this.route(probabilities);
       return [...new Set([...active[image], ...alsoAsk(image)])];
-    });
-    return consultations.map((consultation, image) => this.fuseConsultation(consultation, active[image]));
+    };
+    const temperature = this.settings.generalistTemperature;
+    const consultations = await consult(this.generalist, this.specialists, images, choose, { temperature });
+    const classes = this.classes.length;
+    const fused = new Float64Array(consultations.length * classes); // one memory for the batch
+    return consultations.map((consultation, image) =>
+      this.fuseConsultation(
+        consultation,
+        active[image],
+        fused.subarray(image * classes, (image + 1) * classes),
+      ),
+    );
   }
 
   /**
@@ -133,11 +144,9 @@ export class Ensemble {
   }
 
   /** The kept specialists that the generalist's answer calls, by position. */
-  private route(logits: Float32Array): readonly number[] {
-    const { routingTop, routingMass, specialists } = this.settings;
-    const isByMass = typeof routingMass === 'number';
-    const said = isByMass ? softmax(logits) : logits;
-    return activeSpecialists(said, this.membership, { top: routingTop, mass: routingMass }).filter(
+  private route(probabilities: Float32Array): readonly number[] {
+    const { routingTop: top, routingMass: mass, specialists } = this.settings;
+    return activeSpecialists(probabilities, this.membership, { top, mass }).filter(
       (position) => specialists[position].kept,
     );
   }
@@ -145,6 +154,7 @@ export class Ensemble {
   private fuseConsultation(
     { generalist, specialists }: Consultation,
     active: readonly number[],
+    out: Float64Array,
   ): Distributions {
     const speaking = specialists
       .filter(({ specialist }) => active.includes(specialist))
@@ -154,8 +164,8 @@ export class Ensemble {
         logits,
       }));
     return {
-      generalist: softmax(generalist),
-      ensemble: this.fuse(generalist, speaking),
+      generalist: generalist.probabilities,
+      ensemble: this.fuse(generalist.softened, speaking, { out }),
       specialists: specialists.map(({ specialist, logits }) => ({
         position: specialist,
         isActive: active.includes(specialist),
@@ -176,7 +186,7 @@ export class Ensemble {
     };
   }
 
-  private rank(probabilities: Float64Array, top: number, classes?: readonly number[]): RankedClass[] {
+  private rank(probabilities: Probabilities, top: number, classes?: readonly number[]): RankedClass[] {
     const { indices, values } = topK(probabilities, Math.min(top, probabilities.length));
     return Array.from(indices, (place, rank) => {
       const index = classes ? classes[place] : place;

@@ -1,5 +1,4 @@
 import type * as tf from '@tensorflow/tfjs';
-import { softmax } from '../math/softmax.js';
 import type { Network } from '../models/network.js';
 import { forwardFlops } from '../models/network-definition.js';
 import { createCalibratedFuser, type FusionSettings } from './calibration/calibrated-fusion.js';
@@ -57,13 +56,26 @@ export async function measureRouting(
   let examples = 0;
   for await (const { images, labels } of batches) {
     const called: (readonly (readonly number[])[])[] = []; // of an image: by rule, positions
-    const consultations = await consult(generalist, specialists, images, (logits, image) => {
-      const probabilities = softmax(logits);
-      called[image] = rules.map((rule) => activeSpecialists(probabilities, membership, rule).filter(isKept));
-      return [...new Set(called[image].flat())];
-    });
+    const consultations = await consult(
+      generalist,
+      specialists,
+      images,
+      ({ probabilities }, image) => {
+        called[image] = rules.map((rule) =>
+          activeSpecialists(probabilities, membership, rule).filter(isKept),
+        );
+        return [...new Set(called[image].flat())];
+      },
+      { temperature: settings.generalistTemperature },
+    );
     images.dispose();
-    for (const [image, { generalist: logits, specialists: answers }] of consultations.entries()) {
+    for (const [
+      image,
+      {
+        generalist: { softened },
+        specialists: answers,
+      },
+    ] of consultations.entries()) {
       rules.forEach((_, rule) => {
         const active = called[image][rule];
         const speaking = answers
@@ -75,7 +87,7 @@ export async function measureRouting(
           }));
         sums[rule].active += active.length;
         sums[rule].flops += active.reduce((sum, position) => sum + costs[position], 0);
-        sums[rule].correct += Number(indexOfLargest(fuse(logits, speaking)) === labels[image]);
+        sums[rule].correct += Number(indexOfLargest(fuse(softened, speaking)) === labels[image]);
       });
       examples++;
     }

@@ -96,12 +96,19 @@ function subsetMasses(
 /** The positions of the n greatest values, the greatest first, by insertion into a short list. */
 function mostProbable(values: Probabilities, n: number): number[] {
   const best: number[] = [];
-  for (let i = 0; i < values.length; i++) {
-    if (best.length === n && !(values[i] > values[best[n - 1]])) continue;
+  const insert = (position: number) => {
     let place = best.length;
-    while (place > 0 && values[i] > values[best[place - 1]]) place--;
-    best.splice(place, 0, i);
-    if (best.length > n) best.pop();
+    while (place > 0 && values[position] > values[best[place - 1]]) place--;
+    best.splice(place, 0, position);
+  };
+  const first = Math.min(n, values.length);
+  for (let i = 0; i < first; i++) insert(i);
+  let least = values[best[best.length - 1]];
+  for (let i = first; i < values.length; i++) {
+    if (!(values[i] > least)) continue; // nearly always: a comparison a class is all that it costs
+    insert(i);
+    best.pop();
+    least = values[best[best.length - 1]];
   }
   return best;
 }

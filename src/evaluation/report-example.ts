@@ -1,5 +1,6 @@
 import type { ImageShape } from '../data/source.js';
 import type { Distributions, RankedClass } from '../ensemble/ensemble.js';
+import type { Probabilities } from '../ensemble/fusion/fusion-input.js';
 import { topK } from '../math/top-k.js';
 
 const shownClasses = 5; // of each answer
@@ -60,7 +61,7 @@ export function describeAnswers(
   names: readonly string[],
   subsets: readonly { readonly id: number; readonly classes: readonly number[] }[],
 ): Pick<ReportExample, 'generalist' | 'ensemble' | 'specialists'> {
-  const rank = (probabilities: Float64Array, classOf: (place: number) => number): RankedClass[] => {
+  const rank = (probabilities: Probabilities, classOf: (place: number) => number): RankedClass[] => {
     const { indices } = topK(probabilities, shownClasses);
     return Array.from(indices, (place) => {
       const index = classOf(place);
@@ -84,6 +85,6 @@ export function describeAnswers(
   };
 }
 
-function firstClass(probabilities: Float64Array): number {
+function firstClass(probabilities: Probabilities): number {
   return topK(probabilities, 1).indices[0];
 }

@@ -1,5 +1,5 @@
 import { softmax } from '../../math/softmax.js';
-import { smallestSoftmax } from '../fusion/fusion-input.js';
+import { type Probabilities, smallestSoftmax } from '../fusion/fusion-input.js';
 import { createRule } from '../fusion/fusion-rules.js';
 import type { Calibration, SpecialistCalibration } from './calibration.js';
 
@@ -21,8 +21,9 @@ export type FusionSettings = Pick<Calibration, 'rule' | 'generalistTemperature'>
 
 /** What {@link createCalibratedFuser} returns. */
 export type CalibratedFuser = (
-  generalist: Float32Array | Float64Array,
+  softened: Probabilities,
   answers: readonly UncalibratedAnswer[],
+  options?: { readonly out?: Float64Array },
 ) => Float64Array;
 
 /**
@@ -30,28 +31,29 @@ export type CalibratedFuser = (
  *
  * @param calibration from `calibrate`
  * @param classCount the number of classes
- * @returns a function of the generalist's logits (classes) and the active specialists' answers, in any order;
- *   it ignores those that were not kept, and returns q of shape (classes)
+ * @returns a function of the generalist's distribution at its temperature (classes) and the active specialists'
+ *   answers, in any order; it ignores those that were not kept, and returns q of shape (classes)
  * @throws KdSpecError `fusion-input`, when called, as `fuse` does; a softmax that underflows to zero is taken
  *   as {@link smallestSoftmax}
  *
- * Cost: one softmax of the generalist and of each specialist, at their temperatures, and the fusion; one
- * working array of the classes is kept.
+ * Cost: one softmax of each specialist, at its temperature, and the fusion; for the paper's rule a working array of
+ * the classes is kept.
  */
 export function createCalibratedFuser(calibration: FusionSettings, classCount: number): CalibratedFuser {
-  const { rule, generalistTemperature, dustbinTrust = 0, specialists } = calibration;
+  const { rule, dustbinTrust = 0, specialists } = calibration;
   const combine = createRule(rule, classCount);
   const kept = new Map(specialists.filter(({ kept }) => kept).map((entry) => [entry.id, entry]));
-  const softened = new Float64Array(classCount); // (classes), the generalist at its temperature
-  return (generalist, answers) => {
-    softmax(generalist, { temperature: generalistTemperature, out: softened });
-    for (let c = 0; c < classCount; c++) if (softened[c] === 0) softened[c] = smallestSoftmax;
+  const positive = new Float64Array(rule === 'paper' ? classCount : 0); // (classes), without zeros
+  return (softened, answers, options) => {
+    if (rule === 'paper') {
+      for (let c = 0; c < classCount; c++) positive[c] = softened[c] === 0 ? smallestSoftmax : softened[c];
+    }
     const calibrated = answers.flatMap(({ id, classes, logits }) => {
       const entry = kept.get(id);
       if (entry === undefined) return [];
       const { temperature, weight } = entry;
       return [{ classes, probabilities: softmax(logits, { temperature }), weight }];
     });
-    return combine(softened, calibrated, { dustbinTrust });
+    return combine(rule === 'paper' ? positive : softened, calibrated, { dustbinTrust, ...options });
   };
 }

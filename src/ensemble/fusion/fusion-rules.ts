@@ -66,8 +66,8 @@ export function shareInside(
   { generalistWeight = 1, out: q = new Float64Array(generalist.length) }: FusionRuleOptions = {},
 ): Float64Array {
   checkWeight(generalistWeight, 'the generalist');
-  const sum = checkedSum(generalist, 'the generalist');
-  for (let c = 0; c < q.length; c++) q[c] = generalist[c] / sum;
+  const scale = 1 / checkedSum(generalist, 'the generalist');
+  for (let c = 0; c < q.length; c++) q[c] = scale * generalist[c];
   for (let m = 0; m < specialists.length; m++) {
     const owner = `specialist ${m}`;
     checkLengths(specialists[m], owner);

@@ -96,8 +96,8 @@ async function validationExamples(
   for await (const { images, labels } of tensorBatches(split, image, maxExamples)) {
     if (signal.aborted)
       throw new KdSpecError('interrupted', `calibration: stopped after ${list.length} images`);
-    const consultations = await consult(generalist, specialists, images, (logits) =>
-      activeSpecialists(mass === null ? logits : softmax(logits), membership, { top, mass }),
+    const consultations = await consult(generalist, specialists, images, ({ probabilities }) =>
+      activeSpecialists(probabilities, membership, { top, mass }),
     );
     images.dispose();
     for (const [row, consultation] of consultations.entries()) {
@@ -128,10 +128,9 @@ function median(values: readonly number[]): number | null {
 /** Keeps the generalist's first classes and those of the active subsets; calibration spreads the rest evenly. */
 function toExample(
   label: number,
-  { generalist: logits, specialists }: Consultation,
+  { generalist: { probabilities }, specialists }: Consultation,
   configs: readonly { readonly classes: readonly number[] }[],
 ): CalibrationExample {
-  const probabilities = softmax(logits);
   const stored = new Set(topK(probabilities, storedTop).indices);
   for (const { specialist } of specialists)
     for (const index of configs[specialist].classes) stored.add(index);

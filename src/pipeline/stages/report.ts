@@ -17,7 +17,6 @@ import type { InferenceCost, Report, StageCost } from '../../evaluation/report.j
 import type { CurvePoint } from '../../evaluation/report-curve.js';
 import { createExampleSearch, describeAnswers, type ReportExample } from '../../evaluation/report-example.js';
 import { renderReportPage } from '../../evaluation/report-page.js';
-import { softmax } from '../../math/softmax.js';
 import {
   forwardFlops,
   type NetworkDefinition,
@@ -150,7 +149,7 @@ async function inferenceCost(
     if (signal.aborted) throw new KdSpecError('interrupted', 'evaluation: stopped while timing answers');
     const input = tf.tensor4d(images, [labels.length, image.height, image.width, image.channels]);
     const started = performance.now();
-    for (const { generalist: logits } of await consult(generalist, [], input, () => [])) softmax(logits);
+    await consult(generalist, [], input, () => []);
     const between = performance.now();
     const answers = await ensemble.distributions(input);
     const ended = performance.now();
