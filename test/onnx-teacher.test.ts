@@ -1,11 +1,15 @@
+import { existsSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, expect, test } from 'vitest';
-import { linearOnnxModel } from '../../test/fixtures/onnx-model.js';
-import { createRandom } from '../core/random.js';
-import { softmax } from '../math/softmax.js';
-import { onnxTeacher } from './onnx-teacher.js';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { createRandom } from '../src/core/random.js';
+import { onnxTeacher } from '../src/distillation/onnx-teacher.js';
+import { softmax } from '../src/math/softmax.js';
+import { linearOnnxModel } from './fixtures/onnx-model.js';
+
+// An optional peer of 288 MB: scripts/onnx-runtime.sh installs it and runs these tests.
+const isInstalled = existsSync('node_modules/onnxruntime-node');
 
 const image = { height: 4, width: 5, channels: 3 } as const;
 const size = 4 * 5 * 3;
@@ -55,22 +59,31 @@ const asTheyAre = (position: number) => position;
 /** Where the value of (channel, pixel) stands among (pixel, channel). */
 const channelsFirst = (position: number) => (position % 20) * 3 + Math.floor(position / 20);
 
-test('a model of logits, channels last', () =>
-  expectAnswers(linearOnnxModel([4, 5, 3], classes, weights), asTheyAre));
+describe.skipIf(!isInstalled)('an ONNX teacher', () => {
+  test('a model of logits, channels last', () =>
+    expectAnswers(linearOnnxModel([4, 5, 3], classes, weights), asTheyAre));
 
-test('a model of probabilities, channels first', () =>
-  expectAnswers(linearOnnxModel([3, 4, 5], classes, weights, { softmax: true }), channelsFirst));
+  test('a model of probabilities, channels first', () =>
+    expectAnswers(linearOnnxModel([3, 4, 5], classes, weights, { softmax: true }), channelsFirst));
 
-test('a model of flat images', () => expectAnswers(linearOnnxModel([size], classes, weights), asTheyAre));
+  test('a model of flat images', () => expectAnswers(linearOnnxModel([size], classes, weights), asTheyAre));
 
-test('a model that takes one image at a time', () =>
-  expectAnswers(linearOnnxModel([3, 4, 5], classes, weights, { softmax: true, batch: 1 }), channelsFirst));
+  test('a model that takes one image at a time', () =>
+    expectAnswers(linearOnnxModel([3, 4, 5], classes, weights, { softmax: true, batch: 1 }), channelsFirst));
 
-test('models of other images, and files that are none, are refused', async () => {
-  const other = linearOnnxModel([7, 5, 3], classes, new Float32Array(105 * classes));
-  await expect(teacherOf(other)).rejects.toMatchObject({
-    code: 'checkpoint-invalid',
-    message: expect.stringMatching(/expected a model of images of 4 x 5 x 3/),
+  test('models of other images, and files that are none, are refused', async () => {
+    const other = linearOnnxModel([7, 5, 3], classes, new Float32Array(105 * classes));
+    await expect(teacherOf(other)).rejects.toMatchObject({
+      code: 'checkpoint-invalid',
+      message: expect.stringMatching(/expected a model of images of 4 x 5 x 3/),
+    });
+    await expect(teacherOf(Uint8Array.of(1, 2, 3))).rejects.toMatchObject({ code: 'checkpoint-invalid' });
   });
-  await expect(teacherOf(Uint8Array.of(1, 2, 3))).rejects.toMatchObject({ code: 'checkpoint-invalid' });
+});
+
+test.skipIf(isInstalled)('without onnxruntime-node the error says what to type', async () => {
+  await expect(teacherOf(linearOnnxModel([size], classes, weights))).rejects.toMatchObject({
+    code: 'backend-unavailable',
+    message: expect.stringContaining('npm install onnxruntime-node'),
+  });
 });
