@@ -178,6 +178,7 @@ function figure(courses: readonly Course[]): string {
   });
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" font-family="sans-serif" font-size="12">`,
+    '<title>Resident memory over the steps of training</title>',
     `<rect width="${width}" height="${height}" fill="white"/>`,
     ...ticks.map(
       (part) =>
