@@ -11,7 +11,7 @@ import { stages } from '../src/pipeline/stages/index.js';
 
 const introduction = `# Reference
 
-<!-- Written by scripts/reference.ts from the table of options; edit src/pipeline/options.ts instead. -->
+<!-- Written by scripts/reference.ts from the table of options; edit src/pipeline/options/ instead. -->
 
 ## Where settings come from
 

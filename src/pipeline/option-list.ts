@@ -1,5 +1,6 @@
 import { isOption, type Option, type OptionTable } from './option-types.js';
-import { generalOptions, stageOptions } from './options.js';
+import { generalOptions } from './options/general-options.js';
+import { stageOptions } from './options.js';
 import { type StageName, stageNames } from './stage-names.js';
 
 /** One option with all its names. */

@@ -10,7 +10,8 @@ import { packageFolder } from '../core/package.js';
 import { pipelineOptions } from './option-list.js';
 import { isOption, type OptionTable } from './option-types.js';
 import { checkValue } from './option-values.js';
-import { generalOptions, stageOptions } from './options.js';
+import { generalOptions } from './options/general-options.js';
+import { stageOptions } from './options.js';
 
 /** A value of a pipeline file and the place it stands in, as `path:line`. */
 interface PlacedValue {

@@ -6,7 +6,10 @@ import { nearestName, suggestion } from '../core/nearest-name.js';
 import { packageFolder } from '../core/package.js';
 import { keyOf, type ListedOption, listedOptions, pipelineOptions } from './option-list.js';
 import { parseText } from './option-values.js';
-import { builtInDatasets, generalOptions, ownTeachers, type Settings, stageOptions } from './options.js';
+import { ownTeachers } from './options/answers-options.js';
+import { builtInDatasets } from './options/dataset-options.js';
+import { generalOptions } from './options/general-options.js';
+import { type Settings, stageOptions } from './options.js';
 import {
   type PipelineFile,
   readDatasetDefaults,

@@ -1,5 +1,6 @@
 import { teacherFile, transferFile } from '../../core/teacher-files.js';
-import { ownTeachers, type Settings } from '../options.js';
+import { ownTeachers } from '../options/answers-options.js';
+import type { Settings } from '../options.js';
 import type { Stage } from '../stage.js';
 import type { StageName } from '../stage-names.js';
 
