@@ -16,7 +16,9 @@ export function writeResult<Result>(
   const page = existsSync(path) ? readFileSync(path, 'utf8') : '';
   const at = page.indexOf(readingHeading);
   const made = render(result);
-  writeFileSync(join(folder, `${name}.json`), `${JSON.stringify(result, null, 1)}\n`);
+  // Where an artefact lay on somebody's machine is nobody's concern.
+  const text = JSON.stringify(result, (key, value) => (key === 'artefact' ? undefined : value), 1);
+  writeFileSync(join(folder, `${name}.json`), `${text}\n`);
   writeFileSync(path, at < 0 ? made : `${made}\n${page.slice(at)}`);
   process.stdout.write(made);
 }

@@ -1,0 +1,33 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { expect, test } from 'vitest';
+import { renderEnsemblePage } from '../scripts/results/distillation/ensemble-page.js';
+import { renderFewPage } from '../scripts/results/distillation/few-page.js';
+import { renderIdxPage } from '../scripts/results/distillation/idx-page.js';
+import { renderSpeechPage } from '../scripts/results/distillation/speech-page.js';
+import { renderTenPage } from '../scripts/results/distillation/ten-page.js';
+import { readingHeading } from '../scripts/results/distillation/write-result.js';
+
+const folder = 'docs/results';
+/** By the beginning of the file's name. */
+const pages = {
+  'distil-idx': renderIdxPage,
+  'distil-few': renderFewPage,
+  'distil-speech': renderSpeechPage,
+  'distil-ten': renderTenPage,
+  'distil-ensemble': renderEnsemblePage,
+} as const;
+
+const files = readdirSync(folder).filter((name) => /^distil-.*\.json$/.test(name));
+
+test('there are pages of distillation', () => {
+  expect(files.length).toBeGreaterThan(0);
+});
+
+test.each(files)('the page beside %s says what it says, and then how to read it', (file) => {
+  const [, render] = Object.entries(pages).find(([start]) => file.startsWith(start)) ?? [];
+  const result = JSON.parse(readFileSync(`${folder}/${file}`, 'utf8'));
+  const page = readFileSync(`${folder}/${file.replace('.json', '.md')}`, 'utf8');
+  const [figures, reading] = page.split(`\n${readingHeading}`);
+  expect(figures).toBe((render as ((result: unknown) => string) | undefined)?.(result));
+  expect(reading?.trim().length).toBeGreaterThan(0);
+});
