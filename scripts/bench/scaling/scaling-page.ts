@@ -95,8 +95,8 @@ ${table.join('\n')}
 
 The target is a rate of 1.8; it is ${rate >= 1.8 ? 'met' : 'missed'}: **${rate.toFixed(2)}**.${measurements.length > 2 ? ` Means of ${measurements.length / 2} runs each, taking turns.` : ''}
 
-A process alone has both cores: V8 collects garbage in helper threads, and images and files are read in others, so that a
-specialist takes longer in each of two processes than in one, by the third column. What else is lost is the start of the processes.
+A specialist takes longer in each of two processes than in one, by the third column; the rest is the start of the processes. Why it
+takes longer was not taken apart: a process alone also has the other core, for V8's garbage collector and for reading.
 
 ## What an engine costs
 
