@@ -1,7 +1,11 @@
 import * as tf from '@tensorflow/tfjs';
 import { bool, float32, type NativeOperations } from './native-operations.js';
 
-/** A fully connected layer and its gradients by TensorFlow's MatMul, which transposes on the way, and BiasAdd. */
+/**
+ * A fully connected layer and its gradients by TensorFlow's BatchMatMulV2, which transposes on the way, and BiasAdd.
+ *
+ * Not by its MatMul: a signal that arrives while that one runs corrupts the heap (TensorFlow 2.21, in oneDNN's sgemm).
+ */
 export function denseNative(
   native: NativeOperations,
   x: tf.Tensor2D,
@@ -10,7 +14,7 @@ export function denseNative(
   { inputGradient }: { inputGradient: boolean },
 ): tf.Tensor2D {
   const multiply = (a: tf.Tensor, b: tf.Tensor, { transposeA = false, transposeB = false } = {}) =>
-    native.one('MatMul', [float32, bool('transpose_a', transposeA), bool('transpose_b', transposeB)], [a, b]);
+    native.one('BatchMatMulV2', [float32, bool('adj_x', transposeA), bool('adj_y', transposeB)], [a, b]);
   const layer = tf.customGrad((...parameters) => {
     const save = parameters.at(-1) as unknown as tf.GradSaveFunc;
     save([x, weights]);
