@@ -10,11 +10,12 @@
  */
 import { execFile } from 'node:child_process';
 import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { availableParallelism, cpus, loadavg, tmpdir } from 'node:os';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs, promisify } from 'node:util';
 import { createRandom } from '../../src/core/random.js';
 import { jobsFolder, readWork } from '../../src/jobs/work-file.js';
+import { describeMachine } from '../machine.js';
 import { coordinatorTime } from './scaling/coordinator-time.js';
 import {
   type Measurement,
@@ -178,12 +179,7 @@ async function measure(): Promise<ScalingResult> {
       'npm run bench:scaling',
       ...(process.argv.length > 2 ? ['--', ...process.argv.slice(2)] : []),
     ].join(' '),
-    machine: {
-      processor: cpus()[0].model,
-      cores: availableParallelism(),
-      node: process.versions.node,
-      load: loadavg()[0],
-    },
+    machine: describeMachine(1),
     backend: flags.backend,
     classes: Number(flags.classes),
     specialists: work.subsets.length,

@@ -1,3 +1,4 @@
+import type { Machine } from '../machine.js';
 import type { Place } from './killed-run.js';
 
 /** Whom a round kills: the command, whose workers are then without a parent; one of its workers; or all at once. */
@@ -16,12 +17,7 @@ export interface Round {
 /** What all kills came to. */
 export interface TortureSummary {
   readonly command: string;
-  readonly machine: {
-    readonly processor: string;
-    readonly cores: number;
-    readonly node: string;
-    readonly load: number;
-  };
+  readonly machine: Machine;
   /** What a run goes through. */
   readonly places: readonly Place[];
   /** Rounds that were asked for; fewer were run when it was stopped. */

@@ -13,11 +13,12 @@
  */
 import { existsSync } from 'node:fs';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { availableParallelism, cpus, loadavg, tmpdir } from 'node:os';
+import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { createRandom } from '../../src/core/random.js';
+import { describeMachine } from '../machine.js';
 import { artefactsIn, compareWorkspaces, inconsistencies } from './compare-workspaces.js';
 import { membersOf, type Place, places, type Run, reaches, startRun } from './killed-run.js';
 import { type Round, type Target, type TortureSummary, targets, torturePage } from './torture-summary.js';
@@ -99,12 +100,7 @@ while (rounds.length < greatest) {
 
 const summary: TortureSummary = {
   command: `scripts/torture ${process.argv.slice(2).join(' ')}`.trimEnd(),
-  machine: {
-    processor: cpus()[0].model,
-    cores: availableParallelism(),
-    node: process.versions.node,
-    load: loadavg()[2],
-  },
+  machine: describeMachine(15),
   places: places.filter((place) => place in undisturbed.entered),
   asked,
   rounds,

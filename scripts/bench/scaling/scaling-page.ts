@@ -1,3 +1,4 @@
+import type { Machine } from '../../machine.js';
 import type { CoordinatorTime } from './coordinator-time.js';
 import type { SimulatedRun } from './simulate.js';
 
@@ -18,12 +19,7 @@ export interface SimulatedEngine {
 
 export interface ScalingResult {
   readonly command: string;
-  readonly machine: {
-    readonly processor: string;
-    readonly cores: number;
-    readonly node: string;
-    readonly load: number;
-  };
+  readonly machine: Machine;
   readonly backend: string;
   readonly classes: number;
   readonly specialists: number;

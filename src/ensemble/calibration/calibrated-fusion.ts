@@ -43,17 +43,23 @@ export function createCalibratedFuser(calibration: FusionSettings, classCount: n
   const { rule, dustbinTrust = 0, specialists } = calibration;
   const combine = createRule(rule, classCount);
   const kept = new Map(specialists.filter(({ kept }) => kept).map((entry) => [entry.id, entry]));
-  const positive = new Float64Array(rule === 'paper' ? classCount : 0); // (classes), without zeros
+  const usable = rule === 'paper' ? createFloor(classCount) : (softened: Probabilities) => softened;
   return (softened, answers, options) => {
-    if (rule === 'paper') {
-      for (let c = 0; c < classCount; c++) positive[c] = softened[c] === 0 ? smallestSoftmax : softened[c];
-    }
     const calibrated = answers.flatMap(({ id, classes, logits }) => {
       const entry = kept.get(id);
       if (entry === undefined) return [];
       const { temperature, weight } = entry;
       return [{ classes, probabilities: softmax(logits, { temperature }), weight }];
     });
-    return combine(rule === 'paper' ? positive : softened, calibrated, { dustbinTrust, ...options });
+    return combine(usable(softened), calibrated, { dustbinTrust, ...options });
+  };
+}
+
+/** Copies a distribution into a working array of the classes, and lifts what is zero: the paper's rule needs that. */
+function createFloor(classCount: number): (softened: Probabilities) => Float64Array {
+  const positive = new Float64Array(classCount);
+  return (softened) => {
+    for (let c = 0; c < classCount; c++) positive[c] = softened[c] === 0 ? smallestSoftmax : softened[c];
+    return positive;
   };
 }
