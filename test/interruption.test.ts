@@ -130,7 +130,7 @@ describe('training specialists in two processes', () => {
   beforeAll(async () => {
     const folder = await workFolder(after);
     // In this process: whoever trains, and however often it was interrupted, the weights are these.
-    expect((await kdSpec([...words, '--parallel', '1'], { folder })).code).toBe(0);
+    expect((await kdSpec(words, { folder })).code).toBe(0);
     uninterrupted = await models(folder);
   });
 

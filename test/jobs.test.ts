@@ -20,6 +20,7 @@ import type { SpecialistWork } from '../src/jobs/specialist-work.js';
 import { jobsFolder } from '../src/jobs/work-file.js';
 import { loadGeneralist } from '../src/models/checkpoint.js';
 import { kdSpec, type Running, startKdSpec } from './fixtures/command-line.js';
+import { sabotage } from './fixtures/sabotage.js';
 import { tinyFolder } from './fixtures/tiny-workspace.js';
 
 /** The folder of the Slurm that scripts/slurm-test.sh starts; where there is none, its engine is left out. */
@@ -305,19 +306,8 @@ describe('a pool', { timeout: 120_000 }, () => {
     return createPool({ ...plenty, ...share }, { hangSeconds });
   };
   /** Has the workers that start from now on run some text when they are told to train the barren position. */
-  const sabotage = async (name: string, text: string) => {
-    const path = join(root, `${name}.mjs`);
-    await writeFile(
-      path,
-      `import { existsSync, writeFileSync } from 'node:fs';
-       const mark = ${JSON.stringify(`${path}.mark`)};
-       const emit = process.emit;
-       process.emit = function (name, message, ...rest) {
-         if (name === 'message' && message.kind === 'train' && message.position === ${barren}) { ${text} }
-         return emit.call(this, name, message, ...rest);
-       };`,
-    );
-    vi.stubEnv('NODE_OPTIONS', `--import ${path}`);
+  const spoil = async (name: string, text: string) => {
+    vi.stubEnv('NODE_OPTIONS', await sabotage(join(root, `${name}.mjs`), barren, text));
   };
   afterEach(() => {
     vi.unstubAllEnvs();
@@ -325,7 +315,7 @@ describe('a pool', { timeout: 120_000 }, () => {
 
   test('ends a worker that computes without progress past the limit, and another trains its specialist', async () => {
     const once = 'if (!existsSync(mark)) { writeFileSync(mark, ""); for (;;); }';
-    await sabotage('hang', once);
+    await spoil('hang', once);
     const { log, warnings } = warningsLog();
     const work = workOf(join(root, 'pool-hung'));
     const { done, failed } = await train(await pool({}, 5), work, signal, log);
@@ -347,7 +337,7 @@ describe('a pool', { timeout: 120_000 }, () => {
   });
 
   test('tries a specialist that crashes its worker twice more, and trains the others', async () => {
-    await sabotage('crash', 'process.exit(9)');
+    await spoil('crash', 'process.exit(9)');
     const { log, warnings } = warningsLog();
     const { done, failed } = await train(await pool({}), workOf(join(root, 'pool-crash')), signal, log);
     expect(done.map(({ id }) => id).sort()).toEqual([0, 2]);
@@ -359,7 +349,7 @@ describe('a pool', { timeout: 120_000 }, () => {
   test.runIf(process.platform === 'linux')(
     'ends a worker that takes more memory than its share',
     async () => {
-      await sabotage('hog', 'globalThis.hog = Buffer.alloc(600_000_000, 1); for (;;);');
+      await spoil('hog', 'globalThis.hog = Buffer.alloc(600_000_000, 1); for (;;);');
       const work = workOf(join(root, 'pool-hog'));
       const { done, failed } = await train(await pool({ memoryMegabytes: 500 }), work);
       expect(done.map(({ id }) => id).sort()).toEqual([0, 2]);
@@ -375,8 +365,8 @@ describe('a pool', { timeout: 120_000 }, () => {
   );
 
   test('gives a worker a JavaScript heap of its share', async () => {
-    await sabotage('heap', 'const list = []; for (;;) list.push(new Array(1000).fill({}).map(() => ({})));');
-    const work = { ...workOf(join(root, 'pool-heap')) };
+    await spoil('heap', 'const list = []; for (;;) list.push(new Array(1000).fill({}).map(() => ({})));');
+    const work = workOf(join(root, 'pool-heap'));
     const { failed } = await train(await pool({ memoryMegabytes: 128 }), work);
     expect(failed).toEqual([
       { id: barren, reason: expect.stringMatching(/SIGABRT|SIGTRAP|exit code 13\d|for its memory/) },

@@ -138,6 +138,7 @@ describe('values are read from text', () => {
       fonts: '@fontsource/a,b+c',
       'code-points': '0x4E00-U+9FFF',
       parallel: '',
+      'hang-seconds': 'none',
       calibrate: false,
       dense: 'none',
       channels: '3',
@@ -148,7 +149,9 @@ describe('values are read from text', () => {
       codePoints: [0x4e00, 0x9fff],
       channels: 3,
     });
-    expect(settings.specialists.parallel).toBe('auto');
+    expect(settings.specialists).toMatchObject({ parallel: 'auto', hangSeconds: null });
+    const without = await resolve({ parallel: 'none' });
+    expect(without.settings.specialists.parallel).toBe(null);
     expect(settings.ensemble.calibrate).toBe(false);
     expect(settings.generalist).toMatchObject({ learningRate: 0.001, network: { dense: [] } });
   });

@@ -108,8 +108,7 @@ async function measure(): Promise<ScalingResult> {
           workspace,
           '--engine',
           'local',
-          '--parallel',
-          String(processes),
+          ...(processes === 1 ? [] : ['--parallel', String(processes)]), // one: the command itself
         ));
       });
       const { sharedSeconds } = JSON.parse(stdout);

@@ -15,6 +15,13 @@ export interface WorkerShare {
   readonly memoryMegabytes: number;
 }
 
+/** What decides how much memory a training takes, and where it computes. */
+export interface TrainingSize {
+  readonly backend: BackendName;
+  readonly definition: NetworkDefinition;
+  readonly batchSize: number;
+}
+
 /** What the machine has to give. */
 export interface MachineRoom {
   readonly cores: number;
@@ -44,12 +51,7 @@ export async function poolSize(
     definition,
     batchSize,
     memoryMegabytes,
-  }: {
-    readonly backend: BackendName;
-    readonly definition: NetworkDefinition;
-    readonly batchSize: number;
-    readonly memoryMegabytes: number | null;
-  },
+  }: TrainingSize & { readonly memoryMegabytes: number | null },
   { cores, freeMegabytes }: MachineRoom = machineRoom(),
 ): Promise<WorkerShare> {
   const usable = Math.floor((1 - spareShare) * freeMegabytes);

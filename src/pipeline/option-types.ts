@@ -66,7 +66,7 @@ interface CodePointsOption extends OptionBase {
 /** A number of processes, or `auto` for as many as the machine has cores to spare. */
 interface WorkersOption extends OptionBase {
   readonly type: 'workers';
-  readonly default: number | 'auto';
+  readonly default: number | 'auto' | null;
 }
 
 export type Option =

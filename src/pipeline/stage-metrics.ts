@@ -79,7 +79,7 @@ export const stageMetrics = {
   specialists: z.object({
     specialists: count,
     doneBefore: count.describe('finished by an earlier, interrupted run'),
-    workers: count.describe('processes of the local engine'),
+    workers: count.describe('processes on this machine that trained; 0 where a cluster did'),
     engine: z.string().exactOptional().describe('who trained them'),
     trainingSeconds: seconds.describe('over all processes, with what all specialists share'),
     trainingFlops: z.number().nonnegative(),

@@ -81,9 +81,9 @@ ${machine.cores} cores (${machine.processor}), Node ${machine.node}, load ${mach
 
 ## One process and two
 
-The whole command \`kd-spec train-specialists --parallel N\`, from its start to its end. One process trains in the command
-itself, two are children of it. What all specialists share (${shared.toFixed(1)} s, a pass over the training images in the command itself)
-was there before, in both cases.
+The whole command \`kd-spec train-specialists\`, from its start to its end: without \`--parallel\`, where one process trains in
+the command itself, and with \`--parallel 2\`, where two children of it do. What all specialists share (${shared.toFixed(1)} s, a pass over
+the training images in the command itself) was there before, in both cases.
 
 | processes | seconds | seconds a specialist, in its process | specialists an hour | rate | efficiency |
 | --: | --: | --: | --: | --: | --: |

@@ -90,19 +90,21 @@ export const specialistsOptions = {
   },
   parallel: {
     type: 'workers',
-    default: 1,
+    default: null,
+    nullable: true,
     affects: 'execution',
     description:
-      'Processes that train specialists side by side; without a number, as cores and free memory allow',
+      'Child processes that train specialists side by side; without a number, as cores and free memory allow; none: the command itself trains',
   },
   hangSeconds: {
     type: 'number',
-    default: 900,
+    default: null,
+    nullable: true,
     min: 1,
     max: 604_800,
     affects: 'execution',
     description:
-      'With --parallel: seconds without progress after which a process is ended and its specialist tried again',
+      'Seconds without progress after which a child process is ended and its specialist tried again (makes one without --parallel, too); none: 900',
   },
   workerMemory: {
     type: 'integer',
@@ -112,7 +114,7 @@ export const specialistsOptions = {
     max: 16_777_216,
     affects: 'execution',
     description:
-      'With --parallel: megabytes that a process may take before it is ended; none: its share of the free memory',
+      'Megabytes that a child process may take before it is ended (makes one without --parallel, too); none: its share of the free memory',
   },
   engine: {
     type: 'choice',

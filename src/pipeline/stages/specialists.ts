@@ -9,10 +9,9 @@ import { countLabels } from '../../data/label-counts.js';
 import { type SharedFeatures, shareFeatures } from '../../ensemble/specialist/shared-features.js';
 import { firstTrainedPart } from '../../ensemble/specialist/specialist.js';
 import { readSubsets, subsetsFileName } from '../../ensemble/subsets/subsets-file.js';
-import { inProcess } from '../../jobs/in-process.js';
+import type { Engine } from '../../jobs/engine.js';
+import { chooseLocalEngine } from '../../jobs/local-engine.js';
 import { createManualEngine } from '../../jobs/manual-engine.js';
-import { createPool } from '../../jobs/pool.js';
-import { poolSize } from '../../jobs/pool-size.js';
 import { createSlurm } from '../../jobs/slurm/slurm-engine.js';
 import { findFinished, type SpecialistWork } from '../../jobs/specialist-work.js';
 import { submitMissing } from '../../jobs/submit-missing.js';
@@ -27,12 +26,12 @@ import type { StageContext } from '../stage.js';
 export async function trainSpecialists(context: StageContext): Promise<JsonObject> {
   const { settings, directory, log, signal } = context;
   const {
-    parallel,
-    hangSeconds,
-    workerMemory,
+    parallel: _parallel,
+    hangSeconds: _hangSeconds,
+    workerMemory: _workerMemory,
     engine: kind,
     wait,
-    slurm,
+    slurm: _slurm,
     ...training
   } = settings.specialists;
   const { subsets } = await readSubsets(join(context.input('subsets'), subsetsFileName));
@@ -52,20 +51,8 @@ export async function trainSpecialists(context: StageContext): Promise<JsonObjec
     backend: settings.backend,
   };
   const sharing = await shareBetween(work, dataset, context);
-  const share = await poolSize(parallel, {
-    backend: settings.backend,
-    definition: await readDefinition(work.generalist),
-    batchSize: training.batchSize,
-    memoryMegabytes: workerMemory,
-  });
-  const { workers } = share;
   const shared = { ...work, features: sharing.features };
-  const folder = jobsFolder(context.workspace);
-  const engine = {
-    local: () => (workers > 1 ? createPool(share, { hangSeconds }) : inProcess),
-    slurm: () => createSlurm(folder, trainingCommand(context.workspace), slurm),
-    kubernetes: () => createManualEngine(folder, 'kd-spec jobs manifest | kubectl apply -f -'),
-  }[kind]();
+  const { engine, workers } = await chooseEngine(context);
   if (engine.outlivesCoordinator && !wait) await submitMissing(engine, shared, { log, signal });
   const { done, failed } = await trainMissing(engine, shared, { log, signal });
   if (failed.length > 0) {
@@ -75,7 +62,7 @@ export async function trainSpecialists(context: StageContext): Promise<JsonObjec
       `${failed.length} of ${subsets.length} specialists failed; the others are kept and --resume tries these again:\n${list}`,
     );
   }
-  await rm(folder, { recursive: true, force: true });
+  await rm(jobsFolder(context.workspace), { recursive: true, force: true });
   await rm(join(directory, '.partial'), { recursive: true, force: true });
   const manifests = await Promise.all(subsets.map(({ id }) => readManifest(join(directory, String(id)))));
   context.usesBackend(manifests[0]?.backend ?? 'none');
@@ -93,6 +80,29 @@ export async function trainSpecialists(context: StageContext): Promise<JsonObjec
       ...manifests[position].metrics,
     })),
   };
+}
+
+/** Who trains, as the settings say, and in how many processes of this machine: none where a cluster does. */
+async function chooseEngine({
+  settings,
+  workspace,
+  input,
+}: StageContext): Promise<{ readonly engine: Engine; readonly workers: number }> {
+  const { engine, slurm, batchSize } = settings.specialists;
+  const folder = jobsFolder(workspace);
+  switch (engine) {
+    case 'local': {
+      const definition = await readDefinition(input('generalist'));
+      return chooseLocalEngine(settings.specialists, { backend: settings.backend, definition, batchSize });
+    }
+    case 'slurm':
+      return { engine: createSlurm(folder, trainingCommand(workspace), slurm), workers: 0 };
+    case 'kubernetes':
+      return {
+        engine: createManualEngine(folder, 'kd-spec jobs manifest | kubectl apply -f -'),
+        workers: 0,
+      };
+  }
 }
 
 /**
