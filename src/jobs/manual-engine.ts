@@ -1,6 +1,6 @@
 import { collect } from './collect.js';
 import type { Engine, JobEnd } from './engine.js';
-import { forgetFailure, readFailure } from './failure-file.js';
+import { failuresFolder, forgetFailure, readFailure } from './failure-file.js';
 import { writeWork } from './work-file.js';
 
 /**
@@ -21,6 +21,7 @@ export function createManualEngine(
     name: 'the jobs that you start',
     outlivesCoordinator: true,
     async open(work, { log, listener }) {
+      const failures = failuresFolder(folder, work);
       const watched = new Set<number>();
       let timer: NodeJS.Timeout | undefined;
       const done = (position: number): JobEnd => {
@@ -30,7 +31,7 @@ export function createManualEngine(
       const look = async () => {
         const { missing } = await collect(work);
         for (const position of watched) {
-          const end = missing.includes(position) ? await readFailure(folder, position) : done(position);
+          const end = missing.includes(position) ? await readFailure(failures, position) : done(position);
           if (end === undefined || end.kind === 'lost') continue;
           watched.delete(position);
           listener({ kind: 'ended', position, end });
@@ -42,7 +43,7 @@ export function createManualEngine(
       };
       return {
         async submit(positions) {
-          for (const position of positions) await forgetFailure(folder, position);
+          for (const position of positions) await forgetFailure(failures, position);
           await writeWork(folder, work);
           log.info(`specialists: ${positions.length} to be trained; start their jobs with: ${howToStart}`);
           for (const position of positions) watched.add(position);

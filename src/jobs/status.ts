@@ -1,4 +1,5 @@
 import { KdSpecError } from '../core/errors.js';
+import { failuresFolder } from './failure-file.js';
 import { runSlurmCommand } from './slurm/commands.js';
 import { findLostArrays, queryTasks, type TaskStates } from './slurm/queue.js';
 import { type JobStanding, standingOf } from './slurm/snapshot.js';
@@ -35,9 +36,10 @@ export async function readJobsStatus(folder: string): Promise<JobsStatus> {
     if (!(error instanceof KdSpecError && error.code === 'slurm-failed')) throw error;
     unknown = error.message;
   }
+  const folders = { folder, failures: failuresFolder(folder, work) };
   const jobs = [];
   for (const [position, { id }] of work.subsets.entries()) {
-    jobs.push({ id, standing: await standingOf(work, folder, position, tasks) });
+    jobs.push({ id, standing: await standingOf(work, folders, position, tasks) });
   }
   return {
     slurmJobs: state?.arrays.flatMap(({ jobId }) => jobId ?? []) ?? [],

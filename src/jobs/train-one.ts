@@ -1,6 +1,6 @@
 import { KdSpecError } from '../core/errors.js';
 import { silentLog } from '../core/log.js';
-import { forgetFailure, writeFailure } from './failure-file.js';
+import { failuresFolder, forgetFailure, writeFailure } from './failure-file.js';
 import { openSpecialistTrainer } from './specialist-trainer.js';
 import type { SpecialistOutcome } from './specialist-work.js';
 import { readWork } from './work-file.js';
@@ -24,7 +24,8 @@ export async function trainOne(
       `--position: expected an integer from 0 to ${work.subsets.length - 1}, got ${position}`,
     );
   }
-  await forgetFailure(folder, position);
+  const failures = failuresFolder(folder, work);
+  await forgetFailure(failures, position);
   try {
     const trainer = await openSpecialistTrainer(work);
     try {
@@ -35,7 +36,7 @@ export async function trainOne(
   } catch (error) {
     const code = error instanceof KdSpecError ? error.code : null;
     const message = error instanceof Error ? error.message : String(error);
-    if (code !== 'interrupted') await writeFailure(folder, position, { code, message });
+    if (code !== 'interrupted') await writeFailure(failures, position, { code, message });
     throw error;
   }
 }

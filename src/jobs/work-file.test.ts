@@ -30,6 +30,7 @@ test('work that was written is read again, also where the workspace is mounted e
   await cp(here, there, { recursive: true });
   expect(await readWork(jobsFolder(there))).toEqual(workIn(there));
   expect(workDigest(workIn(there))).toBe(workDigest(workIn(here)));
+  expect(workDigest(await readWork(jobsFolder(there)))).toBe(workDigest(workIn(here)));
 });
 
 test('other training is other work', () => {

@@ -2,7 +2,7 @@ import { setTimeout as wait } from 'node:timers/promises';
 import { KdSpecError } from '../../core/errors.js';
 import type { Log } from '../../core/log.js';
 import type { Engine, Jobs } from '../engine.js';
-import { forgetFailure } from '../failure-file.js';
+import { failuresFolder, forgetFailure } from '../failure-file.js';
 import type { SpecialistWork } from '../specialist-work.js';
 import { workDigest, writeWork } from '../work-file.js';
 import { readCluster } from './cluster.js';
@@ -37,6 +37,7 @@ export function createSlurm(
     async open(work, { log, listener }): Promise<Jobs> {
       const cluster = await readCluster(run);
       let state = await takeOver(run, folder, work, log);
+      const folders = { folder, failures: failuresFolder(folder, work) };
       const watched = new Set<number>();
       const places = new Map<number, string>(); // where a job was last seen
       const looks = new Map<number, number>();
@@ -48,7 +49,7 @@ export function createSlurm(
       async function look(): Promise<void> {
         const tasks = await queryTasks(run, state);
         for (const position of [...watched]) {
-          const standing = await standingOf(work, folder, position, tasks);
+          const standing = await standingOf(work, folders, position, tasks);
           if (standing.kind === 'queued') continue;
           if (standing.kind === 'running') {
             if (places.get(position) !== standing.node) {
@@ -108,7 +109,7 @@ export function createSlurm(
           return task !== undefined && isLive(task);
         };
         const fresh = positions.filter((position) => !isUnderWay(position));
-        for (const position of fresh) await forgetFailure(folder, position);
+        for (const position of fresh) await forgetFailure(folders.failures, position);
         if (fresh.length > 0) {
           const before = state.arrays.length;
           state = await submitArrays(run, folder, state, fresh, { command, cluster, options });

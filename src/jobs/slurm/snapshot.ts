@@ -15,11 +15,13 @@ export type JobStanding =
 /**
  * Where the job of a position stands, from the artefact first, since that alone counts, and then from Slurm.
  *
+ * @param folders.folder the workspace's jobsFolder
+ * @param folders.failures where jobs of this work leave why they failed
  * @param tasks what Slurm says; undefined when it cannot be asked
  */
 export async function standingOf(
   work: SpecialistWork,
-  folder: string,
+  { folder, failures }: { readonly folder: string; readonly failures: string },
   position: number,
   tasks: TaskStates | undefined,
 ): Promise<JobStanding> {
@@ -33,7 +35,7 @@ export async function standingOf(
     const isRunning = task.state !== 'PENDING' && task.node !== '';
     return isRunning ? { kind: 'running', node: task.node } : { kind: 'queued', reason: task.reason };
   }
-  const said = await readFailure(folder, position);
+  const said = await readFailure(failures, position);
   if (task === undefined) return said ?? { kind: 'missing' };
   if (task.state !== 'COMPLETED' && (await exceededMemory(folder, task.task))) {
     return { kind: 'lost', reason: describeLoss({ ...task, state: 'OUT_OF_MEMORY' }) };
