@@ -14,6 +14,8 @@ export interface KubernetesOptions {
   readonly memory: string;
   /** Of NVIDIA; 0 asks for none. */
   readonly gpus: number;
+  /** That a pod may run; undefined for no limit. */
+  readonly timeLimitSeconds: number | undefined;
   readonly name: string;
 }
 
@@ -25,10 +27,12 @@ const graceSeconds = 120; // from SIGTERM to the checkpoint
  * A Kubernetes Indexed Job that trains all specialists: the pod of index i runs the unit of work for position i.
  *
  * A pod that was evicted is replaced and does not count; one that failed is tried again, at most twice for each
- * index, and the others go on (`backoffLimitPerIndex`, Kubernetes 1.29 and later).
+ * index, and the others go on (`backoffLimitPerIndex`, Kubernetes 1.29 and later). A pod whose time is over gets
+ * SIGTERM, as one that is evicted: it ends with 75 after its checkpoint and is replaced, or it hangs and has failed.
  */
 export function kubernetesManifest(options: KubernetesOptions): object {
-  const { completions, parallelism, image, claim, subPath, cpus, memory, gpus, name } = options;
+  const { completions, parallelism, image, claim, subPath, cpus, memory, gpus, timeLimitSeconds, name } =
+    options;
   const resources = {
     cpu: String(cpus),
     memory,
@@ -58,6 +62,7 @@ export function kubernetesManifest(options: KubernetesOptions): object {
         metadata: { labels: { 'app.kubernetes.io/name': 'kd-spec' } },
         spec: {
           restartPolicy: 'Never',
+          ...(timeLimitSeconds === undefined ? {} : { activeDeadlineSeconds: timeLimitSeconds }),
           terminationGracePeriodSeconds: graceSeconds,
           containers: [
             {

@@ -26,7 +26,7 @@ describe.skipIf(!python)('the manifest for Kubernetes', () => {
   afterAll(() => rm(folder, { recursive: true, force: true }));
 
   const flags =
-    '--image registry.example/kd-spec:1 --claim models --sub-path han --parallelism 2 --gpus 1 --memory 8Gi';
+    '--image registry.example/kd-spec:1 --claim models --sub-path han --parallelism 2 --gpus 1 --memory 8Gi --time 4:00:00';
 
   test.each(['', flags])('fits the official schemas: %s', async (words) => {
     const { code, stdout } = await kdSpec(['jobs', 'manifest', ...words.split(' ').filter(Boolean)], {
@@ -36,6 +36,20 @@ describe.skipIf(!python)('the manifest for Kubernetes', () => {
     const { manifest, errors } = validate(stdout);
     expect(errors).toEqual(Object.fromEntries(versions.map((version) => [version, null])));
     expect(manifest.spec).toMatchObject({ completionMode: 'Indexed', completions: 3 });
+    const isLimited = words !== '';
+    expect(manifest.spec.template.spec.activeDeadlineSeconds).toBe(isLimited ? 4 * 3600 : undefined);
+  });
+
+  test('would be refused with a time limit that Kubernetes does not take', async () => {
+    const { stdout } = await kdSpec(['jobs', 'manifest', '--time', '90'], { folder });
+    const { errors } = validate(stdout.replace('activeDeadlineSeconds: 5400', 'activeDeadlineSeconds: 90m'));
+    expect(Object.values(errors)).toEqual(versions.map(() => expect.stringContaining('integer')));
+  });
+
+  test.each(['soon', '0', '-5'])('takes no time limit of %s', async (time) => {
+    const ended = await kdSpec(['jobs', 'manifest', `--time=${time}`], { folder });
+    expect(ended).toMatchObject({ code: 2, stdout: '' });
+    expect(ended.stderr).toContain(`--time: expected a time such as 90 (minutes) or 4:00:00, got "${time}"`);
   });
 
   test('would be refused with a key that Kubernetes does not know', async () => {

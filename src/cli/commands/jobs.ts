@@ -46,6 +46,10 @@ export function jobsCommand(context: CommandContext): CommandModule {
           .option('parallelism', { ...text('Most pods at once', '10'), group: kubernetes })
           .option('cpus', { ...text('Cores of a pod', '1'), group: kubernetes })
           .option('memory', { ...text('Memory of a pod', '4Gi'), group: kubernetes })
+          .option('time', {
+            ...text('Time limit of a pod as --slurm-time takes it, e.g. 90 (minutes) or 4:00:00', 'none'),
+            group: kubernetes,
+          })
           .option('gpus', { ...text('NVIDIA GPUs of a pod', '0'), group: kubernetes }),
         [],
       );

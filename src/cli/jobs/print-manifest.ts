@@ -1,6 +1,7 @@
 import { stringify } from 'yaml';
 import { KdSpecError } from '../../core/errors.js';
 import { kubernetesManifest } from '../../jobs/kubernetes-manifest.js';
+import { parseTimeLimit } from '../../jobs/time-limit.js';
 import { jobsFolder, readWork } from '../../jobs/work-file.js';
 import type { Settings } from '../../pipeline/options.js';
 import { type CommandContext, printResult } from '../context.js';
@@ -28,6 +29,15 @@ export async function printManifest(
     if (pattern.test(text)) return text;
     throw new KdSpecError('option-invalid', `--${name}: expected ${expected}, got "${text}"`);
   };
+  const timeLimit = (name: string) => {
+    const text = value(name);
+    const seconds = text === undefined ? undefined : parseTimeLimit(text);
+    if (text === undefined || seconds !== undefined) return seconds;
+    throw new KdSpecError(
+      'option-invalid',
+      `--${name}: expected a time such as 90 (minutes) or 4:00:00, got "${text}"`,
+    );
+  };
   const dnsName = [/^[a-z0-9]([a-z0-9-]{0,50}[a-z0-9])?$/, 'lower case letters, digits and dashes'] as const;
   const { subsets } = await readWork(jobsFolder(workspace));
   const manifest = kubernetesManifest({
@@ -39,6 +49,7 @@ export async function printManifest(
     cpus: integer('cpus', 1, 1),
     memory: named('memory', '4Gi', /^\d+(\.\d+)?([KMGTPE]i?)?$/, 'a quantity such as 8Gi'),
     gpus: integer('gpus', 0, 0),
+    timeLimitSeconds: timeLimit('time'),
     name: named('name', 'kd-spec-specialists', ...dnsName),
   });
   printResult(context, { json: manifest, text: stringify(manifest).trimEnd() }, json);

@@ -1,3 +1,5 @@
+import { parseTimeLimit } from '../time-limit.js';
+
 /** What a user asks of Slurm for each job. Null leaves it to the cluster. */
 export interface SlurmOptions {
   readonly partition: string | null;
@@ -25,20 +27,6 @@ const longestWarningSeconds = 120;
  * time to train in.
  */
 export function warningSeconds(time: string | null): number {
-  const limit = time === null ? undefined : parseTime(time);
+  const limit = time === null ? undefined : parseTimeLimit(time);
   return limit === undefined ? longestWarningSeconds : Math.min(longestWarningSeconds, Math.ceil(limit / 4));
-}
-
-/**
- * Seconds of a time limit as sbatch takes it: `m`, `m:s`, `h:m:s`, `d-h`, `d-h:m` or `d-h:m:s`.
- *
- * @returns undefined for any other text
- */
-export function parseTime(text: string): number | undefined {
-  const match = /^(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?$/.exec(text.trim());
-  if (!match) return undefined;
-  const [, days, first, second = 0, third = 0] = match;
-  const [a, b, c] = [Number(first), Number(second), Number(third)];
-  if (days !== undefined) return Number(days) * 86_400 + a * 3600 + b * 60 + c;
-  return match[4] === undefined ? a * 60 + b : a * 3600 + b * 60 + c;
 }

@@ -18,7 +18,7 @@ import {
   queryTasks,
 } from './queue.js';
 import { createSlurm } from './slurm-engine.js';
-import { parseTime, type SlurmOptions, warningSeconds } from './slurm-options.js';
+import { type SlurmOptions, warningSeconds } from './slurm-options.js';
 import { readSlurmState, type SlurmArray, writeSlurmState } from './state.js';
 import { sbatchWords, submitArrays } from './submission.js';
 
@@ -74,18 +74,6 @@ describe('the cluster', () => {
 });
 
 describe('time limits', () => {
-  test.each([
-    ['90', 5400],
-    ['1:30', 90],
-    ['4:00:00', 14_400],
-    ['2-0', 172_800],
-    ['1-2:30', 95_400],
-    ['1-2:30:15', 95_415],
-    ['soon', undefined],
-  ])('%s is %s seconds', (text, seconds) => {
-    expect(parseTime(text)).toBe(seconds);
-  });
-
   test('the warning comes two minutes before, or when a quarter of a short limit is left', () => {
     expect([null, '4:00:00', '4', '1'].map(warningSeconds)).toEqual([120, 120, 60, 15]);
   });
