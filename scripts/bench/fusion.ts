@@ -160,7 +160,7 @@ function solveCases(count: number) {
 function fixedPointResidual(
   q: Float64Array,
   generalist: Float64Array,
-  specialists: readonly Required<SpecialistAnswer>[],
+  specialists: readonly (SpecialistAnswer & { readonly weight: number })[],
 ): number {
   const right = Float64Array.from(generalist);
   let total = 1;

@@ -9,13 +9,13 @@ import {
   outcome,
   temperedGeneralist,
 } from './calibration-example.js';
-import { minimizeOnLogScale } from './golden-section.js';
+import { minimizeOnLogScale } from './minimize-on-log-scale.js';
 
 const temperatureRange = [0.2, 5] as const;
 const weightRange = [1 / 32, 32] as const;
-const weightTolerance = 0.05; // relative; the likelihood is flatter in the weight than in a temperature
+const weightTolerance = 0.025; // relative; the likelihood is flatter in the weight than in a temperature
 const trustRange = [1 / 64, 1] as const; // beside 0, from which the search starts
-const trustTolerance = 0.1;
+const trustTolerance = 0.05;
 
 /** What is fitted. */
 export interface CalibrationParameters {
@@ -32,7 +32,11 @@ export interface CalibrationParameters {
 
 /** An active specialist's answer at its present temperature and weight. */
 type TemperedAnswer = CompactAnswer &
-  Omit<SpecialistAnswer, 'weight'> & { readonly probabilities: Float64Array; weight: number };
+  SpecialistAnswer & {
+    readonly probabilities: Float64Array;
+    readonly logarithms: { readonly values: Float64Array; scale: number };
+    weight: number;
+  };
 
 /** An example at the present temperatures. */
 interface TemperedExample {
@@ -80,11 +84,12 @@ export function createCalibrationFit(
     for (const { specialist } of example.answers) routed[specialist].push(example);
   }
 
-  const fuse = ({ generalist, answers, fused }: TemperedExample, kept = parameters.kept) => {
+  const fuse = ({ example, generalist, answers, fused }: TemperedExample, kept = parameters.kept) => {
     const speaking = answers.filter(({ specialist }) => kept[specialist]);
     if (speaking.length === 0) return generalist;
     for (const answer of speaking) answer.weight = parameters.weights[answer.specialist];
-    return combine(generalist, speaking, { dustbinTrust: parameters.dustbinTrust, out: fused });
+    const logarithms = { values: example.logGeneralist, scale: 1 / parameters.generalistTemperature };
+    return combine(generalist, speaking, { dustbinTrust: parameters.dustbinTrust, logarithms, out: fused });
   };
   const negativeLogLikelihood = (on: readonly TemperedExample[]) => {
     let sum = 0;
@@ -115,8 +120,9 @@ export function createCalibrationFit(
     const answers = routed[specialist].flatMap((e) => e.answers.filter((a) => a.specialist === specialist));
     return (temperature: number) => {
       parameters.temperatures[specialist] = temperature;
-      for (const { logProbabilities, probabilities } of answers) {
-        softmax(logProbabilities, { temperature, out: probabilities });
+      for (const { probabilities, logarithms } of answers) {
+        softmax(logarithms.values, { temperature, out: probabilities });
+        logarithms.scale = 1 / temperature;
       }
     };
   };
@@ -195,6 +201,7 @@ function atTemperatureOne(example: CompactExample, memory: Float64Array): Temper
     answers: example.answers.map((answer) => ({
       ...answer,
       probabilities: softmax(answer.logProbabilities),
+      logarithms: { values: answer.logProbabilities, scale: 1 },
       weight: 1,
     })),
     fused: memory.subarray(0, example.classes.length + 1),

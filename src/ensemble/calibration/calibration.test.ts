@@ -4,7 +4,6 @@ import { softmax } from '../../math/softmax.js';
 import { fusionRules } from '../fusion/fusion-rules.js';
 import { type CalibrationExample, calibrate } from './calibration.js';
 import { compactExample, outcome, temperedGeneralist } from './calibration-example.js';
-import { minimizeOnLogScale } from './golden-section.js';
 
 const classCount = 12;
 const subsets = [
@@ -152,12 +151,6 @@ test('a sparse example is the dense one whose unstored classes are equal', () =>
     expect(tempered[8]).toBeCloseTo(expected[2] + expected[8] + expected[10] + expected[11], 12);
   }
   expect(outcome(temperedGeneralist(compact, 1), compact).correct).toBe(0);
-});
-
-test('golden section finds the bottom of a valley, and keeps a better start', () => {
-  const { x } = minimizeOnLogScale((v) => (Math.log(v) - 0.7) ** 2, 0.1, 10, { tolerance: 1e-4 });
-  expect(Math.log(x)).toBeCloseTo(0.7, 3);
-  expect(minimizeOnLogScale((v) => (v === 3 ? -1 : v), 1, 4, { start: 3 }).x).toBe(3);
 });
 
 test('no example, and a label that is no class, are refused', () => {

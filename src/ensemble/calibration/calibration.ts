@@ -83,7 +83,7 @@ const folds = 2;
  *
  *     minimise - mean over examples of log q(label)
  *
- * One parameter after the other, by golden-section search, twice over. To judge what was fitted by examples that
+ * One parameter after the other, by Brent's method, twice over. To judge what was fitted by examples that
  * it was not fitted to, the examples are halved and each half is judged under the fit of the other. By that
  * judgement every specialist, the least helpful first, is left out if its gain in log-likelihood does not exceed
  * zero by `selectionErrors` standard errors, or if it loses top-1, on the examples where it is active. A specialist
@@ -95,7 +95,7 @@ const folds = 2;
  * @returns plain data, for `ensemble.json`
  * @throws KdSpecError `option-invalid` without any example, `predictions-invalid` on a label out of range
  *
- * Cost: about 200 fusions an example, over its own few classes, for each rule. Deterministic.
+ * Cost: about 120 fusions an example, over its own few classes, for each rule. Deterministic.
  */
 export function calibrate(
   examples: readonly CalibrationExample[],

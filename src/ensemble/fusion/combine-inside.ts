@@ -3,6 +3,7 @@ import {
   checkedSum,
   checkLengths,
   checkWeight,
+  type Logarithms,
   type Probabilities,
   type SpecialistAnswer,
   smallestSoftmax,
@@ -13,6 +14,8 @@ export interface CombineOptions {
   readonly generalistWeight?: number;
   /** v, how far a specialist is believed about whether the class lies in its subset at all, in [0, 1]. */
   readonly dustbinTrust?: number;
+  /** (classes), of the generalist. */
+  readonly logarithms?: Logarithms;
   /** (classes), where the answer is written instead of into a new array. */
   readonly out?: Float64Array;
 }
@@ -33,7 +36,8 @@ export interface CombineOptions {
  * @returns (classes), sums to 1
  * @throws KdSpecError `fusion-input` when something is not a distribution, or a class is out of range
  *
- * Cost: one pass over the classes a specialist, and three transcendental functions for each of its own.
+ * Cost: one pass over the classes a specialist, and three transcendental functions for each of its own, of which
+ * logarithms that are at hand spare two.
  */
 export function combineInside(
   generalist: Probabilities,
@@ -41,6 +45,7 @@ export function combineInside(
   {
     generalistWeight = 1,
     dustbinTrust = 0,
+    logarithms,
     out: q = new Float64Array(generalist.length),
   }: CombineOptions = {},
 ): Float64Array {
@@ -57,18 +62,17 @@ export function combineInside(
 
     let inside = 0; // Q_S
     let named = 0; // 1 - p^m_dustbin
-    let largest = Number.NEGATIVE_INFINITY; // of log r, so that nothing underflows
-    const logs = new Float64Array(classes.length);
     for (let i = 0; i < classes.length; i++) {
-      const mass = q[checkClass(classes[i], q.length, owner)];
-      inside += mass;
+      inside += q[checkClass(classes[i], q.length, owner)];
       named += probabilities[i];
-      logs[i] =
-        (1 - share) * Math.log(Math.max(mass, smallestSoftmax)) +
-        share * Math.log(Math.max(probabilities[i], smallestSoftmax));
-      largest = Math.max(largest, logs[i]);
     }
     if (named === 0) continue;
+    const logs = new Float64Array(classes.length); // of r
+    const ofGeneralist = m === 0 ? logarithms : undefined; // the others find q changed
+    addLogarithms(logs, 1 - share, q, { known: ofGeneralist, classes });
+    addLogarithms(logs, share, probabilities, { known: specialists[m].logarithms });
+    let largest = Number.NEGATIVE_INFINITY; // is taken out, so that nothing underflows
+    for (let i = 0; i < logs.length; i++) if (logs[i] > largest) largest = logs[i];
     let total = 0;
     for (let i = 0; i < classes.length; i++) {
       logs[i] = Math.exp(logs[i] - largest);
@@ -83,6 +87,20 @@ export function combineInside(
     for (let i = 0; i < classes.length; i++) q[classes[i]] = (target * logs[i]) / total;
   }
   return q;
+}
+
+/** Adds a multiple of the logarithms of some classes' probabilities, up to a common term. */
+function addLogarithms(
+  sums: Float64Array,
+  share: number,
+  probabilities: Probabilities,
+  { known, classes }: { readonly known: Logarithms | undefined; readonly classes?: Int32Array },
+): void {
+  const { scale = 1, values } = known ?? {};
+  for (let i = 0; i < sums.length; i++) {
+    const at = classes ? classes[i] : i;
+    sums[i] += share * (values ? scale * values[at] : Math.log(Math.max(probabilities[at], smallestSoftmax)));
+  }
 }
 
 /** Q', between the generalist's mass on the subset and the specialist's. */

@@ -3,6 +3,12 @@ import { KdSpecError } from '../../core/errors.js';
 /** A distribution, or any vector of probabilities. */
 export type Probabilities = Float32Array | Float64Array;
 
+/** A distribution's logarithms, where they are at hand: log p_i is `scale` times `values[i]`, up to a common term. */
+export interface Logarithms {
+  readonly values: ArrayLike<number>;
+  readonly scale: number;
+}
+
 /** What an active specialist says about one example. */
 export interface SpecialistAnswer {
   /** (s), the subset: distinct class indices. */
@@ -11,6 +17,8 @@ export interface SpecialistAnswer {
   readonly probabilities: Probabilities;
   /** Its weight beside the generalist's, above 0. */
   readonly weight?: number;
+  /** (s or more), of `probabilities`; spares a rule that wants logarithms to take them. */
+  readonly logarithms?: Logarithms;
 }
 
 /**

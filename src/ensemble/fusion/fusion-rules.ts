@@ -5,6 +5,7 @@ import {
   checkedSum,
   checkLengths,
   checkWeight,
+  type Logarithms,
   type Probabilities,
   type SpecialistAnswer,
 } from './fusion-input.js';
@@ -24,6 +25,8 @@ export interface FusionRuleOptions {
   readonly generalistWeight?: number;
   /** How far a specialist's dustbin is believed, in [0, 1]; of `combine` alone. */
   readonly dustbinTrust?: number;
+  /** (classes), of the generalist; spares a rule that wants logarithms to take them. */
+  readonly logarithms?: Logarithms;
   /** (classes), where the answer is written instead of into a new array. */
   readonly out?: Float64Array;
 }

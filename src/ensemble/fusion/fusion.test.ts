@@ -7,7 +7,7 @@ import { fuseByGradientDescent, objectiveAt } from './fusion-reference.js';
 
 interface Problem {
   readonly generalist: Float64Array;
-  readonly specialists: readonly Required<SpecialistAnswer>[];
+  readonly specialists: readonly (SpecialistAnswer & { readonly weight: number })[];
   readonly generalistWeight: number;
 }
 
