@@ -35,6 +35,8 @@ const ofSubsets = (name: string, subsets: Overrides[string]): Ablation => ({
   keeps: 'predictions',
 });
 
+const partitionInto = (clusters: number) => ({ specialists: null, size: null, clusters });
+
 export const ablations = (classes: number): readonly Ablation[] => [
   ofEnsemble("the paper's rule, fitted", { rule: 'paper' }),
   ofEnsemble("the paper's rule, nothing fitted or left out", {
@@ -56,7 +58,8 @@ export const ablations = (classes: number): readonly Ablation[] => [
   ofSpecialists("a third of the target is the generalist's", { softShare: 0.33 }),
   ofSpecialists('head retrained', { retrain: 'head' }),
   ofSpecialists('everything retrained', { retrain: 'all', routedShare: 0, softShare: 0 }),
-  ofSubsets('subsets half as large', { clusters: Math.round(classes / 75) }),
-  ofSubsets('subsets twice as large', { clusters: Math.round(classes / 300) }),
+  ofSubsets('twice as many, half as large', { specialists: Math.round(classes / 125), size: 150 }),
+  ofSubsets('a partition of bounded sizes, as many', partitionInto(Math.round((61 * classes) / 15_000))),
+  ofSubsets('a partition of bounded sizes, 75 classes each', partitionInto(Math.round(classes / 75))),
   ofSubsets('subsets by confusion with labels', { affinity: 'confusion' }),
 ];
