@@ -27,7 +27,7 @@ module.exports = {
           '\\.test\\.ts$',
           '^src/cli/main\\.ts$',
           '^src/index\\.ts$',
-          '^src/jobs/worker\\.ts$',
+          '^src/jobs/pool/worker\\.ts$',
           '^src/training/ahead/batch-thread-program\\.ts$',
         ],
       },

@@ -87,7 +87,7 @@ const engines: Readonly<Record<string, () => Promise<Engine>>> = {
     return inProcess;
   },
   'a pool of two processes': async () => {
-    const { createPool }: typeof import('../src/jobs/pool.js') = await import(built('pool.js'));
+    const { createPool }: typeof import('../src/jobs/pool/pool.js') = await import(built('pool/pool.js'));
     return createPool(plenty, { hangSeconds: 900 });
   },
   'jobs started by hand': startedByHand,
@@ -302,7 +302,7 @@ describe.each(Object.keys(engines))('an engine: %s', { timeout: 120_000 }, (name
 
 describe('a pool', { timeout: 120_000 }, () => {
   const pool = async (share: Partial<typeof plenty>, hangSeconds = 900) => {
-    const { createPool }: typeof import('../src/jobs/pool.js') = await import(built('pool.js'));
+    const { createPool }: typeof import('../src/jobs/pool/pool.js') = await import(built('pool/pool.js'));
     return createPool({ ...plenty, ...share }, { hangSeconds });
   };
   /** Has the workers that start from now on run some text when they are told to train the barren position. */

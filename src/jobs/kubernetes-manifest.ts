@@ -1,3 +1,5 @@
+import { maxRetries } from './retries.js';
+
 /** What goes into the manifest of an Indexed Job. */
 export interface KubernetesOptions {
   /** Number of specialists. */
@@ -46,7 +48,7 @@ export function kubernetesManifest(options: KubernetesOptions): object {
       completionMode: 'Indexed',
       completions,
       parallelism: Math.min(parallelism, completions),
-      backoffLimitPerIndex: 2,
+      backoffLimitPerIndex: maxRetries,
       maxFailedIndexes: completions,
       podReplacementPolicy: 'Failed',
       podFailurePolicy: {

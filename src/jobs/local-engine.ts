@@ -1,7 +1,7 @@
 import type { Engine } from './engine.js';
 import { inProcess } from './in-process.js';
-import { createPool } from './pool.js';
-import { poolSize, type TrainingSize } from './pool-size.js';
+import { createPool } from './pool/pool.js';
+import { poolSize, type TrainingSize } from './pool/pool-size.js';
 
 const defaultHangSeconds = 900;
 

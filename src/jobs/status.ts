@@ -1,8 +1,8 @@
 import { KdSpecError } from '../core/errors.js';
 import { failuresFolder } from './failure-file.js';
 import { runSlurmCommand } from './slurm/commands.js';
+import { type JobStanding, standingOf } from './slurm/job-standing.js';
 import { findLostArrays, queryTasks, type TaskStates } from './slurm/queue.js';
-import { type JobStanding, standingOf } from './slurm/snapshot.js';
 import { readSlurmState } from './slurm/state.js';
 import { readWork } from './work-file.js';
 

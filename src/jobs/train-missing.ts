@@ -2,6 +2,7 @@ import { KdSpecError } from '../core/errors.js';
 import type { Log, Progress } from '../core/log.js';
 import { collect } from './collect.js';
 import type { Engine, JobEvent, JobProgress, Jobs } from './engine.js';
+import { maxRetries } from './retries.js';
 import type { SpecialistOutcome, SpecialistWork } from './specialist-work.js';
 
 /** A specialist that could not be trained, and why. */
@@ -19,9 +20,8 @@ export interface TrainedSpecialists {
 /**
  * Has an engine train the specialists that are missing, and waits for them.
  *
- * A job that was lost is tried again after a pause that doubles; the others go on meanwhile.
+ * A job that was lost is tried again after a pause that doubles, {@link maxRetries} times; the others go on meanwhile.
  *
- * @param options.maxRetries of one specialist
  * @param options.backOffMs before the first retry of a specialist
  * @throws KdSpecError `specialists-stopped` when `signal` aborts or somebody stopped jobs, after their checkpoints;
  * jobs that outlive this process are left to go on. `interrupted` when a job ended without its checkpoint meanwhile.
@@ -33,12 +33,10 @@ export async function trainMissing(
   {
     log,
     signal,
-    maxRetries = 2,
     backOffMs = 1000,
   }: {
     readonly log: Log;
     readonly signal: AbortSignal;
-    readonly maxRetries?: number;
     readonly backOffMs?: number;
   },
 ): Promise<TrainedSpecialists> {

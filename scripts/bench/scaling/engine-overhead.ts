@@ -21,7 +21,9 @@ const { trainSpecialist }: typeof import('../../../src/ensemble/specialist/train
 const { inProcess }: typeof import('../../../src/jobs/in-process.js') = await import(
   dist('jobs/in-process.js')
 );
-const { createPool }: typeof import('../../../src/jobs/pool.js') = await import(dist('jobs/pool.js'));
+const { createPool }: typeof import('../../../src/jobs/pool/pool.js') = await import(
+  dist('jobs/pool/pool.js')
+);
 const { trainMissing }: typeof import('../../../src/jobs/train-missing.js') = await import(
   dist('jobs/train-missing.js')
 );

@@ -1,5 +1,5 @@
 import { duration } from '../../core/quantity-text.js';
-import type { JobStanding } from '../../jobs/slurm/snapshot.js';
+import type { JobStanding } from '../../jobs/slurm/job-standing.js';
 import type { JobsStatus } from '../../jobs/status.js';
 import { alignColumns } from '../summary.js';
 

@@ -1,6 +1,6 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import { KdSpecError } from '../../core/errors.js';
-import { LostJobs } from '../../jobs/resubmit-lost.js';
+import { createResubmitLost } from '../../jobs/slurm/resubmit-lost.js';
 import { readJobsStatus } from '../../jobs/status.js';
 import { jobsFolder } from '../../jobs/work-file.js';
 import type { Settings } from '../../pipeline/options.js';
@@ -18,7 +18,7 @@ const pollMs = 5000;
  */
 export async function followJobs(settings: Settings, context: CommandContext): Promise<void> {
   const { workspace, quiet, json } = settings;
-  const lostJobs = new LostJobs(workspace, settings.specialists.slurm);
+  const resubmitLost = createResubmitLost(workspace, settings.specialists.slurm);
   const { stderr, env, signal } = context;
   using log = createTerminalLog(stderr, { quiet, color: usesColor(stderr, env) });
   let status = await readJobsStatus(jobsFolder(workspace));
@@ -27,7 +27,7 @@ export async function followJobs(settings: Settings, context: CommandContext): P
     const { done = 0, running = 0, queued = 0 } = countStandings(status.jobs);
     progress.update(done, describeCounts(status.jobs));
     const isSilent = status.unknown !== undefined && done < status.jobs.length;
-    const isTriedAgain = await lostJobs.resubmit(status, log);
+    const isTriedAgain = await resubmitLost(status, log);
     if (running + queued === 0 && !isSilent && !isTriedAgain) break;
     await wait(pollMs, undefined, { signal }).catch(() => {});
     if (signal.aborted) throw new KdSpecError('interrupted', 'stopped following; the jobs go on');

@@ -7,13 +7,12 @@ import type { SpecialistWork } from '../specialist-work.js';
 import { workDigest, writeWork } from '../work-file.js';
 import { readCluster } from './cluster.js';
 import { type RunCommand, runSlurmCommand, slurmOutput } from './commands.js';
+import { patientLooks, standingOf } from './job-standing.js';
 import { findLostArrays, isLive, queryTasks } from './queue.js';
 import type { SlurmOptions } from './slurm-options.js';
-import { standingOf } from './snapshot.js';
 import { readSlurmState, type SlurmState, writeSlurmState } from './state.js';
 import { submitArrays } from './submission.js';
 
-const patientLooks = 3; // at an ended job whose artefact may not be visible here yet
 const cancelPatienceMs = 120_000;
 
 /**

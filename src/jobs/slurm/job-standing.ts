@@ -12,6 +12,9 @@ export type JobStanding =
   | { readonly kind: 'missing' }
   | JobEnd;
 
+/** How often a job that seems lost is looked at before it counts as lost: its artefact may not be visible here yet. */
+export const patientLooks = 3;
+
 /**
  * Where the job of a position stands, from the artefact first, since that alone counts, and then from Slurm.
  *

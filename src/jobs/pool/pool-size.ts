@@ -1,6 +1,6 @@
 import { availableParallelism, freemem } from 'node:os';
-import { type BackendName, describeBackends } from '../compute/backend.js';
-import { countParameters, type NetworkDefinition } from '../models/network-definition.js';
+import { type BackendName, describeBackends } from '../../compute/backend.js';
+import { countParameters, type NetworkDefinition } from '../../models/network-definition.js';
 
 const spareShare = 0.1; // of the memory that is free, left to others
 const processMegabytes = 300; // a worker before it has a network: measured 140 (wasm) and 165 (tensorflow), with room

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import type { NetworkDefinition } from '../models/network-definition.js';
+import type { NetworkDefinition } from '../../models/network-definition.js';
 import { poolSize, workerMegabytes } from './pool-size.js';
 
 const definition: NetworkDefinition = {

@@ -1,6 +1,6 @@
-import type { ErrorCode } from '../core/errors.js';
-import type { JobProgress } from './engine.js';
-import type { SpecialistOutcome, SpecialistWork } from './specialist-work.js';
+import type { ErrorCode } from '../../core/errors.js';
+import type { JobProgress } from '../engine.js';
+import type { SpecialistOutcome, SpecialistWork } from '../specialist-work.js';
 
 /** What a pool says to its workers. */
 export type ToWorker =

@@ -1,10 +1,10 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
-import { shareOfMachine } from '../compute/tensorflow/share-of-machine.js';
-import { KdSpecError } from '../core/errors.js';
-import { type Engine, isOwnFailure, type JobEnd } from './engine.js';
-import type { FromWorker, ToWorker } from './messages.js';
+import { shareOfMachine } from '../../compute/tensorflow/share-of-machine.js';
+import { KdSpecError } from '../../core/errors.js';
+import { type Engine, isOwnFailure, type JobEnd } from '../engine.js';
 import type { WorkerShare } from './pool-size.js';
+import type { FromWorker, ToWorker } from './worker-messages.js';
 import { watchWorker } from './worker-watch.js';
 
 const maxFailedStarts = 3; // one after the other
@@ -16,7 +16,7 @@ const workerProgram = fileURLToPath(new URL('./worker.js', import.meta.url));
  *
  * A worker takes the next specialist when it has finished one, and leaves when there is none. A job whose worker
  * crashes, makes no progress or takes too much memory is lost; another worker takes its place. The share of memory
- * bounds what a worker holds for itself, looked at twice a second (on Linux), and its JavaScript heap, which V8 keeps.
+ * bounds what a worker holds for itself, looked at once a second (on Linux), and its JavaScript heap, which V8 keeps.
  *
  * @param share.workers how many processes, at least 1
  * @param options.hangSeconds without progress after which a worker is ended

@@ -1,7 +1,7 @@
-import { KdSpecError } from '../core/errors.js';
-import type { FromWorker, ToWorker } from './messages.js';
-import { progressLog } from './progress-log.js';
-import { openSpecialistTrainer, type SpecialistTrainer } from './specialist-trainer.js';
+import { KdSpecError } from '../../core/errors.js';
+import { progressLog } from '../progress-log.js';
+import { openSpecialistTrainer, type SpecialistTrainer } from '../specialist-trainer.js';
+import type { FromWorker, ToWorker } from './worker-messages.js';
 
 /**
  * The program of a pool's child process: trains one specialist at a time, as it is told.

@@ -1,0 +1,2 @@
+/** How often a lost job is tried again, whoever runs it. */
+export const maxRetries = 2;
