@@ -31,6 +31,13 @@ test('a number that was asked for is kept, and nine tenths of the free memory ar
   });
 });
 
+test('a GPU takes one process, unless a number was asked for', async () => {
+  const onGpu = { ...options, backend: 'tensorflow-gpu' } as const;
+  const room = { cores: 8, freeMegabytes: 64_000 };
+  expect((await poolSize('auto', onGpu, room)).workers).toBe(1);
+  expect((await poolSize(3, onGpu, room)).workers).toBe(3);
+});
+
 test('the estimate is above what training was measured to hold, and not by far', () => {
   // Beside 300 for the process: 1.3 million numbers ten times, and a batch of activations.
   expect(workerMegabytes(definition, 128)).toBeGreaterThan(398);

@@ -41,6 +41,16 @@ const array = (positions: readonly number[], jobId: string | null = null): Slurm
   positions: [...positions],
   submittedAt: '2026-01-01T00:00:00.000Z',
 });
+const workOf = (workspace: string, specialists: number): SpecialistWork => ({
+  directory: join(workspace, 'specialists'),
+  generalist: 'g',
+  dataset: 'd',
+  inputs: {},
+  subsets: Array.from({ length: specialists }, (_, id) => ({ id, classes: [id] })),
+  labelCounts: Array(specialists).fill(1),
+  training: { seed: 1 } as SpecialistWork['training'],
+  backend: 'wasm',
+});
 
 describe('the cluster', () => {
   test.each([
@@ -201,16 +211,7 @@ describe('submission', () => {
       if (name === 'scontrol') return said('MaxArraySize = 10');
       return said(name === 'sbatch' ? `${++jobs}` : '');
     };
-    const work = {
-      directory: join(workspace, 'specialists'),
-      generalist: 'g',
-      dataset: 'd',
-      inputs: {},
-      subsets: [0, 1, 2].map((id) => ({ id, classes: [id] })),
-      labelCounts: [1, 1, 1],
-      training: { seed: 1 },
-      backend: 'wasm',
-    } as unknown as SpecialistWork;
+    const work = workOf(workspace, 3);
     const engine = createSlurm(workspace, ['train'], plain, { run, pollMs: 10_000 });
     await using opened = await engine.open(work, { log: silentLog, listener: () => {} });
     await Promise.all([0, 1, 2].map((position) => opened.submit([position])));
@@ -223,6 +224,34 @@ describe('submission', () => {
       ['102', 1],
       ['103', 2],
     ]);
+  });
+
+  test('the jobs of other settings are ended before others are submitted', async () => {
+    const workspace = join(folder, 'other-settings');
+    await writeSlurmState(workspace, { work: 'of other settings', arrays: [array([0], '12')] });
+    const calls: string[] = [];
+    let looksAfterCancel = 0;
+    const run: RunCommand = async (name, words) => {
+      if (words[0] === '--version') return said('slurm 23.11.4');
+      if (words[0] === 'show') return said('MaxArraySize = 10');
+      if (name === 'scancel' || name === 'sbatch')
+        calls.push(`${name} ${name === 'scancel' ? words : ''}`.trim());
+      if (name === 'sbatch') return said('13');
+      if (name !== 'squeue') return said('');
+      // The job takes two looks to write its checkpoint and go.
+      const isThere = !calls.includes('scancel 12') || ++looksAfterCancel < 2;
+      return said(isThere ? '12_0|RUNNING|node1|None\n' : '');
+    };
+    const warnings: string[] = [];
+    const log = { ...silentLog, warn: (message: string) => warnings.push(message) };
+    const engine = createSlurm(workspace, ['train'], plain, { run, pollMs: 10_000 });
+    await using opened = await engine.open(workOf(workspace, 1), { log, listener: () => {} });
+    expect(calls).toEqual(['scancel 12']);
+    expect(looksAfterCancel).toBe(2);
+    expect(warnings).toEqual(['specialists: the Slurm jobs of other settings or inputs are ended first']);
+    await opened.submit([0]);
+    expect(calls).toEqual(['scancel 12', 'sbatch']);
+    expect((await readSlurmState(workspace))?.arrays.map(({ jobId }) => jobId)).toEqual(['13']);
   });
 
   test('a state that is damaged is not taken for none', async () => {
