@@ -52,7 +52,9 @@ test('a command that needs the specialists meanwhile is not done yet', async () 
   expect(ended.stderr).toMatch(/^0 of 3 specialists are done .*: kd-spec jobs follow waits for them/);
 });
 
-test('a pod whose time is over keeps its checkpoint, and others train what is missing while somebody follows', async () => {
+test('a pod whose time is over keeps its checkpoint, and others train what is missing while somebody follows', {
+  timeout: 120_000,
+}, async () => {
   const following = startKdSpec(['jobs', 'follow', '--quiet', '--json'], { folder });
   const first = await startPod(0);
   const metrics = join(folder, 'kd-workspace', '.partial', 'specialists', '.partial', '0', 'metrics.jsonl');

@@ -19,6 +19,7 @@ const script = join(packageFolder(), 'scripts', 'slurm.sh');
 const ids = ['0', '1', '2', '3', '4', '5', '6'];
 const training = `--clusters ${ids.length} --min-size 3 --specialist-epochs 400 --checkpoint-seconds 1 --backend wasm --quiet`;
 const words = ['train-specialists', ...training.split(' ')];
+const longerThanALife = '16000'; // epochs
 const onSlurm = [...words, '--engine', 'slurm'];
 const after = ['subsets', 'specialists', 'ensemble', 'report'];
 
@@ -173,6 +174,21 @@ describe.skipIf(slurm === '')('on Slurm', { timeout: 180_000 }, () => {
     expect(log).toMatch(/stopped at step \d+, checkpoint kept/);
     expect(ended.stderr).toBe('');
     expect(await ensembleOf(folder)).toEqual(fromPool);
+  });
+
+  test('Slurm itself warns before a time limit, and the next life goes on', {
+    timeout: 900_000,
+  }, async () => {
+    const folder = await workFolder();
+    // Longer than a life of a minute and a half, until Slurm warns; it may do so up to a minute early.
+    const long = onSlurm.map((word) => ({ [String(ids.length)]: '2', '400': longerThanALife })[word] ?? word);
+    const running = startKdSpec([...long, '--slurm-time', '2', '--wait'], { folder, env });
+    await trainingTask(folder);
+    const jobs = await jobsOf(folder);
+    expectSuccess(await running.finished);
+    const lives = ask('sacct', '-D', '-X', '-n', '-P', '-j', jobs, '-o', 'State').trim().split('\n');
+    expect(lives).toContain('REQUEUED');
+    expect(lives).not.toContain('TIMEOUT');
   });
 
   test('jobs are submitted, shown, cancelled, followed and collected by separate commands', async () => {

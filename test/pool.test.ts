@@ -1,0 +1,215 @@
+import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Field, Float32, Int32, List, Table, tableToIPC, vectorFromArray } from 'apache-arrow';
+import sharp from 'sharp';
+import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
+import { type Log, silentLog } from '../src/core/log.js';
+import type { SpecialistWork } from '../src/jobs/specialist-work.js';
+import { jsonOf, kdSpec } from './fixtures/command-line.js';
+import { sabotage } from './fixtures/sabotage.js';
+import { copyOfTiny } from './fixtures/tiny-workspace.js';
+import {
+  builtJobs,
+  bytesOf,
+  longWork,
+  plenty,
+  tinySpecialists,
+  trainingProcess,
+  trainMissing,
+  warningsLog,
+} from './support/tiny-specialists.js';
+
+/** What the pool does beside the contract of engines (jobs.test.ts): it watches over its processes. */
+let root: string;
+let workOf: (directory: string) => SpecialistWork;
+beforeAll(async () => {
+  root = await mkdtemp(join(tmpdir(), 'kd-spec-pool-'));
+  workOf = await tinySpecialists(root);
+});
+afterAll(() => rm(root, { recursive: true, force: true }));
+
+const spoilt = 1; // the position whose specialist has accidents
+
+describe('a pool', { timeout: 120_000 }, () => {
+  const pool = async (share: Partial<typeof plenty>, hangSeconds = 900) => {
+    const { createPool }: typeof import('../src/jobs/pool/pool.js') = await import(builtJobs('pool/pool.js'));
+    return createPool({ ...plenty, ...share }, { hangSeconds });
+  };
+  /** Has the workers that start from now on run some text when they are told to train the spoilt position. */
+  const spoil = async (name: string, text: string) => {
+    vi.stubEnv('NODE_OPTIONS', await sabotage(join(root, `${name}.mjs`), spoilt, text));
+  };
+  afterEach(() => {
+    vi.unstubAllEnvs();
+  });
+
+  test('ends a worker that computes without progress past the limit, and another trains its specialist', async () => {
+    const once = 'if (!existsSync(mark)) { writeFileSync(mark, ""); for (;;); }';
+    await spoil('hang', once);
+    const { log, warnings } = warningsLog();
+    const work = workOf(join(root, 'pool-hung'));
+    const { done, failed } = await trainMissing(await pool({}, 5), work, { log });
+    expect(failed).toEqual([]);
+    expect(done.map(({ id }) => id).sort()).toEqual([0, 1, 2]);
+    expect(warnings).toEqual([
+      `specialist ${spoilt}: its process made no progress for 5 s and was ended (--hang-seconds sets the limit); trying again`,
+    ]);
+  });
+
+  test('ends a worker that was suspended, too', async () => {
+    const { log, warnings } = warningsLog();
+    const work = longWork(workOf(join(root, 'pool-suspended')));
+    const training = trainMissing(await pool({}, 5), work, { log });
+    process.kill(await trainingProcess(work.directory), 'SIGSTOP');
+    expect((await training).failed).toEqual([]);
+    expect(warnings).toEqual([expect.stringContaining('made no progress for 5 s')]);
+    const { inProcess }: typeof import('../src/jobs/in-process.js') = await import(
+      builtJobs('in-process.js')
+    );
+    const undisturbed = longWork(workOf(join(root, 'pool-undisturbed')));
+    await trainMissing(inProcess, undisturbed);
+    expect(await bytesOf(work.directory, 0)).toEqual(await bytesOf(undisturbed.directory, 0));
+  });
+
+  test('tries a specialist that crashes its worker twice more, and trains the others', async () => {
+    await spoil('crash', 'process.exit(9)');
+    const { log, warnings } = warningsLog();
+    const { done, failed } = await trainMissing(await pool({}), workOf(join(root, 'pool-crash')), { log });
+    expect(done.map(({ id }) => id).sort()).toEqual([0, 2]);
+    const reason = 'its process ended with exit code 9';
+    expect(failed).toEqual([{ id: spoilt, reason: `lost 3 times, the last time because ${reason}` }]);
+    expect(warnings).toEqual(Array(2).fill(`specialist ${spoilt}: ${reason}; trying again`));
+  });
+
+  test.runIf(process.platform === 'linux')(
+    'ends a worker that takes more memory than its share',
+    async () => {
+      await spoil('hog', 'globalThis.hog = Buffer.alloc(600_000_000, 1); for (;;);');
+      const work = workOf(join(root, 'pool-hog'));
+      const { done, failed } = await trainMissing(await pool({ memoryMegabytes: 500 }), work);
+      expect(done.map(({ id }) => id).sort()).toEqual([0, 2]);
+      expect(failed).toEqual([
+        {
+          id: spoilt,
+          reason: expect.stringMatching(
+            /^lost 3 times, the last time because its process was ended for its memory: \d+ MB, of a share of 500 MB /,
+          ),
+        },
+      ]);
+    },
+  );
+
+  test('gives a worker a JavaScript heap of its share', async () => {
+    await spoil('heap', 'const list = []; for (;;) list.push(new Array(1000).fill({}).map(() => ({})));');
+    const work = workOf(join(root, 'pool-heap'));
+    const { failed } = await trainMissing(await pool({ memoryMegabytes: 128 }), work);
+    expect(failed).toEqual([
+      { id: spoilt, reason: expect.stringMatching(/SIGABRT|SIGTRAP|exit code 13\d|for its memory/) },
+    ]);
+  });
+
+  test('tells how far each specialist is, and is silent about those that are over', async () => {
+    const bars: string[] = [];
+    const log: Log = {
+      ...silentLog,
+      progress: (label, total, { isPassing = false } = {}) => {
+        const note = (text: string) =>
+          bars.push(`${label}${isPassing ? ' (passing)' : ''}: ${text} of ${total}`);
+        return { update: (done) => note(String(done)), finish: () => note('finished') };
+      },
+    };
+    await trainMissing(await pool({}), workOf(join(root, 'pool-bars')), { log });
+    const steps = (id: number) => bars.filter((text) => text.startsWith(`specialist ${id} (passing): `));
+    for (const id of [0, 1, 2]) {
+      expect(steps(id)[0]).toMatch(/: 0 of [1-9]\d*$/);
+      expect(steps(id).at(-1)).toMatch(/: finished of/);
+    }
+    expect(bars.at(-1)).toBe('specialists: finished of 3');
+  });
+});
+
+describe('train-specialists', { timeout: 120_000 }, () => {
+  // An accident that can happen to child processes alone shows whether the command has any.
+  const folders: string[] = [];
+  afterAll(async () => {
+    for (const folder of folders) await rm(folder, { recursive: true, force: true });
+  });
+  const crash = 'process.exit(9);';
+  const hangOnce = 'if (!existsSync(mark)) { writeFileSync(mark, ""); for (;;); }';
+  const hog = 'globalThis.hog = Buffer.alloc(900_000_000, 1); for (;;);';
+
+  async function trainWith(accident: string, ...flags: string[]) {
+    const folder = await copyOfTiny({ without: ['specialists', 'ensemble', 'report'] });
+    folders.push(folder);
+    const env = { NODE_OPTIONS: await sabotage(join(folder, 'accident.mjs'), spoilt, accident) };
+    return kdSpec(['train-specialists', '--quiet', '--json', ...flags], { folder, env });
+  }
+
+  test('without a word about processes the command trains by itself', async () => {
+    expect(jsonOf(await trainWith(crash))).toMatchObject({ engine: 'local', workers: 1, specialists: 3 });
+  });
+
+  test('--parallel 1 is a child process, which may crash without the others', async () => {
+    const { code, stderr } = await trainWith(crash, '--parallel', '1');
+    expect(code).toBe(1);
+    expect(stderr).toContain(
+      'specialist 1: lost 3 times, the last time because its process ended with exit code 9',
+    );
+    expect(stderr).toContain('1 of 3 specialists failed; the others are kept');
+  });
+
+  test('--hang-seconds alone makes a process that can be ended', async () => {
+    const trained = await trainWith(hangOnce, '--hang-seconds', '10');
+    expect(trained.code).toBe(0);
+    expect(trained.stderr).toBe(
+      'warning: specialist 1: its process made no progress for 10 s and was ended (--hang-seconds sets the limit); trying again\n',
+    );
+  });
+
+  test.runIf(process.platform === 'linux')('so does --worker-memory', async () => {
+    const { code, stderr } = await trainWith(hog, '--worker-memory', '700');
+    expect(code).toBe(1);
+    expect(stderr).toMatch(
+      /specialist 1: lost 3 times, .* ended for its memory: \d+ MB, of a share of 700 MB/,
+    );
+  });
+
+  test('ends with 1 and a list of the specialists that failed, the others being kept', async () => {
+    const folder = join(root, 'pictures');
+    const classes = 7;
+    const empty = 6; // a class whose folder is empty
+    for (let label = 0; label < classes; label++) {
+      await mkdir(join(folder, 'data', 'train', `class ${label}`), { recursive: true });
+      for (let copy = 0; copy < 8 && label !== empty; copy++) {
+        const background = { r: label * 40, g: copy * 20, b: 90 };
+        await sharp({ create: { width: 8, height: 8, channels: 3, background } })
+          .png()
+          .toFile(join(folder, 'data', 'train', `class ${label}`, `${copy}.png`));
+      }
+    }
+    const groups = [[0, 1, 2], [3, 4, 5], [empty]];
+    const rows = Array.from({ length: 60 }, (_, row) => groups[row % groups.length]);
+    const list = <T extends Int32 | Float32>(type: T) => new List(new Field('item', type, true));
+    const table = new Table({
+      indices: vectorFromArray(rows, list(new Int32())),
+      probabilities: vectorFromArray(
+        rows.map((row) => row.map(() => 1 / row.length)),
+        list(new Float32()),
+      ),
+    });
+    await writeFile(join(folder, 'rows.arrow'), tableToIPC(table, 'file'));
+
+    const words =
+      '--source data --image-size 8 --epochs 1 --convolutions 4 --dense 8 --predictions rows.arrow';
+    const subsets = '--clusters 3 --min-size 1 --specialist-epochs 1 --views 1 --parallel 2 --quiet';
+    const ended = await kdSpec(['train-specialists', ...`${words} ${subsets}`.split(' ')], { folder });
+    expect(ended).toMatchObject({ code: 1, stdout: '' });
+    expect(ended.stderr).toMatch(
+      /error: 1 of 3 specialists failed; the others are kept and --resume tries these again:\n {2}specialist \d: subset \d \(1 classes\) holds 0 of the 36 training examples/,
+    );
+    expect(ended.stderr).toMatch(/\ncode: job-failed\n$/);
+    const kept = await readdir(join(folder, 'kd-workspace', '.partial', 'specialists'));
+    expect(kept.filter((entry) => /^\d$/.test(entry))).toHaveLength(2);
+  });
+});
