@@ -150,6 +150,11 @@ describe('usage', () => {
     expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
   });
 
+  test('a value that begins with dashes stands after an equals sign', async () => {
+    const { code, stderr } = await inProcess('train-specialists --dry-run --slurm-options=--gres=shard:1');
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+  });
+
   test('a pipeline file with a wrong key ends with 1 and names the line', async () => {
     await writeFile(join(folder, 'p.yaml'), 'dataset:\n  clases: 3\n');
     const { code, stdout, stderr } = await inProcess('run p.yaml');

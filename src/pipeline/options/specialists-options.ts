@@ -197,7 +197,7 @@ export const specialistsOptions = {
       default: null,
       nullable: true,
       affects: 'execution',
-      description: 'Further words for sbatch, e.g. "--qos=long --constraint=a100"',
+      description: 'Further words for sbatch, e.g. --slurm-options="--qos=long --constraint=a100"',
     },
     setup: {
       type: 'string',
