@@ -3,9 +3,9 @@
  * training, and a simulation, from the times of these jobs, of up to 6,000 specialists on up to 1,000 workers.
  *
  *     npm run bench:scaling
- *     npm run bench:scaling -- --backend tensorflow --epochs 40 --repeats 2
+ *     npm run bench:scaling -- --backend tensorflow --epochs 4 --repeats 2
  *
- * Works on Han characters, in a folder of its own. Every process computes with one thread, whatever their number. Writes
+ * Works on Han characters with the network of `pipelines/han-3k.yaml`, in a folder of its own. Every process computes with one thread, whatever their number. Writes
  * docs/results/scaling.md and .json.
  */
 import { execFile } from 'node:child_process';
@@ -28,9 +28,9 @@ import { type Scheduling, simulate } from './scaling/simulate.js';
 const { values: flags } = parseArgs({
   options: {
     backend: { type: 'string', default: 'wasm' },
-    classes: { type: 'string', default: '610' },
+    classes: { type: 'string', default: '3050' },
     specialists: { type: 'string', default: '61' },
-    epochs: { type: 'string', default: '100' },
+    epochs: { type: 'string', default: '8' },
     repeats: { type: 'string', default: '1' },
     out: { type: 'string', default: join(import.meta.dirname, '..', '..', 'docs', 'results') },
   },
@@ -64,9 +64,9 @@ try {
 async function measure(): Promise<ScalingResult> {
   const prepared = join(root, 'prepared');
   const command = [
-    ...['train-specialists', '--source', 'han', '--classes', flags.classes, '--image-size', '20'],
-    ...['--convolutions', '16,32', '--dense', '128', '--epochs', '2', '--clusters', flags.specialists],
-    ...['--min-size', '3', '--specialist-epochs', flags.epochs, '--views', '1', '--backend', flags.backend],
+    ...['train-specialists', '--source', 'han', '--classes', flags.classes, '--image-size', '28'],
+    ...['--convolutions', '32,64', '--dense', '256', '--epochs', '1', '--clusters', flags.specialists],
+    ...['--specialist-epochs', flags.epochs, '--views', '1', '--backend', flags.backend],
     ...['--json', '--quiet'],
   ];
   // Makes everything that specialists need, the shared features too, and trains none.

@@ -62,6 +62,7 @@ const wanted = flags.runs.flatMap((words) => {
 });
 const first = join(folder, `${wanted[0].backend}-${wanted[0].seed}`);
 const done = wanted.map(({ backend, seed }) => runOn(backend, seed, first));
+mkdirSync(flags.out, { recursive: true });
 const path = join(flags.out, 'backends.json');
 const all: Record<string, PipelineRuns> = existsSync(path) ? JSON.parse(readFileSync(path, 'utf8')) : {};
 const words = [pipeline, ...flags.runs.map((some) => `--runs ${some}`)];

@@ -3,7 +3,7 @@
  *
  *     npm run build && npx tsx scripts/results/sampled-head.ts [--sampled 2048,4096] [--images-per-class 8] [--epochs 3]
  *
- * Trains the generalist of `pipelines/jft-like-15k.yaml` with each head on the same images, for as many epochs, and
+ * Trains a generalist that is wide enough to profit from its head with each of them, on the same images, and
  * prints top-1 on validation and the seconds of training as JSON.
  */
 import { execFileSync } from 'node:child_process';
