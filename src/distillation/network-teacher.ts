@@ -49,9 +49,9 @@ export async function ensembleTeacher(
     async answer({ images, shape }: Question) {
       const input = tf.tensor4d(images, [...shape]);
       try {
-        const answers = await ensemble.distributions(input);
+        const rows = await ensemble.predict(input);
         const out = new Float32Array(shape[0] * classes);
-        for (const [row, { ensemble: fused }] of answers.entries())
+        for (const [row, fused] of rows.entries())
           for (let index = 0; index < classes; index++)
             out[row * classes + index] = Math.max(lowestLogProbability, Math.log(fused[index]));
         return out;

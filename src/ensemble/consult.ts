@@ -1,9 +1,9 @@
 import * as tf from '@tensorflow/tfjs';
 import type { Network } from '../models/network.js';
-import type { NetworkPart } from '../models/network-definition.js';
 import { runNetwork } from '../models/run-network.js';
+import { askSpecialists, partInputs } from './ask-specialists.js';
 import { routedCorrection } from './specialist/dustbin.js';
-import { firstTrainedPart, type Specialist } from './specialist/specialist.js';
+import type { Specialist, SpecialistConfig } from './specialist/specialist.js';
 
 /** What one specialist says about one image. */
 export interface SpecialistLogits {
@@ -46,23 +46,15 @@ export async function consult(
   choose: (answer: GeneralistAnswer, image: number) => readonly number[],
   { temperature = 1 }: { readonly temperature?: number } = {},
 ): Promise<readonly Consultation[]> {
-  const inputs = tf.tidy((): Record<NetworkPart, tf.Tensor> => {
-    const features = runNetwork(generalist, images, { to: 'convolutions' }); // (batch, features)
-    const hidden = runNetwork(generalist, features, { from: 'dense', to: 'dense' }); // (batch, hidden)
-    return { convolutions: images.clone(), dense: features, head: hidden };
-  });
+  const inputs = partInputs(generalist, images);
   try {
     const said = await askGeneralist(generalist, inputs.head as tf.Tensor2D, temperature);
     const answers: SpecialistLogits[][] = said.map(() => []);
     const questions = imagesBySpecialist(said.map(choose), specialists.length);
-    for (const { specialist, image, logits } of await askSpecialists(specialists, inputs, questions)) {
-      const { classes, dustbin } = specialists[specialist].config;
-      logits[classes.length] += dustbin.correction;
-      if (dustbin.routed !== undefined) {
-        logits[classes.length] += routedCorrection(massOf(said[image], classes), dustbin.routed);
-      }
+    await askSpecialists(specialists, inputs, questions, ({ specialist, image, logits }) => {
+      logits[logits.length - 1] += correctionOf(specialists[specialist].config, said[image].probabilities);
       answers[image].push({ specialist, logits });
-    }
+    });
     return said.map((answer, image) => ({ generalist: answer, specialists: answers[image] }));
   } finally {
     tf.dispose(inputs);
@@ -88,44 +80,18 @@ async function askGeneralist(
 }
 
 /**
- * What each specialist says about the images it is asked about, (s + 1) logits each, before the dustbin's correction.
+ * What a specialist's dustbin logit is raised by for one image.
  *
- * @param questions for each specialist the images
+ * @param generalist its distribution at temperature 1, (classes)
  */
-async function askSpecialists(
-  specialists: readonly Specialist[],
-  inputs: Readonly<Record<NetworkPart, tf.Tensor>>,
-  questions: readonly (readonly number[])[],
-): Promise<readonly { specialist: number; image: number; logits: Float32Array }[]> {
-  const asked = [...questions.keys()].filter((specialist) => questions[specialist].length > 0);
-  if (asked.length === 0) return [];
-  const all = tf.tidy(() => {
-    const spoken = asked.map((specialist) => {
-      const { config, network } = specialists[specialist];
-      const from = firstTrainedPart[config.retrain];
-      const input = tf.gather(inputs[from], tf.tensor1d([...questions[specialist]], 'int32'));
-      return tf.reshape(runNetwork(network, input, { from }), [-1]); // (images * (s + 1))
-    });
-    return spoken.length === 1 ? spoken[0] : tf.concat1d(spoken as tf.Tensor1D[]);
-  });
-  const values = await all.data<'float32'>();
-  all.dispose();
-  let start = 0;
-  return asked.flatMap((specialist) => {
-    const outputs = specialists[specialist].config.classes.length + 1;
-    return questions[specialist].map((image) => {
-      const logits = values.subarray(start, start + outputs);
-      start += outputs;
-      return { specialist, image, logits };
-    });
-  });
-}
-
-/** The mass that the generalist puts on a subset. */
-function massOf({ probabilities }: GeneralistAnswer, classes: readonly number[]): number {
+export function correctionOf(
+  { classes, dustbin: { correction, routed } }: SpecialistConfig,
+  generalist: Float32Array,
+): number {
+  if (routed === undefined) return correction;
   let mass = 0;
-  for (const label of classes) mass += probabilities[label];
-  return mass;
+  for (const label of classes) mass += generalist[label];
+  return correction + routedCorrection(mass, routed);
 }
 
 /** For each specialist the images it is asked about. */
@@ -138,7 +104,7 @@ function imagesBySpecialist(chosen: readonly (readonly number[])[], specialists:
 }
 
 /** Copies a matrix to JavaScript and disposes of it; its rows share one array. */
-async function rowsOf(matrix: tf.Tensor2D): Promise<Float32Array[]> {
+export async function rowsOf(matrix: tf.Tensor2D): Promise<Float32Array[]> {
   const [rows, columns] = matrix.shape;
   const values = await matrix.data<'float32'>();
   matrix.dispose();

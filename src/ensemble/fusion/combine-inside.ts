@@ -104,7 +104,7 @@ function addLogarithms(
 }
 
 /** Q', between the generalist's mass on the subset and the specialist's. */
-function believedMass(inside: number, named: number, dustbin: number, trust: number): number {
+export function believedMass(inside: number, named: number, dustbin: number, trust: number): number {
   if (trust === 0 || !(inside > 0 && inside < 1)) return inside;
   const logit = (mass: number, rest: number) =>
     Math.log(Math.max(mass, smallestSoftmax)) - Math.log(Math.max(rest, smallestSoftmax));

@@ -13,11 +13,11 @@ import { createAccuracyCount, type SplitAccuracy } from '../../distillation/run-
 import { viewAugmenter } from '../../distillation/student-batches.js';
 import type { Teacher } from '../../distillation/teacher.js';
 import { openTransferSet, type TransferSet } from '../../distillation/transfer-set.js';
+import { answerBatchSize } from '../../ensemble/batch-size.js';
 import type { StageContext } from '../stage.js';
 
-const batchSize = 256; // images a forward pass
 const massFile = 'mass.json'; // probability that the stored classes of a part hold, summed
-const partRows = 16_384; // what a kill loses at most; a multiple of the batch
+const partRows = 16_384; // what a kill loses at most
 /** Classes that are stored when nothing else is asked for: few classes fully. */
 const defaultTop = 100;
 const fullUpTo = 200;
@@ -94,7 +94,7 @@ async function answerAll(
         let massOfPart = 0;
         try {
           const stream = batchExamples(between(set.examples(), first, first + rows), image, {
-            batchSize,
+            batchSize: answerBatchSize(classes),
             augment,
           });
           for await (const { images, labels, rows: asked } of stream) {
@@ -138,7 +138,9 @@ async function accuracyOf(
   const count = createAccuracyCount();
   const progress = log.progress('the teacher itself', split.rows);
   let done = 0;
-  for await (const { images, labels, rows } of imageBatches(split, image, { batchSize })) {
+  for await (const { images, labels, rows } of imageBatches(split, image, {
+    batchSize: answerBatchSize(teacher.classes),
+  })) {
     if (signal.aborted) throw new KdSpecError('interrupted', `answers: stopped while measuring the teacher`);
     const shape = [labels.length, image.height, image.width, image.channels] as const;
     const said = await teacher.answer({ images, shape, rows });

@@ -8,8 +8,9 @@ import { imageBatches } from '../../data/batches.js';
 import { type Dataset, openDataset } from '../../data/dataset.js';
 import { encodeSmallPng } from '../../data/png.js';
 import type { ImageShape } from '../../data/source.js';
-import { consult } from '../../ensemble/consult.js';
+import { answerBatchSize } from '../../ensemble/batch-size.js';
 import { type Ensemble, loadEnsemble } from '../../ensemble/ensemble.js';
+import { predictGeneralist } from '../../ensemble/predict.js';
 import { firstTrainedPart } from '../../ensemble/specialist/specialist.js';
 import { readSubsets, subsetsFileName } from '../../ensemble/subsets/subsets-file.js';
 import { createEvaluation, type Evaluation } from '../../evaluation/evaluation.js';
@@ -31,8 +32,7 @@ import { stageMetrics } from '../stage-metrics.js';
 import { stageNames } from '../stage-names.js';
 import { evaluateStudent } from '../student-accuracy.js';
 
-const batchSize = 128; // images a forward pass
-const timedExamples = 2048; // on which the cost of an answer is measured
+const timedExamples = 4096; // on which the cost of an answer is measured
 
 /** Evaluates generalist and ensemble on the test split, and writes `report.json` and `index.html`. */
 export async function evaluate(context: StageContext): Promise<JsonObject> {
@@ -94,6 +94,7 @@ async function evaluateEnsemble(
   const total = Math.min(split.rows, maxExamples ?? split.rows);
   const progress = log.progress(`answers for ${splitName}`, total);
   let done = 0;
+  const batchSize = answerBatchSize(dataset.classes.length);
   for await (const { images, labels, rows } of imageBatches(split, image, { batchSize })) {
     if (signal.aborted) throw new KdSpecError('interrupted', `evaluation: stopped after ${done} images`);
     const input = tf.tensor4d(images, [labels.length, image.height, image.width, image.channels]);
@@ -130,7 +131,10 @@ async function evaluateEnsemble(
   return { evaluation: evaluation.result(), example: search.result() };
 }
 
-/** What an answer costs: by count, and by the clock over the same images, generalist and ensemble in turn. */
+/**
+ * What an answer costs: by count, and by the clock over the same images in the same batches, generalist and ensemble in
+ * turn, each from images to distributions over all classes.
+ */
 async function inferenceCost(
   ensemble: Ensemble,
   dataset: Dataset,
@@ -143,31 +147,31 @@ async function inferenceCost(
   );
   const ms = { generalist: 0, ensemble: 0 };
   let [examples, active, flops] = [0, 0, 0];
-  for await (const { images, labels } of imageBatches(dataset.splits[settings.report.split], image, {
-    batchSize,
-  })) {
+  const batchSize = answerBatchSize(dataset.classes.length);
+  const split = dataset.splits[settings.report.split];
+  for await (const { images, labels } of imageBatches(split, image, { batchSize })) {
     if (signal.aborted) throw new KdSpecError('interrupted', 'evaluation: stopped while timing answers');
     const input = tf.tensor4d(images, [labels.length, image.height, image.width, image.channels]);
-    const started = performance.now();
-    await consult(generalist, [], input, () => []);
-    const between = performance.now();
-    const answers = await ensemble.distributions(input);
-    const ended = performance.now();
-    input.dispose();
-    if (examples > 0) {
-      // The first batch warms both up.
-      ms.generalist += between - started;
-      ms.ensemble += ended - between;
+    if (examples === 0) {
+      await predictGeneralist(generalist, input); // warms both up
+      await ensemble.predict(input);
     }
-    for (const { specialists: asked } of answers) {
+    const started = performance.now();
+    await predictGeneralist(generalist, input);
+    const between = performance.now();
+    await ensemble.predict(input);
+    const ended = performance.now();
+    ms.generalist += between - started;
+    ms.ensemble += ended - between;
+    for (const { specialists: asked } of await ensemble.distributions(input)) {
       active += asked.length;
       flops += asked.reduce((sum, { position }) => sum + costs[position], 0);
     }
+    input.dispose();
     examples += labels.length;
     if (examples >= timedExamples) break;
   }
-  const timed = Math.max(0, examples - batchSize);
-  const perSecond = (time: number) => (time > 0 ? (1000 * timed) / time : 0);
+  const perSecond = (time: number) => (time > 0 ? (1000 * examples) / time : 0);
   const generalistFlops = forwardFlops(generalist.definition);
   return {
     active: active / examples,

@@ -1,0 +1,60 @@
+import * as tf from '@tensorflow/tfjs';
+import type { Network } from '../models/network.js';
+import type { NetworkPart } from '../models/network-definition.js';
+import { runNetwork } from '../models/run-network.js';
+import { firstTrainedPart, type Specialist } from './specialist/specialist.js';
+
+/** What each part of the generalist's network takes, for a batch: specialists start from it. Its owner disposes of it. */
+export type PartInputs = Readonly<Record<NetworkPart, tf.Tensor>>;
+
+/**
+ * Runs the generalist up to its head.
+ *
+ * @param images (batch, height, width, channels), in [0, 1]
+ * @returns the images, the features (batch, features) and the hidden layer (batch, hidden)
+ */
+export function partInputs(generalist: Network, images: tf.Tensor4D): PartInputs {
+  return tf.tidy(() => {
+    const features = runNetwork(generalist, images, { to: 'convolutions' }); // (batch, features)
+    const hidden = runNetwork(generalist, features, { from: 'dense', to: 'dense' }); // (batch, hidden)
+    return { convolutions: images.clone(), dense: features, head: hidden };
+  });
+}
+
+/**
+ * Runs each specialist once, over the images it is asked about, and copies what they say to JavaScript at once.
+ *
+ * Parts of the network that a specialist did not retrain are not run again.
+ *
+ * @param questions for each specialist the images of the batch
+ * @param hear called with each answer: (s + 1) logits, before the dustbin's correction, and the place of the image
+ *   among the specialist's questions
+ */
+export async function askSpecialists(
+  specialists: readonly Specialist[],
+  inputs: PartInputs,
+  questions: readonly (readonly number[])[],
+  hear: (answer: { specialist: number; image: number; place: number; logits: Float32Array }) => void,
+): Promise<void> {
+  const asked = [...questions.keys()].filter((specialist) => questions[specialist].length > 0);
+  if (asked.length === 0) return;
+  const all = tf.tidy(() => {
+    const spoken = asked.map((specialist) => {
+      const { config, network } = specialists[specialist];
+      const from = firstTrainedPart[config.retrain];
+      const input = tf.gather(inputs[from], tf.tensor1d([...questions[specialist]], 'int32'));
+      return tf.reshape(runNetwork(network, input, { from }), [-1]); // (images * (s + 1))
+    });
+    return spoken.length === 1 ? spoken[0] : tf.concat1d(spoken as tf.Tensor1D[]);
+  });
+  const values = await all.data<'float32'>();
+  all.dispose();
+  let start = 0;
+  for (const specialist of asked) {
+    const outputs = specialists[specialist].config.classes.length + 1;
+    for (const [place, image] of questions[specialist].entries()) {
+      hear({ specialist, image, place, logits: values.subarray(start, start + outputs) });
+      start += outputs;
+    }
+  }
+}

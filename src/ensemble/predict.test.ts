@@ -1,0 +1,127 @@
+import * as tf from '@tensorflow/tfjs';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { selectBackend } from '../compute/backend.js';
+import { createRandom } from '../core/random.js';
+import { createNetwork, type Network } from '../models/network.js';
+import { Ensemble } from './ensemble.js';
+import type { EnsembleFile } from './ensemble-file.js';
+import { predictGeneralist } from './predict.js';
+import { createSpecialist, type Specialist } from './specialist/specialist.js';
+
+const definition = {
+  input: { height: 8, width: 8, channels: 1 },
+  convolutions: [4],
+  kernel: 3,
+  dense: [16],
+  normalisation: 'batch',
+  dropout: 0,
+  outputs: 40,
+} as const;
+const subsets = [
+  [0, 1, 2, 3, 30, 31],
+  [3, 4, 5, 6, 7, 1],
+  [8, 9, 3],
+];
+const random = createRandom(3, 'predict');
+const count = 64;
+const pixels = Float32Array.from({ length: count * 64 }, () => random.uniform());
+let generalist: Network;
+const specialists: Specialist[] = [];
+
+beforeAll(async () => {
+  await selectBackend('wasm');
+  generalist = createNetwork(definition, random);
+  const scaled = (network: Network, name: string, factor: number) =>
+    tf.tidy(() => network.variable(name).assign(tf.mul(network.variable(name), factor)));
+  scaled(generalist, 'head.weights', 4);
+  for (const [id, classes] of subsets.entries()) {
+    const weights = Float32Array.from({ length: 16 }, () => random.normal());
+    const network = await createSpecialist(generalist, classes, { weights, bias: 0 });
+    scaled(network, 'head.weights', -0.5); // another opinion than the generalist's
+    const routed = { share: 0.5, meanMass: 0.1 };
+    const dustbin = {
+      specialExamples: 1,
+      otherExamples: 3,
+      sampledSpecialFraction: 0.5,
+      correction: 1,
+      routed,
+    };
+    const config = { kind: 'specialist', id, classes, retrain: 'top', dustbin, firstDivergence: 0 } as const;
+    specialists.push({ config: { ...config, network: network.definition }, network });
+  }
+});
+
+afterAll(() => {
+  generalist.dispose();
+  for (const { network } of specialists) network.dispose();
+});
+
+const said = subsets.map((_, id) => ({ id, temperature: 0.8 + id / 4, weight: 1 + id, kept: true }));
+const names = Array.from({ length: definition.outputs }, (_, c) => String(c));
+const images = () => tf.tensor4d(pixels, [count, 8, 8, 1]);
+
+const cases: readonly Partial<EnsembleFile>[] = [
+  { rule: 'paper' },
+  { rule: 'share-inside' },
+  { rule: 'combine' },
+  { rule: 'combine', dustbinTrust: 0.6 },
+  { rule: 'combine', dustbinTrust: 0.6, generalistTemperature: 1 },
+  { rule: 'combine', dustbinTrust: 1, routingMass: 0.2 },
+  { rule: 'paper', routingMass: 0.001, specialists: said.map((one) => ({ ...one, kept: one.id !== 1 })) },
+];
+
+test.each(cases)('predict says what distributions says: %o', async (settings) => {
+  const ensemble = new Ensemble(names, generalist, specialists, {
+    routingTop: 6,
+    rule: 'combine',
+    generalistTemperature: 1.3,
+    specialists: said,
+    ...settings,
+  });
+  const input = images();
+  const slow = await ensemble.distributions(input);
+  const before = tf.memory().numTensors;
+  const fast = await ensemble.predict(input);
+  expect(tf.memory().numTensors).toBe(before);
+  input.dispose();
+  expect(fast.length).toBe(count);
+  expect(slow.filter(({ specialists: asked }) => asked.length > 1).length).toBeGreaterThan(count / 8);
+  for (const [image, row] of fast.entries()) {
+    row.forEach((p, c) => {
+      expect(Math.abs(p - slow[image].ensemble[c])).toBeLessThan(1e-6);
+    });
+  }
+});
+
+test('the generalist alone says what distributions says of it, and no rows where there are no images', async () => {
+  const ensemble = new Ensemble(names, generalist, specialists, {
+    routingTop: 1,
+    rule: 'combine',
+    generalistTemperature: 1,
+    specialists: said,
+  });
+  const input = images();
+  const slow = await ensemble.distributions(input);
+  for (const [image, row] of (await predictGeneralist(generalist, input)).entries()) {
+    row.forEach((p, c) => {
+      expect(Math.abs(p - slow[image].generalist[c])).toBeLessThan(1e-6);
+    });
+  }
+  input.dispose();
+});
+
+test('a network that overflows is named', async () => {
+  const bias = generalist.variable('head.bias');
+  const kept = bias.dataSync().slice();
+  tf.tidy(() => bias.assign(tf.tensor1d(kept.map((value, c) => (c === 5 ? Number.NaN : value)))));
+  const ensemble = new Ensemble(names, generalist, specialists, {
+    routingTop: 1,
+    rule: 'combine',
+    generalistTemperature: 1.3,
+    specialists: said,
+  });
+  const input = images();
+  await expect(ensemble.predict(input)).rejects.toMatchObject({ code: 'fusion-input' });
+  tf.tidy(() => bias.assign(tf.tensor1d(kept)));
+  input.dispose();
+});
