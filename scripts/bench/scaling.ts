@@ -9,6 +9,7 @@
  * docs/results/scaling.md and .json.
  */
 import { execFile } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -100,6 +101,7 @@ async function measure(): Promise<ScalingResult> {
       await rm(workspace, { recursive: true, force: true });
       await cp(prepared, workspace, { recursive: true, preserveTimestamps: true });
       let stdout = '';
+      const processorBefore = childProcessorSeconds();
       const seconds = await secondsOf(async () => {
         ({ stdout } = await run(
           program,
@@ -111,6 +113,8 @@ async function measure(): Promise<ScalingResult> {
           ...(processes === 1 ? [] : ['--parallel', String(processes)]), // one: the command itself
         ));
       });
+      const processorSeconds =
+        processorBefore === null ? null : (childProcessorSeconds() ?? 0) - processorBefore;
       const { sharedSeconds } = JSON.parse(stdout);
       const manifests = await Promise.all(
         work.subsets.map(({ id }) =>
@@ -119,7 +123,7 @@ async function measure(): Promise<ScalingResult> {
       );
       const jobs = manifests.map((text): number => JSON.parse(text).seconds);
       if (processes === 1) jobSeconds = jobs;
-      measurements.push({ processes, seconds, sharedSeconds, jobSeconds: jobs });
+      measurements.push({ processes, seconds, sharedSeconds, processorSeconds, jobSeconds: jobs });
       console.error(`${processes} processes: ${seconds.toFixed(1)} s`);
     }
   }
@@ -194,4 +198,12 @@ async function secondsOf(action: () => Promise<void>): Promise<number> {
   const startMs = performance.now();
   await action();
   return (performance.now() - startMs) / 1000;
+}
+
+/** User and system time of all child processes that have ended, and of theirs; null where /proc does not tell. */
+function childProcessorSeconds(): number | null {
+  if (process.platform !== 'linux') return null;
+  const stat = readFileSync('/proc/self/stat', 'utf8');
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' '); // from the third on, in proc(5)'s numbers
+  return (Number(fields[16 - 3]) + Number(fields[17 - 3])) / 100;
 }

@@ -28,6 +28,8 @@ export interface BatchLocation {
   readonly offsetBytes: number;
   readonly sizeBytes: number;
   readonly rows: number;
+  /** Where each buffer of its columns begins in the file; of a column of fixed width, a row can be read alone. */
+  readonly bufferOffsets: readonly number[];
 }
 
 const framingBytes = 8;
@@ -126,7 +128,11 @@ async function walkMessages(handle: FileHandle, path: string): Promise<ShardInde
     const sizeBytes = framingBytes + metadataBytes + message.bodyBytes;
     if (offset + sizeBytes > size) throw truncated(path, size, rows);
     if (message.schema) schema = message.schema;
-    else batches.push({ offsetBytes: offset, sizeBytes, rows: message.rows });
+    else {
+      const bodyStart = offset + framingBytes + metadataBytes;
+      const bufferOffsets = message.bufferStarts.map((start) => bodyStart + start);
+      batches.push({ offsetBytes: offset, sizeBytes, rows: message.rows, bufferOffsets });
+    }
     rows += message.rows;
     offset += sizeBytes;
   }
@@ -163,7 +169,12 @@ function decodeMetadata(
   path: string,
   offset: number,
   row: number,
-): { readonly bodyBytes: number; readonly rows: number; readonly schema?: Schema } {
+): {
+  readonly bodyBytes: number;
+  readonly rows: number;
+  readonly bufferStarts: readonly number[];
+  readonly schema?: Schema;
+} {
   if (!announcesWhatItHolds(metadata)) {
     throw corrupt(path, `the message at byte ${offset} (row ${row}) announces more than it holds`);
   }
@@ -179,14 +190,15 @@ function decodeMetadata(
   if (!(message.bodyLength >= 0)) {
     throw corrupt(path, `the message at byte ${offset} (row ${row}) has a negative length`);
   }
-  if (header instanceof Schema) return { bodyBytes: message.bodyLength, rows: 0, schema: header };
+  if (header instanceof Schema)
+    return { bodyBytes: message.bodyLength, rows: 0, bufferStarts: [], schema: header };
   if (!message.isRecordBatch()) {
     throw new KdSpecError(
       'dataset-invalid',
       `${path}: expected plain columns, found a dictionary-encoded column: write it again without dictionaries`,
     );
   }
-  const { compression, length } = message.header();
+  const { compression, length, buffers } = message.header();
   if (compression) {
     throw new KdSpecError(
       'dataset-invalid',
@@ -203,7 +215,11 @@ function decodeMetadata(
       `the message at byte ${offset} (row ${row}) claims ${length} rows in ${message.bodyLength} bytes`,
     );
   }
-  return { bodyBytes: message.bodyLength, rows: length };
+  return {
+    bodyBytes: message.bodyLength,
+    rows: length,
+    bufferStarts: buffers.map((buffer) => buffer.offset),
+  };
 }
 
 /** Reads up to `length` bytes; fewer only at the end of the file. */

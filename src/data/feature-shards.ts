@@ -1,11 +1,21 @@
-import { DataType, Field, FixedSizeList, Float32, Int32, makeData, Precision, Schema } from 'apache-arrow';
+import {
+  DataType,
+  Field,
+  FixedSizeList,
+  Float32,
+  Int32,
+  makeData,
+  Precision,
+  type RecordBatch,
+  Schema,
+} from 'apache-arrow';
 import { assert, KdSpecError } from '../core/errors.js';
 import { column, integers } from './arrow-columns.js';
 import { indexArrowFiles } from './arrow-folder.js';
 import type { ShardIndex } from './arrow-shard.js';
 import { createShardWriter, type ShardRecord } from './arrow-shard-writer.js';
 import type { ShuffleSeed } from './row-order.js';
-import { readRows } from './shard-rows.js';
+import { batchOf, type LoadedBatch, readBlocks } from './shard-rows.js';
 
 /** Features of some rows with their labels. */
 export interface FeatureBatch {
@@ -31,10 +41,10 @@ export interface FeatureReadOptions {
   readonly bufferRows?: number;
   /** Batches that were consumed before and are passed over. */
   readonly skipBatches?: number;
-  /** Which rows are wanted, by label and index in the written order; asked once for each row, before it is copied. */
-  readonly keep?: ((label: number, row: number) => boolean) | undefined;
   /** Leaves out a last batch that is not full. */
   readonly dropLast?: boolean;
+  /** Memory of a batch that every batch is written into, each over the one before; none: each gets its own. */
+  readonly into?: FeatureBatch | undefined;
 }
 
 /** Cached features on disk. */
@@ -90,9 +100,19 @@ export async function createFeatureWriter(
  *
  * @param directory the folder of the shards, or one Arrow file
  * @throws KdSpecError `not-found`, `dataset-invalid`, `shard-truncated`, `shard-corrupt`
- * Cost: while streaming, two buffers of `bufferRows` rows.
+ * Cost: while streaming, two buffers of `bufferRows` rows. Where all rows fit in one, it is read once and held for
+ * every later stream.
  */
 export async function readFeatures(directory: string): Promise<Features> {
+  const { shards, width, rows } = await indexFeatures(directory);
+  const held = new Map<number, Promise<RecordBatch>>();
+  return { width, rows, batches: (options) => streamFeatures(shards, width, held, options) };
+}
+
+/** Where cached features lie, with their width and number. */
+export async function indexFeatures(
+  directory: string,
+): Promise<{ readonly shards: readonly ShardIndex[]; readonly width: number; readonly rows: number }> {
   const shards = await indexArrowFiles(directory, 'features as Arrow files');
   const widths = shards.map(featureWidth);
   const width = widths[0];
@@ -103,45 +123,37 @@ export async function readFeatures(directory: string): Promise<Features> {
       `${shards[index].path}: expected features of width ${width}, found ${found}: remove files of other features`,
     );
   }
-  const rows = shards.reduce((sum, shard) => sum + shard.rows, 0);
-  return { width, rows, batches: (options) => streamFeatures(shards, width, options) };
+  return { shards, width, rows: shards.reduce((sum, shard) => sum + shard.rows, 0) };
 }
 
 async function* streamFeatures(
   shards: readonly ShardIndex[],
   width: number,
-  { batchSize, shuffleSeed, bufferRows = 8192, skipBatches = 0, keep, dropLast = false }: FeatureReadOptions,
+  held: Map<number, Promise<RecordBatch>>,
+  { batchSize, shuffleSeed, bufferRows = 8192, skipBatches = 0, dropLast = false, into }: FeatureReadOptions,
 ): AsyncGenerator<FeatureBatch & { readonly rows: Int32Array }> {
-  const stream = readRows(
-    shards,
-    (batch, path, firstRow) => {
-      const features = column(batch, 'features');
-      const label = column(batch, 'label');
-      assert(features !== undefined && label !== undefined, 'a column vanished between schema and batch');
-      const values: Float32Array = features.children[0].values; // (rows, width)
-      const labelAt = integers(label, { path, firstRow });
-      return {
-        keep: (position: number, row: number) => !keep || keep(labelAt(position), row),
-        take: (position: number, row: number) => ({ values, position, row, label: labelAt(position) }),
-      };
-    },
-    { shuffleSeed, bufferRows, skip: skipBatches * batchSize, filtered: keep !== undefined },
-  );
   const empty = () => ({
-    features: new Float32Array(batchSize * width), // (batch, width)
-    labels: new Int32Array(batchSize),
+    features: into?.features ?? new Float32Array(batchSize * width), // (batch, width)
+    labels: into?.labels ?? new Int32Array(batchSize),
     rows: new Int32Array(batchSize),
   });
   let batch = empty();
   let filled = 0;
-  for await (const { values, position, row, label } of stream) {
-    batch.features.set(values.subarray(position * width, (position + 1) * width), filled * width);
-    batch.labels[filled] = label;
-    batch.rows[filled] = row;
-    if (++filled < batchSize) continue;
-    yield batch;
-    batch = empty();
-    filled = 0;
+  const skip = skipBatches * batchSize;
+  for await (const block of readBlocks(shards, { shuffleSeed, bufferRows, skip, held })) {
+    const columns = block.batches.map((loaded, which) => columnsOf(loaded, block.ends[which]));
+    for (const position of block.order.subarray(block.skip)) {
+      const which = batchOf(block.ends, position);
+      const { values, labelAt, firstRow, start } = columns[which];
+      const inBatch = position - start;
+      batch.features.set(values.subarray(inBatch * width, (inBatch + 1) * width), filled * width);
+      batch.labels[filled] = labelAt(inBatch);
+      batch.rows[filled] = firstRow + inBatch;
+      if (++filled < batchSize) continue;
+      yield batch;
+      batch = empty();
+      filled = 0;
+    }
   }
   if (filled === 0 || dropLast) return;
   yield {
@@ -149,6 +161,15 @@ async function* streamFeatures(
     labels: batch.labels.slice(0, filled),
     rows: batch.rows.slice(0, filled),
   };
+}
+/** The columns of a batch that ends at a position of its block. */
+function columnsOf({ batch, shard, firstRow, firstRowOfShard }: LoadedBatch, end: number) {
+  const features = column(batch, 'features');
+  const label = column(batch, 'label');
+  assert(features !== undefined && label !== undefined, 'a column vanished between schema and batch');
+  const values: Float32Array = features.children[0].values; // (rows, width)
+  const labelAt = integers(label, { path: shard.path, firstRow: firstRowOfShard });
+  return { values, labelAt, firstRow, start: end - batch.numRows };
 }
 
 function isFloat32List(type: DataType | undefined): type is FixedSizeList<Float32> {

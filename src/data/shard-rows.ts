@@ -21,6 +21,89 @@ export interface RowReader<T> {
   take(position: number, row: number): T;
 }
 
+/** A record batch in memory. */
+export interface LoadedBatch extends BatchPlace {
+  readonly batch: RecordBatch;
+}
+
+/** A block of rows in memory. */
+export interface LoadedBlock {
+  readonly batches: readonly LoadedBatch[];
+  /** (rows), the order in which its rows are given out: positions in the concatenated batches. */
+  readonly order: Int32Array;
+  /** (batches), where each batch ends among these positions. */
+  readonly ends: Int32Array;
+  /** Rows at the head of the order that an earlier sitting consumed. */
+  readonly skip: number;
+}
+
+/**
+ * Streams the blocks of several shards, in the written order or shuffled by seed; see {@link readRows}.
+ *
+ * @param options.held keeps what is read, if it is all one block, for the next call: memory for one block
+ */
+export async function* readBlocks(
+  shards: readonly ShardIndex[],
+  {
+    shuffleSeed,
+    bufferRows,
+    skip = 0,
+    filtered = false,
+    held,
+  }: RowReadOptions & {
+    readonly filtered?: boolean;
+    readonly held?: Map<number, Promise<RecordBatch>> | undefined;
+  } = {},
+): AsyncGenerator<LoadedBlock> {
+  const places = placeBatches(shards);
+  const sizes = places.map(({ location }) => location);
+  const blocks = rowBlocks(sizes, { shuffleSeed, ...(bufferRows ? { bufferRows } : {}) });
+  const handles = new Map<string, Promise<FileHandle>>();
+
+  const read = async ({ shard, location }: BatchPlace) => {
+    const handle = handles.get(shard.path) ?? openShard(shard.path);
+    handles.set(shard.path, handle);
+    return readBatch(await handle, shard, location);
+  };
+  const load = (block: RowBlock) =>
+    Promise.all(
+      Array.from(block.batches, async (index) => {
+        const place = places[index];
+        const reading = held?.get(index) ?? read(place);
+        if (blocks.length === 1) held?.set(index, reading);
+        return { ...place, batch: await reading };
+      }),
+    );
+
+  let toSkip = skip;
+  let first = 0;
+  while (!filtered && first < blocks.length && blocks[first].rows <= toSkip) toSkip -= blocks[first++].rows;
+
+  let pending: ReturnType<typeof load> | undefined;
+  try {
+    pending = first < blocks.length ? load(blocks[first]) : undefined;
+    for (let index = first; pending; index++) {
+      const block = blocks[index];
+      const batches = await pending;
+      pending = index + 1 < blocks.length ? load(blocks[index + 1]) : undefined;
+      // The failure of a read ahead belongs to the round that awaits it, not to the process.
+      pending?.catch(() => {});
+
+      const ends = new Int32Array(batches.length);
+      let end = 0;
+      for (const [position, { batch }] of batches.entries()) {
+        end += batch.numRows;
+        ends[position] = end;
+      }
+      yield { batches, order: rowsOfBlock(block, shuffleSeed), ends, skip: filtered ? 0 : toSkip };
+      toSkip = 0;
+    }
+  } finally {
+    await pending?.catch(() => {});
+    for (const handle of handles.values()) await handle.then((open) => open.close()).catch(() => {});
+  }
+}
+
 /**
  * Streams the rows of several shards, in the written order or shuffled by seed.
  *
@@ -34,64 +117,23 @@ export interface RowReader<T> {
 export async function* readRows<T>(
   shards: readonly ShardIndex[],
   reader: (batch: RecordBatch, path: string, firstRow: number) => RowReader<T>,
-  {
-    shuffleSeed,
-    bufferRows,
-    skip = 0,
-    filtered = false,
-  }: RowReadOptions & { readonly filtered?: boolean } = {},
+  options: RowReadOptions & { readonly filtered?: boolean } = {},
 ): AsyncGenerator<T> {
-  const places = placeBatches(shards);
-  const sizes = places.map(({ location }) => location);
-  const blocks = rowBlocks(sizes, { shuffleSeed, ...(bufferRows ? { bufferRows } : {}) });
-  const handles = new Map<string, Promise<FileHandle>>();
-
-  const load = (block: RowBlock) =>
-    Promise.all(
-      Array.from(block.batches, async (index) => {
-        const { shard, location } = places[index];
-        const handle = handles.get(shard.path) ?? openShard(shard.path);
-        handles.set(shard.path, handle);
-        return readBatch(await handle, shard, location);
-      }),
+  let toSkip = options.filtered ? (options.skip ?? 0) : 0;
+  for await (const { batches, order, ends, skip } of readBlocks(shards, options)) {
+    toSkip += skip;
+    const readers = batches.map(({ batch, shard, firstRowOfShard }) =>
+      reader(batch, shard.path, firstRowOfShard),
     );
-
-  let toSkip = skip;
-  let first = 0;
-  while (!filtered && first < blocks.length && blocks[first].rows <= toSkip) toSkip -= blocks[first++].rows;
-
-  let pending: Promise<RecordBatch[]> | undefined;
-  try {
-    pending = first < blocks.length ? load(blocks[first]) : undefined;
-    for (let index = first; pending; index++) {
-      const block = blocks[index];
-      const batches = await pending;
-      pending = index + 1 < blocks.length ? load(blocks[index + 1]) : undefined;
-      // The failure of a read ahead belongs to the round that awaits it, not to the process.
-      pending?.catch(() => {});
-
-      const readers: RowReader<T>[] = [];
-      const ends = new Int32Array(batches.length); // where each batch ends among the rows of the block
-      let end = 0;
-      for (const [position, batch] of batches.entries()) {
-        const { shard, firstRowOfShard } = places[block.batches[position]];
-        readers.push(reader(batch, shard.path, firstRowOfShard));
-        end += batch.numRows;
-        ends[position] = end;
-      }
-      for (const position of rowsOfBlock(block, shuffleSeed)) {
-        const which = batchOf(ends, position);
-        const inBatch = position - (which === 0 ? 0 : ends[which - 1]);
-        const rows = readers[which];
-        const row = places[block.batches[which]].firstRow + inBatch;
-        if (rows.keep && !rows.keep(inBatch, row)) continue;
-        if (toSkip > 0) toSkip--;
-        else yield rows.take(inBatch, row);
-      }
+    for (const position of order) {
+      const which = batchOf(ends, position);
+      const inBatch = position - (which === 0 ? 0 : ends[which - 1]);
+      const rows = readers[which];
+      const row = batches[which].firstRow + inBatch;
+      if (rows.keep && !rows.keep(inBatch, row)) continue;
+      if (toSkip > 0) toSkip--;
+      else yield rows.take(inBatch, row);
     }
-  } finally {
-    await pending?.catch(() => {});
-    for (const handle of handles.values()) await handle.then((open) => open.close()).catch(() => {});
   }
 }
 
@@ -119,7 +161,7 @@ function placeBatches(shards: readonly ShardIndex[]): BatchPlace[] {
 }
 
 /** Index of the batch that holds a position: the first whose end lies beyond it (binary search). */
-function batchOf(ends: Int32Array, position: number): number {
+export function batchOf(ends: Int32Array, position: number): number {
   let low = 0;
   let high = ends.length - 1;
   while (low < high) {

@@ -10,6 +10,7 @@ import { WorkspaceLock } from '../core/workspace-lock.js';
 import { openDataset } from '../data/dataset.js';
 import { trainSpecialist } from '../ensemble/specialist/train-specialist.js';
 import { loadGeneralist } from '../models/checkpoint.js';
+import { letGarbageGrow } from './garbage.js';
 import {
   findFinished,
   type SpecialistOutcome,
@@ -44,6 +45,7 @@ export async function openSpecialistTrainer(work: SpecialistWork): Promise<Speci
   const generalist = await loadGeneralist(work.generalist);
   const dataset = await openDataset(work.dataset);
   const labelCounts = Int32Array.from(work.labelCounts);
+  const collector = letGarbageGrow();
 
   const train: SpecialistTrainer['train'] = async (position, { log, signal }) => {
     const subset = work.subsets[position];
@@ -85,7 +87,13 @@ export async function openSpecialistTrainer(work: SpecialistWork): Promise<Speci
       throw asFileError(error, directory);
     }
   };
-  return { train, dispose: () => generalist.dispose() };
+  return {
+    train,
+    dispose: () => {
+      generalist.dispose();
+      collector.restore();
+    },
+  };
 }
 
 /**

@@ -9,6 +9,8 @@ export interface Measurement {
   readonly seconds: number;
   /** Of the pass over the training images that is made once for all specialists, before. */
   readonly sharedSeconds: number;
+  /** User and system time of the command and of all its processes; null where only Linux would tell. */
+  readonly processorSeconds: number | null;
   readonly jobSeconds: readonly number[];
 }
 
@@ -46,8 +48,12 @@ export function scalingPage(result: ScalingResult): string {
     const seconds = secondsOf(processes);
     const job = mean(of(processes).flatMap(({ jobSeconds }) => jobSeconds));
     const gain = secondsOf(1) / seconds;
+    const processor = mean(of(processes).map(({ processorSeconds }) => processorSeconds ?? Number.NaN));
+    const used = Number.isNaN(processor)
+      ? 'unknown | unknown'
+      : `${(processor / specialists).toFixed(2)} | ${(processor / seconds).toFixed(2)}`;
     return (
-      `| ${processes} | ${seconds.toFixed(1)} | ${job.toFixed(2)} | ${Math.round((3600 * specialists) / seconds)} | ` +
+      `| ${processes} | ${seconds.toFixed(1)} | ${job.toFixed(2)} | ${used} | ${Math.round((3600 * specialists) / seconds)} | ` +
       `${gain.toFixed(2)} | ${percent(gain / processes)} |`
     );
   });
@@ -85,14 +91,14 @@ The whole command \`kd-spec train-specialists\`, from its start to its end: with
 the command itself, and with \`--parallel 2\`, where two children of it do. What all specialists share (${shared.toFixed(1)} s, a pass over
 the training images in the command itself) was there before, in both cases.
 
-| processes | seconds | seconds a specialist, in its process | specialists an hour | rate | efficiency |
-| --: | --: | --: | --: | --: | --: |
+| processes | seconds | seconds a specialist, in its process | processor seconds a specialist | cores in use | specialists an hour | rate | efficiency |
+| --: | --: | --: | --: | --: | --: | --: | --: |
 ${table.join('\n')}
 
 The target is a rate of 1.8; it is ${rate >= 1.8 ? 'met' : 'missed'}: **${rate.toFixed(2)}**.${measurements.length > 2 ? ` Means of ${measurements.length / 2} runs each, taking turns.` : ''}
 
-A specialist takes longer in each of two processes than in one, by the third column; the rest is the start of the processes. Why it
-takes longer was not taken apart: a process alone also has the other core, for V8's garbage collector and for reading.
+Processor seconds are those of the whole command. What one process has in use beyond one core, for V8's garbage collector and compiler
+and for files, two processes on two cores have to share; and the start and the end of the command are the same for both.
 
 ## What an engine costs
 

@@ -1,6 +1,5 @@
 import { join } from 'node:path';
-import { readFeatures } from '../../data/feature-shards.js';
-import type { BatchSource } from '../../training/ahead/batch-source.js';
+import { type Features, readFeatures } from '../../data/feature-shards.js';
 import type { TrainingBatch } from '../../training/train.js';
 import { endless } from './mixed-stream.js';
 
@@ -9,7 +8,6 @@ export interface CachedFeatureParameters {
   readonly folder: string;
   readonly batchSize: number;
   readonly specialPerBatch: number;
-  readonly batches: number;
   readonly seed: number;
   /** s + 1, when each row of features is followed by the generalist's answer. */
   readonly softOutputs?: number | undefined;
@@ -17,52 +15,73 @@ export interface CachedFeatureParameters {
   readonly softShare?: number | undefined;
 }
 
+/** A part of a stream of batches. */
+export interface BatchRange {
+  /** Names the random order. */
+  readonly purpose: string;
+  /** At which it ends. */
+  readonly batches: number;
+  /** Consumed before. */
+  readonly skipBatches: number;
+}
+
+/** The cached features of a specialist. */
+export interface CachedFeatureSource {
+  /** Batches until the first row comes again. */
+  readonly batchesPerPass: number;
+  /**
+   * Batches mixed as `specialistBatches` mixes images; labels are those of the data set. Each is good until the next
+   * is asked for, which may be written into the same memory.
+   */
+  batches(range: BatchRange): AsyncGenerator<TrainingBatch>;
+}
+
 /**
- * Batches of cached features, mixed as `specialistBatches` mixes images and as one long epoch.
+ * Opens the cached features of a specialist.
  *
- * They are streamed from Arrow shards, in another order each pass. Labels are those of the data set.
+ * They are streamed from Arrow shards, in another order each pass. To make a batch is to copy its rows, which costs
+ * less than to take it over from a thread.
  */
-export const cachedFeatureSource: BatchSource<CachedFeatureParameters> = {
-  module: import.meta.url,
-  name: 'cachedFeatureSource',
-  open: async (parameters) => ({ batches: (_, skipBatches) => featureBatches(parameters, skipBatches) }),
-};
+export async function openCachedFeatures(parameters: CachedFeatureParameters): Promise<CachedFeatureSource> {
+  const special = await readFeatures(join(parameters.folder, 'special'));
+  const others = await readFeatures(join(parameters.folder, 'others'));
+  const { batchSize, specialPerBatch } = parameters;
+  const passes = [special.rows / specialPerBatch, others.rows / (batchSize - specialPerBatch)];
+  return {
+    batchesPerPass: Math.floor(Math.min(...passes)),
+    batches: (range) => featureBatches({ special, others }, parameters, range),
+  };
+}
 
 async function* featureBatches(
-  {
-    folder,
-    batchSize,
-    specialPerBatch,
-    batches,
-    seed,
-    softOutputs = 0,
-    softShare = 0,
-  }: CachedFeatureParameters,
-  skipBatches: number,
+  features: { readonly special: Features; readonly others: Features },
+  { batchSize, specialPerBatch, seed, softOutputs = 0, softShare = 0 }: CachedFeatureParameters,
+  { purpose, batches, skipBatches }: BatchRange,
 ): AsyncGenerator<TrainingBatch> {
-  const stream = async (name: 'special' | 'others', rowsPerBatch: number) => {
-    const features = await readFeatures(join(folder, name));
+  const { width } = features.special;
+  const inputs = new Float32Array(batchSize * width); // (batch, width)
+  const labels = new Int32Array(batchSize);
+  const stream = (name: 'special' | 'others', start: number, end: number) => {
+    const rows = {
+      features: inputs.subarray(start * width, end * width),
+      labels: labels.subarray(start, end),
+    };
     const pass = (index: number, skip: number) =>
-      features.batches({
-        batchSize: rowsPerBatch,
-        shuffleSeed: [seed, 'features', name, index],
+      features[name].batches({
+        batchSize: end - start,
+        shuffleSeed: [seed, purpose, name, index],
         skipBatches: skip,
         dropLast: true,
+        into: rows,
       });
-    return endless(pass, Math.floor(features.rows / rowsPerBatch), skipBatches);
+    return endless(pass, Math.floor(features[name].rows / (end - start)), skipBatches);
   };
-  const special = await stream('special', specialPerBatch);
-  const others = await stream('others', batchSize - specialPerBatch);
+  const special = stream('special', 0, specialPerBatch);
+  const others = stream('others', specialPerBatch, batchSize);
   try {
     for (let batch = skipBatches; batch < batches; batch++) {
-      const halves = [(await special.next()).value, (await others.next()).value];
-      const width = halves[0].features.length / halves[0].labels.length;
-      const inputs = new Float32Array(batchSize * width); // (batch, width)
-      const labels = new Int32Array(batchSize);
-      inputs.set(halves[0].features);
-      inputs.set(halves[1].features, halves[0].features.length);
-      labels.set(halves[0].labels);
-      labels.set(halves[1].labels, halves[0].labels.length);
+      await special.next();
+      await others.next();
       if (softOutputs === 0) yield { inputs, shape: [batchSize, width], labels };
       else yield taught(inputs, labels, softOutputs, softShare);
     }

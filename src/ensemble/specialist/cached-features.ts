@@ -3,7 +3,8 @@ import { join } from 'node:path';
 import { assert, KdSpecError } from '../../core/errors.js';
 import { createRandom } from '../../core/random.js';
 import { sealDamage, writeSeal } from '../../core/sealed-folder.js';
-import { createFeatureWriter, type FeatureWriter, readFeatures } from '../../data/feature-shards.js';
+import { openFeatureRows } from '../../data/feature-rows.js';
+import { createFeatureWriter, type FeatureWriter } from '../../data/feature-shards.js';
 import { readPredictions } from '../../data/predictions.js';
 import { csrRow } from '../../math/csr.js';
 import { drawingRatio, type OutsiderMasses, systematicSample } from './outsiders.js';
@@ -16,7 +17,7 @@ export function featuresFolder(directory: string): string {
   return join(directory, 'features');
 }
 
-const batchRows = 1024; // read and written together
+const batchRows = 256; // read and written together
 
 /**
  * Takes from the features that all specialists share those that one specialist trains on, unless that is done.
@@ -34,7 +35,7 @@ const batchRows = 1024; // read and written together
  * @param options.signal stops it; it is then begun again by the next sitting
  * @throws KdSpecError `interrupted`, `disk-full`
  *
- * Cost: the shared features are read once, in a stream.
+ * Cost: of the shared features, all labels and those rows are read that are taken.
  */
 export async function cacheFeatures(
   folder: string,
@@ -63,45 +64,53 @@ export async function cacheFeatures(
   const copies = wanted / (view.otherExamples * shared.views); // of an outsider, on average
   const draw = systematicSample(createRandom(view.seed, 'outsiders').uniform());
   const specialCopies = Math.ceil(leastSpecial / (view.specialExamples * shared.views));
+  let buffer = new Float32Array(0); // (rows, width), for all that is written
   let answers: ReturnType<typeof answersOf> | undefined;
   let writers: { readonly special: FeatureWriter; readonly others: FeatureWriter } | undefined;
   try {
     for (let index = 0; index < shared.views; index++) {
-      const features = await readFeatures(viewFeatures(shared, index));
+      using features = await openFeatureRows(viewFeatures(shared, index));
       const width = features.width + (soft?.outputs ?? 0);
       writers ??= {
         special: await createFeatureWriter(join(partial, 'special'), { width }),
         others: await createFeatureWriter(join(partial, 'others'), { width }),
       };
-      answers = soft && answersOf(shared, index);
-      const times: number[] = []; // how often each row comes that was kept and not written yet
-      const keep = (label: number, row: number) => {
-        const mass = masses?.masses[index][row] ?? 0;
-        const often = view.isSpecial(label)
+      const times = features.labels.map((label, row) =>
+        view.isSpecial(label)
           ? Math.max(1, specialCopies)
-          : draw(copies * drawingRatio(mass, masses));
-        if (often > 0) times.push(often);
-        return often > 0;
-      };
+          : draw(copies * drawingRatio(masses?.masses[index][row] ?? 0, masses)),
+      );
+      const wanted = Int32Array.from(times.keys()).filter((row) => times[row] > 0);
+      answers = soft && answersOf(shared, index);
       let answered = -1; // the row of the last answer that was read
-      for await (const batch of features.batches({ batchSize: batchRows, keep })) {
+      for (let start = 0; start < wanted.length; start += batchRows) {
         if (signal.aborted) throw new KdSpecError('interrupted', 'stopped before the features were cached');
-        const special: number[] = [];
-        const others: number[] = [];
-        const oftens = times.splice(0, batch.labels.length);
-        for (const [position, label] of batch.labels.entries()) {
-          const half = view.isSpecial(label) ? special : others;
-          for (let left = oftens[position]; left > 0; left--) half.push(position);
+        const rows = wanted.subarray(start, start + batchRows);
+        const drawn = { special: [] as number[], others: [] as number[] };
+        for (const row of rows) {
+          const half = view.isSpecial(features.labels[row]) ? drawn.special : drawn.others;
+          for (let left = times[row]; left > 0; left--) half.push(row);
         }
-        const said: Float32Array[] = [];
-        for (let position = 0; soft && answers && position < batch.labels.length; position++) {
-          let next = await answers.next();
-          for (answered++; answered < batch.rows[position]; answered++) next = await answers.next();
-          assert(!next.done, 'there are as many predictions as features');
-          said.push(soft.answer(next.value.indices, next.value.values));
+        const said = new Map<number, Float32Array>();
+        if (soft && answers) {
+          for (const row of rows) {
+            let next = await answers.next();
+            for (answered++; answered < row; answered++) next = await answers.next();
+            assert(!next.done, 'there are as many predictions as features');
+            said.set(row, soft.answer(next.value.indices, next.value.values));
+          }
         }
-        await writers.special.write(rowsOf(batch, special, said, width));
-        await writers.others.write(rowsOf(batch, others, said, width));
+        for (const half of ['special', 'others'] as const) {
+          const taken = drawn[half];
+          if (buffer.length < taken.length * width) buffer = new Float32Array(taken.length * width);
+          features.read(taken, buffer, width);
+          for (const [place, row] of taken.entries()) {
+            const answer = said.get(row);
+            if (answer) buffer.set(answer, place * width + features.width);
+          }
+          const labels = Int32Array.from(taken, (row) => features.labels[row]);
+          await writers[half].write({ features: buffer.subarray(0, taken.length * width), labels });
+        }
       }
       await answers?.return(); // closes its file: it has been read to its last row, not to its end
     }
@@ -132,20 +141,4 @@ async function* answersOf(
   for await (const { probabilities } of predictions.rows()) {
     for (let row = 0; row < probabilities.rows; row++) yield csrRow(probabilities, row);
   }
-}
-
-/** Some rows of a batch of features, copied, each with what was said of it behind, (rows, width). */
-function rowsOf(
-  { features, labels }: { readonly features: Float32Array; readonly labels: Int32Array },
-  positions: readonly number[],
-  said: readonly Float32Array[],
-  width: number,
-) {
-  const own = features.length / labels.length;
-  const rows = new Float32Array(positions.length * width); // (positions, width)
-  for (const [row, position] of positions.entries()) {
-    rows.set(features.subarray(position * own, (position + 1) * own), row * width);
-    if (width > own) rows.set(said[position], row * width + own);
-  }
-  return { features: rows, labels: Int32Array.from(positions, (position) => labels[position]) };
 }

@@ -1,19 +1,23 @@
 import * as tf from '@tensorflow/tfjs';
 import type { Network } from '../../models/network.js';
+import type { NetworkPart } from '../../models/network-definition.js';
 import { runNetwork } from '../../models/run-network.js';
 import type { CollapsedSample } from './dustbin-row.js';
 
 /**
- * The generalist's answers to batches of images, collapsed to a subset and one bucket for all other classes.
+ * The generalist's answers to batches of examples, collapsed to a subset and one bucket for all other classes.
  *
- * @param batches images (batch, height, width, channels) in [0, 1], with their shape
+ * @param batches images (batch, height, width, channels) in [0, 1], or what the parts before `from` make of them,
+ * (batch, width); with their shape
  * @param classes the subset, (s)
+ * @param from the first part of the network that the batches are inputs of
  * @returns features and log-sum-exps over all batches, in order
  */
 export async function collapseGeneralist(
   generalist: Network,
   batches: AsyncIterable<{ readonly inputs: Float32Array; readonly shape: readonly [number, ...number[]] }>,
   classes: readonly number[],
+  from: NetworkPart = 'convolutions',
 ): Promise<CollapsedSample> {
   const parts: { features: Float32Array; inside: Float32Array; outside: Float32Array }[] = [];
   const subset = tf.tensor1d([...classes], 'int32');
@@ -24,8 +28,8 @@ export async function collapseGeneralist(
   });
   for await (const { inputs, shape } of batches) {
     const tensors = tf.tidy(() => {
-      const images = tf.tensor(inputs, [...shape], 'float32');
-      const features = runNetwork(generalist, images, { to: 'dense' }); // (batch, features)
+      const input = tf.tensor(inputs, [...shape], 'float32');
+      const features = runNetwork(generalist, input, { from, to: 'dense' }); // (batch, features)
       const logits = runNetwork(generalist, features, { from: 'head' }); // (batch, classes)
       const inside = tf.logSumExp(tf.gather(logits, subset, 1), 1);
       const outside = tf.logSumExp(tf.add(logits, mask), 1);

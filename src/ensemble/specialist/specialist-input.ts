@@ -2,12 +2,12 @@ import { assert } from '../../core/errors.js';
 import type { NetworkPart } from '../../models/network-definition.js';
 import { type OpenBatches, openBatchesAhead } from '../../training/ahead/batches-ahead.js';
 import type { TrainingBatch } from '../../training/train.js';
-import { cachedFeatureSource } from './cached-feature-source.js';
+import { type CachedFeatureSource, openCachedFeatures } from './cached-feature-source.js';
 import { cacheFeatures, featuresFolder } from './cached-features.js';
 import type { OutsiderMasses } from './outsiders.js';
 import type { SharedFeatures } from './shared-features.js';
 import type { SoftAnswers } from './soft-answers.js';
-import type { SpecialistView } from './specialist-examples.js';
+import { type SpecialistView, specialistBatches } from './specialist-examples.js';
 import { specialistImageSource } from './specialist-image-source.js';
 
 /** What a specialist trains on. */
@@ -33,30 +33,65 @@ interface SpecialistInputOptions {
   readonly signal: AbortSignal;
 }
 
-/** The batches of a specialist's training after a number of them, and whatever makes them. */
+/** What a specialist sees, as inputs of the first part of the network that it trains. */
 export interface SpecialistInput extends AsyncDisposable {
+  /** The batches of its training after a number of them. Each is good until the next is asked for. */
   after(batches: number): AsyncIterable<TrainingBatch>;
+  /** At most so many batches of the same mixture, in an order of their own; always the same. */
+  sample(batches: number): AsyncIterable<TrainingBatch>;
 }
 
 /**
  * The batches that a specialist trains on: augmented images, or features of them that the frozen parts of the
  * generalist computed beforehand. Nothing is opened or computed before it is asked for.
  */
-export function specialistInput(
+export function specialistInput(view: SpecialistView, options: SpecialistInputOptions): SpecialistInput {
+  return options.from === 'convolutions' ? imageInput(view, options) : featureInput(view, options);
+}
+
+function imageInput(
   view: SpecialistView,
-  { directory, from, batches, shared, masses, soft, softShare, signal, ...mixture }: SpecialistInputOptions,
+  { batchSize, specialPerBatch, classes, batches }: SpecialistInputOptions,
 ): SpecialistInput {
-  const { batchSize, specialPerBatch } = mixture;
   const { dataset, seed, specialExamples, otherExamples } = view;
-  async function open(): Promise<OpenBatches> {
-    if (from === 'convolutions') {
-      const counts = { specialExamples, otherExamples, batches };
-      return openBatchesAhead(
-        specialistImageSource,
-        { directory: dataset.directory, ...mixture, ...counts, seed, purpose: 'training' },
-        { epochs: 1, examples: batches * batchSize },
-      );
-    }
+  const mixture = { batchSize, specialPerBatch };
+  const open = () =>
+    openBatchesAhead(
+      specialistImageSource,
+      {
+        directory: dataset.directory,
+        ...{ ...mixture, classes, specialExamples, otherExamples, batches, seed },
+        purpose: 'training',
+      },
+      { epochs: 1, examples: batches * batchSize },
+    );
+  let opened: OpenBatches | undefined;
+  return {
+    async *after(done) {
+      opened ??= await open();
+      yield* opened.batches(0, done);
+    },
+    sample: (count) => specialistBatches(view, { ...mixture, purpose: samplePurpose, batches: count }),
+    [Symbol.asyncDispose]: async () => opened?.[Symbol.asyncDispose](),
+  };
+}
+
+function featureInput(
+  view: SpecialistView,
+  {
+    directory,
+    batchSize,
+    specialPerBatch,
+    batches,
+    shared,
+    masses,
+    soft,
+    softShare,
+    signal,
+  }: SpecialistInputOptions,
+): SpecialistInput {
+  const { seed, specialExamples } = view;
+  async function open(): Promise<CachedFeatureSource> {
     assert(shared !== undefined, 'features were shared before a specialist that needs them');
     const folder = featuresFolder(directory);
     // As many batches of others as of special examples; one row more, because sums of fractions are rounded.
@@ -69,18 +104,28 @@ export function specialistInput(
       soft,
       signal,
     });
-    return openBatchesAhead(
-      cachedFeatureSource,
-      { folder, batchSize, specialPerBatch, batches, seed, softOutputs: soft?.outputs, softShare },
-      { epochs: 1, examples: batches * batchSize },
-    );
+    return openCachedFeatures({
+      folder,
+      batchSize,
+      specialPerBatch,
+      seed,
+      softOutputs: soft?.outputs,
+      softShare,
+    });
   }
-  let opened: OpenBatches | undefined;
+  let opened: CachedFeatureSource | undefined;
   return {
-    async *after(done) {
+    async *after(skipBatches) {
       opened ??= await open();
-      yield* opened.batches(0, done);
+      yield* opened.batches({ purpose: 'features', batches, skipBatches });
     },
-    [Symbol.asyncDispose]: async () => opened?.[Symbol.asyncDispose](),
+    async *sample(count) {
+      opened ??= await open();
+      const batches = Math.min(count, opened.batchesPerPass);
+      yield* opened.batches({ purpose: samplePurpose, batches, skipBatches: 0 });
+    },
+    [Symbol.asyncDispose]: async () => {},
   };
 }
+
+const samplePurpose = 'dustbin row';

@@ -22,7 +22,7 @@ import {
   type SpecialistConfig,
   saveSpecialist,
 } from './specialist.js';
-import { type SpecialistView, specialistBatches } from './specialist-examples.js';
+import type { SpecialistView } from './specialist-examples.js';
 import { specialistInput } from './specialist-input.js';
 
 /** How specialists are trained. */
@@ -84,16 +84,11 @@ export async function trainSpecialist(
     batchSize - 1,
     Math.max(1, Math.round(batchSize * training.specialFraction)),
   );
-  const mixture = { batchSize, specialPerBatch };
   const correction = dustbinCorrection({
     specialExamples: view.specialExamples,
     otherExamples: view.otherExamples,
     sampledSpecialFraction: specialPerBatch / batchSize,
   });
-
-  const sample = specialistBatches(view, { ...mixture, purpose: 'dustbin row', batches: sampleBatches });
-  const row = fitDustbinRow(await collapseGeneralist(generalist, sample, classes));
-  const network = await createSpecialist(generalist, classes, { ...row, bias: row.bias - correction });
 
   const outputOf = outputsByClass(classes, generalist.definition.outputs);
   const stepsPerEpoch = Math.max(1, Math.round(view.specialExamples / specialPerBatch));
@@ -104,7 +99,8 @@ export async function trainSpecialist(
       ? await outsiderMasses(shared, view.isSpecial, training.routedShare)
       : undefined;
   await using batches = specialistInput(view, {
-    ...mixture,
+    batchSize,
+    specialPerBatch,
     classes,
     directory,
     from,
@@ -115,6 +111,10 @@ export async function trainSpecialist(
     softShare: training.softShare,
     signal,
   });
+  const sample = batches.sample(sampleBatches);
+  const row = fitDustbinRow(await collapseGeneralist(generalist, sample, classes, from));
+  const network = await createSpecialist(generalist, classes, { ...row, bias: row.bias - correction });
+
   const plan: TrainingPlan = {
     seed,
     epochs,
@@ -159,7 +159,7 @@ export async function trainSpecialist(
     await rm(checkpointsFolder(directory), { recursive: true, force: true });
     await rm(featuresFolder(directory), { recursive: true, force: true });
     const flops =
-      sampleBatches * batchSize * forwardFlops(generalist.definition) +
+      sampleBatches * batchSize * forwardFlops(generalist.definition, { from }) +
       trainingFlopsFactor * totalSteps * batchSize * forwardFlops(network.definition, { from });
     return { config, loss, seconds: state.seconds, flops };
   } finally {
