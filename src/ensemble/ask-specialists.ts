@@ -3,6 +3,7 @@ import type { Network } from '../models/network.js';
 import type { NetworkPart } from '../models/network-definition.js';
 import { runNetwork } from '../models/run-network.js';
 import { firstTrainedPart, type Specialist } from './specialist/specialist.js';
+import { specialistLogits } from './specialist/specialist-logits.js';
 
 /** What each part of the generalist's network takes, for a batch: specialists start from it. Its owner disposes of it. */
 export type PartInputs = Readonly<Record<NetworkPart, tf.Tensor>>;
@@ -40,10 +41,9 @@ export async function askSpecialists(
   if (asked.length === 0) return;
   const all = tf.tidy(() => {
     const spoken = asked.map((specialist) => {
-      const { config, network } = specialists[specialist];
-      const from = firstTrainedPart[config.retrain];
+      const from = firstTrainedPart[specialists[specialist].config.retrain];
       const input = tf.gather(inputs[from], tf.tensor1d([...questions[specialist]], 'int32'));
-      return tf.reshape(runNetwork(network, input, { from }), [-1]); // (images * (s + 1))
+      return tf.reshape(specialistLogits(specialists[specialist], input), [-1]); // (images * (s + 1))
     });
     return spoken.length === 1 ? spoken[0] : tf.concat1d(spoken as tf.Tensor1D[]);
   });

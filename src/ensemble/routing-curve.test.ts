@@ -38,7 +38,15 @@ test('a rule of routing scores what the ensemble under that rule scores, and cos
     const head = network.variable('head.weights');
     tf.tidy(() => head.assign(tf.mul(head, -1)));
     const dustbin = { specialExamples: 1, otherExamples: 3, sampledSpecialFraction: 0.5, correction: 1 };
-    const config = { kind: 'specialist', id, classes, retrain: 'top', dustbin, firstDivergence: 0 } as const;
+    const config = {
+      kind: 'specialist',
+      id,
+      classes,
+      head: 'dustbin',
+      retrain: 'top',
+      dustbin,
+      firstDivergence: 0,
+    } as const;
     specialists.push({ config: { ...config, network: network.definition }, network });
   }
   const count = 64;

@@ -69,6 +69,7 @@ export async function tinySpecialists(root: string): Promise<(directory: string)
     features,
     training: {
       retrain: 'top',
+      head: 'dustbin',
       epochs: 1,
       batchSize: Number(parameters.batchSize),
       specialFraction: 0.5,

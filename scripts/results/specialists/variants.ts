@@ -8,7 +8,7 @@ export type Overrides = Readonly<Record<string, Readonly<Record<string, unknown>
 /** Our method as the paper has it: fixed sizes, no calibration, no selection, top 1, uniform outsiders. */
 export const paperOverrides = (classes: number): Overrides => ({
   subsets: { clusters: null, specialists: Math.round((61 * classes) / 15_000), size: 300 },
-  specialists: { specialFraction: 0.5, routedShare: 0, softShare: 0 },
+  specialists: { head: 'dustbin', specialFraction: 0.5, routedShare: 0, softShare: 0 },
   ensemble: { routingTop: 1, routingMass: null, rule: 'paper', calibrate: false, select: false },
 });
 
@@ -56,8 +56,9 @@ export const ablations = (classes: number): readonly Ablation[] => [
   ofSpecialists('half of the outsiders routed', { routedShare: 0.5 }),
   ofSpecialists('nine of ten outsiders routed', { routedShare: 0.9 }),
   ofSpecialists("a third of the target is the generalist's", { softShare: 0.33 }),
+  ofSpecialists("full softmax, the generalist's soft targets for outsiders", { head: 'full', softShare: 0 }),
   ofSpecialists('head retrained', { retrain: 'head' }),
-  ofSpecialists('everything retrained', { retrain: 'all', routedShare: 0, softShare: 0 }),
+  ofSpecialists('everything retrained', { retrain: 'all', head: 'dustbin', routedShare: 0, softShare: 0 }),
   ofSubsets('twice as many, half as large', { specialists: Math.round(classes / 125), size: 150 }),
   ofSubsets('a partition of bounded sizes, as many', partitionInto(Math.round((61 * classes) / 15_000))),
   ofSubsets('a partition of bounded sizes, 75 classes each', partitionInto(Math.round(classes / 75))),

@@ -1,7 +1,9 @@
 import { join } from 'node:path';
 import { type Features, readFeatures } from '../../data/feature-shards.js';
 import type { TrainingBatch } from '../../training/train.js';
+import { fullTeacher } from './full-answers.js';
 import { endless } from './mixed-stream.js';
+import { softTeacher } from './soft-answers.js';
 
 export interface CachedFeatureParameters {
   /** Where the cached features lie. */
@@ -9,11 +11,15 @@ export interface CachedFeatureParameters {
   readonly batchSize: number;
   readonly specialPerBatch: number;
   readonly seed: number;
-  /** s + 1, when each row of features is followed by the generalist's answer. */
-  readonly softOutputs?: number | undefined;
-  /** How much that answer counts beside the label, in [0, 1]. */
-  readonly softShare?: number | undefined;
+  /** What follows each row of features, if anything does. */
+  readonly teaching?: Teaching | undefined;
 }
+
+/** How many numbers behind a row of features say what it is taught, and how they are read. */
+export type Teaching = { readonly width: number } & (
+  | { readonly head: 'dustbin'; readonly softShare: number }
+  | { readonly head: 'full'; readonly inside: number; readonly outputs: number }
+);
 
 /** A part of a stream of batches. */
 export interface BatchRange {
@@ -55,7 +61,7 @@ export async function openCachedFeatures(parameters: CachedFeatureParameters): P
 
 async function* featureBatches(
   features: { readonly special: Features; readonly others: Features },
-  { batchSize, specialPerBatch, seed, softOutputs = 0, softShare = 0 }: CachedFeatureParameters,
+  { batchSize, specialPerBatch, seed, teaching }: CachedFeatureParameters,
   { purpose, batches, skipBatches }: BatchRange,
 ): AsyncGenerator<TrainingBatch> {
   const { width } = features.special;
@@ -82,40 +88,28 @@ async function* featureBatches(
     for (let batch = skipBatches; batch < batches; batch++) {
       await special.next();
       await others.next();
-      if (softOutputs === 0) yield { inputs, shape: [batchSize, width], labels };
-      else yield taught(inputs, labels, softOutputs, softShare);
+      if (teaching === undefined) yield { inputs, shape: [batchSize, width], labels };
+      else yield taught(inputs, labels, teaching);
     }
   } finally {
     await Promise.all([closed(special), closed(others)]);
   }
 }
 
-/** Takes rows of features and answers, (batch, width + outputs), apart. */
-function taught(rows: Float32Array, labels: Int32Array, outputs: number, softShare: number): TrainingBatch {
+/** Takes rows of features and answers, (batch, width + teaching.width), apart. */
+function taught(rows: Float32Array, labels: Int32Array, teaching: Teaching): TrainingBatch {
   const batch = labels.length;
-  const width = rows.length / batch - outputs;
+  const width = rows.length / batch - teaching.width;
   const inputs = new Float32Array(batch * width); // (batch, width)
-  const values = new Float32Array(batch * outputs); // (batch, outputs)
+  const answers = new Float32Array(batch * teaching.width); // (batch, teaching.width)
   for (let row = 0; row < batch; row++) {
-    const start = row * (width + outputs);
+    const start = row * (width + teaching.width);
+    const end = start + width + teaching.width;
     inputs.set(rows.subarray(start, start + width), row * width);
-    values.set(rows.subarray(start + width, start + width + outputs), row * outputs);
+    answers.set(rows.subarray(start + width, end), row * teaching.width);
   }
-  const offsets = Int32Array.from({ length: batch + 1 }, (_, row) => row * outputs);
-  const indices = Int32Array.from(values, (_, entry) => entry % outputs);
-  return {
-    inputs,
-    shape: [batch, width],
-    labels,
-    teacher: {
-      kind: 'probabilities',
-      probabilities: { rows: batch, columns: outputs, offsets, indices, values },
-      rest: 'spread',
-      temperature: 1,
-      softWeights: new Float32Array(batch).fill(softShare),
-      hardWeights: new Float32Array(batch).fill(1 - softShare),
-    },
-  };
+  const teacher = teaching.head === 'full' ? fullTeacher(answers, teaching) : softTeacher(answers, teaching);
+  return { inputs, shape: [batch, width], labels, teacher };
 }
 
 /** Ends a stream that is not wanted any more, so that its files are closed. */

@@ -24,14 +24,14 @@ const batchRows = 256; // read and written together
  *
  * `special` gets every view of every special example, more than once where they would not fill a batch; `others` a
  * sample of the views of all other examples, uniform or by the generalist's mass on the subset. With `soft` each row is
- * followed by the generalist's own answer, (s + 1). Both are written to Arrow shards beside their place until they
+ * followed by what it is taught. Both are written to Arrow shards beside their place until they
  * are whole.
  *
  * @param folder see {@link featuresFolder}
  * @param options.leastSpecial rows of special examples, at least
  * @param options.others how many rows of other examples are drawn
  * @param options.masses by which they are drawn; none: uniformly
- * @param options.soft makes the generalist's answer of a row, from its most probable classes; none: no answers
+ * @param options.soft makes of the generalist's prediction what a row is taught; none: labels alone
  * @param options.signal stops it; it is then begun again by the next sitting
  * @throws KdSpecError `interrupted`, `disk-full`
  *
@@ -70,7 +70,7 @@ export async function cacheFeatures(
   try {
     for (let index = 0; index < shared.views; index++) {
       using features = await openFeatureRows(viewFeatures(shared, index));
-      const width = features.width + (soft?.outputs ?? 0);
+      const width = features.width + (soft?.width ?? 0);
       writers ??= {
         special: await createFeatureWriter(join(partial, 'special'), { width }),
         others: await createFeatureWriter(join(partial, 'others'), { width }),
@@ -97,7 +97,7 @@ export async function cacheFeatures(
             let next = await answers.next();
             for (answered++; answered < row; answered++) next = await answers.next();
             assert(!next.done, 'there are as many predictions as features');
-            said.set(row, soft.answer(next.value.indices, next.value.values));
+            said.set(row, soft.answer(next.value.indices, next.value.values, features.labels[row]));
           }
         }
         for (const half of ['special', 'others'] as const) {

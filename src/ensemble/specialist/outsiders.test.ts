@@ -150,7 +150,7 @@ test('each row is followed by what the generalist says of the same image', async
   });
   for (const name of ['special', 'others']) {
     const cached = await readFeatures(join(folder, name));
-    const width = cached.width - soft.outputs;
+    const width = cached.width - soft.width;
     for await (const { features, labels } of cached.batches({ batchSize: 100 })) {
       const row = (index: number) => features.subarray(index * cached.width, (index + 1) * cached.width);
       const inputs = Float32Array.from(

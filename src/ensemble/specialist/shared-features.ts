@@ -26,7 +26,8 @@ export interface SharedFeatures {
 
 const batchSize = 128; // images a forward pass
 const keptMass = 0.999; // of a prediction
-const keptClasses = 50;
+/** Most classes that a prediction lists. */
+export const keptClasses = 50;
 
 /** The features of one view: the whole training split, each image augmented once. */
 export function viewFeatures({ folder }: SharedFeatures, view: number): string {

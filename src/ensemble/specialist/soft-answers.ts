@@ -1,11 +1,15 @@
+import type { TeacherTargets } from '../../training/distillation-loss.js';
 import { drawingRatio, type OutsiderMasses } from './outsiders.js';
 
-/** How the generalist's prediction becomes the target of a specialist, see {@link softAnswers}. */
+/** How the generalist's prediction becomes what a specialist is taught: {@link softAnswers}, `fullAnswers`. */
 export interface SoftAnswers {
-  /** s + 1 */
-  readonly outputs: number;
-  /** The target of a row, (s + 1), the dustbin last, from its most probable classes and their probabilities. */
-  answer(indices: Int32Array, values: Float32Array): Float32Array;
+  /** How many numbers an answer is. */
+  readonly width: number;
+  /**
+   * What a row is taught, (width), from the generalist's most probable classes, their probabilities and the label, a
+   * class of the data set.
+   */
+  answer(indices: Int32Array, values: Float32Array, label: number): Float32Array;
 }
 
 /**
@@ -22,9 +26,10 @@ export interface SoftAnswers {
  * @param classes the subset, (s)
  * @param correction of the dustbin logit, in nats
  * @param masses by which outsiders are drawn, if they are
+ * @returns answers of s + 1 numbers, the dustbin last, for {@link softTeacher}
  *
  * Source: Hinton, Vinyals and Dean (2015), section 6, where the specialist keeps the full softmax and the classes
- * outside the subset have soft targets; here they are one outcome, so that a specialist stays small.
+ * outside the subset have soft targets (`fullAnswers`); here they are one outcome, so that a specialist stays small.
  */
 export function softAnswers(
   classes: readonly number[],
@@ -34,7 +39,7 @@ export function softAnswers(
   const outputOf = new Map(classes.map((label, output) => [label, output]));
   const dustbin = classes.length;
   return {
-    outputs: classes.length + 1,
+    width: classes.length + 1,
     answer(indices, values) {
       const target = new Float32Array(classes.length + 1);
       let inside = 0;
@@ -49,5 +54,28 @@ export function softAnswers(
       for (let output = 0; output <= dustbin; output++) target[output] /= sum;
       return target;
     },
+  };
+}
+
+/**
+ * The soft targets of a batch, from rows that {@link softAnswers} made, beside labels.
+ *
+ * @param rows (batch, outputs)
+ * @param options.softShare how much they count beside the labels, in [0, 1]
+ */
+export function softTeacher(
+  rows: Float32Array,
+  { width: outputs, softShare }: { readonly width: number; readonly softShare: number },
+): TeacherTargets {
+  const batch = rows.length / outputs;
+  const offsets = Int32Array.from({ length: batch + 1 }, (_, row) => row * outputs);
+  const indices = Int32Array.from(rows, (_, entry) => entry % outputs);
+  return {
+    kind: 'probabilities',
+    probabilities: { rows: batch, columns: outputs, offsets, indices, values: rows },
+    rest: 'spread',
+    temperature: 1,
+    softWeights: new Float32Array(batch).fill(softShare),
+    hardWeights: new Float32Array(batch).fill(1 - softShare),
   };
 }

@@ -2,7 +2,7 @@ import { assert } from '../../core/errors.js';
 import type { NetworkPart } from '../../models/network-definition.js';
 import { type OpenBatches, openBatchesAhead } from '../../training/ahead/batches-ahead.js';
 import type { TrainingBatch } from '../../training/train.js';
-import { type CachedFeatureSource, openCachedFeatures } from './cached-feature-source.js';
+import { type CachedFeatureSource, openCachedFeatures, type Teaching } from './cached-feature-source.js';
 import { cacheFeatures, featuresFolder } from './cached-features.js';
 import type { OutsiderMasses } from './outsiders.js';
 import type { SharedFeatures } from './shared-features.js';
@@ -26,9 +26,8 @@ interface SpecialistInputOptions {
   readonly shared: SharedFeatures | undefined;
   /** By what outsiders are drawn from the shared features; none: uniformly. */
   readonly masses: OutsiderMasses | undefined;
-  /** The generalist's answers as soft targets, and how much they count; none: labels alone. */
-  readonly soft: SoftAnswers | undefined;
-  readonly softShare: number;
+  /** Soft targets from the generalist's predictions, and how they are read; none: labels alone. */
+  readonly soft: { readonly answers: SoftAnswers; readonly teaching: Teaching } | undefined;
   /** Stops the caching. */
   readonly signal: AbortSignal;
 }
@@ -78,17 +77,7 @@ function imageInput(
 
 function featureInput(
   view: SpecialistView,
-  {
-    directory,
-    batchSize,
-    specialPerBatch,
-    batches,
-    shared,
-    masses,
-    soft,
-    softShare,
-    signal,
-  }: SpecialistInputOptions,
+  { directory, batchSize, specialPerBatch, batches, shared, masses, soft, signal }: SpecialistInputOptions,
 ): SpecialistInput {
   const { seed, specialExamples } = view;
   async function open(): Promise<CachedFeatureSource> {
@@ -101,7 +90,7 @@ function featureInput(
       leastSpecial: specialPerBatch,
       others,
       masses,
-      soft,
+      soft: soft?.answers,
       signal,
     });
     return openCachedFeatures({
@@ -109,8 +98,7 @@ function featureInput(
       batchSize,
       specialPerBatch,
       seed,
-      softOutputs: soft?.outputs,
-      softShare,
+      teaching: soft?.teaching,
     });
   }
   let opened: CachedFeatureSource | undefined;

@@ -17,6 +17,7 @@ import {
 } from '../../models/network-definition.js';
 import { type HostTensor, readSafetensors, writeSafetensors } from '../../models/safetensors.js';
 import type { DustbinRow } from './dustbin-row.js';
+import { headOutputs, outputsByClass, specialistHeads } from './head.js';
 
 /** How much of the generalist a specialist trains anew: the head, the dense layers with it, or everything. */
 export type Retrain = 'head' | 'top' | 'all';
@@ -31,15 +32,17 @@ export const firstTrainedPart: Readonly<Record<Retrain, NetworkPart>> = {
 const specialistConfigSchema = z.strictObject({
   kind: z.literal('specialist'),
   id: z.int().nonnegative(),
-  /** The subset, in the order of the head's outputs; the dustbin is the output after the last. */
+  /** The subset, in the order of the head's outputs; after the last of them come those that `head` says. */
   classes: z.array(z.int().nonnegative()).min(1).readonly(),
+  /** One output for the dustbin, or one for each class outside the subset, ascending. */
+  head: z.enum(specialistHeads).default('dustbin'),
   retrain: z.enum(['head', 'top', 'all']),
   network: networkDefinitionSchema,
   dustbin: z.strictObject({
     specialExamples: z.int().nonnegative(),
     otherExamples: z.int().nonnegative(),
     sampledSpecialFraction: z.number(),
-    /** Added to the dustbin's logit at inference. */
+    /** Added at inference to the dustbin's logit: to that of every class outside the subset. */
     correction: z.number(),
     /** When outsiders were drawn by the generalist's mass on the subset: what corrects that at each image. */
     routed: z
@@ -70,28 +73,58 @@ export interface Specialist {
 export async function createSpecialist(
   generalist: Network,
   classes: readonly number[],
-  dustbin: Pick<DustbinRow, 'weights' | 'bias'>,
+  { weights, bias }: Pick<DustbinRow, 'weights' | 'bias'>,
 ): Promise<Network> {
-  const definition = { ...generalist.definition, outputs: classes.length + 1 };
+  const rows = classes.map((label): HeadRow => ({ label, raised: 0 }));
+  return withHead(generalist, [...rows, { weights, bias }]);
+}
+
+/**
+ * A specialist over all classes before training (section 6): the generalist, with the head's outputs in the order of
+ * `outputsByClass`.
+ *
+ * @param raised added to the bias of every class outside the subset, in nats: what training's over-sampling asks for
+ * @returns a network with as many outputs as the generalist has
+ */
+export async function createFullSpecialist(
+  generalist: Network,
+  classes: readonly number[],
+  raised: number,
+): Promise<Network> {
+  const rows: HeadRow[] = [];
+  outputsByClass('full', classes, generalist.definition.outputs).forEach((output, label) => {
+    rows[output] = { label, raised: output < classes.length ? 0 : raised };
+  });
+  return withHead(generalist, rows);
+}
+
+/** A row of a head: the generalist's for a class, its bias raised; or another. */
+type HeadRow =
+  | { readonly label: number; readonly raised: number }
+  | { readonly weights: Float32Array; readonly bias: number };
+
+async function withHead(generalist: Network, rows: readonly HeadRow[]): Promise<Network> {
+  const outputs = rows.length;
+  const definition = { ...generalist.definition, outputs };
   const values = await networkValues(generalist);
   const head = { weights: values.get('head.weights'), bias: values.get('head.bias') };
   if (!head.weights || !head.bias) throw new Error('kd-spec defect: a network without a head');
 
   const features = hiddenFeatures(definition);
   const columns = generalist.definition.outputs;
-  const weights = new Float32Array(features * (classes.length + 1)); // (features, s + 1)
-  for (let feature = 0; feature < features; feature++) {
-    const start = feature * (classes.length + 1);
-    for (const [output, label] of classes.entries()) {
-      weights[start + output] = head.weights.values[feature * columns + label];
+  const weights = new Float32Array(features * outputs); // (features, outputs)
+  const bias = new Float32Array(outputs);
+  for (const [output, row] of rows.entries()) {
+    const isOwn = 'weights' in row;
+    bias[output] = isOwn ? row.bias : head.bias.values[row.label] + row.raised;
+    for (let feature = 0; feature < features; feature++) {
+      weights[feature * outputs + output] = isOwn
+        ? row.weights[feature]
+        : head.weights.values[feature * columns + row.label];
     }
-    weights[start + classes.length] = dustbin.weights[feature];
   }
-  const { values: generalistBias } = head.bias;
-  const bias = Float32Array.from([...classes.map((label) => generalistBias[label]), dustbin.bias]); // (s + 1)
-
-  values.set('head.weights', { shape: [features, classes.length + 1], values: weights });
-  values.set('head.bias', { shape: [classes.length + 1], values: bias });
+  values.set('head.weights', { shape: [features, outputs], values: weights });
+  values.set('head.bias', { shape: [outputs], values: bias });
   return networkFromTensors(definition, values);
 }
 
@@ -116,18 +149,22 @@ export async function loadSpecialist(
   generalist: ReadonlyMap<string, HostTensor>,
 ): Promise<Specialist> {
   const config = await readConfig(directory, specialistConfigSchema);
-  if (config.network.outputs !== config.classes.length + 1) {
+  const { head, classes, network } = config;
+  const ofGeneralist = generalist.get('head.bias')?.values.length ?? 0;
+  const outputs = headOutputs(head, classes, ofGeneralist);
+  if (network.outputs !== outputs) {
+    const what = head === 'dustbin' ? `${classes.length} classes and a dustbin` : 'all classes';
     throw new KdSpecError(
       'checkpoint-invalid',
-      `${directory}: ${config.classes.length} classes and a dustbin need ${config.classes.length + 1} outputs, the network has ${config.network.outputs}; train the specialist again`,
+      `${directory}: ${what} need ${outputs} outputs, the network has ${network.outputs}; train the specialist again`,
     );
   }
   const path = join(directory, checkpointFiles.model);
   const own = ownTensorNames(config);
   const values = new Map([...generalist].filter(([name]) => !own.has(name)));
   for (const [name, value] of await readSafetensors(path)) values.set(name, value);
-  checkTensors(path, config.network, values);
-  return { config, network: networkFromTensors(config.network, values) };
+  checkTensors(path, network, values);
+  return { config, network: networkFromTensors(network, values) };
 }
 
 function ownTensorNames({ network, retrain }: Pick<SpecialistConfig, 'network' | 'retrain'>): Set<string> {

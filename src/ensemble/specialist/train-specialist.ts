@@ -12,10 +12,12 @@ import { featuresFolder } from './cached-features.js';
 import { collapseGeneralist } from './collapse.js';
 import { dustbinCorrection } from './dustbin.js';
 import { fitDustbinRow } from './dustbin-row.js';
+import { outputsByClass, type SpecialistHead } from './head.js';
 import { outsiderMasses } from './outsiders.js';
 import type { SharedFeatures } from './shared-features.js';
-import { softAnswers } from './soft-answers.js';
+import { softTargets } from './soft-targets.js';
 import {
+  createFullSpecialist,
   createSpecialist,
   firstTrainedPart,
   type Retrain,
@@ -28,6 +30,8 @@ import { specialistInput } from './specialist-input.js';
 /** How specialists are trained. */
 export interface SpecialistTraining {
   readonly retrain: Retrain;
+  /** `full` needs cached features: it is taught by the generalist's predictions. */
+  readonly head: SpecialistHead;
   /** Passes over the special examples. */
   readonly epochs: number;
   readonly batchSize: number;
@@ -64,9 +68,10 @@ const warmupShare = 0.1; // of all steps
  * Trains the specialist of one subset (section 5.2) and saves it in `directory`.
  *
  * Its network is the generalist's, its head the subset's rows and a dustbin row from which the first prediction
- * equals the generalist's as nearly as a row can. A stated share of every batch is special. The dustbin correction
- * follows from example counts, and is subtracted from the first dustbin bias, since training sees the
- * over-sampled distribution. An unfinished training in `directory` is continued.
+ * equals the generalist's as nearly as a row can; or all the rows, from which it equals it exactly (section 6). A
+ * stated share of every batch is special. The dustbin correction follows from example counts, and is subtracted from
+ * the first bias of what lies outside the subset, since training sees the over-sampled distribution. An unfinished
+ * training in `directory` is continued.
  *
  * @returns the final configuration with the mean loss of the last epoch, and the seconds and operations of training
  * @throws KdSpecError `subsets-invalid` when the subset has no training example or leaves none out; `interrupted`;
@@ -77,7 +82,7 @@ export async function trainSpecialist(
   training: SpecialistTraining,
   { directory, log, signal }: { directory: string; log: Log; signal: AbortSignal },
 ): Promise<{ config: SpecialistConfig; loss: number; seconds: number; flops: number }> {
-  const { retrain, epochs, batchSize, seed } = training;
+  const { retrain, head, epochs, batchSize, seed } = training;
   const { id, classes } = subset;
   const view = viewOf(subset, dataset, labelCounts, seed);
   const specialPerBatch = Math.min(
@@ -90,7 +95,7 @@ export async function trainSpecialist(
     sampledSpecialFraction: specialPerBatch / batchSize,
   });
 
-  const outputOf = outputsByClass(classes, generalist.definition.outputs);
+  const outputOf = outputsByClass(head, classes, generalist.definition.outputs);
   const stepsPerEpoch = Math.max(1, Math.round(view.specialExamples / specialPerBatch));
   const totalSteps = epochs * stepsPerEpoch;
   const from = firstTrainedPart[retrain];
@@ -107,13 +112,13 @@ export async function trainSpecialist(
     batches: totalSteps,
     shared,
     masses,
-    soft: training.softShare > 0 ? softAnswers(classes, correction, masses) : undefined,
-    softShare: training.softShare,
+    soft: softTargets(training, { classes, outputOf, correction, masses }),
     signal,
   });
-  const sample = batches.sample(sampleBatches);
-  const row = fitDustbinRow(await collapseGeneralist(generalist, sample, classes, from));
-  const network = await createSpecialist(generalist, classes, { ...row, bias: row.bias - correction });
+  const { network, divergence, sampled } = await firstNetwork(training, generalist, classes, {
+    correction,
+    sample: () => batches.sample(sampleBatches),
+  });
 
   const plan: TrainingPlan = {
     seed,
@@ -144,6 +149,7 @@ export async function trainSpecialist(
       kind: 'specialist',
       id,
       classes,
+      head,
       retrain,
       network: network.definition,
       dustbin: {
@@ -153,13 +159,13 @@ export async function trainSpecialist(
         correction,
         ...(masses && { routed: { share: masses.share, meanMass: masses.meanMass } }),
       },
-      firstDivergence: row.divergence,
+      firstDivergence: divergence,
     };
     await saveSpecialist(directory, { config, network });
     await rm(checkpointsFolder(directory), { recursive: true, force: true });
     await rm(featuresFolder(directory), { recursive: true, force: true });
     const flops =
-      sampleBatches * batchSize * forwardFlops(generalist.definition, { from }) +
+      sampled * forwardFlops(generalist.definition, { from }) +
       trainingFlopsFactor * totalSteps * batchSize * forwardFlops(network.definition, { from });
     return { config, loss, seconds: state.seconds, flops };
   } finally {
@@ -190,11 +196,30 @@ function viewOf(subset: Subset, dataset: Dataset, labelCounts: Int32Array, seed:
   };
 }
 
-/** The head's output for each class of the data set: its place in the subset, or the dustbin. */
-function outputsByClass(classes: readonly number[], datasetClasses: number): Int32Array {
-  const outputs = new Int32Array(datasetClasses).fill(classes.length);
-  for (const [output, label] of classes.entries()) outputs[label] = output;
-  return outputs;
+/**
+ * A specialist before training, the KL divergence of its first prediction, and how many images it took to make it: with
+ * a dustbin a row has to be fitted, with all classes nothing.
+ */
+async function firstNetwork(
+  { head, retrain }: Pick<SpecialistTraining, 'head' | 'retrain'>,
+  generalist: Network,
+  classes: readonly number[],
+  {
+    correction,
+    sample,
+  }: { readonly correction: number; readonly sample: () => AsyncIterable<TrainingBatch> },
+): Promise<{ readonly network: Network; readonly divergence: number; readonly sampled: number }> {
+  if (head === 'full') {
+    return {
+      network: await createFullSpecialist(generalist, classes, -correction),
+      divergence: 0,
+      sampled: 0,
+    };
+  }
+  const collapsed = await collapseGeneralist(generalist, sample(), classes, firstTrainedPart[retrain]);
+  const row = fitDustbinRow(collapsed);
+  const network = await createSpecialist(generalist, classes, { ...row, bias: row.bias - correction });
+  return { network, divergence: row.divergence, sampled: collapsed.inside.length };
 }
 
 async function* relabelled(

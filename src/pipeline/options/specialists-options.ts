@@ -9,6 +9,15 @@ export const specialistsOptions = {
     affects: 'result',
     description: 'What a specialist trains: its head, the dense layers too, or the whole network',
   },
+  head: {
+    type: 'choice',
+    flag: 'specialist-head',
+    default: 'dustbin',
+    choices: ['dustbin', 'full'],
+    affects: 'result',
+    description:
+      "What a specialist's softmax is over: its classes and a dustbin, or all classes, where other images have the generalist's soft targets",
+  },
   epochs: {
     type: 'integer',
     flag: 'specialist-epochs',

@@ -118,14 +118,20 @@ async function shareBetween(
   readonly seconds: number;
   readonly flops: number;
 }> {
-  const { retrain, views, routedShare, softShare } = settings.specialists;
-  const withPredictions = routedShare > 0 || softShare > 0;
+  const { retrain, head, views, routedShare, softShare, labelSmoothing } = settings.specialists;
+  const withPredictions = routedShare > 0 || softShare > 0 || head === 'full';
+  if (head === 'full' && labelSmoothing > 0) {
+    throw new KdSpecError(
+      'option-invalid',
+      '--specialist-label-smoothing is for heads with a dustbin: with --specialist-head full use --soft-share, which smooths towards what the generalist says',
+    );
+  }
   const from = firstTrainedPart[retrain];
   if (from === 'convolutions') {
     if (!withPredictions) return { features: undefined, seconds: 0, flops: 0 };
     throw new KdSpecError(
       'option-invalid',
-      '--routed-share and --soft-share need cached features, which --retrain all has none of: leave them at 0, or retrain top or head',
+      '--routed-share, --soft-share and --specialist-head full need cached features, which --retrain all has none of: leave them at their defaults, or retrain top or head',
     );
   }
   const shared = { folder: join(work.directory, '.partial', 'features'), views };

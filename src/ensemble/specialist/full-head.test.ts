@@ -1,0 +1,96 @@
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import * as tf from '@tensorflow/tfjs';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { selectBackend } from '../../compute/backend.js';
+import { createRandom } from '../../core/random.js';
+import { createNetwork, type Network, networkValues } from '../../models/network.js';
+import { consult } from '../consult.js';
+import { outputsByClass } from './head.js';
+import { createFullSpecialist, loadSpecialist, type SpecialistConfig, saveSpecialist } from './specialist.js';
+
+const definition = {
+  input: { height: 8, width: 8, channels: 1 },
+  convolutions: [4],
+  kernel: 3,
+  dense: [6],
+  normalisation: 'batch',
+  dropout: 0,
+  outputs: 15,
+} as const;
+const classes = [4, 11, 0, 7];
+let generalist: Network;
+let folder: string;
+
+beforeAll(async () => {
+  await selectBackend('wasm');
+  generalist = createNetwork(definition, createRandom(2, 'full head'));
+  const head = generalist.variable('head.weights');
+  tf.tidy(() => head.assign(tf.mul(head, 5)));
+  folder = await mkdtemp(join(tmpdir(), 'kd-spec-full-head-'));
+});
+afterAll(async () => {
+  generalist.dispose();
+  await rm(folder, { recursive: true, force: true });
+});
+
+const configOf = (network: Network, correction: number): SpecialistConfig => ({
+  kind: 'specialist',
+  id: 0,
+  classes,
+  head: 'full',
+  retrain: 'head',
+  network: network.definition,
+  dustbin: { specialExamples: 1, otherExamples: 20, sampledSpecialFraction: 0.5, correction },
+  firstDivergence: 0,
+});
+
+test('the outputs of a full head are the subset in its order, then every other class once', () => {
+  const outputs = outputsByClass('full', classes, 15);
+  expect([...outputs].sort((a, b) => a - b)).toEqual([...Array(15).keys()]);
+  expect(classes.map((label) => outputs[label])).toEqual([0, 1, 2, 3]);
+  const others = [...outputs.keys()].filter((label) => !classes.includes(label));
+  expect(others.map((label) => outputs[label])).toEqual([4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14]);
+});
+
+test('before training it says what the generalist says, and so does one that was saved and loaded', async () => {
+  const correction = 2.9;
+  const network = await createFullSpecialist(generalist, classes, -correction);
+  const config = configOf(network, correction);
+  await saveSpecialist(folder, { config, network });
+  const loaded = await loadSpecialist(folder, await networkValues(generalist));
+  expect(loaded.config).toEqual(config);
+  const random = createRandom(4, 'images');
+  const images = tf.tensor4d(
+    Float32Array.from({ length: 9 * 64 }, () => random.uniform()),
+    [9, 8, 8, 1],
+  );
+  const tensors = tf.memory().numTensors;
+  for (const specialist of [{ config, network }, loaded]) {
+    const answers = await consult(generalist, [specialist], images, () => [0]);
+    expect(tf.memory().numTensors).toBe(tensors);
+    for (const { generalist: said, specialists } of answers) {
+      const { logits } = specialists[0];
+      expect(logits).toHaveLength(classes.length + 1);
+      const total = logits.reduce((sum, logit) => sum + Math.exp(logit), 0);
+      classes.forEach((label, place) => {
+        expect(Math.exp(logits[place]) / total).toBeCloseTo(said.probabilities[label], 5);
+      });
+    }
+  }
+  tf.dispose(images);
+  network.dispose();
+  loaded.network.dispose();
+});
+
+test('a full head with another number of outputs than the generalist has classes is refused', async () => {
+  const network = await createFullSpecialist(generalist, classes, 0);
+  await saveSpecialist(folder, { config: configOf(network, 0), network });
+  network.dispose();
+  const path = join(folder, 'config.json');
+  await writeFile(path, (await readFile(path, 'utf8')).replace('"outputs": 15', '"outputs": 5'));
+  await expect(loadSpecialist(folder, await networkValues(generalist))).rejects.toThrow(
+    /all classes need 15 outputs, the network has 5/,
+  );
+});
