@@ -9,6 +9,7 @@ test('subsets are shown with their most typical classes by name', () => {
     sizes: { least: 57, median: 70, most: 83 },
     coverage: 0.28,
     confusionInside: 0.5631,
+    masses: { least: 0.11, median: 0.25, most: 0.391 },
     inertia: 138.7,
     entries: 95_959,
     seconds: { affinity: 1.55, clustering: 2.56 },
@@ -18,10 +19,11 @@ test('subsets are shown with their most typical classes by name', () => {
     ],
   };
   expect(stageSummary('subsets', metrics)).toBe(`\
-subsets           2, of 57 to 83 classes, median 70
-coverage          28.0% of 500 classes are in a subset
-confusion inside  56.3% is between classes of one subset
-time              affinity 1.6 s, clustering 2.6 s
+subsets                2, of 57 to 83 classes, median 70
+coverage               28.0% of 500 classes are in a subset
+confusion inside       56.3% is between classes of one subset
+confusion of a subset  11.0% to 39.1% of all, median 25.0%
+time                   affinity 1.6 s, clustering 2.6 s
 
 subset  classes  most typical
      0       57  兀 U+5140, 乃 U+4E43

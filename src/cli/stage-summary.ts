@@ -45,12 +45,29 @@ const summaries: { readonly [Name in keyof Metrics]: (metrics: Metrics[Name]) =>
       ['kept of an image', `${meanTop.toFixed(1)} classes that hold ${percent(meanMass)} on average`],
     ]),
 
-  subsets: ({ classes, count: subsets, sizes, coverage, confusionInside, seconds, classesBySubset }) =>
+  subsets: ({
+    classes,
+    count: subsets,
+    sizes,
+    coverage,
+    confusionInside,
+    masses,
+    seconds,
+    classesBySubset,
+  }) =>
     blocks(
       alignColumns([
         ['subsets', `${count(subsets)}, of ${sizesInWords(sizes)}`],
         ['coverage', `${percent(coverage)} of ${count(classes)} classes are in a subset`],
         ['confusion inside', `${percent(confusionInside)} is between classes of one subset`],
+        ...(masses
+          ? [
+              [
+                'confusion of a subset',
+                `${percent(masses.least)} to ${percent(masses.most)} of all, median ${percent(masses.median)}`,
+              ],
+            ]
+          : []),
         ['time', `affinity ${duration(seconds.affinity)}, clustering ${duration(seconds.clustering)}`],
       ]),
       alignColumns(

@@ -71,6 +71,10 @@ export const stageMetrics = {
     sizes: z.object({ least: count, median: z.number().nonnegative(), most: count }),
     coverage: share.describe('share of the classes that are in a subset'),
     confusionInside: share.describe('share of the confusion that is between classes of a common subset'),
+    masses: z
+      .object({ least: share, median: share, most: share })
+      .exactOptional()
+      .describe('shares of the confusion that the classes of a subset take part in'),
     inertia: z.number().nonnegative(),
     entries: count.describe('of the sparse affinity matrix'),
     seconds: z.object({ affinity: seconds, clustering: seconds }),

@@ -7,7 +7,12 @@ export type Overrides = Readonly<Record<string, Readonly<Record<string, unknown>
 
 /** Our method as the paper has it: fixed sizes, no calibration, no selection, top 1, uniform outsiders. */
 export const paperOverrides = (classes: number): Overrides => ({
-  subsets: { clusters: null, specialists: Math.round((61 * classes) / 15_000), size: 300 },
+  subsets: {
+    balance: 'classes',
+    clusters: null,
+    specialists: Math.round((61 * classes) / 15_000),
+    size: 300,
+  },
   specialists: { head: 'dustbin', specialFraction: 0.5, routedShare: 0, softShare: 0 },
   ensemble: { routingTop: 1, routingMass: null, rule: 'paper', calibrate: false, select: false },
 });
@@ -62,5 +67,13 @@ export const ablations = (classes: number): readonly Ablation[] => [
   ofSubsets('twice as many, half as large', { specialists: Math.round(classes / 125), size: 150 }),
   ofSubsets('a partition of bounded sizes, as many', partitionInto(Math.round((61 * classes) / 15_000))),
   ofSubsets('a partition of bounded sizes, 75 classes each', partitionInto(Math.round(classes / 75))),
+  ofSubsets('a partition balanced in confusion, as many', {
+    ...partitionInto(Math.round((61 * classes) / 15_000)),
+    balance: 'confusion',
+  }),
+  ofSubsets('a partition balanced in confusion, 75 classes each', {
+    ...partitionInto(Math.round(classes / 75)),
+    balance: 'confusion',
+  }),
   ofSubsets('subsets by confusion with labels', { affinity: 'confusion' }),
 ];

@@ -6,6 +6,7 @@ import { createCsrBuilder } from '../../math/csr-builder.js';
 import { type Distance, preparePoints } from '../../math/kmeans-points.js';
 import { distanceAt } from '../../math/nearest-centroid.js';
 import { classColumns } from '../confusion/class-columns.js';
+import { confusionMasses } from '../confusion/confusion-masses.js';
 import type { Subset } from './subsets.js';
 
 /** What a person wants to know of subsets. */
@@ -17,6 +18,8 @@ export interface SubsetSummary {
   readonly coverage: number;
   /** Share of the off-diagonal affinity between classes that have a subset in common. */
   readonly confusionInside: number;
+  /** Shares of the off-diagonal affinity that the classes of a subset take part in, half for each of the two. */
+  readonly masses: { readonly least: number; readonly median: number; readonly most: number };
   /** Sum of the distances of all columns, once for each subset they are in, to the mean of that subset. */
   readonly inertia: number;
 }
@@ -54,17 +57,27 @@ export function summariseSubsets(
     }
   }
 
-  const sizes = subsets.map(({ classes: labels }) => labels.length).sort((a, b) => a - b);
+  const massOf = confusionMasses(columns);
+  const total = massOf.reduce((sum, mass) => sum + mass, 0);
+  const masses = subsets.map(({ classes: labels }) =>
+    total > 0 ? labels.reduce((sum, label) => sum + massOf[label], 0) / total : 0,
+  );
   return {
     subsets: subsets.length,
-    sizes: {
-      least: sizes[0] ?? 0,
-      median: ((sizes[(sizes.length - 1) >> 1] ?? 0) + (sizes[sizes.length >> 1] ?? 0)) / 2,
-      most: sizes[sizes.length - 1] ?? 0,
-    },
+    sizes: spread(subsets.map(({ classes: labels }) => labels.length)),
     coverage: count(classes, (label) => offsets[label + 1] > offsets[label]) / classes,
     confusionInside: all > 0 ? inside / all : 0,
+    masses: spread(masses),
     inertia: inertiaOf(subsets, columns, distance),
+  };
+}
+
+function spread(values: readonly number[]): { least: number; median: number; most: number } {
+  const sorted = [...values].sort((a, b) => a - b);
+  return {
+    least: sorted[0] ?? 0,
+    median: ((sorted[(sorted.length - 1) >> 1] ?? 0) + (sorted[sorted.length >> 1] ?? 0)) / 2,
+    most: sorted[sorted.length - 1] ?? 0,
   };
 }
 

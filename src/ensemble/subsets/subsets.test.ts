@@ -6,7 +6,10 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createRandom } from '../../core/random.js';
 import { type CsrMatrix, csrFromDense } from '../../math/csr.js';
 import { confusionAffinity, covarianceAffinity } from '../confusion/affinity.js';
+import { classColumns } from '../confusion/class-columns.js';
+import { confusionMasses } from '../confusion/confusion-masses.js';
 import type { PredictionBatch } from '../confusion/prediction-rows.js';
+import { heaviest, packMasses } from './mass-packing.js';
 import { summariseSubsets } from './subset-summary.js';
 import { fixedSizeSubsets, partitionSubsets, type Subset } from './subsets.js';
 import { readSubsets, writeSubsets } from './subsets-file.js';
@@ -109,6 +112,9 @@ test('the summary of a small matrix is what one counts by hand', () => {
   ];
   const summary = summariseSubsets(subsets, affinity, { distance: 'euclidean' });
   expect(summary).toMatchObject({ subsets: 2, sizes: { least: 1, median: 1.5, most: 2 }, coverage: 0.75 });
+  // Of the classes: (6 + 2) / 2 = 4, 4 + (1 + 1) / 2 = 5, 1 and 0.
+  expect(summary.masses.most).toBeCloseTo(9 / 10, 12);
+  expect(summary.masses.least).toBeCloseTo(1 / 10, 12);
   expect(summary.confusionInside).toBeCloseTo(8 / 10, 12);
   // Columns of 0 and 1: (4, 4, 0, 0) and (4, 4, 1, 0), 0.5 from their mean in one coordinate.
   expect(summary.inertia).toBeCloseTo(0.5, 6);
@@ -150,6 +156,53 @@ test('a partition holds every class once, within the bounds, for any matrix', ()
       expect(summariseSubsets(subsets, affinity).confusionInside).toBeLessThanOrEqual(1);
     }),
   );
+});
+
+test('a partition balanced in confusion holds every class once, within the bounds of sizes and masses', () => {
+  const any = fc.tuple(requests, fc.double({ min: 1, max: 3, noNaN: true }));
+  fc.assert(
+    fc.property(any, ([{ affinity, ...options }, maxMass]) => {
+      const subsets = partitionSubsets(affinity, { ...options, maxMass });
+      expect(subsets.flatMap((subset) => subset.classes).sort((a, b) => a - b)).toEqual([
+        ...Array(affinity.rows).keys(),
+      ]);
+      for (const { classes: members } of subsets) {
+        expect(members.length).toBeGreaterThanOrEqual(options.minSize);
+        expect(members.length).toBeLessThanOrEqual(options.maxSize);
+      }
+      const { clusters, minSize, maxSize } = options;
+      const masses = confusionMasses(classColumns(affinity));
+      const all = masses.reduce((sum, mass) => sum + mass, 0);
+      const reachable = heaviest(masses, packMasses(masses, clusters, { minSize, maxSize }), clusters);
+      const most = summariseSubsets(subsets, affinity).masses.most * all;
+      expect(most).toBeLessThanOrEqual(Math.max((maxMass * all) / clusters, reachable) * (1 + 1e-6));
+    }),
+  );
+});
+
+test('where few classes are confused much, balancing confusion spreads them over more subsets', () => {
+  // 20 groups of 10 classes; in the first four a class is confused with its group 20 times as much as elsewhere, and
+  // with the groups beside its own a little.
+  const count = 200;
+  const dense = new Float32Array(count * count);
+  const random = createRandom(7, 'skewed');
+  for (let i = 0; i < count; i++) {
+    for (let j = 0; j < i; j++) {
+      const [a, b] = [Math.floor(i / 10), Math.floor(j / 10)];
+      const strength = a < 4 && b < 4 ? 20 : 1;
+      const near = a === b ? 1 : Math.abs(a - b) === 1 ? 0.2 : 0;
+      dense[i * count + j] = dense[j * count + i] = strength * near * (0.5 + random.uniform());
+    }
+  }
+  const affinity = csrFromDense([...dense], count, count);
+  const options = { clusters: 8, minSize: 3, maxSize: 50, seed: 1 };
+  const byClasses = summariseSubsets(partitionSubsets(affinity, options), affinity);
+  const byConfusion = summariseSubsets(partitionSubsets(affinity, { ...options, maxMass: 1.5 }), affinity);
+  expect(byConfusion.masses.most).toBeLessThanOrEqual(1.5 / 8 + 1e-6);
+  expect(byClasses.masses.most).toBeGreaterThan(2 * byConfusion.masses.most);
+  expect(byConfusion.masses.least).toBeGreaterThan(byClasses.masses.least);
+  expect(byConfusion.sizes.most).toBeLessThanOrEqual(50);
+  expect(byConfusion.confusionInside).toBeGreaterThan(0.5); // it is still what is confused that is together
 });
 
 test('subsets of a fixed size have that size and no class twice, for any matrix', () => {

@@ -9,7 +9,9 @@ import { type Distance, preparePoints } from '../../math/kmeans-points.js';
 import { onlineKMeans } from '../../math/online-kmeans.js';
 import { createRowThreads, threadsFor } from '../../math/row-threads.js';
 import { classColumns } from '../confusion/class-columns.js';
-import { balancedPartition, type SizeBounds } from './balanced-partition.js';
+import { confusionMasses } from '../confusion/confusion-masses.js';
+import { balancedPartition, type MassBound, type SizeBounds } from './balanced-partition.js';
+import { checkBounds } from './check-bounds.js';
 
 /** The classes S^m of one specialist. */
 export interface Subset {
@@ -38,6 +40,8 @@ export interface SubsetOptions {
  * @param options.clusters how many subsets
  * @param options.minSize least classes of a subset; default a quarter of the average
  * @param options.maxSize most classes of a subset; default twice the average
+ * @param options.maxMass most confusion of a subset, in means of all subsets ({@link confusionMasses}): classes that are
+ *   confused much share it with fewer others. Default none. Raised where classes cannot be packed so evenly
  * @param options.rounds most rounds of balancing; default 5
  * @returns every class in exactly one subset. A class that is confused with no other goes where there is
  *   room, and stands last
@@ -53,7 +57,7 @@ export function partitionSubsets(affinity: CsrMatrix, options: PartitionOptions)
 
 /** What {@link partitionSubsets} can be told. */
 export type PartitionOptions = SubsetOptions &
-  Partial<SizeBounds> & { readonly clusters: number; readonly rounds?: number };
+  Partial<SizeBounds> & { readonly clusters: number; readonly maxMass?: number; readonly rounds?: number };
 
 /** {@link partitionSubsets} of what {@link classColumns} made, (classes, classes). */
 export function partitionColumns(columns: CsrMatrix, options: PartitionOptions): Subset[] {
@@ -64,6 +68,8 @@ export function partitionColumns(columns: CsrMatrix, options: PartitionOptions):
     maxSize: options.maxSize ?? Math.min(classes, 2 * Math.ceil(classes / clusters)),
   };
   checkBounds(classes, clusters, bounds);
+  const massBound =
+    options.maxMass === undefined ? undefined : boundMasses(columns, clusters, options.maxMass);
 
   const count = threadsFor(columns.indices.length);
   const points = preparePoints(count > 1 ? shareCsr(columns) : columns, distance);
@@ -77,7 +83,7 @@ export function partitionColumns(columns: CsrMatrix, options: PartitionOptions):
     for (let round = 0; round < Math.max(1, rounds); round++) {
       const order = sortByCluster(assignments, clusters);
       const nearest = nearestCentroids(points, centroids, { candidates: 32, order, threads });
-      const placed = balancedPartition(nearest, bounds);
+      const placed = balancedPartition(nearest, bounds, massBound);
       centroids = moveCentroids(points, confused, placed, centroids, new Int32Array(clusters));
       const reached = similaritiesToOwn(points, indexCentroids(centroids, distance), placed);
       if (round > 0 && sum(reached) <= sum(similarities) * (1 + 1e-4)) break;
@@ -154,29 +160,10 @@ export function fixedSizeColumns(columns: CsrMatrix, options: FixedSizeOptions):
   return subsets.map((labels, id) => ({ id, classes: labels }));
 }
 
-function checkBounds(classes: number, clusters: number, { minSize, maxSize }: SizeBounds): void {
-  const invalid = (message: string) => new KdSpecError('subsets-invalid', message);
-  for (const [name, value] of Object.entries({ clusters, minSize, maxSize })) {
-    if (Number.isInteger(value) && value >= (name === 'minSize' ? 0 : 1)) continue;
-    throw invalid(`expected ${name} to be a whole number from 1, but got ${value}`);
-  }
-  if (clusters > classes) {
-    throw invalid(`${clusters} subsets cannot be made of ${classes} classes: ask for at most ${classes}`);
-  }
-  if (clusters * minSize > classes) {
-    throw invalid(
-      `${clusters} subsets of at least ${minSize} classes need ${clusters * minSize} classes, but there are ` +
-        `${classes}: use a least size of at most ${Math.floor(classes / clusters)}, or at most ` +
-        `${Math.floor(classes / minSize)} subsets`,
-    );
-  }
-  if (clusters * maxSize < classes) {
-    throw invalid(
-      `${clusters} subsets of at most ${maxSize} classes hold ${clusters * maxSize} classes, but there are ` +
-        `${classes}: use a largest size of at least ${Math.ceil(classes / clusters)}, or at least ` +
-        `${Math.ceil(classes / maxSize)} subsets`,
-    );
-  }
+/** @param most in means of all subsets */
+function boundMasses(columns: CsrMatrix, clusters: number, most: number): MassBound {
+  const masses = confusionMasses(columns);
+  return { masses, maxMass: (most * sum(masses)) / clusters };
 }
 
 /** The classes that are confused with another one: those with a column. */

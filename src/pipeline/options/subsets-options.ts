@@ -58,6 +58,22 @@ export const subsetsOptions = {
     affects: 'result',
     description: 'Most classes of a subset; none: a bound around the mean',
   },
+  balance: {
+    type: 'choice',
+    default: 'classes',
+    choices: ['classes', 'confusion'],
+    affects: 'result',
+    description:
+      'What a partition bounds: the classes of a subset, or beside them the confusion that its classes take part in',
+  },
+  maxMass: {
+    type: 'number',
+    default: 1.5,
+    min: 1,
+    max: 1000,
+    affects: 'result',
+    description: 'With --balance confusion: most confusion of a subset, in means of all subsets',
+  },
   specialists: {
     type: 'integer',
     default: null,

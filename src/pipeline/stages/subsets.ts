@@ -64,7 +64,13 @@ function affinityOf(predictions: Predictions, options: Settings['subsets']): Pro
 }
 
 function cluster(columns: CsrMatrix, options: Settings['subsets'], seed: number): Subset[] {
-  const { specialists, size, distance, epochs } = options;
+  const { specialists, size, distance, epochs, balance, maxMass } = options;
+  if (balance === 'confusion' && (specialists !== null || size !== null)) {
+    throw new KdSpecError(
+      'option-invalid',
+      '--balance confusion is for a partition: give --clusters instead of --specialists and --size',
+    );
+  }
   if (specialists !== null && size !== null) {
     return fixedSizeColumns(columns, { specialists, size, distance, seed, epochs });
   }
@@ -77,6 +83,7 @@ function cluster(columns: CsrMatrix, options: Settings['subsets'], seed: number)
     distance,
     seed,
     epochs,
+    ...(balance === 'confusion' && { maxMass }),
     ...(options.minSize !== null && { minSize: options.minSize }),
     ...(options.maxSize !== null && { maxSize: options.maxSize }),
   });
