@@ -46,7 +46,15 @@ beforeAll(async () => {
       correction: 1,
       routed,
     };
-    const config = { kind: 'specialist', id, classes, retrain: 'top', dustbin, firstDivergence: 0 } as const;
+    const config = {
+      kind: 'specialist',
+      id,
+      classes,
+      head: 'dustbin',
+      retrain: 'top',
+      dustbin,
+      firstDivergence: 0,
+    } as const;
     specialists.push({ config: { ...config, network: network.definition }, network });
   }
 });

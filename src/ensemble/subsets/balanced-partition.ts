@@ -4,12 +4,7 @@ import { transposeCsr } from '../../math/csr.js';
 import { createMaxHeap } from '../../math/max-heap.js';
 import { heaviest, packMasses } from './mass-packing.js';
 import { createPlacement, type Placement } from './placement.js';
-
-/** How many points a cluster may hold. */
-export interface SizeBounds {
-  readonly minSize: number;
-  readonly maxSize: number;
-}
+import type { SizeBounds } from './size-bounds.js';
 
 /** How much a cluster may hold where points weigh differently. */
 export interface MassBound {

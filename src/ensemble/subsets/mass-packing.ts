@@ -1,6 +1,6 @@
 import { assert } from '../../core/errors.js';
 import { createMaxHeap } from '../../math/max-heap.js';
-import type { SizeBounds } from './balanced-partition.js';
+import type { SizeBounds } from './size-bounds.js';
 
 /**
  * Spreads points over clusters so that the heaviest cluster is light, whatever else the points have in common.

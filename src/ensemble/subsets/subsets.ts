@@ -10,8 +10,8 @@ import { onlineKMeans } from '../../math/online-kmeans.js';
 import { createRowThreads, threadsFor } from '../../math/row-threads.js';
 import { classColumns } from '../confusion/class-columns.js';
 import { confusionMasses } from '../confusion/confusion-masses.js';
-import { balancedPartition, type MassBound, type SizeBounds } from './balanced-partition.js';
-import { checkBounds } from './check-bounds.js';
+import { balancedPartition, type MassBound } from './balanced-partition.js';
+import { checkBounds, type SizeBounds } from './size-bounds.js';
 
 /** The classes S^m of one specialist. */
 export interface Subset {

@@ -1,5 +1,10 @@
 import { KdSpecError } from '../../core/errors.js';
-import type { SizeBounds } from './balanced-partition.js';
+
+/** How many points a cluster may hold. */
+export interface SizeBounds {
+  readonly minSize: number;
+  readonly maxSize: number;
+}
 
 /** @throws KdSpecError `subsets-invalid` when no partition keeps to the bounds, with those that would do */
 export function checkBounds(classes: number, clusters: number, { minSize, maxSize }: SizeBounds): void {
