@@ -68,7 +68,7 @@ export const subsetsOptions = {
   },
   maxMass: {
     type: 'number',
-    default: 1.5,
+    default: 1.25,
     min: 1,
     max: 1000,
     affects: 'result',
