@@ -1,7 +1,7 @@
 /**
  * Section 8 of the paper, which it left open: can the specialists' knowledge be put back into one model? For a pipeline
- * and several seeds, students of the generalist's size and of a smaller one, taught by the ensemble, by the generalist
- * alone, and by nobody.
+ * and several seeds, students of the generalist's size, of a smaller and of a larger one, taught by the ensemble, by the
+ * generalist alone, and by nobody.
  *
  *     npm run build && npx tsx scripts/results/distil-ensemble.ts pipelines/han-3k.yaml --seeds 1,2,3
  *
@@ -14,9 +14,7 @@ import {
   type EnsembleResult,
   type Report,
   renderEnsemblePage,
-  type Size,
   sizes,
-  type TeacherName,
   teachers,
 } from './distillation/ensemble-page.js';
 import { writeResult } from './distillation/write-result.js';
@@ -39,8 +37,10 @@ const { values, positionals } = parseArgs({
     temperatures: { type: 'string', default: '1,2,4' },
     'hard-weight': { type: 'string', default: '0.1' },
     'learning-rate': { type: 'string', default: '0.004' },
+    /** Dense layers of the smaller and of the larger student; none: there is no such student. */
     small: { type: 'string', default: '96' },
     'small-convolutions': { type: 'string', default: '16,32' },
+    large: { type: 'string', default: 'none' },
     /** Numbers of stored classes that are compared. */
     tops: { type: 'string', default: '5,20,100' },
   },
@@ -49,6 +49,7 @@ const [pipeline = 'pipelines/han-3k.yaml'] = positionals;
 const name = `distil-ensemble-${basename(pipeline, '.yaml')}`;
 const { workspace: folder = join('kd-workspace', name), out, ...settings } = values;
 const record = openRecord(join(folder, 'results.json'));
+const wanted = sizes.filter((size) => size === 'same' || values[size] !== 'none');
 
 function runSeed(seed: number): EnsembleResult['seeds'][number] {
   const workspace = workspaceOf(join(folder, `seed-${seed}`), pipeline);
@@ -74,9 +75,10 @@ function runSeed(seed: number): EnsembleResult['seeds'][number] {
   const network = {
     same: {},
     small: { 'student-dense': values.small, 'student-convolutions': values['small-convolutions'] },
+    large: { 'student-dense': values.large },
   };
   const students = Object.fromEntries(
-    sizes.map((size) => [
+    wanted.map((size) => [
       size,
       Object.fromEntries(
         teachers.map((teacher) => [
@@ -88,7 +90,7 @@ function runSeed(seed: number): EnsembleResult['seeds'][number] {
         ]),
       ),
     ]),
-  ) as Record<Size, Record<TeacherName, Distilled>>;
+  ) as EnsembleResult['seeds'][number]['students'];
   const { chosen } = students.same.ensemble;
   const stored = values.tops.split(',').flatMap((top) =>
     (['bucket', 'spread'] as const).map((rest) => ({

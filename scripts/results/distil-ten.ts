@@ -21,7 +21,8 @@ const { values, positionals } = parseArgs({
   args: own,
   allowPositionals: true,
   options: {
-    seeds: { type: 'string', default: '1,2,3' },
+    seed: { type: 'string', default: '1' },
+    'student-seeds': { type: 'string', default: '1,2,3' },
     members: { type: 'string', default: '10' },
     workspace: { type: 'string' },
     out: { type: 'string', default: 'docs/results' },
@@ -38,26 +39,30 @@ const name = `distil-ten-${basename(pipeline, '.yaml')}`;
 const { workspace: folder = join('kd-workspace', name), out, ...settings } = values;
 const record = openRecord(join(folder, 'results.json'));
 
-function runSeed(seed: number): TenResult['seeds'][number] {
-  const workspace = workspaceOf(join(folder, `seed-${seed}`), pipeline);
-  const common = ['--workspace', workspace, '--seed', String(seed), '--backend', values.backend, ...set];
-  const members = trainMembers(workspace, Number(values.members), { seed, common, record });
-  const student = ['--transfer-views', values.views, '--student-epochs', values.epochs];
-  const distilled = record.once<Distilled>(`seed ${seed}: distilled`, [
-    ...['distill', ...common, ...student],
+const seed = Number(values.seed);
+const workspace = workspaceOf(folder, pipeline);
+const common = ['--workspace', workspace, '--seed', values.seed, '--backend', values.backend, ...set];
+const members = trainMembers(workspace, Number(values.members), { seed, common, record });
+const students = values['student-seeds'].split(',').map((own) => {
+  const student = [
+    ...['distill', ...common, '--student-seed', own],
+    ...['--transfer-views', values.views, '--student-epochs', values.epochs],
+  ];
+  const distilled = record.once<Distilled>(`student ${own}: distilled`, [
+    ...student,
     ...members.flatMap(({ checkpoint }) => ['--teacher', checkpoint]),
     ...['--mean', values.mean, '--temperature', values.temperatures, '--hard-weight', values['hard-weight']],
   ]);
-  const alone = record.once<Distilled>(`seed ${seed}: labels alone`, [
-    ...['distill', ...common, ...student, '--objective', 'labels'],
-  ]);
-  const { classes } = record.once<{ classes: number }>(`seed ${seed}: data set`, ['dataset', ...common]);
-  return { seed, classes, members: members.map(({ top1 }) => top1), distilled, alone };
-}
+  const alone = record.once<Distilled>(`student ${own}: labels alone`, [...student, '--objective', 'labels']);
+  return { seed: Number(own), distilled, alone };
+});
+const { classes } = record.once<{ classes: number }>('data set', ['dataset', ...common]);
 
 const result: TenResult = {
   pipeline,
   settings: { ...settings, set },
-  seeds: values.seeds.split(',').map((seed) => runSeed(Number(seed))),
+  classes,
+  members: members.map(({ top1 }) => top1),
+  students,
 };
 writeResult(out, name, result, renderTenPage);

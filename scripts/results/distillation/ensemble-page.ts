@@ -2,9 +2,9 @@ import { type Distilled, within } from '../recorded-runs.js';
 import { typedFlags } from './idx-runs.js';
 
 export const teachers = ['ensemble', 'generalist', 'nobody'] as const;
-export type TeacherName = (typeof teachers)[number];
-export const sizes = ['same', 'small'] as const;
-export type Size = (typeof sizes)[number];
+type TeacherName = (typeof teachers)[number];
+export const sizes = ['same', 'small', 'large'] as const;
+type Size = (typeof sizes)[number];
 
 /** What is used of `kd-spec evaluate --json`. */
 export interface Report {
@@ -15,10 +15,12 @@ export interface Report {
   readonly dataset: { readonly classes: number };
 }
 
+type ByTeacher = Readonly<Record<TeacherName, Distilled>>;
+
 interface SeedResult {
   readonly seed: number;
   readonly report: Report;
-  readonly students: Record<Size, Record<TeacherName, Distilled>>;
+  readonly students: { readonly same: ByTeacher } & Readonly<Partial<Record<Size, ByTeacher>>>;
   readonly stored: readonly { readonly top: string; readonly rest: string; readonly result: Distilled }[];
 }
 
@@ -31,6 +33,7 @@ type Flag =
   | 'learning-rate'
   | 'small'
   | 'small-convolutions'
+  | 'large'
   | 'tops'
   | 'backend';
 
@@ -39,6 +42,12 @@ export interface EnsembleResult {
   readonly settings: Readonly<Record<Flag, string>> & { readonly set: readonly string[] };
   readonly seeds: readonly SeedResult[];
 }
+
+const sizeNames: Readonly<Record<Size, string>> = {
+  same: "student of the generalist's size",
+  small: 'smaller student',
+  large: 'larger student',
+};
 
 /** The page of section 8. */
 export function renderEnsemblePage({ pipeline, settings, seeds: results }: EnsembleResult): string {
@@ -49,23 +58,25 @@ export function renderEnsemblePage({ pipeline, settings, seeds: results }: Ensem
   const kept = (pick: (result: SeedResult) => Distilled) =>
     percent((r) => (pick(r).test.top1 - generalist(r)) / (ensemble(r) - generalist(r)));
   /** The same against the student that nobody taught: what of the gain is the teacher's. */
-  const ofTeacher = (size: Size, teacher: TeacherName) =>
+  const ofTeacher = (students: (result: SeedResult) => ByTeacher, teacher: TeacherName) =>
     teacher === 'nobody'
       ? ''
       : within(
-          results.map((r) => 100 * (r.students[size][teacher].test.top1 - r.students[size].nobody.test.top1)),
+          results.map((r) => 100 * (students(r)[teacher].test.top1 - students(r).nobody.test.top1)),
           2,
         );
 
-  const rows = sizes.flatMap((size) =>
-    teachers.map((teacher) => {
-      const of = (r: SeedResult) => r.students[size][teacher];
-      const [first] = results;
-      const label = `${size === 'same' ? "student of the generalist's size" : 'smaller student'}, taught by ${teacher === 'nobody' ? 'nobody (labels, as long)' : `the ${teacher}`}`;
+  const [first] = results;
+  const rows = sizes.flatMap((size) => {
+    if (!first.students[size]) return [];
+    const students = (r: SeedResult) => r.students[size] as ByTeacher; // every seed has the same sizes
+    return teachers.map((teacher) => {
+      const of = (r: SeedResult) => students(r)[teacher];
+      const label = `${sizeNames[size]}, taught by ${teacher === 'nobody' ? 'nobody (labels, as long)' : `the ${teacher}`}`;
       const chosen = teacher === 'nobody' ? '' : results.map((r) => of(r).chosen.temperature).join(', ');
-      return `| ${label} | ${of(first).parameters.toLocaleString('en')} | ${percent((r) => of(r).test.top1)} | ${kept(of)} | ${ofTeacher(size, teacher)} | ${chosen} |`;
-    }),
-  );
+      return `| ${label} | ${of(first).parameters.toLocaleString('en')} | ${percent((r) => of(r).test.top1)} | ${kept(of)} | ${ofTeacher(students, teacher)} | ${chosen} |`;
+    });
+  });
   const tops = results[0].stored.map(({ top, rest }, index) => {
     const of = (r: SeedResult) => r.stored[index].result;
     return `| ${top} | ${rest} | ${percent((r) => of(r).teacher?.keptMass ?? Number.NaN)} | ${percent((r) => of(r).validation.top1)} | ${percent((r) => of(r).test.top1)} |`;
