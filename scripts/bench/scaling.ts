@@ -5,8 +5,8 @@
  *     npm run bench:scaling
  *     npm run bench:scaling -- --backend tensorflow --epochs 4 --repeats 2
  *
- * Works on Han characters with the network of `pipelines/han-3k.yaml`, in a folder of its own. Every process computes with one thread, whatever their number. Writes
- * docs/results/scaling.md and .json.
+ * Works on Han characters with the network and the size of specialists of `pipelines/han-3k.yaml`, in a folder of its
+ * own. Every process computes with one thread, whatever their number. Writes docs/results/scaling.md and .json.
  */
 import { execFile } from 'node:child_process';
 import { readFileSync } from 'node:fs';
@@ -31,6 +31,7 @@ const { values: flags } = parseArgs({
     backend: { type: 'string', default: 'wasm' },
     classes: { type: 'string', default: '3050' },
     specialists: { type: 'string', default: '61' },
+    size: { type: 'string', default: '300' },
     epochs: { type: 'string', default: '8' },
     repeats: { type: 'string', default: '1' },
     out: { type: 'string', default: join(import.meta.dirname, '..', '..', 'docs', 'results') },
@@ -66,7 +67,8 @@ async function measure(): Promise<ScalingResult> {
   const prepared = join(root, 'prepared');
   const command = [
     ...['train-specialists', '--source', 'han', '--classes', flags.classes, '--image-size', '28'],
-    ...['--convolutions', '32,64', '--dense', '256', '--epochs', '1', '--clusters', flags.specialists],
+    ...['--convolutions', '32,64', '--dense', '256', '--epochs', '1'],
+    ...['--specialists', flags.specialists, '--size', flags.size],
     ...['--specialist-epochs', flags.epochs, '--views', '1', '--backend', flags.backend],
     ...['--json', '--quiet'],
   ];
@@ -186,6 +188,7 @@ async function measure(): Promise<ScalingResult> {
     backend: flags.backend,
     classes: Number(flags.classes),
     specialists: work.subsets.length,
+    size: Number(flags.size),
     measurements,
     engines,
     slotSeconds,

@@ -25,6 +25,8 @@ export interface ScalingResult {
   readonly backend: string;
   readonly classes: number;
   readonly specialists: number;
+  /** Classes of each. */
+  readonly size: number;
   readonly measurements: readonly Measurement[];
   /** Seconds for each specialist; the first engine is none: the bare training. */
   readonly engines: readonly { readonly name: string; readonly perSpecialist: number }[];
@@ -82,7 +84,7 @@ ${rows.join('\n')}
 
     ${result.command}
 
-${specialists} specialists on the han data set with ${result.classes} classes, backend ${result.backend}, one thread of it in every process.
+${specialists} specialists of ${result.size} classes on the han data set with ${result.classes} classes, backend ${result.backend}, one thread of it in every process.
 ${machine.cores} cores (${machine.processor}), Node ${machine.node}, load ${machine.load.toFixed(1)} at the end.
 
 ## One process and two
