@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
+import { gatherRows } from '../compute/operations/gather-rows.js';
 import type { Network } from '../models/network.js';
 import type { NetworkPart } from '../models/network-definition.js';
 import { runNetwork } from '../models/run-network.js';
@@ -42,7 +43,7 @@ export async function askSpecialists(
   const all = tf.tidy(() => {
     const spoken = asked.map((specialist) => {
       const from = firstTrainedPart[specialists[specialist].config.retrain];
-      const input = tf.gather(inputs[from], tf.tensor1d([...questions[specialist]], 'int32'));
+      const input = imagesOf(inputs[from], questions[specialist]);
       return tf.reshape(specialistLogits(specialists[specialist], input), [-1]); // (images * (s + 1))
     });
     return spoken.length === 1 ? spoken[0] : tf.concat1d(spoken as tf.Tensor1D[]);
@@ -57,4 +58,11 @@ export async function askSpecialists(
       start += outputs;
     }
   }
+}
+
+/** The rows of a tensor (batch, ...) that belong to some images. */
+function imagesOf(batch: tf.Tensor, images: readonly number[]): tf.Tensor {
+  const [count, ...shape] = batch.shape;
+  const rows = gatherRows(tf.reshape(batch, [count, -1]), tf.tensor1d(Int32Array.from(images), 'int32'));
+  return tf.reshape(rows, [images.length, ...shape]);
 }

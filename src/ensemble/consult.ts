@@ -104,9 +104,15 @@ function imagesBySpecialist(chosen: readonly (readonly number[])[], specialists:
 }
 
 /** Copies a matrix to JavaScript and disposes of it; its rows share one array. */
-export async function rowsOf(matrix: tf.Tensor2D): Promise<Float32Array[]> {
-  const [rows, columns] = matrix.shape;
+export async function rowsOf(matrix: tf.Tensor2D): Promise<readonly Float32Array[]> {
   const values = await matrix.data<'float32'>();
   matrix.dispose();
-  return Array.from({ length: rows }, (_, row) => values.subarray(row * columns, (row + 1) * columns));
+  return rowsIn(values, matrix.shape[1]);
+}
+
+/** The rows of a matrix that lie one after the other. */
+export function rowsIn(values: Float32Array, columns: number): readonly Float32Array[] {
+  return Array.from({ length: values.length / columns }, (_, row) =>
+    values.subarray(row * columns, (row + 1) * columns),
+  );
 }

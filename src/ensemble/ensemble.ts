@@ -12,7 +12,7 @@ import { type CalibratedFuser, createCalibratedFuser } from './calibration/calib
 import { type Consultation, consult, type GeneralistAnswer } from './consult.js';
 import { type EnsembleFile, readEnsembleFile } from './ensemble-file.js';
 import type { Probabilities } from './fusion/fusion-input.js';
-import { createPredictor, type Predictor, type Rows } from './predict.js';
+import { createPredictor, type PredictOptions, type Predictor, type Route, type Rows } from './predict.js';
 import { activeSpecialists, indexMembership, type SubsetMembership } from './routing.js';
 import { loadSpecialist, type Specialist } from './specialist/specialist.js';
 
@@ -83,14 +83,7 @@ export class Ensemble {
     );
     this.fuse = createCalibratedFuser(settings, classes.length);
     this.subsets = specialists.map(({ config }) => Int32Array.from(config.classes));
-    const routesByMass = typeof settings.routingMass === 'number';
-    this.predictor = createPredictor(
-      generalist,
-      specialists,
-      settings,
-      (probabilities) => this.route(probabilities),
-      { routesByMass },
-    );
+    this.predictor = createPredictor(generalist, specialists, settings, this.routeOf(settings));
   }
 
   /**
@@ -98,11 +91,13 @@ export class Ensemble {
    * one, as each specialist answers for all its images at once; `batch x classes` floats are returned.
    *
    * @param images (batch, height, width, channels), in [0, 1]
-   * @returns one for each image, in order, (classes); the caller's own
+   * @param options.out (batch * classes or more), where they are written instead of into a new array: with one array
+   *   for all batches a batch is much faster
+   * @returns one for each image, in order, (classes)
    * @throws KdSpecError `fusion-input` when an output of a network is not a number
    */
-  predict(images: tf.Tensor4D): Promise<Rows> {
-    return this.predictor(images);
+  predict(images: tf.Tensor4D, options: PredictOptions = {}): Promise<Rows> {
+    return this.predictor(images, options);
   }
 
   /**
@@ -171,6 +166,25 @@ export class Ensemble {
     return activeSpecialists(probabilities, this.membership, { top, mass }).filter(
       (position) => specialists[position].kept,
     );
+  }
+
+  private routeOf({ routingTop, routingMass }: EnsembleFile): Route {
+    const isByMass = typeof routingMass === 'number';
+    if (isByMass || routingTop > 1) {
+      return {
+        by: 'distribution',
+        call: (probabilities) => this.route(probabilities),
+        atTemperatureOne: isByMass,
+      };
+    }
+    const { offsets, specialists } = this.membership;
+    return {
+      by: 'first',
+      call: (first) =>
+        Array.from(specialists.subarray(offsets[first], offsets[first + 1])).filter(
+          (position) => this.settings.specialists[position].kept,
+        ),
+    };
   }
 
   private fuseConsultation(

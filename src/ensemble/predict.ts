@@ -1,13 +1,18 @@
 import * as tf from '@tensorflow/tfjs';
 import { dense } from '../compute/operations/dense.js';
+import { firstLargest } from '../compute/operations/first-largest.js';
+import { rowRange } from '../compute/operations/row-range.js';
+import { valuesInPlace } from '../compute/operations/values-in-place.js';
 import type { Network } from '../models/network.js';
-import { askSpecialists, partInputs } from './ask-specialists.js';
+import type { NetworkPart } from '../models/network-definition.js';
+import { askSpecialists, type PartInputs, partInputs } from './ask-specialists.js';
 import type { FusionSettings } from './calibration/calibrated-fusion.js';
 import { createRowFuser, type HeardAnswer } from './calibration/row-fuser.js';
-import { correctionOf, rowsOf } from './consult.js';
+import { correctionOf, rowsIn, rowsOf } from './consult.js';
 import type { Specialist } from './specialist/specialist.js';
 
-/** Bytes of logits that become distributions at once: more than a cache holds is slower. */
+/** Images that the generalist is asked about at once, and bytes of logits: what a cache does not hold is slower. */
+const chunkImages = 128;
 const chunkBytes = 2 ** 23;
 
 /** A distribution an image, each (classes); several share one array. */
@@ -18,103 +23,176 @@ export type Rows = readonly Float32Array[];
  *
  * @param images (batch, height, width, channels), in [0, 1]
  */
-export async function predictGeneralist(generalist: Network, images: tf.Tensor4D): Promise<Rows> {
-  const inputs = partInputs(generalist, images);
-  try {
-    const rows: Float32Array[] = [];
-    for await (const [chunk] of distributions(generalist, inputs.head as tf.Tensor2D, [1]))
-      rows.push(...chunk);
-    return rows;
-  } finally {
+export async function predictGeneralist(
+  generalist: Network,
+  images: tf.Tensor4D,
+  { out }: PredictOptions = {},
+): Promise<Rows> {
+  const rows = roomFor(images.shape[0], generalist.definition.outputs, out);
+  for (const { start, inputs, softened } of chunks(generalist, images, 1)) {
     tf.dispose(inputs);
+    const said = viewOf(softened) ?? (await dataOf(softened));
+    for (const [place, row] of said.entries()) rows[start + place].set(row);
+    softened.dispose();
   }
+  return rows;
+}
+
+/** Where distributions go. */
+export interface PredictOptions {
+  /**
+   * (batch * classes or more), for the distributions of this batch: one array for all batches spares the system from
+   * finding fresh memory for each. None makes a new one.
+   */
+  readonly out?: Float32Array | undefined;
 }
 
 /** Answers batch after batch, (batch, height, width, channels) in [0, 1]. */
-export type Predictor = (images: tf.Tensor4D) => Promise<Rows>;
+export type Predictor = (images: tf.Tensor4D, options?: PredictOptions) => Promise<Rows>;
 
 /**
  * Returns the ensemble as a function from a batch to the fused distributions alone: `Ensemble.distributions` without
  * what only an inspection wants, in single precision.
  *
- * The generalist's softmax, at its temperature, becomes the fused distribution in place. The images of a batch go
+ * The generalist's softmax, at its temperature, becomes the fused distribution, where the backend allows it when it is
+ * copied. The images of a batch go
  * through the generalist's head in chunks, and through each specialist at once: the more images, the fewer calls.
  *
- * @param route from the generalist's distribution over the classes, the specialists to ask, by position
- * @param options.routesByMass whether `route` needs the distribution at temperature 1; else any will do that orders
- *   the classes alike
  * @returns a function that throws KdSpecError `fusion-input` if an output of a network is not a number
  */
 export function createPredictor(
   generalist: Network,
   specialists: readonly Specialist[],
   settings: FusionSettings,
-  route: (probabilities: Float32Array) => readonly number[],
-  { routesByMass }: { readonly routesByMass: boolean },
+  route: Route,
 ): Predictor {
   const { generalistTemperature: temperature } = settings;
   const subsets = specialists.map(({ config }) => Int32Array.from(config.classes));
   const fuser = createRowFuser(settings, subsets, generalist.definition.outputs);
   const isRouted = specialists.some(({ config }) => config.dustbin.routed !== undefined);
-  const needsPlain = temperature !== 1 && (routesByMass || (fuser.hearsDustbin && isRouted));
-  const temperatures = needsPlain ? [temperature, 1] : [temperature];
+  const isByMass = route.by === 'distribution' && route.atTemperatureOne;
+  const needsPlain = temperature !== 1 && (isByMass || (fuser.hearsDustbin && isRouted));
 
-  return async (images) => {
-    const rows: Float32Array[] = [];
-    const questions = specialists.map((): number[] => []); // images
-    const corrections = specialists.map((): number[] => []); // of the dustbin, a question
-    const inputs = partInputs(generalist, images);
+  return async (images, { out } = {}) => {
+    const [batch] = images.shape;
+    const questions = specialists.map((): Questions => ({ images: [], corrections: [] }));
+    const answers = Array.from({ length: batch }, (): HeardAnswer[] => []);
+    const notes = fuser.notes(batch);
+    const said: { tensor: tf.Tensor2D; rows: Rows | undefined }[] = []; // by the generalist, of consecutive images
+    const parts: PartInputs[] = [];
     try {
-      for await (const [softened, plain = softened] of distributions(
-        generalist,
-        inputs.head as tf.Tensor2D,
-        temperatures,
-      )) {
-        for (const [place, probabilities] of plain.entries()) {
-          for (const specialist of route(probabilities)) {
-            questions[specialist].push(rows.length);
-            corrections[specialist].push(correctionOf(specialists[specialist].config, probabilities));
+      for (const { start, inputs, softened } of chunks(generalist, images, temperature)) {
+        parts.push(inputs);
+        const plainTensor = needsPlain ? softmaxAt(generalist, inputs, 1) : undefined;
+        const first = route.by === 'first' ? await firstLargest(softened) : undefined;
+        const plain = plainTensor && (await rowsOf(plainTensor));
+        const inPlace = viewOf(softened);
+        const rows = inPlace ?? (await dataOf(softened));
+        said.push({ tensor: softened, rows: inPlace ? undefined : rows });
+        for (const [place, row] of rows.entries()) {
+          const image = start + place;
+          const atOne = plain ? plain[place] : row;
+          const asked = route.by === 'first' ? route.call(first?.[place] ?? 0) : route.call(atOne);
+          for (const specialist of asked) {
+            const { images, corrections } = questions[specialist];
+            images.push(image);
+            if (fuser.hearsDustbin) corrections.push(correctionOf(specialists[specialist].config, atOne));
           }
-          rows.push(softened[place]);
+          if (asked.length > 0) fuser.note(notes, image, row, asked[0]);
         }
       }
-      const answers = rows.map((): HeardAnswer[] => []);
-      await askSpecialists(specialists, inputs, questions, ({ specialist, image, place, logits }) => {
-        logits[logits.length - 1] += corrections[specialist][place];
+      const asked = questions.map((ofSpecialist) => ofSpecialist.images);
+      const whole = together(parts);
+      parts.push(whole);
+      await askSpecialists(specialists, whole, asked, ({ specialist, image, place, logits }) => {
+        if (fuser.hearsDustbin) logits[logits.length - 1] += questions[specialist].corrections[place];
         answers[image].push({ specialist, logits });
       });
-      for (const [image, row] of rows.entries()) fuser.fuse(row, answers[image]);
-      return rows;
+      const fused = roomFor(batch, generalist.definition.outputs, out);
+      let image = 0;
+      for (const { tensor, rows } of said) {
+        for (const row of rows ?? viewOf(tensor) ?? []) {
+          fused[image].set(row); // reads it in order, so that the fusion finds all of it in the cache
+          fuser.fuse(notes, image, fused[image], answers[image]);
+          image++;
+        }
+      }
+      return fused;
     } finally {
-      tf.dispose(inputs);
+      tf.dispose(parts);
+      for (const { tensor } of said) tensor.dispose();
     }
   };
 }
 
-/**
- * The distributions of a batch at each of some temperatures, chunk by chunk.
- *
- * @param hidden (batch, hidden), the input of the head
- */
-async function* distributions(
-  generalist: Network,
-  hidden: tf.Tensor2D,
-  temperatures: readonly number[],
-): AsyncGenerator<readonly Rows[]> {
-  const [batch, width] = hidden.shape;
-  const chunk = Math.max(1, Math.floor(chunkBytes / (4 * generalist.definition.outputs)));
-  for (let first = 0; first < batch; first += chunk) {
-    const count = Math.min(chunk, batch - first);
-    const rows: Rows[] = [];
-    for (const temperature of temperatures) {
-      const softened = tf.tidy(() => {
-        const part = count === batch ? hidden : tf.slice(hidden, [first, 0], [count, width]);
-        return tf.softmax(headAt(generalist, part, temperature));
-      });
-      rows.push(await rowsOf(softened));
-    }
-    yield rows;
+/** The rows of a matrix that JavaScript can read where they lie, as long as no operation runs. */
+function viewOf(matrix: tf.Tensor2D): Rows | undefined {
+  const values = valuesInPlace(matrix);
+  return values && rowsIn(values, matrix.shape[1]);
+}
+
+/** A copy of the rows of any other. */
+async function dataOf(matrix: tf.Tensor2D): Promise<Rows> {
+  return rowsIn(await matrix.data<'float32'>(), matrix.shape[1]);
+}
+
+function roomFor(
+  images: number,
+  classes: number,
+  out: Float32Array = new Float32Array(images * classes),
+): Rows {
+  return rowsIn(out.subarray(0, images * classes), classes);
+}
+
+/** Which specialists are asked, by position, ascending. */
+export type Route =
+  | { readonly by: 'first'; readonly call: (firstClass: number) => readonly number[] }
+  | {
+      readonly by: 'distribution';
+      readonly call: (probabilities: Float32Array) => readonly number[];
+      /** Whether another temperature would be another route. */
+      readonly atTemperatureOne: boolean;
+    };
+
+/** What a specialist is asked. */
+interface Questions {
+  readonly images: number[];
+  /** Of its dustbin's logit for each image; none if it makes no difference. */
+  readonly corrections: number[];
+}
+
+/** Some consecutive images of a batch; its consumer disposes of the tensors. */
+interface Chunk {
+  /** The first one. */
+  readonly start: number;
+  readonly inputs: PartInputs;
+  /** (images, classes), their distributions. */
+  readonly softened: tf.Tensor2D;
+}
+
+/** The generalist's distributions of a batch at a temperature, chunk by chunk. */
+function* chunks(generalist: Network, images: tf.Tensor4D, temperature: number): Generator<Chunk> {
+  const [batch] = images.shape;
+  const fitting = Math.floor(chunkBytes / (4 * generalist.definition.outputs));
+  const most = Math.max(1, Math.min(chunkImages, fitting));
+  for (let start = 0; start < batch; start += most) {
+    const count = Math.min(most, batch - start);
+    const inputs = tf.tidy(() =>
+      partInputs(generalist, count === batch ? images : rowRange(images, start, count)),
+    );
+    yield { start, inputs, softened: softmaxAt(generalist, inputs, temperature) };
   }
+}
+
+/** The inputs of consecutive chunks as those of one. */
+function together(parts: readonly PartInputs[]): PartInputs {
+  const join = (part: NetworkPart) => tf.concat(parts.map((inputs) => inputs[part]));
+  return { convolutions: join('convolutions'), dense: join('dense'), head: join('head') };
+}
+
+/** (images, classes) */
+function softmaxAt(generalist: Network, { head }: PartInputs, temperature: number): tf.Tensor2D {
+  return tf.tidy(() => tf.softmax(headAt(generalist, head as tf.Tensor2D, temperature)));
 }
 
 /** The head's logits divided by a temperature: its input and its bias are, which are smaller. */

@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { KdSpecError } from '../../core/errors.js';
 import { assertIntegers, assertShape } from '../tensor-shape.js';
-import { wasmHeap } from '../wasm/heap.js';
+import { type Heap, wasmHeap } from '../wasm/heap.js';
 
 /**
  * The rows of a matrix at the given indices; the gradient adds the rows up where an index repeats.
@@ -31,7 +31,7 @@ export function gatherRows(matrix: tf.Tensor2D, indices: tf.Tensor1D): tf.Tensor
       );
     });
     return {
-      value: tf.gather(matrix, indices),
+      value: copyRows(heap, matrix, indices),
       gradFunc: (dy: tf.Tensor, saved: tf.Tensor[]) => {
         const [indices] = saved as [tf.Tensor1D];
         const gradient = heap.zeros([rows, columns]);
@@ -51,4 +51,15 @@ export function gatherRows(matrix: tf.Tensor2D, indices: tf.Tensor1D): tf.Tensor
     };
   });
   return gather(matrix) as tf.Tensor2D;
+}
+
+/** The backend's own kernel works out where each single value lies. */
+function copyRows(heap: Heap, matrix: tf.Tensor2D, indices: tf.Tensor1D): tf.Tensor2D {
+  const [, columns] = matrix.shape;
+  const output = heap.allocate([indices.size, columns]) as tf.Tensor2D;
+  const [source, target] = [heap.values(matrix), heap.values(output)];
+  heap.values(indices).forEach((row, position) => {
+    target.set(source.subarray(row * columns, (row + 1) * columns), position * columns);
+  });
+  return output;
 }

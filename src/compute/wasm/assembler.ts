@@ -101,6 +101,10 @@ export interface Lane {
   nearest(a: Code): Code;
   /** 2 to the power of an integral value in [-126, 127]. */
   powerOfTwo(a: Code): Code;
+  /** For a positive normal number, e of `a = 2^e m` with m in [sqrt(1/2), sqrt(2)). */
+  exponent(a: Code): Code;
+  /** And m. */
+  significand(a: Code): Code;
   /** Comparisons give masks. */
   less(a: Code, b: Code): Code;
   equal(a: Code, b: Code): Code;
@@ -113,6 +117,12 @@ export interface Lane {
 }
 
 const f32less = binary(0x5d);
+
+// Adding this to the bits of a number moves the border between exponents from powers of 2 to sqrt(1/2) times them.
+const rootOfHalf = 0x3f3504f3;
+const toRoot = 0x3f800000 - rootOfHalf;
+const significandBits = 0x7fffff;
+const exponentBias = 127;
 
 export const scalar: Lane = {
   type: 'f32',
@@ -130,6 +140,14 @@ export const scalar: Lane = {
   abs: unary(0x8b),
   nearest: unary(0x90),
   powerOfTwo: (a) => [...i32.shl(i32.add([...a, 0xfc, 0x00], i32.constant(127)), i32.constant(23)), 0xbe],
+  exponent: (a) => {
+    const moved = i32.add([...a, 0xbc], i32.constant(toRoot));
+    return [...i32.sub([...moved, ...i32.constant(23), 0x76], i32.constant(exponentBias)), 0xb2];
+  },
+  significand: (a) => {
+    const moved = i32.add([...a, 0xbc], i32.constant(toRoot));
+    return [...i32.add(i32.and(moved, i32.constant(significandBits)), i32.constant(rootOfHalf)), 0xbe];
+  },
   less: f32less,
   equal: binary(0x5b),
   maskType: 'i32',
@@ -137,6 +155,13 @@ export const scalar: Lane = {
   maskAndNot: (a, b) => i32.and(a, i32.isZero(b)),
   maskOr: i32.or,
   keepWhere: (mask, value) => [...value, 0x43, ...float(0), ...mask, 0x1b],
+};
+
+const i32x4 = {
+  constant: (value: number): Code => [...i32.constant(value), ...simd(0x11)],
+  add: binary(...simd(0xae)),
+  sub: binary(...simd(0xb1)),
+  and: binary(...simd(0x4e)),
 };
 
 export const vector: Lane = {
@@ -163,6 +188,15 @@ export const vector: Lane = {
     ...i32.constant(23),
     ...simd(0xab),
   ],
+  exponent: (a) => {
+    const moved = i32x4.add(a, i32x4.constant(toRoot));
+    const shifted = [...moved, ...i32.constant(23), ...simd(0xad)];
+    return [...i32x4.sub(shifted, i32x4.constant(exponentBias)), ...simd(0xfa)];
+  },
+  significand: (a) => {
+    const moved = i32x4.add(a, i32x4.constant(toRoot));
+    return i32x4.add(i32x4.and(moved, i32x4.constant(significandBits)), i32x4.constant(rootOfHalf));
+  },
   less: binary(...simd(0x43)),
   equal: binary(...simd(0x41)),
   maskType: 'v128',

@@ -3,6 +3,8 @@ import { assert } from '../../core/errors.js';
 import { assemble } from './assembler.js';
 import { columnGradientSums, columnSquares, columnSums, mixColumns, scaleColumns } from './column-kernels.js';
 import { adamW, sgd } from './elementwise-kernels.js';
+import { firstLargest } from './first-largest-kernel.js';
+import { geometricMean } from './geometric-mean-kernel.js';
 import { multiplyPacked, packLeft, productRoom } from './product-kernels.js';
 import { softmaxGradient, softmaxStatistics } from './softmax-kernels.js';
 import { fold, maxPool, maxPoolPairs, unfold } from './spatial-kernels.js';
@@ -23,6 +25,8 @@ const kernels = [
   fold,
   packLeft,
   multiplyPacked,
+  geometricMean,
+  firstLargest,
 ];
 
 /** The kernels at work on the memory of TensorFlow.js's wasm backend. */
@@ -35,6 +39,8 @@ export interface Heap {
   values(tensor: tf.Tensor): Float32Array | Int32Array;
   /** Where `productRoom` bytes lie that any call may overwrite. */
   readonly room: number;
+  /** That memory; the view is good until the next allocation, after which its length is 0 or it goes on. */
+  roomValues(): Float32Array;
   /** Gives a variable memory of its own, which may then be written in place, if it shares its memory. */
   own(variable: tf.Variable): void;
   /** A new tensor with arbitrary content. */
@@ -118,5 +124,6 @@ function createHeap(backend: WasmBackend): Heap {
   }
 
   const room = backend.wasm._malloc(productRoom) >>> 0;
-  return { call, address, values, room, own, allocate, zeros };
+  const roomValues = () => new Float32Array(memory.buffer, room, productRoom / 4);
+  return { call, address, values, room, roomValues, own, allocate, zeros };
 }

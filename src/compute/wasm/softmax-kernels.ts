@@ -20,7 +20,7 @@ import {
  * `x = n ln 2 + r` with |r| of at most `ln 2 / 2`, so `exp(x) = 2^n exp(r)`; exp(r) is a Taylor polynomial of
  * degree 7, whose remainder is below `(ln 2 / 2)^8 / 8! = 5e-9`.
  */
-function exponential(
+export function exponential(
   lane: Lane,
   value: Code,
   local: (type: ValueType) => Local,

@@ -1,3 +1,4 @@
+import { createGeometricMean } from '../../compute/operations/geometric-mean.js';
 import { combineLogits } from '../fusion/combine-logits.js';
 import { notAProbability } from '../fusion/fusion-input.js';
 import { createCalibratedFuser, type FusionSettings } from './calibrated-fusion.js';
@@ -14,11 +15,16 @@ export interface HeardAnswer {
 export interface RowFuser {
   /** Whether the dustbin's logit, and so its correction, makes a difference. */
   readonly hearsDustbin: boolean;
+  /** Room for the notes of a batch. */
+  notes(images: number): Float32Array;
+  /** Notes what will be wanted of an image's row when the specialist that is first speaks: now it is in the cache. */
+  note(notes: Float32Array, image: number, q: Float32Array, first: number): void;
   /**
+   * @param image that was noted if anybody answers
    * @param q (classes), the generalist's softmax at its temperature; becomes the fused distribution
    * @throws KdSpecError `fusion-input` when an output of a network is not a number
    */
-  fuse(q: Float32Array, answers: readonly HeardAnswer[]): void;
+  fuse(notes: Float32Array, image: number, q: Float32Array, answers: readonly HeardAnswer[]): void;
 }
 
 /**
@@ -39,17 +45,27 @@ export function createRowFuser(
     if (Number.isNaN(value)) throw notAProbability(owner, 0, value);
   };
   if (rule === 'combine') {
-    const room = new Float64Array(subsets.reduce((most, { length }) => Math.max(most, length), 0));
+    const largest = subsets.reduce((most, { length }) => Math.max(most, length), 0);
+    const room = new Float64Array(largest);
+    const kernel = createGeometricMean(largest + 1);
     return {
       hearsDustbin: dustbinTrust > 0,
-      fuse(q, answers) {
+      notes: (images) => new Float32Array(images * largest),
+      note(notes, image, q, first) {
+        const classes = subsets[first];
+        for (let i = 0, at = image * largest; i < classes.length; i++, at++) notes[at] = q[classes[i]];
+      },
+      fuse(notes, image, q, answers) {
         check(q[0], 'the generalist');
         if (answers.length === 0) return;
-        const spoken = answers.map(({ specialist, logits }) => {
+        const spoken = answers.map(({ specialist, logits }, turn) => {
           const { temperature, weight } = specialists[specialist];
-          return { classes: subsets[specialist], logits, temperature, weight };
+          const classes = subsets[specialist];
+          const from = image * largest;
+          const masses = turn === 0 ? notes.subarray(from, from + classes.length) : undefined;
+          return { classes, logits, masses, temperature, weight };
         });
-        combineLogits(q, spoken, { dustbinTrust, room });
+        combineLogits(q, spoken, { dustbinTrust, room, kernel });
         for (const { specialist } of answers) check(q[subsets[specialist][0]], `specialist ${specialist}`);
       },
     };
@@ -58,7 +74,9 @@ export function createRowFuser(
   const out = new Float64Array(classCount);
   return {
     hearsDustbin: rule === 'paper',
-    fuse(q, answers) {
+    notes: () => new Float32Array(),
+    note() {},
+    fuse(_notes, _image, q, answers) {
       check(q[0], 'the generalist');
       if (answers.length === 0) return;
       const spoken = answers.map(({ specialist, logits }) => ({

@@ -1,11 +1,23 @@
 import fc from 'fast-check';
-import { expect, test } from 'vitest';
+import { beforeAll, expect, test } from 'vitest';
+import { selectBackend } from '../../compute/backend.js';
+import { createGeometricMean } from '../../compute/operations/geometric-mean.js';
 import { softmax } from '../../math/softmax.js';
 import { combineInside } from './combine-inside.js';
 import { combineLogits, type LogitAnswer } from './combine-logits.js';
 
 const classCount = 12;
 const room = new Float64Array(classCount);
+
+beforeAll(async () => {
+  await selectBackend('wasm');
+});
+
+const options = (dustbinTrust: number, usesKernel: boolean) => ({
+  dustbinTrust,
+  room,
+  kernel: usesKernel ? createGeometricMean(classCount + 1) : undefined,
+});
 
 /** Logits of generalist and specialists up to a size, and a trust. */
 const question = (size: number) => {
@@ -29,15 +41,20 @@ const question = (size: number) => {
         weight,
       }),
     );
-  return fc.tuple(logits(classCount), fc.array(answer, { maxLength: 3 }), fc.constantFrom(0, 0.3, 1));
+  return fc.tuple(
+    logits(classCount),
+    fc.array(answer, { maxLength: 3 }),
+    fc.constantFrom(0, 0.3, 1),
+    fc.boolean(),
+  );
 };
 
 test('says in place, from logits, what combineInside says of probabilities', () => {
   fc.assert(
-    fc.property(question(3), ([logits, answers, dustbinTrust]) => {
+    fc.property(question(3), ([logits, answers, dustbinTrust, usesKernel]) => {
       const generalist = Float32Array.from(softmax(logits));
       const q = generalist.slice();
-      combineLogits(q, answers, { dustbinTrust, room });
+      combineLogits(q, answers, options(dustbinTrust, usesKernel));
       const spoken = answers.map(({ classes, logits, temperature, weight }) => ({
         classes,
         probabilities: softmax(logits, { temperature }),
@@ -53,9 +70,9 @@ test('says in place, from logits, what combineInside says of probabilities', () 
 
 test('remains a distribution, however sure anybody is', () => {
   fc.assert(
-    fc.property(question(300), ([logits, answers, dustbinTrust]) => {
+    fc.property(question(300), ([logits, answers, dustbinTrust, usesKernel]) => {
       const q = Float32Array.from(softmax(logits));
-      combineLogits(q, answers, { dustbinTrust, room });
+      combineLogits(q, answers, options(dustbinTrust, usesKernel));
       expect(Math.abs(q.reduce((sum, p) => sum + p, 0) - 1)).toBeLessThan(1e-5);
       expect(Math.min(...q)).toBeGreaterThanOrEqual(0);
     }),

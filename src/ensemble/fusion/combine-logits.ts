@@ -1,3 +1,4 @@
+import type { GeometricMean } from '../../compute/operations/geometric-mean.js';
 import { believedMass } from './combine-inside.js';
 import { smallestSoftmax, sumOfMasses } from './fusion-input.js';
 
@@ -7,10 +8,22 @@ export interface LogitAnswer {
   readonly classes: Int32Array;
   /** (s + 1), the dustbin last, its correction added. */
   readonly logits: Float32Array;
+  /** (s), what q has for them, if that is at hand. */
+  readonly masses?: Float32Array | undefined;
   /** Above 0. */
   readonly temperature: number;
   /** Beside the generalist's of 1, above 0. */
   readonly weight: number;
+}
+
+/** Options of {@link combineLogits}. */
+export interface CombineLogitsOptions {
+  /** v of `combineInside`, in [0, 1]. */
+  readonly dustbinTrust?: number;
+  /** (greatest s or more), overwritten. */
+  readonly room: Float64Array;
+  /** For s + 1 values or more; used where the dustbin does not matter. */
+  readonly kernel?: GeometricMean | undefined;
 }
 
 /** Nats below the largest logit from which on {@link smallestSoftmax}, 69 below a softmax of 1, may be near. */
@@ -30,8 +43,6 @@ const pendingRange = 1000;
  *
  * @param q (classes), the generalist's softmax; becomes the fused distribution
  * @param answers of the active specialists, in order
- * @param options.dustbinTrust v of `combineInside`, in [0, 1]
- * @param options.room (greatest s or more), overwritten
  *
  * Cost: two or, with trust, three transcendental functions for each class of the subsets, and with trust one pass
  * over the classes, or two where the generalist is sure of the subset.
@@ -39,35 +50,20 @@ const pendingRange = 1000;
 export function combineLogits(
   q: Float32Array,
   answers: readonly LogitAnswer[],
-  { dustbinTrust = 0, room }: { readonly dustbinTrust?: number; readonly room: Float64Array },
+  { dustbinTrust = 0, room, kernel }: CombineLogitsOptions,
 ): void {
   let pending = 1; // q is this times what is stored
-  for (const { classes, logits, temperature, weight } of answers) {
-    const { named, dustbin, floor } = statedMasses(logits, temperature, dustbinTrust > 0);
-    if (named === 0) continue;
-    const size = classes.length;
-    const ofGeneralist = 1 / (1 + weight);
-    const ofSpecialist = (1 - ofGeneralist) / temperature;
+  for (const answer of answers) {
+    const { classes } = answer;
     const smallest = smallestSoftmax / pending;
-    let inside = 0; // Q_S
-    let largest = Number.NEGATIVE_INFINITY;
-    for (let i = 0; i < size; i++) {
-      const mass = q[classes[i]];
-      inside += mass;
-      const log =
-        ofGeneralist * Math.log(Math.max(mass, smallest)) + ofSpecialist * Math.max(logits[i], floor);
-      room[i] = log;
-      if (log > largest) largest = log;
-    }
-    inside *= pending;
-    let total = 0;
-    for (let i = 0; i < size; i++) {
-      room[i] = Math.exp(room[i] - largest);
-      total += room[i];
-    }
+    const inTheKernel = kernel && dustbinTrust === 0 ? meanByKernel(q, answer, kernel, smallest) : undefined;
+    const mean = inTheKernel ?? meanInJavaScript(q, answer, room, smallest, dustbinTrust > 0);
+    if (mean === 'silent') continue;
+    const { sum, values, total, named, dustbin } = mean;
+    let inside = pending * sum; // Q_S
     let outside = Math.max(0, 1 - inside);
     if (dustbinTrust > 0 && inside > nearlyAll) {
-      for (let i = 0; i < size; i++) q[classes[i]] = 0;
+      for (let i = 0; i < classes.length; i++) q[classes[i]] = 0;
       outside = pending * sumOfMasses(q, 'the generalist'); // the difference to 1 would be rounding
       inside /= inside + outside;
     }
@@ -80,9 +76,74 @@ export function combineLogits(
       }
     }
     const share = target / total / pending;
-    for (let i = 0; i < size; i++) q[classes[i]] = share * room[i];
+    for (let i = 0; i < classes.length; i++) q[classes[i]] = share * values[i];
   }
   if (pending !== 1) scaleAll(q, pending);
+}
+
+/** The geometric mean of generalist and specialist inside a subset. */
+interface InsideMean {
+  /** Of what is stored of the generalist there. */
+  readonly sum: number;
+  /** (s or more), the mean but for a factor. */
+  readonly values: Float32Array | Float64Array;
+  /** Its sum. */
+  readonly total: number;
+  /** The specialist's mass on its subset, and in its dustbin; only exact where they matter. */
+  readonly named: number;
+  readonly dustbin: number;
+}
+
+/** @returns `silent` where the specialist puts everything in its dustbin */
+function meanInJavaScript(
+  q: Float32Array,
+  { classes, logits, temperature, weight }: LogitAnswer,
+  values: Float64Array,
+  smallest: number,
+  exact: boolean,
+): InsideMean | 'silent' {
+  const { named, dustbin, floor } = statedMasses(logits, temperature, exact);
+  if (named === 0) return 'silent';
+  const ofGeneralist = 1 / (1 + weight);
+  const ofSpecialist = (1 - ofGeneralist) / temperature;
+  let sum = 0;
+  let largest = Number.NEGATIVE_INFINITY;
+  for (let i = 0; i < classes.length; i++) {
+    const mass = q[classes[i]];
+    sum += mass;
+    const log = ofGeneralist * Math.log(Math.max(mass, smallest)) + ofSpecialist * Math.max(logits[i], floor);
+    values[i] = log;
+    if (log > largest) largest = log;
+  }
+  let total = 0;
+  for (let i = 0; i < classes.length; i++) {
+    values[i] = Math.exp(values[i] - largest);
+    total += values[i];
+  }
+  return { sum, values, total, named, dustbin };
+}
+
+/** @returns undefined where what a softmax counts as least is near, which the kernel leaves to JavaScript */
+function meanByKernel(
+  q: Float32Array,
+  { classes, logits, masses, temperature, weight }: LogitAnswer,
+  kernel: GeometricMean,
+  smallest: number,
+): InsideMean | undefined {
+  const size = classes.length;
+  const ofGeneralist = 1 / (1 + weight);
+  const values = kernel.values();
+  if (masses) values.set(masses);
+  else for (let i = 0; i < size; i++) values[i] = q[classes[i]];
+  values.set(logits, kernel.logitsAt);
+  const { sum, total, largestLogit, smallestLogit } = kernel.run(
+    size,
+    ofGeneralist,
+    (1 - ofGeneralist) / temperature,
+    smallest,
+  );
+  if ((Math.max(largestLogit, logits[size]) - smallestLogit) / temperature > farBelow) return undefined;
+  return { sum, values, total, named: 1, dustbin: 0 };
 }
 
 /**
