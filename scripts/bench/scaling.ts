@@ -32,7 +32,7 @@ const { values: flags } = parseArgs({
     classes: { type: 'string', default: '3050' },
     specialists: { type: 'string', default: '61' },
     size: { type: 'string', default: '300' },
-    epochs: { type: 'string', default: '8' },
+    epochs: { type: 'string', default: '2' },
     repeats: { type: 'string', default: '1' },
     out: { type: 'string', default: join(import.meta.dirname, '..', '..', 'docs', 'results') },
   },

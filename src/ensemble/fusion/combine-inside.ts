@@ -7,7 +7,11 @@ import {
   type Probabilities,
   type SpecialistAnswer,
   smallestSoftmax,
+  sumOfMasses,
 } from './fusion-input.js';
+
+/** A mass of a subset from which on what is left is summed. */
+export const nearlyAll = 0.98;
 
 /** Options of {@link combineInside}. */
 export interface CombineOptions {
@@ -78,7 +82,12 @@ export function combineInside(
       logs[i] = Math.exp(logs[i] - largest);
       total += logs[i];
     }
-    const outside = Math.max(0, 1 - inside);
+    let outside = Math.max(0, 1 - inside);
+    if (dustbinTrust > 0 && inside > nearlyAll) {
+      for (let i = 0; i < classes.length; i++) q[classes[i]] = 0;
+      outside = sumOfMasses(q, 'the generalist'); // the difference to 1 would be rounding
+      inside /= inside + outside;
+    }
     const target = outside > 0 ? believedMass(inside, named, probabilities[classes.length], dustbinTrust) : 1;
     if (target !== inside && outside > 0) {
       const scale = (1 - target) / outside;

@@ -49,18 +49,20 @@ const question = (size: number) => {
   );
 };
 
+/** What a specialist says, as probabilities. */
+const spokenOf = ({ classes, logits, temperature, weight }: LogitAnswer) => ({
+  classes,
+  probabilities: softmax(logits, { temperature }),
+  weight,
+});
+
 test('says in place, from logits, what combineInside says of probabilities', () => {
   fc.assert(
     fc.property(question(3), ([logits, answers, dustbinTrust, usesKernel]) => {
       const generalist = Float32Array.from(softmax(logits));
       const q = generalist.slice();
       combineLogits(q, answers, options(dustbinTrust, usesKernel));
-      const spoken = answers.map(({ classes, logits, temperature, weight }) => ({
-        classes,
-        probabilities: softmax(logits, { temperature }),
-        weight,
-      }));
-      combineInside(generalist, spoken, { dustbinTrust }).forEach((p, c) => {
+      combineInside(generalist, answers.map(spokenOf), { dustbinTrust }).forEach((p, c) => {
         expect(Math.abs(q[c] - p)).toBeLessThan(2e-6);
       });
     }),
@@ -68,13 +70,17 @@ test('says in place, from logits, what combineInside says of probabilities', () 
   );
 });
 
-test('remains a distribution, however sure anybody is', () => {
+test('both remain distributions, however sure anybody is', () => {
   fc.assert(
     fc.property(question(300), ([logits, answers, dustbinTrust, usesKernel]) => {
-      const q = Float32Array.from(softmax(logits));
+      const generalist = Float32Array.from(softmax(logits));
+      const q = generalist.slice();
       combineLogits(q, answers, options(dustbinTrust, usesKernel));
-      expect(Math.abs(q.reduce((sum, p) => sum + p, 0) - 1)).toBeLessThan(1e-5);
-      expect(Math.min(...q)).toBeGreaterThanOrEqual(0);
+      const inside = combineInside(generalist, answers.map(spokenOf), { dustbinTrust });
+      for (const fused of [[...q], [...inside]]) {
+        expect(Math.abs(fused.reduce((sum, p) => sum + p, 0) - 1)).toBeLessThan(1e-5);
+        expect(Math.min(...fused)).toBeGreaterThanOrEqual(0);
+      }
     }),
     { numRuns: 2000 },
   );

@@ -1,5 +1,5 @@
 import type { GeometricMean } from '../../compute/operations/geometric-mean.js';
-import { believedMass } from './combine-inside.js';
+import { believedMass, nearlyAll } from './combine-inside.js';
 import { smallestSoftmax, sumOfMasses } from './fusion-input.js';
 
 /** What an active specialist says, as its network says it. */
@@ -28,9 +28,6 @@ export interface CombineLogitsOptions {
 
 /** Nats below the largest logit from which on {@link smallestSoftmax}, 69 below a softmax of 1, may be near. */
 const farBelow = 50;
-
-/** A mass of a subset from which on what is left is summed. */
-const nearlyAll = 0.98;
 
 /** A row is scaled as a whole before its pending factor leaves `[1 / pendingRange, pendingRange]`. */
 const pendingRange = 1000;
