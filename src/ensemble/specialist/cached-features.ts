@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { assert, KdSpecError } from '../../core/errors.js';
 import { createRandom } from '../../core/random.js';
 import { sealDamage, writeSeal } from '../../core/sealed-folder.js';
-import { openFeatureRows } from '../../data/feature-rows.js';
+import { type FeatureRows, openFeatureRows } from '../../data/feature-rows.js';
 import { createFeatureWriter, type FeatureWriter } from '../../data/feature-shards.js';
 import { readPredictions } from '../../data/predictions.js';
 import { csrRow } from '../../math/csr.js';
@@ -64,9 +64,8 @@ export async function cacheFeatures(
   const copies = wanted / (view.otherExamples * shared.views); // of an outsider, on average
   const draw = systematicSample(createRandom(view.seed, 'outsiders').uniform());
   const specialCopies = Math.ceil(leastSpecial / (view.specialExamples * shared.views));
-  let buffer = new Float32Array(0); // (rows, width), for all that is written
   let answers: ReturnType<typeof answersOf> | undefined;
-  let writers: { readonly special: FeatureWriter; readonly others: FeatureWriter } | undefined;
+  let writers: Writers | undefined;
   try {
     for (let index = 0; index < shared.views; index++) {
       using features = await openFeatureRows(viewFeatures(shared, index));
@@ -80,38 +79,9 @@ export async function cacheFeatures(
           ? Math.max(1, specialCopies)
           : draw(copies * drawingRatio(masses?.masses[index][row] ?? 0, masses)),
       );
-      const wanted = Int32Array.from(times.keys()).filter((row) => times[row] > 0);
       answers = soft && answersOf(shared, index);
-      let answered = -1; // the row of the last answer that was read
-      for (let start = 0; start < wanted.length; start += batchRows) {
-        if (signal.aborted) throw new KdSpecError('interrupted', 'stopped before the features were cached');
-        const rows = wanted.subarray(start, start + batchRows);
-        const drawn = { special: [] as number[], others: [] as number[] };
-        for (const row of rows) {
-          const half = view.isSpecial(features.labels[row]) ? drawn.special : drawn.others;
-          for (let left = times[row]; left > 0; left--) half.push(row);
-        }
-        const said = new Map<number, Float32Array>();
-        if (soft && answers) {
-          for (const row of rows) {
-            let next = await answers.next();
-            for (answered++; answered < row; answered++) next = await answers.next();
-            assert(!next.done, 'there are as many predictions as features');
-            said.set(row, soft.answer(next.value.indices, next.value.values, features.labels[row]));
-          }
-        }
-        for (const half of ['special', 'others'] as const) {
-          const taken = drawn[half];
-          if (buffer.length < taken.length * width) buffer = new Float32Array(taken.length * width);
-          features.read(taken, buffer, width);
-          for (const [place, row] of taken.entries()) {
-            const answer = said.get(row);
-            if (answer) buffer.set(answer, place * width + features.width);
-          }
-          const labels = Int32Array.from(taken, (row) => features.labels[row]);
-          await writers[half].write({ features: buffer.subarray(0, taken.length * width), labels });
-        }
-      }
+      const teach = soft && answers && teaching(soft, answers, features.labels);
+      await copyRows(features, times, writers, { width, isSpecial: view.isSpecial, teach, signal });
       await answers?.return(); // closes its file: it has been read to its last row, not to its end
     }
     const shards = {
@@ -130,6 +100,69 @@ export async function cacheFeatures(
     await answers?.return();
   }
   await rename(partial, folder);
+}
+
+/** Special examples and all others. */
+type Writers = Readonly<Record<'special' | 'others', FeatureWriter>>;
+
+/** What follows a row of features; rows have to be asked for in ascending order. */
+type Teach = (row: number) => Promise<Float32Array>;
+
+/**
+ * Copies rows of a view to where they belong, in order.
+ *
+ * @param times (rows), how often each is copied
+ * @param options.width of what is written: the features, and what `teach` says behind them
+ */
+async function copyRows(
+  features: FeatureRows,
+  times: Int32Array,
+  writers: Writers,
+  {
+    width,
+    isSpecial,
+    teach,
+    signal,
+  }: {
+    readonly width: number;
+    readonly isSpecial: SpecialistView['isSpecial'];
+    readonly teach: Teach | undefined;
+    readonly signal: AbortSignal;
+  },
+): Promise<void> {
+  let buffer = new Float32Array(0); // (rows, width), for all that is written
+  const wanted = Int32Array.from(times.keys()).filter((row) => times[row] > 0);
+  for (let start = 0; start < wanted.length; start += batchRows) {
+    if (signal.aborted) throw new KdSpecError('interrupted', 'stopped before the features were cached');
+    const drawn = { special: [] as number[], others: [] as number[] };
+    const said = new Map<number, Float32Array>();
+    for (const row of wanted.subarray(start, start + batchRows)) {
+      const half = isSpecial(features.labels[row]) ? drawn.special : drawn.others;
+      for (let left = times[row]; left > 0; left--) half.push(row);
+      if (teach) said.set(row, await teach(row));
+    }
+    for (const half of ['special', 'others'] as const) {
+      const taken = drawn[half];
+      if (buffer.length < taken.length * width) buffer = new Float32Array(taken.length * width);
+      features.read(taken, buffer, width);
+      for (const [place, row] of taken.entries()) {
+        const answer = said.get(row);
+        if (answer) buffer.set(answer, place * width + features.width);
+      }
+      const labels = Int32Array.from(taken, (row) => features.labels[row]);
+      await writers[half].write({ features: buffer.subarray(0, taken.length * width), labels });
+    }
+  }
+}
+
+function teaching(soft: SoftAnswers, answers: ReturnType<typeof answersOf>, labels: Int32Array): Teach {
+  let answered = -1; // the row of the last answer that was read
+  return async (row) => {
+    let next = await answers.next();
+    for (answered++; answered < row; answered++) next = await answers.next();
+    assert(!next.done, 'there are as many predictions as features');
+    return soft.answer(next.value.indices, next.value.values, labels[row]);
+  };
 }
 
 /** The stored predictions of a view, row by row. */
