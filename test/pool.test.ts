@@ -49,21 +49,21 @@ describe('a pool', { timeout: 120_000 }, () => {
     await spoil('hang', once);
     const { log, warnings } = warningsLog();
     const work = workOf(join(root, 'pool-hung'));
-    const { done, failed } = await trainMissing(await pool({}, 5), work, { log });
+    const { done, failed } = await trainMissing(await pool({}, 10), work, { log });
     expect(failed).toEqual([]);
     expect(done.map(({ id }) => id).sort()).toEqual([0, 1, 2]);
     expect(warnings).toEqual([
-      `specialist ${spoilt}: its process made no progress for 5 s and was ended (--hang-seconds sets the limit); trying again`,
+      `specialist ${spoilt}: its process made no progress for 10 s and was ended (--hang-seconds sets the limit); trying again`,
     ]);
   });
 
   test('ends a worker that was suspended, too', async () => {
     const { log, warnings } = warningsLog();
     const work = longWork(workOf(join(root, 'pool-suspended')));
-    const training = trainMissing(await pool({}, 5), work, { log });
+    const training = trainMissing(await pool({}, 10), work, { log });
     process.kill(await trainingProcess(work.directory), 'SIGSTOP');
     expect((await training).failed).toEqual([]);
-    expect(warnings).toEqual([expect.stringContaining('made no progress for 5 s')]);
+    expect(warnings).toEqual([expect.stringContaining('made no progress for 10 s')]);
     const { inProcess }: typeof import('../src/jobs/in-process.js') = await import(
       builtJobs('in-process.js')
     );
