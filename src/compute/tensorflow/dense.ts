@@ -5,6 +5,7 @@ import { bool, float32, type NativeOperations } from './native-operations.js';
  * A fully connected layer and its gradients by TensorFlow's BatchMatMulV2, which transposes on the way, and BiasAdd.
  *
  * Not by its MatMul: a signal that arrives while that one runs corrupts the heap (TensorFlow 2.21, in oneDNN's sgemm).
+ * Without AVX-512 this one would not be safe either, see `signalSafety`.
  */
 export function denseNative(
   native: NativeOperations,

@@ -3,6 +3,7 @@ import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import type { Flavour } from './native-folder.js';
 import { findNativePackage } from './native-package.js';
+import { signalSafety } from './signal-safety.js';
 
 const require = createRequire(import.meta.url);
 
@@ -48,6 +49,7 @@ function prepareProcess(): void {
   process.env.TF_CPP_MIN_LOG_LEVEL ??= '2';
   // Several processes may share a GPU, so that none may take all of its memory at its start.
   process.env.TF_FORCE_GPU_ALLOW_GROWTH ??= 'true';
+  Object.assign(process.env, signalSafety());
   // tfjs-node 4.22 calls functions that Node 23 removed, and that Node 22 warns of.
   Object.assign(require('node:util'), {
     isArray: Array.isArray,
