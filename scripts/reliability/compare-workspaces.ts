@@ -7,7 +7,7 @@ import { renderReportPage } from '../../src/evaluation/report-page.js';
 /**
  * Compares two workspaces: every file byte for byte, except what says when and how long.
  *
- * In JSON the members whose names end in `seconds`, `startedAt`, `finishedAt`, `modifiedMs` and `doneBefore` are left out. What
+ * In JSON the members whose names end in `seconds` or `second`, `startedAt`, `finishedAt`, `modifiedMs` and `doneBefore` are left out. What
  * follows from them is checked within each workspace instead: a manifest's hashes against its files, its inputs
  * against the digests of the artefacts they name, and the report's page against the page that its JSON makes.
  *
@@ -93,6 +93,6 @@ async function essenceOfManifest(workspace: string, manifest: RawManifest): Prom
 
 function timeless(value: unknown): string {
   return JSON.stringify(value, (key, member) =>
-    /seconds$|^(startedAt|finishedAt|modifiedMs|doneBefore)$/i.test(key) ? undefined : member,
+    /seconds?$|^(startedAt|finishedAt|modifiedMs|doneBefore)$/i.test(key) ? undefined : member,
   );
 }
