@@ -9,50 +9,9 @@ import {
   scalar,
   set,
   sumOfLanes,
-  type ValueType,
   vector,
 } from './assembler.js';
-import { exponential } from './softmax-kernels.js';
-
-/**
- * log(x) for normal x above 0, with an absolute error below 1e-7 near 1 and a relative one below 2e-7 elsewhere.
- *
- * `x = 2^e (1 + f)` with `1 + f` in [sqrt(1/2), sqrt(2)), and a polynomial for `log(1 + f)`: that of Cephes' logf
- * (Moshier, 1992).
- */
-function logarithm(
-  lane: Lane,
-  value: Code,
-  local: (type: ValueType) => Local,
-): { code: readonly Code[]; result: Code } {
-  const [x, power, f, square] = [local(lane.type), local(lane.type), local(lane.type), local(lane.type)];
-  const coefficients = [
-    7.0376836292e-2, -1.151461031e-1, 1.167699874e-1, -1.2420140846e-1, 1.4249322787e-1, -1.6668057665e-1,
-    2.0000714765e-1, -2.4999993993e-1, 3.3333331174e-1,
-  ];
-  const [first = 0, ...others] = coefficients;
-  let polynomial = lane.constant(first);
-  for (const coefficient of others) {
-    polynomial = lane.add(lane.mul(polynomial, f.get), lane.constant(coefficient));
-  }
-  // ln 2 in two parts, the first exact in few bits, so that e ln 2 loses nothing.
-  const high = 0.693359375;
-  const low = Math.LN2 - high;
-  const cubic = lane.mul(lane.mul(polynomial, f.get), square.get);
-  const small = lane.sub(
-    lane.add(cubic, lane.mul(power.get, lane.constant(low))),
-    lane.mul(square.get, lane.constant(0.5)),
-  );
-  return {
-    code: [
-      set(x, value),
-      set(power, lane.exponent(x.get)),
-      set(f, lane.sub(lane.significand(x.get), lane.constant(1))),
-      set(square, lane.mul(f.get, f.get)),
-    ],
-    result: lane.add(lane.add(small, f.get), lane.mul(power.get, lane.constant(high))),
-  };
-}
+import { exponential, logarithm } from './transcendental.js';
 
 /**
  * Replaces masses q by `exp(v_i - max v)` with `v_i = a log q_i + b z_i`: their weighted geometric mean with a softmax of

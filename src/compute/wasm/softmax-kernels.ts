@@ -1,5 +1,4 @@
 import {
-  type Code,
   i32,
   kernel,
   type Lane,
@@ -10,53 +9,9 @@ import {
   scalar,
   set,
   sumOfLanes,
-  type ValueType,
   vector,
 } from './assembler.js';
-
-/**
- * exp(x) for x of at most 0, with a relative error below 2e-7; 0 below -87, where the result would be denormal.
- *
- * `x = n ln 2 + r` with |r| of at most `ln 2 / 2`, so `exp(x) = 2^n exp(r)`; exp(r) is a Taylor polynomial of
- * degree 7, whose remainder is below `(ln 2 / 2)^8 / 8! = 5e-9`.
- */
-export function exponential(
-  lane: Lane,
-  value: Code,
-  local: (type: ValueType) => Local,
-): { code: Code; result: Code } {
-  const x = local(lane.type);
-  const power = local(lane.type);
-  const rest = local(lane.type);
-  const lowest = -87;
-  let polynomial = lane.constant(1 / 5040);
-  for (const factorial of [720, 120, 24, 6, 2, 1, 1]) {
-    polynomial = lane.add(lane.mul(polynomial, rest.get), lane.constant(1 / factorial));
-  }
-  // ln 2 in two parts, the first exact in few bits, so that n ln 2 loses nothing.
-  const high = 0.693359375;
-  const low = Math.LN2 - high;
-  return {
-    code: [
-      ...set(x, value),
-      ...set(
-        power,
-        lane.nearest(lane.mul(lane.max(x.get, lane.constant(lowest)), lane.constant(Math.LOG2E))),
-      ),
-      ...set(
-        rest,
-        lane.sub(
-          lane.sub(lane.max(x.get, lane.constant(lowest)), lane.mul(power.get, lane.constant(high))),
-          lane.mul(power.get, lane.constant(low)),
-        ),
-      ),
-    ],
-    result: lane.keepWhere(
-      lane.less(lane.constant(lowest), x.get),
-      lane.mul(polynomial, lane.powerOfTwo(power.get)),
-    ),
-  };
-}
+import { exponential } from './transcendental.js';
 
 /**
  * For each row of logits its largest value, and `sum_j exp(z_j - largest)`, and `sum_j z_j - largest`.
