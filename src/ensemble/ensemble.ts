@@ -13,8 +13,9 @@ import { type Consultation, consult, type GeneralistAnswer } from './consult.js'
 import { type EnsembleFile, readEnsembleFile } from './ensemble-file.js';
 import type { Probabilities } from './fusion/fusion-input.js';
 import { createPredictor, type PredictOptions, type Predictor, type Route, type Rows } from './predict.js';
-import { activeSpecialists, indexMembership, type SubsetMembership } from './routing.js';
+import { activeSpecialists } from './routing.js';
 import { loadSpecialist, type Specialist } from './specialist/specialist.js';
+import { indexMembership, type SubsetMembership, specialistsOf } from './subsets/membership.js';
 
 /** A class with its probability. */
 export interface RankedClass {
@@ -63,6 +64,8 @@ export class Ensemble {
   readonly settings: EnsembleFile;
   /** The specialists of each class, whether kept or not, by position. */
   readonly membership: SubsetMembership;
+  /** The same of the kept ones. */
+  private readonly called: SubsetMembership;
   private readonly fuse: CalibratedFuser;
   private readonly subsets: readonly Int32Array[];
   private readonly predictor: Predictor;
@@ -77,13 +80,15 @@ export class Ensemble {
     this.generalist = generalist;
     this.specialists = specialists;
     this.settings = settings;
-    this.membership = indexMembership(
-      specialists.map(({ config }) => config),
+    const ofEach = specialists.map(({ config }) => config);
+    this.membership = indexMembership(ofEach, classes.length);
+    this.called = indexMembership(
+      ofEach.map((config, position) => (settings.specialists[position].kept ? config : { classes: [] })),
       classes.length,
     );
     this.fuse = createCalibratedFuser(settings, classes.length);
     this.subsets = specialists.map(({ config }) => Int32Array.from(config.classes));
-    this.predictor = createPredictor(generalist, specialists, settings, this.routeOf(settings));
+    this.predictor = createPredictor(generalist, specialists, settings, this.shortestRoute());
   }
 
   /**
@@ -162,28 +167,20 @@ export class Ensemble {
 
   /** The kept specialists that the generalist's answer calls, by position. */
   private route(probabilities: Float32Array): readonly number[] {
-    const { routingTop: top, routingMass: mass, specialists } = this.settings;
-    return activeSpecialists(probabilities, this.membership, { top, mass }).filter(
-      (position) => specialists[position].kept,
-    );
+    const { routingTop: top, routingMass: mass } = this.settings;
+    return activeSpecialists(probabilities, this.called, { top, mass });
   }
 
-  private routeOf({ routingTop, routingMass }: EnsembleFile): Route {
+  /** The same, from the most probable class alone where that decides. */
+  private shortestRoute(): Route {
+    const { routingTop, routingMass } = this.settings;
     const isByMass = typeof routingMass === 'number';
-    if (isByMass || routingTop > 1) {
-      return {
-        by: 'distribution',
-        call: (probabilities) => this.route(probabilities),
-        atTemperatureOne: isByMass,
-      };
-    }
-    const { offsets, specialists } = this.membership;
+    if (!isByMass && routingTop === 1)
+      return { by: 'first', call: (first) => [...specialistsOf(first, this.called)] };
     return {
-      by: 'first',
-      call: (first) =>
-        Array.from(specialists.subarray(offsets[first], offsets[first + 1])).filter(
-          (position) => this.settings.specialists[position].kept,
-        ),
+      by: 'distribution',
+      call: (probabilities) => this.route(probabilities),
+      atTemperatureOne: isByMass,
     };
   }
 

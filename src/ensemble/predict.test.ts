@@ -1,22 +1,15 @@
 import * as tf from '@tensorflow/tfjs';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { dissentingSpecialists, smallImage } from '../../test/support/dissenting-specialists.js';
 import { selectBackend } from '../compute/backend.js';
 import { createRandom } from '../core/random.js';
-import { createNetwork, type Network } from '../models/network.js';
+import type { Network } from '../models/network.js';
 import { Ensemble } from './ensemble.js';
 import type { EnsembleFile } from './ensemble-file.js';
 import { predictGeneralist } from './predict.js';
-import { createSpecialist, type Specialist } from './specialist/specialist.js';
+import type { Specialist } from './specialist/specialist.js';
 
-const definition = {
-  input: { height: 8, width: 8, channels: 1 },
-  convolutions: [4],
-  kernel: 3,
-  dense: [16],
-  normalisation: 'batch',
-  dropout: 0,
-  outputs: 40,
-} as const;
+const outputs = 40;
 const subsets = [
   [0, 1, 2, 3, 30, 31],
   [3, 4, 5, 6, 7, 1],
@@ -26,37 +19,13 @@ const random = createRandom(3, 'predict');
 const count = 64;
 const pixels = Float32Array.from({ length: count * 64 }, () => random.uniform());
 let generalist: Network;
-const specialists: Specialist[] = [];
+let specialists: readonly Specialist[];
 
 beforeAll(async () => {
   await selectBackend('wasm');
-  generalist = createNetwork(definition, random);
-  const scaled = (network: Network, name: string, factor: number) =>
-    tf.tidy(() => network.variable(name).assign(tf.mul(network.variable(name), factor)));
-  scaled(generalist, 'head.weights', 4);
-  for (const [id, classes] of subsets.entries()) {
-    const weights = Float32Array.from({ length: 16 }, () => random.normal());
-    const network = await createSpecialist(generalist, classes, { weights, bias: 0 });
-    scaled(network, 'head.weights', -0.5); // another opinion than the generalist's
-    const routed = { share: 0.5, meanMass: 0.1 };
-    const dustbin = {
-      specialExamples: 1,
-      otherExamples: 3,
-      sampledSpecialFraction: 0.5,
-      correction: 1,
-      routed,
-    };
-    const config = {
-      kind: 'specialist',
-      id,
-      classes,
-      head: 'dustbin',
-      retrain: 'top',
-      dustbin,
-      firstDivergence: 0,
-    } as const;
-    specialists.push({ config: { ...config, network: network.definition }, network });
-  }
+  const routed = { share: 0.5, meanMass: 0.1 };
+  const asked = { outputs, sureness: 4, dissent: -0.5, routed };
+  ({ generalist, specialists } = await dissentingSpecialists(subsets, random, asked));
 });
 
 afterAll(() => {
@@ -65,8 +34,8 @@ afterAll(() => {
 });
 
 const said = subsets.map((_, id) => ({ id, temperature: 0.8 + id / 4, weight: 1 + id, kept: true }));
-const names = Array.from({ length: definition.outputs }, (_, c) => String(c));
-const images = () => tf.tensor4d(pixels, [count, 8, 8, 1]);
+const names = Array.from({ length: outputs }, (_, c) => String(c));
+const images = () => tf.tensor4d(pixels, [count, ...smallImage]);
 
 const cases: readonly Partial<EnsembleFile>[] = [
   { rule: 'paper' },
@@ -92,7 +61,7 @@ test.each(cases)('predict says what distributions says: %o', async (settings) =>
   const slow = await ensemble.distributions(input);
   const before = tf.memory().numTensors;
   const fast = await ensemble.predict(input);
-  const out = new Float32Array(count * definition.outputs + 5);
+  const out = new Float32Array(count * outputs + 5);
   const again = await ensemble.predict(input, { out });
   expect(tf.memory().numTensors).toBe(before);
   expect(again).toEqual(fast);

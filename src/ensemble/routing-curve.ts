@@ -3,8 +3,9 @@ import type { Network } from '../models/network.js';
 import { forwardFlops } from '../models/network-definition.js';
 import { createCalibratedFuser, type FusionSettings } from './calibration/calibrated-fusion.js';
 import { consult } from './consult.js';
-import { activeSpecialists, indexMembership, type RoutingRule } from './routing.js';
+import { activeSpecialists, type RoutingRule } from './routing.js';
 import { firstTrainedPart, type Specialist } from './specialist/specialist.js';
+import { indexMembership } from './subsets/membership.js';
 
 /** What an ensemble does under one rule of routing. */
 export interface RoutingPoint {

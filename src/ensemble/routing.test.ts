@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { activeSpecialists, indexMembership } from './routing.js';
+import { activeSpecialists } from './routing.js';
+import { indexMembership } from './subsets/membership.js';
 
 const subsets = [{ classes: [3, 1] }, { classes: Int32Array.of(1, 2) }, { classes: [5] }];
 

@@ -1,37 +1,7 @@
 import type { Probabilities } from './fusion/fusion-input.js';
+import { type SubsetMembership, specialistsOf } from './subsets/membership.js';
 
 const negligible = 1e-6; // of a class's probability, when masses are compared with a threshold
-
-/** Which specialists have a class in their subset: a compressed row for each class. */
-export interface SubsetMembership {
-  /** (classes + 1): the specialists of class c stand from `offsets[c]` to `offsets[c + 1]`. */
-  readonly offsets: Int32Array;
-  /** (sum of subset sizes), positions of specialists, ascending within a class. */
-  readonly specialists: Int32Array;
-}
-
-/**
- * Indexes subsets by class.
- *
- * @param subsets each the distinct class indices of one specialist
- * @param classCount the number of classes
- *
- * Cost: `classes + sum of subset sizes`.
- */
-export function indexMembership(
-  subsets: readonly { readonly classes: ArrayLike<number> }[],
-  classCount: number,
-): SubsetMembership {
-  const offsets = new Int32Array(classCount + 1);
-  for (const { classes } of subsets) for (const c of Array.from(classes)) offsets[c + 1]++;
-  for (let c = 0; c < classCount; c++) offsets[c + 1] += offsets[c];
-  const next = offsets.slice(0, classCount);
-  const specialists = new Int32Array(offsets[classCount]);
-  subsets.forEach(({ classes }, m) => {
-    for (const c of Array.from(classes)) specialists[next[c]++] = m;
-  });
-  return { offsets, specialists };
-}
 
 /** Which specialists are asked: the `top` rule of the paper, or those whose subsets hold enough `mass`. */
 export interface RoutingRule {
@@ -69,9 +39,8 @@ export function activeSpecialists(
   }
   const active = new Set<number>();
   for (const position of mostProbable(generalist, top)) {
-    const c = classes === undefined ? position : classes[position];
-    for (let i = membership.offsets[c]; i < membership.offsets[c + 1]; i++)
-      active.add(membership.specialists[i]);
+    const label = classes === undefined ? position : classes[position];
+    for (const specialist of specialistsOf(label, membership)) active.add(specialist);
   }
   return [...active].sort((a, b) => a - b);
 }

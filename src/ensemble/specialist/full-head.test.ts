@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { smallImage, smallNetwork } from '../../../test/support/dissenting-specialists.js';
 import { selectBackend } from '../../compute/backend.js';
 import { createRandom } from '../../core/random.js';
 import { createNetwork, type Network, networkValues } from '../../models/network.js';
@@ -10,15 +11,7 @@ import { consult } from '../consult.js';
 import { outputsByClass } from './head.js';
 import { createFullSpecialist, loadSpecialist, type SpecialistConfig, saveSpecialist } from './specialist.js';
 
-const definition = {
-  input: { height: 8, width: 8, channels: 1 },
-  convolutions: [4],
-  kernel: 3,
-  dense: [6],
-  normalisation: 'batch',
-  dropout: 0,
-  outputs: 15,
-} as const;
+const definition = smallNetwork({ dense: 6, outputs: 15 });
 const classes = [4, 11, 0, 7];
 let generalist: Network;
 let folder: string;
@@ -64,7 +57,7 @@ test('before training it says what the generalist says, and so does one that was
   const random = createRandom(4, 'images');
   const images = tf.tensor4d(
     Float32Array.from({ length: 9 * 64 }, () => random.uniform()),
-    [9, 8, 8, 1],
+    [9, ...smallImage],
   );
   const tensors = tf.memory().numTensors;
   for (const specialist of [{ config, network }, loaded]) {

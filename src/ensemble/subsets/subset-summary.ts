@@ -7,6 +7,7 @@ import { type Distance, preparePoints } from '../../math/kmeans-points.js';
 import { distanceAt } from '../../math/nearest-centroid.js';
 import { classColumns } from '../confusion/class-columns.js';
 import { confusionMasses } from '../confusion/confusion-masses.js';
+import { indexMembership, specialistsOf } from './membership.js';
 import type { Subset } from './subsets.js';
 
 /** What a person wants to know of subsets. */
@@ -43,7 +44,8 @@ export function summariseSubsets(
   }: { readonly distance?: Distance; readonly columns?: CsrMatrix } = {},
 ): SubsetSummary {
   const classes = affinity.rows;
-  const { offsets, positions } = membershipsOf(subsets, classes);
+  const membership = indexMembership(subsets, classes);
+  const { offsets } = membership;
 
   let all = 0;
   let inside = 0;
@@ -53,7 +55,7 @@ export function summariseSubsets(
       const mass = affinity.values[k];
       if (j === i || mass <= 0) continue;
       all += mass;
-      if (haveOneInCommon(positions, offsets[i], offsets[i + 1], offsets[j], offsets[j + 1])) inside += mass;
+      if (haveOneInCommon(specialistsOf(i, membership), specialistsOf(j, membership))) inside += mass;
     }
   }
 
@@ -81,25 +83,13 @@ function spread(values: readonly number[]): { least: number; median: number; mos
   };
 }
 
-/** The positions of the subsets of each class: those of label c stand in [offsets[c], offsets[c + 1]), ascending. */
-function membershipsOf(subsets: readonly Subset[], classes: number) {
-  const offsets = new Int32Array(classes + 1);
-  for (const { classes: labels } of subsets) for (const label of labels) offsets[label + 1]++;
-  for (let label = 0; label < classes; label++) offsets[label + 1] += offsets[label];
-  const next = offsets.slice(0, classes);
-  const positions = new Int32Array(offsets[classes]);
-  subsets.forEach(({ classes: labels }, position) => {
-    for (const label of labels) positions[next[label]++] = position;
-  });
-  return { offsets, positions };
-}
-
-/** Whether two ascending stretches of an array share a value. */
-function haveOneInCommon(values: Int32Array, a: number, aEnd: number, b: number, bEnd: number): boolean {
-  while (a < aEnd && b < bEnd) {
-    if (values[a] === values[b]) return true;
-    if (values[a] < values[b]) a++;
-    else b++;
+/** Whether two ascending lists share a value. */
+function haveOneInCommon(a: Int32Array, b: Int32Array): boolean {
+  let [i, j] = [0, 0];
+  while (i < a.length && j < b.length) {
+    if (a[i] === b[j]) return true;
+    if (a[i] < b[j]) i++;
+    else j++;
   }
   return false;
 }

@@ -11,9 +11,10 @@ import { type CalibrationExample, calibrate } from '../../ensemble/calibration/c
 import { type Consultation, consult } from '../../ensemble/consult.js';
 import { loadSpecialists } from '../../ensemble/ensemble.js';
 import { ensembleFileName } from '../../ensemble/ensemble-file.js';
-import { activeSpecialists, indexMembership } from '../../ensemble/routing.js';
+import { activeSpecialists } from '../../ensemble/routing.js';
 import { measureRouting } from '../../ensemble/routing-curve.js';
 import type { Specialist } from '../../ensemble/specialist/specialist.js';
+import { indexMembership } from '../../ensemble/subsets/membership.js';
 import { softmax } from '../../math/softmax.js';
 import { topK } from '../../math/top-k.js';
 import { loadGeneralist } from '../../models/checkpoint.js';
