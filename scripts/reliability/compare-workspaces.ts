@@ -7,9 +7,10 @@ import { renderReportPage } from '../../src/evaluation/report-page.js';
 /**
  * Compares two workspaces: every file byte for byte, except what says when and how long.
  *
- * In JSON the members whose names end in `seconds` or `second`, `startedAt`, `finishedAt`, `modifiedMs` and `doneBefore` are left out. What
- * follows from them is checked within each workspace instead: a manifest's hashes against its files, its inputs
- * against the digests of the artefacts they name, and the report's page against the page that its JSON makes.
+ * In JSON the members whose names end in `seconds` or `second`, `startedAt`, `finishedAt`, `modifiedMs` and
+ * `doneBefore` are left out. What follows from them is checked within each workspace instead: a manifest's hashes
+ * against its files, its inputs against the digests of the artefacts they name, and the report's page against the page
+ * that its JSON makes.
  *
  * @returns a sentence for each difference
  */

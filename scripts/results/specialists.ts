@@ -5,10 +5,11 @@
  *
  * For each seed: the pipeline `pipelines/NAME.yaml`; the same generalist with specialists as the paper has them; and, at
  * the same training computation as generalist and specialists together, the generalist trained on, one with wider dense
- * layers and one with half the filters and still wider dense layers that answer at the ensemble's cost, and the mean of two and of three generalists. Everything is chosen on validation;
- * each of them looks at the test images once. `--contenders` names those beside our method that are run. `--ablations` adds, for the first seed, changes to the method, judged on
- * validation by cross-fitting. Interrupted, it goes on where it was. Results: `docs/results/specialists/NAME.json` and
- * the page `docs/results/specialists.md` of all benchmarks that were run.
+ * layers and one with half the filters and still wider dense layers that answer at the ensemble's cost, and the mean of
+ * two and of three generalists. Everything is chosen on validation; each of them looks at the test images once.
+ * `--contenders` names those beside our method that are run. `--ablations` adds, for the first seed, changes to the
+ * method, judged on validation by cross-fitting. Interrupted, it goes on where it was. Results:
+ * `docs/results/specialists/NAME.json` and the page `docs/results/specialists.md` of all benchmarks that were run.
  */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
