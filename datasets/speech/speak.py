@@ -5,6 +5,9 @@ Reads one JSON object a line: {"voice": "en-us+f1", "speed": 175, "pitch": 50, "
 signed 16-bit little-endian. Needs Python 3 and Debian's libespeak-ng1, no package of Python's.
 
 espeak-ng's command does not report times; its library does, as events (speak_lib.h, revision 12).
+
+Breathy voices are made with random numbers: those of the C library, which whatever else is loaded may draw from too,
+or from release 1.52 the library's own, seeded by the clock. Both are seeded anew before each sentence.
 """
 
 import ctypes
@@ -56,12 +59,14 @@ def main():
 
     callback = Callback(receive)
     library.espeak_SetSynthCallback(callback)
+    seed = getattr(library, "espeak_ng_SetRandSeed", None) or ctypes.CDLL(None).srand
     for line in sys.stdin:
         wanted = json.loads(line)
         if library.espeak_SetVoiceByName(wanted["voice"].encode()) != 0:
             sys.exit(f"espeak-ng has no voice {wanted['voice']}: espeak-ng --voices lists those it has")
         library.espeak_SetParameter(SPEED, wanted["speed"], 0)
         library.espeak_SetParameter(PITCH, wanted["pitch"], 0)
+        seed(1)
         sound.clear()
         phonemes.clear()
         text = wanted["text"].encode() + b"\0"

@@ -1,7 +1,10 @@
 import { execFileSync } from 'node:child_process';
-import { readFile } from 'node:fs/promises';
-import { describe, expect, test } from 'vitest';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, onTestFinished, test } from 'vitest';
 import { parse } from 'yaml';
+import { speak } from './speak.js';
 import { speakCorpus, speechSource, windowAt } from './speech-source.js';
 import { voices } from './voices.js';
 
@@ -70,6 +73,23 @@ describe.skipIf(!isInstalled)('with espeak-ng', () => {
     for await (const { pixels, label } of source.images('test')) found.push(`${label} ${pixels.join()}`);
     expect(found).not.toEqual(wanted);
     expect(found.toSorted()).toEqual(wanted.toSorted());
+  });
+
+  test('breathy voices sound the same, whoever else draws random numbers in the process', {
+    timeout: 60_000,
+  }, async () => {
+    const sentence = { voice: 'en-us+f2', speed: 175, pitch: 50, text: 'The same breath twice.' };
+    const soundOf = async (python: string) => {
+      for await (const { sound } of speak([sentence], { python })) return sound;
+      throw new Error('nothing was spoken');
+    };
+    const folder = await mkdtemp(join(tmpdir(), 'kd-spec-speech-'));
+    onTestFinished(() => rm(folder, { recursive: true }));
+    const drawFirst = join(folder, 'python3');
+    const program =
+      'import ctypes, runpy, sys; ctypes.CDLL(None).rand(); runpy.run_path(sys.argv[1], run_name="__main__")';
+    await writeFile(drawFirst, `#!/bin/sh\nexec python3 -c '${program}' "$@"\n`, { mode: 0o755 });
+    expect(await soundOf(drawFirst)).toEqual(await soundOf('python3'));
   });
 
   test('phonemes that differ sound different: the loudest channels of s lie above those of o', {
