@@ -14,7 +14,9 @@ import { writeResult } from './distillation/write-result.js';
 const { values } = parseArgs({
   options: {
     ...idxOptions,
+    /** The paper's temperature, and others from which validation chooses; none: there are no others. */
     temperature: { type: 'string', default: '20' },
+    'other-temperatures': { type: 'string', default: '1,2,4' },
     'sweep-epochs': { type: 'string', default: '5' },
     temperatures: { type: 'string', default: '1,2,4,8,20' },
     'left-out': { type: 'string', default: '3' },
@@ -24,8 +26,11 @@ const { values } = parseArgs({
 
 function runSeed(seed: number, { withSweeps }: { readonly withSweeps: boolean }): SeedResult {
   const distill = idxRuns(values, seed);
-  const { temperature } = values;
+  const { temperature, 'other-temperatures': others } = values;
   const soft = distill(`soft targets at T = ${temperature}`, { temperature });
+  const best =
+    others === 'none' ? [] : [distill(`soft targets at T = ${others}`, { temperature: others }), soft];
+  const [chosen] = best.toSorted((a, b) => a.validation.errors - b.validation.errors);
   const hard = hardStudent(distill);
   const leftOut = distill(`one class left out, T = ${temperature}`, {
     temperature,
@@ -35,14 +40,15 @@ function runSeed(seed: number, { withSweeps }: { readonly withSweeps: boolean })
     temperature,
     'transfer-classes': values.pair,
   });
-  if (!withSweeps) return { seed, hard, soft, leftOut, pair };
+  const result = { seed, hard, soft, ...(chosen && { chosen }), leftOut, pair };
+  if (!withSweeps) return result;
   const sweep = (units: number) =>
     distill(`sweep of ${units} units`, {
       'student-dense': `${units},${units}`,
       'student-epochs': values['sweep-epochs'],
       temperature: values.temperatures,
     });
-  return { seed, hard, soft, leftOut, pair, sweeps: { 300: sweep(300), 30: sweep(30) } };
+  return { ...result, sweeps: { 300: sweep(300), 30: sweep(30) } };
 }
 
 const result: IdxResult = {
