@@ -70,6 +70,7 @@ export async function tinySpecialists(root: string): Promise<(directory: string)
     training: {
       retrain: 'top',
       head: 'dustbin',
+      dense: null,
       epochs: 1,
       batchSize: Number(parameters.batchSize),
       specialFraction: 0.5,

@@ -1,9 +1,11 @@
 import { rm } from 'node:fs/promises';
 import { KdSpecError } from '../../core/errors.js';
 import type { Log } from '../../core/log.js';
+import { createRandom, type Random } from '../../core/random.js';
 import type { Dataset } from '../../data/dataset.js';
 import type { Network } from '../../models/network.js';
 import { forwardFlops, trainingFlopsFactor } from '../../models/network-definition.js';
+import { widenDense } from '../../models/widen.js';
 import { checkpointsFolder } from '../../training/checkpoints.js';
 import { Optimizer } from '../../training/optimizer.js';
 import { type TrainingBatch, type TrainingPlan, train } from '../../training/train.js';
@@ -32,6 +34,8 @@ export interface SpecialistTraining {
   readonly retrain: Retrain;
   /** `full` needs cached features: it is taught by the generalist's predictions. */
   readonly head: SpecialistHead;
+  /** Units of each dense layer, none fewer than the generalist's; null: the generalist's. */
+  readonly dense: readonly number[] | null;
   /** Passes over the special examples. */
   readonly epochs: number;
   readonly batchSize: number;
@@ -118,6 +122,7 @@ export async function trainSpecialist(
   const { network, divergence, sampled } = await firstNetwork(training, generalist, classes, {
     correction,
     sample: () => batches.sample(sampleBatches),
+    random: createRandom(view.seed, 'wider'),
   });
 
   const plan: TrainingPlan = {
@@ -196,11 +201,37 @@ function viewOf(subset: Subset, dataset: Dataset, labelCounts: Int32Array, seed:
   };
 }
 
-/**
- * A specialist before training, the KL divergence of its first prediction, and how many images it took to make it: with
- * a dustbin a row has to be fitted, with all classes nothing.
- */
+/** A specialist before training. */
+interface FirstNetwork {
+  readonly network: Network;
+  /** KL divergence, in nats, of its prediction from the generalist's. */
+  readonly divergence: number;
+  /** How many images it took to make it. */
+  readonly sampled: number;
+}
+
 async function firstNetwork(
+  training: Pick<SpecialistTraining, 'head' | 'retrain' | 'dense'>,
+  generalist: Network,
+  classes: readonly number[],
+  {
+    random,
+    ...how
+  }: {
+    readonly correction: number;
+    readonly sample: () => AsyncIterable<TrainingBatch>;
+    readonly random: Random;
+  },
+): Promise<FirstNetwork> {
+  const first = await firstOfGeneralistsSize(training, generalist, classes, how);
+  if (training.dense === null) return first;
+  const network = await widenDense(first.network, training.dense, random);
+  first.network.dispose();
+  return { ...first, network };
+}
+
+/** With a dustbin a row has to be fitted, with all classes nothing. */
+async function firstOfGeneralistsSize(
   { head, retrain }: Pick<SpecialistTraining, 'head' | 'retrain'>,
   generalist: Network,
   classes: readonly number[],
@@ -208,7 +239,7 @@ async function firstNetwork(
     correction,
     sample,
   }: { readonly correction: number; readonly sample: () => AsyncIterable<TrainingBatch> },
-): Promise<{ readonly network: Network; readonly divergence: number; readonly sampled: number }> {
+): Promise<FirstNetwork> {
   if (head === 'full') {
     return {
       network: await createFullSpecialist(generalist, classes, -correction),

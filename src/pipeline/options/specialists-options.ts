@@ -18,6 +18,17 @@ export const specialistsOptions = {
     description:
       "What a specialist's softmax is over: its classes and a dustbin, or all classes, where other images have the generalist's soft targets",
   },
+  dense: {
+    type: 'integers',
+    flag: 'specialist-dense',
+    default: null,
+    nullable: true,
+    min: 1,
+    max: 65_536,
+    affects: 'result',
+    description:
+      "Units of each dense layer of a specialist, at least the generalist's: it starts as the generalist, with room to learn more; none: the generalist's",
+  },
   epochs: {
     type: 'integer',
     flag: 'specialist-epochs',

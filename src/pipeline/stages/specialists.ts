@@ -8,6 +8,7 @@ import { type Dataset, openDataset } from '../../data/dataset.js';
 import { countLabels } from '../../data/label-counts.js';
 import { type SharedFeatures, shareFeatures } from '../../ensemble/specialist/shared-features.js';
 import { firstTrainedPart } from '../../ensemble/specialist/specialist.js';
+import type { SpecialistTraining } from '../../ensemble/specialist/train-specialist.js';
 import { readSubsets, subsetsFileName } from '../../ensemble/subsets/subsets-file.js';
 import type { Engine } from '../../jobs/engine.js';
 import { chooseLocalEngine } from '../../jobs/local-engine.js';
@@ -50,6 +51,7 @@ export async function trainSpecialists(context: StageContext): Promise<JsonObjec
     training: { ...training, seed: settings.seed, checkpointSeconds: settings.generalist.checkpointSeconds },
     backend: settings.backend,
   };
+  checkWidths(settings.specialists, (await readDefinition(work.generalist)).dense);
   const sharing = await shareBetween(work, dataset, context);
   const shared = { ...work, features: sharing.features };
   const { engine, workers } = await chooseEngine(context);
@@ -80,6 +82,25 @@ export async function trainSpecialists(context: StageContext): Promise<JsonObjec
       ...manifests[position].metrics,
     })),
   };
+}
+
+function checkWidths(
+  { dense, retrain }: Pick<SpecialistTraining, 'dense' | 'retrain'>,
+  ofGeneralist: readonly number[],
+): void {
+  if (dense === null) return;
+  if (retrain === 'head') {
+    throw new KdSpecError(
+      'option-invalid',
+      '--specialist-dense widens layers that --retrain head leaves as they are: leave one of the two at its default',
+    );
+  }
+  if (dense.length !== ofGeneralist.length || dense.some((units, layer) => units < ofGeneralist[layer])) {
+    throw new KdSpecError(
+      'option-invalid',
+      `--specialist-dense ${dense.join()}: expected ${ofGeneralist.length} widths, none below the generalist's (${ofGeneralist.join() || 'it has no dense layer'}): change them, or train another generalist`,
+    );
+  }
 }
 
 /** Who trains, as the settings say, and in how many processes of this machine: none where a cluster does. */
