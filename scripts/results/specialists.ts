@@ -15,11 +15,12 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { parse } from 'yaml';
+import { firstTrainedPart, type SpecialistConfig } from '../../src/ensemble/specialist/specialist.js';
 import type { Report } from '../../src/evaluation/report.js';
 import { forwardFlops, type NetworkDefinition } from '../../src/models/network-definition.js';
 import { type AblationResult, type Comparison, type Contender, writePage } from './specialists/page.js';
 import { scoreGeneralists } from './specialists/score-generalists.js';
-import { ablations, type Overrides, paperOverrides } from './specialists/variants.js';
+import { ablations, type Overrides, paperOverrides, paperSpecialFraction } from './specialists/variants.js';
 import { borrow, kdSpec, metricsOf, remembered, writeVariant } from './specialists/workspace.js';
 
 const { values, positionals } = parseArgs({
@@ -167,7 +168,8 @@ async function compare(seed: number): Promise<Comparison> {
   const makers: Record<string, () => Promise<Contender>> = {
     paper: async () => {
       const stages = ['dataset', 'generalist', 'predictions'];
-      const one = run(folder, 'paper', paperOverrides(classes), seed, ['ours', stages]);
+      const overrides = paperOverrides(classes, paperEpochs(ours.workspace, definition));
+      const one = run(folder, 'paper', overrides, seed, ['ours', stages]);
       one.until('evaluate');
       return ofReport('ensemble', one.workspace);
     },
@@ -196,6 +198,20 @@ async function compare(seed: number): Promise<Comparison> {
     ...(inference && { inference }),
     ...(ceiling && { ceiling }),
   };
+}
+
+/** Epochs in which specialists of the generalist's size, with the paper's mixture, cost what ours do, rounded. */
+function paperEpochs(workspace: string, ofGeneralist: NetworkDefinition): number {
+  const { specialists } = parse(readFileSync(join(workspace, 'pipeline.yaml'), 'utf8'));
+  const { network, retrain }: SpecialistConfig = JSON.parse(
+    readFileSync(join(workspace, 'specialists', '0', 'config.json'), 'utf8'),
+  );
+  const from = firstTrainedPart[retrain];
+  const costOf = (definition: NetworkDefinition, specialFraction: number) =>
+    forwardFlops(definition, { from }) / specialFraction; // to see a special example once
+  const ours = specialists.epochs * costOf(network, specialists.specialFraction);
+  const paper = costOf({ ...ofGeneralist, outputs: network.outputs }, paperSpecialFraction);
+  return Math.max(1, Math.round(ours / paper));
 }
 
 /** The dense layers, wider by a common factor, with which a network answers at a given cost or just above. */

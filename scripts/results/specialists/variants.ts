@@ -5,15 +5,30 @@
 /** Settings by section, as a pipeline file has them. */
 export type Overrides = Readonly<Record<string, Readonly<Record<string, unknown>>>>;
 
-/** Our method as the paper has it: fixed sizes, no calibration, no selection, top 1, uniform outsiders. */
-export const paperOverrides = (classes: number): Overrides => ({
+/** Half of a specialist's examples come from its own classes (section 5.2). */
+export const paperSpecialFraction = 0.5;
+
+/**
+ * Our method as the paper has it: fixed sizes, specialists of the generalist's size, no calibration, no selection, top 1,
+ * uniform outsiders.
+ *
+ * @param epochs of a specialist
+ */
+export const paperOverrides = (classes: number, epochs: number): Overrides => ({
   subsets: {
     balance: 'classes',
     clusters: null,
     specialists: Math.round((61 * classes) / 15_000),
     size: 300,
   },
-  specialists: { head: 'dustbin', specialFraction: 0.5, routedShare: 0, softShare: 0 },
+  specialists: {
+    head: 'dustbin',
+    dense: null,
+    epochs,
+    specialFraction: paperSpecialFraction,
+    routedShare: 0,
+    softShare: 0,
+  },
   ensemble: { routingTop: 1, routingMass: null, rule: 'paper', calibrate: false, select: false },
 });
 
@@ -62,7 +77,8 @@ export const ablations = (classes: number): readonly Ablation[] => [
   ofSpecialists('nine of ten outsiders routed', { routedShare: 0.9 }),
   ofSpecialists("a third of the target is the generalist's", { softShare: 0.33 }),
   ofSpecialists("full softmax, the generalist's soft targets for outsiders", { head: 'full', softShare: 0 }),
-  ofSpecialists('head retrained', { retrain: 'head' }),
+  ofSpecialists('as wide as the generalist', { dense: null }),
+  ofSpecialists('head retrained', { retrain: 'head', dense: null }),
   ofSpecialists('everything retrained', { retrain: 'all', head: 'dustbin', routedShare: 0, softShare: 0 }),
   ofSubsets('twice as many, half as large', { specialists: Math.round(classes / 125), size: 150 }),
   ofSubsets('a partition of bounded sizes, as many', partitionInto(Math.round((61 * classes) / 15_000))),
