@@ -7,8 +7,8 @@
  * the same training computation as generalist and specialists together, the generalist trained on, one with wider dense
  * layers and one with half the filters and still wider dense layers that answer at the ensemble's cost, and the mean of
  * two and of three generalists. Everything is chosen on validation; each of them looks at the test images once.
- * `--contenders` names those beside our method that are run. `--ablations` adds, for the first seed, changes to the
- * method, judged on validation by cross-fitting. Interrupted, it goes on where it was. Results:
+ * `--contenders` names those beside our method that are run. `--ablations PATTERN` adds, for the first seed, the changes to the
+ * method whose names match (`.` are all), judged on validation by cross-fitting. Interrupted, it goes on where it was. Results:
  * `docs/results/specialists/NAME.json` and the page `docs/results/specialists.md` of all benchmarks that were run.
  */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
@@ -30,7 +30,7 @@ const { values, positionals } = parseArgs({
     folder: { type: 'string', default: 'kd-workspace/results' },
     out: { type: 'string', default: 'docs/results' },
     contenders: { type: 'string', default: 'paper,longer,wider,thinner,two,three' },
-    ablations: { type: 'boolean', default: false },
+    ablations: { type: 'string' },
     note: { type: 'string' },
   },
 });
@@ -38,7 +38,8 @@ const [name = 'jft-like-3k'] = positionals;
 const seeds = values.seeds.split(',').map(Number);
 const pipeline = `pipelines/${name}.yaml`;
 const wanted = new Set(values.contenders.split(','));
-const classes: number = parse(readFileSync(pipeline, 'utf8')).dataset.classes;
+const settings = parse(readFileSync(pipeline, 'utf8'));
+const classes: number = settings.dataset.classes;
 
 /** Layers that are another width than the pipeline's. */
 type Widths = Record<'convolutions' | 'dense', number[]>;
@@ -97,7 +98,7 @@ async function generalists(
   variant: string,
   { seed, members, share, network }: { seed: number; members: number; share: number; network?: Widths },
 ): Promise<Contender> {
-  const { dataset, generalist } = parse(readFileSync(pipeline, 'utf8'));
+  const { dataset, generalist } = settings;
   const isEndless = dataset.imagesPerClass !== undefined;
   const epochs = isEndless
     ? Math.max(1, Math.round(generalist.epochs / members))
@@ -202,7 +203,7 @@ async function compare(seed: number): Promise<Comparison> {
 
 /** Epochs in which specialists of the generalist's size, with the paper's mixture, cost what ours do, rounded. */
 function paperEpochs(workspace: string, ofGeneralist: NetworkDefinition): number {
-  const { specialists } = parse(readFileSync(join(workspace, 'pipeline.yaml'), 'utf8'));
+  const { specialists } = settings;
   const { network, retrain }: SpecialistConfig = JSON.parse(
     readFileSync(join(workspace, 'specialists', '0', 'config.json'), 'utf8'),
   );
@@ -222,7 +223,7 @@ function widthFor(definition: NetworkDefinition, flops: number): number[] {
   }
 }
 
-async function ablate(seed: number): Promise<readonly AblationResult[]> {
+async function ablate(seed: number, wanted: RegExp): Promise<readonly AblationResult[]> {
   const folder = join(values.folder, name, String(seed));
   const stagesOf = {
     predictions: ['dataset', 'generalist', 'predictions'],
@@ -235,9 +236,12 @@ async function ablate(seed: number): Promise<readonly AblationResult[]> {
     const { trainingFlops } = metricsOf(workspace, 'specialists');
     return { label, rule, crossFitted, generalist, kept, specialists, confusionInside, sizes, trainingFlops };
   };
+  const { dense } = settings.generalist.network;
+  const { epochs } = settings.specialists;
+  const chosen = ablations({ classes, dense, epochs }).filter(({ name: label }) => wanted.test(label));
   const results = [measure('our method', join(folder, 'ours'))];
-  for (const [index, { name: label, overrides, keeps }] of ablations(classes).entries()) {
-    const variant = `ablation-${index}`;
+  for (const { name: label, overrides, keeps } of chosen) {
+    const variant = `ablation-${label.replaceAll(/[^a-z0-9]+/gi, '-').toLowerCase()}`;
     results.push(
       await remembered(join(folder, `${variant}.json`), () => {
         const one = run(folder, variant, overrides, seed, ['ours', stagesOf[keeps]]);
@@ -255,7 +259,8 @@ const result = {
   name,
   classes,
   comparisons,
-  ablations: values.ablations ? await ablate(seeds[0]) : [],
+  ablations: values.ablations ? await ablate(seeds[0], new RegExp(values.ablations)) : [],
+  ...(values.ablations && { ablationPattern: values.ablations }),
   ...(values.note && { note: values.note }),
 };
 const data = join(values.out, 'specialists');

@@ -59,6 +59,8 @@ export interface Result {
   readonly classes: number;
   readonly comparisons: readonly Comparison[];
   readonly ablations: readonly AblationResult[];
+  /** Which of them were asked for, a regular expression. */
+  readonly ablationPattern?: string;
   /** What a person has to say of the run: the machine, and why it came out so. */
   readonly note?: string;
 }
@@ -130,7 +132,7 @@ function asked(result: Result): string {
     (who) => who !== 'generalist' && who !== 'method' && allOf(result, who).length > 0,
   );
   const contenders = run.length === order.length - 2 ? '' : ` --contenders ${run.join(',') || 'none'}`;
-  return contenders + (result.ablations.length > 0 ? ' --ablations' : '');
+  return contenders + (result.ablationPattern ? ` --ablations '${result.ablationPattern}'` : '');
 }
 
 function section(result: Result): string {

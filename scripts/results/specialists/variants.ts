@@ -57,7 +57,16 @@ const ofSubsets = (name: string, subsets: Overrides[string]): Ablation => ({
 
 const partitionInto = (clusters: number) => ({ specialists: null, size: null, clusters });
 
-export const ablations = (classes: number): readonly Ablation[] => [
+/** What the ablations need to know of the pipeline they change. */
+export interface Ablated {
+  readonly classes: number;
+  /** Units of the generalist's dense layers. */
+  readonly dense: readonly number[];
+  /** Epochs of a specialist. */
+  readonly epochs: number;
+}
+
+export const ablations = ({ classes, dense, epochs }: Ablated): readonly Ablation[] => [
   ofEnsemble("the paper's rule, fitted", { rule: 'paper' }),
   ofEnsemble("the paper's rule, nothing fitted or left out", {
     rule: 'paper',
@@ -78,6 +87,11 @@ export const ablations = (classes: number): readonly Ablation[] => [
   ofSpecialists("a third of the target is the generalist's", { softShare: 0.33 }),
   ofSpecialists("full softmax, the generalist's soft targets for outsiders", { head: 'full', softShare: 0 }),
   ofSpecialists('as wide as the generalist', { dense: null }),
+  ofSpecialists('as wide as the generalist, trained 2.5 times as long', {
+    dense: null,
+    epochs: Math.round(2.5 * epochs),
+  }),
+  ofSpecialists('four times as wide as the generalist', { dense: dense.map((units) => 4 * units) }),
   ofSpecialists('head retrained', { retrain: 'head', dense: null }),
   ofSpecialists('everything retrained', { retrain: 'all', head: 'dustbin', routedShare: 0, softShare: 0 }),
   ofSubsets('twice as many, half as large', { specialists: Math.round(classes / 125), size: 150 }),
