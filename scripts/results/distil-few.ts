@@ -13,7 +13,9 @@ const { values } = parseArgs({
   options: {
     ...idxOptions,
     share: { type: 'string', default: '0.03' },
-    'few-epochs': { type: 'string', default: '60' },
+    'few-epochs': { type: 'string', default: '120' },
+    /** Views of each image, moved by up to two pixels, for students that see those; 0: there are none. */
+    'few-views': { type: 'string', default: '24' },
     'few-batch': { type: 'string', default: '64' },
     temperature: { type: 'string', default: '4' },
   },
@@ -29,11 +31,17 @@ const result: FewResult = {
       'student-batch-size': values['few-batch'],
       curve: 'true',
     };
+    const { temperature, 'few-views': views } = values;
+    const moved = { ...few, 'transfer-views': views };
     return {
       seed,
       full: hardStudent(distill),
       hard: distill('few data, hard', { objective: 'labels', ...few }),
-      soft: distill('few data, soft', { temperature: values.temperature, ...few }),
+      soft: distill('few data, soft', { temperature, ...few }),
+      ...(views !== '0' && {
+        hardMoved: distill('few data, moved, hard', { objective: 'labels', ...moved }),
+        softMoved: distill('few data, moved, soft', { temperature, ...moved }),
+      }),
     };
   }),
 };

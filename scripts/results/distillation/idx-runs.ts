@@ -57,6 +57,7 @@ export function idxRuns(values: IdxSettings, seed: number) {
       'transfer-classes': 'none',
       'bias-correction': 'test-too',
       'transfer-share': '1',
+      'transfer-views': '0',
       curve: 'false',
       ...changes,
     };
