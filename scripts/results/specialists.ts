@@ -201,7 +201,7 @@ async function compare(seed: number): Promise<Comparison> {
   };
 }
 
-/** Epochs in which specialists of the generalist's size, with the paper's mixture, cost what ours do, rounded. */
+/** Epochs in which specialists of the generalist's size, with the paper's mixture, cost what ours do; none fewer than ours. */
 function paperEpochs(workspace: string, ofGeneralist: NetworkDefinition): number {
   const { specialists } = settings;
   const { network, retrain }: SpecialistConfig = JSON.parse(
@@ -212,7 +212,7 @@ function paperEpochs(workspace: string, ofGeneralist: NetworkDefinition): number
     forwardFlops(definition, { from }) / specialFraction; // to see a special example once
   const ours = specialists.epochs * costOf(network, specialists.specialFraction);
   const paper = costOf({ ...ofGeneralist, outputs: network.outputs }, paperSpecialFraction);
-  return Math.max(1, Math.round(ours / paper));
+  return Math.max(specialists.epochs, Math.round(ours / paper));
 }
 
 /** The dense layers, wider by a common factor, with which a network answers at a given cost or just above. */
