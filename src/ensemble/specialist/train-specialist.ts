@@ -1,31 +1,22 @@
 import { rm } from 'node:fs/promises';
 import { KdSpecError } from '../../core/errors.js';
 import type { Log } from '../../core/log.js';
-import { createRandom, type Random } from '../../core/random.js';
+import { createRandom } from '../../core/random.js';
 import type { Dataset } from '../../data/dataset.js';
 import type { Network } from '../../models/network.js';
 import { forwardFlops, trainingFlopsFactor } from '../../models/network-definition.js';
-import { widenDense } from '../../models/widen.js';
 import { checkpointsFolder } from '../../training/checkpoints.js';
 import { Optimizer } from '../../training/optimizer.js';
 import { type TrainingBatch, type TrainingPlan, train } from '../../training/train.js';
 import type { Subset } from '../subsets/subsets.js';
 import { featuresFolder } from './cached-features.js';
-import { collapseGeneralist } from './collapse.js';
 import { dustbinCorrection } from './dustbin.js';
-import { fitDustbinRow } from './dustbin-row.js';
+import { firstNetwork } from './first-network.js';
 import { outputsByClass, type SpecialistHead } from './head.js';
 import { outsiderMasses } from './outsiders.js';
 import type { SharedFeatures } from './shared-features.js';
 import { softTargets } from './soft-targets.js';
-import {
-  createFullSpecialist,
-  createSpecialist,
-  firstTrainedPart,
-  type Retrain,
-  type SpecialistConfig,
-  saveSpecialist,
-} from './specialist.js';
+import { firstTrainedPart, type Retrain, type SpecialistConfig, saveSpecialist } from './specialist.js';
 import type { SpecialistView } from './specialist-examples.js';
 import { specialistInput } from './specialist-input.js';
 
@@ -199,58 +190,6 @@ function viewOf(subset: Subset, dataset: Dataset, labelCounts: Int32Array, seed:
     // Every specialist draws its own examples.
     seed: seed * 1_000_003 + subset.id,
   };
-}
-
-/** A specialist before training. */
-interface FirstNetwork {
-  readonly network: Network;
-  /** KL divergence, in nats, of its prediction from the generalist's. */
-  readonly divergence: number;
-  /** How many images it took to make it. */
-  readonly sampled: number;
-}
-
-async function firstNetwork(
-  training: Pick<SpecialistTraining, 'head' | 'retrain' | 'dense'>,
-  generalist: Network,
-  classes: readonly number[],
-  {
-    random,
-    ...how
-  }: {
-    readonly correction: number;
-    readonly sample: () => AsyncIterable<TrainingBatch>;
-    readonly random: Random;
-  },
-): Promise<FirstNetwork> {
-  const first = await firstOfGeneralistsSize(training, generalist, classes, how);
-  if (training.dense === null) return first;
-  const network = await widenDense(first.network, training.dense, random);
-  first.network.dispose();
-  return { ...first, network };
-}
-
-/** With a dustbin a row has to be fitted, with all classes nothing. */
-async function firstOfGeneralistsSize(
-  { head, retrain }: Pick<SpecialistTraining, 'head' | 'retrain'>,
-  generalist: Network,
-  classes: readonly number[],
-  {
-    correction,
-    sample,
-  }: { readonly correction: number; readonly sample: () => AsyncIterable<TrainingBatch> },
-): Promise<FirstNetwork> {
-  if (head === 'full') {
-    return {
-      network: await createFullSpecialist(generalist, classes, -correction),
-      divergence: 0,
-      sampled: 0,
-    };
-  }
-  const collapsed = await collapseGeneralist(generalist, sample(), classes, firstTrainedPart[retrain]);
-  const row = fitDustbinRow(collapsed);
-  const network = await createSpecialist(generalist, classes, { ...row, bias: row.bias - correction });
-  return { network, divergence: row.divergence, sampled: collapsed.inside.length };
 }
 
 async function* relabelled(
