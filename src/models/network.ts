@@ -33,8 +33,13 @@ export class Network {
   }
 }
 
-/** A network with fresh weights: He-normal before a ReLU, and a head that starts near the uniform distribution. */
+/** A network with fresh weights. */
 export function createNetwork(definition: NetworkDefinition, random: Random): Network {
+  return networkFromTensors(definition, freshValues(definition, random));
+}
+
+/** Fresh weights: He-normal before a ReLU, and a head that starts near the uniform distribution. */
+export function freshValues(definition: NetworkDefinition, random: Random): Map<string, HostTensor> {
   const values = new Map<string, HostTensor>();
   for (const { name, shape, part, role } of networkTensors(definition)) {
     const tensor = new Float32Array(shape.reduce((product, extent) => product * extent, 1));
@@ -47,7 +52,7 @@ export function createNetwork(definition: NetworkDefinition, random: Random): Ne
     }
     values.set(name, { shape, values: tensor });
   }
-  return networkFromTensors(definition, values);
+  return values;
 }
 
 /** A network with given values. `values` holds exactly the tensors of `networkTensors(definition)`. */

@@ -1,5 +1,6 @@
+import { assert } from '../core/errors.js';
 import type { Random } from '../core/random.js';
-import { createNetwork, type Network, networkFromTensors, networkValues } from './network.js';
+import { freshValues, type Network, networkFromTensors, networkValues } from './network.js';
 
 /**
  * The same function by a network with more units in its dense layers.
@@ -17,18 +18,17 @@ export async function widenDense(
   random: Random,
 ): Promise<Network> {
   const definition = { ...network.definition, dense: [...dense] };
-  const fresh = createNetwork(definition, random);
-  const values = await networkValues(fresh);
-  fresh.dispose();
+  const values = freshValues(definition, random);
   for (const [name, { shape, values: old }] of await networkValues(network)) {
     const wide = values.get(name);
-    if (!wide) throw new Error(`kd-spec defect: a wider network without "${name}"`);
-    const [rows, columns] = shape.length === 2 ? shape : [1, old.length]; // filters and vectors: one row
-    const stride = shape.length === 2 ? wide.shape[1] : wide.values.length;
-    if (shape.length === 2) wide.values.fill(0, rows * stride); // from the units that the layer before gained
-    for (let row = 0; row < rows; row++) {
-      wide.values.set(old.subarray(row * columns, (row + 1) * columns), row * stride);
+    assert(wide !== undefined, `a wider network has no tensor "${name}"`);
+    const isMatrix = shape.length === 2; // of a dense layer, (inputs, units); filters and vectors only grow at their end
+    const [inputs, units] = isMatrix ? shape : [1, old.length];
+    const stride = isMatrix ? wide.shape[1] : wide.values.length;
+    for (let input = 0; input < inputs; input++) {
+      wide.values.set(old.subarray(input * units, (input + 1) * units), input * stride);
     }
+    if (isMatrix) wide.values.fill(0, inputs * stride); // what comes from the units added below
   }
   return networkFromTensors(definition, values);
 }

@@ -3,7 +3,7 @@ import type { Network } from '../../models/network.js';
 import { widenDense } from '../../models/widen.js';
 import type { TrainingBatch } from '../../training/train.js';
 import { collapseGeneralist } from './collapse.js';
-import { fitDustbinRow } from './dustbin-row.js';
+import { type CollapsedSample, fitDustbinRow } from './dustbin-row.js';
 import type { SpecialistHead } from './head.js';
 import { createFullSpecialist, createSpecialist, firstTrainedPart, type Retrain } from './specialist.js';
 
@@ -30,47 +30,44 @@ export interface FirstNetwork {
  *
  * @param classes the subset, (s)
  * @param how.correction the dustbin correction, in nats, which the first bias of what lies outside the subset lacks
- * @param how.sample batches of the specialist's own mixture, to fit a dustbin's row to
+ * @param how.sample batches of the specialist's own mixture, to fit a dustbin's row to; a full head needs none
  * @param how.random draws the weights of units that are added
  */
 export async function firstNetwork(
-  shape: Shape,
+  { head, retrain, dense }: Shape,
   generalist: Network,
   classes: readonly number[],
   {
+    correction,
+    sample,
     random,
-    ...how
   }: {
     readonly correction: number;
     readonly sample: () => AsyncIterable<TrainingBatch>;
     readonly random: Random;
   },
 ): Promise<FirstNetwork> {
-  const first = await firstOfGeneralistsSize(shape, generalist, classes, how);
-  if (shape.dense === null) return first;
-  const network = await widenDense(first.network, shape.dense, random);
+  const first =
+    head === 'full'
+      ? { network: await createFullSpecialist(generalist, classes, -correction), divergence: 0, sampled: 0 }
+      : await withDustbin(
+          generalist,
+          classes,
+          correction,
+          await collapseGeneralist(generalist, sample(), classes, firstTrainedPart[retrain]),
+        );
+  if (dense === null) return first;
+  const network = await widenDense(first.network, dense, random);
   first.network.dispose();
   return { ...first, network };
 }
 
-/** With a dustbin a row has to be fitted, with all classes nothing. */
-async function firstOfGeneralistsSize(
-  { head, retrain }: Shape,
+async function withDustbin(
   generalist: Network,
   classes: readonly number[],
-  {
-    correction,
-    sample,
-  }: { readonly correction: number; readonly sample: () => AsyncIterable<TrainingBatch> },
+  correction: number,
+  collapsed: CollapsedSample,
 ): Promise<FirstNetwork> {
-  if (head === 'full') {
-    return {
-      network: await createFullSpecialist(generalist, classes, -correction),
-      divergence: 0,
-      sampled: 0,
-    };
-  }
-  const collapsed = await collapseGeneralist(generalist, sample(), classes, firstTrainedPart[retrain]);
   const row = fitDustbinRow(collapsed);
   const network = await createSpecialist(generalist, classes, { ...row, bias: row.bias - correction });
   return { network, divergence: row.divergence, sampled: collapsed.inside.length };

@@ -8,7 +8,6 @@ import { type Dataset, openDataset } from '../../data/dataset.js';
 import { countLabels } from '../../data/label-counts.js';
 import { type SharedFeatures, shareFeatures } from '../../ensemble/specialist/shared-features.js';
 import { firstTrainedPart } from '../../ensemble/specialist/specialist.js';
-import type { SpecialistTraining } from '../../ensemble/specialist/train-specialist.js';
 import { readSubsets, subsetsFileName } from '../../ensemble/subsets/subsets-file.js';
 import type { Engine } from '../../jobs/engine.js';
 import { chooseLocalEngine } from '../../jobs/local-engine.js';
@@ -22,6 +21,7 @@ import { jobsFolder } from '../../jobs/work-file.js';
 import { loadGeneralist, readDefinition } from '../../models/checkpoint.js';
 import { forwardFlops } from '../../models/network-definition.js';
 import type { StageContext } from '../stage.js';
+import { checkCombination, needsPredictions } from './specialist-combinations.js';
 
 /** Trains a specialist for each subset; those that an interrupted run finished are kept. */
 export async function trainSpecialists(context: StageContext): Promise<JsonObject> {
@@ -35,6 +35,7 @@ export async function trainSpecialists(context: StageContext): Promise<JsonObjec
     slurm: _slurm,
     ...training
   } = settings.specialists;
+  checkCombination(training, await readDefinition(context.input('generalist')));
   const { subsets } = await readSubsets(join(context.input('subsets'), subsetsFileName));
   const dataset = await openDataset(context.input('dataset'));
   const labelCounts = await countLabels(dataset.splits.train, dataset.classes.length);
@@ -51,7 +52,6 @@ export async function trainSpecialists(context: StageContext): Promise<JsonObjec
     training: { ...training, seed: settings.seed, checkpointSeconds: settings.generalist.checkpointSeconds },
     backend: settings.backend,
   };
-  checkWidths(settings.specialists, (await readDefinition(work.generalist)).dense);
   const sharing = await shareBetween(work, dataset, context);
   const shared = { ...work, features: sharing.features };
   const { engine, workers } = await chooseEngine(context);
@@ -82,25 +82,6 @@ export async function trainSpecialists(context: StageContext): Promise<JsonObjec
       ...manifests[position].metrics,
     })),
   };
-}
-
-function checkWidths(
-  { dense, retrain }: Pick<SpecialistTraining, 'dense' | 'retrain'>,
-  ofGeneralist: readonly number[],
-): void {
-  if (dense === null) return;
-  if (retrain === 'head') {
-    throw new KdSpecError(
-      'option-invalid',
-      '--specialist-dense widens layers that --retrain head leaves as they are: leave one of the two at its default',
-    );
-  }
-  if (dense.length !== ofGeneralist.length || dense.some((units, layer) => units < ofGeneralist[layer])) {
-    throw new KdSpecError(
-      'option-invalid',
-      `--specialist-dense ${dense.join()}: expected ${ofGeneralist.length} widths, none below the generalist's (${ofGeneralist.join() || 'it has no dense layer'}): change them, or train another generalist`,
-    );
-  }
 }
 
 /** Who trains, as the settings say, and in how many processes of this machine: none where a cluster does. */
@@ -139,22 +120,10 @@ async function shareBetween(
   readonly seconds: number;
   readonly flops: number;
 }> {
-  const { retrain, head, views, routedShare, softShare, labelSmoothing } = settings.specialists;
-  const withPredictions = routedShare > 0 || softShare > 0 || head === 'full';
-  if (head === 'full' && labelSmoothing > 0) {
-    throw new KdSpecError(
-      'option-invalid',
-      '--specialist-label-smoothing is for heads with a dustbin: with --specialist-head full use --soft-share, which smooths towards what the generalist says',
-    );
-  }
+  const { retrain, views } = settings.specialists;
   const from = firstTrainedPart[retrain];
-  if (from === 'convolutions') {
-    if (!withPredictions) return { features: undefined, seconds: 0, flops: 0 };
-    throw new KdSpecError(
-      'option-invalid',
-      '--routed-share, --soft-share and --specialist-head full need cached features, which --retrain all has none of: leave them at their defaults, or retrain top or head',
-    );
-  }
+  if (from === 'convolutions') return { features: undefined, seconds: 0, flops: 0 };
+  const withPredictions = needsPredictions(settings.specialists);
   const shared = { folder: join(work.directory, '.partial', 'features'), views };
   await selectBackend(settings.backend);
   const generalist = await loadGeneralist(work.generalist);
