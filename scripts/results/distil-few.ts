@@ -21,8 +21,9 @@ const { values } = parseArgs({
   },
 });
 
+const { workspace: _, out, ...settings } = values;
 const result: FewResult = {
-  settings: { ...values },
+  settings,
   seeds: seedsOf(values).map((seed) => {
     const distill = idxRuns(values, seed);
     const few = {
@@ -45,4 +46,4 @@ const result: FewResult = {
     };
   }),
 };
-writeResult(values.out, 'distil-few', result, renderFewPage);
+writeResult(out, 'distil-few', result, renderFewPage);

@@ -8,7 +8,7 @@
  */
 import { parseArgs } from 'node:util';
 import { type IdxResult, renderIdxPage, type SeedResult } from './distillation/idx-page.js';
-import { hardStudent, idxOptions, idxRuns, seedsOf } from './distillation/idx-runs.js';
+import { hardStudent, idxOptions, idxRuns, seedsOf, teacherRightOf } from './distillation/idx-runs.js';
 import { writeResult } from './distillation/write-result.js';
 
 const { values } = parseArgs({
@@ -24,7 +24,7 @@ const { values } = parseArgs({
   },
 });
 
-function runSeed(seed: number, { withSweeps }: { readonly withSweeps: boolean }): SeedResult {
+async function runSeed(seed: number, { withSweeps }: { readonly withSweeps: boolean }): Promise<SeedResult> {
   const distill = idxRuns(values, seed);
   const { temperature, 'other-temperatures': others } = values;
   const soft = distill(`soft targets at T = ${temperature}`, { temperature });
@@ -40,7 +40,8 @@ function runSeed(seed: number, { withSweeps }: { readonly withSweeps: boolean })
     temperature,
     'transfer-classes': values.pair,
   });
-  const result = { seed, hard, soft, ...(chosen && { chosen }), leftOut, pair };
+  const teacherOnLeftOut = await teacherRightOf(values, seed, Number(values['left-out']));
+  const result = { seed, hard, soft, ...(chosen && { chosen }), leftOut, teacherOnLeftOut, pair };
   if (!withSweeps) return result;
   const sweep = (units: number) =>
     distill(`sweep of ${units} units`, {
@@ -51,8 +52,8 @@ function runSeed(seed: number, { withSweeps }: { readonly withSweeps: boolean })
   return { ...result, sweeps: { 300: sweep(300), 30: sweep(30) } };
 }
 
-const result: IdxResult = {
-  settings: { ...values },
-  seeds: seedsOf(values).map((seed, index) => runSeed(seed, { withSweeps: index === 0 })),
-};
-writeResult(values.out, 'distil-idx', result, renderIdxPage);
+const seeds: SeedResult[] = [];
+for (const seed of seedsOf(values)) seeds.push(await runSeed(seed, { withSweeps: seeds.length === 0 }));
+const { workspace: _, out, ...settings } = values;
+const result: IdxResult = { settings, seeds };
+writeResult(out, 'distil-idx', result, renderIdxPage);

@@ -2,7 +2,7 @@ import { type Distilled, within } from '../recorded-runs.js';
 import { type IdxSettings, typedFlags } from './idx-runs.js';
 
 export interface FewResult {
-  readonly settings: IdxSettings & {
+  readonly settings: Omit<IdxSettings, 'workspace'> & {
     readonly share: string;
     readonly 'few-epochs': string;
     readonly 'few-views': string;

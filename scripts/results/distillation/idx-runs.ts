@@ -1,5 +1,6 @@
 import { join } from 'node:path';
-import { type Distilled, openRecord, workspaceOf } from '../recorded-runs.js';
+import { readPredictions } from '../../../src/data/predictions.js';
+import { type Distilled, kdSpec, openRecord, workspaceOf } from '../recorded-runs.js';
 
 /** Flags of every script that distils on IDX data, with their defaults. */
 export const idxOptions = {
@@ -35,19 +36,12 @@ export const seedsOf = ({ seeds }: { readonly seeds: string }) => seeds.split(',
  * a run does not change is as in section 3's main result. Results are kept by seed and name, whichever script asks.
  */
 export function idxRuns(values: IdxSettings, seed: number) {
-  const [first] = seedsOf(values);
-  const teacher = values['one-teacher'] ? first : seed;
   const record = openRecord(join(values.workspace, 'results.json'));
-  const workspace = workspaceOf(join(values.workspace, `seed-${teacher}`), 'pipelines/distil-idx.yaml');
+  const { teacher, settings: ofTeacher } = teacherOf(values, seed);
   return (name: string, changes: Readonly<Record<string, string>>) => {
     const settings = {
-      workspace,
-      seed: String(teacher),
+      ...ofTeacher,
       'student-seed': String(seed),
-      backend: values.backend,
-      source: values.source,
-      'generalist-augment': values.jitter,
-      epochs: values.epochs,
       'student-epochs': values['student-epochs'],
       'student-batch-size': '256',
       objective: 'soft-targets',
@@ -61,10 +55,48 @@ export function idxRuns(values: IdxSettings, seed: number) {
       curve: 'false',
       ...changes,
     };
-    const words = Object.entries(settings).flatMap(([flag, value]) => [`--${flag}`, value]);
-    return record.once<Distilled>(`teacher ${teacher}, seed ${seed}: ${name}`, ['distill', ...words]);
+    return record.once<Distilled>(`teacher ${teacher}, seed ${seed}: ${name}`, [
+      'distill',
+      ...asWords(settings),
+    ]);
   };
 }
+
+/** How many test images of a class the teacher of a seed gets right. */
+export async function teacherRightOf(values: IdxSettings, seed: number, label: number): Promise<number> {
+  const { settings } = teacherOf(values, seed);
+  kdSpec(['predict', ...asWords(settings), '--predict-split', 'test']);
+  let right = 0;
+  for await (const { probabilities, labels } of (
+    await readPredictions(join(settings.workspace, 'predictions'))
+  ).rows()) {
+    const { offsets, indices, values: mass } = probabilities;
+    labels?.forEach((own, row) => {
+      if (own !== label) return;
+      const said = mass.subarray(offsets[row], offsets[row + 1]);
+      if (indices[offsets[row] + said.indexOf(Math.max(...said))] === label) right++;
+    });
+  }
+  return right;
+}
+
+/** The seed of the teacher whose student a seed is, its workspace, and how it is made. */
+function teacherOf(values: IdxSettings, seed: number) {
+  const [first] = seedsOf(values);
+  const teacher = values['one-teacher'] ? first : seed;
+  const settings = {
+    workspace: workspaceOf(join(values.workspace, `seed-${teacher}`), 'pipelines/distil-idx.yaml'),
+    seed: String(teacher),
+    backend: values.backend,
+    source: values.source,
+    'generalist-augment': values.jitter,
+    epochs: values.epochs,
+  };
+  return { teacher, settings };
+}
+
+const asWords = (settings: Readonly<Record<string, string>>) =>
+  Object.entries(settings).flatMap(([flag, value]) => [`--${flag}`, value]);
 
 /** Hard labels of all training images, with the curve over the epochs: sections 3 and 6 both compare with it. */
 export const hardStudent = (distill: ReturnType<typeof idxRuns>) =>
@@ -73,7 +105,7 @@ export const hardStudent = (distill: ReturnType<typeof idxRuns>) =>
 /** The flags that were set, as they are typed. */
 export function typedFlags(values: Readonly<Record<string, string | boolean>>): string {
   return Object.entries(values)
-    .filter(([flag, value]) => value !== false && !['out', 'workspace'].includes(flag))
+    .filter(([, value]) => value !== false)
     .map(([flag, value]) => (value === true ? `--${flag}` : `--${flag} ${value}`))
     .join(' ');
 }

@@ -16,9 +16,13 @@ export function writeResult<Result>(
   const page = existsSync(path) ? readFileSync(path, 'utf8') : '';
   const at = page.indexOf(readingHeading);
   const made = render(result);
-  // Where an artefact lay on somebody's machine is nobody's concern.
-  const text = JSON.stringify(result, (key, value) => (key === 'artefact' ? undefined : value), 1);
+  const text = JSON.stringify(result, withoutPlaces, 2);
   writeFileSync(join(folder, `${name}.json`), `${text}\n`);
   writeFileSync(path, at < 0 ? made : `${made}\n${page.slice(at)}`);
   process.stdout.write(made);
+}
+
+/** Where an artefact lay on somebody's machine, and by which paths a teacher was named, is nobody's concern. */
+function withoutPlaces(key: string, value: unknown): unknown {
+  return key === 'artefact' || (key === 'teacher' && typeof value === 'string') ? undefined : value;
 }
