@@ -31,6 +31,17 @@ test('the sum of a tail is known at every temperature, not only where it was mea
   );
 });
 
+test.each([1, 1.25, 2, 2.5, 3, 4, 10, 20, 40])(
+  'the sum is exact where it was measured: T = %d',
+  (temperature) => {
+    const { values, isListed } = answer(1, 200, 3);
+    const sums = new Float32Array(tailSize);
+    tailSums(values, isListed, sums);
+    const exact = logSumExp([...values].filter((_, i) => isListed[i] === 0).map((v) => v / temperature));
+    expect(tailSumAt(sums, temperature)).toBeCloseTo(exact, 5);
+  },
+);
+
 test('an empty tail weighs nothing at any temperature', () => {
   const sums = new Float32Array(tailSize);
   tailSums([-1, -2], Uint8Array.of(1, 1), sums);
