@@ -7,9 +7,10 @@
  * the same training computation as generalist and specialists together, the generalist trained on, one with wider dense
  * layers and one with half the filters and still wider dense layers that answer at the ensemble's cost, and the mean of
  * two and of three generalists. Everything is chosen on validation; each of them looks at the test images once.
- * `--contenders` names those beside our method that are run. `--ablations PATTERN` adds, for the first seed, the changes to the
- * method whose names match (`.` are all), judged on validation by cross-fitting. Interrupted, it goes on where it was. Results:
- * `docs/results/specialists/NAME.json` and the page `docs/results/specialists.md` of all benchmarks that were run.
+ * `--contenders` names those beside our method that are run. `--ablations PATTERN` adds, for the first seed, the changes
+ * to the method whose names match (`.` are all), judged on validation by cross-fitting. Interrupted, it goes on where it
+ * was. Results: `docs/results/specialists/NAME.json` and the page `docs/results/specialists.md` of all benchmarks that
+ * were run.
  */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -223,7 +224,7 @@ function widthFor(definition: NetworkDefinition, flops: number): number[] {
   }
 }
 
-async function ablate(seed: number, wanted: RegExp): Promise<readonly AblationResult[]> {
+async function ablate(seed: number, pattern: RegExp): Promise<readonly AblationResult[]> {
   const folder = join(values.folder, name, String(seed));
   const stagesOf = {
     predictions: ['dataset', 'generalist', 'predictions'],
@@ -238,7 +239,7 @@ async function ablate(seed: number, wanted: RegExp): Promise<readonly AblationRe
   };
   const { dense } = settings.generalist.network;
   const { epochs } = settings.specialists;
-  const chosen = ablations({ classes, dense, epochs }).filter(({ name: label }) => wanted.test(label));
+  const chosen = ablations({ classes, dense, epochs }).filter(({ name: label }) => pattern.test(label));
   const results = [measure('our method', join(folder, 'ours'))];
   for (const { name: label, overrides, keeps } of chosen) {
     const variant = `ablation-${label.replaceAll(/[^a-z0-9]+/gi, '-').toLowerCase()}`;

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { z } from 'zod';
-import { KdSpecError } from '../../core/errors.js';
+import { assert, KdSpecError } from '../../core/errors.js';
 import {
   checkpointFiles,
   checkTensors,
@@ -108,7 +108,7 @@ async function withHead(generalist: Network, rows: readonly HeadRow[]): Promise<
   const definition = { ...generalist.definition, outputs };
   const values = await networkValues(generalist);
   const head = { weights: values.get('head.weights'), bias: values.get('head.bias') };
-  if (!head.weights || !head.bias) throw new Error('kd-spec defect: a network without a head');
+  assert(head.weights !== undefined && head.bias !== undefined, 'a network without a head');
 
   const features = hiddenFeatures(definition);
   const columns = generalist.definition.outputs;
