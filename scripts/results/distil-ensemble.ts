@@ -37,6 +37,7 @@ const { values, positionals } = parseArgs({
     temperatures: { type: 'string', default: '1,2,4' },
     'hard-weight': { type: 'string', default: '0.1' },
     'learning-rate': { type: 'string', default: '0.004' },
+    'batch-size': { type: 'string', default: '128' },
     /** Dense layers of the smaller and of the larger student; none: there is no such student. */
     small: { type: 'string', default: '96' },
     'small-convolutions': { type: 'string', default: '16,32' },
@@ -60,6 +61,7 @@ function runSeed(seed: number): EnsembleResult['seeds'][number] {
       'transfer-views': values.views,
       'student-epochs': values.epochs,
       'student-learning-rate': values['learning-rate'],
+      'student-batch-size': values['batch-size'],
       'hard-weight': values['hard-weight'],
       objective: 'soft-targets',
       temperature: values.temperatures,

@@ -31,6 +31,7 @@ type Flag =
   | 'temperatures'
   | 'hard-weight'
   | 'learning-rate'
+  | 'batch-size'
   | 'small'
   | 'small-convolutions'
   | 'large'
