@@ -17,11 +17,18 @@ export interface Report {
 
 type ByTeacher = Readonly<Record<TeacherName, Distilled>>;
 
+interface StoredResult {
+  readonly top: string;
+  readonly rest: string;
+  readonly result: Distilled;
+}
+
 interface SeedResult {
   readonly seed: number;
   readonly report: Report;
   readonly students: { readonly same: ByTeacher } & Readonly<Partial<Record<Size, ByTeacher>>>;
-  readonly stored: readonly { readonly top: string; readonly rest: string; readonly result: Distilled }[];
+  /** By how much of an answer is stored; only of the first seed. */
+  readonly stored?: readonly StoredResult[];
 }
 
 type Flag =
@@ -43,6 +50,8 @@ export interface EnsembleResult {
   readonly settings: Readonly<Record<Flag, string>> & { readonly set: readonly string[] };
   readonly seeds: readonly SeedResult[];
 }
+
+const share = (value = Number.NaN) => `${(100 * value).toFixed(2)}%`;
 
 const sizeNames: Readonly<Record<Size, string>> = {
   same: "student of the generalist's size",
@@ -78,11 +87,12 @@ export function renderEnsemblePage({ pipeline, settings, seeds: results }: Ensem
       return `| ${label} | ${of(first).parameters.toLocaleString('en')} | ${percent((r) => of(r).test.top1)} | ${kept(of)} | ${ofTeacher(students, teacher)} | ${chosen} |`;
     });
   });
-  const tops = results[0].stored.map(({ top, rest }, index) => {
-    const of = (r: SeedResult) => r.stored[index].result;
-    return `| ${top} | ${rest} | ${percent((r) => of(r).teacher?.keptMass ?? Number.NaN)} | ${percent((r) => of(r).validation.top1)} | ${percent((r) => of(r).test.top1)} |`;
-  });
-  const table = `${results[0].report.dataset.classes.toLocaleString('en')} classes; ${results.length === 1 ? `seed ${results[0].seed}` : `mean over seeds ${results.map(({ seed }) => seed).join(', ')} ± standard deviation between them`}. Every student passes ${settings.epochs} times over the training images, in ${settings.views} augmented views.
+  const all = { top: '100', rest: 'bucket', result: first.students.same.ensemble }; // what the table has
+  const tops = [all, ...(first.stored ?? [])].map(
+    ({ top, rest, result: { teacher, validation, test } }) =>
+      `| ${top} | ${rest} | ${share(teacher?.keptMass)} | ${share(validation.top1)} | ${share(test.top1)} |`,
+  );
+  const table = `${first.report.dataset.classes.toLocaleString('en')} classes; ${results.length === 1 ? `seed ${results[0].seed}` : `mean over seeds ${results.map(({ seed }) => seed).join(', ')} ± standard deviation between them`}. Every student passes ${settings.epochs} times over the training images, in ${settings.views} augmented views.
 
 | | parameters | test top-1 | share of the ensemble's gain over the generalist | points above the student taught by nobody | T chosen |
 | --- | ---: | ---: | ---: | ---: | ---: |
@@ -90,7 +100,7 @@ export function renderEnsemblePage({ pipeline, settings, seeds: results }: Ensem
 | ensemble | | ${percent(ensemble)} | 100% | | |
 ${rows.join('\n')}
 
-What a stored answer may leave out: the student of the generalist's size, taught by the ensemble at the chosen temperature.
+What a stored answer may leave out: the student of the generalist's size, taught by the ensemble at the chosen temperature (seed ${first.seed}).
 
 | classes stored | the rest | mass they hold | validation top-1 | test top-1 |
 | ---: | --- | ---: | ---: | ---: |
