@@ -14,7 +14,10 @@ import {
   type EnsembleResult,
   type Report,
   renderEnsemblePage,
+  type SeedResult,
+  type Size,
   sizes,
+  type TeacherName,
   teachers,
 } from './distillation/ensemble-page.js';
 import { writeResult } from './distillation/write-result.js';
@@ -52,10 +55,7 @@ const { workspace: folder = join('kd-workspace', name), out, ...settings } = val
 const record = openRecord(join(folder, 'results.json'));
 const wanted = sizes.filter((size) => size === 'same' || values[size] !== 'none');
 
-function runSeed(
-  seed: number,
-  { withStored }: { readonly withStored: boolean },
-): EnsembleResult['seeds'][number] {
+function runSeed(seed: number, { withStored }: { readonly withStored: boolean }): SeedResult {
   const workspace = workspaceOf(join(folder, `seed-${seed}`), pipeline);
   const common = ['--workspace', workspace, '--seed', String(seed), '--backend', values.backend, ...set];
   const report = record.once<Report>(`seed ${seed}: evaluate`, ['evaluate', ...common]);
@@ -82,20 +82,19 @@ function runSeed(
     small: { 'student-dense': values.small, 'student-convolutions': values['small-convolutions'] },
     large: { 'student-dense': values.large },
   };
-  const students = Object.fromEntries(
-    wanted.map((size) => [
-      size,
-      Object.fromEntries(
-        teachers.map((teacher) => [
-          teacher,
-          distill(`${size} size, taught by ${teacher}`, {
-            ...network[size],
-            ...(teacher === 'nobody' ? { objective: 'labels' } : { teacher }),
-          }),
-        ]),
-      ),
-    ]),
-  ) as EnsembleResult['seeds'][number]['students'];
+  const students = Object.fromEntries(wanted.map((size) => [size, {}])) as Record<
+    Size,
+    Record<TeacherName, Distilled>
+  >;
+  // Teacher by teacher, since a workspace keeps the answers of one.
+  for (const teacher of teachers) {
+    for (const size of wanted) {
+      students[size][teacher] = distill(`${size} size, taught by ${teacher}`, {
+        ...network[size],
+        ...(teacher === 'nobody' ? { objective: 'labels' } : { teacher }),
+      });
+    }
+  }
   if (!withStored) return { seed, report, students };
   const { chosen } = students.same.ensemble;
   const stored = values.tops.split(',').flatMap((top) =>

@@ -2,9 +2,9 @@ import { type Distilled, within } from '../recorded-runs.js';
 import { typedFlags } from './idx-runs.js';
 
 export const teachers = ['ensemble', 'generalist', 'nobody'] as const;
-type TeacherName = (typeof teachers)[number];
+export type TeacherName = (typeof teachers)[number];
 export const sizes = ['same', 'small', 'large'] as const;
-type Size = (typeof sizes)[number];
+export type Size = (typeof sizes)[number];
 
 /** What is used of `kd-spec evaluate --json`. */
 export interface Report {
@@ -23,7 +23,7 @@ interface StoredResult {
   readonly result: Distilled;
 }
 
-interface SeedResult {
+export interface SeedResult {
   readonly seed: number;
   readonly report: Report;
   readonly students: { readonly same: ByTeacher } & Readonly<Partial<Record<Size, ByTeacher>>>;
