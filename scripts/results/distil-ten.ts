@@ -50,6 +50,7 @@ const students = values['student-seeds'].split(',').map((own) => {
   ];
   const distilled = record.once<Distilled>(`student ${own}: distilled`, [
     ...student,
+    ...['--objective', 'soft-targets'],
     ...members.flatMap(({ checkpoint }) => ['--teacher', checkpoint]),
     ...['--mean', values.mean, '--temperature', values.temperatures, '--hard-weight', values['hard-weight']],
   ]);
