@@ -80,27 +80,32 @@ describe.each(kinds)('cross-entropy with soft targets, the rest as %s', (rest) =
     );
   });
 
-  test('the value is that of the definition, and the gradient that of its finite differences', async () => {
-    await selectBackend('wasm');
-    const [batch, classes] = [5, 9];
-    const targets = sparseTargets(3, batch, classes);
-    const rowWeights = weightsOf(3, batch);
-    const { values } = normal(3, [batch, classes]);
-    const z = tf.tensor2d(values, [batch, classes]);
-    const { value, grad } = tf.valueAndGrad((x) =>
-      softTargetCrossEntropy(x as tf.Tensor2D, targets, { rest, rowWeights }),
-    )(z);
-    expect(value.dataSync()[0]).toBeCloseTo(obvious(values, targets, rest, rowWeights), 5);
-    const gradient = grad.dataSync();
-    const step = 2 ** -10;
-    values.forEach((_, index) => {
-      const moved = (by: number) => values.map((v, i) => (i === index ? v + by : v));
-      const difference =
-        (obvious(moved(step), targets, rest, rowWeights) - obvious(moved(-step), targets, rest, rowWeights)) /
-        (2 * step);
-      expect(gradient[index]).toBeCloseTo(difference, 4);
-    });
-  });
+  test.each(['wasm', 'cpu'] as const)(
+    'on %s the value is that of the definition, and the gradient that of its finite differences',
+    async (backend) => {
+      await selectBackend('wasm');
+      if (backend === 'cpu') await tf.setBackend('cpu');
+      const [batch, classes] = [5, 9];
+      const targets = sparseTargets(3, batch, classes);
+      const rowWeights = weightsOf(3, batch);
+      const { values } = normal(3, [batch, classes]);
+      const z = tf.tensor2d(values, [batch, classes]);
+      const { value, grad } = tf.valueAndGrad((x) =>
+        softTargetCrossEntropy(x as tf.Tensor2D, targets, { rest, rowWeights }),
+      )(z);
+      expect(value.dataSync()[0]).toBeCloseTo(obvious(values, targets, rest, rowWeights), 5);
+      const gradient = grad.dataSync();
+      const step = 2 ** -10;
+      values.forEach((_, index) => {
+        const moved = (by: number) => values.map((v, i) => (i === index ? v + by : v));
+        const difference =
+          (obvious(moved(step), targets, rest, rowWeights) -
+            obvious(moved(-step), targets, rest, rowWeights)) /
+          (2 * step);
+        expect(gradient[index]).toBeCloseTo(difference, 4);
+      });
+    },
+  );
 });
 
 describe('on one backend', () => {

@@ -30,7 +30,7 @@ const smallestShare = 1e-37;
  * of a row adds `R = m mean_{i not listed} log q_i` when it is spread, and `R = m log sum_{i not listed} q_i` as a
  * bucket. The gradient is `w (q_i - p_i) / batch` where a class is listed; elsewhere `w (q_i - m / unlisted) / batch`
  * when spread, and `w q_i (1 - m / Q) / batch` with `Q` the unlisted classes' mass in q as a bucket.
- * Costs as much as `softmaxCrossEntropy`, and one more pass over the logits for buckets.
+ * Costs as much as `softmaxCrossEntropy` on wasm, and a few more passes over the logits in JavaScript.
  *
  * @param logits (batch, classes)
  * @param targets (batch, classes), each row's values at least 0 and at most 1 together; its columns are distinct
@@ -49,24 +49,63 @@ export function softTargetCrossEntropy(
     assert(false, `softTargetCrossEntropy: ${weights.length} weights for ${targets.rows} rows`);
   const rows = describeRows(targets, weights, rest);
   const heap = wasmHeap();
-  if (!heap) return composed(logits, rows, rest);
   const loss = tf.customGrad((...parameters) => {
     const [logits, save] = parameters as [tf.Tensor2D, tf.GradSaveFunc];
     const [batch, classes] = logits.shape;
-    const statistics = heap.allocate([batch, 3]); // largest, sum of exp, sum, both less the largest
-    heap.call('softmaxStatistics', heap.address(logits), batch, 4 * classes, heap.address(statistics));
-    save([logits, statistics]);
-    const perRow = rows.map((row, index) => rowOnHeap(heap, logits, statistics, row, index, rest));
+    const softmax = heap ? softmaxOnHeap(heap, logits) : tf.softmax(logits);
+    const z = valuesOf(logits, heap);
+    const q = valuesOf(softmax, heap);
+    const perRow = rows.map((row, index) => {
+      const [start, end] = [index * classes, (index + 1) * classes];
+      return rowLoss(z.subarray(start, end), q.subarray(start, end), row, rest);
+    });
     const value = perRow.reduce((sum, { loss }, index) => sum + rows[index].weight * loss, 0) / batch;
+    save([softmax]);
     return {
       value: tf.scalar(value),
       gradFunc: (dy: tf.Tensor, saved: tf.Tensor[]) => {
-        const [logits, statistics] = saved as [tf.Tensor2D, tf.Tensor2D];
-        return gradient(heap, dy, logits, statistics, rows, perRow, rest);
+        const output = heap?.allocate([batch, classes]);
+        const values = output && heap ? heap.values(output) : new Float32Array(batch * classes);
+        const upstream = valuesOf(dy, heap)[0] / batch;
+        const q = valuesOf(saved[0], heap);
+        for (const [index, row] of rows.entries()) {
+          const [start, end] = [index * classes, (index + 1) * classes];
+          const { unlistedShare } = perRow[index];
+          const out = values.subarray(start, end);
+          writeGradient(out, q.subarray(start, end), row, { rest, unlistedShare, upstream });
+        }
+        return output ?? tf.tensor2d(values, [batch, classes]);
       },
     };
   });
   return loss(logits) as tf.Scalar;
+}
+
+type Values = Float32Array | Int32Array | Uint8Array;
+
+/** In place where they lie on the heap, until it grows; else a copy. */
+function valuesOf(tensor: tf.Tensor, heap: Heap | undefined): Values {
+  return heap ? heap.values(tensor) : tensor.dataSync();
+}
+
+function softmaxOnHeap(heap: Heap, logits: tf.Tensor2D): tf.Tensor2D {
+  const [batch, classes] = logits.shape;
+  const statistics = heap.allocate([batch, 3]);
+  heap.call('softmaxStatistics', heap.address(logits), batch, 4 * classes, heap.address(statistics));
+  const output = heap.allocate([batch, classes]);
+  heap.call(
+    'softmaxGradient', // without labels: the softmax itself
+    heap.address(logits),
+    batch,
+    4 * classes,
+    heap.address(statistics),
+    heap.address(output),
+    1,
+    0,
+    smallestShare,
+  );
+  statistics.dispose();
+  return output as tf.Tensor2D;
 }
 
 /** One row of targets. */
@@ -102,103 +141,61 @@ function describeRows(targets: CsrMatrix, weights: Float32Array, rest: Remaining
   });
 }
 
-/** The loss of a row, and the share of the unlisted classes in its softmax (for buckets with something in them). */
-function rowOnHeap(
-  heap: Heap,
-  logits: tf.Tensor2D,
-  statistics: tf.Tensor,
+/**
+ * The loss of a row, and the share of the unlisted classes in its softmax (for buckets with something in them).
+ *
+ * @param z (classes), its logits
+ * @param q (classes), their softmax
+ */
+function rowLoss(
+  z: Values,
+  q: Values,
   { indices, values, rest, unlisted }: TargetRow,
-  row: number,
   kind: RemainingMass,
 ): { readonly loss: number; readonly unlistedShare: number } {
-  const classes = logits.shape[1];
-  const z = heap.values(logits).subarray(row * classes, (row + 1) * classes);
-  const [largest, total, shifted] = heap.values(statistics).subarray(3 * row, 3 * row + 3);
-  let expected = 0; // sum over listed of p (z - largest)
-  let listed = 0;
-  for (let k = 0; k < indices.length; k++) {
-    const value = z[indices[k]] - largest;
-    expected += values[k] * value;
-    listed += value;
-  }
-  const logTotal = Math.log(total);
-  if (rest === 0) return { loss: logTotal - expected, unlistedShare: 0 };
-  if (kind === 'spread')
-    return { loss: logTotal - expected - (rest * (shifted - listed)) / unlisted, unlistedShare: 0 };
-  const unlistedShare = Math.max(smallestShare, unlistedExponentials(z, largest, indices) / total);
-  return { loss: logTotal - expected - rest * (Math.log(unlistedShare) + logTotal), unlistedShare };
-}
-
-/** `sum exp(z_i - largest)` over the classes that are not listed: added up, since a difference would cancel. */
-function unlistedExponentials(z: Float32Array | Int32Array, largest: number, indices: Int32Array): number {
-  const isListed = new Uint8Array(z.length);
-  for (const index of indices) isListed[index] = 1;
+  let first = 0;
   let sum = 0;
   for (let index = 0; index < z.length; index++) {
-    if (isListed[index] === 0) sum += Math.exp(z[index] - largest);
+    sum += z[index];
+    if (z[index] > z[first]) first = index;
   }
-  return sum;
+  const total = z[first] - Math.log(q[first]); // log sum exp(z)
+  let loss = 0;
+  for (let k = 0; k < indices.length; k++) {
+    loss += values[k] * (total - z[indices[k]]);
+    sum -= z[indices[k]];
+  }
+  if (rest === 0) return { loss, unlistedShare: 0 };
+  if (kind === 'spread') return { loss: loss + rest * (total - sum / unlisted), unlistedShare: 0 };
+  let share = 0; // added up over the classes that are not listed, since a difference would cancel
+  const isListed = new Uint8Array(z.length);
+  for (const index of indices) isListed[index] = 1;
+  for (let index = 0; index < q.length; index++) if (isListed[index] === 0) share += q[index];
+  const unlistedShare = Math.max(smallestShare, share);
+  return { loss: loss - rest * Math.log(unlistedShare), unlistedShare };
 }
 
-function gradient(
-  heap: Heap,
-  dy: tf.Tensor,
-  logits: tf.Tensor2D,
-  statistics: tf.Tensor,
-  rows: readonly TargetRow[],
-  perRow: readonly { readonly unlistedShare: number }[],
-  kind: RemainingMass,
-): tf.Tensor {
-  const [batch, classes] = logits.shape;
-  const upstream = heap.values(dy)[0] / batch;
-  const output = heap.allocate([batch, classes]);
-  for (const [row, { weight, rest, unlisted }] of rows.entries()) {
-    const isBucket = kind === 'bucket' && rest > 0;
-    const scale = upstream * weight;
-    heap.call(
-      'softmaxGradient',
-      heap.address(logits) + 4 * row * classes,
-      1,
-      4 * classes,
-      heap.address(statistics) + 12 * row,
-      heap.address(output) + 4 * row * classes,
-      isBucket ? scale * (1 - rest / perRow[row].unlistedShare) : scale,
-      isBucket || rest === 0 ? 0 : rest / unlisted,
-      smallestGradient,
-    );
+/** Writes the gradient of a row's loss by its logits, `upstream` times. */
+function writeGradient(
+  out: Values,
+  q: Values,
+  { indices, values, weight, rest, unlisted }: TargetRow,
+  {
+    rest: kind,
+    unlistedShare,
+    upstream,
+  }: { readonly rest: RemainingMass; readonly unlistedShare: number; readonly upstream: number },
+): void {
+  const scale = upstream * weight;
+  const isBucket = kind === 'bucket' && rest > 0;
+  const factor = isBucket ? 1 - rest / unlistedShare : 1;
+  const target = isBucket || rest === 0 ? 0 : rest / unlisted;
+  for (let index = 0; index < q.length; index++) {
+    const value = scale * (factor * q[index] - target);
+    out[index] = Math.abs(value) > smallestGradient ? value : 0;
   }
-  const z = heap.values(logits);
-  const values = heap.values(output);
-  const perRowStatistics = heap.values(statistics);
-  for (const [row, { indices, values: targets, weight }] of rows.entries()) {
-    const [largest, total] = perRowStatistics.subarray(3 * row, 3 * row + 2);
-    for (let k = 0; k < indices.length; k++) {
-      const position = row * classes + indices[k];
-      const probability = Math.exp(z[position] - largest) / total;
-      const value = upstream * weight * (probability - targets[k]);
-      values[position] = Math.abs(value) > smallestGradient ? value : 0;
-    }
+  for (let k = 0; k < indices.length; k++) {
+    const value = scale * (q[indices[k]] - values[k]);
+    out[indices[k]] = Math.abs(value) > smallestGradient ? value : 0;
   }
-  return output;
-}
-
-/** The same in operations of TensorFlow.js, with its own gradients, for every other backend. */
-function composed(logits: tf.Tensor2D, rows: readonly TargetRow[], kind: RemainingMass): tf.Scalar {
-  const [batch, classes] = logits.shape;
-  const dense = new Float32Array(batch * classes); // weighted targets
-  for (const [row, { indices, values, weight, rest, unlisted }] of rows.entries()) {
-    if (kind === 'spread' && rest > 0)
-      dense.fill((weight * rest) / unlisted, row * classes, (row + 1) * classes);
-    for (let k = 0; k < indices.length; k++) dense[row * classes + indices[k]] = weight * values[k];
-  }
-  const logProbabilities = tf.logSoftmax(logits); // (batch, classes)
-  const listed = tf.sum(tf.mul(logProbabilities, tf.tensor2d(dense, [batch, classes])));
-  if (kind === 'spread' || rows.every(({ rest }) => rest === 0)) return tf.div(tf.neg(listed), batch);
-
-  const hidden = new Float32Array(batch * classes); // pushes listed classes out of the sum
-  for (const [row, { indices, rest }] of rows.entries())
-    if (rest > 0) for (const index of indices) hidden[row * classes + index] = -1e9;
-  const bucket = tf.logSumExp(tf.add(logProbabilities, tf.tensor2d(hidden, [batch, classes])), 1); // (batch)
-  const masses = tf.tensor1d(rows.map(({ weight, rest }) => weight * rest));
-  return tf.div(tf.neg(tf.add(listed, tf.sum(tf.mul(masses, bucket)))), batch);
 }
