@@ -57,7 +57,9 @@ const students = values['student-seeds'].split(',').map((own) => {
   const alone = record.once<Distilled>(`student ${own}: labels alone`, [...student, '--objective', 'labels']);
   return { seed: Number(own), distilled, alone };
 });
-const { classes } = record.once<{ classes: number }>('data set', ['dataset', ...common]);
+// The workspace remembers what the flags of the other commands said of the data set.
+const ofDataset = ['dataset', '--workspace', workspace, '--seed', values.seed];
+const { classes } = record.once<{ classes: number }>('data set', ofDataset);
 
 const result: TenResult = {
   pipeline,
