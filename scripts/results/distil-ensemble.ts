@@ -45,7 +45,7 @@ const { values, positionals } = parseArgs({
     small: { type: 'string', default: '96' },
     'small-convolutions': { type: 'string', default: '16,32' },
     large: { type: 'string', default: 'none' },
-    /** Numbers of stored classes that are compared, for the first seed. */
+    /** Numbers of stored classes that are compared, for the first seed; none: no comparison. */
     tops: { type: 'string', default: '5,20,100' },
   },
 });
@@ -115,6 +115,8 @@ function runSeed(seed: number, { withStored }: { readonly withStored: boolean })
 const result: EnsembleResult = {
   pipeline,
   settings: { ...settings, set },
-  seeds: values.seeds.split(',').map((seed, index) => runSeed(Number(seed), { withStored: index === 0 })),
+  seeds: values.seeds
+    .split(',')
+    .map((seed, index) => runSeed(Number(seed), { withStored: index === 0 && values.tops !== 'none' })),
 };
 writeResult(out, name, result, renderEnsemblePage);

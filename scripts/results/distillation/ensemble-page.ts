@@ -87,31 +87,36 @@ export function renderEnsemblePage({ pipeline, settings, seeds: results }: Ensem
       return `| ${label} | ${of(first).parameters.toLocaleString('en')} | ${percent((r) => of(r).test.top1)} | ${kept(of)} | ${ofTeacher(students, teacher)} | ${chosen} |`;
     });
   });
-  const all = { top: '100', rest: 'bucket', result: first.students.same.ensemble }; // what the table has
-  const tops = [all, ...(first.stored ?? [])].map(
-    ({ top, rest, result: { teacher, validation, test } }) =>
-      `| ${top} | ${rest} | ${share(teacher?.keptMass)} | ${share(validation.top1)} | ${share(test.top1)} |`,
-  );
-  const table = `${first.report.dataset.classes.toLocaleString('en')} classes; ${results.length === 1 ? `seed ${results[0].seed}` : `mean over seeds ${results.map(({ seed }) => seed).join(', ')} ± standard deviation between them`}. Every student passes ${settings.epochs} times over the training images, in ${settings.views} augmented views.
+  const table = `${first.report.dataset.classes.toLocaleString('en')} classes; ${results.length === 1 ? `seed ${results[0].seed}` : `mean over seeds ${results.map(({ seed }) => seed).join(', ')} ± standard deviation between them`}. Every student passes ${settings.epochs} times over the training images, ${settings.views === '0' ? 'as they are' : `in ${settings.views} augmented views`}.
 
 | | parameters | test top-1 | share of the ensemble's gain over the generalist | points above the student taught by nobody | T chosen |
 | --- | ---: | ---: | ---: | ---: | ---: |
 | generalist | | ${percent(generalist)} | 0% | | |
 | ensemble | | ${percent(ensemble)} | 100% | | |
 ${rows.join('\n')}
-
-What a stored answer may leave out: the student of the generalist's size, taught by the ensemble at the chosen temperature (seed ${first.seed}).
-
-| classes stored | the rest | mass they hold | validation top-1 | test top-1 |
-| ---: | --- | ---: | ---: | ---: |
-${tops.join('\n')}
 `;
   const { set, ...flags } = settings;
   return `# The ensemble put back into one model (section 8): ${name}
 
-${table}
+${table}${first.stored ? storedSection(first, first.stored) : ''}
 Remake it, with every figure in \`distil-ensemble-${name}.json\`:
 
     npm run build && npx tsx scripts/results/distil-ensemble.ts ${pipeline} ${typedFlags(flags)}${set.length > 0 ? ` -- ${set.join(' ')}` : ''}
+`;
+}
+
+/** How much of an answer has to be stored. */
+function storedSection({ seed, students }: SeedResult, stored: readonly StoredResult[]): string {
+  const all = { top: '100', rest: 'bucket', result: students.same.ensemble }; // what the table above has
+  const rows = [all, ...stored].map(
+    ({ top, rest, result: { teacher, validation, test } }) =>
+      `| ${top} | ${rest} | ${share(teacher?.keptMass)} | ${share(validation.top1)} | ${share(test.top1)} |`,
+  );
+  return `
+What a stored answer may leave out: the student of the generalist's size, taught by the ensemble at the chosen temperature (seed ${seed}).
+
+| classes stored | the rest | mass they hold | validation top-1 | test top-1 |
+| ---: | --- | ---: | ---: | ---: |
+${rows.join('\n')}
 `;
 }
