@@ -1,6 +1,6 @@
 import * as fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { rowBlocks, rowsOfBlock } from './row-order.js';
+import { rowBlocks, rowsOfBlock, shuffledRows } from './row-order.js';
 
 const sizes = fc.array(
   fc.record({ rows: fc.integer({ min: 1, max: 40 }), sizeBytes: fc.integer({ min: 1, max: 1000 }) }),
@@ -43,4 +43,16 @@ test('different seeds give different orders', () => {
   expect(orderOf(0)).not.toEqual(orderOf(1));
   const [block] = rowBlocks(batches, { shuffleSeed: [1, 0] });
   expect(rowsOfBlock(block, [1, 0])).not.toEqual(rowsOfBlock(block, [1, 1]));
+});
+
+test('rows that are shuffled by themselves each come once, and neighbours near each other', () => {
+  const order = shuffledRows(20_001, { batchRows: 256, shuffleSeed: ['files', 1] });
+  expect([...order].toSorted((a, b) => a - b)).toEqual([...Array(20_001).keys()]);
+  expect([...order.subarray(0, 100)].filter((row, place) => row === place).length).toBeLessThan(10);
+  // As many batches as two blocks hold, wherever one looks.
+  for (let start = 0; start < 20_000; start += 1000) {
+    const batches = new Set(order.subarray(start, start + 4096).map((row) => Math.floor(row / 256)));
+    expect(batches.size).toBeLessThanOrEqual(64);
+  }
+  expect(shuffledRows(20_001, { batchRows: 256, shuffleSeed: ['files', 2] })).not.toEqual(order);
 });

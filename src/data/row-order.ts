@@ -77,3 +77,29 @@ export function rowsOfBlock(block: RowBlock, shuffleSeed?: ShuffleSeed): Int32Ar
   const positions = Int32Array.from({ length: block.rows }, (_, position) => position);
   return shuffleSeed ? createRandom(...shuffleSeed, 'rows', block.index).shuffle(positions) : positions;
 }
+
+/**
+ * A shuffle of rows that are not in record batches, but whose neighbours are to be read together.
+ *
+ * @param count rows
+ * @param options.batchRows rows that belong together
+ * @returns (count) every row once; consecutive ones come from one or two blocks of {@link rowBlocks}
+ */
+export function shuffledRows(
+  count: number,
+  { batchRows, shuffleSeed }: { readonly batchRows: number; readonly shuffleSeed: ShuffleSeed },
+): Int32Array {
+  const sizes = Array.from({ length: Math.ceil(count / batchRows) }, (_, batch) => ({
+    rows: Math.min(batchRows, count - batch * batchRows),
+    sizeBytes: 0,
+  }));
+  const order = new Int32Array(count);
+  let filled = 0;
+  for (const block of rowBlocks(sizes, { shuffleSeed })) {
+    const rows = [...block.batches].flatMap((batch) =>
+      Array.from({ length: sizes[batch].rows }, (_, place) => batch * batchRows + place),
+    );
+    for (const position of rowsOfBlock(block, shuffleSeed)) order[filled++] = rows[position];
+  }
+  return order;
+}

@@ -45,7 +45,7 @@ export interface Answers {
 const classesKey = 'kd-spec.classes';
 const topKey = 'kd-spec.top';
 /** Rows of a record batch, the unit that is read and kept. */
-const batchRows = 256;
+export const answerBatchRows = 256;
 /** Record batches that are kept: as many as two blocks of shuffled images touch, and some. */
 const keptBatches = 96;
 
@@ -81,9 +81,9 @@ export async function createAnswerWriter(
   const knots = tailSize;
   const room = () => ({
     rows: 0,
-    indices: new Int32Array(batchRows * width),
-    values: new Float32Array(batchRows * width),
-    tails: new Float32Array(batchRows * knots),
+    indices: new Int32Array(answerBatchRows * width),
+    values: new Float32Array(answerBatchRows * width),
+    tails: new Float32Array(answerBatchRows * knots),
   });
   let batch = room();
 
@@ -137,7 +137,7 @@ export async function createAnswerWriter(
       let mass = 0;
       for (let start = 0; start < logits.length; start += classes) {
         mass += add(logits.subarray(start, start + classes));
-        if (batch.rows === batchRows) await flush();
+        if (batch.rows === answerBatchRows) await flush();
       }
       return mass;
     },

@@ -7,7 +7,8 @@ import { asFileError, withFileErrors } from '../core/file-error.js';
 import { createRandom } from '../core/random.js';
 import { type Dataset, openDataset, type Split } from '../data/dataset.js';
 import { type Example, examples } from '../data/examples.js';
-import type { ShuffleSeed } from '../data/row-order.js';
+import { type ShuffleSeed, shuffledRows } from '../data/row-order.js';
+import { answerBatchRows } from './answers.js';
 
 /** The images on which a student learns from its teacher. Labels may be unknown: they are -1 then. */
 export interface TransferSet {
@@ -67,8 +68,10 @@ async function ofFolder(path: string): Promise<TransferSet> {
     rows: files.length,
     isLabelled: false,
     async *examples(shuffleSeed) {
-      const order = Int32Array.from(files.keys());
-      if (shuffleSeed) createRandom(...shuffleSeed, 'files').shuffle(order);
+      // Neighbouring files stay near each other, since their answers are read together.
+      const order = shuffleSeed
+        ? shuffledRows(files.length, { batchRows: answerBatchRows, shuffleSeed })
+        : Int32Array.from(files.keys());
       for (let start = 0; start < order.length; start += filesAhead) {
         const rows = [...order.subarray(start, start + filesAhead)];
         yield* await Promise.all(
