@@ -58,7 +58,8 @@ const wanted = sizes.filter((size) => size === 'same' || values[size] !== 'none'
 function runSeed(seed: number, { withStored }: { readonly withStored: boolean }): SeedResult {
   const workspace = workspaceOf(join(folder, `seed-${seed}`), pipeline);
   const common = ['--workspace', workspace, '--seed', String(seed), '--backend', values.backend, ...set];
-  const report = record.once<Report>(`seed ${seed}: evaluate`, ['evaluate', ...common]);
+  const { test, dataset } = record.once<Report>(`seed ${seed}: evaluate`, ['evaluate', ...common]);
+  const report = { test, dataset: { classes: dataset.classes } };
   const distill = (label: string, changes: Readonly<Record<string, string>>) => {
     const flags = {
       'transfer-views': values.views,
