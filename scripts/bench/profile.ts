@@ -1,5 +1,5 @@
 /**
- * Where the time of a training step goes: for the generalist of `pipelines/han-15k.yaml`, and for specialists of 300
+ * Where the time of a training step goes: for the generalist of the training benchmarks, and for specialists of 300
  * classes that retrain the top and everything.
  *
  *     npx tsx scripts/bench/profile.ts [--backend wasm] [--classes 15000] [--repeats 15] [--json]

@@ -3,7 +3,7 @@
  *
  *     npx tsx scripts/bench/sampled-head.ts [--backend wasm] [--sampled 2048] [--repeats 9] [--json]
  *
- * The generalist of `pipelines/han-15k.yaml`, batches of 128, at 15,000 and 100,000 classes: medians of processor time
+ * The generalist of the training benchmarks, batches of 128, at 15,000 and 100,000 classes: medians of processor time
  * in milliseconds. The sides take their steps in turn, in one process.
  */
 import { parseArgs } from 'node:util';

@@ -15,7 +15,7 @@ import {
 /** Images a step in every training benchmark: the default of `--batch-size`. */
 export const batchSize = 128;
 
-/** The generalist of `pipelines/han-15k.yaml` with that many classes. */
+/** A generalist with that many classes; of 15,000, its convolutions cost as much as its head. */
 export function generalistDefinition(outputs: number): NetworkDefinition {
   return {
     input: { height: 28, width: 28, channels: 1 },
