@@ -64,9 +64,11 @@ export interface Ablated {
   readonly dense: readonly number[];
   /** Epochs of a specialist. */
   readonly epochs: number;
+  /** Images of a step of a specialist. */
+  readonly batchSize: number;
 }
 
-export const ablations = ({ classes, dense, epochs }: Ablated): readonly Ablation[] => [
+export const ablations = ({ classes, dense, epochs, batchSize }: Ablated): readonly Ablation[] => [
   ofEnsemble("the paper's rule, fitted", { rule: 'paper' }),
   ofEnsemble("the paper's rule, nothing fitted or left out", {
     rule: 'paper',
@@ -92,6 +94,7 @@ export const ablations = ({ classes, dense, epochs }: Ablated): readonly Ablatio
     epochs: Math.round(2.5 * epochs),
   }),
   ofSpecialists('four times as wide as the generalist', { dense: dense.map((units) => 4 * units) }),
+  ofSpecialists('in batches four times as large', { batchSize: 4 * batchSize }),
   ofSpecialists('head retrained', { retrain: 'head', dense: null }),
   ofSpecialists('everything retrained', { retrain: 'all', head: 'dustbin', routedShare: 0, softShare: 0 }),
   ofSubsets('twice as many, half as large', { specialists: Math.round(classes / 125), size: 150 }),
