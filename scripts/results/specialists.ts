@@ -239,7 +239,9 @@ async function ablate(seed: number, pattern: RegExp): Promise<readonly AblationR
   };
   const { dense } = settings.generalist.network;
   const { epochs, batchSize } = settings.specialists;
-  const chosen = ablations({ classes, dense, epochs, batchSize }).filter(({ name: label }) => pattern.test(label));
+  const chosen = ablations({ classes, dense, epochs, batchSize }).filter(({ name: label }) =>
+    pattern.test(label),
+  );
   const results = [measure('our method', join(folder, 'ours'))];
   for (const { name: label, overrides, keeps } of chosen) {
     const variant = `ablation-${label.replaceAll(/[^a-z0-9]+/gi, '-').toLowerCase()}`;
