@@ -20,9 +20,10 @@ import { firstTrainedPart, type SpecialistConfig } from '../../src/ensemble/spec
 import type { Report } from '../../src/evaluation/report.js';
 import { forwardFlops, type NetworkDefinition } from '../../src/models/network-definition.js';
 import { type AblationResult, type Comparison, type Contender, writePage } from './specialists/page.js';
+import { trainRivals, type Widths, widthFor } from './specialists/rivals.js';
 import { scoreGeneralists } from './specialists/score-generalists.js';
-import { ablations, type Overrides, paperOverrides, paperSpecialFraction } from './specialists/variants.js';
-import { borrow, kdSpec, metricsOf, remembered, writeVariant } from './specialists/workspace.js';
+import { ablations, paperOverrides, paperSpecialFraction } from './specialists/variants.js';
+import { type Bench, metricsOf, remembered, runVariant } from './specialists/workspace.js';
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -42,27 +43,14 @@ const wanted = new Set(values.contenders.split(','));
 const settings = parse(readFileSync(pipeline, 'utf8'));
 const classes: number = settings.dataset.classes;
 
-/** Layers that are another width than the pipeline's. */
-type Widths = Record<'convolutions' | 'dense', number[]>;
-
-const roundingSlack = 0.05; // of an epoch
+const benchOf = (seed: number): Bench => ({
+  pipeline,
+  seed,
+  folder: join(values.folder, name, String(seed)),
+});
 
 const reportOf = (workspace: string): Report =>
   JSON.parse(readFileSync(join(workspace, 'report', 'report.json'), 'utf8'));
-
-/** Runs a pipeline with changes in a workspace that starts with some of another one's artefacts. */
-function run(folder: string, variant: string, overrides: Overrides, seed: number, from?: [string, string[]]) {
-  const workspace = join(folder, variant);
-  mkdirSync(workspace, { recursive: true });
-  if (from) borrow(join(folder, from[0]), workspace, from[1]);
-  writeVariant(pipeline, overrides, join(workspace, 'pipeline.yaml'));
-  return {
-    workspace,
-    until: (command: 'dataset' | 'evaluate' | 'calibrate' | 'train-generalist') => {
-      kdSpec(command, '--workspace', workspace, '--seed', String(seed));
-    },
-  };
-}
 
 function ofReport(who: 'generalist' | 'ensemble', workspace: string): Contender {
   const { test, conditional, likelihood, inference, stages } = reportOf(workspace);
@@ -88,47 +76,19 @@ function ofReport(who: 'generalist' | 'ensemble', workspace: string): Contender 
   };
 }
 
-/**
- * Generalists alone, each trained for a share of what our generalist was.
- *
- * Where images can be made without end the share is met by their number, so that more training is on fresh ones;
- * where they cannot, by epochs, rounded up: a rival is not given less than its due.
- */
+/** Generalists alone that had their share, scored. */
 async function generalists(
-  folder: string,
+  bench: Bench,
   variant: string,
-  { seed, members, share, network }: { seed: number; members: number; share: number; network?: Widths },
+  { members, share, network }: { members: number; share: number; network?: Widths },
 ): Promise<Contender> {
-  const { dataset, generalist } = settings;
-  const isEndless = dataset.imagesPerClass !== undefined;
-  const epochs = isEndless
-    ? Math.max(1, Math.round(generalist.epochs / members))
-    : Math.ceil((generalist.epochs * share) / members - roundingSlack);
-  const imagesPerClass = Math.round(
-    (dataset.imagesPerClass * share * generalist.epochs) / (members * epochs),
-  );
-  const data = isEndless ? { dataset: { imagesPerClass } } : {};
-  const source = isEndless ? `images-${imagesPerClass}` : 'ours';
-  if (isEndless) run(folder, source, data, seed).until('dataset');
-  const workspaces = Array.from({ length: members }, (_, member) => {
-    const another = members > 1 ? { seed: 1000 * seed + member } : {}; // else that of the generalist itself
-    const changes = { ...data, generalist: { epochs, ...another, ...(network && { network }) } };
-    const one = run(folder, `${variant}-${member}`, changes, seed, [source, ['dataset']]);
-    one.until('train-generalist');
-    return one.workspace;
-  });
-  const ours = join(folder, 'ours');
+  const rivals = trainRivals(bench, variant, { ours: 'ours', members, share, ...(network && { network }) });
+  const { workspaces, ...costs } = rivals;
+  const ours = join(bench.folder, 'ours');
   const kept = reportOf(ours).specialists.map(({ id }) => id);
-  const metrics = workspaces.map((workspace) => metricsOf(workspace, 'generalist'));
-  const sum = (key: string) => metrics.reduce((total, of) => total + of[key], 0);
   return {
     ...(await scoreGeneralists(workspaces, ours, kept)),
-    trainingFlops: sum('trainingFlops'),
-    trainingSeconds: sum('trainingSeconds'),
-    flopsPerImage: sum('flopsPerImage'),
-    parameters: sum('parameters'),
-    epochs,
-    ...(isEndless && { imagesPerClass }),
+    ...costs,
     ...(network && { network: describe(network) }),
   };
 }
@@ -137,12 +97,13 @@ const describe = ({ convolutions, dense }: Widths) =>
   `convolutions ${convolutions.join(', ')}; dense ${dense.join(', ')}`;
 
 async function compare(seed: number): Promise<Comparison> {
-  const folder = join(values.folder, name, String(seed));
+  const bench = benchOf(seed);
+  const { folder } = bench;
   mkdirSync(folder, { recursive: true });
   const kept = <T>(variant: string, make: () => T | Promise<T>) =>
     remembered(join(folder, `${variant}.json`), make);
 
-  const ours = run(folder, 'ours', {}, seed);
+  const ours = runVariant(bench, 'ours', {});
   const method = await kept('ours', () => {
     ours.until('evaluate');
     return ofReport('ensemble', ours.workspace);
@@ -158,20 +119,18 @@ async function compare(seed: number): Promise<Comparison> {
       dense: widthFor({ ...definition, convolutions }, method.flopsPerImage),
     };
     const cost = forwardFlops({ ...definition, ...network });
-    return generalists(folder, variant, {
-      seed,
+    return generalists(bench, variant, {
       members: 1,
       share: share * (generalist.flopsPerImage / cost),
       network,
     });
   };
-  const ensembleOf = (variant: string, members: number) =>
-    generalists(folder, variant, { seed, members, share });
+  const ensembleOf = (variant: string, members: number) => generalists(bench, variant, { members, share });
   const makers: Record<string, () => Promise<Contender>> = {
     paper: async () => {
       const stages = ['dataset', 'generalist', 'predictions'];
       const overrides = paperOverrides(classes, paperEpochs(ours.workspace, definition));
-      const one = run(folder, 'paper', overrides, seed, ['ours', stages]);
+      const one = runVariant(bench, 'paper', overrides, ['ours', stages]);
       one.until('evaluate');
       return ofReport('ensemble', one.workspace);
     },
@@ -216,16 +175,9 @@ function paperEpochs(workspace: string, ofGeneralist: NetworkDefinition): number
   return Math.max(specialists.epochs, Math.round(ours / paper));
 }
 
-/** The dense layers, wider by a common factor, with which a network answers at a given cost or just above. */
-function widthFor(definition: NetworkDefinition, flops: number): number[] {
-  for (let added = 0; ; added++) {
-    const dense = definition.dense.map((units) => Math.round(units * (1 + added / definition.dense[0])));
-    if (forwardFlops({ ...definition, dense }) >= flops) return dense;
-  }
-}
-
 async function ablate(seed: number, pattern: RegExp): Promise<readonly AblationResult[]> {
-  const folder = join(values.folder, name, String(seed));
+  const bench = benchOf(seed);
+  const { folder } = bench;
   const stagesOf = {
     predictions: ['dataset', 'generalist', 'predictions'],
     subsets: ['dataset', 'generalist', 'predictions', 'subsets'],
@@ -247,7 +199,7 @@ async function ablate(seed: number, pattern: RegExp): Promise<readonly AblationR
     const variant = `ablation-${label.replaceAll(/[^a-z0-9]+/gi, '-').toLowerCase()}`;
     results.push(
       await remembered(join(folder, `${variant}.json`), () => {
-        const one = run(folder, variant, overrides, seed, ['ours', stagesOf[keeps]]);
+        const one = runVariant(bench, variant, overrides, ['ours', stagesOf[keeps]]);
         one.until('calibrate');
         return measure(label, one.workspace);
       }),

@@ -18,8 +18,34 @@ export function metricsOf(workspace: string, stage: string): any {
   return JSON.parse(readFileSync(join(workspace, stage, 'manifest.json'), 'utf8')).metrics;
 }
 
+/** A pipeline file, and the folder of its runs under one seed. */
+export interface Bench {
+  readonly pipeline: string;
+  readonly folder: string;
+  readonly seed: number;
+}
+
+/** A run of a pipeline with changes, in a workspace that starts with some artefacts of another variant's. */
+export function runVariant(
+  { pipeline, folder, seed }: Bench,
+  variant: string,
+  overrides: Overrides,
+  from?: readonly [variant: string, stages: readonly string[]],
+) {
+  const workspace = join(folder, variant);
+  mkdirSync(workspace, { recursive: true });
+  if (from) borrow(join(folder, from[0]), workspace, from[1]);
+  writeVariant(pipeline, overrides, join(workspace, 'pipeline.yaml'));
+  return {
+    workspace,
+    until: (command: 'dataset' | 'train-generalist' | 'predict' | 'calibrate' | 'evaluate') => {
+      kdSpec(command, '--workspace', workspace, '--seed', String(seed));
+    },
+  };
+}
+
 /** Writes a pipeline file: another one with some settings changed; null takes a setting away. */
-export function writeVariant(pipeline: string, overrides: Overrides, path: string): void {
+function writeVariant(pipeline: string, overrides: Overrides, path: string): void {
   const settings = parse(readFileSync(pipeline, 'utf8'));
   for (const [section, values] of Object.entries(overrides)) {
     settings[section] = merged(settings[section] ?? {}, values);
