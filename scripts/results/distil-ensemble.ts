@@ -20,8 +20,8 @@ import {
   type TeacherName,
   teachers,
 } from './distillation/ensemble-page.js';
-import { writeResult } from './distillation/write-result.js';
 import { type Distilled, openRecord, workspaceOf } from './recorded-runs.js';
+import { writeResult } from './write-result.js';
 
 const dash = process.argv.indexOf('--');
 const own = process.argv.slice(2, dash < 0 ? undefined : dash);

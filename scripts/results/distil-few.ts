@@ -7,7 +7,7 @@
 import { parseArgs } from 'node:util';
 import { type FewResult, renderFewPage } from './distillation/few-page.js';
 import { hardStudent, idxOptions, idxRuns, seedsOf } from './distillation/idx-runs.js';
-import { writeResult } from './distillation/write-result.js';
+import { writeResult } from './write-result.js';
 
 const { values } = parseArgs({
   options: {

@@ -9,7 +9,7 @@
 import { parseArgs } from 'node:util';
 import { type IdxResult, renderIdxPage, type SeedResult } from './distillation/idx-page.js';
 import { hardStudent, idxOptions, idxRuns, seedsOf, teacherRightOf } from './distillation/idx-runs.js';
-import { writeResult } from './distillation/write-result.js';
+import { writeResult } from './write-result.js';
 
 const { values } = parseArgs({
   options: {

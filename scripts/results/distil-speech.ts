@@ -20,8 +20,8 @@ import {
   spokenPhonemes,
 } from './distillation/phoneme-decoder.js';
 import { type Heard, renderSpeechPage, type SpeechResult } from './distillation/speech-page.js';
-import { writeResult } from './distillation/write-result.js';
 import { type Distilled, kdSpec, openRecord, workspaceOf } from './recorded-runs.js';
+import { writeResult } from './write-result.js';
 
 const { values } = parseArgs({
   options: {

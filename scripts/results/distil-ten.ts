@@ -11,8 +11,8 @@ import { basename, join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { trainMembers } from './distillation/members.js';
 import { renderTenPage, type TenResult } from './distillation/ten-page.js';
-import { writeResult } from './distillation/write-result.js';
 import { type Distilled, openRecord, workspaceOf } from './recorded-runs.js';
+import { writeResult } from './write-result.js';
 
 const dash = process.argv.indexOf('--');
 const own = process.argv.slice(2, dash < 0 ? undefined : dash);

@@ -5,7 +5,8 @@ import { renderFewPage } from '../scripts/results/distillation/few-page.js';
 import { renderIdxPage } from '../scripts/results/distillation/idx-page.js';
 import { renderSpeechPage } from '../scripts/results/distillation/speech-page.js';
 import { renderTenPage } from '../scripts/results/distillation/ten-page.js';
-import { readingHeading } from '../scripts/results/distillation/write-result.js';
+import { renderWidthPage } from '../scripts/results/width/page.js';
+import { readingHeading } from '../scripts/results/write-result.js';
 
 const folder = 'docs/results';
 /** By the beginning of the file's name. */
@@ -15,11 +16,12 @@ const pages = {
   'distil-speech': renderSpeechPage,
   'distil-ten': renderTenPage,
   'distil-ensemble': renderEnsemblePage,
+  width: renderWidthPage,
 } as const;
 
-const files = readdirSync(folder).filter((name) => /^distil-.*\.json$/.test(name));
+const files = readdirSync(folder).filter((name) => /^(distil|width)-.*\.json$/.test(name));
 
-test('there are pages of distillation', () => {
+test('there are such pages', () => {
   expect(files.length).toBeGreaterThan(0);
 });
 

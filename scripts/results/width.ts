@@ -1,0 +1,101 @@
+/**
+ * From which width of the generalist on specialists are the better buy, judged on validation.
+ *
+ *     npm run build && npx tsx scripts/results/width.ts han-3k --dense 24,40,64
+ *
+ * For each width of its last dense layer: the pipeline's generalist of that width, its ensemble, and a generalist with a
+ * dense layer so much wider that it answers at the ensemble's cost, trained for as many operations as generalist and
+ * specialists together. Interrupted, it goes on where it was. Results: `docs/results/width-NAME.json` and `.md`.
+ */
+import { mkdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { parse } from 'yaml';
+import type { RoutingPoint } from '../../src/ensemble/routing-curve.js';
+import { forwardFlops, type NetworkDefinition } from '../../src/models/network-definition.js';
+import { trainRivals, widthFor } from './specialists/rivals.js';
+import { type Bench, kdSpec, metricsOf, remembered, runVariant } from './specialists/workspace.js';
+import { renderWidthPage, type WidthResult } from './width/page.js';
+import { writeResult } from './write-result.js';
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    dense: { type: 'string', default: '24,40,64' },
+    seed: { type: 'string', default: '1' },
+    folder: { type: 'string', default: 'kd-workspace/results' },
+    out: { type: 'string', default: 'docs/results' },
+  },
+});
+const [name = 'han-3k'] = positionals;
+const pipeline = `pipelines/${name}.yaml`;
+const settings = parse(readFileSync(pipeline, 'utf8'));
+const widths = values.dense.split(',').map(Number);
+const bench: Bench = {
+  pipeline,
+  seed: Number(values.seed),
+  folder: join(values.folder, `${name}-width`, values.seed),
+};
+const variantOf = (units: number) => `dense-${units}`;
+
+function measure(units: number) {
+  const variant = variantOf(units);
+  const from = units === widths[0] ? undefined : ([variantOf(widths[0]), ['dataset']] as const);
+  const { workspace, until } = runVariant(bench, variant, widened(units), from);
+  until('calibrate');
+  const { generalist, crossFitted, routing, kept } = metricsOf(workspace, 'ensemble');
+  const called = settings.ensemble.routingTop ?? 1;
+  const { flopsPerImage }: RoutingPoint = routing.find(
+    ({ rule, value }: RoutingPoint) => rule === 'top' && value === called,
+  );
+  const ofGeneralist = metricsOf(workspace, 'generalist');
+  const trainingFlops = ofGeneralist.trainingFlops + metricsOf(workspace, 'specialists').trainingFlops;
+  const { network: definition }: { network: NetworkDefinition } = JSON.parse(
+    readFileSync(join(workspace, 'generalist', 'config.json'), 'utf8'),
+  );
+  const network = { convolutions: definition.convolutions, dense: widthFor(definition, flopsPerImage) };
+  const share =
+    (trainingFlops / ofGeneralist.trainingFlops) *
+    (ofGeneralist.flopsPerImage / forwardFlops({ ...definition, ...network }));
+  const rival = trainRivals(bench, `${variant}-rival`, { ours: variant, members: 1, share, network });
+  kdSpec('predict', '--workspace', rival.workspaces[0], '--seed', values.seed);
+  return {
+    units,
+    generalist: { top1: generalist.top1, flopsPerImage: ofGeneralist.flopsPerImage },
+    ensemble: { top1: crossFitted.top1, flopsPerImage, trainingFlops, kept },
+    rival: {
+      units: network.dense.at(-1) ?? 0,
+      top1: metricsOf(rival.workspaces[0], 'predictions').top1,
+      flopsPerImage: rival.flopsPerImage,
+      trainingFlops: rival.trainingFlops,
+    },
+    examples: metricsOf(rival.workspaces[0], 'predictions').rows,
+  };
+}
+
+/** The pipeline with another last dense layer. */
+function widened(units: number) {
+  const dense = [...settings.generalist.network.dense.slice(0, -1), units];
+  return { generalist: { network: { dense } } };
+}
+
+mkdirSync(bench.folder, { recursive: true });
+const rows: WidthResult['rows'][number][] = [];
+for (const units of widths) {
+  rows.push(await remembered(join(bench.folder, `${variantOf(units)}.json`), () => measure(units)));
+}
+const { classes } = settings.dataset;
+const { size } = settings.subsets;
+writeResult(
+  values.out,
+  `width-${name}`,
+  {
+    name,
+    classes,
+    subsetSize: size,
+    specialistUnits: settings.specialists.dense.at(-1),
+    seed: bench.seed,
+    rows,
+  },
+  renderWidthPage,
+);
