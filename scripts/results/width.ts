@@ -11,6 +11,7 @@ import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { parse } from 'yaml';
+import { readPredictions } from '../../src/data/predictions.js';
 import type { RoutingPoint } from '../../src/ensemble/routing-curve.js';
 import { forwardFlops, type NetworkDefinition } from '../../src/models/network-definition.js';
 import { trainRivals, widthFor } from './specialists/rivals.js';
@@ -38,12 +39,12 @@ const bench: Bench = {
 };
 const variantOf = (units: number) => `dense-${units}`;
 
-function measure(units: number) {
+async function measure(units: number) {
   const variant = variantOf(units);
   const from = units === widths[0] ? undefined : ([variantOf(widths[0]), ['dataset']] as const);
   const { workspace, until } = runVariant(bench, variant, widened(units), from);
   until('calibrate');
-  const { generalist, crossFitted, routing, kept } = metricsOf(workspace, 'ensemble');
+  const { generalist, crossFitted, routing, kept, examples } = metricsOf(workspace, 'ensemble');
   const called = settings.ensemble.routingTop ?? 1;
   const { flopsPerImage }: RoutingPoint = routing.find(
     ({ rule, value }: RoutingPoint) => rule === 'top' && value === called,
@@ -65,12 +66,25 @@ function measure(units: number) {
     ensemble: { top1: crossFitted.top1, flopsPerImage, trainingFlops, kept },
     rival: {
       units: network.dense.at(-1) ?? 0,
-      top1: metricsOf(rival.workspaces[0], 'predictions').top1,
+      top1: await top1OfFirst(examples, join(rival.workspaces[0], 'predictions')),
       flopsPerImage: rival.flopsPerImage,
       trainingFlops: rival.trainingFlops,
     },
-    examples: metricsOf(rival.workspaces[0], 'predictions').rows,
+    examples,
   };
+}
+
+/** On the images that calibration looked at: the first ones of validation. */
+async function top1OfFirst(examples: number, predictions: string): Promise<number> {
+  let seen = 0;
+  let correct = 0;
+  for await (const { probabilities, labels } of (await readPredictions(predictions)).rows()) {
+    for (let row = 0; row < probabilities.rows && seen < examples; row++, seen++) {
+      if (probabilities.indices[probabilities.offsets[row]] === labels?.[row]) correct++;
+    }
+    if (seen === examples) break;
+  }
+  return correct / seen;
 }
 
 /** The pipeline with another last dense layer. */
