@@ -5,6 +5,7 @@ import { renderFewPage } from '../scripts/results/distillation/few-page.js';
 import { renderIdxPage } from '../scripts/results/distillation/idx-page.js';
 import { renderSpeechPage } from '../scripts/results/distillation/speech-page.js';
 import { renderTenPage } from '../scripts/results/distillation/ten-page.js';
+import { renderSeedsPage, seedsTable } from '../scripts/results/seeds/page.js';
 import { renderWidthPage } from '../scripts/results/width/page.js';
 import { readingHeading } from '../scripts/results/write-result.js';
 
@@ -32,4 +33,10 @@ test.each(files)('the page beside %s says what it says, and then how to read it'
   const [figures, reading] = page.split(`\n${readingHeading}`);
   expect(figures).toBe((render as ((result: unknown) => string) | undefined)?.(result));
   expect(reading?.trim().length).toBeGreaterThan(0);
+});
+
+test('the page of the quickstart, and the table of the README, say what its JSON says', () => {
+  const results = JSON.parse(readFileSync(`${folder}/quickstart.json`, 'utf8'));
+  expect(readFileSync(`${folder}/quickstart.md`, 'utf8')).toBe(renderSeedsPage('quickstart', results));
+  expect(readFileSync('README.md', 'utf8')).toContain(seedsTable(results));
 });

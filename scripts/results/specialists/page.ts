@@ -1,113 +1,10 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Estimate } from '../../../src/evaluation/mean.js';
-import type { Report } from '../../../src/evaluation/report.js';
-
-/** What one of the compared predictors does on test, and what it costs. */
-export interface Contender {
-  readonly top1: Estimate;
-  readonly top5: Estimate;
-  /** Restricted to the classes of a kept specialist that covers the label. */
-  readonly conditional: Estimate;
-  readonly likelihood: Report['likelihood']['ensemble'];
-  readonly trainingFlops: number;
-  readonly trainingSeconds: number;
-  readonly flopsPerImage: number;
-  readonly parameters: number;
-  readonly epochs?: number;
-  readonly imagesPerClass?: number;
-  /** Its layers, where they are others than the generalist's. */
-  readonly network?: string;
-}
-
-export interface Comparison {
-  readonly seed: number;
-  readonly contenders: Readonly<Record<'generalist' | 'method', Contender>> &
-    Partial<Readonly<Record<'paper' | 'longer' | 'wider' | 'thinner' | 'two' | 'three', Contender>>>;
-  readonly differences: {
-    readonly test: Report['test']['difference'];
-    readonly conditional: Report['conditional']['difference'];
-  };
-  readonly coverage: Report['coverage'];
-  readonly fusion: Report['fusion'];
-  readonly curve: NonNullable<Report['curve']>;
-  readonly inference?: Report['inference'];
-  readonly ceiling?: Report['ceiling'];
-}
-
-interface ValidationFit {
-  readonly top1: number;
-  readonly negativeLogLikelihood: number;
-  readonly calibrationError: number;
-}
-
-/** A change to the method, judged on validation by cross-fitting. */
-export interface AblationResult {
-  readonly label: string;
-  readonly rule: string;
-  readonly generalist: ValidationFit;
-  readonly crossFitted: ValidationFit;
-  readonly kept: number;
-  readonly specialists: number;
-  readonly confusionInside: number;
-  readonly sizes: { readonly least: number; readonly median: number; readonly most: number };
-  readonly trainingFlops: number;
-}
-
-export interface Result {
-  readonly name: string;
-  readonly classes: number;
-  readonly comparisons: readonly Comparison[];
-  readonly ablations: readonly AblationResult[];
-  /** Which of them were asked for, a regular expression. */
-  readonly ablationPattern?: string;
-  /** What a person has to say of the run: the machine, and why it came out so. */
-  readonly note?: string;
-}
+import { meanOf, percent, signed, table, teras, within } from './format.js';
+import { allOf, type Comparison, order, type Result, rivals, titles, type Who } from './result.js';
+import { renderSummary } from './summary.js';
 
 const names = ['jft-like-3k', 'han-3k', 'jft-like-15k', 'han-15k'];
-const titles = {
-  generalist: 'generalist',
-  paper: 'with specialists as in the paper',
-  method: '**with specialists, our method**',
-  longer: 'the generalist trained on',
-  wider: 'a generalist with a wider dense layer',
-  thinner: 'half the filters, a still wider dense layer',
-  two: 'mean of two generalists',
-  three: 'mean of three generalists',
-} as const;
-const order = Object.keys(titles) as (keyof typeof titles)[];
-const rivals = ['longer', 'wider', 'thinner', 'two', 'three'] as const;
-
-const percent = (share: number, digits = 1) => `${(100 * share).toFixed(digits)}%`;
-const signed = (share: number) => `${share >= 0 ? '+' : ''}${(100 * share).toFixed(1)}%`;
-const teras = (flops: number) => `${(flops / 1e12).toFixed(2)} TFLOP`;
-const meanOf = (values: readonly number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;
-
-function within(values: readonly Estimate[]): string {
-  const mean = meanOf(values.map((value) => value.mean));
-  if (values.length === 1) return `${percent(mean)} ± ${(100 * values[0].standardError).toFixed(1)}`;
-  const squares = values.reduce((sum, value) => sum + (value.mean - mean) ** 2, 0);
-  return `${percent(mean)} ± ${(100 * Math.sqrt(squares / (values.length - 1))).toFixed(1)}`;
-}
-
-function table(header: readonly string[], rows: readonly (readonly (string | number)[])[]): string {
-  const line = (cells: readonly (string | number)[]) => `| ${cells.join(' | ')} |`;
-  return [
-    line(header),
-    line(header.map((_, index) => (index === 0 ? '---' : '---:'))),
-    ...rows.map(line),
-  ].join('\n');
-}
-
-type Who = keyof typeof titles;
-
-/** What one of them did in each comparison; empty unless it was run in all of them. */
-function allOf({ comparisons }: Result, who: Who): readonly Contender[] {
-  const found = comparisons.flatMap(({ contenders }) => contenders[who] ?? []);
-  return found.length === comparisons.length ? found : [];
-}
-
 /** Says first what did not work. */
 function verdict(result: Result): string {
   const of = (who: Who) => meanOf(allOf(result, who).map(({ top1 }) => top1.mean));
@@ -257,15 +154,21 @@ ${losing.length > 0 ? `Where specialists do not win: ${losing.map(({ name }) => 
 NLL is the mean negative log-likelihood in nats, ECE the expected calibration error. Training computation counts what
 all specialists share, and three times a forward pass for each image of a step.
 
+${renderSummary(results)}
+
 ${results.map(section).join('\n\n')}
 `;
 }
 
 /** Writes `specialists.md` from the JSON files beside it. */
 export function writePage(folder: string): void {
-  const results = names
+  writeFileSync(join(folder, 'specialists.md'), renderPage(readResults(folder)));
+}
+
+/** The results of the benchmarks that were run, in the order of the page. */
+export function readResults(folder: string): readonly Result[] {
+  return names
     .map((name) => join(folder, 'specialists', `${name}.json`))
     .filter(existsSync)
     .map((path): Result => JSON.parse(readFileSync(path, 'utf8')));
-  writeFileSync(join(folder, 'specialists.md'), renderPage(results));
 }
