@@ -14,8 +14,8 @@ test('subsets are shown with their most typical classes by name', () => {
     entries: 95_959,
     seconds: { affinity: 1.55, clustering: 2.56 },
     classesBySubset: [
-      { id: 0, size: 57, mostTypical: ['兀 U+5140', '乃 U+4E43'] },
-      { id: 10, size: 83, mostTypical: ['a long name of a class', 'x'.repeat(60)] },
+      { id: 0, size: 57, confusionInside: 0.5012, mostTypical: ['兀 U+5140', '乃 U+4E43'] },
+      { id: 10, size: 83, confusionInside: 1, mostTypical: ['a long name of a class', 'x'.repeat(60)] },
     ],
   };
   expect(stageSummary('subsets', metrics)).toBe(`\
@@ -25,9 +25,9 @@ confusion inside       56.3% is between classes of one subset
 confusion of a subset  11.0% to 39.1% of all, median 25.0%
 time                   affinity 1.6 s, clustering 2.6 s
 
-subset  classes  most typical
-     0       57  兀 U+5140, 乃 U+4E43
-    10       83  a long name of a class`);
+subset  classes  confusion inside  most typical
+     0       57             50.1%  兀 U+5140, 乃 U+4E43
+    10       83            100.0%  a long name of a class`);
 });
 
 test('specialists are a table', () => {

@@ -72,14 +72,15 @@ const summaries: { readonly [Name in keyof Metrics]: (metrics: Metrics[Name]) =>
       ]),
       alignColumns(
         [
-          ['subset', 'classes', 'most typical'],
-          ...classesBySubset.map(({ id, size, mostTypical }) => [
+          ['subset', 'classes', 'confusion inside', 'most typical'],
+          ...classesBySubset.map(({ id, size, confusionInside: inside, mostTypical }) => [
             String(id),
             count(size),
+            inside === undefined ? '' : percent(inside),
             fitNames(mostTypical, classesColumns),
           ]),
         ],
-        'rrl',
+        'rrrl',
       ),
     ),
 

@@ -78,7 +78,16 @@ export const stageMetrics = {
     inertia: z.number().nonnegative(),
     entries: count.describe('of the sparse affinity matrix'),
     seconds: z.object({ affinity: seconds, clustering: seconds }),
-    classesBySubset: z.array(z.object({ id: count, size: count, mostTypical: z.array(z.string()) })),
+    classesBySubset: z.array(
+      z.object({
+        id: count,
+        size: count,
+        confusionInside: share
+          .exactOptional()
+          .describe("share of the confusion of the subset's classes that is with one another"),
+        mostTypical: z.array(z.string()),
+      }),
+    ),
   }),
   specialists: z.object({
     specialists: count,

@@ -9,6 +9,7 @@ import { confusionAffinity, covarianceAffinity } from '../confusion/affinity.js'
 import { classColumns } from '../confusion/class-columns.js';
 import { confusionMasses } from '../confusion/confusion-masses.js';
 import type { PredictionBatch } from '../confusion/prediction-rows.js';
+import { confusionInsideEach } from './confusion-inside.js';
 import { heaviest, packMasses } from './mass-packing.js';
 import { summariseSubsets } from './subset-summary.js';
 import { fixedSizeSubsets, partitionSubsets, type Subset } from './subsets.js';
@@ -116,6 +117,10 @@ test('the summary of a small matrix is what one counts by hand', () => {
   expect(summary.masses.most).toBeCloseTo(9 / 10, 12);
   expect(summary.masses.least).toBeCloseTo(1 / 10, 12);
   expect(summary.confusionInside).toBeCloseTo(8 / 10, 12);
+  // Of the 9 of 0 and 1, all but the 1 with 2; that of 2 is with others alone.
+  const [first, second] = confusionInsideEach(subsets, classColumns(affinity));
+  expect(first).toBeCloseTo(8 / 9, 12);
+  expect(second).toBe(0);
   // Columns of 0 and 1: (4, 4, 0, 0) and (4, 4, 1, 0), 0.5 from their mean in one coordinate.
   expect(summary.inertia).toBeCloseTo(0.5, 6);
 });

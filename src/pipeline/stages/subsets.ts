@@ -5,6 +5,7 @@ import { openDataset } from '../../data/dataset.js';
 import { type Predictions, readPredictions } from '../../data/predictions.js';
 import { confusionAffinity, covarianceAffinity } from '../../ensemble/confusion/affinity.js';
 import { classColumns } from '../../ensemble/confusion/class-columns.js';
+import { confusionInsideEach } from '../../ensemble/subsets/confusion-inside.js';
 import { summariseSubsets } from '../../ensemble/subsets/subset-summary.js';
 import { fixedSizeColumns, partitionColumns, type Subset } from '../../ensemble/subsets/subsets.js';
 import { subsetsFileName, writeSubsets } from '../../ensemble/subsets/subsets-file.js';
@@ -42,6 +43,7 @@ export async function findSubsets(context: StageContext): Promise<JsonObject> {
     distance: options.distance,
     columns,
   });
+  const inside = confusionInsideEach(subsets, columns);
   return {
     subsets: subsetsFileName, // a name and no path: workspaces are moved
     classes: affinity.rows,
@@ -49,9 +51,10 @@ export async function findSubsets(context: StageContext): Promise<JsonObject> {
     ...summary,
     entries: affinity.indices.length,
     seconds: { affinity: affinitySeconds, clustering: clusteringSeconds },
-    classesBySubset: subsets.map(({ id, classes }) => ({
+    classesBySubset: subsets.map(({ id, classes }, position) => ({
       id,
       size: classes.length,
+      confusionInside: inside[position],
       mostTypical: classes.slice(0, shownClasses).map((label) => names?.[label] ?? String(label)),
     })),
   };
