@@ -19,6 +19,7 @@ import { parse } from 'yaml';
 import { firstTrainedPart, type SpecialistConfig } from '../../src/ensemble/specialist/specialist.js';
 import type { Report } from '../../src/evaluation/report.js';
 import { forwardFlops, type NetworkDefinition } from '../../src/models/network-definition.js';
+import { confusionAndGains } from './specialists/confusion-and-gain.js';
 import { writePage } from './specialists/page.js';
 import type { AblationResult, Comparison, Contender } from './specialists/result.js';
 import { trainRivals, type Widths, widthFor } from './specialists/rivals.js';
@@ -159,6 +160,7 @@ async function compare(seed: number): Promise<Comparison> {
     curve: curve ?? [],
     ...(inference && { inference }),
     ...(ceiling && { ceiling }),
+    specialists: await confusionAndGains(ours.workspace),
   };
 }
 

@@ -1,5 +1,6 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { correlation } from './confusion-and-gain.js';
 import { meanOf, percent, signed, table, teras, within } from './format.js';
 import { allOf, type Comparison, order, type Result, rivals, titles, type Who } from './result.js';
 import { renderSummary } from './summary.js';
@@ -119,6 +120,7 @@ function section(result: Result): string {
     table(['seed', 'conditional gain', 'test gain', 'kept', 'rule', 'images/s, share'], seedRows),
     `By the number of specialists that cover the class (seed ${first.seed}):`,
     table(['specialists', 'images', 'generalist correct', 'change', 'relative'], coverage),
+    ...comparisons.flatMap(confusionSentence),
     `Validation top-1 of the generalist by epoch (seed ${first.seed}): ${curve.join(', ')}.`,
     ...(ablations.length === 0
       ? []
@@ -143,6 +145,19 @@ function section(result: Result): string {
         ]),
     `Remake it, with every figure in \`specialists/${name}.json\`:\n\n    npm run build && npx tsx scripts/results/specialists.ts ${name} --seeds ${comparisons.map(({ seed }) => seed).join(',')}${asked(result)}`,
   ].join('\n\n');
+}
+
+/** Whether a subset that holds more of its classes' confusion gains more. */
+function confusionSentence({ seed, specialists }: Comparison): readonly string[] {
+  if (!specialists) return [];
+  const of = (key: 'inside' | 'covered' | 'routed') => specialists.map((specialist) => specialist[key]);
+  const range = (key: 'inside' | 'covered' | 'routed') =>
+    `${percent(Math.min(...of(key)))} to ${percent(Math.max(...of(key)))}`;
+  const coefficient = (key: 'covered' | 'routed') => correlation(of('inside'), of(key)).toFixed(2);
+  return [
+    `Of the confusion of a subset's classes, ${range('inside')} is with one another (seed ${seed}, ${specialists.length} subsets). ` +
+      `Its correlation with what the specialist gains within its classes (${range('covered')}) is ${coefficient('covered')}; with what all gain on the images about which it was asked (${range('routed')}), ${coefficient('routed')}.`,
+  ];
 }
 
 /** The page of all benchmarks that were run, from their JSON alone. */

@@ -1,5 +1,6 @@
 import type { Estimate } from '../../../src/evaluation/mean.js';
 import type { Report } from '../../../src/evaluation/report.js';
+import type { ConfusionAndGain } from './confusion-and-gain.js';
 
 /** What one of the compared predictors does on test, and what it costs. */
 export interface Contender {
@@ -31,6 +32,8 @@ export interface Comparison {
   readonly curve: NonNullable<Report['curve']>;
   readonly inference?: Report['inference'];
   readonly ceiling?: Report['ceiling'];
+  /** Of each kept specialist. */
+  readonly specialists?: readonly ConfusionAndGain[];
 }
 
 interface ValidationFit {
