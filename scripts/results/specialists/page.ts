@@ -120,7 +120,7 @@ function section(result: Result): string {
     table(['seed', 'conditional gain', 'test gain', 'kept', 'rule', 'images/s, share'], seedRows),
     `By the number of specialists that cover the class (seed ${first.seed}):`,
     table(['specialists', 'images', 'generalist correct', 'change', 'relative'], coverage),
-    ...comparisons.flatMap(confusionSentence),
+    ...confusionTable(comparisons),
     `Validation top-1 of the generalist by epoch (seed ${first.seed}): ${curve.join(', ')}.`,
     ...(ablations.length === 0
       ? []
@@ -148,15 +148,32 @@ function section(result: Result): string {
 }
 
 /** Whether a subset that holds more of its classes' confusion gains more. */
-function confusionSentence({ seed, specialists }: Comparison): readonly string[] {
-  if (!specialists) return [];
-  const of = (key: 'inside' | 'covered' | 'routed') => specialists.map((specialist) => specialist[key]);
-  const range = (key: 'inside' | 'covered' | 'routed') =>
-    `${percent(Math.min(...of(key)))} to ${percent(Math.max(...of(key)))}`;
-  const coefficient = (key: 'covered' | 'routed') => correlation(of('inside'), of(key)).toFixed(2);
+function confusionTable(comparisons: readonly Comparison[]): readonly string[] {
+  const rows = comparisons.flatMap(({ seed, specialists = [] }) => {
+    if (specialists.length === 0) return [];
+    const of = (key: 'inside' | 'covered' | 'routed') => specialists.map((specialist) => specialist[key]);
+    const range = (key: 'inside' | 'covered' | 'routed') =>
+      `${percent(Math.min(...of(key)))} to ${percent(Math.max(...of(key)))}`;
+    const coefficient = (key: 'covered' | 'routed') => correlation(of('inside'), of(key)).toFixed(2);
+    return [
+      [
+        seed,
+        specialists.length,
+        range('inside'),
+        range('covered'),
+        coefficient('covered'),
+        range('routed'),
+        coefficient('routed'),
+      ],
+    ];
+  });
+  if (rows.length === 0) return [];
   return [
-    `Of the confusion of a subset's classes, ${range('inside')} is with one another (seed ${seed}, ${specialists.length} subsets). ` +
-      `Its correlation with what the specialist gains within its classes (${range('covered')}) is ${coefficient('covered')}; with what all gain on the images about which it was asked (${range('routed')}), ${coefficient('routed')}.`,
+    "Of the confusion of a subset's classes, the share that is with one another (*inside*), and its correlation with what the specialist gains within its classes, and with what all gain on the images about which it was asked:",
+    table(
+      ['seed', 'subsets', 'inside', 'gain within', 'correlation', 'gain where asked', 'correlation'],
+      rows,
+    ),
   ];
 }
 
