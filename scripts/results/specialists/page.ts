@@ -95,7 +95,7 @@ function section(result: Result): string {
     `## ${name}`,
     verdict(result),
     ...(result.note ? [result.note] : []),
-    `Test images, each looked at once. ${comparisons.length === 1 ? '± is the standard error on the test images' : `Mean over ${comparisons.length} seeds ± standard deviation between seeds`}. ` +
+    `Test images, each looked at once by every row. ${comparisons.length === 1 ? '± is the standard error on the test images' : `Mean over ${comparisons.length} seeds ± standard deviation between seeds`}. ` +
       'The rows below our method have the training computation of generalist and specialists together; where images can be made without end, training that is longer is on fresh ones.' +
       (first.ceiling
         ? ` A classifier that knows how the images were made has ${percent(first.ceiling.top1)} ± ${(100 * first.ceiling.standardError).toFixed(1)}.`
@@ -185,6 +185,11 @@ export function renderPage(results: readonly Result[]): string {
 ${losing.length > 0 ? `Where specialists do not win: ${losing.map(({ name }) => name).join(', ')}; the sections say by how much.\n\n` : ''}Everything was chosen on validation. *Conditional*: only the classes of a kept specialist that covers the true class.
 NLL is the mean negative log-likelihood in nats, ECE the expected calibration error. Training computation counts what
 all specialists share, and three times a forward pass for each image of a step.
+
+What to keep in mind: networks and settings were changed, by validation, after earlier versions of these pipelines had
+been read on the same test images. Rivals have the generalist's learning rate and batches, and their NLL and ECE are of
+the softmax as it is, where our method fits temperatures and a weight on validation images. Rivals with more filters were
+not tried. ± takes images as independent; those of one font are not, and seeds share the fonts.
 
 ${renderSummary(results)}
 

@@ -28,13 +28,14 @@ export function renderSummary(results: readonly Result[]): string {
       'best rival',
       'operations of training',
       'of an answer',
+      'parameters',
     ],
     results.map((result) => {
       const top1s = (who: Who) => allOf(result, who).map(({ top1 }) => top1);
       const mean = (who: Who) => meanOf(top1s(who).map((top1) => top1.mean));
       const run = rivals.filter((rival) => allOf(result, rival).length > 0);
       const best = run.toSorted((a, b) => mean(b) - mean(a)).at(0);
-      const more = (cost: 'trainingFlops' | 'flopsPerImage') => {
+      const more = (cost: 'trainingFlops' | 'flopsPerImage' | 'parameters') => {
         const of = (who: Who) => meanOf(allOf(result, who).map((one) => one[cost]));
         return signed(of('method') / of('generalist') - 1, 0);
       };
@@ -47,6 +48,7 @@ export function renderSummary(results: readonly Result[]): string {
         best ? `${within(top1s(best))}, ${rivalNames[best]}` : 'none was run',
         more('trainingFlops'),
         more('flopsPerImage'),
+        more('parameters'),
       ];
     }),
   );
