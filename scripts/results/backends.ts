@@ -11,7 +11,7 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { parseArgs } from 'node:util';
 import type { Report } from '../../src/evaluation/report.js';
-import { borrow, kdSpec } from './specialists/workspace.js';
+import { borrow, kdSpec } from './workspace.js';
 
 interface BackendRun {
   readonly backend: string;

@@ -7,13 +7,14 @@
  * same training computation buys otherwise: the generalist, trained for as many epochs more as cost what all
  * specialists cost together.
  */
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { parseArgs } from 'node:util';
 import type { Report } from '../../src/evaluation/report.js';
-import { renderSeedsPage, type SeedResult, seedsTable } from './seeds/page.js';
-import { kdSpec, metricsOf } from './specialists/workspace.js';
+import { renderSeedsPage, type SeedResult } from './seeds/page.js';
+import { kdSpec, metricsOf } from './workspace.js';
+import { writeResult } from './write-result.js';
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -56,8 +57,4 @@ function trainOn(from: string, workspace: string, epochs: number): SeedResult['l
   return { epochs, seconds, top1: metricsOf(workspace, 'predictions').top1 };
 }
 
-const results = seeds.map(runSeed);
-mkdirSync(values.out, { recursive: true });
-writeFileSync(join(values.out, `${name}.json`), `${JSON.stringify(results, null, 2)}\n`);
-writeFileSync(join(values.out, `${name}.md`), renderSeedsPage(name, results));
-process.stdout.write(`${seedsTable(results)}\n`);
+writeResult(values.out, name, seeds.map(runSeed), (results) => renderSeedsPage(name, results));

@@ -22,10 +22,10 @@ import { forwardFlops, type NetworkDefinition } from '../../src/models/network-d
 import { confusionAndGains } from './specialists/confusion-and-gain.js';
 import { writePage } from './specialists/page.js';
 import type { AblationResult, Comparison, Contender } from './specialists/result.js';
-import { trainRivals, type Widths, widthFor } from './specialists/rivals.js';
+import { trainRivals, type Widths, widerRival } from './specialists/rivals.js';
 import { scoreGeneralists } from './specialists/score-generalists.js';
 import { ablations, paperOverrides, paperSpecialFraction } from './specialists/variants.js';
-import { type Bench, metricsOf, remembered, runVariant } from './specialists/workspace.js';
+import { type Bench, metricsOf, remembered, runVariant } from './workspace.js';
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -115,18 +115,11 @@ async function compare(seed: number): Promise<Comparison> {
   const { network: definition }: { network: NetworkDefinition } = JSON.parse(
     readFileSync(join(ours.workspace, 'generalist', 'config.json'), 'utf8'),
   );
-  const another = (variant: string, convolutions: readonly number[]) => {
-    const network = {
-      convolutions: [...convolutions],
-      dense: widthFor({ ...definition, convolutions }, method.flopsPerImage),
-    };
-    const cost = forwardFlops({ ...definition, ...network });
-    return generalists(bench, variant, {
+  const another = (variant: string, convolutions: readonly number[]) =>
+    generalists(bench, variant, {
       members: 1,
-      share: share * (generalist.flopsPerImage / cost),
-      network,
+      ...widerRival({ ...definition, convolutions }, { ensemble: method, generalist }),
     });
-  };
   const ensembleOf = (variant: string, members: number) => generalists(bench, variant, { members, share });
   const makers: Record<string, () => Promise<Contender>> = {
     paper: async () => {

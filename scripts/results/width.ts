@@ -13,10 +13,10 @@ import { parseArgs } from 'node:util';
 import { parse } from 'yaml';
 import { readPredictions } from '../../src/data/predictions.js';
 import type { RoutingPoint } from '../../src/ensemble/routing-curve.js';
-import { forwardFlops, type NetworkDefinition } from '../../src/models/network-definition.js';
-import { trainRivals, widthFor } from './specialists/rivals.js';
-import { type Bench, kdSpec, metricsOf, remembered, runVariant } from './specialists/workspace.js';
+import type { NetworkDefinition } from '../../src/models/network-definition.js';
+import { trainRivals, widerRival } from './specialists/rivals.js';
 import { renderWidthPage, type WidthResult } from './width/page.js';
+import { type Bench, kdSpec, metricsOf, remembered, runVariant } from './workspace.js';
 import { writeResult } from './write-result.js';
 
 const { values, positionals } = parseArgs({
@@ -54,16 +54,14 @@ async function measure(units: number) {
   const { network: definition }: { network: NetworkDefinition } = JSON.parse(
     readFileSync(join(workspace, 'generalist', 'config.json'), 'utf8'),
   );
-  const network = { convolutions: definition.convolutions, dense: widthFor(definition, flopsPerImage) };
-  const share =
-    (trainingFlops / ofGeneralist.trainingFlops) *
-    (ofGeneralist.flopsPerImage / forwardFlops({ ...definition, ...network }));
+  const ensemble = { trainingFlops, flopsPerImage };
+  const { network, share } = widerRival(definition, { ensemble, generalist: ofGeneralist });
   const rival = trainRivals(bench, `${variant}-rival`, { ours: variant, members: 1, share, network });
   kdSpec('predict', '--workspace', rival.workspaces[0], '--seed', values.seed);
   return {
     units,
     generalist: { top1: generalist.top1, flopsPerImage: ofGeneralist.flopsPerImage },
-    ensemble: { top1: crossFitted.top1, flopsPerImage, trainingFlops, kept },
+    ensemble: { top1: crossFitted.top1, ...ensemble, kept },
     rival: {
       units: network.dense.at(-1) ?? 0,
       top1: await top1OfFirst(examples, join(rival.workspaces[0], 'predictions')),

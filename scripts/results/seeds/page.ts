@@ -1,4 +1,5 @@
 import type { Report } from '../../../src/evaluation/report.js';
+import { percent } from '../format.js';
 
 /** What a pipeline came to under one seed. */
 export interface SeedResult {
@@ -13,7 +14,6 @@ export interface SeedResult {
   readonly longer: { readonly epochs: number; readonly seconds: number; readonly top1: number };
 }
 
-const percent = (share: number) => `${(100 * share).toFixed(1)}%`;
 const points = (share: number) => `${share >= 0 ? '+' : ''}${(100 * share).toFixed(2)}`;
 
 function meanAndDeviation(numbers: readonly number[]) {

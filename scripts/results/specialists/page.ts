@@ -1,7 +1,7 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { meanOf, percent, signed, table, teras, within } from '../format.js';
 import { correlation } from './confusion-and-gain.js';
-import { meanOf, percent, signed, table, teras, within } from './format.js';
 import { allOf, type Comparison, order, type Result, rivals, titles, type Who } from './result.js';
 import { renderSummary } from './summary.js';
 

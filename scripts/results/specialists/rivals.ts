@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { parse } from 'yaml';
 import { forwardFlops, type NetworkDefinition } from '../../../src/models/network-definition.js';
-import { type Bench, metricsOf, runVariant } from './workspace.js';
+import { type Bench, metricsOf, runVariant } from '../workspace.js';
 
 /** Layers that are another width than the pipeline's. */
 export interface Widths {
@@ -67,8 +67,28 @@ export function trainRivals(
   };
 }
 
+/** What a network costs: floating-point operations. */
+interface Cost {
+  readonly trainingFlops: number;
+  readonly flopsPerImage: number;
+}
+
+/**
+ * A generalist with wider dense layers that answers at the ensemble's cost, and the share of the generalist's examples
+ * that trains it for as many operations as generalist and specialists together.
+ */
+export function widerRival(
+  definition: NetworkDefinition,
+  { ensemble, generalist }: { readonly ensemble: Cost; readonly generalist: Cost },
+): { readonly network: Widths; readonly share: number } {
+  const { convolutions } = definition;
+  const network = { convolutions, dense: widthFor(definition, ensemble.flopsPerImage) };
+  const dearer = forwardFlops({ ...definition, ...network }) / generalist.flopsPerImage;
+  return { network, share: ensemble.trainingFlops / generalist.trainingFlops / dearer };
+}
+
 /** The dense layers, wider by a common factor, with which a network answers at a given cost or just above. */
-export function widthFor(definition: NetworkDefinition, flops: number): number[] {
+function widthFor(definition: NetworkDefinition, flops: number): number[] {
   for (let added = 0; ; added++) {
     const dense = definition.dense.map((units) => Math.round(units * (1 + added / definition.dense[0])));
     if (forwardFlops({ ...definition, dense }) >= flops) return dense;

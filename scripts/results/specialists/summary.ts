@@ -1,4 +1,4 @@
-import { meanOf, percent, signed, table, within } from './format.js';
+import { meanOf, percent, signed, table, within } from '../format.js';
 import { allOf, type Result, rivals, type Who } from './result.js';
 
 const benchmarks: Readonly<Record<string, string>> = {

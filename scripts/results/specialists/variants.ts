@@ -1,9 +1,7 @@
 /**
  * What the comparison compares: changes to a pipeline, by name. Nothing here was chosen by looking at test images.
  */
-
-/** Settings by section, as a pipeline file has them. */
-export type Overrides = Readonly<Record<string, Readonly<Record<string, unknown>>>>;
+import type { Overrides } from '../workspace.js';
 
 /** Half of a specialist's examples come from its own classes (section 5.2). */
 export const paperSpecialFraction = 0.5;

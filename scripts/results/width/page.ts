@@ -1,3 +1,5 @@
+import { percent, table, teras } from '../format.js';
+
 /** For each width of the generalist: what it, its ensemble and a wider generalist at the ensemble's cost do on validation. */
 export interface WidthResult {
   readonly name: string;
@@ -28,9 +30,7 @@ export interface WidthResult {
   }[];
 }
 
-const percent = (share: number) => `${(100 * share).toFixed(1)}%`;
 const megas = (flops: number) => `${(flops / 1e6).toFixed(3)} MFLOP`;
-const teras = (flops: number) => `${(flops / 1e12).toFixed(2)} TFLOP`;
 
 /** Difference of two accuracies in points, with its standard error as if they were independent: paired, it is smaller. */
 function ahead(a: number, b: number, examples: number): string {
@@ -48,30 +48,36 @@ export function renderWidthPage({
   seed,
   rows,
 }: WidthResult): string {
-  const lines = rows.map(({ units, generalist, ensemble, rival, examples }) =>
-    [
-      '',
-      units,
-      percent(generalist.top1),
-      megas(generalist.flopsPerImage),
-      percent(ensemble.top1),
-      `${megas(ensemble.flopsPerImage)}, ${teras(ensemble.trainingFlops)}`,
-      rival.units,
-      percent(rival.top1),
-      `${megas(rival.flopsPerImage)}, ${teras(rival.trainingFlops)}`,
-      ahead(ensemble.top1, rival.top1, examples),
-      '',
-    ]
-      .join(' | ')
-      .trim(),
-  );
+  const costs = (of: { readonly flopsPerImage: number; readonly trainingFlops: number }) =>
+    `${megas(of.flopsPerImage)}, ${teras(of.trainingFlops)}`;
   return `# From which width on specialists are the better buy: ${name}
 
 ${classes.toLocaleString('en')} classes, specialists of ${subsetSize} classes with ${specialistUnits} units in their last dense layer; top-1 on ${rows[0].examples.toLocaleString('en')} validation images, seed ${seed}. Beside each ensemble, a generalist with a dense layer so wide that it answers at the ensemble's cost, trained for as many operations as the ensemble's generalist and specialists together. Costs: an answer, training.
 
-| units | generalist | an answer | with specialists | costs | a wider generalist: units | top-1 | costs | specialists ahead, points |
-| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |
-${lines.join('\n')}
+${table(
+  [
+    'units',
+    'generalist',
+    'an answer',
+    'with specialists',
+    'costs',
+    'a wider generalist: units',
+    'top-1',
+    'costs',
+    'specialists ahead, points',
+  ],
+  rows.map(({ units, generalist, ensemble, rival, examples }) => [
+    units,
+    percent(generalist.top1),
+    megas(generalist.flopsPerImage),
+    percent(ensemble.top1),
+    costs(ensemble),
+    rival.units,
+    percent(rival.top1),
+    costs(rival),
+    ahead(ensemble.top1, rival.top1, examples),
+  ]),
+)}
 
 Remake it, with every figure in \`width-${name}.json\`:
 

@@ -2,7 +2,9 @@ import { execFileSync } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parse, stringify } from 'yaml';
-import type { Overrides } from './variants.js';
+
+/** Settings by section, as a pipeline file has them. */
+export type Overrides = Readonly<Record<string, Readonly<Record<string, unknown>>>>;
 
 /** Runs the built command and returns what it prints with `--json`. */
 export function kdSpec(...words: string[]): unknown {
