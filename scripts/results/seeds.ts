@@ -1,7 +1,7 @@
 /**
  * Runs a pipeline for several seeds and writes the table of its results.
  *
- *     npm run build && npx tsx scripts/results/seeds.ts pipelines/quickstart.yaml --seeds 1,2,3
+ *     npm run build && KD_SPEC_BACKEND=wasm npx tsx scripts/results/seeds.ts pipelines/quickstart.yaml --seeds 1,2,3
  *
  * Writes `docs/results/NAME.md` and, with every figure, `NAME.json`. Beside generalist and ensemble stands what the
  * same training computation buys otherwise: the generalist, trained for as many epochs more as cost what all

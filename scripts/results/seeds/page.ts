@@ -75,6 +75,6 @@ ${gainsTable(results)}
 
 Remake it, with every figure in \`${name}.json\`:
 
-    npm run build && npx tsx scripts/results/seeds.ts pipelines/${name}.yaml --seeds ${results.map(({ seed }) => seed).join(',')}
+    npm run build && KD_SPEC_BACKEND=wasm npx tsx scripts/results/seeds.ts pipelines/${name}.yaml --seeds ${results.map(({ seed }) => seed).join(',')}
 `;
 }
