@@ -52,7 +52,7 @@ export function renderWidthPage({
     `${megas(of.flopsPerImage)}, ${teras(of.trainingFlops)}`;
   return `# From which width on specialists are the better buy: ${name}
 
-${classes.toLocaleString('en')} classes, specialists of ${subsetSize} classes with ${specialistUnits} units in their last dense layer; top-1 on ${rows[0].examples.toLocaleString('en')} validation images, seed ${seed}. Beside each ensemble, a generalist with a dense layer so wide that it answers at the ensemble's cost, trained for as many operations as the ensemble's generalist and specialists together. Costs: an answer, training.
+${classes.toLocaleString('en')} classes, specialists of ${subsetSize} classes with ${specialistUnits} units in their last dense layer; top-1 on ${rows[0].examples.toLocaleString('en')} validation images, seed ${seed}. Beside each ensemble, a generalist with a dense layer so wide that it answers at the ensemble's cost, trained for as many operations as the ensemble's generalist and specialists together. Costs: an answer, training. Backend \`tensorflow\`.
 
 ${table(
   [
