@@ -186,7 +186,7 @@ ${losing.length > 0 ? `Where specialists do not win: ${losing.map(({ name }) => 
 NLL is the mean negative log-likelihood in nats, ECE the expected calibration error. Training computation counts what
 all specialists share, and three times a forward pass for each image of a step.
 
-What to keep in mind: the characters were trained on the backend \`tensorflow\` (\`npm run native\`); others give slightly other
+What to keep in mind: all were trained on the backend \`tensorflow\` (\`npm run native\`); others give slightly other
 figures. Networks and settings were changed, by validation, after earlier versions of these pipelines had
 been read on the same test images. Rivals have the generalist's learning rate and batches, and their NLL and ECE are of
 the softmax as it is, where our method fits temperatures and a weight on validation images. Rivals with more filters were
