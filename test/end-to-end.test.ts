@@ -238,6 +238,38 @@ describe('cluster --predictions', () => {
     }
   });
 
+  test('takes subsets made elsewhere instead of clustering, and measures what they hold', async () => {
+    await writeFile(join(folder, 'rows.arrow'), tableToIPC(foreignPredictions(), 'stream'));
+    const write = (name: string, classes: number, groupOf: (label: number) => number) => {
+      const labels = Array.from({ length: classes }, (_, label) => label);
+      const subsets = Array.from({ length: planted }, (_, id) => ({
+        id,
+        classes: labels.filter((label) => groupOf(label) === id),
+      }));
+      return writeFile(join(folder, name), JSON.stringify({ classes, subsets }));
+    };
+    await write('planted.json', planted * perGroup, (label) => Math.floor(label / perGroup));
+    await write('striped.json', planted * perGroup, (label) => label % planted);
+    await write('others.json', planted, (label) => label);
+    const cluster = (...flags: string[]) =>
+      kdSpec(['cluster', '--predictions', 'rows.arrow', '--clusters', '2', ...flags], { folder });
+    for (const [name, least, most] of [
+      ['planted.json', 1, 1],
+      ['striped.json', 0, 0.1], // the first and the last class of a group share a stripe
+    ] as const) {
+      const answer = jsonOf(await cluster('--subsets', name, '--json'));
+      expect(answer.artefact.status).toBe('made');
+      expect(answer.confusionInside).toBeGreaterThanOrEqual(least);
+      expect(answer.confusionInside).toBeLessThanOrEqual(most);
+      const given = JSON.parse(await readFile(join(folder, name), 'utf8'));
+      expect(JSON.parse(await readFile(answer.subsets, 'utf8'))).toEqual(given);
+    }
+    const refused = await cluster('--subsets', 'others.json', '--quiet');
+    expect(refused).toMatchObject({ code: 1, stdout: '' });
+    expect(refused.stderr).toContain('code: subsets-invalid');
+    expect(refused.stderr).toContain('others.json is for 4 classes, the predictions for 20');
+  });
+
   test('refuses what is not predictions, and says what and where', async () => {
     const table = new Table({ label: makeVector(Int32Array.of(1, 2)) });
     await writeFile(join(folder, 'labels.arrow'), tableToIPC(table, 'file'));

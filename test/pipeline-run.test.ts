@@ -157,6 +157,16 @@ describe('what is made', () => {
     expect(await planned('subsets')).toEqual(['subsets: make (its input subsets.predictions changed)']);
     await expect(planned('subsets', { predictions: 'nowhere' })).rejects.toMatchObject({ code: 'not-found' });
   });
+
+  test('makes subsets anew when the file that they were taken from changed, or is no longer given', async () => {
+    const subsets = join(folder, 'subsets.json');
+    await writeFile(subsets, 'subsets');
+    await run('subsets', { subsets });
+    expect((await planned('subsets')).at(-1)).toBe('subsets: up-to-date');
+    await writeFile(subsets, 'others');
+    expect((await planned('subsets')).at(-1)).toBe('subsets: make (its input subsets.file changed)');
+    expect((await planned('subsets', { subsets: 'none' })).at(-1)).toMatch(/^subsets: make \(.*subsets\.file/);
+  });
 });
 
 describe('an interrupted run', () => {

@@ -10,6 +10,16 @@ export const subsetsOptions = {
     affects: 'execution',
     description: 'Prediction rows made elsewhere (an Arrow file or a folder of them), instead of our own',
   },
+  file: {
+    type: 'path',
+    flag: 'subsets',
+    default: null,
+    nullable: true,
+    // As with predictions, the content is an input of the stage.
+    affects: 'execution',
+    description:
+      'Subsets made elsewhere, in the form of subsets.json, instead of clustering: what says how many and how large then decides nothing',
+  },
   affinity: {
     type: 'choice',
     default: 'covariance',

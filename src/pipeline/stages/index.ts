@@ -32,8 +32,10 @@ export const stages: readonly Stage[] = [
     command: 'cluster',
     title: 'find the subsets of classes that are confused',
     needs: ({ subsets }) => (subsets.predictions === null ? ['dataset', 'predictions'] : []),
-    files: ({ subsets }) =>
-      subsets.predictions === null ? {} : { 'subsets.predictions': subsets.predictions },
+    files: ({ subsets: { predictions, file } }) => ({
+      ...(predictions !== null && { 'subsets.predictions': predictions }),
+      ...(file !== null && { 'subsets.file': file }),
+    }),
     run: async (context) => (await import('./subsets.js')).findSubsets(context),
   },
   {

@@ -8,7 +8,7 @@ import { classColumns } from '../../ensemble/confusion/class-columns.js';
 import { confusionInsideEach } from '../../ensemble/subsets/confusion-inside.js';
 import { summariseSubsets } from '../../ensemble/subsets/subset-summary.js';
 import { fixedSizeColumns, partitionColumns, type Subset } from '../../ensemble/subsets/subsets.js';
-import { subsetsFileName, writeSubsets } from '../../ensemble/subsets/subsets-file.js';
+import { readSubsets, subsetsFileName, writeSubsets } from '../../ensemble/subsets/subsets-file.js';
 import type { CsrMatrix } from '../../math/csr.js';
 import { writeSafetensors } from '../../models/safetensors.js';
 import type { Settings } from '../options.js';
@@ -17,7 +17,7 @@ import type { StageContext } from '../stage.js';
 const shownClasses = 8; // class names that the summary shows for each subset
 const classesPerSubset = 50; // of an automatic partition, on average
 
-/** Clusters the classes that are confused into subsets. */
+/** Clusters the classes that are confused into subsets, or takes those that are given. */
 export async function findSubsets(context: StageContext): Promise<JsonObject> {
   const { settings, directory, log } = context;
   const { subsets: options } = settings;
@@ -33,7 +33,10 @@ export async function findSubsets(context: StageContext): Promise<JsonObject> {
   const affinitySeconds = (performance.now() - started) / 1000;
   const clusteringStarted = performance.now();
   const columns = classColumns(affinity); // (classes, classes)
-  const subsets = cluster(columns, options, settings.seed);
+  const subsets =
+    options.file === null
+      ? cluster(columns, options, settings.seed)
+      : await subsetsGiven(options.file, affinity.rows);
   const clusteringSeconds = (performance.now() - clusteringStarted) / 1000;
 
   const path = join(directory, subsetsFileName);
@@ -58,6 +61,15 @@ export async function findSubsets(context: StageContext): Promise<JsonObject> {
       mostTypical: classes.slice(0, shownClasses).map((label) => names?.[label] ?? String(label)),
     })),
   };
+}
+
+async function subsetsGiven(path: string, classes: number): Promise<readonly Subset[]> {
+  const given = await readSubsets(path);
+  if (given.classes === classes) return given.subsets;
+  throw new KdSpecError(
+    'subsets-invalid',
+    `${path} is for ${given.classes} classes, the predictions for ${classes}: give subsets of these classes`,
+  );
 }
 
 function affinityOf(predictions: Predictions, options: Settings['subsets']): Promise<CsrMatrix> {
