@@ -86,14 +86,19 @@ async function generalists(
 ): Promise<Contender> {
   const rivals = trainRivals(bench, variant, { ours: 'ours', members, share, ...(network && { network }) });
   const { workspaces, ...costs } = rivals;
-  const ours = join(bench.folder, 'ours');
-  const kept = reportOf(ours).specialists.map(({ id }) => id);
   return {
-    ...(await scoreGeneralists(workspaces, ours, kept)),
+    ...(await scored(workspaces, join(bench.folder, 'ours'))),
     ...costs,
     ...(network && { network: describe(network) }),
   };
 }
+
+const scored = (workspaces: readonly string[], ours: string) =>
+  scoreGeneralists(
+    workspaces,
+    ours,
+    reportOf(ours).specialists.map(({ id }) => id),
+  );
 
 const describe = ({ convolutions, dense }: Widths) =>
   `convolutions ${convolutions.join(', ')}; dense ${dense.join(', ')}`;
@@ -110,7 +115,10 @@ async function compare(seed: number): Promise<Comparison> {
     ours.until('evaluate');
     return ofReport('ensemble', ours.workspace);
   });
-  const generalist = await kept('generalist', () => ofReport('generalist', ours.workspace));
+  const generalist = await kept('generalist', async () => ({
+    ...ofReport('generalist', ours.workspace),
+    tempered: (await scored([ours.workspace], ours.workspace)).tempered,
+  }));
   const share = method.trainingFlops / generalist.trainingFlops;
   const { network: definition }: { network: NetworkDefinition } = JSON.parse(
     readFileSync(join(ours.workspace, 'generalist', 'config.json'), 'utf8'),

@@ -116,6 +116,7 @@ function section(result: Result): string {
       ],
       rows,
     ),
+    ...temperedTable(result),
     'Our method against its generalist, percentage points ± the standard error of the paired difference; images a second against the generalist alone, timed in turn:',
     table(['seed', 'conditional gain', 'test gain', 'kept', 'rule', 'images/s, share'], seedRows),
     `By the number of specialists that cover the class (seed ${first.seed}):`,
@@ -145,6 +146,28 @@ function section(result: Result): string {
         ]),
     `Remake it, with every figure in \`specialists/${name}.json\`:\n\n    npm run build && npx tsx scripts/results/specialists.ts ${name} --seeds ${comparisons.map(({ seed }) => seed).join(',')}${asked(result)}`,
   ].join('\n\n');
+}
+
+/** How well probabilities fit when those that our method did not calibrate have a temperature of their own. */
+function temperedTable(result: Result): readonly string[] {
+  const rows = order.flatMap((who) => {
+    const tempered = allOf(result, who).flatMap((one) => one.tempered ?? []);
+    if (who !== 'method' && tempered.length < result.comparisons.length) return [];
+    const fits = who === 'method' ? allOf(result, who).map(({ likelihood }) => likelihood) : tempered;
+    return [
+      [
+        titles[who],
+        tempered.length > 0 ? meanOf(tempered.map(({ temperature }) => temperature)).toFixed(2) : '',
+        meanOf(fits.map(({ negativeLogLikelihood }) => negativeLogLikelihood)).toFixed(3),
+        percent(meanOf(fits.map(({ calibrationError }) => calibrationError))),
+      ],
+    ];
+  });
+  if (rows.length < 2) return [];
+  return [
+    'With a temperature fitted to validation images for each that our method did not calibrate:',
+    table(['', 'temperature', 'NLL', 'ECE'], rows),
+  ];
 }
 
 /** Whether a subset that holds more of its classes' confusion gains more. */

@@ -9,6 +9,8 @@ export interface Contender {
   /** Restricted to the classes of a kept specialist that covers the label. */
   readonly conditional: Estimate;
   readonly likelihood: Report['likelihood']['ensemble'];
+  /** The same under a temperature fitted to validation images; not of those that have one already. */
+  readonly tempered?: Report['likelihood']['ensemble'] & { readonly temperature: number };
   readonly trainingFlops: number;
   readonly trainingSeconds: number;
   readonly flopsPerImage: number;
