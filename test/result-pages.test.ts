@@ -5,6 +5,7 @@ import { renderFewPage } from '../scripts/results/distillation/few-page.js';
 import { renderIdxPage } from '../scripts/results/distillation/idx-page.js';
 import { renderSpeechPage } from '../scripts/results/distillation/speech-page.js';
 import { renderTenPage } from '../scripts/results/distillation/ten-page.js';
+import { renderInsidePage } from '../scripts/results/inside/page.js';
 import { renderSeedsPage, seedsTable } from '../scripts/results/seeds/page.js';
 import { renderWidthPage } from '../scripts/results/width/page.js';
 import { readingHeading } from '../scripts/results/write-result.js';
@@ -18,9 +19,10 @@ const pages = {
   'distil-ten': renderTenPage,
   'distil-ensemble': renderEnsemblePage,
   width: renderWidthPage,
+  inside: renderInsidePage,
 } as const;
 
-const files = readdirSync(folder).filter((name) => /^(distil|width)-.*\.json$/.test(name));
+const files = readdirSync(folder).filter((name) => /^(distil|width|inside)-.*\.json$/.test(name));
 
 test('there are such pages', () => {
   expect(files.length).toBeGreaterThan(0);

@@ -42,3 +42,32 @@ test('where specialists do not win, the page says so first', () => {
     'do not win',
   );
 });
+
+test('a temperature of rivals is shown when all seeds have it, and never one for our method', () => {
+  const [result] = results;
+  const heading = '| temperature | NLL | ECE |';
+  const withTemperature = (seeds: number): Result => ({
+    ...result,
+    comparisons: result.comparisons.map((comparison, index) => {
+      const { wider, ...others } = comparison.contenders;
+      const fit = {
+        negativeLogLikelihood: 1.25,
+        standardError: 0.01,
+        calibrationError: 0.02,
+        temperature: 1.5,
+      };
+      return {
+        ...comparison,
+        contenders: {
+          ...others,
+          ...(wider && { wider: index < seeds ? { ...wider, tempered: fit } : wider }),
+        },
+      };
+    }),
+  });
+  expect(renderPage([withTemperature(result.comparisons.length - 1)])).not.toContain(heading);
+  const page = renderPage([withTemperature(result.comparisons.length)]);
+  expect(page).toContain(heading);
+  expect(page).toContain('| a generalist with a wider dense layer | 1.50 | 1.250 | 2.0% |');
+  expect(page).toContain('| **with specialists, our method** |  | ');
+});
