@@ -88,7 +88,7 @@ function section(result: Result): string {
     .filter(({ validationTop1 }) => validationTop1 !== undefined)
     .map(({ epoch, validationTop1 = 0 }) => `${epoch}: ${percent(validationTop1)}`);
   const ablationRows = ablations.map((one, row) => [
-    row > 0 && isAlike(one, ablations[0]) ? `${one.label} (so it is)` : one.label,
+    row > 0 && isAlike(one, ablations[0]) ? `${one.label} (no difference)` : one.label,
     one.rule,
     percent(one.generalist.top1, 2),
     percent(one.crossFitted.top1, 2),
@@ -135,7 +135,7 @@ function section(result: Result): string {
     ...(ablations.length === 0
       ? []
       : [
-          `Changes to the method on validation (seed ${first.seed}), each half of the images under what was fitted to the other half; *so it is*: the pipeline has it already:`,
+          `Changes to the method on validation (seed ${first.seed}), each half of the images under what was fitted to the other half:`,
           table(
             [
               '',
@@ -157,7 +157,10 @@ function section(result: Result): string {
   ].join('\n\n');
 }
 
-/** Whether a change to the method changed nothing: the pipeline has it so. Likelihoods differ in a last digit by machine. */
+/**
+ * Whether a change to the method changed nothing: the pipeline has it so, or no specialist was to be left out.
+ * Likelihoods differ in a last digit by machine.
+ */
 const isAlike = (one: AblationResult, method: AblationResult) =>
   one.crossFitted.top1 === method.crossFitted.top1 &&
   Math.abs(one.crossFitted.negativeLogLikelihood - method.crossFitted.negativeLogLikelihood) < 1e-6;
