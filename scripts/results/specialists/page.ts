@@ -182,7 +182,7 @@ function temperedTable(result: Result): readonly string[] {
   });
   if (rows.length < 2) return [];
   return [
-    'With a temperature fitted to validation images for each that our method did not calibrate:',
+    'With a temperature fitted to validation images, for those for which one was:',
     table(['', 'temperature', 'NLL', 'ECE'], rows),
   ];
 }
@@ -209,7 +209,7 @@ function confusionTable(comparisons: readonly Comparison[]): readonly string[] {
   });
   if (rows.length === 0) return [];
   return [
-    "Of the confusion of a subset's classes, the share that is with one another (*inside*), and its correlation with what the specialist gains within its classes, and with what all gain on the images about which it was asked. Most of the correlation is lost in the little by which these subsets differ; [subsets that hold less on purpose](inside-jft-like-3k.md) gain less:",
+    "Of the confusion of a subset's classes, the share that is with one another (*inside*), and its correlation with what the specialist gains within its classes, and with what all gain on the images about which it was asked. Subsets of one clustering differ little in it, so that other things about them may decide; [those that hold less on purpose](inside-jft-like-3k.md) gain less:",
     table(
       ['seed', 'subsets', 'inside', 'gain within', 'correlation', 'gain where asked', 'correlation'],
       rows,
