@@ -5,7 +5,8 @@
  *
  * For each width of its last dense layer: the pipeline's generalist of that width, its ensemble, and a generalist with a
  * dense layer so much wider that it answers at the ensemble's cost, trained for as many operations as generalist and
- * specialists together. Interrupted, it goes on where it was. Results: `docs/results/width-NAME.json` and `.md`.
+ * specialists together. Specialists are called as in the paper, by the most probable class. Interrupted, it goes on where
+ * it was. Results: `docs/results/width-NAME.json` and `.md`.
  */
 import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -45,9 +46,8 @@ async function measure(units: number) {
   const { workspace, until } = runVariant(bench, variant, widened(units), from);
   until('calibrate');
   const { generalist, crossFitted, routing, kept, examples } = metricsOf(workspace, 'ensemble');
-  const called = settings.ensemble.routingTop ?? 1;
   const { flopsPerImage }: RoutingPoint = routing.find(
-    ({ rule, value }: RoutingPoint) => rule === 'top' && value === called,
+    ({ rule, value }: RoutingPoint) => rule === 'top' && value === 1,
   );
   const ofGeneralist = metricsOf(workspace, 'generalist');
   const trainingFlops = ofGeneralist.trainingFlops + metricsOf(workspace, 'specialists').trainingFlops;
@@ -85,10 +85,10 @@ async function top1OfFirst(examples: number, predictions: string): Promise<numbe
   return correct / seen;
 }
 
-/** The pipeline with another last dense layer. */
+/** The pipeline with another last dense layer; the most probable class alone calls specialists, at every width. */
 function widened(units: number) {
   const dense = [...settings.generalist.network.dense.slice(0, -1), units];
-  return { generalist: { network: { dense } } };
+  return { generalist: { network: { dense } }, ensemble: { routingTop: 1, routingMass: null } };
 }
 
 mkdirSync(bench.folder, { recursive: true });
