@@ -46,23 +46,14 @@ test('where specialists do not win, the page says so first', () => {
 test('a temperature of rivals is shown when all seeds have it, and never one for our method', () => {
   const [result] = results;
   const heading = '| temperature | NLL | ECE |';
+  const fit = { negativeLogLikelihood: 1.25, standardError: 0.01, calibrationError: 0.02, temperature: 1.5 };
   const withTemperature = (seeds: number): Result => ({
     ...result,
     comparisons: result.comparisons.map((comparison, index) => {
-      const { wider, ...others } = comparison.contenders;
-      const fit = {
-        negativeLogLikelihood: 1.25,
-        standardError: 0.01,
-        calibrationError: 0.02,
-        temperature: 1.5,
-      };
-      return {
-        ...comparison,
-        contenders: {
-          ...others,
-          ...(wider && { wider: index < seeds ? { ...wider, tempered: fit } : wider }),
-        },
-      };
+      const { generalist, method } = comparison.contenders;
+      const { tempered: _, ...plain } = generalist;
+      const wider = { ...method, ...(index < seeds && { tempered: fit }) };
+      return { ...comparison, contenders: { generalist: plain, method, wider } };
     }),
   });
   expect(renderPage([withTemperature(result.comparisons.length - 1)])).not.toContain(heading);

@@ -84,6 +84,10 @@ export const ablations = ({ classes, dense, epochs, batchSize }: Ablated): reado
   ofSpecialists('uniform outsiders', { routedShare: 0 }),
   ofSpecialists('half of the outsiders routed', { routedShare: 0.5 }),
   ofSpecialists('nine of ten outsiders routed', { routedShare: 0.9 }),
+  ofSpecialists('nine of ten outsiders routed, three quarters of the epochs', {
+    routedShare: 0.9,
+    epochs: Math.round(0.75 * epochs),
+  }),
   ofSpecialists("a third of the target is the generalist's", { softShare: 0.33 }),
   ofSpecialists("full softmax, the generalist's soft targets for outsiders", { head: 'full', softShare: 0 }),
   ofSpecialists('as wide as the generalist', { dense: null }),
