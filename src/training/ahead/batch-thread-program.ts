@@ -13,17 +13,23 @@ const { module, name, parameters, epochs, ahead } = workerData as BatchThreadDat
 assert(parentPort !== null, 'the batch thread was started as a program of its own');
 const port = parentPort;
 
+const stopped = -1; // a generation of no batches
 let generation = 0;
 let room = 0;
 let wake = () => {};
 let source: Promise<EpochBatches> | undefined;
 
+let making: Promise<unknown> = Promise.resolve();
+
 port.on('message', (message: ToBatchThread) => {
   if (message.kind === 'taken') room++;
-  else {
+  else if (message.kind === 'stop') {
+    generation = stopped;
+    void making.then(() => process.exit());
+  } else {
     generation = message.generation;
     room = ahead;
-    void make(message.epoch, message.skip);
+    making = Promise.all([making, make(message.epoch, message.skip)]);
   }
   wake();
 });

@@ -6,6 +6,8 @@ import type { BatchThreadData, FromBatchThread, ToBatchThread } from './messages
 
 type OfKind<Kind> = Extract<FromBatchThread, { kind: Kind }>;
 
+const longestGoodbye = 10_000; // ms, for a thread that waits for a disk without end
+
 const program = new URL('./batch-thread-program.js', import.meta.url);
 
 /**
@@ -16,6 +18,7 @@ const program = new URL('./batch-thread-program.js', import.meta.url);
  */
 export class BatchThread implements EpochBatches, AsyncDisposable {
   private readonly worker: Worker;
+  private readonly ended: Promise<void>;
   private generation = 0;
   private waiting: FromBatchThread[] = [];
   private died: Error | undefined;
@@ -38,7 +41,12 @@ export class BatchThread implements EpochBatches, AsyncDisposable {
       this.wake();
     };
     this.worker.on('error', die);
-    this.worker.on('exit', (code) => die(new Error(`the thread that prepares batches ended with ${code}`)));
+    this.ended = new Promise((resolve) => {
+      this.worker.on('exit', (code) => {
+        die(new Error(`the thread that prepares batches ended with ${code}`));
+        resolve();
+      });
+    });
   }
 
   async *batches(epoch: number, skip: number): AsyncGenerator<TrainingBatch> {
@@ -75,8 +83,12 @@ export class BatchThread implements EpochBatches, AsyncDisposable {
     this.worker.postMessage(message);
   }
 
+  /** Lets the thread end after the image it is at: Node aborts the process when it ends one that is opening a decoder. */
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.worker.terminate();
+    this.tell({ kind: 'stop' });
+    const impatient = setTimeout(() => void this.worker.terminate(), longestGoodbye);
+    await this.ended;
+    clearTimeout(impatient);
   }
 }
 

@@ -14,7 +14,8 @@ export interface BatchThreadData {
 /** What the trainer says to the thread. `generation` counts the starts: what belongs to an older one is dropped. */
 export type ToBatchThread =
   | { readonly kind: 'start'; readonly generation: number; readonly epoch: number; readonly skip: number }
-  | { readonly kind: 'taken' };
+  | { readonly kind: 'taken' }
+  | { readonly kind: 'stop' };
 
 /** What the thread says: batches in order, through all epochs; then how it ended. */
 export type FromBatchThread = { readonly generation: number } & (
