@@ -165,7 +165,9 @@ describe('what is made', () => {
     expect((await planned('subsets')).at(-1)).toBe('subsets: up-to-date');
     await writeFile(subsets, 'others');
     expect((await planned('subsets')).at(-1)).toBe('subsets: make (its input subsets.file changed)');
-    expect((await planned('subsets', { subsets: 'none' })).at(-1)).toMatch(/^subsets: make \(.*subsets\.file/);
+    expect((await planned('subsets', { subsets: 'none' })).at(-1)).toMatch(
+      /^subsets: make \(.*subsets\.file/,
+    );
   });
 });
 
