@@ -22,7 +22,8 @@ const pages = {
   inside: renderInsidePage,
 } as const;
 
-const files = readdirSync(folder).filter((name) => /^(distil|width|inside)-.*\.json$/.test(name));
+const starts = Object.keys(pages).join('|');
+const files = readdirSync(folder).filter((name) => new RegExp(`^(${starts})-.*\\.json$`).test(name));
 
 test('there are such pages', () => {
   expect(files.length).toBeGreaterThan(0);

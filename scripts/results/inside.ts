@@ -38,10 +38,9 @@ async function measure(moved: number) {
   const { workspace, until } =
     moved === 0 ? runVariant(bench, 'ours', {}) : await withSubsetsAfter(moved, join(bench.folder, 'ours'));
   until('calibrate');
-  const { confusionInside, count, sizes } = metricsOf(workspace, 'subsets');
+  const { classes, confusionInside, count, sizes } = metricsOf(workspace, 'subsets');
   const { generalist, crossFitted, examples, kept, rule } = metricsOf(workspace, 'ensemble');
   const { trainingFlops } = metricsOf(workspace, 'specialists');
-  const { classes } = await readSubsets(join(workspace, 'subsets', 'subsets.json'));
   return {
     moved,
     confusionInside,

@@ -5,6 +5,7 @@ import { type ImageBatch, imageBatches } from '../../../src/data/batches.js';
 import { openDataset } from '../../../src/data/dataset.js';
 import type { ImageShape } from '../../../src/data/source.js';
 import { minimizeOnLogScale } from '../../../src/ensemble/calibration/minimize-on-log-scale.js';
+import { smallestSoftmax } from '../../../src/ensemble/fusion/fusion-input.js';
 import { readSubsets } from '../../../src/ensemble/subsets/subsets-file.js';
 import { createLikelihoodFit } from '../../../src/evaluation/likelihood.js';
 import { createMean } from '../../../src/evaluation/mean.js';
@@ -17,7 +18,7 @@ import { runNetwork } from '../../../src/models/run-network.js';
 const batchSize = 128;
 const fittedOn = 4096; // validation images: as many logits of 15,000 classes are 250 MB
 const [coldest, hottest] = [0.25, 4];
-const logOf = (probability: number) => Math.log(Math.max(probability, 1e-30));
+const logOf = (probability: number) => Math.log(Math.max(probability, smallestSoftmax));
 
 /**
  * Test accuracy of the mean of several generalists' distributions, and how well it fits the labels: as it is, and under

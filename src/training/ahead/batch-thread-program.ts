@@ -18,8 +18,7 @@ let generation = 0;
 let room = 0;
 let wake = () => {};
 let source: Promise<EpochBatches> | undefined;
-
-let making: Promise<unknown> = Promise.resolve();
+let making: Promise<unknown> = Promise.resolve(); // of all generations
 
 port.on('message', (message: ToBatchThread) => {
   if (message.kind === 'taken') room++;

@@ -83,7 +83,7 @@ export class BatchThread implements EpochBatches, AsyncDisposable {
     this.worker.postMessage(message);
   }
 
-  /** Lets the thread end after the image it is at: Node aborts the process when it ends one that is opening a decoder. */
+  /** Lets the thread end after the batch it is at: Node aborts the process when it ends one that is opening a decoder. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.tell({ kind: 'stop' });
     const impatient = setTimeout(() => void this.worker.terminate(), longestGoodbye);
