@@ -151,7 +151,9 @@ async function compare(seed: number): Promise<Comparison> {
   for (const [who, make] of Object.entries(makers)) {
     if (wanted.has(who)) others[who] = await kept(who, make);
   }
-  const { coverage, fusion, ceiling, curve, test, conditional, inference } = reportOf(ours.workspace);
+  const { coverage, fusion, ceiling, curve, routing, test, conditional, inference } = reportOf(
+    ours.workspace,
+  );
   return {
     seed,
     contenders: { generalist, method, ...others },
@@ -159,6 +161,7 @@ async function compare(seed: number): Promise<Comparison> {
     coverage,
     fusion,
     curve: curve ?? [],
+    ...(routing && { routing }),
     ...(inference && { inference }),
     ...(ceiling && { ceiling }),
     specialists: await confusionAndGains(ours.workspace),

@@ -1,4 +1,5 @@
 import { signedPercent } from '../core/percent.js';
+import { ticksAround } from './chart-ticks.js';
 import { escapeHtml } from './html.js';
 
 /** One row of a chart: a value with its standard error, as fractions. */
@@ -23,19 +24,19 @@ const axisHeight = 26;
 export function signedChart(rows: readonly ChartRow[], mark: 'bar' | 'dot', description: string): string {
   const low = Math.min(0, ...rows.map(({ value, standardError }) => value - standardError));
   const high = Math.max(0, ...rows.map(({ value, standardError }) => value + standardError));
-  const step = tickStep((high - low || 0.01) / 5);
-  const first = Math.floor(low / step + 1e-9);
-  const last = Math.max(Math.ceil(high / step - 1e-9), first + 1);
-  const x = (value: number) => labelWidth + ((value / step - first) / (last - first)) * plotWidth;
+  const ticks = ticksAround(low, high > low ? high : 0.01, 5);
+  const [first] = ticks;
+  const step = ticks[1] - first;
+  const x = (value: number) => labelWidth + ((value - first) / (ticks[ticks.length - 1] - first)) * plotWidth;
   const height = rows.length * rowHeight + axisHeight;
   const width = labelWidth + plotWidth + valueWidth;
   const digits = step < 0.01 ? (step < 0.001 ? 2 : 1) : 0;
 
-  const ticks = Array.from({ length: last - first + 1 }, (_, i) => {
-    const at = x((first + i) * step).toFixed(1);
+  const grid = ticks.map((value) => {
+    const at = x(value).toFixed(1);
     return (
-      `<line class="${first + i === 0 ? 'zero' : 'grid'}" x1="${at}" x2="${at}" y1="0" y2="${rows.length * rowHeight}"/>` +
-      `<text class="tick" x="${at}" y="${height - 8}" text-anchor="middle">${signedPercent((first + i) * step, digits)}</text>`
+      `<line class="${value === 0 ? 'zero' : 'grid'}" x1="${at}" x2="${at}" y1="0" y2="${rows.length * rowHeight}"/>` +
+      `<text class="tick" x="${at}" y="${height - 8}" text-anchor="middle">${signedPercent(value, digits)}</text>`
     );
   });
   const marks = rows.map(({ label, value, standardError, title }, i) => {
@@ -56,12 +57,6 @@ export function signedChart(rows: readonly ChartRow[], mark: 'bar' | 'dot', desc
   });
   return (
     `<div class="scroll"><svg role="img" aria-label="${escapeHtml(description)}" viewBox="0 0 ${width} ${height}" ` +
-    `width="${width}" height="${height}">${ticks.join('')}${marks.join('')}</svg></div>`
+    `width="${width}" height="${height}">${grid.join('')}${marks.join('')}</svg></div>`
   );
-}
-
-/** The round number (1, 2 or 5 times a power of ten) that is at least `least`. */
-function tickStep(least: number): number {
-  const power = 10 ** Math.floor(Math.log10(least));
-  return power * ([1, 2, 5, 10].find((factor) => factor * power >= least * (1 - 1e-9)) ?? 10);
 }

@@ -44,6 +44,7 @@ function exampleReport(): Report {
     },
     routing: [
       { rule: 'top', value: 1, active: 0.93, flopsPerImage: 2.75e6, top1: 0.515 },
+      { rule: 'top', value: 2, active: 1.6, flopsPerImage: 3e6, top1: 0.52 },
       { rule: 'mass', value: 0.2, active: 1.5, flopsPerImage: 2.9e6, top1: 0.525 },
     ],
     curve: [
@@ -80,11 +81,11 @@ test('the page shows the figures of the report, and asks nobody for anything', (
   expect(text).toContain('mass of 20% or more');
   expect(text).toContain('52.5%');
   expect(text).toContain('33.5%');
-  expect(document.querySelectorAll('polyline')).toHaveLength(1);
+  expect(document.querySelectorAll('polyline')).toHaveLength(3);
   expect(text).toContain(report.likelihood.ensemble.negativeLogLikelihood.toFixed(4));
   expect(text).toContain('image 17');
-  expect(document.querySelectorAll('svg')).toHaveLength(3);
-  expect(document.querySelectorAll('svg circle')).toHaveLength(2 + 2);
+  expect(document.querySelectorAll('svg')).toHaveLength(4);
+  expect(document.querySelectorAll('svg circle')).toHaveLength(2 + 2 + 3);
   expect(document.querySelectorAll('svg rect')).toHaveLength(report.coverage.length);
   expect([...document.querySelectorAll('.classes li')].map((item) => item.textContent)).toEqual([
     '<b>',

@@ -5,6 +5,7 @@ import type { Report } from './report.js';
 import { signedChart } from './report-chart.js';
 import { trainingCurve } from './report-curve.js';
 import { exampleSection } from './report-example-section.js';
+import { routingCurve, ruleText } from './report-routing.js';
 import { reportStyle } from './report-style.js';
 
 /** How many class names of a subset are shown before the rest is only counted. */
@@ -193,13 +194,11 @@ function costSection({ inference, routing = [] }: Report): string {
       `${count(inference.generalistParameters)} + ${count(inference.specialistParameters)}`,
     ],
   ];
-  const rules = routing.map(({ rule, value, active, flopsPerImage, top1 }) => [
-    rule === 'top'
-      ? `first ${value === 1 ? 'class' : `${value} classes`}`
-      : `mass of ${percent(value, 0)} or more`,
-    active.toFixed(2),
-    operations(flopsPerImage),
-    percent(top1),
+  const rules = routing.map((point) => [
+    ruleText(point),
+    point.active.toFixed(2),
+    operations(point.flopsPerImage),
+    percent(point.top1),
   ]);
   return (
     '<section><h2>Cost of an answer</h2>' +
@@ -207,11 +206,17 @@ function costSection({ inference, routing = [] }: Report): string {
     htmlTable('Inference', ['', 'computation an image', 'images a second', 'parameters'], rows) +
     (rules.length === 0
       ? ''
-      : htmlTable(
-          'Other rules of routing, on validation',
+      : '<h3>Rules of routing</h3><p class="note">Top-1 on validation over the computation of an answer, had a ' +
+        'specialist been asked for the generalist’s first n classes (dots; n = 1 is the rule of Hinton, Vinyals and ' +
+        'Dean) or for the mass on its subset (rings). Temperatures and weights are those fitted under the rule in use.</p>' +
+        routingCurve(routing, 'Top-1 on validation by computation of an answer, under rules of routing') +
+        '<details><summary>Figures</summary>' +
+        htmlTable(
+          'Rules of routing, on validation',
           ['a specialist is asked for the generalist’s', 'specialists an image', 'computation', 'top-1'],
           rules,
-        )) +
+        ) +
+        '</details>') +
     '</section>'
   );
 }

@@ -33,6 +33,7 @@ svg .grid { stroke: var(--line); }
 svg .zero { stroke: var(--soft); }
 svg .error { stroke: var(--ink); stroke-width: 1.5; opacity: 0.55; }
 svg .gain { fill: var(--gain); }
+svg .hollow { fill: var(--page); stroke: var(--gain); stroke-width: 1.5; }
 svg .loss { fill: var(--loss); }
 .example { display: flex; flex-wrap: wrap; gap: 24px 32px; align-items: flex-start; }
 .example figure { margin: 0; width: 140px; }

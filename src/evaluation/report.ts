@@ -3,6 +3,7 @@ import type { Accuracy } from './accuracy.js';
 import type { Evaluation } from './evaluation.js';
 import type { CurvePoint } from './report-curve.js';
 import type { ReportExample } from './report-example.js';
+import type { ReportRouting } from './report-routing.js';
 
 /** What a stage took. */
 export interface StageCost {
@@ -35,15 +36,6 @@ export interface InferenceCost {
   readonly generalistParameters: number;
   /** Of all kept specialists, without what they share with the generalist. */
   readonly specialistParameters: number;
-}
-
-/** A rule of routing with its accuracy on validation. */
-export interface ReportRouting {
-  readonly rule: 'top' | 'mass';
-  readonly value: number;
-  readonly active: number;
-  readonly flopsPerImage: number;
-  readonly top1: number;
 }
 
 /** What `kd-spec evaluate --json` prints and `report.json` holds. Accuracies are fractions in [0, 1]. */

@@ -1,5 +1,6 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { ruleText } from '../../../src/evaluation/report-routing.js';
 import { meanOf, percent, signed, table, teras, within } from '../format.js';
 import { correlation } from './confusion-and-gain.js';
 import {
@@ -131,6 +132,7 @@ function section(result: Result): string {
     `By the number of specialists that cover the class (seed ${first.seed}):`,
     table(['specialists', 'images', 'generalist correct', 'change', 'relative'], coverage),
     ...confusionTable(comparisons),
+    ...routingTable(first),
     `Validation top-1 of the generalist by epoch (seed ${first.seed}): ${curve.join(', ')}.`,
     ...(ablations.length === 0
       ? []
@@ -212,6 +214,29 @@ function confusionTable(comparisons: readonly Comparison[]): readonly string[] {
     "Of the confusion of a subset's classes, the share that is with one another (*inside*), and its correlation with what the specialist gains within its classes, and with what all gain on the images about which it was asked. Subsets of one clustering differ little in it, so that other things about them may decide; [those that hold less on purpose](inside-jft-like-3k.md) gain less:",
     table(
       ['seed', 'subsets', 'inside', 'gain within', 'correlation', 'gain where asked', 'correlation'],
+      rows,
+    ),
+  ];
+}
+
+/** What it brings to ask more specialists about an image, and what it costs. */
+function routingTable({ seed, routing = [], contenders }: Comparison): readonly string[] {
+  if (routing.length === 0) return [];
+  const rows = routing.map((point) => [
+    point.rule === 'top' && point.value === 1 ? `${ruleText(point)} (the paper's)` : ruleText(point),
+    point.active.toFixed(2),
+    signed(point.flopsPerImage / contenders.generalist.flopsPerImage - 1, 0),
+    percent(point.top1),
+  ]);
+  return [
+    `What it brings to ask more specialists, and what it costs (seed ${seed}; temperatures and weights are those fitted under the pipeline's own rule):`,
+    table(
+      [
+        'a specialist is asked for the',
+        'specialists an image',
+        'operations of an answer',
+        'validation top-1',
+      ],
       rows,
     ),
   ];

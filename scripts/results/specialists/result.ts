@@ -32,6 +32,8 @@ export interface Comparison {
   readonly coverage: Report['coverage'];
   readonly fusion: Report['fusion'];
   readonly curve: NonNullable<Report['curve']>;
+  /** Accuracy against cost on validation, a point a rule. */
+  readonly routing?: Report['routing'];
   readonly inference?: Report['inference'];
   readonly ceiling?: Report['ceiling'];
   /** Of each kept specialist. */
