@@ -62,13 +62,14 @@ const ours = Array.from({ length: Number(flags.seeds) }, (_, seed) => {
 const peakGigabytes = process.resourceUsage().maxRSS / 2 ** 20;
 const others = flags.others === 'none' ? {} : measureOthers(flags.others.split(','));
 
-for (const [name, { runs }] of Object.entries(others)) {
+for (const [name, { runs, peakGigabytes: theirs }] of Object.entries(others)) {
   const ratio = (key: keyof Measured) => mean(runs, key) / mean(ours, key);
   say(`\nkd-spec against ${name}, means:`);
   say(`  ${ratio('seconds').toFixed(1)} times faster by the clock`);
   say(`  ${ratio('cpuSeconds').toFixed(1)} times less processor time`);
   say(`  inertia ${(1 / ratio('inertia')).toFixed(4)} of theirs`);
   say(`  agreement ${mean(ours, 'agreement').toFixed(4)} against ${mean(runs, 'agreement').toFixed(4)}`);
+  say(`  largest memory ${peakGigabytes.toFixed(2)} GB against ${theirs.toFixed(2)} GB`);
 }
 say(`\nlargest memory: ${peakGigabytes.toFixed(2)} GB, the matrix and its making included`);
 if (flags.json) {
@@ -148,8 +149,15 @@ function inertiaOf(assignments: Int32Array): number {
   return inertia;
 }
 
-/** Runs `clustering_others.py` beside this file on the matrix, in a folder that is removed afterwards. */
-function measureOthers(names: readonly string[]): Record<string, { version: string; runs: Measured[] }> {
+interface Others {
+  readonly version: string;
+  readonly runs: readonly Measured[];
+  /** Of the process, Python and the matrix included. */
+  readonly peakGigabytes: number;
+}
+
+/** Runs `clustering_others.py` beside this file on the matrix, a process each, in a folder that is removed afterwards. */
+function measureOthers(names: readonly string[]): Record<string, Others> {
   const scripts = join(import.meta.dirname, '..');
   const python =
     flags.python ??
@@ -169,25 +177,21 @@ function measureOthers(names: readonly string[]): Record<string, { version: stri
     const env = { ...process.env };
     delete env.OPENBLAS_CORETYPE;
     delete env.OPENBLAS_L2_SIZE;
-    const output = execFileSync(
-      python,
-      [script, folder, String(size), String(clusters), flags.seeds, ...names],
-      { maxBuffer: 2 ** 30, env },
-    );
-    const measured: Record<
-      string,
-      { version: string; runs: { seconds: number; cpuSeconds: number; assignments: number[] }[] }
-    > = JSON.parse(output.toString());
     return Object.fromEntries(
-      Object.entries(measured).map(([name, { version, runs }]) => [
-        name,
-        {
-          version,
-          runs: runs.map(({ seconds, cpuSeconds, assignments }, seed) =>
-            report(`${name}, seed ${seed}`, Int32Array.from(assignments), seconds, cpuSeconds),
-          ),
-        },
-      ]),
+      names.map((name) => {
+        const output = execFileSync(
+          python,
+          [script, folder, String(size), String(clusters), flags.seeds, name],
+          { maxBuffer: 2 ** 30, env },
+        );
+        const measured: Omit<Others, 'runs'> & {
+          runs: { seconds: number; cpuSeconds: number; assignments: number[] }[];
+        } = JSON.parse(output.toString());
+        const runs = measured.runs.map(({ seconds, cpuSeconds, assignments }, seed) =>
+          report(`${name}, seed ${seed}`, Int32Array.from(assignments), seconds, cpuSeconds),
+        );
+        return [name, { ...measured, runs }];
+      }),
     );
   } finally {
     rmSync(folder, { recursive: true });

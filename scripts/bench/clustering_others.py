@@ -1,11 +1,12 @@
 """Times scikit-learn's MiniBatchKMeans and faiss's spherical k-means on the matrix of clustering.ts.
 
-    clustering_others.py FOLDER COLUMNS CLUSTERS SEEDS NAME...
+    clustering_others.py FOLDER COLUMNS CLUSTERS SEEDS NAME
 
-Prints, for each name, versions, seconds and assignments of each run as JSON.
+Prints the version, seconds and assignments of each run, and the largest memory of this process as JSON.
 """
 
 import json
+import resource
 import sys
 import time
 from importlib.metadata import version
@@ -41,13 +42,12 @@ def faiss_spherical(seed):
 
 
 programs = {"scikit-learn": scikit_learn, "faiss-cpu": faiss_spherical}
-results = {}
-for name in sys.argv[5:]:
-    runs = []
-    for seed in range(seeds):
-        started, cpu_started = time.perf_counter(), time.process_time()
-        labels = programs[name](seed)
-        seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - cpu_started
-        runs.append({"seconds": seconds, "cpuSeconds": cpu_seconds, "assignments": labels.tolist()})
-    results[name] = {"version": version(name), "runs": runs}
-json.dump(results, sys.stdout)
+name = sys.argv[5]
+runs = []
+for seed in range(seeds):
+    started, cpu_started = time.perf_counter(), time.process_time()
+    labels = programs[name](seed)
+    seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - cpu_started
+    runs.append({"seconds": seconds, "cpuSeconds": cpu_seconds, "assignments": labels.tolist()})
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # kilobytes, on Linux
+json.dump({"version": version(name), "runs": runs, "peakGigabytes": peak}, sys.stdout)
