@@ -100,6 +100,7 @@ export const ablations = ({ classes, dense, epochs, batchSize }: Ablated): reado
   ofSpecialists('head retrained', { retrain: 'head', dense: null }),
   ofSpecialists('everything retrained', { retrain: 'all', head: 'dustbin', routedShare: 0, softShare: 0 }),
   ofSubsets('twice as many, half as large', { specialists: Math.round(classes / 125), size: 150 }),
+  ofSubsets('twice as many, as large', { specialists: Math.round(classes / 125), size: 300 }),
   ofSubsets('a partition of bounded sizes, as many', partitionInto(Math.round((61 * classes) / 15_000))),
   ofSubsets('a partition of bounded sizes, 75 classes each', partitionInto(Math.round(classes / 75))),
   ofSubsets('a partition balanced in confusion, as many', {
