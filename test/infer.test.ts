@@ -176,6 +176,19 @@ test('a bad image among good ones is named, takes no answer from them, and the e
   expect(one.stderr).toMatch(/^error: .*empty\.png.*\ncode: image-empty\n$/);
 });
 
+test('a folder of more images than are asked about at once has an answer for each but the bad one', async () => {
+  const many = join(folder, 'many');
+  await mkdir(many);
+  for (let index = 0; index < 300; index++) await writeFile(join(many, `${1000 + index}.png`), png);
+  await writeFile(join(many, '1280.png'), 'no image');
+  const { code, stdout } = await infer('--image many --json');
+  expect(code).toBe(1);
+  const { images, errors } = JSON.parse(stdout);
+  expect(errors).toMatchObject([{ path: join('many', '1280.png'), code: 'image-unreadable' }]);
+  expect(images).toHaveLength(299);
+  for (const image of images) expect({ ...image, path: '' }).toEqual({ ...images[0], path: '' });
+});
+
 test('standard input that is empty, or no image, is called by its name', async () => {
   expect((await infer('--image -')).stderr).toMatch(/^error: .*standard input.*\ncode: image-empty\n$/);
   const text = await infer('-', Buffer.from('no image'));

@@ -11,7 +11,14 @@ import { alignColumns } from './summary.js';
 
 const imageNames = /\.(png|jpe?g|webp)$/i;
 const maxInputBytes = 256 * 2 ** 20; // of standard input
+const imagesAtOnce = 256;
 const spokenClasses = 3; // that the text names of each specialist
+
+/** An image to ask about: where it is from, and what to read. */
+interface Asked {
+  readonly path: string;
+  readonly image: string | Uint8Array;
+}
 
 /** An image that could not be answered for. */
 interface Failure {
@@ -61,15 +68,13 @@ export async function inferImages(
   const answers: { path: string; answer: Said }[] = [];
   const failures: Failure[] = [];
   try {
-    for await (const { path, error } of expand(images)) {
+    for await (const group of groupsOf(expand(images, stdin), imagesAtOnce)) {
       if (signal.aborted) throw new KdSpecError('interrupted', `stopped after ${answers.length} images`);
-      try {
-        if (error) throw error;
-        const answer = await respondent.ask(path === '-' ? await readAll(stdin) : path);
-        answers.push({ path, answer });
-      } catch (caught) {
-        if (!(caught instanceof KdSpecError)) throw caught;
-        failures.push({ path, error: path === '-' ? onStandardInput(caught) : caught });
+      failures.push(...group.filter((one) => 'error' in one));
+      const asked = group.filter((one) => 'image' in one);
+      for (const outcome of await askAbout(asked, respondent.ask)) {
+        if ('answer' in outcome) answers.push(outcome);
+        else failures.push(outcome);
       }
     }
   } finally {
@@ -95,38 +100,66 @@ interface Said {
 }
 
 /** Whoever answers, by the same two words. */
+interface Respondent {
+  /** One answer an image, in order. */
+  readonly ask: (images: readonly (string | Uint8Array)[]) => Promise<readonly Said[]>;
+  readonly dispose: () => void;
+}
+
 async function respondentOf(
   model: 'ensemble' | 'student',
   { workspace, backend }: Settings,
   top: number,
-): Promise<{ ask(image: string | Uint8Array): Promise<Said>; dispose(): void }> {
+): Promise<Respondent> {
   if (model === 'student') {
     const student = await loadStudent(join(workspace, 'student'), { backend });
     return {
-      async ask(image) {
-        const [ranked] = await student.classify([image], { top });
-        const rows = ranked.map((item, rank) => [String(rank + 1), named(item)]);
-        return {
+      async ask(images) {
+        const all = await student.classify(images, { top });
+        return all.map((ranked) => ({
           json: { student: ranked.map((item) => ({ ...item })) },
-          text: alignColumns([['', 'student'], ...rows]),
-        };
+          text: alignColumns([
+            ['', 'student'],
+            ...ranked.map((item, rank) => [String(rank + 1), named(item)]),
+          ]),
+        }));
       },
       dispose: () => student.dispose(),
     };
   }
   const ensemble = await loadEnsemble(workspace, { backend });
   return {
-    async ask(image) {
-      const [answer] = await ensemble.classify([image], { top });
-      return { json: toJson(answer), text: describe(answer) };
+    async ask(images) {
+      const all = await ensemble.classify(images, { top });
+      return all.map((answer) => ({ json: toJson(answer), text: describe(answer) }));
     },
     dispose: () => ensemble.dispose(),
   };
 }
 
-/** Bytes have no path: where they came from is said here. */
-function onStandardInput({ code, message, cause }: KdSpecError): KdSpecError {
-  return new KdSpecError(code, `standard input: ${message}`, { cause });
+/** Asks about images at once, and, if one of them cannot be read, about each by itself. */
+async function askAbout(
+  asked: readonly Asked[],
+  ask: Respondent['ask'],
+): Promise<readonly ({ readonly path: string; readonly answer: Said } | Failure)[]> {
+  try {
+    const said = await ask(asked.map(({ image }) => image));
+    return asked.map(({ path }, index) => ({ path, answer: said[index] }));
+  } catch (error) {
+    if (!(error instanceof KdSpecError)) throw error;
+    if (asked.length === 1) return asked.map(({ path }) => failureOf(path, error));
+    const outcomes = [];
+    for (const one of asked) outcomes.push(...(await askAbout([one], ask)));
+    return outcomes;
+  }
+}
+
+function failureOf(path: string, error: KdSpecError): Failure {
+  const { code, message, cause } = error; // bytes have no path: where they came from is said here
+  return {
+    path,
+    error: path === '-' ? new KdSpecError(code, `standard input: ${message}`, { cause }) : error,
+  };
 }
 
 /** Tells of every image without an answer: in the error itself where there is one, in warnings where there are more. */
@@ -142,23 +175,38 @@ function summarise(failures: readonly Failure[], answered: number, log: Log): Kd
 /** The images that words on the command line mean: those in a folder, by name; a file is itself. */
 async function* expand(
   words: readonly string[],
-): AsyncGenerator<{ readonly path: string; readonly error?: KdSpecError }> {
+  stdin: AsyncIterable<Uint8Array>,
+): AsyncGenerator<Asked | Failure> {
   for (const path of words) {
-    if (path === '-' || !(await stat(path).catch(() => undefined))?.isDirectory()) {
-      yield { path };
-      continue;
-    }
     try {
-      const names = await withFileErrors(path, () => readdir(path, { recursive: true }));
-      const images = names.filter((name) => imageNames.test(name)).sort();
-      if (images.length === 0)
-        throw new KdSpecError('not-found', `${path} holds no PNG, JPEG or WebP file: name another folder`);
-      for (const name of images) yield { path: join(path, name) };
+      if (path === '-') yield { path, image: await readAll(stdin) };
+      else if (!(await stat(path).catch(() => undefined))?.isDirectory()) yield { path, image: path };
+      else for (const image of await imagesIn(path)) yield { path: image, image };
     } catch (error) {
       if (!(error instanceof KdSpecError)) throw error;
-      yield { path, error };
+      yield failureOf(path, error);
     }
   }
+}
+
+async function imagesIn(folder: string): Promise<readonly string[]> {
+  const names = await withFileErrors(folder, () => readdir(folder, { recursive: true }));
+  const images = names.filter((name) => imageNames.test(name)).sort();
+  if (images.length === 0)
+    throw new KdSpecError('not-found', `${folder} holds no PNG, JPEG or WebP file: name another folder`);
+  return images.map((name) => join(folder, name));
+}
+
+/** Items in groups of a size; the last may be smaller. */
+async function* groupsOf<T>(items: AsyncIterable<T>, size: number): AsyncGenerator<readonly T[]> {
+  let group: T[] = [];
+  for await (const item of items) {
+    group.push(item);
+    if (group.length < size) continue;
+    yield group;
+    group = [];
+  }
+  if (group.length > 0) yield group;
 }
 
 /** All of a stream, unless there is no end of it. */

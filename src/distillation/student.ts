@@ -4,7 +4,8 @@ import * as tf from '@tensorflow/tfjs';
 import { type BackendName, selectBackend } from '../compute/backend.js';
 import { classesName } from '../core/dataset-names.js';
 import { KdSpecError } from '../core/errors.js';
-import { readImageFile } from '../data/image-codec.js';
+import { readImageFiles } from '../data/read-image-files.js';
+import { answerBatchSize } from '../ensemble/batch-size.js';
 import type { RankedClass } from '../ensemble/ensemble.js';
 import { softmax } from '../math/softmax.js';
 import { topK } from '../math/top-k.js';
@@ -15,7 +16,7 @@ import { runNetwork } from '../models/run-network.js';
 export interface Student {
   readonly classes: readonly string[];
   /**
-   * Classifies image files: for each the most probable classes, descending.
+   * Classifies image files: for each the most probable classes, descending. Many at once are faster than one by one.
    *
    * @param files paths, or the bytes of PNG, JPEG or WebP files
    * @param options.top how many classes to name
@@ -59,20 +60,31 @@ export async function loadStudent(
   return {
     classes,
     async classify(files, { top = 5 } = {}) {
+      const batchSize = answerBatchSize(outputs);
       const answers: (readonly RankedClass[])[] = [];
-      for (const file of files) {
-        const pixels = Float32Array.from(await readImageFile(file, input), (pixel) => pixel / 255);
+      for (let first = 0; first < files.length; first += batchSize) {
+        const batch = files.slice(first, first + batchSize);
+        const pixels = await readImageFiles(batch, input);
         const logits = tf.tidy(() =>
-          runNetwork(network, tf.tensor4d(pixels, [1, input.height, input.width, input.channels])),
+          runNetwork(network, tf.tensor4d(pixels, [batch.length, input.height, input.width, input.channels])),
         );
-        const { indices, values } = topK(softmax(await logits.data<'float32'>()), Math.min(top, outputs));
+        const values = await logits.data<'float32'>();
         logits.dispose();
         answers.push(
-          Array.from(indices, (index, rank) => ({ index, class: classes[index], probability: values[rank] })),
+          ...batch.map((_, row) => rank(values.subarray(row * outputs, (row + 1) * outputs), classes, top)),
         );
       }
       return answers;
     },
     dispose: () => network.dispose(),
   };
+}
+
+function rank(logits: Float32Array, classes: readonly string[], top: number): readonly RankedClass[] {
+  const { indices, values } = topK(softmax(logits), Math.min(top, classes.length));
+  return Array.from(indices, (index, place) => ({
+    index,
+    class: classes[index],
+    probability: values[place],
+  }));
 }
