@@ -63,14 +63,14 @@ Where the kills fell. *command*: the coordinator alone, whose workers then have 
 they are still there; *worker*: one worker of the pool; *all*: every process at once. *start* is before the first stage,
 which in a workspace with finished stages includes looking through them.
 
-| | ${targets.join(' | ')} | all |
+| | ${targets.join(' | ')} | together |
 | --- | ${targets.map(() => '--:').join(' | ')} | --: |
 ${rows.join('\n')}
-| all | ${totals.join(' | ')} | ${rounds.length} |
+| together | ${totals.join(' | ')} | ${rounds.length} |
 
 ${failures.length === 0 ? 'No difference was found.' : `Differences:\n\n${failures.map((failure) => `- ${failure}`).join('\n')}\n`} Times are left out of the comparison, and what follows from them (hashes in
 manifests) is checked within each workspace. An undisturbed run takes ${summary.undisturbedSeconds.toFixed(1)} s, all of this took
-${(summary.seconds / 60).toFixed(0)} min on ${machine.cores} cores (${machine.processor}, Node ${machine.node}) that other work shared (load ${machine.load.toFixed(1)}).
+${(summary.seconds / 60).toFixed(0)} min on ${machine.cores === 1 ? 'one core' : `${machine.cores} cores`} (${machine.processor}, Node ${machine.node}) that other work shared (load ${machine.load.toFixed(1)}).
 \`reliability.json\` has every kill.
 `;
 }

@@ -9,11 +9,11 @@
  * two and of three generalists. Everything is chosen on validation; each of them looks at the test images once.
  * `--contenders` names those beside our method that are run. `--ablations PATTERN` adds, for the first seed, the changes
  * to the method whose names match (`.` are all), judged on validation by cross-fitting. Interrupted, it goes on where it
- * was. Results: `docs/results/specialists/NAME.json` and the page `docs/results/specialists.md` of all benchmarks that
- * were run.
+ * was. `--note` is what a person has to say of the run; without it the note that is there stays. Results:
+ * `docs/results/specialists/NAME.json` and the page `docs/results/specialists.md` of all benchmarks that were run.
  */
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { parse } from 'yaml';
 import { firstTrainedPart, type SpecialistConfig } from '../../src/ensemble/specialist/specialist.js';
@@ -21,7 +21,7 @@ import type { Report } from '../../src/evaluation/report.js';
 import { forwardFlops, type NetworkDefinition } from '../../src/models/network-definition.js';
 import { confusionAndGains } from './specialists/confusion-and-gain.js';
 import { writePage } from './specialists/page.js';
-import type { AblationResult, Comparison, Contender } from './specialists/result.js';
+import type { AblationResult, Comparison, Contender, Result } from './specialists/result.js';
 import { trainRivals, type Widths, widerRival } from './specialists/rivals.js';
 import { scoreGeneralists } from './specialists/score-generalists.js';
 import { ablations, paperOverrides, paperSpecialFraction } from './specialists/variants.js';
@@ -215,6 +215,9 @@ async function ablate(seed: number, pattern: RegExp): Promise<readonly AblationR
   return results;
 }
 
+const path = join(values.out, 'specialists', `${name}.json`);
+const written: Partial<Result> = existsSync(path) ? JSON.parse(readFileSync(path, 'utf8')) : {};
+const note = values.note ?? written.note; // what a person wrote outlives a new run
 const comparisons: Comparison[] = [];
 for (const seed of seeds) comparisons.push(await compare(seed));
 const result = {
@@ -223,9 +226,8 @@ const result = {
   comparisons,
   ablations: values.ablations ? await ablate(seeds[0], new RegExp(values.ablations)) : [],
   ...(values.ablations && { ablationPattern: values.ablations }),
-  ...(values.note && { note: values.note }),
+  ...(note && { note }),
 };
-const data = join(values.out, 'specialists');
-mkdirSync(data, { recursive: true });
-writeFileSync(join(data, `${name}.json`), `${JSON.stringify(result, null, 2)}\n`);
+mkdirSync(dirname(path), { recursive: true });
+writeFileSync(path, `${JSON.stringify(result, null, 2)}\n`);
 writePage(values.out);

@@ -173,7 +173,9 @@ export function trainingCurve({ seed, curve }: Comparison): Paragraphs {
   const epochs = curve
     .filter(({ validationTop1 }) => validationTop1 !== undefined)
     .map(({ epoch, validationTop1 = 0 }) => `${epoch}: ${percent(validationTop1)}`);
-  return [`Validation top-1 of the generalist by epoch (seed ${seed}): ${epochs.join(', ')}.`];
+  return [
+    `Top-1 of the generalist on the first 5,120 validation images, by epoch (seed ${seed}): ${epochs.join(', ')}.`,
+  ];
 }
 
 /** What each change to the method does on validation. */
