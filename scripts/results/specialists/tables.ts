@@ -195,7 +195,7 @@ export function ablationTable({ ablations, comparisons: [{ seed }] }: Result): P
     teras(one.trainingFlops),
   ]);
   return [
-    `Changes to the method on validation (seed ${seed}), each half of the images under what was fitted to the other half:`,
+    `Changes to the method on validation (seed ${seed}), each half of the images under what was fitted to the other half; *confusion inside* is by the matrix that was clustered:`,
     table(
       [
         '',
