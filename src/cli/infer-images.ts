@@ -70,9 +70,7 @@ export async function inferImages(
   try {
     for await (const group of groupsOf(expand(images, stdin), imagesAtOnce)) {
       if (signal.aborted) throw new KdSpecError('interrupted', `stopped after ${answers.length} images`);
-      failures.push(...group.filter((one) => 'error' in one));
-      const asked = group.filter((one) => 'image' in one);
-      for (const outcome of await askAbout(asked, respondent.ask)) {
+      for (const outcome of await askAbout(group, respondent.ask)) {
         if ('answer' in outcome) answers.push(outcome);
         else failures.push(outcome);
       }
@@ -137,19 +135,21 @@ async function respondentOf(
   };
 }
 
-/** Asks about images at once, and, if one of them cannot be read, about each by itself. */
+/** Asks about the images of a group at once, and, if one of them cannot be read, about each by itself; in their order. */
 async function askAbout(
-  asked: readonly Asked[],
+  group: readonly (Asked | Failure)[],
   ask: Respondent['ask'],
 ): Promise<readonly ({ readonly path: string; readonly answer: Said } | Failure)[]> {
+  const asked = group.filter((one) => 'image' in one);
   try {
     const said = await ask(asked.map(({ image }) => image));
-    return asked.map(({ path }, index) => ({ path, answer: said[index] }));
+    let next = 0;
+    return group.map((one) => ('image' in one ? { path: one.path, answer: said[next++] } : one));
   } catch (error) {
     if (!(error instanceof KdSpecError)) throw error;
-    if (asked.length === 1) return asked.map(({ path }) => failureOf(path, error));
+    if (group.length === 1) return asked.map(({ path }) => failureOf(path, error));
     const outcomes = [];
-    for (const one of asked) outcomes.push(...(await askAbout([one], ask)));
+    for (const one of group) outcomes.push(...(await askAbout([one], ask)));
     return outcomes;
   }
 }
