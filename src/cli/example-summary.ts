@@ -2,7 +2,7 @@ import { stripVTControlCharacters } from 'node:util';
 import { percent } from '../core/percent.js';
 import { decodeSmallPng } from '../data/png.js';
 import type { ImageShape } from '../data/source.js';
-import type { RankedClass } from '../ensemble/ensemble.js';
+import type { RankedClass } from '../ensemble/ranked-class.js';
 import type { ReportExample } from '../evaluation/report-example.js';
 import { displayWidth, fitWidth } from './display-width.js';
 import { drawImage } from './draw-image.js';

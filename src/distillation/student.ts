@@ -4,11 +4,10 @@ import * as tf from '@tensorflow/tfjs';
 import { type BackendName, selectBackend } from '../compute/backend.js';
 import { classesName } from '../core/dataset-names.js';
 import { KdSpecError } from '../core/errors.js';
-import { readImageFiles } from '../data/read-image-files.js';
+import { imageFileBatches } from '../data/image-file-batches.js';
 import { answerBatchSize } from '../ensemble/batch-size.js';
-import type { RankedClass } from '../ensemble/ensemble.js';
+import { type RankedClass, rankClasses } from '../ensemble/ranked-class.js';
 import { softmax } from '../math/softmax.js';
-import { topK } from '../math/top-k.js';
 import { loadGeneralist } from '../models/checkpoint.js';
 import { runNetwork } from '../models/run-network.js';
 
@@ -60,31 +59,16 @@ export async function loadStudent(
   return {
     classes,
     async classify(files, { top = 5 } = {}) {
-      const batchSize = answerBatchSize(outputs);
       const answers: (readonly RankedClass[])[] = [];
-      for (let first = 0; first < files.length; first += batchSize) {
-        const batch = files.slice(first, first + batchSize);
-        const pixels = await readImageFiles(batch, input);
-        const logits = tf.tidy(() =>
-          runNetwork(network, tf.tensor4d(pixels, [batch.length, input.height, input.width, input.channels])),
-        );
+      for await (const { images, shape } of imageFileBatches(files, input, answerBatchSize(outputs))) {
+        const logits = tf.tidy(() => runNetwork(network, tf.tensor4d(images, shape)));
         const values = await logits.data<'float32'>();
         logits.dispose();
-        answers.push(
-          ...batch.map((_, row) => rank(values.subarray(row * outputs, (row + 1) * outputs), classes, top)),
-        );
+        for (let at = 0; at < values.length; at += outputs)
+          answers.push(rankClasses(softmax(values.subarray(at, at + outputs)), top, classes));
       }
       return answers;
     },
     dispose: () => network.dispose(),
   };
-}
-
-function rank(logits: Float32Array, classes: readonly string[], top: number): readonly RankedClass[] {
-  const { indices, values } = topK(softmax(logits), Math.min(top, classes.length));
-  return Array.from(indices, (index, place) => ({
-    index,
-    class: classes[index],
-    probability: values[place],
-  }));
 }

@@ -3,28 +3,19 @@ import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
 import { type BackendName, selectBackend } from '../compute/backend.js';
 import { KdSpecError } from '../core/errors.js';
-import { readImageFiles } from '../data/read-image-files.js';
+import { imageFileBatches } from '../data/image-file-batches.js';
 import { softmax } from '../math/softmax.js';
-import { topK } from '../math/top-k.js';
 import { loadGeneralist } from '../models/checkpoint.js';
 import { type Network, networkValues } from '../models/network.js';
 import { answerBatchSize } from './batch-size.js';
 import { type CalibratedFuser, createCalibratedFuser } from './calibration/calibrated-fusion.js';
 import { type Consultation, consult, type GeneralistAnswer } from './consult.js';
 import { type EnsembleFile, readEnsembleFile } from './ensemble-file.js';
-import type { Probabilities } from './fusion/fusion-input.js';
 import { createPredictor, type PredictOptions, type Predictor, type Route, type Rows } from './predict.js';
+import { type RankedClass, rankClasses } from './ranked-class.js';
 import { activeSpecialists } from './routing.js';
 import { loadSpecialist, type Specialist } from './specialist/specialist.js';
 import { indexMembership, type SubsetMembership, specialistsOf } from './subsets/membership.js';
-
-/** A class with its probability. */
-export interface RankedClass {
-  readonly index: number;
-  /** The class's name. */
-  readonly class: string;
-  readonly probability: number;
-}
 
 /** What is known about one image. */
 export interface Answer {
@@ -147,16 +138,9 @@ export class Ensemble {
     { top = 5 }: { top?: number } = {},
   ): Promise<readonly Answer[]> {
     const { input } = this.generalist.definition;
-    const batchSize = answerBatchSize(this.classes.length);
     const answers: Answer[] = [];
-    for (let first = 0; first < files.length; first += batchSize) {
-      const batch = files.slice(first, first + batchSize);
-      const images = tf.tensor4d(await readImageFiles(batch, input), [
-        batch.length,
-        input.height,
-        input.width,
-        input.channels,
-      ]);
+    for await (const batch of imageFileBatches(files, input, answerBatchSize(this.classes.length))) {
+      const images = tf.tensor4d(batch.images, batch.shape);
       const distributions = await this.distributions(images);
       images.dispose();
       answers.push(...distributions.map((one) => this.describe(one, top)));
@@ -213,22 +197,18 @@ export class Ensemble {
 
   private describe({ generalist, ensemble, specialists }: Distributions, top: number): Answer {
     return {
-      generalist: this.rank(generalist, top),
-      ensemble: this.rank(ensemble, top),
+      generalist: rankClasses(generalist, top, this.classes),
+      ensemble: rankClasses(ensemble, top, this.classes),
       specialists: specialists.map(({ position, probabilities }) => {
         const { id, classes } = this.specialists[position].config;
         const named = probabilities.subarray(0, classes.length);
-        return { id, dustbin: probabilities[classes.length], top: this.rank(named, top, classes) };
+        return {
+          id,
+          dustbin: probabilities[classes.length],
+          top: rankClasses(named, top, this.classes, classes),
+        };
       }),
     };
-  }
-
-  private rank(probabilities: Probabilities, top: number, classes?: readonly number[]): RankedClass[] {
-    const { indices, values } = topK(probabilities, Math.min(top, probabilities.length));
-    return Array.from(indices, (place, rank) => {
-      const index = classes ? classes[place] : place;
-      return { index, class: this.classes[index], probability: values[rank] };
-    });
   }
 }
 
