@@ -14,4 +14,4 @@ export { dustbinCorrection } from './ensemble/specialist/dustbin.js';
 export { fixedSizeSubsets, partitionSubsets, type Subset } from './ensemble/subsets/subsets.js';
 export { readSubsets, writeSubsets } from './ensemble/subsets/subsets-file.js';
 export type { CsrMatrix } from './math/csr.js';
-export { onlineKMeans } from './math/online-kmeans.js';
+export { onlineKMeans } from './math/kmeans/online-kmeans.js';

@@ -1,13 +1,13 @@
 import { expect, test } from 'vitest';
 import { createRandom } from '../src/core/random.js';
 import type { CsrMatrix } from '../src/math/csr.js';
-import { createCsrBuilder } from '../src/math/csr-builder.js';
+import { createCsrBuilder } from '../src/math/csr.js';
 
 // Threads run what is built: a worker cannot load TypeScript on every Node that kd-spec runs on.
 const built = new URL('../dist/', import.meta.url).href;
 const { onlineKMeans } = (await import(
-  `${built}math/online-kmeans.js`
-)) as typeof import('../src/math/online-kmeans.js');
+  `${built}math/kmeans/online-kmeans.js`
+)) as typeof import('../src/math/kmeans/online-kmeans.js');
 const { createRowThreads } = (await import(
   `${built}math/row-threads.js`
 )) as typeof import('../src/math/row-threads.js');

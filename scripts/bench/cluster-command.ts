@@ -15,7 +15,7 @@ import { availableParallelism, cpus, loadavg, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { createPredictionWriter } from '../../src/data/predictions.js';
-import { createCsrBuilder } from '../../src/math/csr-builder.js';
+import { createCsrBuilder } from '../../src/math/csr.js';
 import { adjustedRandIndex, plantGroups } from './planted-groups.js';
 
 const { values: flags } = parseArgs({

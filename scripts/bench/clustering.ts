@@ -16,13 +16,13 @@ import { availableParallelism, cpus, loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import type { CsrMatrix } from '../../src/math/csr.js';
-import { createCsrBuilder } from '../../src/math/csr-builder.js';
-import { preparePoints } from '../../src/math/kmeans-points.js';
+import { createCsrBuilder } from '../../src/math/csr.js';
+import { preparePoints } from '../../src/math/kmeans/centroids.js';
 import { adjustedRandIndex, plantGroups } from './planted-groups.js';
 
 // What is built, as users run it: its threads cannot load TypeScript.
-const built = new URL('../../dist/math/online-kmeans.js', import.meta.url).href;
-const { onlineKMeans } = (await import(built)) as typeof import('../../src/math/online-kmeans.js');
+const built = new URL('../../dist/math/kmeans/online-kmeans.js', import.meta.url).href;
+const { onlineKMeans } = (await import(built)) as typeof import('../../src/math/kmeans/online-kmeans.js');
 
 const { values: flags } = parseArgs({
   options: {

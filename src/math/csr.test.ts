@@ -1,8 +1,7 @@
 import fc from 'fast-check';
 import { Matrix } from 'ml-matrix';
 import { expect, test } from 'vitest';
-import { csrFromDense, csrRow, csrToDense, selectCsrRows, transposeCsr } from './csr.js';
-import { createCsrBuilder } from './csr-builder.js';
+import { createCsrBuilder, csrFromDense, csrRow, csrToDense, selectCsrRows, transposeCsr } from './csr.js';
 
 /** A small matrix of small integers, most of them zero. */
 const matrices = fc

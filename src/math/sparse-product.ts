@@ -1,7 +1,5 @@
 import { assert } from '../core/errors.js';
-import { compactRows, type SpacedRows } from './compact-rows.js';
-import { type CsrMatrix, sortCsrRows } from './csr.js';
-import { keepLargest } from './keep-largest.js';
+import { type CsrMatrix, compactRows, type SpacedRows, sortCsrRows } from './csr.js';
 import {
   createRowThreads,
   type RowKernel,
@@ -9,7 +7,7 @@ import {
   type RowWork,
   sharedArray,
 } from './row-threads.js';
-import { createSparseSums } from './sparse-sums.js';
+import { createSparseSums, keepLargest } from './sparse-row.js';
 
 /** What becomes of the product of two sparse matrices. */
 export interface ProductOptions {

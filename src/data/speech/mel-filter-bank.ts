@@ -1,4 +1,4 @@
-import { createPowerSpectrum } from '../../math/power-spectrum.js';
+import { createPowerSpectrum } from './power-spectrum.js';
 
 /** How sound becomes frames: the usual numbers of speech recognition, which the paper's section 4 has too. */
 export const channels = 40;

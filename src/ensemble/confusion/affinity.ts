@@ -1,6 +1,5 @@
 import { assert } from '../../core/errors.js';
-import { type CsrMatrix, shareCsr, transposeCsr } from '../../math/csr.js';
-import { createCsrBuilder } from '../../math/csr-builder.js';
+import { type CsrMatrix, createCsrBuilder, shareCsr, transposeCsr } from '../../math/csr.js';
 import { createRowThreads, threadsFor } from '../../math/row-threads.js';
 import { type ProductOptions, sparseProduct } from '../../math/sparse-product.js';
 import { collectPredictions, type PredictionStream } from './prediction-rows.js';

@@ -1,5 +1,4 @@
-import { type CsrMatrix, transposeCsr, withSortedRows } from '../../math/csr.js';
-import { createCsrBuilder } from '../../math/csr-builder.js';
+import { type CsrMatrix, createCsrBuilder, transposeCsr, withSortedRows } from '../../math/csr.js';
 
 /**
  * The columns of an affinity matrix, a row a class, as they are clustered.

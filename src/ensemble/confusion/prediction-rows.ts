@@ -1,6 +1,6 @@
 import { KdSpecError } from '../../core/errors.js';
 import type { CsrMatrix } from '../../math/csr.js';
-import { createCsrBuilder } from '../../math/csr-builder.js';
+import { createCsrBuilder } from '../../math/csr.js';
 
 /** Some of a generalist's predictions: the top-k probabilities of each example. */
 export interface PredictionBatch {

@@ -1,8 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import type { CentroidSimilarities } from '../../math/centroid-similarities.js';
-import { csrRow } from '../../math/csr.js';
-import { createCsrBuilder } from '../../math/csr-builder.js';
+import { createCsrBuilder, csrRow } from '../../math/csr.js';
+import type { CentroidSimilarities } from '../../math/kmeans/similarities.js';
 import { balancedPartition } from './balanced-partition.js';
 import { heaviest, packMasses } from './mass-packing.js';
 

@@ -1,6 +1,6 @@
 import { assert } from '../../core/errors.js';
-import type { CentroidSimilarities } from '../../math/centroid-similarities.js';
 import { transposeCsr } from '../../math/csr.js';
+import type { CentroidSimilarities } from '../../math/kmeans/similarities.js';
 import { createMaxHeap } from '../../math/max-heap.js';
 import { heaviest, packMasses } from './mass-packing.js';
 import { createPlacement, type Placement } from './placement.js';

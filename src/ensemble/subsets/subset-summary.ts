@@ -1,10 +1,7 @@
-import { indexCentroids } from '../../math/centroid-index.js';
-import { moveCentroids } from '../../math/centroid-means.js';
-import { similaritiesToOwn } from '../../math/centroid-similarities.js';
-import { type CsrMatrix, selectCsrRows } from '../../math/csr.js';
-import { createCsrBuilder } from '../../math/csr-builder.js';
-import { type Distance, preparePoints } from '../../math/kmeans-points.js';
-import { distanceAt } from '../../math/nearest-centroid.js';
+import { type CsrMatrix, createCsrBuilder, selectCsrRows } from '../../math/csr.js';
+import { distanceAt } from '../../math/kmeans/assignment.js';
+import { type Distance, indexCentroids, moveCentroids, preparePoints } from '../../math/kmeans/centroids.js';
+import { similaritiesToOwn } from '../../math/kmeans/similarities.js';
 import { classColumns } from '../confusion/class-columns.js';
 import { confusionMasses } from '../confusion/confusion-masses.js';
 import { indexMembership, specialistsOf } from './membership.js';

@@ -1,12 +1,15 @@
 import { KdSpecError } from '../../core/errors.js';
 import { createRandom } from '../../core/random.js';
-import { indexCentroids } from '../../math/centroid-index.js';
-import { moveCentroids, sortByCluster } from '../../math/centroid-means.js';
-import { nearestCentroids, nearestPoints, similaritiesToOwn } from '../../math/centroid-similarities.js';
-import { type CsrMatrix, csrRow, selectCsrRows, shareCsr } from '../../math/csr.js';
-import { createCsrBuilder } from '../../math/csr-builder.js';
-import { type Distance, preparePoints } from '../../math/kmeans-points.js';
-import { onlineKMeans } from '../../math/online-kmeans.js';
+import { type CsrMatrix, createCsrBuilder, csrRow, selectCsrRows, shareCsr } from '../../math/csr.js';
+import {
+  type Distance,
+  indexCentroids,
+  moveCentroids,
+  preparePoints,
+  sortByCluster,
+} from '../../math/kmeans/centroids.js';
+import { onlineKMeans } from '../../math/kmeans/online-kmeans.js';
+import { nearestCentroids, nearestPoints, similaritiesToOwn } from '../../math/kmeans/similarities.js';
 import { createRowThreads, threadsFor } from '../../math/row-threads.js';
 import { classColumns } from '../confusion/class-columns.js';
 import { confusionMasses } from '../confusion/confusion-masses.js';

@@ -1,6 +1,6 @@
 import { assert } from '../../core/errors.js';
 import type { Random } from '../../core/random.js';
-import { randomSubset } from '../../math/random-subset.js';
+import { randomSubset } from '../../core/random.js';
 
 /** The classes that take part in one step of a sampled softmax. */
 export interface Candidates {

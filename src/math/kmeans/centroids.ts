@@ -1,9 +1,77 @@
-import { type CsrMatrix, csrRow } from './csr.js';
-import { createCsrBuilder } from './csr-builder.js';
-import { keepLargest } from './keep-largest.js';
-import type { Points } from './kmeans-points.js';
-import { sharedArray } from './row-threads.js';
-import { createSparseSums } from './sparse-sums.js';
+import { type CsrMatrix, createCsrBuilder, csrRow, transposeCsr } from '../csr.js';
+import { sharedArray } from '../row-threads.js';
+import { createSparseSums, keepLargest } from '../sparse-row.js';
+
+/**
+ * How far apart two vectors are.
+ *
+ * - `euclidean`: the squared Euclidean distance |x - y|²
+ * - `cosine`: 1 - cos(x, y), half the squared Euclidean distance of the two as unit vectors
+ */
+export type Distance = 'cosine' | 'euclidean';
+
+/** Points to cluster. For the cosine distance they count as unit vectors, without a copy being made. */
+export interface Points {
+  readonly matrix: CsrMatrix; // (points, coordinates)
+  readonly distance: Distance;
+  /** What each row is multiplied by: 1, or 1 / |row| for the cosine distance (0 for a row of zeros). */
+  readonly scales: Float64Array; // (points)
+  /** |x|² of each scaled row. */
+  readonly squaredNorms: Float64Array; // (points)
+}
+
+/** Scales and norms of the rows of a matrix: O(entries). */
+export function preparePoints(matrix: CsrMatrix, distance: Distance): Points {
+  const { rows, offsets, values } = matrix;
+  const scales = new Float64Array(rows).fill(1);
+  const squaredNorms = new Float64Array(rows);
+  for (let row = 0; row < rows; row++) {
+    let sum = 0;
+    for (let entry = offsets[row]; entry < offsets[row + 1]; entry++) sum += values[entry] * values[entry];
+    squaredNorms[row] = sum;
+    if (distance === 'euclidean') continue;
+    scales[row] = sum > 0 ? 1 / Math.sqrt(sum) : 0;
+    squaredNorms[row] = sum > 0 ? 1 : 0;
+  }
+  return { matrix, distance, scales, squaredNorms };
+}
+
+/**
+ * An inverted file of centroids: from each coordinate to the centroids that are not zero there.
+ *
+ * The distance of a point x to centroid c rises with its height, `bias(c) - dot(x, c)`, where the bias is
+ * |c|² / 2 for the Euclidean distance and 0 for the cosine distance, whose centroids are unit vectors. Only
+ * centroids that share a coordinate with x have a dot product other than 0, so finding the nearest one costs as
+ * many steps as there are shared entries, instead of clusters times entries of x; among the others the nearest
+ * is the one of least bias.
+ */
+export interface CentroidIndex {
+  readonly clusters: number;
+  readonly postings: CsrMatrix; // (coordinates, clusters)
+  readonly biases: Float64Array; // (clusters)
+  readonly byBias: Int32Array; // (clusters), least bias first
+}
+
+/** The inverted file of centroids of shape (clusters, coordinates): O(entries + clusters log clusters). */
+export function indexCentroids(centroids: CsrMatrix, distance: Distance): CentroidIndex {
+  const clusters = centroids.rows;
+  const biases = new Float64Array(clusters);
+  const values = centroids.values.slice();
+  for (let cluster = 0; cluster < clusters; cluster++) {
+    const start = centroids.offsets[cluster];
+    const end = centroids.offsets[cluster + 1];
+    let squaredNorm = 0;
+    for (let entry = start; entry < end; entry++) squaredNorm += values[entry] * values[entry];
+    if (distance === 'euclidean') {
+      biases[cluster] = squaredNorm / 2;
+    } else if (squaredNorm > 0) {
+      const scale = 1 / Math.sqrt(squaredNorm);
+      for (let entry = start; entry < end; entry++) values[entry] *= scale;
+    }
+  }
+  const byBias = Int32Array.from(biases.keys()).sort((a, b) => biases[a] - biases[b] || a - b);
+  return { clusters, postings: transposeCsr({ ...centroids, values }), biases, byBias };
+}
 
 /**
  * Moves each centroid towards the points assigned to it, at a rate of its own.

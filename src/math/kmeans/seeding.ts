@@ -1,6 +1,6 @@
-import type { Random } from '../core/random.js';
-import { selectCsrRows, transposeCsr } from './csr.js';
-import type { Points } from './kmeans-points.js';
+import type { Random } from '../../core/random.js';
+import { selectCsrRows, transposeCsr } from '../csr.js';
+import type { Points } from './centroids.js';
 
 /**
  * Chooses points to start centroids from, far from each other: greedy k-means++.

@@ -1,11 +1,9 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { createRandom } from '../core/random.js';
-import { centroidDrift, createBounds } from './assignment-bounds.js';
-import { indexCentroids } from './centroid-index.js';
-import { csrFromDense } from './csr.js';
-import { preparePoints } from './kmeans-points.js';
-import { assignToNearest } from './nearest-centroid.js';
+import { createRandom } from '../../core/random.js';
+import { csrFromDense } from '../csr.js';
+import { assignToNearest, centroidDrift, createBounds } from './assignment.js';
+import { indexCentroids, preparePoints } from './centroids.js';
 
 test('with bounds, points are assigned as without, wherever the centroids move; most are skipped', () => {
   const [points, clusters, width] = [40, 6, 8];

@@ -1,9 +1,8 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { indexCentroids } from './centroid-index.js';
-import { nearestCentroids, nearestPoints, similaritiesToOwn } from './centroid-similarities.js';
-import { csrFromDense, csrRow } from './csr.js';
-import { preparePoints } from './kmeans-points.js';
+import { csrFromDense, csrRow } from '../csr.js';
+import { indexCentroids, preparePoints } from './centroids.js';
+import { nearestCentroids, nearestPoints, similaritiesToOwn } from './similarities.js';
 
 const width = 5;
 const value = fc.oneof({ weight: 2, arbitrary: fc.constant(0) }, fc.integer({ min: -5, max: 5 }));

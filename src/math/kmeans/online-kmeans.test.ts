@@ -1,11 +1,10 @@
 import fc from 'fast-check';
 import { kmeans } from 'ml-kmeans';
 import { describe, expect, test } from 'vitest';
-import { createRandom } from '../core/random.js';
-import { indexCentroids } from './centroid-index.js';
-import { csrFromDense, csrToDense } from './csr.js';
-import { preparePoints } from './kmeans-points.js';
-import { assignToNearest } from './nearest-centroid.js';
+import { createRandom } from '../../core/random.js';
+import { csrFromDense, csrToDense } from '../csr.js';
+import { assignToNearest } from './assignment.js';
+import { indexCentroids, preparePoints } from './centroids.js';
 import { onlineKMeans } from './online-kmeans.js';
 
 /** Groups of points around centres that are far apart; group of a row: `row % groups`. */

@@ -1,15 +1,24 @@
-import { KdSpecError } from '../core/errors.js';
-import { createRandom, type Random } from '../core/random.js';
-import { type CentroidDrift, centroidDrift, createBounds } from './assignment-bounds.js';
-import { indexCentroids } from './centroid-index.js';
-import { moveCentroids, sortByCluster } from './centroid-means.js';
-import { similaritiesToOwn } from './centroid-similarities.js';
-import { type CsrMatrix, selectCsrRows, shareCsr, sortCsrRows } from './csr.js';
-import { createCsrBuilder } from './csr-builder.js';
-import { type Distance, type Points, preparePoints } from './kmeans-points.js';
-import { firstAbove, seedCentroids } from './kmeans-seeding.js';
-import { assignToNearest, distanceAt } from './nearest-centroid.js';
-import { createRowThreads, sharedArray, threadsFor } from './row-threads.js';
+import { KdSpecError } from '../../core/errors.js';
+import { createRandom, type Random } from '../../core/random.js';
+import { type CsrMatrix, createCsrBuilder, selectCsrRows, shareCsr, sortCsrRows } from '../csr.js';
+import { createRowThreads, sharedArray, threadsFor } from '../row-threads.js';
+import {
+  assignToNearest,
+  type CentroidDrift,
+  centroidDrift,
+  createBounds,
+  distanceAt,
+} from './assignment.js';
+import {
+  type Distance,
+  indexCentroids,
+  moveCentroids,
+  type Points,
+  preparePoints,
+  sortByCluster,
+} from './centroids.js';
+import { firstAbove, seedCentroids } from './seeding.js';
+import { similaritiesToOwn } from './similarities.js';
 
 /** What {@link onlineKMeans} can be told. */
 export interface KMeansOptions {

@@ -1,17 +1,27 @@
-import { type CentroidIndex, indexCentroids } from './centroid-index.js';
-import { groupByCluster } from './centroid-means.js';
-import { compactRows, type SpacedRows } from './compact-rows.js';
-import { type CsrMatrix, csrRow, transposeCsr } from './csr.js';
-import { createCsrBuilder } from './csr-builder.js';
-import { type Distance, type Points, preparePoints } from './kmeans-points.js';
+import {
+  type CsrMatrix,
+  compactRows,
+  createCsrBuilder,
+  csrRow,
+  type SpacedRows,
+  transposeCsr,
+} from '../csr.js';
 import {
   createRowThreads,
   type RowKernel,
   type RowThreads,
   type RowWork,
   sharedArray,
-} from './row-threads.js';
-import { topK } from './top-k.js';
+} from '../row-threads.js';
+import { topK } from '../top-k.js';
+import {
+  type CentroidIndex,
+  type Distance,
+  groupByCluster,
+  indexCentroids,
+  type Points,
+  preparePoints,
+} from './centroids.js';
 
 /*
  * How similar a point is to a centroid, so that larger is nearer:

@@ -1,4 +1,4 @@
-import { assert } from '../core/errors.js';
+import { assert } from '../../core/errors.js';
 
 /**
  * Makes a function that computes the power spectrum of a real frame: `|sum_n x_n exp(-2 pi i k n / size)|^2` for
