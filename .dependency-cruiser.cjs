@@ -28,7 +28,7 @@ module.exports = {
           '^src/cli/main\\.ts$',
           '^src/index\\.ts$',
           '^src/jobs/pool/worker\\.ts$',
-          '^src/training/ahead/batch-thread-program\\.ts$',
+          '^src/training/batch-thread-program\\.ts$',
         ],
       },
       to: {},

@@ -7,17 +7,14 @@ import { packageFolder } from '../src/core/package.js';
 import { createRandom } from '../src/core/random.js';
 import type { SplitName } from '../src/data/source.js';
 import { writeDataset } from '../src/data/write-dataset.js';
-import type { EpochBatches } from '../src/training/ahead/batch-source.js';
-import type { BatchThread } from '../src/training/ahead/batch-thread.js';
+import type { BatchThread, EpochBatches } from '../src/training/batches-ahead.js';
 import type { TrainingBatch } from '../src/training/train.js';
 
 // What is built: a thread runs a program of its own.
-const built = (path: string) => pathToFileURL(join(packageFolder(), 'dist', 'training', 'ahead', path)).href;
-const threads: typeof import('../src/training/ahead/batch-thread.js') = await import(
-  built('batch-thread.js')
-);
-const { imageSource }: typeof import('../src/training/ahead/image-source.js') = await import(
-  built('image-source.js')
+const built = (path: string) => pathToFileURL(join(packageFolder(), 'dist', 'training', path)).href;
+const threads: typeof import('../src/training/batches-ahead.js') = await import(built('batches-ahead.js'));
+const { imageSource }: typeof import('../src/training/image-batches.js') = await import(
+  built('image-batches.js')
 );
 
 const rows: Record<SplitName, number> = { train: 70, validation: 1, test: 1 };

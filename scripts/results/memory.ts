@@ -91,10 +91,10 @@ async function course(backend: BackendName, dataset: Dataset): Promise<Course> {
   // What is built: a thread runs a program of its own.
   const built = (path: string) =>
     pathToFileURL(join(packageFolder(), 'dist', 'training', 'ahead', path)).href;
-  const { openBatchesAhead }: typeof import('../../src/training/ahead/batches-ahead.js') = await import(
+  const { openBatchesAhead }: typeof import('../../src/training/batches-ahead.js') = await import(
     built('batches-ahead.js')
   );
-  const { imageSource }: typeof import('../../src/training/ahead/image-source.js') = await import(
+  const { imageSource }: typeof import('../../src/training/image-batches.js') = await import(
     built('image-source.js')
   );
   const stepsPerEpoch = Math.ceil(dataset.splits.train.rows / batchSize);

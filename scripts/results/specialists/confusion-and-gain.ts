@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { classColumns } from '../../../src/ensemble/confusion/class-columns.js';
-import { confusionInsideEach } from '../../../src/ensemble/subsets/confusion-inside.js';
+import { confusionInsideEach } from '../../../src/ensemble/subsets/subset-summary.js';
 import { readSubsets } from '../../../src/ensemble/subsets/subsets-file.js';
 import type { Report } from '../../../src/evaluation/report.js';
 import { readSafetensors } from '../../../src/models/safetensors.js';

@@ -14,8 +14,8 @@ import { keepMass } from '../../math/top-k.js';
 import type { Network } from '../../models/network.js';
 import { convolutionalFeatures, hiddenFeatures, type NetworkPart } from '../../models/network-definition.js';
 import { runNetwork } from '../../models/run-network.js';
-import { openBatchesAhead } from '../../training/ahead/batches-ahead.js';
-import { imageSource } from '../../training/ahead/image-source.js';
+import { openBatchesAhead } from '../../training/batches-ahead.js';
+import { imageSource } from '../../training/image-batches.js';
 
 /** What all specialists share of the generalist's answers to the training images. */
 export interface SharedFeatures {

@@ -1,5 +1,5 @@
 import { openDataset } from '../../data/dataset.js';
-import type { BatchSource } from '../../training/ahead/batch-source.js';
+import type { BatchSource } from '../../training/batches-ahead.js';
 import { type Mixture, specialistBatches } from './specialist-examples.js';
 
 export interface SpecialistImageParameters extends Omit<Mixture, 'skipBatches'> {

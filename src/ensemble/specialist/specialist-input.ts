@@ -1,6 +1,6 @@
 import { assert } from '../../core/errors.js';
 import type { NetworkPart } from '../../models/network-definition.js';
-import { type OpenBatches, openBatchesAhead } from '../../training/ahead/batches-ahead.js';
+import { type OpenBatches, openBatchesAhead } from '../../training/batches-ahead.js';
 import type { TrainingBatch } from '../../training/train.js';
 import { type CachedFeatureSource, openCachedFeatures, type Teaching } from './cached-feature-source.js';
 import { cacheFeatures, featuresFolder } from './cached-features.js';

@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import { createCsrBuilder, csrRow } from '../../math/csr.js';
 import type { CentroidSimilarities } from '../../math/kmeans/similarities.js';
 import { balancedPartition } from './balanced-partition.js';
-import { heaviest, packMasses } from './mass-packing.js';
+import { heaviest, packMasses } from './bounds.js';
 
 /** Dense scores as candidates, best first; scores of 0 are no candidates. */
 function candidatesOf(scores: readonly (readonly number[])[]): CentroidSimilarities {

@@ -2,9 +2,8 @@ import { assert } from '../../core/errors.js';
 import { transposeCsr } from '../../math/csr.js';
 import type { CentroidSimilarities } from '../../math/kmeans/similarities.js';
 import { createMaxHeap } from '../../math/max-heap.js';
-import { heaviest, packMasses } from './mass-packing.js';
-import { createPlacement, type Placement } from './placement.js';
-import type { SizeBounds } from './size-bounds.js';
+import type { SizeBounds } from './bounds.js';
+import { createPlacement, heaviest, type Placement, packMasses } from './bounds.js';
 
 /** How much a cluster may hold where points weigh differently. */
 export interface MassBound {

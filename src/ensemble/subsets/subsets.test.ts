@@ -6,12 +6,10 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createRandom } from '../../core/random.js';
 import { type CsrMatrix, csrFromDense } from '../../math/csr.js';
 import { confusionAffinity, covarianceAffinity } from '../confusion/affinity.js';
-import { classColumns } from '../confusion/class-columns.js';
-import { confusionMasses } from '../confusion/confusion-masses.js';
+import { classColumns, confusionMasses } from '../confusion/class-columns.js';
 import type { PredictionBatch } from '../confusion/prediction-rows.js';
-import { confusionInsideEach } from './confusion-inside.js';
-import { heaviest, packMasses } from './mass-packing.js';
-import { summariseSubsets } from './subset-summary.js';
+import { heaviest, packMasses } from './bounds.js';
+import { confusionInsideEach, summariseSubsets } from './subset-summary.js';
 import { fixedSizeSubsets, partitionSubsets, type Subset } from './subsets.js';
 import { readSubsets, writeSubsets } from './subsets-file.js';
 

@@ -11,10 +11,9 @@ import {
 import { onlineKMeans } from '../../math/kmeans/online-kmeans.js';
 import { nearestCentroids, nearestPoints, similaritiesToOwn } from '../../math/kmeans/similarities.js';
 import { createRowThreads, threadsFor } from '../../math/row-threads.js';
-import { classColumns } from '../confusion/class-columns.js';
-import { confusionMasses } from '../confusion/confusion-masses.js';
+import { classColumns, confusionMasses } from '../confusion/class-columns.js';
 import { balancedPartition, type MassBound } from './balanced-partition.js';
-import { checkBounds, type SizeBounds } from './size-bounds.js';
+import { checkBounds, type SizeBounds } from './bounds.js';
 
 /** The classes S^m of one specialist. */
 export interface Subset {

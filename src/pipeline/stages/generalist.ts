@@ -18,9 +18,9 @@ import {
   trainingFlopsFactor,
 } from '../../models/network-definition.js';
 import { runNetwork } from '../../models/run-network.js';
-import { openBatchesAhead } from '../../training/ahead/batches-ahead.js';
-import { imageSource } from '../../training/ahead/image-source.js';
+import { openBatchesAhead } from '../../training/batches-ahead.js';
 import { checkpointsFolder, writeTraining } from '../../training/checkpoints.js';
+import { imageSource } from '../../training/image-batches.js';
 import { Optimizer } from '../../training/optimizer.js';
 import { type TrainingPlan, train } from '../../training/train.js';
 import type { StageContext } from '../stage.js';

@@ -1,7 +1,12 @@
 import { parentPort, workerData } from 'node:worker_threads';
-import { assert, KdSpecError } from '../../core/errors.js';
-import type { BatchSource, EpochBatches } from './batch-source.js';
-import type { BatchThreadData, FromBatchThread, ToBatchThread } from './messages.js';
+import { assert, KdSpecError } from '../core/errors.js';
+import type {
+  BatchSource,
+  BatchThreadData,
+  EpochBatches,
+  FromBatchThread,
+  ToBatchThread,
+} from './batches-ahead.js';
 
 /**
  * The program of a thread that makes batches ahead of the trainer.
