@@ -57,8 +57,13 @@ export function summariseSubsets(
 
   const massOf = confusionMasses(columns);
   const total = massOf.reduce((sum, mass) => sum + mass, 0);
+  // In the order in which the total was added up: the sum of a part is then never above it.
   const masses = subsets.map(({ classes: labels }) =>
-    total > 0 ? labels.reduce((sum, label) => sum + massOf[label], 0) / total : 0,
+    total > 0
+      ? Int32Array.from(labels)
+          .sort()
+          .reduce((sum, label) => sum + massOf[label], 0) / total
+      : 0,
   );
   return {
     subsets: subsets.length,
@@ -123,7 +128,7 @@ function inertiaOf(subsets: readonly Subset[], columns: CsrMatrix, distance: Dis
 }
 
 /**
- * For each subset, the share of its classes' confusion that is with one another: what its specialist can mend. The
+ * For each subset, the share of its classes' confusion that is with one another: what its specialist can correct. The
  * rest is with classes that it does not know.
  *
  *     inside_m = sum over i ≠ j in m of max(0, a_ij) / sum over i in m, j ≠ i of max(0, a_ij)
@@ -133,18 +138,18 @@ function inertiaOf(subsets: readonly Subset[], columns: CsrMatrix, distance: Dis
  */
 export function confusionInsideEach(subsets: readonly Subset[], columns: CsrMatrix): number[] {
   const { offsets, indices, values } = columns;
-  const massOf = confusionMasses(columns);
   return subsets.map(({ classes }) => {
     const members = new Set(classes);
-    let all = 0;
     let inside = 0;
+    let outside = 0;
     for (const i of classes) {
-      all += massOf[i];
       for (let k = offsets[i]; k < offsets[i + 1]; k++) {
         const j = indices[k];
-        if (j !== i && members.has(j)) inside += Math.max(0, values[k]);
+        if (j === i || values[k] <= 0) continue;
+        if (members.has(j)) inside += values[k];
+        else outside += values[k];
       }
     }
-    return all > 0 ? inside / all : 0;
+    return inside > 0 ? inside / (inside + outside) : 0; // never above 1, however sums are rounded
   });
 }

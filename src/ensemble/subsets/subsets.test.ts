@@ -123,6 +123,21 @@ test('the summary of a small matrix is what one counts by hand', () => {
   expect(summary.inertia).toBeCloseTo(0.5, 6);
 });
 
+test('no share is above 1, in whatever order its sum is rounded', () => {
+  const masses = fc.array(fc.float({ min: 0, max: 1, noNaN: true }), { minLength: 81, maxLength: 81 });
+  const order = fc.shuffledSubarray([...Array(9).keys()], { minLength: 9 });
+  fc.assert(
+    fc.property(masses, order, (dense, classes) => {
+      const affinity = csrFromDense(dense, 9, 9);
+      const subsets = [{ id: 0, classes }];
+      const { confusionInside, masses: shares } = summariseSubsets(subsets, affinity);
+      const [inside] = confusionInsideEach(subsets, classColumns(affinity));
+      for (const share of [confusionInside, inside, shares.most])
+        expect(share === 1 || share === 0).toBe(true);
+    }),
+  );
+});
+
 /** Any small sparse matrix, and a number of clusters and sizes that it can be cut into. */
 const requests = fc
   .tuple(fc.integer({ min: 1, max: 20 }), fc.integer({ min: 1, max: 20 }), fc.nat(), fc.nat(), fc.nat())
