@@ -4,7 +4,7 @@
  *     npx tsx scripts/bench/inference.ts --workspace PATH [--workspace PATH ...] [--images 4096] [--rounds 4]
  *
  * Both answer for the same test images in turn, the generalist in batches of 128 and the ensemble in batches of
- * `answerBatchSize`, into one array that each keeps. `distributions` is `Ensemble.distributions` in batches of 128,
+ * `batchSizeFor`, into one array that each keeps. `distributions` is `Ensemble.distributions` in batches of 128,
  * which also returns what the generalist and each specialist said. Microseconds of processor time an image, all
  * threads, of each round after a first one. Another program on the machine can double it, so that only the shares of
  * one run say much. `--json` prints one object instead.
@@ -16,10 +16,10 @@ import * as tf from '@tensorflow/tfjs';
 import type { BackendName } from '../../src/compute/backend.js';
 import { imageBatches } from '../../src/data/batches.js';
 import { openDataset } from '../../src/data/dataset.js';
-import { answerBatchSize } from '../../src/ensemble/batch-size.js';
 import { loadEnsemble } from '../../src/ensemble/ensemble.js';
 import { predictGeneralist } from '../../src/ensemble/predict.js';
 import type { Report } from '../../src/evaluation/report.js';
+import { batchSizeFor } from '../../src/models/classifier.js';
 import { describeMachine } from '../machine.js';
 
 const { values } = parseArgs({
@@ -42,7 +42,7 @@ async function measure(workspace: string) {
   const { splits, image } = await openDataset(join(workspace, 'dataset'));
   const classes = ensemble.classes.length;
   const small = 128;
-  const large = answerBatchSize(classes);
+  const large = batchSizeFor(classes);
   const read = async (batchSize: number): Promise<Float32Array[]> => {
     const batches: Float32Array[] = [];
     let images = 0;

@@ -1,4 +1,4 @@
-import type { Estimate } from '../../src/evaluation/mean.js';
+import type { Estimate } from '../../src/math/mean.js';
 
 export const percent = (share: number, digits = 1) => `${(100 * share).toFixed(digits)}%`;
 export const signed = (share: number, digits = 1) =>

@@ -6,7 +6,7 @@ import type { JsonObject } from '../core/json.js';
 import type { Log } from '../core/log.js';
 import { loadStudent } from '../distillation/student.js';
 import { type Answer, loadEnsemble } from '../ensemble/ensemble.js';
-import type { RankedClass } from '../ensemble/ranked-class.js';
+import type { RankedClass } from '../models/ranked-class.js';
 import type { Settings } from '../pipeline/options.js';
 import { alignColumns } from './summary.js';
 

@@ -24,6 +24,8 @@ export const errorCodes = {
   'artefact-corrupt': 'An artefact of the workspace does not match its manifest.',
   'workspace-busy': 'Another process holds the workspace.',
   'backend-unavailable': 'The compute backend that was asked for cannot be used here.',
+  'image-shape': 'Images do not have the shape, or rows are not those, that a classifier takes.',
+  disposed: 'A classifier was used after it was disposed of.',
   'training-diverged': 'The loss became infinite or not a number.',
   'fusion-input': 'The distributions given to the fusion are not valid.',
   'subsets-invalid': 'The requested subsets cannot be made, or a subsets file does not fit its schema.',

@@ -9,6 +9,8 @@ import type { ImageShape } from './source.js';
 export interface ImageBatch {
   /** (batch, height, width, channels), 0 to 1. */
   readonly images: Float32Array;
+  /** Images in the batch. */
+  readonly count: number;
   /** (batch). */
   readonly labels: Int32Array;
   /** (batch), index in the split. */
@@ -121,6 +123,7 @@ async function decodeBatch(
   );
   return {
     images,
+    count: gathered.length,
     labels: Int32Array.from(gathered, ({ label }) => label),
     rows: Int32Array.from(gathered, ({ row }) => row),
   };

@@ -5,7 +5,7 @@ import type { ImageShape } from './source.js';
  * Reads images that a person named, in batches, as a network takes them.
  *
  * @param files paths of image files, or the bytes of some
- * @returns images, 0 to 1, and their shape, (batch, height, width, channels)
+ * @returns batches of images (batch, height, width, channels), 0 to 1
  * @throws KdSpecError of the first that cannot be read; see {@link readImageFile}
  */
 export async function* imageFileBatches(
@@ -24,7 +24,6 @@ export async function* imageFileBatches(
         for (let at = 0; at < size; at++) images[index * size + at] = pixels[at] / 255;
       }),
     );
-    const shape: [number, number, number, number] = [batch.length, height, width, channels];
-    yield { images, shape };
+    yield { images, count: batch.length };
   }
 }

@@ -1,15 +1,9 @@
-import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
-import * as tf from '@tensorflow/tfjs';
 import { type BackendName, selectBackend } from '../compute/backend.js';
-import { classesName } from '../core/dataset-names.js';
-import { KdSpecError } from '../core/errors.js';
+import { assert } from '../core/errors.js';
 import { imageFileBatches } from '../data/image-file-batches.js';
-import { answerBatchSize } from '../ensemble/batch-size.js';
-import { type RankedClass, rankClasses } from '../ensemble/ranked-class.js';
-import { softmax } from '../math/softmax.js';
-import { loadGeneralist } from '../models/checkpoint.js';
-import { runNetwork } from '../models/run-network.js';
+import { batchSizeFor, rowOf } from '../models/classifier.js';
+import { loadNetworkClassifier } from '../models/network-classifier.js';
+import { type RankedClass, rankClasses } from '../models/ranked-class.js';
 
 /** One network with the names of its classes, ready to answer. Owns the network until `dispose`. */
 export interface Student {
@@ -45,30 +39,20 @@ export async function loadStudent(
   { backend = 'auto' }: { readonly backend?: BackendName } = {},
 ): Promise<Student> {
   await selectBackend(backend);
-  const network = await loadGeneralist(directory);
-  const { input, outputs } = network.definition;
-  const text = await readFile(join(directory, classesName), 'utf8').catch(() => '');
-  const classes = text.trimEnd().split('\n');
-  if (classes.length !== outputs) {
-    network.dispose();
-    throw new KdSpecError(
-      'checkpoint-invalid',
-      `${join(directory, classesName)}: expected ${outputs} class names, one a line; distil the student again`,
-    );
-  }
+  const classifier = await loadNetworkClassifier(directory, { name: 'the student' });
+  const { classes, input } = classifier;
+  assert(input.kind === 'images', 'a network that takes no images');
   return {
     classes,
     async classify(files, { top = 5 } = {}) {
-      const answers: (readonly RankedClass[])[] = [];
-      for await (const { images, shape } of imageFileBatches(files, input, answerBatchSize(outputs))) {
-        const logits = tf.tidy(() => runNetwork(network, tf.tensor4d(images, shape)));
-        const values = await logits.data<'float32'>();
-        logits.dispose();
-        for (let at = 0; at < values.length; at += outputs)
-          answers.push(rankClasses(softmax(values.subarray(at, at + outputs)), top, classes));
+      const ranked: (readonly RankedClass[])[] = [];
+      for await (const batch of imageFileBatches(files, input.image, batchSizeFor(classes.length))) {
+        const probabilities = await classifier.probabilities(batch);
+        for (let row = 0; row < batch.count; row++)
+          ranked.push(rankClasses(rowOf(probabilities, row, classes.length), top, classes));
       }
-      return answers;
+      return ranked;
     },
-    dispose: () => network.dispose(),
+    dispose: () => classifier.dispose(),
   };
 }

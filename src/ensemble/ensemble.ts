@@ -1,4 +1,4 @@
-import { readdir, readFile } from 'node:fs/promises';
+import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
 import { type BackendName, selectBackend } from '../compute/backend.js';
@@ -6,13 +6,14 @@ import { KdSpecError } from '../core/errors.js';
 import { imageFileBatches } from '../data/image-file-batches.js';
 import { softmax } from '../math/softmax.js';
 import { loadGeneralist } from '../models/checkpoint.js';
+import { batchSizeFor } from '../models/classifier.js';
 import { type Network, networkValues } from '../models/network.js';
-import { answerBatchSize } from './batch-size.js';
+import { readClassNames } from '../models/network-classifier.js';
+import { type RankedClass, rankClasses } from '../models/ranked-class.js';
 import { type CalibratedFuser, createCalibratedFuser } from './calibration/calibrated-fusion.js';
 import { type Consultation, consult, type GeneralistAnswer } from './consult.js';
 import { type EnsembleFile, readEnsembleFile } from './ensemble-file.js';
 import { createPredictor, type PredictOptions, type Predictor, type Route, type Rows } from './predict.js';
-import { type RankedClass, rankClasses } from './ranked-class.js';
 import { activeSpecialists } from './routing.js';
 import { loadSpecialist, type Specialist } from './specialist/specialist.js';
 import { indexMembership, type SubsetMembership, specialistsOf } from './subsets/membership.js';
@@ -139,8 +140,9 @@ export class Ensemble {
   ): Promise<readonly Answer[]> {
     const { input } = this.generalist.definition;
     const answers: Answer[] = [];
-    for await (const batch of imageFileBatches(files, input, answerBatchSize(this.classes.length))) {
-      const images = tf.tensor4d(batch.images, batch.shape);
+    for await (const batch of imageFileBatches(files, input, batchSizeFor(this.classes.length))) {
+      const { height, width, channels } = input;
+      const images = tf.tensor4d(batch.images, [batch.count, height, width, channels]);
       const distributions = await this.distributions(images);
       images.dispose();
       answers.push(...distributions.map((one) => this.describe(one, top)));
@@ -231,10 +233,7 @@ export async function loadEnsemble(
   await selectBackend(backend);
   const settings = await readEnsembleFile(join(workspace, 'ensemble'));
   const generalist = await loadGeneralist(join(workspace, 'generalist'));
-  const classes = await readClasses(
-    join(workspace, 'generalist', 'classes.txt'),
-    generalist.definition.outputs,
-  );
+  const classes = await readClassNames(join(workspace, 'generalist'), generalist.definition.outputs);
   const specialists = await loadSpecialists(join(workspace, 'specialists'), generalist);
   const ids = specialists.map(({ config }) => config.id).join();
   if (ids !== settings.specialists.map(({ id }) => id).join()) {
@@ -259,16 +258,4 @@ export async function loadSpecialists(
   const specialists: Specialist[] = [];
   for (const id of ids) specialists.push(await loadSpecialist(join(directory, id), values));
   return specialists;
-}
-
-async function readClasses(path: string, expected: number): Promise<readonly string[]> {
-  const text = await readFile(path, 'utf8').catch(() => '');
-  const classes = text.trimEnd().split('\n');
-  if (classes.length !== expected) {
-    throw new KdSpecError(
-      'checkpoint-invalid',
-      `${path}: expected ${expected} class names, one a line; train the generalist again`,
-    );
-  }
-  return classes;
 }

@@ -1,6 +1,6 @@
+import { createMean, type Estimate, type MeanAccumulator } from '../math/mean.js';
+import { isFirstWithin } from '../math/rank.js';
 import { relativeGain } from './accuracy.js';
-import { createMean, type Estimate, type MeanAccumulator } from './mean.js';
-import { isFirstWithin } from './rank.js';
 
 /** A top-1 accuracy, a fraction in [0, 1]. */
 export interface Top1 {

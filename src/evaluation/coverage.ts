@@ -1,4 +1,4 @@
-import { createMean, type MeanAccumulator } from './mean.js';
+import { createMean, type MeanAccumulator } from '../math/mean.js';
 
 /** The examples whose label is covered by this many specialists. */
 export interface CoverageRow {

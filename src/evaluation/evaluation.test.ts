@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest';
 import { createRandom } from '../core/random.js';
+import { createMean } from '../math/mean.js';
+import { isFirstWithin, rankOf } from '../math/rank.js';
 import { createEvaluation, type EvaluatedExample } from './evaluation.js';
-import { createMean } from './mean.js';
-import { isFirstWithin, rankOf } from './rank.js';
 
 const specialists = [
   { id: 10, classes: [2, 0, 1] },

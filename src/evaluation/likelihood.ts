@@ -1,5 +1,5 @@
 import { type CalibrationError, createCalibrationError } from '../math/calibration-error.js';
-import { createMean, type MeanAccumulator } from './mean.js';
+import { createMean, type MeanAccumulator } from '../math/mean.js';
 
 /** How well the probabilities of one predictor fit the labels. */
 export interface LikelihoodFit {

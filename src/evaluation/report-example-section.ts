@@ -1,6 +1,6 @@
 import { percent } from '../core/percent.js';
 import { count } from '../core/quantity-text.js';
-import type { RankedClass } from '../ensemble/ranked-class.js';
+import type { RankedClass } from '../models/ranked-class.js';
 import { escapeHtml } from './html.js';
 import type { ReportExample } from './report-example.js';
 

@@ -1,8 +1,8 @@
 import type { ImageShape } from '../data/source.js';
 import type { Distributions } from '../ensemble/ensemble.js';
 import type { Probabilities } from '../ensemble/fusion/fusion-input.js';
-import type { RankedClass } from '../ensemble/ranked-class.js';
 import { topK } from '../math/top-k.js';
+import type { RankedClass } from '../models/ranked-class.js';
 
 const shownClasses = 5; // of each answer
 

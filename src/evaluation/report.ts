@@ -1,5 +1,5 @@
 import type { SplitName } from '../data/source.js';
-import type { Accuracy } from './accuracy.js';
+import type { Accuracy } from '../models/accuracy.js';
 import type { Evaluation } from './evaluation.js';
 import type { CurvePoint } from './report-curve.js';
 import type { ReportExample } from './report-example.js';

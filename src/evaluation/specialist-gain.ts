@@ -1,5 +1,5 @@
+import { createMean } from '../math/mean.js';
 import type { PairOutcome } from './conditional.js';
-import { createMean } from './mean.js';
 
 /** What one specialist is worth, as differences of top-1 accuracy with their paired standard errors. */
 export interface SpecialistGain {

@@ -30,11 +30,19 @@ export function logSumExp(values: ArrayLike<number>): number {
  */
 export function softmax(
   logits: ArrayLike<number>,
+  options?: { readonly temperature?: number; readonly out?: Float64Array },
+): Float64Array;
+export function softmax<Out extends Float32Array | Float64Array>(
+  logits: ArrayLike<number>,
+  options: { readonly temperature?: number; readonly out: Out },
+): Out;
+export function softmax(
+  logits: ArrayLike<number>,
   {
     temperature = 1,
     out = new Float64Array(logits.length),
-  }: { readonly temperature?: number; readonly out?: Float64Array } = {},
-): Float64Array {
+  }: { readonly temperature?: number; readonly out?: Float32Array | Float64Array } = {},
+): Float32Array | Float64Array {
   let largest = Number.NEGATIVE_INFINITY;
   for (let index = 0; index < logits.length; index++) {
     if (logits[index] > largest) largest = logits[index];

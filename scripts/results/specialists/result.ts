@@ -1,5 +1,5 @@
-import type { Estimate } from '../../../src/evaluation/mean.js';
 import type { Report } from '../../../src/evaluation/report.js';
+import type { Estimate } from '../../../src/math/mean.js';
 import type { ConfusionAndGain } from './confusion-and-gain.js';
 
 /** What one of the compared predictors does on test, and what it costs. */

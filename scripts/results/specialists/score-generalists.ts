@@ -8,8 +8,8 @@ import { minimizeOnLogScale } from '../../../src/ensemble/calibration/minimize-o
 import { smallestSoftmax } from '../../../src/ensemble/fusion/fusion-input.js';
 import { readSubsets } from '../../../src/ensemble/subsets/subsets-file.js';
 import { createLikelihoodFit } from '../../../src/evaluation/likelihood.js';
-import { createMean } from '../../../src/evaluation/mean.js';
-import { isFirstWithin, rankOf } from '../../../src/evaluation/rank.js';
+import { createMean } from '../../../src/math/mean.js';
+import { isFirstWithin, rankOf } from '../../../src/math/rank.js';
 import { logSumExp, softmax } from '../../../src/math/softmax.js';
 import { loadGeneralist } from '../../../src/models/checkpoint.js';
 import type { Network } from '../../../src/models/network.js';

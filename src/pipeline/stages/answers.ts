@@ -13,7 +13,7 @@ import { createAccuracyCount, type SplitAccuracy } from '../../distillation/run-
 import { viewAugmenter } from '../../distillation/student-batches.js';
 import type { Teacher } from '../../distillation/teacher.js';
 import { openTransferSet, type TransferSet } from '../../distillation/transfer-set.js';
-import { answerBatchSize } from '../../ensemble/batch-size.js';
+import { batchSizeFor } from '../../models/classifier.js';
 import type { StageContext } from '../stage.js';
 
 const massFile = 'mass.json'; // probability that the stored classes of a part hold, summed
@@ -94,7 +94,7 @@ async function answerAll(
         let massOfPart = 0;
         try {
           const stream = batchExamples(between(set.examples(), first, first + rows), image, {
-            batchSize: answerBatchSize(classes),
+            batchSize: batchSizeFor(classes),
             augment,
           });
           for await (const { images, labels, rows: asked } of stream) {
@@ -139,7 +139,7 @@ async function accuracyOf(
   const progress = log.progress('the teacher itself', split.rows);
   let done = 0;
   for await (const { images, labels, rows } of imageBatches(split, image, {
-    batchSize: answerBatchSize(teacher.classes),
+    batchSize: batchSizeFor(teacher.classes),
   })) {
     if (signal.aborted) throw new KdSpecError('interrupted', `answers: stopped while measuring the teacher`);
     const shape = [labels.length, image.height, image.width, image.channels] as const;

@@ -7,7 +7,7 @@ import type { JsonObject } from '../../core/json.js';
 import { createRandom } from '../../core/random.js';
 import { imageBatches } from '../../data/batches.js';
 import { type Dataset, openDataset } from '../../data/dataset.js';
-import { rankOf } from '../../evaluation/rank.js';
+import { rankOf } from '../../math/rank.js';
 import { logSumExp } from '../../math/softmax.js';
 import { writeConfig } from '../../models/checkpoint.js';
 import { createNetwork, type Network } from '../../models/network.js';

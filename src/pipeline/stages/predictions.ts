@@ -1,5 +1,4 @@
 import { rm } from 'node:fs/promises';
-import * as tf from '@tensorflow/tfjs';
 import { selectBackend } from '../../compute/backend.js';
 import { KdSpecError } from '../../core/errors.js';
 import type { JsonObject } from '../../core/json.js';
@@ -9,8 +8,8 @@ import { createPredictionWriter } from '../../data/predictions.js';
 import { createCsrBuilder } from '../../math/csr.js';
 import { softmax } from '../../math/softmax.js';
 import { keepMass } from '../../math/top-k.js';
-import { loadGeneralist } from '../../models/checkpoint.js';
-import { runNetwork } from '../../models/run-network.js';
+import { rowOf } from '../../models/classifier.js';
+import { loadNetworkClassifier } from '../../models/network-classifier.js';
 import type { StageContext } from '../stage.js';
 
 const batchSize = 128; // images a forward pass
@@ -22,24 +21,23 @@ export async function predict(context: StageContext): Promise<JsonObject> {
   context.usesBackend((await selectBackend(settings.backend)).name);
   const { splits, image, classes } = await openDataset(context.input('dataset'));
   const split = splits[splitName];
-  const generalist = await loadGeneralist(context.input('generalist'));
+  const generalist = await loadNetworkClassifier(context.input('generalist'), { name: 'the generalist' });
   await rm(directory, { recursive: true, force: true }); // rows of an interrupted run: predicting is quick
   const writer = createPredictionWriter(directory, { classes: classes.length });
   const progress = log.progress(`predictions for ${splitName}`, split.rows);
+  const out = new Float32Array(batchSize * classes.length);
   let rows = 0;
   let entries = 0;
   let keptMass = 0;
   let correct = 0;
   try {
-    for await (const { images, labels } of imageBatches(split, image, { batchSize })) {
+    for await (const batch of imageBatches(split, image, { batchSize })) {
       if (signal.aborted) throw new KdSpecError('interrupted', `predictions: stopped after ${rows} images`);
-      const shape = [labels.length, image.height, image.width, image.channels] as const;
-      const logits = tf.tidy(() => runNetwork(generalist, tf.tensor4d(images, [...shape])));
-      const values = await logits.data<'float32'>(); // (batch, classes)
-      logits.dispose();
+      const { labels } = batch;
+      const logits = await generalist.logits(batch, { out }); // (batch, classes)
       const kept = createCsrBuilder(classes.length);
       for (const [row, label] of labels.entries()) {
-        const ofImage = softmax(values.subarray(row * classes.length, (row + 1) * classes.length));
+        const ofImage = softmax(rowOf(logits, row, classes.length));
         const top = keepMass(ofImage, mass, maxTop);
         kept.addRow(top.indices, top.values, top.indices.length);
         if (top.indices[0] === label) correct++;

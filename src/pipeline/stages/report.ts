@@ -9,7 +9,6 @@ import { imageBatches } from '../../data/batches.js';
 import { type Dataset, openDataset } from '../../data/dataset.js';
 import { encodeSmallPng } from '../../data/png.js';
 import type { ImageShape } from '../../data/source.js';
-import { answerBatchSize } from '../../ensemble/batch-size.js';
 import { type Ensemble, loadEnsemble } from '../../ensemble/ensemble.js';
 import { predictGeneralist } from '../../ensemble/predict.js';
 import { firstTrainedPart } from '../../ensemble/specialist/specialist.js';
@@ -19,6 +18,7 @@ import type { InferenceCost, Report, StageCost } from '../../evaluation/report.j
 import type { CurvePoint } from '../../evaluation/report-curve.js';
 import { createExampleSearch, describeAnswers, type ReportExample } from '../../evaluation/report-example.js';
 import { renderReportPage } from '../../evaluation/report-page.js';
+import { batchSizeFor } from '../../models/classifier.js';
 import {
   forwardFlops,
   type NetworkDefinition,
@@ -96,7 +96,7 @@ async function evaluateEnsemble(
   const total = Math.min(split.rows, maxExamples ?? split.rows);
   const progress = log.progress(`answers for ${splitName}`, total);
   let done = 0;
-  const batchSize = answerBatchSize(dataset.classes.length);
+  const batchSize = batchSizeFor(dataset.classes.length);
   for await (const { images, labels, rows } of imageBatches(split, image, { batchSize })) {
     if (signal.aborted) throw new KdSpecError('interrupted', `evaluation: stopped after ${done} images`);
     const input = tf.tensor4d(images, [labels.length, image.height, image.width, image.channels]);
@@ -149,7 +149,7 @@ async function inferenceCost(
   );
   const ms = { generalist: 0, ensemble: 0 };
   let [examples, active, flops] = [0, 0, 0];
-  const batchSize = answerBatchSize(dataset.classes.length);
+  const batchSize = batchSizeFor(dataset.classes.length);
   const out = new Float32Array(batchSize * dataset.classes.length);
   const split = dataset.splits[settings.report.split];
   for await (const { images, labels } of imageBatches(split, image, { batchSize })) {

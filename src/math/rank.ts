@@ -1,11 +1,13 @@
 /**
- * How many classes come before the label: 0 when it is the most probable. Ties go to the lower class.
+ * How many classes come before the label: 0 when it is the most probable. Ties go to the lower class; a label whose
+ * own value is not a number comes last.
  *
  * @param probabilities (classes)
  * @param label a class
  */
 export function rankOf(probabilities: ArrayLike<number>, label: number): number {
   const own = probabilities[label];
+  if (Number.isNaN(own)) return probabilities.length;
   let rank = 0;
   for (let c = 0; c < probabilities.length; c++) {
     if (probabilities[c] > own || (probabilities[c] === own && c < label)) rank++;

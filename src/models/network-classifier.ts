@@ -1,0 +1,97 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import * as tf from '@tensorflow/tfjs';
+import { valuesInPlace } from '../compute/operations/values-in-place.js';
+import { classesName } from '../core/dataset-names.js';
+import { KdSpecError } from '../core/errors.js';
+import { loadGeneralist } from './checkpoint.js';
+import { type Classifier, type ClassNames, createClassifier, type ImageBatch } from './classifier.js';
+import type { Network } from './network.js';
+import { runNetwork } from './run-network.js';
+
+/** Images that go through a network at once, and bytes of their logits: what a cache does not hold is slower. */
+const chunkImages = 128;
+const chunkBytes = 2 ** 23;
+
+/** The most images to give a network at once, so that what it computes of them stays in the processor's cache. */
+function chunkSize(classes: number): number {
+  return Math.max(1, Math.min(chunkImages, Math.floor(chunkBytes / (4 * classes))));
+}
+
+/**
+ * A network with the names of its classes as a classifier, which owns the network.
+ *
+ * @param options.name for a person
+ * @param options.classes one for each output
+ */
+export function networkClassifier(
+  network: Network,
+  { name, classes }: { readonly name: string; readonly classes: ClassNames },
+): Classifier {
+  const { input, outputs } = network.definition;
+  const run =
+    (compute: (images: tf.Tensor4D) => tf.Tensor2D) =>
+    async ({ images, count }: ImageBatch, out: Float32Array): Promise<void> => {
+      const most = chunkSize(outputs);
+      const size = input.height * input.width * input.channels;
+      for (let start = 0; start < count; start += most) {
+        const chunk = Math.min(most, count - start);
+        const predicted = tf.tidy(() => {
+          const values = images.subarray(start * size, (start + chunk) * size);
+          return compute(tf.tensor4d(values, [chunk, input.height, input.width, input.channels]));
+        });
+        try {
+          out.set(valuesInPlace(predicted) ?? (await predicted.data<'float32'>()), start * outputs);
+        } finally {
+          predicted.dispose();
+        }
+      }
+    };
+  return createClassifier({
+    name,
+    classes,
+    input: { kind: 'images', image: input },
+    logits: run((images) => runNetwork(network, images)),
+    probabilities: run((images) => tf.softmax(runNetwork(network, images))),
+    dispose: () => network.dispose(),
+  });
+}
+
+/**
+ * Loads a generalist or a student, with the names of its classes, from its artefact folder onto the present backend.
+ *
+ * @throws KdSpecError `not-found` or `checkpoint-invalid`
+ */
+export async function loadNetworkClassifier(
+  directory: string,
+  { name }: { readonly name: string },
+): Promise<Classifier> {
+  const network = await loadGeneralist(directory);
+  try {
+    return networkClassifier(network, {
+      name,
+      classes: await readClassNames(directory, network.definition.outputs),
+    });
+  } catch (error) {
+    network.dispose();
+    throw error;
+  }
+}
+
+/**
+ * Reads the names of a network's classes, `classes.txt` beside its checkpoint.
+ *
+ * @param expected how many there have to be
+ * @throws KdSpecError `checkpoint-invalid`
+ */
+export async function readClassNames(directory: string, expected: number): Promise<ClassNames> {
+  const path = join(directory, classesName);
+  const text = await readFile(path, 'utf8').catch(() => undefined);
+  const classes = text?.trimEnd().split('\n') ?? [];
+  if (classes.length === expected) return classes;
+  throw new KdSpecError(
+    'checkpoint-invalid',
+    `${path}: expected ${expected} class names, one a line, ` +
+      `${text === undefined ? 'found no such file' : `found ${classes.length}`}; delete ${directory} and make it again`,
+  );
+}
