@@ -1,9 +1,20 @@
 import { defineConfig } from 'vitest/config';
 
-const common = { testTimeout: 60_000, hookTimeout: 120_000, pool: 'forks' } as const;
+const common = {
+  testTimeout: 60_000,
+  hookTimeout: 120_000,
+  pool: 'forks' as const,
+  server: { deps: { external: [/\/dist\//] } }, // what is built runs as Node runs it
+};
+const globalSetup = 'test/fixtures/global-setup.ts';
 
+/**
+ * `unit` and `whole` are what `npm test` runs: every feature's main checks. `slow` is for what takes long and concerns
+ * rare conditions: `npm run test:slow`.
+ */
 export default defineConfig({
   test: {
+    maxWorkers: '100%',
     projects: [
       { test: { ...common, name: 'unit', include: ['src/**/*.test.ts'] } },
       {
@@ -11,9 +22,11 @@ export default defineConfig({
           ...common,
           name: 'whole',
           include: ['test/**/*.test.ts'],
-          globalSetup: 'test/fixtures/global-setup.ts',
+          exclude: ['test/slow/**'],
+          globalSetup,
         },
       },
+      { test: { ...common, name: 'slow', include: ['test/slow/**/*.test.ts'], globalSetup } },
     ],
   },
 });

@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { cp, mkdir, readFile, rename, rm, truncate, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { kdSpec, type RunOptions, startKdSpec } from './fixtures/command-line.js';
+import { kdSpec, kdSpecProcess, type RunOptions, startKdSpec } from './fixtures/command-line.js';
 import { copyOfTiny } from './fixtures/tiny-workspace.js';
 
 /** What the file system and the clock do to a workspace: clear errors, and nothing lost. */
@@ -105,7 +105,7 @@ describe('a clock that jumps', () => {
        globalThis.Date = class extends Date { constructor(...values) { values.length ? super(...values) : super(Date.now()); } };`,
     );
     const env = { NODE_OPTIONS: `--import ${jump}` };
-    const ended = await run({ folder, env }, '--parallel', '2');
+    const ended = await kdSpecProcess(['run', '--quiet', '--json', '--parallel', '2'], { folder, env });
     expect(ended).toMatchObject({ code: 0 });
     expect(await bytesOf(join(folder, 'kd-workspace'))).toEqual(expected);
 

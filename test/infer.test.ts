@@ -6,7 +6,7 @@ import sharp from 'sharp';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { openDataset } from '../src/data/dataset.js';
 import { examples } from '../src/data/examples.js';
-import { type Finished, jsonOf, kdSpec } from './fixtures/command-line.js';
+import { type Finished, jsonOf, kdSpec, kdSpecProcess } from './fixtures/command-line.js';
 import { tinyFolder } from './fixtures/tiny-workspace.js';
 
 /** `infer` with every kind of file that people have, good and bad. */
@@ -15,7 +15,7 @@ let png: Buffer;
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'kd-spec-infer-'));
-  const workspace = join(await tinyFolder(), 'kd-workspace');
+  const workspace = join(tinyFolder(), 'kd-workspace');
   await symlink(workspace, join(folder, 'kd-workspace'));
   const { splits } = await openDataset(join(workspace, 'dataset'));
   for await (const { bytes } of examples(splits.test)) {
@@ -63,8 +63,10 @@ function vastPng(side: number): Buffer {
   ]);
 }
 
-const infer = (words: string, input?: Uint8Array) =>
-  kdSpec(['infer', ...words.split(' ')], { folder, ...(input && { input }) });
+const infer = (words: string) => kdSpec(['infer', ...words.split(' ')], { folder });
+/** Standard input belongs to a process. */
+const inferFrom = (input: Uint8Array, words: string) =>
+  kdSpecProcess(['infer', ...words.split(' ')], { folder, input });
 
 function expectAnswer(image: { [key: string]: unknown }, top = 5) {
   for (const who of ['generalist', 'ensemble']) {
@@ -86,7 +88,7 @@ function expectAnswer(image: { [key: string]: unknown }, top = 5) {
 }
 
 test('PNG, JPEG, WebP, a folder and standard input give answers, and the same picture the same answer', async () => {
-  const { images, errors } = jsonOf(await infer('--image image.png photos - --top 5 --json', png));
+  const { images, errors } = jsonOf(await inferFrom(png, '--image image.png photos - --top 5 --json'));
   expect(errors).toBeUndefined();
   expect(images.map(({ path }: { path: string }) => path)).toEqual([
     'image.png',
@@ -132,7 +134,7 @@ test('bad images end with 1, each with its code and a reason, soon and without m
   const env = process.platform === 'linux' ? { NODE_OPTIONS: `--import=${hook}` } : {};
   const measured = async (words: readonly string[]) => {
     const started = performance.now();
-    const answer = await kdSpec(['infer', ...words, '--json'], { folder, env });
+    const answer = await kdSpecProcess(['infer', ...words, '--json'], { folder, env });
     const seconds = (performance.now() - started) / 1000;
     return { answer, seconds, megabytes: Number(/VmHWM:\s+(\d+) kB/.exec(answer.stderr)?.[1]) / 1024 };
   };
@@ -190,8 +192,10 @@ test('a folder of more images than are asked about at once has an answer for eac
 });
 
 test('standard input that is empty, or no image, is called by its name', async () => {
-  expect((await infer('--image -')).stderr).toMatch(/^error: .*standard input.*\ncode: image-empty\n$/);
-  const text = await infer('-', Buffer.from('no image'));
+  expect((await inferFrom(Buffer.alloc(0), '--image -')).stderr).toMatch(
+    /^error: .*standard input.*\ncode: image-empty\n$/,
+  );
+  const text = await inferFrom(Buffer.from('no image'), '-');
   expect(text.stderr).toMatch(/^error: .*standard input.*\ncode: image-unreadable\n$/);
 });
 

@@ -38,7 +38,7 @@ async function readmeExample(): Promise<string> {
 
 /** Puts a workspace where the program looks for it, and a picture wherever it names one. */
 async function supply(text: string): Promise<string[]> {
-  const workspace = join(await tinyFolder(), 'kd-workspace');
+  const workspace = join(tinyFolder(), 'kd-workspace');
   const named = /loadEnsemble\(\s*['"]([^'"]+)['"]/.exec(text)?.[1];
   expect(named, 'the example names a workspace').toBeDefined();
   await symlink(workspace, join(project, named ?? ''));
@@ -91,7 +91,7 @@ test('the example has no more than a few lines, fits the types, and says what th
 /** A folder from which the command sees the tiny workspace and the picture. */
 async function tinyFolderWith(picture: string): Promise<string> {
   const place = join(project, 'kd-workspace');
-  if (!existsSync(place)) await symlink(join(await tinyFolder(), 'kd-workspace'), place);
+  if (!existsSync(place)) await symlink(join(tinyFolder(), 'kd-workspace'), place);
   expect(existsSync(join(project, picture))).toBe(true);
   return project;
 }

@@ -6,7 +6,7 @@ import { z } from 'zod';
 import { schemaFiles } from '../scripts/schemas.js';
 import { packageFolder } from '../src/core/package.js';
 import { decodeImage } from '../src/data/image-codec.js';
-import { jsonOf, kdSpec } from './fixtures/command-line.js';
+import { jsonOf, kdSpec, kdSpecProcess } from './fixtures/command-line.js';
 import { copyOfTiny } from './fixtures/tiny-workspace.js';
 
 const published = join(packageFolder(), 'docs', 'schemas');
@@ -52,7 +52,7 @@ describe('what is printed with --json fits the published schema', () => {
     const file = Buffer.from(example.image.png.split(',')[1], 'base64');
     expect(await decodeImage(file, example.image)).toHaveLength(example.image.height * example.image.width);
 
-    const output = jsonOf(await kdSpec(['infer', '-', '--json'], { folder, input: file }));
+    const output = jsonOf(await kdSpecProcess(['infer', '-', '--json'], { folder, input: file }));
     expect(z.fromJSONSchema(await readSchema('infer')).parse(output)).toEqual(output);
     const [answer] = output.images;
     const classes = (ranked: readonly { index: number }[]) => ranked.map(({ index }) => index);

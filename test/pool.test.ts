@@ -6,7 +6,7 @@ import sharp from 'sharp';
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
 import { type Log, silentLog } from '../src/core/log.js';
 import type { SpecialistWork } from '../src/jobs/specialist-work.js';
-import { jsonOf, kdSpec } from './fixtures/command-line.js';
+import { jsonOf, kdSpec, kdSpecProcess } from './fixtures/command-line.js';
 import { sabotage } from './fixtures/sabotage.js';
 import { copyOfTiny } from './fixtures/tiny-workspace.js';
 import {
@@ -143,7 +143,7 @@ describe('train-specialists', { timeout: 120_000 }, () => {
     const folder = await copyOfTiny({ without: ['specialists', 'ensemble', 'report'] });
     folders.push(folder);
     const env = { NODE_OPTIONS: await sabotage(join(folder, 'accident.mjs'), spoilt, accident) };
-    return kdSpec(['train-specialists', '--quiet', '--json', ...flags], { folder, env });
+    return kdSpecProcess(['train-specialists', '--quiet', '--json', ...flags], { folder, env });
   }
 
   test('without a word about processes the command trains by itself', async () => {

@@ -5,7 +5,13 @@ import { setTimeout as wait } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { z } from 'zod';
 import { packageFolder } from '../src/core/package.js';
-import { type Finished, jsonOf, kdSpec, type Running, startKdSpec } from './fixtures/command-line.js';
+import {
+  type Finished,
+  jsonOf,
+  kdSpecProcess as kdSpec,
+  type Running,
+  startKdSpec,
+} from './fixtures/command-line.js';
 import { copyOfTiny } from './fixtures/tiny-workspace.js';
 
 /**

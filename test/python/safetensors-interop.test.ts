@@ -12,7 +12,7 @@ const python = process.env.KD_SPEC_TEST_PYTHON;
 describe.skipIf(!python)("Python's safetensors", () => {
   let workspace: string;
   beforeAll(async () => {
-    workspace = join(await tinyFolder(), 'kd-workspace');
+    workspace = join(tinyFolder(), 'kd-workspace');
   });
 
   function ask(command: string, path: string) {

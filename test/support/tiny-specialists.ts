@@ -42,7 +42,7 @@ export async function trainMissing(
  * @param root a folder for what they share
  */
 export async function tinySpecialists(root: string): Promise<(directory: string) => SpecialistWork> {
-  const workspace = join(await tinyFolder(), 'kd-workspace');
+  const workspace = join(tinyFolder(), 'kd-workspace');
   const [generalist, dataset] = [join(workspace, 'generalist'), join(workspace, 'dataset')];
   const { subsets } = await readSubsets(join(workspace, 'subsets', 'subsets.json'));
   const { splits, classes } = await openDataset(dataset);
