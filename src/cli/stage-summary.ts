@@ -29,11 +29,21 @@ const summaries: { readonly [Name in keyof Metrics]: (metrics: Metrics[Name]) =>
       `${count(classes)} classes, ${byteSize(bytes)} in ${count(shards)} shards.`,
     ),
 
-  generalist: ({ epochs, steps, loss, parameters, flopsPerImage, trainingFlops, trainingSeconds }) =>
+  generalist: ({
+    epochs,
+    keptEpoch = epochs,
+    steps,
+    loss,
+    parameters,
+    flopsPerImage,
+    trainingFlops,
+    trainingSeconds,
+  }) =>
     alignColumns([
       ['parameters', count(parameters)],
       ['an image', operations(flopsPerImage)],
-      ['epochs', `${count(epochs)}, ${count(steps)} steps`],
+      ['epochs', `${epochText(epochs)}, ${count(steps)} steps`],
+      ...(keptEpoch === epochs ? [] : [['kept', `epoch ${epochText(keptEpoch)}, the best on validation`]]),
       ['training', `${duration(trainingSeconds)}, ${operations(trainingFlops)}`],
       ['last loss', loss.toFixed(3)],
     ]),
@@ -220,3 +230,5 @@ function fitNames(names: readonly string[], columns: number): string {
 function blocks(...parts: readonly string[]): string {
   return parts.join('\n\n');
 }
+
+const epochText = (epochs: number) => epochs.toLocaleString('en', { maximumFractionDigits: 2 });

@@ -47,7 +47,12 @@ export const stageMetrics = {
     bytes: count,
   }),
   generalist: z.object({
-    epochs: count,
+    epochs: z.number().nonnegative().describe('done; early stopping may end one before it is whole'),
+    keptEpoch: z
+      .number()
+      .nonnegative()
+      .exactOptional()
+      .describe('whose weights were kept: the best on validation with early stopping, else the last'),
     steps: count,
     loss: z.number().describe('of training, at the end'),
     parameters: count,

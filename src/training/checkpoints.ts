@@ -9,6 +9,7 @@ import { sealDamage, sealFolder } from '../core/sealed-folder.js';
 import { checkpointFiles, checkTensors } from '../models/checkpoint.js';
 import { type Network, networkValues } from '../models/network.js';
 import { type HostTensor, readSafetensors, writeSafetensors } from '../models/safetensors.js';
+import { validationCourseSchema } from './early-stopping.js';
 import type { Optimizer } from './optimizer.js';
 
 /**
@@ -24,6 +25,8 @@ const trainingStateSchema = z.strictObject({
   epochLoss: z.number(),
   /** Seconds spent in training so far, over all sittings. */
   seconds: z.number().nonnegative(),
+  /** Where early stopping looks at validation: what it found. */
+  course: validationCourseSchema.exactOptional(),
 });
 export type TrainingState = z.infer<typeof trainingStateSchema>;
 
@@ -49,7 +52,8 @@ export async function writeTraining(
 }
 
 /**
- * Saves a checkpoint: sealed beside its place, renamed into place, and all but the last two dropped.
+ * Saves a checkpoint: sealed beside its place, renamed into place, and all dropped but the last two and those that are
+ * the best of their courses.
  *
  * @throws KdSpecError `disk-full` or `not-readable`; the earlier checkpoints are then untouched
  */
@@ -60,7 +64,7 @@ export async function saveCheckpoint(
   state: TrainingState,
 ): Promise<void> {
   const parent = checkpointsFolder(directory);
-  const place = join(parent, `step-${String(state.step).padStart(9, '0')}`);
+  const place = join(parent, nameOf(state.step));
   const partial = `${place}.partial`;
   await withFileErrors(partial, async () => {
     await rm(partial, { recursive: true, force: true });
@@ -70,8 +74,15 @@ export async function saveCheckpoint(
     await rm(place, { recursive: true, force: true });
     await rename(partial, place);
     await flush(parent);
-    const old = (await checkpointNames(parent)).slice(0, -keptCheckpoints);
-    for (const name of old) await rm(join(parent, name), { recursive: true, force: true });
+    const names = await checkpointNames(parent);
+    const kept = new Set(names.slice(-keptCheckpoints));
+    for (const name of [...kept]) {
+      const best = (await readState(join(parent, name)))?.course?.best;
+      if (best) kept.add(nameOf(best.step));
+    }
+    for (const name of names) {
+      if (!kept.has(name)) await rm(join(parent, name), { recursive: true, force: true });
+    }
   });
 }
 
@@ -105,6 +116,28 @@ export async function restoreCheckpoint(
   return undefined;
 }
 
+/**
+ * Puts the checkpoint of a certain step back into the network and the optimiser.
+ *
+ * @returns its state
+ * @throws KdSpecError `checkpoint-invalid` when it is damaged or missing
+ */
+export async function restoreStep(
+  directory: string,
+  step: number,
+  network: Network,
+  optimizer: Optimizer,
+): Promise<TrainingState> {
+  const {
+    model,
+    optimizer: moments,
+    state,
+  } = await readCheckpoint(join(checkpointsFolder(directory), nameOf(step)), network);
+  network.assign(model);
+  optimizer.restore(moments);
+  return state;
+}
+
 interface Checkpoint {
   readonly model: ReadonlyMap<string, HostTensor>;
   readonly optimizer: ReadonlyMap<string, HostTensor>;
@@ -119,11 +152,16 @@ async function readCheckpoint(folder: string, network: Network): Promise<Checkpo
   const model = await readSafetensors(modelPath);
   checkTensors(modelPath, network.definition, model);
   const optimizer = await readSafetensors(join(folder, checkpointFiles.optimizer));
-  const statePath = join(folder, checkpointFiles.state);
-  const state = trainingStateSchema.safeParse(await readJson(statePath));
-  if (!state.success)
+  const state = await readState(folder);
+  if (!state) {
+    const statePath = join(folder, checkpointFiles.state);
     throw new KdSpecError('checkpoint-invalid', `${statePath} is not the state of a training`);
-  return { model, optimizer, state: state.data };
+  }
+  return { model, optimizer, state };
+}
+
+async function readState(folder: string): Promise<TrainingState | undefined> {
+  return trainingStateSchema.safeParse(await readJson(join(folder, checkpointFiles.state))).data;
 }
 
 async function readJson(path: string): Promise<unknown> {
@@ -132,6 +170,10 @@ async function readJson(path: string): Promise<unknown> {
   } catch {
     return undefined;
   }
+}
+
+function nameOf(step: number): string {
+  return `step-${String(step).padStart(9, '0')}`;
 }
 
 async function checkpointNames(parent: string): Promise<string[]> {

@@ -1,13 +1,13 @@
 import { appendFile, readFile } from 'node:fs/promises';
 import { writeFileAtomically } from '../core/atomic-file.js';
 
-/** One line of `metrics.jsonl`: an epoch of training. */
+/** One line of `metrics.jsonl`: a check, at least after each epoch of training. */
 export interface EpochMetrics {
-  /** 1 for the first. */
+  /** Epochs done: 1 after the first; early stopping may look in between. */
   readonly epoch: number;
-  /** Steps done when the epoch ended. */
+  /** Steps done. */
   readonly step: number;
-  /** Mean training loss over the epoch. */
+  /** Mean training loss over the epoch so far. */
   readonly loss: number;
   readonly learningRate: number;
   /** Seconds of training so far. */
@@ -25,13 +25,22 @@ export async function appendMetrics(path: string, metrics: EpochMetrics): Promis
 
 /** Drops what was written after the checkpoint from which training continues, and a torn last line. */
 export async function rewindMetrics(path: string, step: number): Promise<void> {
+  const kept = (await readMetrics(path)).filter((metrics) => metrics.step <= step);
+  await writeFileAtomically(path, kept.map((metrics) => `${JSON.stringify(metrics)}\n`).join(''));
+}
+
+/** The newest line; undefined before the first. */
+export async function lastMetrics(path: string): Promise<EpochMetrics | undefined> {
+  return (await readMetrics(path)).at(-1);
+}
+
+async function readMetrics(path: string): Promise<EpochMetrics[]> {
   const text = await readFile(path, 'utf8').catch(() => '');
-  const kept = text.split('\n').filter((line) => {
+  return text.split('\n').flatMap((line) => {
     try {
-      return (JSON.parse(line) as EpochMetrics).step <= step;
+      return [JSON.parse(line) as EpochMetrics];
     } catch {
-      return false;
+      return [];
     }
   });
-  await writeFileAtomically(path, kept.map((line) => `${line}\n`).join(''));
 }

@@ -2,13 +2,15 @@ import { mkdtemp, readFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
-import { beforeAll, expect, test } from 'vitest';
+import { beforeAll, describe, expect, test } from 'vitest';
 import { selectBackend } from '../compute/backend.js';
+import { softmaxCrossEntropy } from '../compute/operations/softmax-cross-entropy.js';
 import { silentLog } from '../core/log.js';
 import { createRandom } from '../core/random.js';
 import { createNetwork, type Network, networkValues } from '../models/network.js';
 import type { NetworkDefinition } from '../models/network-definition.js';
 import { runNetwork } from '../models/run-network.js';
+import type { EpochMetrics } from './metrics-log.js';
 import { Optimizer } from './optimizer.js';
 import type { OptimizerKind } from './optimizer-kind.js';
 import { type TrainingPlan, train } from './train.js';
@@ -55,6 +57,27 @@ function plan(epochs: number, stepsPerEpoch: number, afterStep = (_step: number)
   };
 }
 
+/** On images of which a third have wrong labels: a network that grows too sure of itself loses on them. */
+async function validationLossOf(network: Network) {
+  const { inputs, labels, shape } = batch(1000, 0);
+  const disputed = labels.map((label, example) => (example % 3 === 0 ? (label + 1) % 3 : label));
+  const loss = tf.tidy(() =>
+    softmaxCrossEntropy(
+      runNetwork(network, tf.tensor(inputs, [...shape])),
+      tf.tensor1d(disputed, 'int32'),
+      {},
+    ),
+  );
+  const [validationLoss] = await loss.data();
+  loss.dispose();
+  return { validationLoss };
+}
+
+async function metricsIn(directory: string): Promise<EpochMetrics[]> {
+  const lines = (await readFile(join(directory, 'metrics.jsonl'), 'utf8')).trim().split('\n');
+  return lines.map((line) => JSON.parse(line));
+}
+
 async function trainOn(
   network: Network,
   trainingPlan: TrainingPlan,
@@ -73,6 +96,7 @@ async function trainOn(
       signal: signal ?? new AbortController().signal,
       label: 'test',
       checkpointSeconds: 3600,
+      validate: () => validationLossOf(network),
     });
   } finally {
     optimizer.dispose();
@@ -133,8 +157,7 @@ test.each([undefined, 4])(
     await trainOn(resumed, { ...plan(3, 10), sampledClasses }, { directory });
 
     expect(await networkValues(resumed)).toEqual(await networkValues(whole));
-    const epochs = (await readFile(join(directory, 'metrics.jsonl'), 'utf8')).trim().split('\n');
-    expect(epochs.map((line) => JSON.parse(line).step)).toEqual([10, 20, 30]);
+    expect((await metricsIn(directory)).map(({ step }) => step)).toEqual([10, 20, 30]);
     whole.dispose();
     resumed.dispose();
   },
@@ -152,6 +175,100 @@ test('a sampled softmax over all classes trains to the weights of the full one',
   }
   full.dispose();
   sampled.dispose();
+});
+
+describe.each(['plateau', 'cosine', 'constant'] as const)('early stopping with the schedule %s', (kind) => {
+  const stopping = { patience: 3, stepsPerCheck: 4 };
+  const early = (sampledClasses?: number, afterStep = (_step: number) => {}): TrainingPlan => {
+    const whole = plan(30, 10, afterStep);
+    return {
+      ...whole,
+      schedule: { ...whole.schedule, kind, learningRate: 0.02 },
+      labelSmoothing: 0,
+      stopping,
+      sampledClasses,
+    };
+  };
+
+  test.each([undefined, 4])(
+    'it ends before the last epoch and keeps the best weights (sampled %s)',
+    async (sampledClasses) => {
+      const directory = await mkdtemp(join(tmpdir(), 'kd-spec-train-'));
+      const network = fresh();
+      const before = tf.memory().numTensors;
+      const { steps, state } = await trainOn(network, early(sampledClasses), { directory });
+      expect(tf.memory().numTensors).toBe(before);
+      const checks = await metricsIn(directory);
+      expect(steps).toBeLessThan(300);
+      expect(checks.at(-1)?.step).toBe(steps);
+      expect(checks.map(({ step }) => step).slice(0, 4)).toEqual([4, 8, 10, 14]); // every 4 steps of an epoch, and its end
+      const losses = checks.map(({ validationLoss = Number.NaN }) => validationLoss);
+      const best = losses.indexOf(Math.min(...losses));
+      expect(state.step).toBe(checks[best].step);
+      expect(state.step).toBeLessThan(steps);
+      // The sampled head's rows get the decay that they still lacked when they were measured.
+      const { validationLoss } = await validationLossOf(network);
+      expect(validationLoss).toBeCloseTo(losses[best], sampledClasses ? 2 : 6);
+      network.dispose();
+    },
+  );
+
+  test.each([undefined, 4])(
+    'interrupted, it ends with the same weights (sampled %s)',
+    async (sampledClasses) => {
+      const wholeDirectory = await mkdtemp(join(tmpdir(), 'kd-spec-train-'));
+      const whole = fresh();
+      const { steps, state, loss } = await trainOn(whole, early(sampledClasses), {
+        directory: wholeDirectory,
+      });
+
+      const directory = await mkdtemp(join(tmpdir(), 'kd-spec-train-'));
+      const resumed = fresh();
+      for (const stopAt of [3, state.step, state.step + 3, steps]) {
+        const controller = new AbortController();
+        const stopped = trainOn(
+          resumed,
+          early(sampledClasses, (step) => step === stopAt - 1 && controller.abort()),
+          {
+            directory,
+            signal: controller.signal,
+          },
+        );
+        await expect(stopped).rejects.toMatchObject({ code: 'interrupted' });
+        resumed.assign(await networkValues(createNetwork(definition, createRandom('others'))));
+      }
+      const summary = await trainOn(resumed, early(sampledClasses), { directory });
+
+      expect(summary).toMatchObject({ steps, loss: expect.closeTo(loss, 6), state: { step: state.step } });
+      expect(await networkValues(resumed)).toEqual(await networkValues(whole));
+      const seen = async (folder: string) =>
+        (await metricsIn(folder)).map(({ step, validationLoss }) => ({ step, validationLoss }));
+      expect(await seen(directory)).toEqual(await seen(wholeDirectory));
+      whole.dispose();
+      resumed.dispose();
+    },
+  );
+});
+
+test('without validation early stopping has nothing to go by, and every epoch is trained', async () => {
+  const network = fresh();
+  const optimizer = new Optimizer('adamw', network, 'convolutions');
+  const { steps } = await train(
+    network,
+    optimizer,
+    { ...plan(3, 5), stopping: { patience: 1, stepsPerCheck: 2 } },
+    {
+      directory: await mkdtemp(join(tmpdir(), 'kd-spec-train-')),
+      log: silentLog,
+      signal: new AbortController().signal,
+      label: 'test',
+      checkpointSeconds: 3600,
+      validate: async () => ({}),
+    },
+  );
+  expect(steps).toBe(15);
+  optimizer.dispose();
+  network.dispose();
 });
 
 test('a loss that is not finite stops the training with advice', async () => {

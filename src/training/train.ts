@@ -9,9 +9,10 @@ import { createRandom } from '../core/random.js';
 import type { Network } from '../models/network.js';
 import { type NetworkPart, networkTensors } from '../models/network-definition.js';
 import { runNetwork } from '../models/run-network.js';
-import { restoreCheckpoint, saveCheckpoint, type TrainingState } from './checkpoints.js';
+import { restoreCheckpoint, restoreStep, saveCheckpoint, type TrainingState } from './checkpoints.js';
 import { distillationLoss, type TeacherTargets } from './distillation-loss.js';
-import { appendMetrics, type EpochMetrics, rewindMetrics } from './metrics-log.js';
+import { afterCheck, bentSchedule, type EarlyStopping, isOver } from './early-stopping.js';
+import { appendMetrics, type EpochMetrics, lastMetrics, rewindMetrics } from './metrics-log.js';
 import type { Optimizer } from './optimizer.js';
 import { sampledTrainingStep } from './sampled-head/sampled-training-step.js';
 import { learningRateAt, type Schedule } from './schedule.js';
@@ -30,11 +31,14 @@ export interface TrainingBatch {
 /** Everything that decides the weights that come out. */
 export interface TrainingPlan {
   readonly seed: number;
+  /** At most, with `stopping`. */
   readonly epochs: number;
   readonly stepsPerEpoch: number;
   /** The first part of the network that is trained, which is also what the batches are inputs of. */
   readonly from: NetworkPart;
   readonly schedule: Schedule;
+  /** Ends the training by validation and keeps the weights that were best there; without it, the last. */
+  readonly stopping?: EarlyStopping | undefined;
   readonly weightDecay: number;
   readonly labelSmoothing: number;
   /** Classes whose logits a step computes, when the optimiser has the head in rows; see `sampledCrossEntropy`. */
@@ -46,7 +50,12 @@ export interface TrainingPlan {
 }
 
 export interface TrainingSummary {
+  /** Where the weights that are kept stood. */
   readonly state: TrainingState;
+  /** Steps done, of which those after `state.step` gained nothing on validation. */
+  readonly steps: number;
+  /** Seconds of all of them. */
+  readonly seconds: number;
   /** Mean loss over the last epoch. */
   readonly loss: number;
 }
@@ -56,7 +65,8 @@ const reportEverySteps = 20; // the loss is read back, checked and shown this of
 /**
  * Trains a network in place, from its newest checkpoint in `directory` if there is one.
  *
- * Writes `metrics.jsonl` and checkpoints into `directory`: every `checkpointSeconds`, and when `signal` aborts.
+ * Writes `metrics.jsonl` and checkpoints into `directory`: every `checkpointSeconds`, when `signal` aborts, and, with
+ * early stopping, whenever validation is better than ever before.
  *
  * @throws KdSpecError `interrupted` after an abort, when the checkpoint is written; `training-diverged` when the
  * loss is not finite
@@ -79,58 +89,75 @@ export async function train(
     signal: AbortSignal;
     label: string;
     checkpointSeconds: number;
-    /** Measures the network after each epoch; what it returns goes into `metrics.jsonl`. */
+    /** Measures the network at each check, at least after each epoch; what it returns goes into `metrics.jsonl`. */
     validate?: () => Promise<Pick<EpochMetrics, 'validationTop1' | 'validationLoss'>>;
     /** Called when an epoch (1 for the first) is over, before it is part of a checkpoint: again after a kill. */
     afterEpoch?: (epoch: number) => Promise<void>;
   },
 ): Promise<TrainingSummary> {
-  const { seed, stepsPerEpoch } = plan;
-  const totalSteps = plan.epochs * stepsPerEpoch;
+  const { seed, stepsPerEpoch, stopping } = plan;
   const metricsPath = join(directory, 'metrics.jsonl');
   const restored = await restoreCheckpoint(directory, network, optimizer, { log });
-  let { step, epochLoss, seconds } = restored ?? { step: 0, epochLoss: 0, seconds: 0 };
+  let { step, epochLoss, seconds, course } = restored ?? { step: 0, epochLoss: 0, seconds: 0 };
   await rewindMetrics(metricsPath, step);
   await optimizer.loadHead();
 
-  const state = (): TrainingState => ({ seed, step, stepsPerEpoch, epochLoss, seconds });
-  const progress = log.progress(label, totalSteps);
+  const state = (): TrainingState => ({
+    seed,
+    step,
+    stepsPerEpoch,
+    epochLoss,
+    seconds,
+    ...(course && { course }),
+  });
+  const progress = log.progress(label, plan.epochs * stepsPerEpoch);
+  let schedule = bentSchedule(plan.schedule, course);
+  let isDone = isOver(step, plan.schedule, course);
   let clock = performance.now();
   let checkpointAt = clock + checkpointSeconds * 1000;
   let examplesSinceReport = 0;
-  let meanLoss = Number.NaN;
 
-  for (let epoch = Math.floor(step / stepsPerEpoch); epoch < plan.epochs; epoch++) {
+  for (let epoch = Math.floor(step / stepsPerEpoch); epoch < plan.epochs && !isDone; epoch++) {
     const pending: tf.Scalar[] = []; // losses of the steps since they were last read
     for await (const batch of plan.batches(epoch, step - epoch * stepsPerEpoch)) {
-      pending.push(trainingStep(network, optimizer, plan, batch, step));
+      pending.push(trainingStep(network, optimizer, { ...plan, schedule }, batch, step));
       step++;
       examplesSinceReport += batch.shape[0];
-      const endsEpoch = step === (epoch + 1) * stepsPerEpoch;
-      const isDue = signal.aborted || performance.now() > checkpointAt;
-      if (pending.length < reportEverySteps && !endsEpoch && !isDue) continue;
+      const stepOfEpoch = step - epoch * stepsPerEpoch;
+      const endsEpoch = stepOfEpoch === stepsPerEpoch;
+      const endsTraining = isOver(step, plan.schedule, course);
+      const isChecked =
+        endsEpoch || (stopping && (endsTraining || stepOfEpoch % stopping.stepsPerCheck === 0));
+      let isDue = signal.aborted || performance.now() > checkpointAt;
+      if (pending.length < reportEverySteps && !isChecked && !isDue) continue;
 
       epochLoss += await sumLosses(pending.splice(0));
       const isHealthy =
-        Number.isFinite(epochLoss) && (!(endsEpoch || isDue) || (await optimizer.parametersAreFinite()));
+        Number.isFinite(epochLoss) && (!(isChecked || isDue) || (await optimizer.parametersAreFinite()));
       if (!isHealthy) throw diverged(label, step);
       const now = performance.now();
       const rate = Math.round((1000 * examplesSinceReport) / (now - clock));
       seconds += (now - clock) / 1000;
       clock = now;
       examplesSinceReport = 0;
-      meanLoss = epochLoss / (step - epoch * stepsPerEpoch);
+      const meanLoss = epochLoss / stepOfEpoch;
       progress.update(step, `loss ${meanLoss.toFixed(3)}, ${rate.toLocaleString('en')} examples/s`);
 
-      if (endsEpoch) {
-        const learningRate = learningRateAt(step - 1, plan.schedule);
+      if (isChecked) {
+        const learningRate = learningRateAt(step - 1, schedule);
         optimizer.storeHead();
         const validation = await validate?.();
-        clock = performance.now(); // what is measured in between is not training
-        const ofEpoch = { epoch: epoch + 1, step, loss: meanLoss, learningRate, seconds };
+        const ofEpoch = { epoch: step / stepsPerEpoch, step, loss: meanLoss, learningRate, seconds };
         await appendMetrics(metricsPath, { ...ofEpoch, ...validation });
-        epochLoss = 0;
-        await afterEpoch?.(epoch + 1);
+        if (stopping && validation?.validationLoss !== undefined) {
+          course = afterCheck(course, { step, loss: validation.validationLoss }, stopping);
+          schedule = bentSchedule(plan.schedule, course);
+          isDue ||= course.best.step === step;
+        }
+        if (endsEpoch) {
+          epochLoss = 0;
+          await afterEpoch?.(epoch + 1);
+        }
         clock = performance.now(); // what is measured in between is not training
       }
       if (isDue) {
@@ -140,16 +167,20 @@ export async function train(
           throw new KdSpecError('interrupted', `${label}: stopped at step ${step}, checkpoint kept`);
         checkpointAt = performance.now() + checkpointSeconds * 1000;
       }
-      if (endsEpoch) break;
+      isDone = isOver(step, plan.schedule, course);
+      if (endsEpoch || isDone) break;
     }
   }
-  optimizer.finishHead({
-    step,
-    learningRate: learningRateAt(step - 1, plan.schedule),
-    weightDecay: plan.weightDecay,
-  });
-  progress.finish(`loss ${meanLoss.toFixed(3)}`);
-  return { state: state(), loss: meanLoss };
+  const done = { steps: step, seconds, loss: (await lastMetrics(metricsPath))?.loss ?? Number.NaN };
+  let kept = state();
+  if (course && course.best.step !== step) {
+    kept = await restoreStep(directory, course.best.step, network, optimizer);
+    await optimizer.loadHead();
+  }
+  const learningRate = learningRateAt(kept.step - 1, schedule);
+  optimizer.finishHead({ step: kept.step, learningRate, weightDecay: plan.weightDecay });
+  progress.finish(`loss ${done.loss.toFixed(3)}`);
+  return { state: kept, ...done };
 }
 
 /** One update; returns the loss, still on the backend. */

@@ -60,7 +60,17 @@ export const generalistOptions = {
     min: 1,
     max: 100_000,
     affects: 'result',
-    description: 'Passes over the training images',
+    description: 'Passes over the training images; at most, with --patience',
+  },
+  patience: {
+    type: 'integer',
+    default: null,
+    nullable: true,
+    min: 1,
+    max: 1000,
+    affects: 'result',
+    description:
+      'Checks of validation in a row without a lower loss, after which training comes to its end; the best weights are kept. A check ends each epoch, and every 1,000 steps of a longer one; none: all epochs are trained and the last weights kept',
   },
   batchSize: {
     type: 'integer',
@@ -81,9 +91,10 @@ export const generalistOptions = {
   schedule: {
     type: 'choice',
     default: 'cosine',
-    choices: ['cosine', 'constant'],
+    choices: ['plateau', 'cosine', 'constant'],
     affects: 'result',
-    description: 'How the learning rate moves after the warm-up',
+    description:
+      'How the learning rate moves after the warm-up: cosine falls to zero over all epochs; plateau stays until validation stops improving (--patience), then falls to zero over a quarter of the steps before; constant stays',
   },
   warmup: {
     type: 'number',
@@ -91,7 +102,8 @@ export const generalistOptions = {
     min: 0,
     max: 0.9,
     affects: 'result',
-    description: 'Share of all steps over which the learning rate first rises from near zero',
+    description:
+      'Share of all steps over which the learning rate first rises from near zero; at most an epoch under the schedule plateau',
   },
   weightDecay: {
     type: 'number',

@@ -25,7 +25,8 @@ import { Optimizer } from '../../training/optimizer.js';
 import { type TrainingPlan, train } from '../../training/train.js';
 import type { StageContext } from '../stage.js';
 
-const curveExamples = 5000; // of validation, looked at after each epoch: about 0.7% standard error
+const curveExamples = 5000; // of validation, looked at by each check: about 0.7% standard error
+const stepsPerCheck = 1000; // at most, with early stopping: a check costs about 13 steps of 128 images
 
 /** Trains the generalist on the training part of the data set. */
 export async function trainGeneralist(context: StageContext): Promise<JsonObject> {
@@ -45,6 +46,14 @@ export async function trainGeneralist(context: StageContext): Promise<JsonObject
   });
   const stepsPerEpoch = Math.ceil(splits.train.rows / batchSize);
   const totalSteps = epochs * stepsPerEpoch;
+  const { schedule, patience } = options;
+  if (schedule === 'plateau' && patience === null) {
+    throw new KdSpecError(
+      'option-invalid',
+      'expected --patience with --schedule plateau, whose rate falls when validation stops improving: give it, or ' +
+        'another schedule',
+    );
+  }
   await using batches = await openBatchesAhead(
     imageSource,
     { directory: dataset.directory, seed, purpose: 'generalist', batchSize, isAugmented: options.augment },
@@ -57,11 +66,16 @@ export async function trainGeneralist(context: StageContext): Promise<JsonObject
     stepsPerEpoch,
     from: 'convolutions',
     schedule: {
-      kind: options.schedule,
+      kind: schedule,
       learningRate: options.learningRate,
-      warmupSteps: Math.round(options.warmup * totalSteps),
+      // How long a training by plateau will be is not known beforehand, so that its share has a bound.
+      warmupSteps: Math.min(
+        Math.round(options.warmup * totalSteps),
+        schedule === 'plateau' ? stepsPerEpoch : totalSteps,
+      ),
       totalSteps,
     },
+    stopping: patience === null ? undefined : { patience, stepsPerCheck },
     weightDecay: options.weightDecay,
     labelSmoothing: options.labelSmoothing,
     sampledClasses,
@@ -69,7 +83,7 @@ export async function trainGeneralist(context: StageContext): Promise<JsonObject
     batches: (epoch, skip) => batches.batches(epoch, skip),
   };
   try {
-    const { loss, state } = await train(network, optimizer, plan, {
+    const { loss, state, steps, seconds } = await train(network, optimizer, plan, {
       directory,
       log,
       signal,
@@ -82,14 +96,16 @@ export async function trainGeneralist(context: StageContext): Promise<JsonObject
     await copyFile(join(dataset.directory, 'classes.txt'), join(directory, 'classes.txt'));
     await rm(checkpointsFolder(directory), { recursive: true, force: true });
     const flopsPerImage = forwardFlops(definition);
+    const epochsDone = steps / stepsPerEpoch;
     return {
-      epochs,
-      steps: totalSteps,
+      epochs: epochsDone,
+      keptEpoch: state.step / stepsPerEpoch,
+      steps,
       loss,
       parameters: countParameters(definition),
       flopsPerImage,
-      trainingFlops: trainingFlopsFactor * flopsPerImage * epochs * splits.train.rows,
-      trainingSeconds: state.seconds,
+      trainingFlops: trainingFlopsFactor * flopsPerImage * epochsDone * splits.train.rows,
+      trainingSeconds: seconds,
     };
   } finally {
     optimizer.dispose();
