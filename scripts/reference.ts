@@ -15,9 +15,9 @@ const introduction = `# Reference
 
 ## Where settings come from
 
-A flag goes before its environment variable, that before the pipeline file in force, that before the defaults of the data set (\`datasets/<name>/dataset.yaml\`), and these before the defaults below. The pipeline in force is the file named after \`kd-spec run\`, else \`pipeline.yaml\` in the workspace, else \`pipelines/default.yaml\` of the package. A command writes the settings it was given into the workspace's \`pipeline.yaml\`, so that the next one goes on with them. When a flag or a variable chooses another data set than the pipeline file does, the file's \`dataset\` section does not apply.
+A flag goes before its environment variable, that before the pipeline file in force, that before the defaults of the data set (\`datasets/<name>/dataset.yaml\`), and these before the defaults below. The pipeline in force is the file that \`--pipeline\` names (\`kd-spec run FILE\` is short for \`kd-spec run --pipeline FILE\`), else \`pipeline.yaml\` in the workspace, else \`pipelines/default.yaml\` of the package. A command writes the settings it was given into the workspace's \`pipeline.yaml\`, so that the next one goes on with them. When a flag or a variable chooses another data set than the pipeline file does, the file's \`dataset\` section does not apply.
 
-\`none\` (in a pipeline file \`null\`) leaves a choice to the data set or the stage. Lists are separated by commas on the command line and are YAML lists in a file. Relative paths start at the current folder, or at the file they stand in.
+\`none\` (in a pipeline file \`null\`) leaves a choice to the data set or the stage. Lists are separated by commas on the command line and are YAML lists in a file. A flag that is on or off takes \`true\`, \`yes\`, \`1\`, \`false\`, \`no\` or \`0\` after an equals sign, as its variable does, and may stand with \`--no-\` before its name. Pipeline files are YAML with anchors and merge keys. Relative paths start at the current folder, or at the file they stand in.
 
 Each stage command takes the general options, its own, and those of all stages before it, and brings these up to date first. An option marked *execution* cannot change what is written, only how: changing it makes nothing again.
 `;

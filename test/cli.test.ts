@@ -1,4 +1,5 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { cp, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -142,12 +143,35 @@ describe('usage', () => {
     ['dataset --epochs 3', 'Unknown argument: epochs'],
     ['infer', 'expected images'],
     ['infer a.png --top x', '--top: expected an integer'],
+    ['dataset --dry-run=maybe', '--dry-run: expected true or false, got "maybe"'],
+    ['dataset --dry-run=', '--dry-run: expected true or false, got ""'],
+    ['dataset --dry-run --no-dry-run', '--dry-run was given twice, as --dry-run and as --no-dry-run'],
+    ['dataset --no-dry-run=1', '--no-dry-run takes no value, got "1"'],
+    ['train-generalist --no-epochs', '--no-epochs: expected --epochs with a value'],
+    ['train-specialists --no-parallel', '--parallel none leaves the choice open'],
+    ['cluster --no-clusters --dry-run', '--no-clusters: expected --clusters with a value'],
+    ['infer --no-image', 'no-image'],
+    ['infer --no-top x.png', 'no-top'],
+    ['dataset --classes.x=3', 'classes.x'],
+    ['calibrate --select=perhaps', '--select: expected true or false'],
+    ['run quickstart --pipeline han-3k', 'expected one pipeline, got quickstart and --pipeline han-3k'],
     ['--quiet', 'expected a command'],
   ])('%s ends with 2 and says what was expected', async (words, message) => {
     const { code, stdout, stderr } = await inProcess(words);
     expect(stderr).toContain(message);
     expect(stderr).not.toContain('    at ');
     expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
+  });
+
+  test.each([
+    ['dataset --classes 9 --dry-run=1', 'make'],
+    ['dataset --classes 9 --dry-run=YES', 'make'],
+    ['calibrate --classes 9 --dry-run --calibrate=no', 'make'],
+    ['dataset --pipeline quickstart --dry-run=true', 'make'],
+  ])('%s plans and makes nothing', async (words, plan) => {
+    const { code, stdout, stderr } = await inProcess(words);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    expect(stdout).toContain(plan);
   });
 
   test('a value that begins with dashes stands after an equals sign', async () => {
@@ -216,6 +240,29 @@ describe('stdout', () => {
     const { code, stdout } = await kdSpec('doctor --json');
     expect(code).toBe(0);
     expect(JSON.parse(stdout)).toMatchObject({ node: process.versions.node, backends: expect.any(Array) });
+  });
+});
+
+describe.skipIf(process.platform === 'win32')('an output that cannot be written', () => {
+  const shell = (redirection: string) =>
+    spawnSync(
+      '/bin/bash',
+      ['-c', `"${process.execPath}" "${join(installed, 'dist', 'cli', 'main.js')}" doctor ${redirection}`],
+      { encoding: 'utf8', cwd: folder },
+    );
+
+  test('ends quietly where the reader has gone', () => {
+    const { status, stderr } = shell('> >(true)');
+    expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
+  });
+
+  test.skipIf(!existsSync('/dev/full'))('is an error where the disk is full', () => {
+    const { status, stderr } = shell('> /dev/full');
+    expect({ status, stderr }).toMatchObject({
+      status: 1,
+      stderr: expect.stringContaining('code: disk-full'),
+    });
+    expect(stderr).not.toContain('    at ');
   });
 });
 

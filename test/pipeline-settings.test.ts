@@ -32,11 +32,10 @@ const resolve = (
   env: Readonly<Record<string, string>> = {},
   pipelineFile?: string,
 ) =>
-  resolveSettings(flags, env, {
+  resolveSettings({ ...flags, ...(pipelineFile !== undefined && { pipeline: pipelineFile }) }, env, {
     folder,
     defaultPipeline: join(folder, 'default.yaml'),
     datasetsFolder: join(folder, 'datasets'),
-    ...(pipelineFile === undefined ? {} : { pipelineFile }),
   });
 
 describe('the table', () => {
@@ -160,10 +159,6 @@ describe('values are read from text', () => {
     [{ classes: '1' }, '--classes: expected an integer from 2 to 1000000, or none, got "1"'],
     [{ affinity: 'cov' }, '--affinity: expected one of covariance, confusion, got "cov"'],
     [{ convolutions: '32,x' }, '--convolutions: expected integers'],
-    [{ source: 'hann' }, 'did you mean "han"?'],
-    [{ specialists: '61' }, '--specialists was given without --size'],
-    [{ specialists: '6', size: '3', clusters: '4' }, 'got both'],
-    [{ 'min-size': '9', 'max-size': '3' }, '--min-size 9 is larger'],
   ])('%j is refused', async (flags: Record<string, string>, message) => {
     await expect(resolve(flags)).rejects.toMatchObject({
       code: 'option-invalid',
@@ -182,6 +177,14 @@ describe('values are read from text', () => {
   });
 });
 
+/** Ten aliases of ten aliases of ten: short in a file, long in memory. */
+const bomb = `generalist:
+  network:
+    dense:
+      - &a [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]
+      - &b [*a, *a, *a, *a, *a, *a, *a, *a, *a, *a]
+${['bc', 'cd', 'de'].map(([from, to]) => `      - &${to} [${Array(10).fill(`*${from}`).join(', ')}]\n`).join('')}`;
+
 describe('a pipeline file', () => {
   test.each([
     ['seed: 1\ndataset:\n  clases: 5\n', 3, 'unknown key "dataset.clases" (did you mean "classes"?)'],
@@ -199,11 +202,50 @@ describe('a pipeline file', () => {
     ['a: "\n\n', 1, 'not YAML'],
     ['quiet: true\n', 1, 'unknown key "quiet"'],
     ['__proto__: 1\n', 1, 'unknown key'],
+    ['"a\\u001b[31m": 1\n', 1, 'unknown key "a\\u001b[31m"'],
+    ['generalist:\n  epochs: *nowhere\n', 2, 'not YAML'],
+    ['generalist:\n  epochs: !foo 3\n', 2, 'not YAML'],
+    ['seed: 1\n---\nseed: 2\n', 2, 'not YAML'],
+    ['generalist:\n  network:\n    dense: &a [1, *a]\n', 3, 'a value that contains itself'],
+    ['generalist: &g\n  network: *g\n', 2, 'unknown key "generalist.network.network"'],
+    ['workspace: "a\\0b"\n', 1, 'workspace: expected a path, got "a\\u0000b"'],
+    ['dataset:\n  source: "a\\0b"\n', 2, 'dataset.source: expected a text'],
+    ['answers:\n  teachers: ["a\\0b"]\n', 2, 'answers.teachers: expected texts'],
+    ['generalist:\n  learningRate: .nan\n', 2, 'got NaN'],
+    ['generalist:\n  epochs: 1e999\n', 2, 'got Infinity'],
+    ['generalist:\n  <<: { epoch: 2 }\n', 2, 'unknown key "generalist.epoch"'],
+    ['generalist:\n  <<: [{ seed: 1 }, { epochs: 0 }]\n', 2, 'generalist.epochs: expected'],
+    ['? [a, b]\n: 1\n', 1, 'unknown key'],
+    [`seed: ${'[ '.repeat(20_000)}\n`, 1, 'not YAML'],
+    [bomb, 0, 'not YAML that can be read'],
+    ['%YAML 1.1\n---\ngeneralist:\n  epochs: 2001-01-01\n', 4, 'expected an integer'],
   ])('with %j is refused at line %i', async (text, line, message) => {
     const path = await write('bad.yaml', text);
     const error = await readPipelineFile(path).catch((reason: unknown) => reason);
     expect(error).toMatchObject({ code: 'pipeline-invalid', message: expect.stringContaining(message) });
-    expect(String(error)).toContain(line === 1 && text.startsWith('a') ? path : `${path}:${line}:`);
+    expect(String(error)).toContain(
+      line === 0 || (line === 1 && text.startsWith('a')) ? path : `${path}:${line}:`,
+    );
+    expect(String(error).length).toBeLessThan(600);
+  });
+
+  test('may merge mappings and name them by aliases, and each value knows its line', async () => {
+    const path = await write(
+      'merged.yaml',
+      'generalist: &g\n  epochs: 2\n  batchSize: 64\nspecialists:\n  <<: *g\n  epochs: 3\nstudent: *g\n',
+    );
+    expect(Object.fromEntries((await readPipelineFile(path)).values)).toEqual({
+      'generalist.epochs': { value: 2, where: `${path}:2` },
+      'generalist.batchSize': { value: 64, where: `${path}:3` },
+      'specialists.epochs': { value: 3, where: `${path}:6` },
+      'specialists.batchSize': { value: 64, where: `${path}:3` },
+      'student.epochs': { value: 2, where: `${path}:2` },
+      'student.batchSize': { value: 64, where: `${path}:3` },
+    });
+  });
+
+  test.skipIf(process.platform === 'win32')('that never ends is not read to its end', async () => {
+    await expect(readPipelineFile('/dev/zero')).rejects.toMatchObject({ code: 'pipeline-invalid' });
   });
 
   test('that is empty sets nothing', async () => {
@@ -215,7 +257,7 @@ describe('a pipeline file', () => {
     for (const name of names) {
       const path = await findPipelineFile(`pipelines/${name}`, folder);
       expect(path).toBe(await findPipelineFile(name.replace('.yaml', ''), folder));
-      await resolveSettings({}, {}, { pipelineFile: path, folder });
+      await resolveSettings({ pipeline: path }, {}, { folder });
     }
     await expect(findPipelineFile('quickstrat', folder)).rejects.toThrow('did you mean "quickstart"?');
   });

@@ -1,11 +1,15 @@
 #!/usr/bin/env node
-import { runProgram } from './program.js';
+import { asFileError } from '../core/file-error.js';
+import { describeError, runProgram } from './program.js';
 
-// A reader that closed the pipe, such as `head`, is no failure.
+// A reader that closed the pipe, such as `head`, is no failure; a full disk behind a redirection is.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code === 'EPIPE') process.exit(0);
-  throw error;
+  process.stderr.write(`${describeError(asFileError(error, 'standard output'), process.env)}\n`);
+  process.exit(1);
 });
+// Nobody reads messages any longer, or there is no room for them: the work goes on, and its result tells.
+process.stderr.on('error', () => {});
 
 process.exitCode = await runProgram(process.argv.slice(2), {
   env: process.env,

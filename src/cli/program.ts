@@ -3,6 +3,7 @@ import { KdSpecError } from '../core/errors.js';
 import { suggestion } from '../core/nearest-name.js';
 import { packageVersion } from '../core/package.js';
 import { listedOptions } from '../pipeline/option-list.js';
+import { readableWords } from './command-line.js';
 import { answerCommand } from './commands/answer.js';
 import { calibrateCommand } from './commands/calibrate.js';
 import { clusterCommand } from './commands/cluster.js';
@@ -18,7 +19,6 @@ import { trainGeneralistCommand } from './commands/train-generalist.js';
 import { trainSpecialistsCommand } from './commands/train-specialists.js';
 import type { CommandContext } from './context.js';
 import { Interruption } from './interruption.js';
-import { hideLoneDashes } from './lone-dash.js';
 
 /** All commands, in the order of the data. */
 function commands(context: CommandContext): readonly CommandModule[] {
@@ -52,7 +52,7 @@ export async function runProgram(
   using interruption = new Interruption((message) => stderr.write(`${message}\n`));
   const context: CommandContext = { env, folder, stdout, stderr, signal: interruption.signal };
   try {
-    await createParser(context).parseAsync(hideLoneDashes(argv));
+    await createParser(context).parseAsync(readableWords(argv));
     return 0;
   } catch (error) {
     stderr.write(`${describeError(error, env)}\n`);
@@ -70,7 +70,9 @@ function createParser(context: CommandContext): Argv {
       '$0 <command>\n\nSpecialists for the classes that a large classifier confuses, fused exactly at inference.',
     )
     .parserConfiguration({
+      'boolean-negation': false,
       'camel-case-expansion': false,
+      'dot-notation': false,
       'parse-numbers': false,
       'parse-positional-numbers': false,
     })
@@ -103,7 +105,8 @@ function explainUsage(message: string): string {
   return `${text}${meant} (--help lists what there is)`;
 }
 
-function describeError(error: unknown, env: Readonly<Record<string, string | undefined>>): string {
+/** An error for a person; the stack only where `KD_SPEC_DEBUG` asks for it. */
+export function describeError(error: unknown, env: Readonly<Record<string, string | undefined>>): string {
   const debug = env.KD_SPEC_DEBUG ? `\n${error instanceof Error ? error.stack : ''}` : '';
   if (error instanceof KdSpecError && error.code === 'jobs-under-way') return error.message;
   if (error instanceof KdSpecError) return `error: ${error.message}\ncode: ${error.code}${debug}`;

@@ -2,14 +2,13 @@ import { join, relative } from 'node:path';
 import { KdSpecError } from '../core/errors.js';
 import type { JsonObject } from '../core/json.js';
 import { duration } from '../core/quantity-text.js';
-import { findPipelineFile } from '../pipeline/pipeline-file.js';
 import { type PlannedStage, planStages } from '../pipeline/plan.js';
 import { runStages, type StageOutcome } from '../pipeline/run.js';
 import { type ResolvedSettings, resolveSettings } from '../pipeline/settings.js';
 import type { StageName } from '../pipeline/stage-names.js';
 import { stages } from '../pipeline/stages/index.js';
+import type { Flags } from './command-line.js';
 import { type CommandContext, printResult } from './context.js';
-import type { Flags } from './flags.js';
 import { stageSummary } from './stage-summary.js';
 import { alignColumns } from './summary.js';
 import { createTerminalLog, usesColor } from './terminal-log.js';
@@ -50,12 +49,12 @@ export async function runPipelineCommand(
   flags: Flags,
   context: CommandContext,
 ): Promise<void> {
+  if (file !== undefined && flags.pipeline !== undefined) {
+    throw new KdSpecError('usage', `expected one pipeline, got ${file} and --pipeline ${flags.pipeline}`);
+  }
   const { folder, env } = context;
-  const pipelineFile = file === undefined ? undefined : await findPipelineFile(file, folder);
-  const resolved = await resolveSettings(flags, env, {
-    folder,
-    ...(pipelineFile === undefined ? {} : { pipelineFile }),
-  });
+  const named = file === undefined ? flags : { ...flags, pipeline: file };
+  const resolved = await resolveSettings(named, env, { folder });
   const outcomes = await bringUpToDate('report', resolved, context);
   const last = outcomes.at(-1);
   if (last === undefined) return;

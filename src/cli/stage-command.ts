@@ -2,8 +2,8 @@ import type { CommandModule } from 'yargs';
 import type { JsonObject } from '../core/json.js';
 import { type StageName, stageNames } from '../pipeline/stage-names.js';
 import { stages } from '../pipeline/stages/index.js';
+import { addFlags, flagsOf } from './command-line.js';
 import type { CommandContext } from './context.js';
-import { addFlags, flagsOf } from './flags.js';
 
 /**
  * The command that makes a stage's artefact, with the flags of the stage and of all before it.

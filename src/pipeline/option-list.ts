@@ -16,7 +16,14 @@ export interface ListedOption {
 }
 
 /** Options that say how one command runs; the workspace does not remember them. */
-const perCommand: ReadonlySet<string> = new Set(['resume', 'dryRun', 'quiet', 'json', 'specialists.wait']);
+const perCommand: ReadonlySet<string> = new Set([
+  'pipeline',
+  'resume',
+  'dryRun',
+  'quiet',
+  'json',
+  'specialists.wait',
+]);
 
 /** All options, the general ones first, then by stage. */
 export const listedOptions: readonly ListedOption[] = [

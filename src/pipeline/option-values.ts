@@ -51,6 +51,15 @@ export function parseText(option: Option, text: string): Checked {
   return checkValue(option, readText(option, trimmed));
 }
 
+const booleans: ReadonlyMap<string, boolean> = new Map([
+  ['true', true],
+  ['1', true],
+  ['yes', true],
+  ['false', false],
+  ['0', false],
+  ['no', false],
+]);
+
 function readText(option: Option, text: string): JsonValue {
   switch (option.type) {
     case 'integer':
@@ -66,9 +75,7 @@ function readText(option: Option, text: string): JsonValue {
     case 'path':
       return text;
     case 'boolean':
-      return (
-        { true: true, '1': true, yes: true, false: false, '0': false, no: false }[text.toLowerCase()] ?? text
-      );
+      return booleans.get(text.toLowerCase()) ?? text;
     case 'choice':
       return option.choices.find((choice) => String(choice) === text) ?? text;
     case 'grouped-list':
@@ -90,12 +97,15 @@ function readNumber(text: string): JsonValue {
 }
 
 /** Whether a value, as it stands in a pipeline file, fits an option. */
-export function checkValue(option: Option, value: JsonValue): Checked {
-  const fits = (option.nullable === true && value === null) || fitsPlain(option, value);
-  return fits ? { value } : { expected: describeValues(option) };
+export function checkValue(option: Option, value: unknown): Checked {
+  return fits(option, value) ? { value } : { expected: describeValues(option) };
 }
 
-function fitsPlain(option: Option, value: JsonValue): boolean {
+function fits(option: Option, value: unknown): value is JsonValue {
+  return (option.nullable === true && value === null) || fitsPlain(option, value);
+}
+
+function fitsPlain(option: Option, value: unknown): boolean {
   switch (option.type) {
     case 'integer':
       return Number.isSafeInteger(value) && isBetween(value, option.min, option.max);
@@ -137,18 +147,19 @@ function fitsPlain(option: Option, value: JsonValue): boolean {
   }
 }
 
-function isList(value: JsonValue): value is readonly JsonValue[] {
+function isList(value: unknown): value is readonly unknown[] {
   return Array.isArray(value);
 }
 
-function isName(value: JsonValue): boolean {
-  return typeof value === 'string' && value.trim() !== '';
+/** No path and no name has a NUL: the operating system would end it there. */
+function isName(value: unknown): boolean {
+  return typeof value === 'string' && value.trim() !== '' && !value.includes('\0');
 }
 
-function isBetween(value: JsonValue, min: number, max: number): boolean {
+function isBetween(value: unknown, min: number, max: number): boolean {
   return typeof value === 'number' && value >= min && value <= max;
 }
 
-function isCodePoint(value: JsonValue): boolean {
+function isCodePoint(value: unknown): boolean {
   return Number.isSafeInteger(value) && isBetween(value, 0, 0x10ffff);
 }

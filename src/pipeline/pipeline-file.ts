@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
-import { readdir, readFile } from 'node:fs/promises';
+import { open, readdir } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
-import { isMap, isScalar, LineCounter, type Node, parseDocument, type YAMLMap } from 'yaml';
+import { type Document, isAlias, isMap, isScalar, isSeq, LineCounter, parseDocument, visit } from 'yaml';
 import { KdSpecError } from '../core/errors.js';
 import { withFileErrors } from '../core/file-error.js';
 import type { JsonValue } from '../core/json.js';
@@ -91,50 +91,136 @@ async function readOptions(
   table: OptionTable,
   prefix: readonly string[],
 ): Promise<PipelineFile> {
-  const text = await withFileErrors(path, () => readFile(path, 'utf8'));
-  const lines = new LineCounter();
-  const document = parseDocument(text, { lineCounter: lines });
-  const lineOf = (offset: number) => `${path}:${lines.linePos(offset).line}`;
-  const [error] = document.errors;
-  if (error) throw invalid(lineOf(error.pos[0]), `not YAML: ${error.message.split('\n')[0]}`);
-
+  const { value: root, node, document, lineOf } = parseYaml(await readText(path), path);
   const values = new Map<string, PlacedValue>();
-  const root = document.contents;
-  if (root === null || (isScalar(root) && root.value === null)) return { path, values };
-  const walk = (node: Node | null, options: OptionTable, keys: readonly string[], where: string) => {
-    if (!isMap(node)) {
+  if (root === null) return { path, values };
+  const walk = (
+    mapping: unknown,
+    node: unknown,
+    options: OptionTable,
+    keys: readonly string[],
+    where: string,
+  ) => {
+    if (typeof mapping !== 'object' || mapping === null || Array.isArray(mapping)) {
       throw invalid(where, `${keys.join('.') || 'the file'} is to be a mapping of ${names(options)}`);
     }
-    for (const [key, value, at] of entriesOf(node, lineOf)) {
+    for (const [key, value] of Object.entries(mapping)) {
+      const found = findKey(node, key, document);
+      const at = found?.offset === undefined ? where : lineOf(found.offset);
       const entry = Object.hasOwn(options, key) ? options[key] : undefined;
       const path = [...keys, key];
       if (entry === undefined) {
         const meant = suggestion(key, Object.keys(options)) || elsewhere(key);
-        throw invalid(at, `unknown key "${path.join('.')}"${meant}; expected one of ${names(options)}`);
+        throw invalid(at, `unknown key ${shown(path.join('.'))}${meant}; expected one of ${names(options)}`);
       }
       if (!isOption(entry)) {
-        walk(value, entry, path, at);
+        walk(value, found?.value, entry, path, at);
         continue;
       }
-      const plain: JsonValue = value?.toJS(document) ?? null;
-      const checked = checkValue(entry, plain);
+      const checked = checkValue(entry, value ?? null);
       if ('expected' in checked) {
-        throw invalid(at, `${path.join('.')}: expected ${checked.expected}, got ${JSON.stringify(plain)}`);
+        throw invalid(at, `${path.join('.')}: expected ${checked.expected}, got ${shown(value)}`);
       }
       values.set(path.join('.'), { value: checked.value, where: at });
     }
   };
-  walk(root, table, prefix, `${path}:1`);
+  walk(root, node, table, prefix, `${path}:1`);
   return { path, values };
 }
 
-function* entriesOf(
-  map: YAMLMap,
-  lineOf: (offset: number) => string,
-): Generator<readonly [key: string, value: Node | null, where: string]> {
-  for (const { key, value } of map.items) {
-    const at = isScalar(key) && key.range ? lineOf(key.range[0]) : lineOf(map.range?.[0] ?? 0);
-    yield [isScalar(key) ? String(key.value) : String(key), value as Node | null, at];
+const mostBytes = 2 ** 20; // of a pipeline file: more is something else, such as a device
+
+async function readText(path: string): Promise<string> {
+  return withFileErrors(path, async () => {
+    const file = await open(path);
+    try {
+      const buffer = Buffer.alloc(mostBytes + 1);
+      let length = 0;
+      while (length < buffer.length) {
+        const { bytesRead } = await file.read(buffer, length, buffer.length - length);
+        if (bytesRead === 0) return buffer.toString('utf8', 0, length);
+        length += bytesRead;
+      }
+    } finally {
+      await file.close();
+    }
+    throw new KdSpecError(
+      'pipeline-invalid',
+      `${path}: expected a pipeline file of at most ${mostBytes.toLocaleString('en')} bytes, got more: check the path`,
+    );
+  });
+}
+
+interface ParsedYaml {
+  /** Aliases and merge keys (`<<`) resolved; null for an empty file. */
+  readonly value: unknown;
+  readonly node: unknown;
+  readonly document: Document;
+  /** `path:line` of a place in the text. */
+  readonly lineOf: (offset: number) => string;
+}
+
+/** Parses YAML; whatever the library throws about the text becomes `pipeline-invalid`. */
+function parseYaml(text: string, path: string): ParsedYaml {
+  const lines = new LineCounter();
+  const lineOf = (offset: number) => `${path}:${lines.linePos(offset).line}`;
+  const guarded = <T>(work: () => T): T => {
+    try {
+      return work();
+    } catch (error) {
+      // Too many aliases, an alias without its anchor, or nested so deeply that the stack ends.
+      const reason = error instanceof Error ? error.message : String(error);
+      throw invalid(path, `not YAML that can be read: ${reason}`);
+    }
+  };
+  const document = guarded(() => parseDocument(text, { lineCounter: lines, merge: true, logLevel: 'error' }));
+  const [problem] = [...document.errors, ...document.warnings];
+  if (problem) throw invalid(lineOf(problem.pos[0]), `not YAML: ${problem.message.split('\n')[0]}`);
+  visit(document, {
+    Alias: (_, alias) => {
+      if (alias.resolve(document) !== undefined) return;
+      throw invalid(
+        lineOf(alias.range?.[0] ?? 0),
+        `not YAML: no anchor &${alias.source} before *${alias.source}`,
+      );
+    },
+  });
+  return { value: guarded(() => document.toJS()), node: document.contents, document, lineOf };
+}
+
+const mostMerges = 10;
+
+/** Where a key of a mapping stands, in the mapping itself or in one that it merges, and the node of its value. */
+function findKey(
+  node: unknown,
+  key: string,
+  document: Document,
+  merges = 0,
+): { readonly offset: number | undefined; readonly value: unknown } | undefined {
+  if (merges > mostMerges) return undefined; // a mapping may merge itself
+  const map = isAlias(node) ? node.resolve(document) : node;
+  if (isSeq(map)) {
+    for (const item of map.items) {
+      const found = findKey(item, key, document, merges + 1);
+      if (found) return found;
+    }
+  }
+  if (!isMap(map)) return undefined;
+  const named = (name: string) =>
+    map.items.find(({ key }) => isScalar(key) && (key.source === name || String(key.value) === name));
+  const pair = named(key);
+  if (pair && isScalar(pair.key)) return { offset: pair.key.range?.[0], value: pair.value };
+  return findKey(named('<<')?.value, key, document, merges + 1);
+}
+
+/** A value for an error message, on one short line. */
+function shown(value: unknown): string {
+  if (typeof value === 'number') return String(value);
+  try {
+    const text = JSON.stringify(value) ?? String(value);
+    return text.length > 80 ? `${text.slice(0, 79)}…` : text;
+  } catch {
+    return 'a value that contains itself';
   }
 }
 

@@ -1,25 +1,29 @@
 import { existsSync } from 'node:fs';
-import { basename, dirname, join, resolve } from 'node:path';
-import { KdSpecError } from '../core/errors.js';
+import { dirname, join, resolve } from 'node:path';
+import { assert, KdSpecError } from '../core/errors.js';
 import type { JsonValue } from '../core/json.js';
-import { nearestName, suggestion } from '../core/nearest-name.js';
+import { suggestion } from '../core/nearest-name.js';
 import { packageFolder } from '../core/package.js';
 import { keyOf, type ListedOption, listedOptions, pipelineOptions } from './option-list.js';
-import { parseText } from './option-values.js';
+import { checkValue, parseText } from './option-values.js';
 import { ownTeachers } from './options/answers-options.js';
 import { builtInDatasets } from './options/dataset-options.js';
 import { generalOptions } from './options/general-options.js';
 import { type Settings, stageOptions } from './options.js';
 import {
+  findPipelineFile,
   type PipelineFile,
   readDatasetDefaults,
   readPipelineFile,
   readStudentFile,
 } from './pipeline-file.js';
 
-/** Where a value came from, and the exact place, such as `--classes` or `pipelines/han-3k.yaml:4`. */
-interface Origin {
-  readonly kind: 'flag' | 'environment' | 'pipeline' | 'dataset' | 'default';
+/**
+ * Where a value came from, and the exact place, such as `--classes` or `pipelines/han-3k.yaml:4`. A `fallback` is a value
+ * of the pipeline that is in force where nobody named one.
+ */
+export interface Origin {
+  readonly kind: 'flag' | 'environment' | 'pipeline' | 'dataset' | 'fallback' | 'default';
   readonly where: string;
 }
 
@@ -50,13 +54,13 @@ interface Found {
  * The settings in force, and where each comes from.
  *
  * A flag goes before its environment variable, that before the student's file (`--student`), that before the pipeline
- * in force, that before the defaults of the data set (`datasets/<name>/dataset.yaml`), and these before the table. The pipeline in force is the file that is
- * named, else the workspace's own, else `pipelines/default.yaml`. When flag or environment choose another data set
- * than the pipeline does, the pipeline's `dataset` section describes the wrong one and does not apply.
+ * in force, that before the defaults of the data set (`datasets/<name>/dataset.yaml`), and these before the table. The
+ * pipeline in force is the one that `--pipeline` names, else the workspace's own, else `pipelines/default.yaml`. When
+ * flag or environment choose another data set than the pipeline does, the pipeline's `dataset` section describes the
+ * wrong one and does not apply.
  *
  * @param flags by flag without dashes; text as typed, or a boolean
  * @param env the environment; only `KD_SPEC_*` is read
- * @param options.pipelineFile the pipeline file that the command line names
  * @param options.folder where relative paths of flags and environment start; those in a file start at its folder
  * @throws KdSpecError `option-invalid` or `pipeline-invalid` naming the flag, variable or `path:line`
  */
@@ -64,34 +68,36 @@ export async function resolveSettings(
   flags: Readonly<Record<string, string | boolean | undefined>>,
   env: Readonly<Record<string, string | undefined>>,
   {
-    pipelineFile,
     folder = process.cwd(),
     defaultPipeline = join(packageFolder(), 'pipelines', 'default.yaml'),
     datasetsFolder = join(packageFolder(), 'datasets'),
-  }: { pipelineFile?: string; folder?: string; defaultPipeline?: string; datasetsFolder?: string } = {},
+  }: { folder?: string; defaultPipeline?: string; datasetsFolder?: string } = {},
 ): Promise<ResolvedSettings> {
   const typed = new Map<string, Found>();
   for (const listed of listedOptions) {
     const found = fromFlag(listed, flags[listed.flag], folder) ?? fromEnvironment(listed, env, folder);
     if (found) typed.set(keyOf(listed), found);
   }
-  const named = pipelineFile === undefined ? undefined : await readPipelineFile(pipelineFile);
+  const name = typed.get('pipeline')?.value;
+  const named =
+    typeof name === 'string' ? await readPipelineFile(await findPipelineFile(name, folder)) : undefined;
   const workspace = typed.get('workspace') ??
     (named && fromFile(named, 'workspace', 'pipeline')) ?? {
       value: resolve(folder, generalOptions.workspace.default),
       origin: fromTable,
     };
   const own = join(String(workspace.value), workspacePipelineFile);
-  const pipeline = named ?? (await readPipelineFile(existsSync(own) ? own : defaultPipeline));
+  const isFallback = named === undefined && !existsSync(own);
+  const pipeline = named ?? (await readPipelineFile(isFallback ? defaultPipeline : own));
+  const kind = isFallback ? 'fallback' : 'pipeline';
 
-  const pipelineSource = fromFile(pipeline, 'dataset.source', 'pipeline');
+  const pipelineSource = fromFile(pipeline, 'dataset.source', kind);
   const typedSource = typed.get('dataset.source');
   const source = textOf(typedSource ?? pipelineSource, defaultSource);
   const isOtherDataset = typedSource !== undefined && source !== textOf(pipelineSource, defaultSource);
-  checkSource(source);
   const defaults = await readDatasetDefaults(source, { datasetsFolder });
 
-  const definition = typed.get('student.definition') ?? fromFile(pipeline, 'student.definition', 'pipeline');
+  const definition = typed.get('student.definition') ?? fromFile(pipeline, 'student.definition', kind);
   const student = definition?.value ? await readStudentFile(String(definition.value)) : undefined;
 
   const found = new Map<string, Found>();
@@ -103,35 +109,55 @@ export async function resolveSettings(
       typed.get(key) ??
         (key === 'workspace' ? workspace : undefined) ??
         (student && fromFile(student, key, 'pipeline')) ??
-        (applies ? fromFile(pipeline, key, 'pipeline') : undefined) ??
+        (applies ? fromFile(pipeline, key, kind) : undefined) ??
         (defaults && fromFile(defaults, key, 'dataset')) ?? {
           value: listed.option.default,
           origin: fromTable,
         },
     );
   }
-  const settings = nest(
-    [...found].map(([key, { value }]) => [key.split('.'), value] as const),
-  ) as unknown as Settings;
-  checkTogether(settings);
+  const settings = nest([...found].map(([key, { value }]) => [key.split('.'), value] as const));
+  expectSettings(settings);
+  const dropped = [...pipeline.values.keys()].filter(
+    (key) => key.startsWith('dataset.') && key !== 'dataset.source' && !typed.has(key),
+  );
   return {
     settings,
     origins: new Map([...found].map(([key, { origin }]) => [key, origin])),
     pipeline: pipeline.path,
-    warnings: unknownEnvironment(env),
+    warnings: [
+      ...unknownEnvironment(env),
+      ...(isOtherDataset && !isFallback && dropped.length > 0
+        ? [
+            `${dropped.join(', ')} of ${pipeline.path} ${dropped.length === 1 ? 'is' : 'are'} for another data set ` +
+              `than ${source}, and left out`,
+          ]
+        : []),
+    ],
   };
+}
+
+/** Whether the user chose a data set in any way, and does not merely get the one of the default pipeline. */
+function isDatasetChosen(origins: ResolvedSettings['origins']): boolean {
+  return [...origins].some(
+    ([key, { kind }]) =>
+      key.startsWith('dataset.') && kind !== 'default' && kind !== 'dataset' && kind !== 'fallback',
+  );
 }
 
 /**
  * What a workspace has to remember so that the next command goes on with the same settings: every value that was
- * given by flag, environment or pipeline, as nested mappings in the order of the table.
+ * given by flag, environment or pipeline, as nested mappings in the order of the table. What a command got because
+ * nobody chose a data set is not given.
  */
 export function rememberedValues({ settings, origins }: ResolvedSettings): {
   readonly [key: string]: JsonValue;
 } {
+  const isChosen = isDatasetChosen(origins);
   const given = pipelineOptions.filter((listed) => {
     const kind = origins.get(keyOf(listed))?.kind;
-    return kind !== undefined && kind !== 'default' && kind !== 'dataset' && keyOf(listed) !== 'workspace';
+    if (kind === undefined || kind === 'default' || kind === 'dataset') return false;
+    return (kind !== 'fallback' || isChosen) && keyOf(listed) !== 'workspace';
   });
   return nest(given.map(({ path }) => [path, settingAt(settings, path)]));
 }
@@ -143,6 +169,15 @@ export function settingAt(settings: Settings, path: readonly string[]): JsonValu
   return value as JsonValue;
 }
 
+/** Each value was checked where it came from; that none is missing is checked here. */
+function expectSettings(values: object): asserts values is Settings {
+  for (const { path, option } of listedOptions) {
+    let value: unknown = values;
+    for (const key of path) value = Object(value)[key];
+    assert('value' in checkValue(option, value), `${path.join('.')} is ${value}`);
+  }
+}
+
 function fromFlag(
   listed: ListedOption,
   raw: string | boolean | undefined,
@@ -150,7 +185,7 @@ function fromFlag(
 ): Found | undefined {
   if (raw === undefined) return undefined;
   const where = `--${listed.flag}`;
-  const value = typeof raw === 'boolean' ? raw : parse(listed, raw, where);
+  const value = raw === true && listed.option.type === 'boolean' ? raw : parse(listed, String(raw), where);
   return { value: absolute(listed, value, folder), origin: { kind: 'flag', where } };
 }
 
@@ -168,7 +203,7 @@ function fromEnvironment(
   };
 }
 
-function fromFile(file: PipelineFile, key: string, kind: 'pipeline' | 'dataset'): Found | undefined {
+function fromFile(file: PipelineFile, key: string, kind: Origin['kind']): Found | undefined {
   const placed = file.values.get(key);
   const listed = listedOptions.find((option) => keyOf(option) === key);
   if (placed === undefined || listed === undefined) return undefined;
@@ -201,41 +236,12 @@ function absolute(listed: ListedOption, value: JsonValue, folder: string): JsonV
   return value;
 }
 
-/** Catches a misspelt name of a data set, which would otherwise be taken for the path of one. */
-function checkSource(source: string): void {
-  if (existsSync(source)) return;
-  const meant = isBuiltIn(source) ? undefined : nearestName(basename(source), builtInDatasets);
-  if (meant === undefined) return;
-  throw new KdSpecError(
-    'option-invalid',
-    `--source: expected ${builtInDatasets.join(', ')} or a path, got "${basename(source)}": did you mean "${meant}"?`,
-  );
-}
-
 function isBuiltIn(source: string): boolean {
   return builtInDatasets.some((name) => name === source);
 }
 
 function textOf(found: Found | undefined, otherwise: string): string {
   return typeof found?.value === 'string' ? found.value : otherwise;
-}
-
-function checkTogether({ subsets }: Settings): void {
-  const { specialists, size, clusters, minSize, maxSize } = subsets;
-  if ((specialists === null) !== (size === null)) {
-    const [given, missing] = size === null ? ['--specialists', '--size'] : ['--size', '--specialists'];
-    throw new KdSpecError('option-invalid', `${given} was given without ${missing}: give both, or neither`);
-  }
-  if (specialists !== null && clusters !== null) {
-    throw new KdSpecError(
-      'option-invalid',
-      'expected either --clusters (a partition) or --specialists with --size (fixed subsets), got both: ' +
-        'set one to none',
-    );
-  }
-  if (minSize !== null && maxSize !== null && minSize > maxSize) {
-    throw new KdSpecError('option-invalid', `--min-size ${minSize} is larger than --max-size ${maxSize}`);
-  }
 }
 
 function unknownEnvironment(env: Readonly<Record<string, string | undefined>>): readonly string[] {

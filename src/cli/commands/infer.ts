@@ -1,8 +1,7 @@
 import type { CommandModule } from 'yargs';
 import { KdSpecError } from '../../core/errors.js';
+import { addFlags, flagsOf, restoreLoneDash } from '../command-line.js';
 import { type CommandContext, printResult } from '../context.js';
-import { addFlags, flagsOf } from '../flags.js';
-import { restoreLoneDash } from '../lone-dash.js';
 
 export function inferCommand(context: CommandContext): CommandModule {
   return {

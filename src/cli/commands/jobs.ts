@@ -1,7 +1,7 @@
 import type { CommandModule } from 'yargs';
 import { KdSpecError } from '../../core/errors.js';
+import { addFlags, flagsOf } from '../command-line.js';
 import type { CommandContext } from '../context.js';
-import { addFlags, flagsOf } from '../flags.js';
 
 const actions = ['show', 'follow', 'cancel', 'collect', 'manifest', 'train'] as const;
 

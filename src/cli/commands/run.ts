@@ -1,7 +1,7 @@
 import type { CommandModule } from 'yargs';
 import { stageNames } from '../../pipeline/stage-names.js';
+import { addFlags, flagsOf } from '../command-line.js';
 import type { CommandContext } from '../context.js';
-import { addFlags, flagsOf } from '../flags.js';
 
 export function runCommand(context: CommandContext): CommandModule {
   return {

@@ -2,8 +2,8 @@ import { KdSpecError } from '../../core/errors.js';
 import { readJobsStatus } from '../../jobs/status.js';
 import { jobsFolder } from '../../jobs/work-file.js';
 import type { Settings } from '../../pipeline/options.js';
+import type { Flags } from '../command-line.js';
 import type { CommandContext } from '../context.js';
-import type { Flags } from '../flags.js';
 import { runStageCommand } from '../run-stages.js';
 import { countStandings, describeCounts, statusText } from './describe-status.js';
 

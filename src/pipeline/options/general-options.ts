@@ -8,6 +8,14 @@ export const generalOptions = {
     affects: 'execution',
     description: 'Folder that holds one artefact for each stage',
   },
+  pipeline: {
+    type: 'string',
+    default: null,
+    nullable: true,
+    affects: 'execution',
+    description:
+      "Pipeline file, or the name of one of kd-spec's own; none: the workspace's, or else the default",
+  },
   seed: {
     type: 'integer',
     default: 1,
