@@ -107,6 +107,7 @@ export async function findManifest(folder: string): Promise<Manifest | undefined
 /**
  * Reads every file of an artefact again and compares it with the manifest.
  *
+ * @internal A check of workspaces by tests and by `scripts/reliability/`; a run reads only what was touched.
  * @throws KdSpecError `artefact-corrupt` naming the first file that differs, and how
  */
 export async function verifyArtefact(folder: string): Promise<Manifest> {

@@ -76,6 +76,7 @@ export async function openDataset(directory: string): Promise<Dataset> {
 /**
  * Compares the bytes of every shard of a split with the hash that was recorded when it was written.
  *
+ * @internal A check by tests; a run compares the hashes in the artefact's manifest.
  * @throws KdSpecError `shard-truncated` or `shard-corrupt`, naming the shard
  * Cost: reads every byte once, without holding a shard in memory.
  */

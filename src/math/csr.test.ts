@@ -1,7 +1,8 @@
 import fc from 'fast-check';
 import { Matrix } from 'ml-matrix';
 import { expect, test } from 'vitest';
-import { createCsrBuilder, csrFromDense, csrRow, csrToDense, selectCsrRows, transposeCsr } from './csr.js';
+import { csrFromDense, csrToDense } from '../../test/support/dense-matrix.js';
+import { createCsrBuilder, csrRow, selectCsrRows, transposeCsr } from './csr.js';
 
 /** A small matrix of small integers, most of them zero. */
 const matrices = fc

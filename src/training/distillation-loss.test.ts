@@ -1,9 +1,9 @@
 import * as tf from '@tensorflow/tfjs';
 import { beforeAll, expect, test } from 'vitest';
+import { csrFromDense } from '../../test/support/dense-matrix.js';
 import { selectBackend } from '../compute/backend.js';
 import { softmaxCrossEntropy } from '../compute/operations/softmax-cross-entropy.js';
 import { createRandom } from '../core/random.js';
-import { csrFromDense } from '../math/csr.js';
 import { softmax } from '../math/softmax.js';
 import { distillationLoss, type TeacherTargets } from './distillation-loss.js';
 

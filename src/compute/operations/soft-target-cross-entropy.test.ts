@@ -8,8 +8,9 @@ import {
   runs,
   size,
 } from '../../../test/support/backend-agreement.js';
+import { csrFromDense } from '../../../test/support/dense-matrix.js';
 import { createRandom } from '../../core/random.js';
-import { type CsrMatrix, csrFromDense } from '../../math/csr.js';
+import type { CsrMatrix } from '../../math/csr.js';
 import { selectBackend } from '../backend.js';
 import { type RemainingMass, softTargetCrossEntropy } from './soft-target-cross-entropy.js';
 import { softmaxCrossEntropy } from './softmax-cross-entropy.js';

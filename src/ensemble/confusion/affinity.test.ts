@@ -1,7 +1,8 @@
 import fc from 'fast-check';
 import { Matrix } from 'ml-matrix';
 import { describe, expect, test } from 'vitest';
-import { csrFromDense, csrToDense, selectCsrRows } from '../../math/csr.js';
+import { csrFromDense, csrToDense } from '../../../test/support/dense-matrix.js';
+import { selectCsrRows } from '../../math/csr.js';
 import { confusionAffinity, covarianceAffinity } from './affinity.js';
 import type { PredictionBatch } from './prediction-rows.js';
 

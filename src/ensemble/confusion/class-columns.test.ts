@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { csrFromDense, csrToDense } from '../../math/csr.js';
+import { csrFromDense, csrToDense } from '../../../test/support/dense-matrix.js';
 import { classColumns } from './class-columns.js';
 
 test('both directions, and the largest other entry on the diagonal', () => {

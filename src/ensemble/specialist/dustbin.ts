@@ -1,5 +1,4 @@
 import { KdSpecError } from '../../core/errors.js';
-import type { Probabilities } from '../fusion/fusion-input.js';
 
 /** How often special classes come, truly and in the specialist's training. */
 export interface DustbinCounts {
@@ -77,22 +76,3 @@ export function routedCorrection(mass: number, { share, meanMass }: RoutedOutsid
 }
 
 const smallestRatio = 1e-6; // of drawing probabilities: a share of 1 leaves images without mass out altogether
-
-/**
- * Corrects a specialist's distribution, as if its dustbin logit had been raised before the softmax.
- *
- * @param probabilities (s + 1), the dustbin last; sums to 1
- * @param correction from {@link dustbinCorrection}, in nats
- * @returns (s + 1), the corrected distribution
- */
-export function applyDustbinCorrection(probabilities: Probabilities, correction: number): Float64Array {
-  const last = probabilities.length - 1;
-  const dustbin = probabilities[last];
-  // Scaled by exp(-correction) where that is the smaller factor, so that nothing overflows.
-  const inside = correction > 0 ? Math.exp(-correction) : 1;
-  const outside = correction > 0 ? 1 : Math.exp(correction);
-  const sum = (1 - dustbin) * inside + dustbin * outside;
-  const corrected = Float64Array.from(probabilities, (p) => (p * inside) / sum);
-  corrected[last] = (dustbin * outside) / sum;
-  return corrected;
-}

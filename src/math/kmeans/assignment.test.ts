@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
+import { csrFromDense } from '../../../test/support/dense-matrix.js';
 import { createRandom } from '../../core/random.js';
-import { csrFromDense } from '../csr.js';
 import { assignToNearest, centroidDrift, createBounds } from './assignment.js';
 import { indexCentroids, preparePoints } from './centroids.js';
 

@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { kmeans } from 'ml-kmeans';
 import { describe, expect, test } from 'vitest';
+import { csrFromDense, csrToDense } from '../../../test/support/dense-matrix.js';
 import { createRandom } from '../../core/random.js';
-import { csrFromDense, csrToDense } from '../csr.js';
 import { assignToNearest } from './assignment.js';
 import { indexCentroids, preparePoints } from './centroids.js';
 import { onlineKMeans } from './online-kmeans.js';

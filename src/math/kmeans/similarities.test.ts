@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { csrFromDense, csrRow } from '../csr.js';
+import { csrFromDense } from '../../../test/support/dense-matrix.js';
+import { csrRow } from '../csr.js';
 import { indexCentroids, preparePoints } from './centroids.js';
 import { nearestCentroids, nearestPoints, similaritiesToOwn } from './similarities.js';
 
