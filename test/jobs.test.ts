@@ -4,9 +4,9 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { silentLog } from '../src/core/log.js';
 import type { Engine, JobEnd, JobEvent } from '../src/jobs/engine.js';
+import { jobsFolder } from '../src/jobs/jobs-folder.js';
 import type { SlurmOptions } from '../src/jobs/slurm/slurm-options.js';
 import type { SpecialistWork } from '../src/jobs/specialist-work.js';
-import { jobsFolder } from '../src/jobs/work-file.js';
 import { type Running, startKdSpec } from './fixtures/command-line.js';
 import {
   builtJobs,
@@ -27,8 +27,8 @@ async function onSlurm(options: Partial<SlurmOptions> = {}): Promise<Engine> {
   const { createSlurm }: typeof import('../src/jobs/slurm/slurm-engine.js') = await import(
     builtJobs('slurm/slurm-engine.js')
   );
-  const { trainingCommand }: typeof import('../src/jobs/training-command.js') = await import(
-    builtJobs('training-command.js')
+  const { trainingCommand }: typeof import('../src/jobs/slurm/submission.js') = await import(
+    builtJobs('slurm/submission.js')
   );
   const workspace = join(root, 'workspace-of-slurm');
   const none = { partition: null, account: null, time: null, memory: null, atMost: null, setup: null };
@@ -38,8 +38,8 @@ async function onSlurm(options: Partial<SlurmOptions> = {}): Promise<Engine> {
 
 /** The engine that leaves its jobs to others, and these: a process each, as Kubernetes would start them. */
 async function startedByHand(): Promise<Engine> {
-  const { createManualEngine }: typeof import('../src/jobs/manual-engine.js') = await import(
-    builtJobs('manual-engine.js')
+  const { createManualEngine }: typeof import('../src/jobs/kubernetes.js') = await import(
+    builtJobs('kubernetes.js')
   );
   const workspace = join(root, 'workspace-by-hand');
   const engine = createManualEngine(jobsFolder(workspace), 'hands', { pollMs: 100 });

@@ -15,7 +15,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs, promisify } from 'node:util';
 import { createRandom } from '../../src/core/random.js';
-import { jobsFolder, readWork } from '../../src/jobs/work-file.js';
+import { jobsFolder, readWork } from '../../src/jobs/jobs-folder.js';
 import { describeMachine } from '../machine.js';
 import { coordinatorTime } from './scaling/coordinator-time.js';
 import {

@@ -30,7 +30,7 @@ export async function runStageCommand(
   } catch (error) {
     const isSubmission = error instanceof KdSpecError && error.code === 'jobs-under-way';
     if (!isSubmission || target !== 'specialists') throw error;
-    const { reportSubmission } = await import('./jobs/report-submission.js');
+    const { reportSubmission } = await import('./jobs/look-after-jobs.js');
     return await reportSubmission(error.message, resolved.settings, context);
   }
   const outcome = outcomes.at(-1);

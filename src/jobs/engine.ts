@@ -1,6 +1,9 @@
 import type { ErrorCode } from '../core/errors.js';
-import type { Log } from '../core/log.js';
+import { type Log, silentLog } from '../core/log.js';
 import type { SpecialistOutcome, SpecialistWork } from './specialist-work.js';
+
+/** How often a lost job is tried again, whoever runs it. */
+export const maxRetries = 2;
 
 /**
  * Who trains specialists: this process, a pool of processes, a cluster.
@@ -69,4 +72,16 @@ export type JobEnd =
 /** Whether an error concerns one specialist alone, so that the others go on; any other stops the engine. */
 export function isOwnFailure(code: ErrorCode | undefined): boolean {
   return code === 'training-diverged' || code === 'subsets-invalid';
+}
+
+/** A log of which only the progress is heard: what a job tells whoever started it. */
+export function progressLog(tell: (progress: JobProgress) => void): Log {
+  return {
+    ...silentLog,
+    progress: (_label, total) => {
+      const update = (done: number, note = '') => tell({ done, total, note });
+      update(0);
+      return { update, finish: (note) => update(total, note) };
+    },
+  };
 }

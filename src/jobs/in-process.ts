@@ -1,6 +1,5 @@
 import { KdSpecError } from '../core/errors.js';
-import { type Engine, isOwnFailure, type JobEnd } from './engine.js';
-import { progressLog } from './progress-log.js';
+import { type Engine, isOwnFailure, type JobEnd, progressLog } from './engine.js';
 import { openSpecialistTrainer } from './specialist-trainer.js';
 
 /** Trains the specialists one after the other in this process. */

@@ -1,10 +1,11 @@
+import { readFile } from 'node:fs/promises';
 import { KdSpecError } from '../core/errors.js';
-import { failuresFolder } from './failure-file.js';
+import type { JobEnd } from './engine.js';
+import { failuresFolder, readFailure, readWork } from './jobs-folder.js';
 import { runSlurmCommand } from './slurm/commands.js';
-import { type JobStanding, standingOf } from './slurm/job-standing.js';
-import { findLostArrays, queryTasks, type TaskStates } from './slurm/queue.js';
-import { readSlurmState } from './slurm/state.js';
-import { readWork } from './work-file.js';
+import { findLostArrays, isLive, queryTasks, type TaskState, type TaskStates } from './slurm/queue.js';
+import { jobLogPath, readSlurmState } from './slurm/state.js';
+import { findFinished, type SpecialistWork } from './specialist-work.js';
 
 /** Where the jobs of a workspace stand. */
 export interface JobsStatus {
@@ -46,4 +47,70 @@ export async function readJobsStatus(folder: string): Promise<JobsStatus> {
     unknown,
     jobs,
   };
+}
+
+/** Where one job stands: under way, or ended in some way; `missing` is one that Slurm never had or no longer knows. */
+export type JobStanding =
+  | { readonly kind: 'queued'; readonly reason: string }
+  | { readonly kind: 'running'; readonly node: string }
+  | { readonly kind: 'missing' }
+  | JobEnd;
+
+/** How often a job that seems lost is looked at before it counts as lost: its artefact may not be visible here yet. */
+export const patientLooks = 3;
+
+/**
+ * Where the job of a position stands, from the artefact first, since that alone counts, and then from Slurm.
+ *
+ * @param folders.folder the workspace's jobsFolder
+ * @param folders.failures where jobs of this work leave why they failed
+ * @param tasks what Slurm says; undefined when it cannot be asked
+ */
+export async function standingOf(
+  work: SpecialistWork,
+  { folder, failures }: { readonly folder: string; readonly failures: string },
+  position: number,
+  tasks: TaskStates | undefined,
+): Promise<JobStanding> {
+  const manifest = await findFinished(work, position);
+  if (manifest) {
+    const { id } = work.subsets[position];
+    return { kind: 'done', outcome: { id, seconds: manifest.seconds, wasDone: false } };
+  }
+  const task = tasks?.get(position);
+  if (task && isLive(task)) {
+    const isRunning = task.state !== 'PENDING' && task.node !== '';
+    return isRunning ? { kind: 'running', node: task.node } : { kind: 'queued', reason: task.reason };
+  }
+  const said = await readFailure(failures, position);
+  if (task === undefined) return said ?? { kind: 'missing' };
+  if (task.state !== 'COMPLETED' && (await exceededMemory(folder, task.task))) {
+    return { kind: 'lost', reason: describeLoss({ ...task, state: 'OUT_OF_MEMORY' }) };
+  }
+  if (task.state === 'CANCELLED') return { kind: 'stopped' };
+  if (task.state === 'FAILED' && said) return said;
+  return { kind: 'lost', reason: describeLoss(task) };
+}
+
+/**
+ * Whether a task was killed for its memory: where no control groups watch over it, Slurm calls it FAILED or CANCELLED,
+ * and says why in its log alone.
+ */
+async function exceededMemory(folder: string, task: string): Promise<boolean> {
+  const log = await readFile(jobLogPath(folder, task), 'utf8').catch(() => '');
+  return /exceeded (job |step )?memory limit/i.test(log.slice(-2000));
+}
+
+/** Why a task that left no artefact ended, in words. */
+function describeLoss({ state, node, reason }: TaskState): string {
+  const where = node === '' ? '' : ` on ${node}`;
+  const why = reason === '' ? '' : ` (${reason})`;
+  const words: Readonly<Record<string, string>> = {
+    COMPLETED: `its Slurm job${where} ended well but left no specialist here: do its nodes share this folder?`,
+    FAILED: `its Slurm job failed${where}${why}`,
+    OUT_OF_MEMORY: `its Slurm job${where} was killed for its memory: --slurm-memory asks for more`,
+    TIMEOUT: `its Slurm job${where} reached its time limit: --slurm-time asks for more`,
+    NODE_FAIL: `its node failed${where}`,
+  };
+  return words[state] ?? `its Slurm job ended as ${state}${where}${why}`;
 }

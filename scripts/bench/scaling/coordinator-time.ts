@@ -2,11 +2,10 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { silentLog } from '../../../src/core/log.js';
-import { collect } from '../../../src/jobs/collect.js';
 import type { Engine } from '../../../src/jobs/engine.js';
 import type { RunCommand } from '../../../src/jobs/slurm/commands.js';
 import { createSlurm } from '../../../src/jobs/slurm/slurm-engine.js';
-import type { SpecialistWork } from '../../../src/jobs/specialist-work.js';
+import { collect, type SpecialistWork } from '../../../src/jobs/specialist-work.js';
 import { trainMissing } from '../../../src/jobs/train-missing.js';
 
 /** Seconds of the coordinator, measured on its own code with jobs that take no time. */

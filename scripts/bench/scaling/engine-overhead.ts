@@ -27,8 +27,8 @@ const { createPool }: typeof import('../../../src/jobs/pool/pool.js') = await im
 const { trainMissing }: typeof import('../../../src/jobs/train-missing.js') = await import(
   dist('jobs/train-missing.js')
 );
-const { jobsFolder, readWork }: typeof import('../../../src/jobs/work-file.js') = await import(
-  dist('jobs/work-file.js')
+const { jobsFolder, readWork }: typeof import('../../../src/jobs/jobs-folder.js') = await import(
+  dist('jobs/jobs-folder.js')
 );
 const { loadGeneralist }: typeof import('../../../src/models/checkpoint.js') = await import(
   dist('models/checkpoint.js')

@@ -61,13 +61,16 @@ export function jobsCommand(context: CommandContext): CommandModule {
       const value = (name: string) => (typeof argv[name] === 'string' ? argv[name] : undefined);
       switch (argv.action) {
         case 'show':
-          return (await import('../jobs/show-jobs.js')).showJobs(settings, context);
+          return (await import('../jobs/look-after-jobs.js')).showJobs(settings, context);
         case 'follow':
-          return (await import('../jobs/follow-jobs.js')).followJobs(settings, context);
+          return (await import('../jobs/look-after-jobs.js')).followJobs(settings, context);
         case 'cancel':
-          return (await import('../jobs/cancel-jobs.js')).cancelJobs(settings, context);
+          return (await import('../jobs/look-after-jobs.js')).cancelJobs(settings, context);
         case 'collect':
-          return (await import('../jobs/collect-jobs.js')).collectJobs(settings, flags, context);
+          await (await import('../jobs/look-after-jobs.js')).requireAllDone(settings);
+          return (await import('../run-stages.js')).runStageCommand('specialists', flags, context, {
+            toJson: (metrics) => metrics,
+          });
         case 'manifest':
           return (await import('../jobs/print-manifest.js')).printManifest(settings, value, context);
         case 'train':

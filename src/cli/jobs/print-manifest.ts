@@ -1,8 +1,8 @@
 import { stringify } from 'yaml';
 import { KdSpecError } from '../../core/errors.js';
-import { kubernetesManifest } from '../../jobs/kubernetes-manifest.js';
-import { parseTimeLimit } from '../../jobs/time-limit.js';
-import { jobsFolder, readWork } from '../../jobs/work-file.js';
+import { jobsFolder, readWork } from '../../jobs/jobs-folder.js';
+import { kubernetesManifest } from '../../jobs/kubernetes.js';
+import { parseTimeLimit } from '../../jobs/slurm/slurm-options.js';
 import type { Settings } from '../../pipeline/options.js';
 import { type CommandContext, printResult } from '../context.js';
 

@@ -1,8 +1,8 @@
 import { KdSpecError } from '../../core/errors.js';
 import { duration } from '../../core/quantity-text.js';
+import { jobsFolder } from '../../jobs/jobs-folder.js';
 import { runSlurmCommand, slurmOutput } from '../../jobs/slurm/commands.js';
-import { trainOne } from '../../jobs/train-one.js';
-import { jobsFolder } from '../../jobs/work-file.js';
+import { trainOne } from '../../jobs/specialist-trainer.js';
 import type { Settings } from '../../pipeline/options.js';
 import { type CommandContext, printResult } from '../context.js';
 

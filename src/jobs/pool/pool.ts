@@ -4,7 +4,7 @@ import { shareOfMachine } from '../../compute/tensorflow/share-of-machine.js';
 import { KdSpecError } from '../../core/errors.js';
 import { type Engine, isOwnFailure, type JobEnd } from '../engine.js';
 import type { WorkerShare } from './pool-size.js';
-import type { FromWorker, ToWorker } from './worker-messages.js';
+import type { FromWorker, ToWorker } from './worker.js';
 import { watchWorker } from './worker-watch.js';
 
 const maxFailedStarts = 3; // one after the other

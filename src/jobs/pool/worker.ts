@@ -1,7 +1,26 @@
-import { KdSpecError } from '../../core/errors.js';
-import { progressLog } from '../progress-log.js';
+import { type ErrorCode, KdSpecError } from '../../core/errors.js';
+import { type JobProgress, progressLog } from '../engine.js';
 import { openSpecialistTrainer, type SpecialistTrainer } from '../specialist-trainer.js';
-import type { FromWorker, ToWorker } from './worker-messages.js';
+import type { SpecialistOutcome, SpecialistWork } from '../specialist-work.js';
+
+/** What a pool says to its workers. */
+export type ToWorker =
+  | { readonly kind: 'open'; readonly work: SpecialistWork }
+  | { readonly kind: 'train'; readonly position: number }
+  | { readonly kind: 'stop' };
+
+/** What a worker says to its pool. */
+export type FromWorker =
+  | { readonly kind: 'ready' }
+  | ({ readonly kind: 'progress'; readonly position: number } & JobProgress)
+  | { readonly kind: 'done'; readonly position: number; readonly outcome: SpecialistOutcome }
+  | {
+      readonly kind: 'failed';
+      /** Undefined when the worker could not even open the work. */
+      readonly position: number | undefined;
+      readonly code: ErrorCode | undefined;
+      readonly message: string;
+    };
 
 /**
  * The program of a pool's child process: trains one specialist at a time, as it is told.

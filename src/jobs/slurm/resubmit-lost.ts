@@ -1,13 +1,12 @@
 import { KdSpecError } from '../../core/errors.js';
 import type { Log } from '../../core/log.js';
 import { WorkspaceLock } from '../../core/workspace-lock.js';
-import { maxRetries } from '../retries.js';
-import type { JobsStatus } from '../status.js';
-import { trainingCommand } from '../training-command.js';
-import { jobsFolder, readWork } from '../work-file.js';
-import { patientLooks } from './job-standing.js';
+import { maxRetries } from '../engine.js';
+import { jobsFolder, readWork } from '../jobs-folder.js';
+import { type JobsStatus, patientLooks } from '../status.js';
 import { createSlurm } from './slurm-engine.js';
 import type { SlurmOptions } from './slurm-options.js';
+import { trainingCommand } from './submission.js';
 
 /**
  * Submits again what looks lost for the third time in a row.

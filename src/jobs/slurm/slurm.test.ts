@@ -6,9 +6,14 @@ import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { silentLog } from '../../core/log.js';
 import type { SpecialistWork } from '../specialist-work.js';
-import { batchScript } from './batch-script.js';
-import { parseVersion, readCluster } from './cluster.js';
-import { type CommandEnd, type RunCommand, runSlurmCommand, slurmOutput } from './commands.js';
+import {
+  type CommandEnd,
+  parseVersion,
+  type RunCommand,
+  readCluster,
+  runSlurmCommand,
+  slurmOutput,
+} from './commands.js';
 import {
   findLostArrays,
   isLive,
@@ -18,9 +23,9 @@ import {
   queryTasks,
 } from './queue.js';
 import { createSlurm } from './slurm-engine.js';
-import { type SlurmOptions, warningSeconds } from './slurm-options.js';
+import { parseTimeLimit, type SlurmOptions, warningSeconds } from './slurm-options.js';
 import { readSlurmState, type SlurmArray, writeSlurmState } from './state.js';
-import { sbatchWords, submitArrays } from './submission.js';
+import { batchScript, sbatchWords, submitArrays } from './submission.js';
 
 /** What is read from Slurm's commands and said to them. A real Slurm stands behind test/slurm.test.ts. */
 const said = (stdout: string): CommandEnd => ({ code: 0, stdout, stderr: '' });
@@ -84,6 +89,20 @@ describe('the cluster', () => {
 });
 
 describe('time limits', () => {
+  test.each([
+    ['90', 5400],
+    ['1:30', 90],
+    ['4:00:00', 14_400],
+    ['2-0', 172_800],
+    ['1-2:30', 95_400],
+    ['1-2:30:15', 95_415],
+    ['soon', undefined],
+    ['1:2:3:4', undefined],
+    ['0', undefined],
+  ])('%s is %s seconds', (text, seconds) => {
+    expect(parseTimeLimit(text)).toBe(seconds);
+  });
+
   test('the warning comes two minutes before, or when a quarter of a short limit is left', () => {
     expect([null, '4:00:00', '4', '1'].map(warningSeconds)).toEqual([120, 120, 60, 15]);
   });

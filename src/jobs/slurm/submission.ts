@@ -2,9 +2,8 @@ import { randomBytes } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { KdSpecError } from '../../core/errors.js';
-import { batchScript } from './batch-script.js';
-import type { Cluster } from './cluster.js';
-import { type RunCommand, slurmOutput } from './commands.js';
+import { packageFolder } from '../../core/package.js';
+import { type Cluster, type RunCommand, slurmOutput } from './commands.js';
 import { type SlurmOptions, warningSeconds } from './slurm-options.js';
 import { jobLogPath, type SlurmArray, type SlurmState, writeSlurmState } from './state.js';
 
@@ -89,4 +88,39 @@ export function sbatchWords(
     ...(after === null ? [] : [`--dependency=afterany:${after}`]),
     ...(options.options?.split(/\s+/).filter((word) => word !== '') ?? []),
   ];
+}
+
+/** What one job array runs. */
+export interface ArrayJob {
+  /** The command that trains the specialist of a position, which follows as its last word. */
+  readonly command: readonly string[];
+  /** The position of each task, by the task's number. */
+  readonly positions: readonly number[];
+  readonly setup: string | null;
+}
+
+/**
+ * The script of a job array: task i trains the specialist at positions[i].
+ *
+ * `exec` puts kd-spec in the place of the shell, so that Slurm's signals reach it.
+ */
+export function batchScript({ command, positions, setup }: ArrayJob): string {
+  return [
+    '#!/bin/bash',
+    ...(setup === null ? [] : [setup]),
+    `positions=(${positions.join(' ')})`,
+    `exec ${command.map(quoted).join(' ')} "\${positions[$SLURM_ARRAY_TASK_ID]}"`,
+    '',
+  ].join('\n');
+}
+
+/** A word for the shell as it stands. */
+function quoted(word: string): string {
+  return `'${word.replaceAll("'", "'\\''")}'`;
+}
+
+/** The command line that trains one specialist of a workspace; its position follows as the last word. */
+export function trainingCommand(workspace: string): readonly string[] {
+  const program = join(packageFolder(), 'dist', 'cli', 'main.js');
+  return [process.execPath, program, 'jobs', 'train', '--workspace', workspace, '--position'];
 }

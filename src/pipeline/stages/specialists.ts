@@ -10,14 +10,13 @@ import { type SharedFeatures, shareFeatures } from '../../ensemble/specialist/sh
 import { firstTrainedPart } from '../../ensemble/specialist/specialist.js';
 import { readSubsets, subsetsFileName } from '../../ensemble/subsets/subsets-file.js';
 import type { Engine } from '../../jobs/engine.js';
+import { jobsFolder } from '../../jobs/jobs-folder.js';
+import { createManualEngine } from '../../jobs/kubernetes.js';
 import { chooseLocalEngine } from '../../jobs/local-engine.js';
-import { createManualEngine } from '../../jobs/manual-engine.js';
 import { createSlurm } from '../../jobs/slurm/slurm-engine.js';
+import { trainingCommand } from '../../jobs/slurm/submission.js';
 import { findFinished, type SpecialistWork } from '../../jobs/specialist-work.js';
-import { submitMissing } from '../../jobs/submit-missing.js';
-import { trainMissing } from '../../jobs/train-missing.js';
-import { trainingCommand } from '../../jobs/training-command.js';
-import { jobsFolder } from '../../jobs/work-file.js';
+import { submitMissing, trainMissing } from '../../jobs/train-missing.js';
 import { loadGeneralist, readDefinition } from '../../models/checkpoint.js';
 import { forwardFlops } from '../../models/network-definition.js';
 import type { StageContext } from '../stage.js';

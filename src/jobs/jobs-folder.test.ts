@@ -1,9 +1,18 @@
-import { cp, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import {
+  failuresFolder,
+  forgetFailure,
+  jobsFolder,
+  readFailure,
+  readWork,
+  workDigest,
+  writeFailure,
+  writeWork,
+} from './jobs-folder.js';
 import type { SpecialistWork } from './specialist-work.js';
-import { jobsFolder, readWork, workDigest, writeWork } from './work-file.js';
 
 let root: string;
 beforeAll(async () => {
@@ -42,4 +51,32 @@ test('no work and damaged work are told apart', async () => {
   await expect(readWork(join(root, 'nowhere'))).rejects.toMatchObject({ code: 'not-found' });
   await writeFile(join(root, 'work.json'), '{"directory": ');
   await expect(readWork(root)).rejects.toMatchObject({ code: 'artefact-corrupt' });
+});
+
+test('a failure that concerns one specialist is told from one that is worth another try', async () => {
+  const work = workIn(root);
+  const failures = failuresFolder(root, work);
+  await writeFailure(failures, 0, { code: 'training-diverged', message: 'the loss is infinite' });
+  await writeFailure(failures, 1, { code: 'disk-full', message: 'no room' });
+  await writeFailure(failures, 2, { code: null, message: 'a defect' });
+  expect(await readFailure(failures, 0)).toEqual({ kind: 'failed', reason: 'the loss is infinite' });
+  expect(await readFailure(failures, 1)).toEqual({ kind: 'lost', reason: 'no room' });
+  expect(await readFailure(failures, 2)).toEqual({ kind: 'lost', reason: 'a defect' });
+  await forgetFailure(failures, 0);
+  expect(await readFailure(failures, 0)).toBeUndefined();
+});
+
+test('a torn file says nothing', async () => {
+  const work = workIn(root);
+  const failures = failuresFolder(root, work);
+  await mkdir(failures, { recursive: true });
+  await writeFile(join(failures, '3.json'), '{"code": "disk-');
+  expect(await readFailure(failures, 3)).toBeUndefined();
+});
+
+test('what a job of earlier settings leaves is not taken for a failure of this work', async () => {
+  const work = workIn(root);
+  const later = { ...work, labelCounts: [5, 5, 5, 6] };
+  await writeFailure(failuresFolder(root, work), 4, { code: 'subsets-invalid', message: 'no examples' });
+  expect(await readFailure(failuresFolder(root, later), 4)).toBeUndefined();
 });

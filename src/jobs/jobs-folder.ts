@@ -1,11 +1,12 @@
 import { createHash } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
+import { readFile, rm } from 'node:fs/promises';
 import { isAbsolute, join, relative, resolve } from 'node:path';
 import { z } from 'zod';
 import { writeJsonAtomically } from '../core/atomic-file.js';
-import { KdSpecError } from '../core/errors.js';
+import { type ErrorCode, KdSpecError } from '../core/errors.js';
 import { systemErrorCode, withFileErrors } from '../core/file-error.js';
 import { canonicalJson, type JsonObject } from '../core/json.js';
+import { isOwnFailure, type JobEnd } from './engine.js';
 import type { SpecialistWork } from './specialist-work.js';
 
 /** The folder of a workspace that holds what jobs and whoever looks after them share. */
@@ -30,17 +31,12 @@ const workSchema = z.strictObject({
   backend: z.enum(['auto', 'wasm', 'tensorflow', 'tensorflow-gpu']),
 });
 
+type Decisive = Omit<SpecialistWork, 'directory' | 'generalist' | 'dataset' | 'features'>;
+
 /** What decides what specialists come out: the same wherever the workspace lies. */
 export function workDigest(work: SpecialistWork): string {
-  const {
-    directory: _directory,
-    generalist: _generalist,
-    dataset: _dataset,
-    features: _features,
-    ...decisive
-  } = work;
   return createHash('sha256')
-    .update(canonicalJson(decisive as unknown as JsonObject))
+    .update(canonicalJson(asJson(work)))
     .digest('hex');
 }
 
@@ -51,8 +47,16 @@ export function workDigest(work: SpecialistWork): string {
  * @param folder {@link jobsFolder}
  */
 export async function writeWork(folder: string, work: SpecialistWork): Promise<void> {
-  const shared = mapPaths(work, (path) => relative(folder, path));
-  await writeJsonAtomically(workPath(folder), shared as unknown as JsonObject);
+  const { directory, generalist, dataset, features, ...decisive } = mapPaths(work, (path) =>
+    relative(folder, path),
+  );
+  await writeJsonAtomically(workPath(folder), {
+    directory,
+    generalist,
+    dataset,
+    ...(features === undefined ? {} : { features: { ...features } }),
+    ...asJson(decisive),
+  });
 }
 
 /**
@@ -79,6 +83,17 @@ export async function readWork(folder: string): Promise<SpecialistWork> {
   }
 }
 
+/** What decides what specialists come out, as JSON. */
+function asJson({ inputs, subsets, labelCounts, training, backend }: Decisive): JsonObject {
+  return {
+    inputs,
+    subsets: subsets.map((subset) => ({ ...subset })),
+    labelCounts,
+    training: { ...training },
+    backend,
+  };
+}
+
 function mapPaths(work: SpecialistWork, map: (path: string) => string): SpecialistWork {
   const { directory, generalist, dataset, features, ...rest } = work;
   return {
@@ -88,4 +103,42 @@ function mapPaths(work: SpecialistWork, map: (path: string) => string): Speciali
     dataset: map(dataset),
     ...(features === undefined ? {} : { features: { ...features, folder: map(features.folder) } }),
   };
+}
+
+const failureSchema = z.object({ code: z.string().nullable(), message: z.string() });
+const failurePath = (failures: string, position: number) => join(failures, `${position}.json`);
+
+/**
+ * Where the jobs of some work leave why they failed, for a coordinator on another machine. Jobs of earlier settings
+ * that still run have a place of their own, and so their failures are not taken for those of this work.
+ *
+ * @param folder the workspace's jobsFolder
+ */
+export function failuresFolder(folder: string, work: SpecialistWork): string {
+  return join(folder, 'failures', workDigest(work).slice(0, 16));
+}
+
+/** Leaves why a job failed. */
+export async function writeFailure(
+  failures: string,
+  position: number,
+  { code, message }: { readonly code: string | null; readonly message: string },
+): Promise<void> {
+  await writeJsonAtomically(failurePath(failures, position), { code, message });
+}
+
+/** How a job says that it failed; undefined when it could not say it, or when its file is torn. */
+export async function readFailure(failures: string, position: number): Promise<JobEnd | undefined> {
+  try {
+    const text = await readFile(failurePath(failures, position), 'utf8');
+    const { code, message } = failureSchema.parse(JSON.parse(text));
+    return { kind: isOwnFailure(code as ErrorCode) ? 'failed' : 'lost', reason: message };
+  } catch {
+    return undefined;
+  }
+}
+
+/** Forgets an earlier failure, before another try. */
+export async function forgetFailure(failures: string, position: number): Promise<void> {
+  await rm(failurePath(failures, position), { force: true });
 }
