@@ -1,7 +1,7 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { crc32, deflateSync } from 'node:zlib';
+import { crc32, deflateSync, gzipSync } from 'node:zlib';
 import sharp from 'sharp';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { decodeImage, encodePng, readImageFile } from './image-codec.js';
@@ -58,6 +58,49 @@ test('images of other sizes, kinds and depths come out in the shape', async () =
   }
 });
 
+test('training and inference see the same pixels, whatever a PNG says about itself', async () => {
+  const shape = { height: 8, width: 8, channels: 3 } as const;
+  const pixels = Uint8Array.from({ length: 192 }, (_, i) => (i * 71) % 256);
+  const picture = () => sharp(pixels, { raw: shape });
+  const plain = Buffer.from(await encodePng(pixels, shape));
+  const withChunk = (type: string, data: Buffer) =>
+    Buffer.concat([plain.subarray(0, 33), chunk(type, data), plain.subarray(33)]);
+  const gamma = Buffer.alloc(4);
+  gamma.writeUInt32BE(100_000);
+  const exif = (orientation: number) => {
+    const data = Buffer.from('4d4d002a00000008000101120003000000010000000000000000', 'hex');
+    data.writeUInt16BE(orientation, 18);
+    return withChunk('eXIf', data);
+  };
+  const files: Record<string, Buffer> = {
+    plain,
+    ...Object.fromEntries([1, 3, 6, 8].map((orientation) => [`eXIf ${orientation}`, exif(orientation)])),
+    'linear gamma': withChunk('gAMA', gamma),
+    transparent: withChunk('tRNS', Buffer.from([0, pixels[0], 0, pixels[1], 0, pixels[2]])),
+    text: withChunk('tEXt', Buffer.from('Comment\0hello')),
+    palette: await picture().png({ palette: true }).toBuffer(),
+    interlaced: await picture().png({ progressive: true }).toBuffer(),
+    '16 bits': await picture().toColourspace('rgb16').png().toBuffer(),
+    grey: await picture().toColourspace('b-w').png().toBuffer(),
+    alpha: await picture().ensureAlpha(0.5).png().toBuffer(),
+    'display P3': await picture().withIccProfile('p3').png().toBuffer(),
+  };
+  for (const [name, bytes] of Object.entries(files)) {
+    const path = await put(`${name}.png`, bytes);
+    const bySharp = await sharp(bytes)
+      .autoOrient()
+      .flatten({ background: 'white' })
+      .resize(8, 8, { fit: 'cover' })
+      .toColourspace('srgb')
+      .raw({ depth: 'uchar' })
+      .toBuffer();
+    expect(Buffer.from(await decodeImage(bytes, shape)), name).toEqual(bySharp);
+    expect(Buffer.from(await readImageFile(path, shape)), name).toEqual(bySharp);
+  }
+  const turned = await decodeImage(files['eXIf 3'], shape);
+  expect([...turned.subarray(0, 3)]).toEqual([...pixels.subarray(189)]);
+});
+
 test('grey becomes three equal channels, and colour its luminance', async () => {
   const pixels = Uint8Array.from({ length: 64 }, (_, i) => i * 4);
   const colour = await decodeImage(await encodePng(pixels, shape), { ...shape, channels: 3 });
@@ -68,6 +111,43 @@ test('grey becomes three equal channels, and colour its luminance', async () => 
   const grey = await decodeImage(red, shape);
   expect(grey[0]).toBeGreaterThan(40);
   expect(grey[0]).toBeLessThan(140);
+});
+
+test('a BMP file is decoded, upside down as it is stored', async () => {
+  const file = Buffer.alloc(54 + 2 * 8);
+  file.write('BM', 'latin1');
+  for (const [at, value] of [
+    [2, 70],
+    [10, 54],
+    [14, 40],
+    [18, 2],
+    [22, 2],
+    [26, 1 + (24 << 16)],
+  ])
+    file.writeUInt32LE(value, at);
+  file.set([1, 2, 3, 4, 5, 6], 54); // the lower row, blue first
+  file.set([7, 8, 9, 10, 11, 12], 62);
+  const pixels = await decodeImage(file, { height: 2, width: 2, channels: 3 });
+  expect([...pixels]).toEqual([9, 8, 7, 12, 11, 10, 3, 2, 1, 6, 5, 4]);
+  file.writeInt32LE(1_000_000, 18);
+  await expect(decodeImage(file, shape)).rejects.toMatchObject({ code: 'image-unreadable' });
+  file.writeInt32LE(1_000_000, 22);
+  await expect(decodeImage(file, shape)).rejects.toMatchObject({ code: 'image-too-large' });
+});
+
+test('a file that is something else is named by what it is', async () => {
+  const pointer = 'version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 12345\n';
+  for (const [content, says] of [
+    [pointer, /Git LFS pointer.*git lfs pull/],
+    ['<!DOCTYPE html><html></html>', /a web page/],
+    [gzipSync(await encodePng(new Uint8Array(64), shape)), /gunzip/],
+  ] as const) {
+    const path = await put('odd.png', content);
+    await expect(readImageFile(path, shape)).rejects.toMatchObject({
+      code: 'image-unreadable',
+      message: expect.stringMatching(says),
+    });
+  }
 });
 
 test('what cannot be an image is named', async () => {

@@ -1,9 +1,13 @@
-import { stat } from 'node:fs/promises';
+import { readFile, stat } from 'node:fs/promises';
 import sharp, { type Sharp } from 'sharp';
 import { assert, KdSpecError } from '../core/errors.js';
 import { asFileError } from '../core/file-error.js';
+import { foreignKind } from '../core/file-kind.js';
 import { decodeSmallPng, encodeSmallPng } from './png.js';
 import type { ImageShape } from './source.js';
+
+const maxFileBytes = 2 ** 30;
+const bmpHeaderBytes = 26; // up to the height
 
 /**
  * Encodes an image as PNG, without loss.
@@ -18,28 +22,33 @@ export async function encodePng(pixels: Uint8Array, shape: ImageShape): Promise<
 }
 
 /**
- * Decodes an image of any common format into the pixels of a shape.
+ * Decodes an image of any common format into the pixels of a shape. Training, evaluation and inference all see images
+ * through this function.
  *
- * An image of another size is scaled until it covers the shape and is cropped at the centre; transparency
- * is laid on white; colours become grey, or grey becomes three equal channels, as the shape asks.
+ * The orientation that a camera wrote down is applied. An image of another size is scaled until it covers the shape and
+ * is cropped at the centre; transparency is laid on white; colours become grey, or grey becomes three equal channels, as
+ * the shape asks. Of an animation or of several pages, the first is taken.
  *
- * @param bytes a PNG, JPEG, WebP, GIF, TIFF or AVIF file
+ * @param bytes a PNG, JPEG, WebP, GIF, TIFF, AVIF, BMP or SVG file
  * @param shape what is wanted
  * @param name what to call the image in an error
+ * @param options.maxPixels the most pixels that the file's header may announce
  * @returns (height, width, channels), 0 to 255
- * @throws KdSpecError `image-empty`, `image-unreadable`
+ * @throws KdSpecError `image-empty`, `image-unreadable`, `image-too-large`
  * Cost: about 20 microseconds for a plain PNG of the very shape and 28 x 28 pixels; else that of sharp.
  */
 export async function decodeImage(
   bytes: Uint8Array,
   shape: ImageShape,
   name = 'the image',
+  { maxPixels = 100e6 }: { readonly maxPixels?: number } = {},
 ): Promise<Uint8Array> {
-  return decodeSmallPng(bytes, shape) ?? decodeWithSharp(bytes, name, shape);
+  if (bytes.length === 0) throw empty(name);
+  return decodeSmallPng(bytes, shape) ?? decodeAny(bytes, shape, name, maxPixels);
 }
 
 /**
- * Reads an image that a person named, with checks before anything large is decoded.
+ * Reads an image that a person named.
  *
  * @param image the path of an image file, or the bytes of one (standard input)
  * @param shape what is wanted; see {@link decodeImage}
@@ -50,69 +59,99 @@ export async function decodeImage(
 export async function readImageFile(
   image: string | Uint8Array,
   shape: ImageShape,
-  { maxPixels = 100e6 }: { readonly maxPixels?: number } = {},
+  options: { readonly maxPixels?: number } = {},
 ): Promise<Uint8Array> {
-  const name = typeof image === 'string' ? image : 'the image';
-  if (typeof image === 'string') await checkFile(image);
-  return decodeWithSharp(image, name, shape, maxPixels);
+  if (typeof image !== 'string') return decodeImage(image, shape, 'the image', options);
+  return decodeImage(await readBytes(image), shape, image, options);
 }
 
-async function checkFile(path: string): Promise<void> {
-  const stats = await stat(path).catch((error: unknown) => {
-    throw asFileError(error, path, 'an image');
-  });
-  if (stats.isDirectory()) {
-    throw new KdSpecError(
-      'not-readable',
-      `expected an image at ${path}, found a folder: name the files in it`,
-    );
-  }
-  if (stats.size === 0) throw empty(path);
-}
-
-async function decodeWithSharp(
-  image: string | Uint8Array,
-  name: string,
-  { height, width, channels }: ImageShape,
-  maxPixels?: number,
-): Promise<Uint8Array> {
-  if (image.length === 0) throw empty(name);
-  const decode = async <T>(work: (decoder: Sharp) => Promise<T>) => {
-    try {
-      // The limit is checked below, from the header, so that the message can say what was found.
-      return await work(sharp(image, { limitInputPixels: maxPixels === undefined }));
-    } catch (cause) {
-      const reason = cause instanceof Error ? cause.message : String(cause);
+/** The bytes of an image file, if it is a file of a size that an image can have. */
+async function readBytes(path: string): Promise<Uint8Array> {
+  try {
+    const info = await stat(path);
+    if (info.isDirectory()) {
       throw new KdSpecError(
-        'image-unreadable',
-        `expected a PNG, JPEG or WebP image in ${name}, but it cannot be decoded (${reason}): convert or remove it`,
-        { cause },
+        'not-readable',
+        `expected an image at ${path}, found a folder: name the files in it`,
       );
     }
-  };
-
-  if (maxPixels !== undefined) {
-    const header = await decode((decoder) => decoder.metadata());
-    const pixels = header.width * header.height;
-    if (pixels > maxPixels) {
+    if (info.size > maxFileBytes) {
       throw new KdSpecError(
         'image-too-large',
-        `expected at most ${maxPixels} pixels in ${name}, its header announces ${header.width} x ${header.height}` +
-          ` = ${pixels}: make it smaller, ${width} x ${height} are used`,
+        `expected an image of at most ${maxFileBytes} bytes in ${path}, found ${info.size}: make it smaller`,
       );
     }
+    return await readFile(path);
+  } catch (error) {
+    throw asFileError(error, path, 'an image');
   }
-  const { data } = await decode((decoder) =>
-    decoder
+}
+
+async function decodeAny(
+  bytes: Uint8Array,
+  { height, width, channels }: ImageShape,
+  name: string,
+  maxPixels: number,
+): Promise<Uint8Array> {
+  try {
+    const decoder = isBmp(bytes)
+      ? await decodeBmp(bytes, maxPixels)
+      : sharp(bytes, { limitInputPixels: maxPixels });
+    const pixels = await decoder
       .autoOrient()
       .flatten({ background: 'white' })
       .resize(width, height, { fit: 'cover' })
       .toColourspace(channels === 1 ? 'b-w' : 'srgb')
       .raw({ depth: 'uchar' })
-      .toBuffer({ resolveWithObject: true }),
-  );
-  assert(data.length === height * width * channels, `sharp gave ${data.length} bytes for ${name}`);
-  return new Uint8Array(data.buffer, data.byteOffset, data.length);
+      .toBuffer();
+    assert(pixels.length === height * width * channels, `sharp gave ${pixels.length} bytes for ${name}`);
+    return new Uint8Array(pixels.buffer, pixels.byteOffset, pixels.length);
+  } catch (cause) {
+    const size = await announcedSize(bytes);
+    if (size && size.width * size.height > maxPixels) {
+      throw new KdSpecError(
+        'image-too-large',
+        `expected at most ${maxPixels} pixels in ${name}, its header announces ${size.width} x ${size.height}` +
+          ` = ${size.width * size.height}: make it smaller, ${width} x ${height} are used`,
+        { cause },
+      );
+    }
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    const kind = foreignKind(bytes.subarray(0, 256)) ?? 'it is an image';
+    const advice =
+      kind === 'it is an image' ? `it cannot be decoded (${reason}): convert or remove it` : kind;
+    throw new KdSpecError('image-unreadable', `expected an image in ${name}, but ${advice}`, { cause });
+  }
+}
+
+/** The size in the header of an image; undefined where there is none. */
+async function announcedSize(bytes: Uint8Array): Promise<{ width: number; height: number } | undefined> {
+  if (isBmp(bytes)) return bmpSize(bytes);
+  return await sharp(bytes, { limitInputPixels: false })
+    .metadata()
+    .catch(() => undefined);
+}
+
+function isBmp(bytes: Uint8Array): boolean {
+  return bytes.length > bmpHeaderBytes && bytes[0] === 0x42 && bytes[1] === 0x4d; // BM
+}
+
+function bmpSize(bytes: Uint8Array): { width: number; height: number } {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  return { width: Math.abs(view.getInt32(18, true)), height: Math.abs(view.getInt32(22, true)) };
+}
+
+/** A BMP file, which sharp does not know, as an image of its pixels. */
+async function decodeBmp(bytes: Uint8Array, maxPixels: number): Promise<Sharp> {
+  const announced = bmpSize(bytes);
+  if (announced.width * announced.height > maxPixels) throw new Error('too many pixels');
+  const { createCanvas, loadImage } = await import('@napi-rs/canvas');
+  const image = await loadImage(Buffer.from(bytes));
+  const { width, height } = image;
+  const context = createCanvas(width, height).getContext('2d');
+  context.drawImage(image, 0, 0);
+  const { data } = context.getImageData(0, 0, width, height);
+  return sharp(Buffer.from(data.buffer), { raw: { width, height, channels: 4 } });
 }
 
 function empty(name: string): KdSpecError {

@@ -6,8 +6,9 @@ import type { ImageShape } from './source.js';
  *
  * Training streams thousands of tiny images a second. For those a general library spends its time on the
  * thread pool and on promises, not on pixels: sharp takes several hundred microseconds of the main thread
- * for a 28 x 28 image, inflating and unfiltering it here takes about twenty. Everything that this codec
- * does not know (palettes, 16 bits, interlacing, transparency) goes to sharp: see `image-codec.ts`.
+ * for a 28 x 28 image, inflating and unfiltering it here takes about twenty. Everything that could change what
+ * the pixels mean (palettes, 16 bits, interlacing, and nearly any chunk beside header, pixels and end: transparency,
+ * colour profiles, orientation) and every file that is not sound goes to sharp: see `image-codec.ts`.
  *
  * Source: PNG specification (third edition), sections 5, 7.3, 9 and 11.2.
  */
@@ -44,7 +45,7 @@ export function encodeSmallPng(pixels: Uint8Array, { height, width, channels }: 
 }
 
 /**
- * Decodes a PNG image that is 8-bit, not interlaced, without palette or transparency, and of this very shape.
+ * Decodes a PNG image that is 8-bit, not interlaced, of this very shape, with nothing that changes what the pixels mean.
  *
  * @returns (height, width, channels), 0 to 255; `undefined` for anything else, damaged files among it
  */
@@ -72,7 +73,7 @@ function chunk(type: string, data: Uint8Array): Buffer {
   return bytes;
 }
 
-/** The compressed pixels, when the header announces the shape and nothing unusual stands in the file. */
+/** The compressed pixels, when the file is sound, the header announces the shape, and there is nothing else. */
 function imageData(file: Uint8Array, { height, width, channels }: ImageShape): Uint8Array | undefined {
   if (file.length < signature.length || !signature.every((byte, index) => file[index] === byte))
     return undefined;
@@ -82,23 +83,35 @@ function imageData(file: Uint8Array, { height, width, channels }: ImageShape): U
     const length = view.getUint32(offset);
     const type = view.getUint32(offset + 4);
     const start = offset + 8;
-    if (start + length + 4 > file.length) return undefined;
-    if (type === chunkType.IHDR) {
-      const fits =
-        length === headerBytes && view.getUint32(start) === width && view.getUint32(start + 4) === height;
-      const plain =
-        file[start + 8] === 8 && file[start + 9] === colourTypeOf[channels] && file[start + 12] === 0;
-      if (!fits || !plain) return undefined;
-    } else if (type === chunkType.IDAT) parts.push(file.subarray(start, start + length));
-    else if (type === chunkType.tRNS) return undefined;
-    else if (type === chunkType.IEND) break;
-    offset = start + length + 4;
+    const end = start + length;
+    if (end + 4 > file.length || view.getUint32(end) !== crc32(file.subarray(offset + 4, end)))
+      return undefined;
+    if (offset === signature.length) {
+      const isPlain =
+        type === chunkType.IHDR &&
+        length === headerBytes &&
+        view.getUint32(start) === width &&
+        view.getUint32(start + 4) === height &&
+        file[start + 8] === 8 &&
+        file[start + 9] === colourTypeOf[channels] &&
+        file.subarray(start + 10, end).every((byte) => byte === 0);
+      if (!isPlain) return undefined;
+    } else if (type === chunkType.IDAT) parts.push(file.subarray(start, end));
+    else if (type === chunkType.IEND) return parts.length === 1 ? parts[0] : Buffer.concat(parts);
+    else if (type !== chunkType.pHYs && type !== chunkType.tIME) return undefined;
+    offset = end + 4;
   }
-  return parts.length === 1 ? parts[0] : parts.length === 0 ? undefined : Buffer.concat(parts);
+  return undefined;
 }
 
 /** The four letters of a chunk's type as one big-endian number. */
-const chunkType = { IHDR: 0x49484452, IDAT: 0x49444154, tRNS: 0x74524e53, IEND: 0x49454e44 } as const;
+const chunkType = {
+  IHDR: 0x49484452,
+  IDAT: 0x49444154,
+  IEND: 0x49454e44,
+  pHYs: 0x70485973, // the size of a pixel in metres
+  tIME: 0x74494d45, // of the last change
+} as const;
 
 /** Undoes the filter of each row; `undefined` for an unknown filter. */
 function unfilter(
