@@ -2,3 +2,5 @@
 export const manifestName = 'kd-spec.json';
 /** One class name a line; the line's index is the label. */
 export const classesName = 'classes.txt';
+/** What an import left out and why. */
+export const reportName = 'import.json';

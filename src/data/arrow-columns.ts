@@ -17,20 +17,55 @@ export function column(batch: RecordBatch, name: string): Data | undefined {
 /**
  * Reads an integer column of any width as numbers.
  *
+ * @param options.nullable gives null for a cell that is null, instead of refusing it
  * @returns the value at a position; null, and values beyond 2^53, throw `dataset-invalid` with file and row
  */
-export function integers(data: Data, { path, firstRow }: ColumnPlace): (position: number) => number {
+export function integers(data: Data, place: ColumnPlace): (position: number) => number;
+export function integers(
+  data: Data,
+  place: ColumnPlace,
+  options: { readonly nullable: boolean },
+): (position: number) => number | null;
+export function integers(
+  data: Data,
+  { path, firstRow }: ColumnPlace,
+  { nullable = false }: { readonly nullable?: boolean } = {},
+): (position: number) => number | null {
   const { type, values } = data;
   if (!DataType.isInt(type)) {
     throw new KdSpecError('dataset-invalid', `${path}: expected a column of integers, found ${type}`);
   }
   return (position) => {
-    const value = data.nullCount > 0 && !data.getValid(position) ? Number.NaN : Number(values[position]);
+    const isNull = data.nullCount > 0 && !data.getValid(position);
+    if (isNull && nullable) return null;
+    const value = isNull ? Number.NaN : Number(values[position]);
     if (Number.isSafeInteger(value)) return value;
+    const found = isNull ? 'null' : String(values[position]);
     throw new KdSpecError(
       'dataset-invalid',
-      `${path}: expected an integer in row ${firstRow + position}, found null: remove the row`,
+      `${path}: expected an integer below 2^53 in row ${firstRow + position}, found ${found}: remove the row`,
     );
+  };
+}
+
+/**
+ * Reads a column of texts.
+ *
+ * @returns the text at a position, or null
+ */
+export function texts(data: Data, { path, firstRow }: ColumnPlace): (position: number) => string | null {
+  const { type, values, valueOffsets } = data;
+  if (!DataType.isUtf8(type) && !DataType.isLargeUtf8(type)) {
+    throw new KdSpecError('dataset-invalid', `${path}: expected a column of texts, found ${type}`);
+  }
+  const decoder = new TextDecoder();
+  return (position) => {
+    if (data.nullCount > 0 && !data.getValid(position)) return null;
+    const start = Number(valueOffsets[position]);
+    const end = Number(valueOffsets[position + 1]);
+    if (start >= 0 && start <= end && end <= values.length)
+      return decoder.decode(values.subarray(start, end));
+    throw new KdSpecError('shard-corrupt', `${path}: the text of row ${firstRow + position} lies outside it`);
   };
 }
 

@@ -2,11 +2,12 @@ import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { prettifyError } from 'zod';
 import { classesName, manifestName } from '../core/dataset-names.js';
 import { KdSpecError } from '../core/errors.js';
 import { asFileError } from '../core/file-error.js';
+import { parseJson } from '../core/json-file.js';
 import { indexShard } from './arrow-shard.js';
+import { readClassNames } from './class-names.js';
 import { type DatasetManifest, datasetManifest } from './dataset-manifest.js';
 import type { Augmentation, Ceiling, ImageShape, SplitName } from './source.js';
 
@@ -51,7 +52,11 @@ export interface Dataset {
  */
 export async function openDataset(directory: string): Promise<Dataset> {
   const manifest = await readManifest(join(directory, manifestName));
-  const classes = await readClasses(join(directory, classesName), manifest.classes);
+  const classes = await readClassNames(join(directory, classesName), {
+    expected: manifest.classes,
+    code: 'dataset-invalid',
+    advice: 'make the data set again',
+  });
   const open = async (name: SplitName): Promise<Split> => {
     const { rows, shards } = manifest.splits[name];
     const splitDirectory = join(directory, name);
@@ -113,24 +118,10 @@ function corrupt(shard: Shard, expected: string, found: string): KdSpecError {
 
 async function readManifest(path: string): Promise<DatasetManifest> {
   const text = await readText(path, 'the description of a data set');
-  let json: unknown;
-  try {
-    json = JSON.parse(text);
-  } catch (cause) {
-    throw new KdSpecError('dataset-invalid', `${path} is not JSON: make the data set again`, { cause });
-  }
-  const { data, error } = datasetManifest.safeParse(json);
-  if (data) return data;
-  throw new KdSpecError('dataset-invalid', `${path} does not describe a data set: ${prettifyError(error)}`);
-}
-
-async function readClasses(path: string, expected: number): Promise<readonly string[]> {
-  const classes = (await readText(path, 'class names')).replace(/\n$/, '').split('\n');
-  if (classes.length === expected) return classes;
-  throw new KdSpecError(
-    'dataset-invalid',
-    `${path}: expected ${expected} class names, one a line, found ${classes.length}: make the data set again`,
-  );
+  return parseJson(text, path, datasetManifest, {
+    code: 'dataset-invalid',
+    advice: 'make the data set again',
+  });
 }
 
 async function readText(path: string, expected: string): Promise<string> {

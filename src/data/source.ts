@@ -1,3 +1,5 @@
+import type { ImportReport } from './import-report.js';
+
 /** Height, width and channels of every image of a data set, in pixels. */
 export interface ImageShape {
   readonly height: number;
@@ -46,10 +48,17 @@ export interface DatasetSource {
   readonly image: ImageShape;
   /** What training does to each image. */
   readonly augmentation: Augmentation;
-  /** The exact number of images in a split. */
+  /** The number of images in a split; where `report` is there, images that cannot be read make it less. */
   count(split: SplitName): number;
   /** The images of a split, in an order that is random by seed. */
   images(split: SplitName): AsyncIterable<LabelledImage>;
+  /**
+   * What an import left out and why, once all images were iterated.
+   *
+   * @throws KdSpecError `image-unreadable`, `image-empty` naming every image that cannot be read, where these are not
+   *   to be left out
+   */
+  report?(): ImportReport;
   /** The accuracy that nothing can exceed, where the source knows it. */
   ceiling?(): Promise<Ceiling>;
 }

@@ -1,14 +1,16 @@
 import { mkdir, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Binary, Int64, makeData, Utf8 } from 'apache-arrow';
-import { classesName, manifestName } from '../core/dataset-names.js';
+import { classesName, manifestName, reportName } from '../core/dataset-names.js';
 import { assert, KdSpecError } from '../core/errors.js';
 import { asFileError } from '../core/file-error.js';
 import { type Log, silentLog } from '../core/log.js';
 import { createShardWriter, type ShardRecord } from './arrow-shard-writer.js';
+import { writeClassNames } from './class-names.js';
 import type { DatasetManifest } from './dataset-manifest.js';
 import { imageSchema, imageType, writeDatasetDict, writeSplitFiles } from './hugging-face-layout.js';
 import { encodePng } from './image-codec.js';
+import type { ImportReport } from './import-report.js';
 import type { DatasetSource, SplitName } from './source.js';
 
 /** What {@link writeDataset} wrote. */
@@ -17,6 +19,10 @@ export interface DatasetSummary {
   readonly splits: Readonly<
     Record<SplitName, { readonly rows: number; readonly shards: number; readonly bytes: number }>
   >;
+  /** (classes), images of each class. */
+  readonly labels: Readonly<Record<SplitName, Int32Array>>;
+  /** What an import left out and why. */
+  readonly report?: ImportReport;
 }
 
 /** Rows of a record batch: the unit in which readers draw and shuffle. */
@@ -28,7 +34,7 @@ const progressRows = 256;
 /**
  * Writes a data set as Arrow shards, in the layout of Hugging Face's `DatasetDict.save_to_disk`.
  *
- * `dataset_dict.json`, `classes.txt`, `kd-spec.json`, and for each split a folder with
+ * `dataset_dict.json`, `classes.txt`, `kd-spec.json`, for an import `import.json`, and for each split a folder with
  * `data-00000-of-000NN.arrow`, `state.json` and `dataset_info.json`; images are stored as lossless PNG.
  * `kd-spec.json` is written last: a folder without it is not a data set.
  *
@@ -58,8 +64,13 @@ export async function writeDataset(
     await mkdir(directory, { recursive: true });
     await refuseExisting(directory);
     const { description, classes } = source;
+    const labels = {
+      train: new Int32Array(classes.length),
+      validation: new Int32Array(classes.length),
+      test: new Int32Array(classes.length),
+    };
     const write = async (split: SplitName) => {
-      const shards = await writeSplit(directory, split, source, shardBytes, log, signal);
+      const shards = await writeSplit(directory, split, source, labels[split], shardBytes, log, signal);
       await writeSplitFiles(join(directory, split), split, description, classes, shards);
       return { rows: shards.reduce((sum, { rows }) => sum + rows, 0), shards: [...shards] };
     };
@@ -68,6 +79,8 @@ export async function writeDataset(
       validation: await write('validation'),
       test: await write('test'),
     };
+    const found = source.report?.();
+    const report = found && (await writeReport(join(directory, reportName), found, labels.train, source));
     const ceiling = await source.ceiling?.();
     const manifest: DatasetManifest = {
       format: 'kd-spec-dataset',
@@ -80,7 +93,7 @@ export async function writeDataset(
       splits,
     };
     await writeDatasetDict(directory);
-    await writeFile(join(directory, classesName), classes.map((name) => `${name}\n`).join(''));
+    await writeClassNames(join(directory, classesName), classes);
     await writeFile(join(directory, manifestName), `${JSON.stringify(manifest, null, 2)}\n`);
 
     const summary = ({ rows, shards }: (typeof splits)[SplitName]) => ({
@@ -95,6 +108,8 @@ export async function writeDataset(
         validation: summary(splits.validation),
         test: summary(splits.test),
       },
+      labels,
+      ...(report && { report }),
     };
   } catch (error) {
     throw asFileError(error, directory, 'a folder to write into');
@@ -105,6 +120,7 @@ async function writeSplit(
   directory: string,
   split: SplitName,
   source: DatasetSource,
+  labelCounts: Int32Array,
   shardBytes: number,
   log: Log,
   signal: AbortSignal | undefined,
@@ -138,11 +154,13 @@ async function writeSplit(
       const png = await encodePng(pixels, source.image);
       images.push(png);
       labels.push(BigInt(label));
+      labelCounts[label]++;
       bytes += png.length;
       if (images.length === batchRows || bytes >= flushBytes) await flush();
       if (++done % progressRows === 0) bar.update(done);
     }
-    assert(done === total, `${split} announced ${total} images and gave ${done}`);
+    const isWhole = source.report ? done <= total : done === total;
+    assert(isWhole, `${split} announced ${total} images and gave ${done}`);
     await flush();
     const shards = await writer.close();
     bar.finish();
@@ -152,6 +170,28 @@ async function writeSplit(
     bar.finish('stopped');
     throw error;
   }
+}
+
+/** Adds the classes without a training image to what an import left out, and writes all of it. */
+async function writeReport(
+  path: string,
+  report: ImportReport,
+  trainLabels: Int32Array,
+  { classes }: DatasetSource,
+): Promise<ImportReport> {
+  const empty = classes.filter((_, label) => trainLabels[label] === 0);
+  if (empty.length === classes.length) {
+    throw new KdSpecError(
+      'dataset-invalid',
+      `expected training images, found none that can be read: check the source`,
+    );
+  }
+  const [example] = empty;
+  const what = 'classes without a training image, which cannot be learnt';
+  const leftOut =
+    empty.length > 0 ? [...report.leftOut, { what, count: empty.length, example }] : report.leftOut;
+  await writeFile(path, `${JSON.stringify({ ...report, leftOut }, null, 2)}\n`);
+  return { ...report, leftOut };
 }
 
 /** The columns `image` (struct of the files' bytes and a null path) and `label` of a record batch. */

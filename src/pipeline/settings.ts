@@ -4,10 +4,10 @@ import { assert, KdSpecError } from '../core/errors.js';
 import type { JsonValue } from '../core/json.js';
 import { suggestion } from '../core/nearest-name.js';
 import { packageFolder } from '../core/package.js';
+import { generatorNames } from '../data/importers/importers.js';
 import { keyOf, type ListedOption, listedOptions, pipelineOptions } from './option-list.js';
 import { checkValue, parseText } from './option-values.js';
 import { ownTeachers } from './options/answers-options.js';
-import { builtInDatasets } from './options/dataset-options.js';
 import { generalOptions } from './options/general-options.js';
 import { type Settings, stageOptions } from './options.js';
 import {
@@ -237,7 +237,7 @@ function absolute(listed: ListedOption, value: JsonValue, folder: string): JsonV
 }
 
 function isBuiltIn(source: string): boolean {
-  return builtInDatasets.some((name) => name === source);
+  return generatorNames.some((name) => name === source);
 }
 
 function textOf(found: Found | undefined, otherwise: string): string {

@@ -32,6 +32,8 @@ const answers = z.object({
   test: accuracy.exactOptional(),
 });
 
+const findings = z.array(z.object({ what: z.string(), count, example: z.string() }));
+
 /**
  * The metrics that stages leave in their manifests and that their commands print. Those of the report are
  * the report itself.
@@ -45,6 +47,14 @@ export const stageMetrics = {
     test: count,
     shards: count,
     bytes: count,
+    import: z
+      .object({
+        kind: z.string().describe('what the source was recognised as'),
+        leftOut: findings.describe('what was not taken, and why'),
+        notes: findings.describe('what was taken in a way that deserves a word'),
+      })
+      .exactOptional()
+      .describe('absent for generated data sets'),
   }),
   generalist: z.object({
     epochs: z.number().nonnegative().describe('done; early stopping may end one before it is whole'),

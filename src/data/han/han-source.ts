@@ -2,6 +2,7 @@ import { KdSpecError } from '../../core/errors.js';
 import { type Log, silentLog } from '../../core/log.js';
 import { createRandom } from '../../core/random.js';
 import { createDegrade } from '../degradation.js';
+import { type Importer, withoutNull } from '../importers/importer.js';
 import type { DatasetSource, ImageShape, LabelledImage, SplitName } from '../source.js';
 import { type Characters, chooseCharacters } from './characters.js';
 import { type Design, type FontEntry, readDesigns } from './designs.js';
@@ -189,4 +190,28 @@ function outOfRange(name: string, value: number, expected: string): KdSpecError 
     'option-invalid',
     `expected ${name} of the Han data set to be ${expected}, but got ${value}`,
   );
+}
+
+/** `--source han`. */
+export const han: Importer = {
+  recognises: async (source) => source === 'han',
+  open: (_, options) => {
+    const { seed, log, codePoints, copies, strength } = options;
+    return hanSource({
+      classes: required(options.classes, 'classes'),
+      imageSize: required(options.imageSize, 'image-size'),
+      fonts: required(options.fonts, 'fonts'),
+      minimumDesigns: required(options.minimumDesigns, 'minimum-designs'),
+      validationDesigns: required(options.validationDesigns, 'validation-designs'),
+      testDesigns: required(options.testDesigns, 'test-designs'),
+      seed,
+      log,
+      ...withoutNull({ codePoints, copies, strength }),
+    });
+  },
+};
+
+function required<Value>(value: Value | null, flag: string): Value {
+  if (value !== null) return value;
+  throw new KdSpecError('option-invalid', `the han data set needs a value for --${flag}`);
 }

@@ -1,58 +1,63 @@
-import { readFile } from 'node:fs/promises';
+import { readFile, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import { prettifyError, z } from 'zod';
+import { z } from 'zod';
 import { KdSpecError } from '../../core/errors.js';
 import { asFileError } from '../../core/file-error.js';
-import { column, encodedImages, integers } from '../arrow-columns.js';
+import { parseJson } from '../../core/json-file.js';
+import { column, encodedImages } from '../arrow-columns.js';
 import { indexShard, type ShardIndex } from '../arrow-shard.js';
-import { decodeImage } from '../image-codec.js';
+import { ImportFindings } from '../import-report.js';
 import { readRows } from '../shard-rows.js';
-import type { DatasetSource, ImageShape, LabelledImage, SplitName } from '../source.js';
+import type { DatasetSource, ImageShape, SplitName } from '../source.js';
+import { findSplits } from '../split-names.js';
+import { decodeImages, type EncodedImage } from './decode-images.js';
+import { type Importer, type ImportOptions, importOptions, withoutNull } from './importer.js';
+import {
+  chooseImageColumn,
+  chooseLabelColumn,
+  classesOf,
+  type LabelColumn,
+  labelReader,
+  required,
+  unlabelled,
+} from './label-column.js';
 import { splitBySeed } from './split-by-seed.js';
 
 /** How a Hugging Face data set is imported. */
-export interface HuggingFaceOptions {
-  /** Height and width to which images are brought, in pixels. */
-  readonly imageSize: number;
-  readonly channels?: 1 | 3;
+export interface HuggingFaceOptions extends ImportOptions {
   /** The column of images; default the only one with the Image feature. */
   readonly imageColumn?: string;
-  /** The column of labels; default the only one with the ClassLabel feature. */
+  /** The column of labels; default the only one with the ClassLabel feature, else the only one of integers or strings. */
   readonly labelColumn?: string;
-  /** Share of the training images set aside for validation, where there is no such split. */
-  readonly validationFraction?: number;
-  /** Share of the training images set aside for the test, where there is no such split. */
-  readonly testFraction?: number;
-  readonly seed: number;
 }
 
 /** One split as it lies on disk. */
 interface StoredSplit {
   readonly shards: readonly ShardIndex[];
-  readonly image: string;
-  readonly label: string;
-  readonly classes: readonly string[];
+  readonly features: Readonly<Record<string, unknown>>;
+  /** Where the features are written down. */
+  readonly infoPath: string;
 }
 
-const dictSchema = z.object({ splits: z.array(z.string()) });
+const dictSchema = z.object({ splits: z.array(z.string().regex(/^[^/\\]+$/)) });
 const stateSchema = z.object({ _data_files: z.array(z.object({ filename: z.string().regex(/^[^/\\]+$/) })) });
 const infoSchema = z.object({ features: z.record(z.string(), z.unknown()) });
-const labelSchema = z.object({ names: z.array(z.string()) });
-const decodesAhead = 16;
 
 /**
- * Imports what Python's `Dataset.save_to_disk` or `DatasetDict.save_to_disk` wrote: an Image column and a
- * ClassLabel column, of any names.
+ * Imports what Python's `Dataset.save_to_disk` or `DatasetDict.save_to_disk` wrote: a column of images and a column of
+ * labels, of any names. Labels may be a ClassLabel, integers or strings; the classes of the latter are the values that
+ * occur in `train`. Rows without a label (null, -1 or an empty text) are left out.
  *
- * The splits `train`, `validation` (or `val`, `valid`) and `test` are taken as they are; what is missing is
- * set aside from `train` by seed, class by class. A single data set is taken for `train`.
+ * The splits for training, validation and test are taken as they are, by any of their usual names (see
+ * `split-names.ts`); what is missing is set aside from `train` by seed, class by class. A single data set is taken for
+ * `train`.
  *
  * @param directory the folder given to `save_to_disk`
  * @param options.imageSize height and width of the result, in pixels
  * @param options.seed names the order and the splits
- * @returns a source for `writeDataset`
+ * @returns a source for `writeDataset`; its `report` says what was left out
  * @throws KdSpecError `not-found`, `dataset-invalid`, `shard-truncated`, `shard-corrupt`
- * Cost: holds the labels of `train` when it must be split, else no rows.
+ * Cost: one pass over the label columns, which are held; no images.
  */
 export async function huggingFaceSource(
   directory: string,
@@ -60,71 +65,110 @@ export async function huggingFaceSource(
 ): Promise<DatasetSource> {
   const { imageSize, channels = 3, validationFraction = 0.1, testFraction = 0.1, seed } = options;
   const image: ImageShape = { height: imageSize, width: imageSize, channels };
-  const folders = await splitFolders(directory);
-  const train = await openSplit(folders.train, options);
-  const stored: Partial<Record<SplitName, StoredSplit>> = { train };
+  const findings = new ImportFindings();
+  const folders = await splitFolders(directory, findings);
+  const train = await openSplit(folders.train);
+  const own: Partial<Record<SplitName, StoredSplit>> = {};
   for (const name of ['validation', 'test'] as const) {
     const folder = folders[name];
-    if (folder) stored[name] = await openSplit(folder, options);
+    const split = folder === undefined ? undefined : await openSplit(folder);
+    if (split && rowCount(split) > 0) own[name] = split;
+    else if (split) findings.note(`a part without rows: ${name} is set aside from train`, split.infoPath);
   }
-  for (const split of Object.values(stored)) {
-    if (split.classes.join('\n') === train.classes.join('\n')) continue;
+  const imageColumn = chooseImageColumn(train.features, options.imageColumn, train.infoPath);
+  const labelColumn = chooseLabelColumn(train.features, options.labelColumn, train.infoPath);
+  for (const { features, infoPath } of Object.values(own)) {
+    const other = chooseLabelColumn(features, labelColumn.column, infoPath);
+    if (other.names?.join('\n') === labelColumn.names?.join('\n')) continue;
     throw new KdSpecError(
       'dataset-invalid',
-      `${directory}: the splits name different classes: write them again`,
+      `${infoPath}: expected the classes of ${train.infoPath}, found others: write the parts again with the same ClassLabel`,
     );
   }
+  if (labelColumn.names === undefined)
+    findings.note(`a column of ${labelColumn.kind}, whose values are the classes`, labelColumn.column);
+  const classes = await classesOf(train.shards, labelColumn);
+  const reader: ImageReader = {
+    imageColumn,
+    labelColumn,
+    labelOf: new Map(classes.map((name, label) => [name, label])),
+    findings,
+  };
 
   const fractions = {
-    validation: stored.validation ? 0 : validationFraction,
-    test: stored.test ? 0 : testFraction,
+    validation: own.validation ? 0 : validationFraction,
+    test: own.test ? 0 : testFraction,
   };
-  const divided =
-    fractions.validation + fractions.test > 0
-      ? splitBySeed(await readLabels(train), fractions, seed)
-      : undefined;
-  const rowCount = (split: StoredSplit) => split.shards.reduce((sum, { rows }) => sum + rows, 0);
+  const isDivided = fractions.validation + fractions.test > 0;
+  const labels = isDivided ? await trainLabels(train, reader) : undefined;
+  const splits = labels && splitBySeed(labels, fractions, seed);
+  const partOf = (name: SplitName) => {
+    const isOwn = name === 'train' ? !splits : own[name] !== undefined;
+    const isIn = (row: number) => splits?.[row] === name;
+    return { stored: own[name] ?? train, ...(!isOwn && { isIn }) };
+  };
   return {
     description: `Hugging Face data set of the folder ${basename(directory)}`,
-    classes: train.classes,
+    classes,
     image,
     augmentation: { kind: 'shift', pixels: 2 },
     count: (name) => {
-      const own = stored[name];
-      if (own && !(name === 'train' && divided)) return rowCount(own);
-      return divided?.filter((split) => split === name).length ?? 0;
+      const { stored, isIn } = partOf(name);
+      return isIn ? (splits?.filter((split) => split === name).length ?? 0) : rowCount(stored);
     },
     images: (name) => {
-      const own = stored[name];
-      const wanted =
-        own && !(name === 'train' && divided) ? undefined : (row: number) => divided?.[row] === name;
-      return decodeRows(own ?? train, wanted, image, seed, name);
+      const { stored, isIn } = partOf(name);
+      return decodeImages(storedImages(stored, reader, [seed, 'order', name], isIn), image, findings);
     },
+    report: () => findings.report(options.onError ?? 'stop'),
   };
 }
+
+/** A folder that `save_to_disk` wrote. */
+export const huggingFace: Importer = {
+  async recognises(source) {
+    const has = (name: string) =>
+      stat(join(source, name)).then(
+        () => true,
+        () => false,
+      );
+    return (await has('dataset_dict.json')) || (await has('state.json'));
+  },
+  open: (source, options) =>
+    huggingFaceSource(source, {
+      ...importOptions(options),
+      ...withoutNull({ imageColumn: options.imageColumn, labelColumn: options.labelColumn }),
+    }),
+};
+
+const invalid = { code: 'dataset-invalid', advice: 'write the data set again with save_to_disk' } as const;
 
 async function splitFolders(
   directory: string,
-): Promise<{ train: string; validation?: string; test?: string }> {
+  findings: ImportFindings,
+): Promise<{ train: string } & Partial<Record<SplitName, string>>> {
   const path = join(directory, 'dataset_dict.json');
   const text = await readFile(path, 'utf8').catch(() => undefined);
   if (text === undefined) return { train: directory };
-  const names = parse(dictSchema, text, path).splits;
-  if (!names.includes('train')) {
+  const names = parseJson(text, path, dictSchema, invalid).splits;
+  const found = findSplits(names, path);
+  if (found.train === undefined) {
     throw new KdSpecError(
       'dataset-invalid',
-      `${path}: expected a split train, found ${names.join(', ')}: rename one`,
+      `${path}: expected a split train, found ${names.join(', ') || 'none'}: rename one, or name the folder of one`,
     );
   }
-  const validation = names.find((name) => ['validation', 'val', 'valid'].includes(name));
+  const parts = Object.values(found);
+  for (const name of names) if (!parts.includes(name)) findings.leaveOut('splits that are no part', name);
+  const at = (name: string) => join(directory, name);
   return {
-    train: join(directory, 'train'),
-    ...(validation && { validation: join(directory, validation) }),
-    ...(names.includes('test') && { test: join(directory, 'test') }),
+    train: at(found.train),
+    ...(found.validation !== undefined && { validation: at(found.validation) }),
+    ...(found.test !== undefined && { test: at(found.test) }),
   };
 }
 
-async function openSplit(directory: string, options: HuggingFaceOptions): Promise<StoredSplit> {
+async function openSplit(directory: string): Promise<StoredSplit> {
   const read = async (name: string) =>
     readFile(join(directory, name), 'utf8').catch((error: unknown) => {
       throw asFileError(
@@ -134,107 +178,69 @@ async function openSplit(directory: string, options: HuggingFaceOptions): Promis
       );
     });
   const infoPath = join(directory, 'dataset_info.json');
-  const { features } = parse(infoSchema, await read('dataset_info.json'), infoPath);
-  const image = chooseColumn(features, 'Image', options.imageColumn, infoPath);
-  const label = chooseColumn(features, 'ClassLabel', options.labelColumn, infoPath);
-  const { names } = parse(labelSchema, JSON.stringify(features[label]), infoPath);
-  const state = parse(stateSchema, await read('state.json'), join(directory, 'state.json'));
+  const { features } = parseJson(await read('dataset_info.json'), infoPath, infoSchema, invalid);
+  const state = parseJson(await read('state.json'), join(directory, 'state.json'), stateSchema, invalid);
   const shards: ShardIndex[] = [];
   for (const { filename } of state._data_files) shards.push(await indexShard(join(directory, filename)));
-  return { shards, image, label, classes: names };
+  return { shards, features, infoPath };
 }
 
-function chooseColumn(
-  features: Readonly<Record<string, unknown>>,
-  type: 'Image' | 'ClassLabel',
-  wanted: string | undefined,
-  path: string,
-): string {
-  const isType = (feature: unknown) =>
-    typeof feature === 'object' && feature !== null && '_type' in feature && feature._type === type;
-  const found = Object.keys(features).filter((name) => isType(features[name]));
-  if (wanted !== undefined && found.includes(wanted)) return wanted;
-  if (wanted === undefined && found.length === 1) return found[0];
-  throw new KdSpecError(
-    'dataset-invalid',
-    `${path}: expected ${wanted === undefined ? 'one column' : `a column ${wanted}`} with the feature ${type}, ` +
-      `found ${found.length > 0 ? found.join(', ') : 'none'}: name the column, or cast it in Python`,
-  );
+function rowCount({ shards }: StoredSplit): number {
+  return shards.reduce((sum, { rows }) => sum + rows, 0);
 }
 
-function parse<T>(schema: z.ZodType<T>, text: string, path: string): T {
-  let json: unknown;
-  try {
-    json = JSON.parse(text);
-  } catch (cause) {
-    throw new KdSpecError('dataset-invalid', `${path} is not JSON: write the data set again`, { cause });
-  }
-  const { data, success, error } = schema.safeParse(json);
-  if (success) return data;
-  throw new KdSpecError('dataset-invalid', `${path}: ${prettifyError(error)}`);
+/** What is needed to take images out of record batches. */
+interface ImageReader {
+  readonly imageColumn: string;
+  readonly labelColumn: LabelColumn;
+  readonly labelOf: ReadonlyMap<string, number>;
+  readonly findings: ImportFindings;
 }
 
-async function readLabels({ shards, label }: StoredSplit): Promise<Int32Array> {
-  const labels = new Int32Array(shards.reduce((sum, { rows }) => sum + rows, 0));
-  const stream = readRows(shards, (batch, path, firstRow) => {
-    const labelAt = integers(requireColumn(batch, label, path), { path, firstRow });
-    return { take: (position: number, row: number) => ({ row, value: labelAt(position) }) };
+async function trainLabels(train: StoredSplit, { labelColumn, labelOf }: ImageReader): Promise<Int32Array> {
+  const labels = new Int32Array(rowCount(train));
+  const stream = readRows(train.shards, (batch, path, firstRow) => {
+    const data = required(column(batch, labelColumn.column), labelColumn.column, path);
+    const labelAt = labelReader(data, labelColumn, labelOf, { path, firstRow });
+    return { take: (position: number, row: number) => ({ row, label: labelAt(position) }) };
   });
-  for await (const { row, value } of stream) labels[row] = value;
+  for await (const { row, label } of stream) labels[row] = label;
   return labels;
 }
 
-async function* decodeRows(
-  { shards, image, label, classes }: StoredSplit,
-  wanted: ((row: number) => boolean) | undefined,
-  shape: ImageShape,
-  seed: number,
-  split: SplitName,
-): AsyncGenerator<LabelledImage> {
+/** The encoded images of a split in a shuffled order; rows without a label are left out. */
+async function* storedImages(
+  { shards }: StoredSplit,
+  { imageColumn, labelColumn, labelOf, findings }: ImageReader,
+  shuffleSeed: readonly (string | number)[],
+  isIn: ((row: number) => boolean) | undefined,
+): AsyncGenerator<EncodedImage> {
   const stream = readRows(
     shards,
     (batch, path, firstRow) => {
-      const bytesAt = encodedImages(requireColumn(batch, image, path), { path, firstRow });
-      const labelAt = integers(requireColumn(batch, label, path), { path, firstRow });
+      const place = { path, firstRow };
+      const bytesAt = encodedImages(required(column(batch, imageColumn), imageColumn, path), place);
+      const labels = required(column(batch, labelColumn.column), labelColumn.column, path);
+      const labelAt = labelReader(labels, labelColumn, labelOf, place);
       return {
-        take: (position: number, row: number) => {
-          if (wanted && !wanted(row)) return undefined;
-          const value = labelAt(position);
+        take: (position: number, row: number): EncodedImage | undefined => {
+          if (isIn && !isIn(row)) return undefined;
+          const label = labelAt(position);
           const name = `${path}, row ${firstRow + position}`;
-          if (value < 0 || value >= classes.length) {
-            throw new KdSpecError(
-              'dataset-invalid',
-              `${name}: expected a label in [0, ${classes.length}), found ${value}: remove rows without a label`,
-            );
+          if (label === unlabelled) {
+            findings.leaveOut('rows without a label', name);
+            return undefined;
           }
-          return { bytes: bytesAt(position), label: value, name };
+          try {
+            return { image: { bytes: bytesAt(position), name }, label };
+          } catch (error) {
+            findings.unreadable(name, error);
+            return undefined;
+          }
         },
       };
     },
-    { shuffleSeed: [seed, 'order', split] },
+    { shuffleSeed },
   );
-  // Decoding begins when the rows are at hand: a failure must not come up while the next row is awaited.
-  type Stored = { readonly bytes: Uint8Array; readonly label: number; readonly name: string };
-  const decode = async ({ bytes, label: value, name }: Stored): Promise<LabelledImage> => ({
-    pixels: await decodeImage(bytes, shape, name),
-    label: value,
-  });
-  let waiting: Stored[] = [];
-  for await (const stored of stream) {
-    if (!stored) continue;
-    waiting.push(stored);
-    if (waiting.length < decodesAhead) continue;
-    yield* await Promise.all(waiting.map(decode));
-    waiting = [];
-  }
-  yield* await Promise.all(waiting.map(decode));
-}
-
-function requireColumn(batch: Parameters<typeof column>[0], name: string, path: string) {
-  const data = column(batch, name);
-  if (data) return data;
-  throw new KdSpecError(
-    'dataset-invalid',
-    `${path}: expected a column ${name}, as dataset_info.json says, found none`,
-  );
+  for await (const stored of stream) if (stored) yield stored;
 }

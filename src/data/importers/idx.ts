@@ -8,6 +8,7 @@ import { KdSpecError } from '../../core/errors.js';
 import { asFileError } from '../../core/file-error.js';
 import { createRandom } from '../../core/random.js';
 import type { DatasetSource, ImageShape, LabelledImage, SplitName } from '../source.js';
+import type { Importer } from './importer.js';
 import { splitBySeed } from './split-by-seed.js';
 
 /** How IDX files are imported. */
@@ -211,8 +212,11 @@ async function* readImages(
   }
 }
 
-/** Whether a folder holds the training images of an IDX data set. */
-export async function hasIdxFiles(directory: string): Promise<boolean> {
-  const names = await readdir(directory);
-  return names.some((name) => /^train-images[-.]idx3-ubyte(\.gz)?$/.test(name));
-}
+/** A folder with the training images of an IDX data set. */
+export const idx: Importer = {
+  async recognises(source) {
+    const names = await readdir(source);
+    return names.some((name) => /^train-images[-.]idx3-ubyte(\.gz)?$/.test(name));
+  },
+  open: (source, { validationFraction, seed }) => idxSource(source, { validationFraction, seed }),
+};

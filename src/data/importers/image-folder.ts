@@ -1,178 +1,339 @@
-import type { Dirent } from 'node:fs';
-import { readdir, readFile } from 'node:fs/promises';
+import { realpath } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { KdSpecError } from '../../core/errors.js';
-import { asFileError } from '../../core/file-error.js';
 import { createRandom } from '../../core/random.js';
-import { decodeImage } from '../image-codec.js';
-import type { DatasetSource, ImageShape, LabelledImage, SplitName } from '../source.js';
+import {
+  compareCodePoints,
+  describeForeign,
+  type FolderEntry,
+  folderEntries,
+  imagesBelow,
+  isImageFile,
+} from '../image-files.js';
+import { ImportFindings } from '../import-report.js';
+import type { DatasetSource, ImageShape, SplitName } from '../source.js';
+import { findSplits, splitOfName } from '../split-names.js';
+import { decodeImages } from './decode-images.js';
+import { type Importer, type ImportOptions, importOptions } from './importer.js';
 import { splitBySeed } from './split-by-seed.js';
 
-/** How a folder of images is imported. */
-export interface ImageFolderOptions {
-  /** Height and width to which images are brought, in pixels. */
-  readonly imageSize: number;
-  readonly channels?: 1 | 3;
-  /** Share of the training images set aside for validation, where the folder has no validation split. */
-  readonly validationFraction?: number;
-  /** Share of all images set aside for the test, where the folder has no splits. */
-  readonly testFraction?: number;
-  readonly seed: number;
-}
-
 interface ImageFile {
-  readonly path: string;
+  readonly image: string;
   readonly label: number;
 }
 
-const imageNames = /\.(png|jpe?g|webp)$/i;
-/** Files that are opened ahead; enough to keep the thread pool busy. */
-const filesAhead = 16;
+const wrapperLimit = 16; // folders that each hold one folder
 
 /**
  * Imports images in folders, by torchvision's convention: each folder is a class, sorted by name.
  *
- * Either the classes stand directly in `directory` and are split by seed, class by class, or they stand in
- * `train/`, `test/` and (optionally) `validation/` or `val/`. Below a class, folders are searched too.
+ * Either the classes stand directly in `directory` and are divided by seed, class by class, or they stand in folders
+ * for the parts, such as `train/`, `val/` and `test/` (see {@link splitOfName}); a part that is not there, or has no
+ * images, is set aside from `train`. A folder that holds nothing but another folder is entered. Below a class, folders
+ * are searched too. Names are compared in Unicode's composed form (NFC). Classes without an image are left out.
  *
  * @param directory the folder
  * @param options.imageSize height and width of the result, in pixels
  * @param options.channels 1 for grey, 3 for colour
- * @param options.validationFraction in [0, 1)
- * @param options.testFraction in [0, 1)
- * @param options.seed names the split and the order
- * @returns a source for `writeDataset`; its iteration stops with `image-unreadable` or `image-empty` naming the file
+ * @param options.seed names the division and the order
+ * @returns a source for `writeDataset`; its `report` says what was left out
  * @throws KdSpecError `not-found`, `dataset-invalid`, `option-invalid`
  * Cost: holds the paths, not the images.
  *
  * @example
  * const source = await imageFolderSource('photos', { imageSize: 32, seed: 1 });
  */
-export async function imageFolderSource(
-  directory: string,
-  { imageSize, channels = 3, validationFraction = 0.1, testFraction = 0.1, seed }: ImageFolderOptions,
-): Promise<DatasetSource> {
+export async function imageFolderSource(directory: string, options: ImportOptions): Promise<DatasetSource> {
+  const {
+    imageSize,
+    channels = 3,
+    validationFraction = 0.1,
+    testFraction = 0.1,
+    onError = 'stop',
+    seed,
+  } = options;
   const image: ImageShape = { height: imageSize, width: imageSize, channels };
-  const names = (await list(directory)).filter((entry) => entry.isDirectory()).map(({ name }) => name);
-  const isSplit = names.includes('train');
-  const classes = await classFolders(isSplit ? join(directory, 'train') : directory);
-  const files = isSplit
-    ? await readSplits(
-        directory,
-        names,
-        classes,
-        { validation: validationFraction, test: testFraction },
-        seed,
-      )
-    : divide(
-        await listImages(directory, classes),
-        { validation: validationFraction, test: testFraction },
-        seed,
-      );
-  if (files.train.length === 0) {
+  const findings = new ImportFindings();
+  const layout = await findLayout(directory, findings);
+  const classes = await readTrain(layout, findings);
+  if (classes.length === 0) {
     throw new KdSpecError(
       'dataset-invalid',
-      `expected PNG, JPEG or WebP images in the class folders of ${directory}, found none: check the path`,
+      `expected images in the class folders of ${layout.folders.train}, found none that can be read: check the path`,
     );
   }
+  const names = classes.map(({ name }) => name);
+  const train = classes.flatMap(({ files }, label) => files.map((path) => ({ image: path, label })));
+  const own: Partial<Record<SplitName, readonly ImageFile[]>> = {};
+  for (const part of ['validation', 'test'] as const) {
+    const folder = layout.folders[part];
+    const files = folder === undefined ? [] : await readPart(folder, part, names, findings);
+    if (files.length > 0) own[part] = files;
+    else if (folder !== undefined)
+      findings.note(`a part without labelled images: ${part} is set aside from train`, folder);
+  }
+  const splits = splitBySeed(
+    train.map(({ label }) => label),
+    { validation: own.validation ? 0 : validationFraction, test: own.test ? 0 : testFraction },
+    seed,
+  );
+  const divided = (split: SplitName) => train.filter((_, index) => splits[index] === split);
+  const files = {
+    train: divided('train'),
+    validation: own.validation ?? divided('validation'),
+    test: own.test ?? divided('test'),
+  };
   return {
     description: `Images of the folder ${basename(directory)}`,
-    classes,
+    classes: names,
     image,
     augmentation: { kind: 'shift', pixels: 2 },
     count: (split) => files[split].length,
-    images: (split) => decodeFiles(createRandom(seed, 'order', split).shuffle([...files[split]]), image),
+    images: (split) =>
+      decodeImages(createRandom(seed, 'order', split).shuffle([...files[split]]), image, findings),
+    report: () => findings.report(onError),
   };
 }
 
-type Files = Readonly<Record<SplitName, readonly ImageFile[]>>;
+/** Any folder; the last importer to be tried. */
+export const imageFolder: Importer = {
+  recognises: async () => true,
+  open: (source, options) => imageFolderSource(source, importOptions(options)),
+};
 
-async function readSplits(
-  directory: string,
-  names: readonly string[],
-  classes: readonly string[],
-  fractions: { readonly validation: number; readonly test: number },
-  seed: number,
-): Promise<Files> {
-  const validationName = names.find((name) => name === 'validation' || name === 'val');
-  const hasTest = names.includes('test');
-  const read = async (name: string | undefined) => (name ? listImages(join(directory, name), classes) : []);
-  const [train, validation, test] = await Promise.all([
-    read('train'),
-    read(validationName),
-    read(hasTest ? 'test' : undefined),
-  ]);
-  const taken = { validation: validationName ? 0 : fractions.validation, test: hasTest ? 0 : fractions.test };
-  const divided = divide(train, taken, seed);
-  return {
-    train: divided.train,
-    validation: validationName ? validation : divided.validation,
-    test: hasTest ? test : divided.test,
-  };
+/** Where the parts of a data set lie. */
+interface Layout {
+  readonly root: string;
+  /** `train` is the root itself where there are no parts. */
+  readonly folders: { readonly train: string } & Partial<Record<SplitName, string>>;
 }
 
-function divide(
-  files: readonly ImageFile[],
-  fractions: { readonly validation: number; readonly test: number },
-  seed: number,
-): Files {
-  const labels = files.map(({ label }) => label);
-  const splits = splitBySeed(labels, fractions, seed);
-  const of = (split: SplitName) => files.filter((_, index) => splits[index] === split);
-  return { train: of('train'), validation: of('validation'), test: of('test') };
-}
-
-async function list(directory: string): Promise<Dirent[]> {
-  const entries = await readdir(directory, { withFileTypes: true }).catch((error: unknown) => {
-    throw asFileError(error, directory, 'a folder of class folders');
-  });
-  return entries.filter(({ name }) => !name.startsWith('.')).sort((a, b) => compare(a.name, b.name));
-}
-
-/** By code points, as Python sorts: not by the language of the machine. */
-function compare(a: string, b: string): number {
-  return Buffer.compare(Buffer.from(a), Buffer.from(b));
-}
-
-async function classFolders(directory: string): Promise<string[]> {
-  const classes = (await list(directory)).filter((entry) => entry.isDirectory()).map(({ name }) => name);
-  if (classes.length > 0) return classes;
-  throw new KdSpecError('dataset-invalid', `expected a folder for each class in ${directory}, found none`);
-}
-
-async function listImages(directory: string, classes: readonly string[]): Promise<ImageFile[]> {
-  const labelOf = new Map(classes.map((name, label) => [name, label]));
-  const files: ImageFile[] = [];
-  for (const entry of await list(directory)) {
-    if (!entry.isDirectory()) continue;
-    const label = labelOf.get(entry.name);
-    if (label === undefined) {
-      throw new KdSpecError(
-        'dataset-invalid',
-        `expected only classes that train has, found ${join(directory, entry.name)}: remove or rename it`,
-      );
+async function findLayout(directory: string, findings: ImportFindings): Promise<Layout> {
+  let root = directory;
+  for (let depth = 0; depth < wrapperLimit; depth++) {
+    const { folders, images } = await contents(root, findings);
+    const [only, ...others] = folders;
+    const isWrapper =
+      only !== undefined &&
+      others.length === 0 &&
+      images.length === 0 &&
+      splitOfName(only.name) === undefined &&
+      (await contents(only.path, new ImportFindings())).folders.length > 0;
+    if (!isWrapper) {
+      countLoose(images, folders, findings);
+      return { root, folders: await partsOf(root, folders, findings) };
     }
-    await collect(join(directory, entry.name), label, files);
+    findings.note('a folder that holds nothing but a folder was entered', root);
+    root = only.path;
   }
-  return files;
+  throw new KdSpecError(
+    'dataset-invalid',
+    `${directory}: folders within folders, ${wrapperLimit} deep and each alone: name the one that holds the classes`,
+  );
 }
 
-async function collect(directory: string, label: number, files: ImageFile[]): Promise<void> {
-  for (const entry of await list(directory)) {
-    const path = join(directory, entry.name);
-    if (entry.isDirectory()) await collect(path, label, files);
-    else if (imageNames.test(entry.name)) files.push({ path, label });
-  }
+/** Images directly in a folder of class folders have no class. */
+function countLoose(
+  images: readonly string[],
+  folders: readonly FolderEntry[],
+  findings: ImportFindings,
+): void {
+  if (images.length === 0) return;
+  const what =
+    folders.length > 0
+      ? 'images beside class folders, of no class'
+      : 'images of a part that has no class folders, so that they have no labels';
+  findings.leaveOut(what, images[0], images.length);
 }
 
-async function* decodeFiles(files: readonly ImageFile[], shape: ImageShape): AsyncGenerator<LabelledImage> {
-  const decode = async ({ path, label }: ImageFile): Promise<LabelledImage> => {
-    const bytes = await readFile(path).catch((error: unknown) => {
-      throw asFileError(error, path, 'an image');
-    });
-    return { pixels: await decodeImage(bytes, shape, path), label };
+async function partsOf(
+  root: string,
+  folders: readonly FolderEntry[],
+  findings: ImportFindings,
+): Promise<Layout['folders']> {
+  if (folders.length === 0) {
+    throw new KdSpecError('dataset-invalid', `expected a folder for each class in ${root}, found none`);
+  }
+  const trainFolder = folders.find(({ name }) => splitOfName(name) === 'train');
+  if (!trainFolder) {
+    const areParts = folders.every(({ name }) => splitOfName(name) !== undefined);
+    if (!areParts) return { train: root };
+    throw new KdSpecError(
+      'dataset-invalid',
+      `${root}: expected a folder train beside ${folders.map(({ name }) => name).join(', ')}: ` +
+        'rename one, or name the folder that holds the classes',
+    );
+  }
+  const others = folders.filter(({ name }) => splitOfName(name) === undefined);
+  const isOnlyPart = others.length === folders.length - 1;
+  const train = await contents(trainFolder.path, new ImportFindings());
+  if (others.length > 0 && isOnlyPart) {
+    if (train.images.length > 0) return { train: root }; // a class of the name train among others
+    throw new KdSpecError(
+      'dataset-invalid',
+      `${root}: ${trainFolder.name} holds folders, and ${others.length} other folders stand beside it, such as ` +
+        `${others[0].name}: is it a part or a class? Name ${trainFolder.path} if it holds the classes, else rename it`,
+    );
+  }
+  if (train.folders.length === 0) {
+    throw new KdSpecError(
+      'dataset-invalid',
+      `expected a folder for each class in ${trainFolder.path}, found ${train.images.length} images and no folder: ` +
+        'put the images of each class into a folder of its name',
+    );
+  }
+  for (const { path } of others) findings.leaveOut('folders beside train that are no part', path);
+  const found = findSplits(
+    folders.map(({ name }) => name),
+    root,
+  );
+  const at = (name: string) => join(root, name);
+  return {
+    train: trainFolder.path,
+    ...(found.validation && { validation: at(found.validation) }),
+    ...(found.test && { test: at(found.test) }),
   };
-  for (let start = 0; start < files.length; start += filesAhead) {
-    yield* await Promise.all(files.slice(start, start + filesAhead).map(decode));
+}
+
+/** The folders and the images directly in a folder. */
+async function contents(
+  directory: string,
+  findings: ImportFindings,
+): Promise<{ readonly folders: readonly FolderEntry[]; readonly images: readonly string[] }> {
+  const entries = await folderEntries(directory, findings);
+  const images: string[] = [];
+  for (const { path, isFolder } of entries) {
+    if (isFolder) continue;
+    if (await isImageFile(path)) images.push(path);
+    else findings.leaveOut(describeForeign(path), path);
   }
+  return { folders: entries.filter(({ isFolder }) => isFolder), images };
+}
+
+interface ClassFiles {
+  readonly name: string;
+  readonly files: readonly string[];
+}
+
+/** The classes of the training part that have images, in the order of their names. */
+async function readTrain(
+  { root, folders }: Layout,
+  findings: ImportFindings,
+): Promise<readonly ClassFiles[]> {
+  const classes = await classFolders(folders.train, findings, { isCounted: folders.train === root });
+  const withImages: ClassFiles[] = [];
+  const byFoldedName = new Map<string, string>();
+  let nested = 0;
+  let direct = 0;
+  let deepExample = '';
+  for (const { name, files, deep } of classes) {
+    if (files.length === 0) {
+      findings.leaveOut('classes without an image that can be read', join(folders.train, name));
+      continue;
+    }
+    nested += deep.length;
+    direct += files.length - deep.length;
+    deepExample ||= deep[0] ?? '';
+    withImages.push({ name, files });
+    const folded = name.toLowerCase();
+    const twin = byFoldedName.get(folded);
+    if (twin !== undefined)
+      findings.note('classes whose names differ only in the case of letters', `${twin}, ${name}`);
+    byFoldedName.set(folded, name);
+  }
+  if (nested > 0) {
+    const what =
+      direct === 0
+        ? 'images of classes that hold folders alone: if those are the classes, name the folder that holds them'
+        : 'images in folders below a class, taken for that class';
+    findings.note(what, deepExample, nested);
+  }
+  return withImages;
+}
+
+/** The labelled images of another part. */
+async function readPart(
+  directory: string,
+  part: SplitName,
+  classes: readonly string[],
+  findings: ImportFindings,
+): Promise<readonly ImageFile[]> {
+  const found = await classFolders(directory, findings);
+  const labels = new Map(classes.map((name, label) => [name, label]));
+  const foldedLabels = new Map<string, number | undefined>();
+  for (const [label, name] of classes.entries()) {
+    const folded = name.toLowerCase();
+    foldedLabels.set(folded, foldedLabels.has(folded) ? undefined : label);
+  }
+  const images: ImageFile[] = [];
+  const unknown: string[] = [];
+  for (const { name, files } of found) {
+    if (files.length === 0) continue;
+    const exact = labels.get(name);
+    const label = exact ?? foldedLabels.get(name.toLowerCase());
+    if (label === undefined) {
+      unknown.push(name);
+      continue;
+    }
+    if (exact === undefined)
+      findings.note(
+        'folders whose class has another case of letters in train',
+        `${name}, for ${classes[label]}`,
+      );
+    for (const path of files) images.push({ image: path, label });
+  }
+  if (unknown.length === 0) return images;
+  throw new KdSpecError(
+    'dataset-invalid',
+    `${directory}: expected only classes that have images in train, found ${unknown.length} others in the ${part} part, ` +
+      `such as ${unknown[0]}: add training images, or rename or remove the folder`,
+  );
+}
+
+interface ClassFolder extends ClassFiles {
+  /** Of `files`, those that lie in folders below the class. */
+  readonly deep: readonly string[];
+}
+
+/**
+ * The class folders of a part with their images; the two Unicode forms of one name are one class.
+ *
+ * @param options.isCounted whether `findings` knows already what lies directly in the folder
+ */
+async function classFolders(
+  directory: string,
+  findings: ImportFindings,
+  { isCounted = false }: { readonly isCounted?: boolean } = {},
+): Promise<readonly ClassFolder[]> {
+  const { folders, images } = await contents(directory, isCounted ? new ImportFindings() : findings);
+  if (!isCounted) countLoose(images, folders, findings);
+
+  const ownerOf = new Map<string, string>(); // real path of a class folder to its class
+  const realPaths: string[] = [];
+  for (const { name, path } of folders) {
+    const real = await realpath(path);
+    realPaths.push(real);
+    if (ownerOf.has(real))
+      findings.leaveOut('class folders that are links to the folder of another class', path);
+    else ownerOf.set(real, name);
+  }
+  // Links that lead back up, or into another class, would give images a second label.
+  const visited = new Set([await realpath(directory), ...realPaths]);
+  const classes = new Map<string, { readonly files: string[]; readonly deep: string[] }>();
+  for (const [index, { name, path }] of folders.entries()) {
+    if (ownerOf.get(realPaths[index]) !== name) continue;
+    const composed = name.normalize('NFC');
+    if (classes.has(composed))
+      findings.note('folders whose names are two Unicode forms of one name, taken for one class', path);
+    const { files, deep } = classes.get(composed) ?? { files: [], deep: [] };
+    classes.set(composed, { files, deep });
+    visited.delete(realPaths[index]);
+    for await (const image of imagesBelow(path, { findings, visited })) {
+      files.push(image.path);
+      if (image.depth > 0) deep.push(image.path);
+    }
+  }
+  return [...classes]
+    .sort(([a], [b]) => compareCodePoints(a, b))
+    .map(([name, { files, deep }]) => ({ name, files, deep }));
 }

@@ -5,7 +5,7 @@ import { gzipSync } from 'node:zlib';
 import * as fc from 'fast-check';
 import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { DatasetSource, LabelledImage, SplitName } from '../source.js';
+import { type DatasetSource, type LabelledImage, type SplitName, splitNames } from '../source.js';
 import { writeDataset } from '../write-dataset.js';
 import { huggingFaceSource } from './hugging-face.js';
 import { idxSource } from './idx.js';
@@ -109,20 +109,40 @@ describe('imageFolderSource', () => {
     expect(keys(await all(source, 'validation'))).toEqual([20_000, 20_000, 20_000]);
     expect(keys(await all(source, 'test'))).toEqual([30_000, 30_000, 30_000]);
     await mkdir(join(directory, 'test', 'y'));
+    await plain(9)
+      .png()
+      .toFile(join(directory, 'test', 'y', '0.png'));
     await expect(imageFolderSource(directory, { imageSize: 8, seed: 1 })).rejects.toMatchObject({
       code: 'dataset-invalid',
     });
   });
 
-  test('a file that is no image stops the import with its name', async () => {
+  test('files that are no images stop the import with all their names, or are left out', async () => {
     const directory = join(root, 'broken');
     await mkdir(join(directory, 'x'), { recursive: true });
-    await writeFile(join(directory, 'x', 'bad.png'), 'text');
-    const source = await imageFolderSource(directory, { imageSize: 8, seed: 1 });
-    await expect(all(source, 'train')).rejects.toMatchObject({
+    for (const name of ['bad', 'worse']) await writeFile(join(directory, 'x', `${name}.png`), 'text');
+    await plain(9)
+      .png()
+      .toFile(join(directory, 'x', 'good.png'));
+    const read = async (onError: 'stop' | 'skip') => {
+      const source = await imageFolderSource(directory, { imageSize: 8, seed: 1, onError });
+      const images = [];
+      for (const split of splitNames) for await (const image of source.images(split)) images.push(image);
+      return { images, report: source.report?.() };
+    };
+    await expect(read('stop')).rejects.toMatchObject({
       code: 'image-unreadable',
-      message: expect.stringContaining(join(directory, 'x', 'bad.png')),
+      message: expect.stringMatching(/2 images cannot be read.*--on-error skip.*bad\.png.*worse\.png/s),
     });
+    const { images, report } = await read('skip');
+    expect(images.map(key)).toEqual([9000]);
+    expect(report?.leftOut).toEqual([
+      {
+        what: 'images that cannot be read (image-unreadable)',
+        count: 2,
+        example: join(directory, 'x', 'bad.png'),
+      },
+    ]);
     await expect(imageFolderSource(join(root, 'absent'), { imageSize: 8, seed: 1 })).rejects.toMatchObject({
       code: 'not-found',
     });

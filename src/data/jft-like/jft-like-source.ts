@@ -1,6 +1,7 @@
 import { KdSpecError } from '../../core/errors.js';
 import { type Log, silentLog } from '../../core/log.js';
 import { createRandom } from '../../core/random.js';
+import { type Importer, withoutNull } from '../importers/importer.js';
 import type { DatasetSource, LabelledImage, SplitName } from '../source.js';
 import { apportion } from './apportion.js';
 import { bayesCeiling } from './bayes-classifier.js';
@@ -146,3 +147,10 @@ function expectNumber(name: string, value: number, range: string, fits: boolean)
     `jft-like: expected ${name} to be ${range}, not ${value}: change it`,
   );
 }
+
+/** `--source jft-like`. */
+export const jftLike: Importer = {
+  recognises: async (source) => source === 'jft-like',
+  open: (_, { seed, log, classes, imagesPerClass, imageSize, labelNoise }) =>
+    jftLikeSource({ seed, log, ...withoutNull({ classes, imagesPerClass, imageSize, labelNoise }) }),
+};

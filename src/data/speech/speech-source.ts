@@ -4,6 +4,7 @@ import { KdSpecError } from '../../core/errors.js';
 import { type Log, silentLog } from '../../core/log.js';
 import { packageFolder } from '../../core/package.js';
 import { createRandom, type Random } from '../../core/random.js';
+import { type Importer, withoutNull } from '../importers/importer.js';
 import { type DatasetSource, type LabelledImage, type SplitName, splitNames } from '../source.js';
 import { channels, frameCount, logMelEnergies } from './mel-filter-bank.js';
 import { frameStates, type State, type StateClasses, tieStates } from './phoneme-states.js';
@@ -189,3 +190,10 @@ function quantise(energies: Float32Array): Uint8Array {
     Math.max(0, Math.min(255, Math.round(128 + 16 * (energy - means[at % channels])))),
   );
 }
+
+/** `--source speech`. */
+export const speech: Importer = {
+  recognises: async (source) => source === 'speech',
+  open: (_, { seed, log, classes, sentences }) =>
+    speechSource({ seed, log, ...withoutNull({ classes, sentences }) }),
+};

@@ -1,7 +1,5 @@
+import { sourceChoices } from '../../data/importers/importers.js';
 import type { OptionTable } from '../option-types.js';
-
-/** Data sets that kd-spec makes itself; any other source is a path. */
-export const builtInDatasets = ['jft-like', 'han', 'speech'] as const;
 
 /** Options of the stage that makes the data set. */
 export const datasetOptions = {
@@ -9,8 +7,7 @@ export const datasetOptions = {
     type: 'string',
     default: 'jft-like',
     affects: 'result',
-    description:
-      'jft-like, han, speech, or the path of a folder of images, of IDX files, or of a Hugging Face save_to_disk data set',
+    description: sourceChoices,
   },
   classes: {
     type: 'integer',
@@ -37,6 +34,28 @@ export const datasetOptions = {
     choices: [1, 3],
     affects: 'result',
     description: 'Channels of imported images: 1 is grey, 3 is red, green, blue',
+  },
+  imageColumn: {
+    type: 'string',
+    default: null,
+    nullable: true,
+    affects: 'result',
+    description: 'Hugging Face: the column of images; none: the only one',
+  },
+  labelColumn: {
+    type: 'string',
+    default: null,
+    nullable: true,
+    affects: 'result',
+    description: 'Hugging Face: the column of labels (ClassLabel, integers or strings); none: the only one',
+  },
+  onError: {
+    type: 'choice',
+    default: 'stop',
+    choices: ['stop', 'skip'],
+    affects: 'result',
+    description:
+      'What an image that cannot be read does: stop the import, naming all of them, or be left out',
   },
   imagesPerClass: {
     type: 'integer',

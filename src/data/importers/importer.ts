@@ -1,0 +1,79 @@
+import type { Log } from '../../core/log.js';
+import type { DatasetSource } from '../source.js';
+
+/** The dataset options as a command resolves them; null leaves a choice to the kind of data set. */
+export interface SourceOptions {
+  readonly seed: number;
+  readonly log: Log;
+  readonly classes: number | null;
+  readonly imageSize: number | null;
+  readonly channels: 1 | 3 | null;
+  readonly imageColumn: string | null;
+  readonly labelColumn: string | null;
+  readonly onError: 'stop' | 'skip';
+  readonly validationFraction: number;
+  readonly testFraction: number;
+  readonly imagesPerClass: number | null;
+  readonly labelNoise: number | null;
+  readonly fonts: readonly (string | readonly string[])[] | null;
+  readonly minimumDesigns: number | null;
+  readonly codePoints: readonly [number, number] | null;
+  readonly validationDesigns: number | null;
+  readonly testDesigns: number | null;
+  readonly copies: number | null;
+  readonly strength: number | null;
+  readonly sentences: number | null;
+}
+
+/** One kind of source: how it is recognised and opened. */
+export interface Importer {
+  /** Whether a source, a name or the path of a folder, is of this kind. */
+  recognises(source: string): Promise<boolean>;
+  /**
+   * Opens it; images are read later, when the source is iterated.
+   *
+   * @throws KdSpecError `not-found`, `dataset-invalid`, `option-invalid`
+   */
+  open(source: string, options: SourceOptions): Promise<DatasetSource>;
+}
+
+/** How a folder of images or a Hugging Face data set is imported. */
+export interface ImportOptions {
+  /** Height and width to which images are brought, in pixels. */
+  readonly imageSize: number;
+  readonly channels?: 1 | 3;
+  /** Share of the training images set aside for validation, in [0, 1), where the source has no such part. */
+  readonly validationFraction?: number;
+  /** Share of the training images set aside for the test, in [0, 1), where the source has no such part. */
+  readonly testFraction?: number;
+  /**
+   * What an image that cannot be read does: `skip` leaves it out; `stop` fails the import, after a pass over all images
+   * that finds every such image.
+   */
+  readonly onError?: 'stop' | 'skip';
+  /** Names the division into parts, and the order. */
+  readonly seed: number;
+}
+
+const defaultImageSize = 32; // of imported images, in pixels
+
+/** The options of an import of images, from those of a command. */
+export function importOptions(options: SourceOptions): ImportOptions {
+  const { imageSize, channels, validationFraction, testFraction, onError, seed } = options;
+  return {
+    imageSize: imageSize ?? defaultImageSize,
+    ...(channels !== null && { channels }),
+    validationFraction,
+    testFraction,
+    onError,
+    seed,
+  };
+}
+
+/** Options that were not set are left to the default of the function that takes them. */
+export function withoutNull<Values extends object>(
+  values: Values,
+): { [Key in keyof Values]?: NonNullable<Values[Key]> } {
+  const set = Object.entries(values).filter(([, value]) => value !== null);
+  return Object.fromEntries(set) as { [Key in keyof Values]?: NonNullable<Values[Key]> };
+}

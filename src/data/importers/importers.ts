@@ -1,0 +1,105 @@
+import { stat } from 'node:fs/promises';
+import { KdSpecError } from '../../core/errors.js';
+import type { DatasetSource } from '../source.js';
+import type { Importer, SourceOptions } from './importer.js';
+
+/** One line of `importers`. */
+export interface ListedImporter {
+  readonly name: string;
+  /** What `--source` is then, for help. */
+  readonly source: string;
+  /** Whether the source is the name itself and nothing on disk. */
+  readonly isGenerator?: true;
+  /** The dataset options that this kind takes, beside those that all take. */
+  readonly options: readonly (keyof SourceOptions)[];
+  /** Loads the code, which brings decoders and renderers with it, only when it is needed. */
+  load(): Promise<Importer>;
+}
+
+const parts = ['validationFraction', 'testFraction'] as const;
+const images = ['imageSize', 'channels', 'onError'] as const;
+
+/**
+ * The kinds of data set that can be opened, in the order in which a source is compared with them.
+ *
+ * Help, the reference and the choice of what opens a source derive from this list.
+ */
+const importers: readonly ListedImporter[] = [
+  {
+    name: 'jft-like',
+    source: 'jft-like',
+    isGenerator: true,
+    options: ['classes', 'imageSize', 'imagesPerClass', 'labelNoise'],
+    load: async () => (await import('../jft-like/jft-like-source.js')).jftLike,
+  },
+  {
+    name: 'han',
+    source: 'han',
+    isGenerator: true,
+    options: [
+      ...(['classes', 'imageSize', 'fonts', 'minimumDesigns', 'codePoints', 'validationDesigns'] as const),
+      ...(['testDesigns', 'copies', 'strength'] as const),
+    ],
+    load: async () => (await import('../han/han-source.js')).han,
+  },
+  {
+    name: 'speech',
+    source: 'speech',
+    isGenerator: true,
+    options: ['classes', 'sentences'],
+    load: async () => (await import('../speech/speech-source.js')).speech,
+  },
+  {
+    name: 'hugging-face',
+    source: 'a Hugging Face data set (save_to_disk)',
+    options: [...images, ...parts, 'imageColumn', 'labelColumn'],
+    load: async () => (await import('./hugging-face.js')).huggingFace,
+  },
+  {
+    name: 'idx',
+    source: 'a folder of IDX files',
+    options: ['validationFraction'],
+    load: async () => (await import('./idx.js')).idx,
+  },
+  {
+    name: 'image-folder',
+    source: 'a folder of class folders of images',
+    options: [...images, ...parts],
+    load: async () => (await import('./image-folder.js')).imageFolder,
+  },
+];
+
+/** The names of the data sets that kd-spec makes itself; any other source is a path. */
+export const generatorNames = importers.filter(({ isGenerator }) => isGenerator).map(({ name }) => name);
+
+const paths = importers.filter(({ isGenerator }) => !isGenerator).map(({ source }) => source);
+
+/** What a source can be, in words. */
+export const sourceChoices = `${generatorNames.join(', ')}, or the path of ${paths.join(', or of ')}`;
+
+/**
+ * Opens a source with the first importer of the list that recognises it.
+ *
+ * @param source a generator's name, or the path of a folder
+ * @throws KdSpecError `not-found` when it is neither; what the importer throws
+ */
+export async function openSource(
+  source: string,
+  options: SourceOptions,
+): Promise<{ readonly importer: ListedImporter; readonly source: DatasetSource }> {
+  const importer = await recognise(source);
+  return { importer, source: await (await importer.load()).open(source, options) };
+}
+
+async function recognise(source: string): Promise<ListedImporter> {
+  const generator = importers.find(({ isGenerator, name }) => isGenerator && name === source);
+  if (generator) return generator;
+  const info = await stat(source).catch(() => undefined);
+  if (info?.isDirectory()) {
+    for (const importer of importers) {
+      if (!importer.isGenerator && (await (await importer.load()).recognises(source))) return importer;
+    }
+  }
+  const what = info && !info.isDirectory() ? 'a file' : 'neither a known data set nor a folder';
+  throw new KdSpecError('not-found', `${source} is ${what}: expected ${sourceChoices}`);
+}
