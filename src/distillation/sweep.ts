@@ -5,7 +5,7 @@ import { writeJsonAtomically } from '../core/atomic-file.js';
 import { assert } from '../core/errors.js';
 import { type Network, networkValues } from '../models/network.js';
 import { writeSafetensors } from '../models/safetensors.js';
-import type { SplitAccuracy } from './run-split.js';
+import type { SplitAccuracy } from './split-accuracy.js';
 import type { StudentObjective } from './student-batches.js';
 import type { EpochAccuracy, TrainedStudent } from './train-student.js';
 

@@ -4,16 +4,15 @@ import { join } from 'node:path';
 import { selectBackend } from '../../compute/backend.js';
 import { KdSpecError } from '../../core/errors.js';
 import type { JsonObject } from '../../core/json.js';
-import { batchExamples, imageBatches } from '../../data/batches.js';
+import { batchExamples } from '../../data/batches.js';
 import { type Dataset, openDataset, type Split } from '../../data/dataset.js';
 import type { Example } from '../../data/examples.js';
 import { createAnswerWriter } from '../../distillation/answers.js';
-import { openTeachers } from '../../distillation/open-teachers.js';
-import { createAccuracyCount, type SplitAccuracy } from '../../distillation/run-split.js';
+import { type SplitAccuracy, splitAccuracy } from '../../distillation/split-accuracy.js';
 import { viewAugmenter } from '../../distillation/student-batches.js';
-import type { Teacher } from '../../distillation/teacher.js';
+import { openTeachers } from '../../distillation/teachers.js';
 import { openTransferSet, type TransferSet } from '../../distillation/transfer-set.js';
-import { batchSizeFor } from '../../models/classifier.js';
+import { batchSizeFor, type Classifier } from '../../models/classifier.js';
 import type { StageContext } from '../stage.js';
 
 const massFile = 'mass.json'; // probability that the stored classes of a part hold, summed
@@ -22,7 +21,7 @@ const partRows = 16_384; // what a kill loses at most
 const defaultTop = 100;
 const fullUpTo = 200;
 
-/** Asks the teacher about every view of the transfer set, and stores what it says; then measures the teacher. */
+/** Stores the teacher's soft targets for every view of the transfer set; then measures the teacher. */
 export async function writeAnswers(context: StageContext): Promise<JsonObject> {
   const { settings, workspace } = context;
   const { teachers, mean, transfer, views, top } = settings.answers;
@@ -30,15 +29,17 @@ export async function writeAnswers(context: StageContext): Promise<JsonObject> {
   const dataset = await openDataset(context.input('dataset'));
   const set = await openTransferSet(transfer, dataset);
   const classes = dataset.classes.length;
+  const predictsAnyImage = (teacher: Classifier) => teacher.input.kind === 'images';
   const teacher = await openTeachers(teachers, mean, {
     workspace,
     backend: settings.backend,
-    classes,
+    classes: dataset.classes,
     image: dataset.image,
     transferRows: set.rows,
+    note: (text) => context.log.info(text),
   });
   try {
-    if (views > 0 && !teacher.answersAnyImage) {
+    if (views > 0 && !predictsAnyImage(teacher)) {
       throw new KdSpecError(
         'option-invalid',
         '--transfer-views: stored predictions know the images as they are; set it to 0',
@@ -46,12 +47,13 @@ export async function writeAnswers(context: StageContext): Promise<JsonObject> {
     }
     const width = Math.min(classes, top ?? (classes <= fullUpTo ? classes : defaultTop));
     const keptMass = await answerAll(context, teacher, set, dataset, width);
-    const measured = teacher.answersAnyImage
+    const measured = predictsAnyImage(teacher)
       ? {
           validation: await accuracyOf(context, teacher, dataset, dataset.splits.validation),
           test: await accuracyOf(context, teacher, dataset, dataset.splits.test),
         }
       : {};
+    warnOfChance(context, teacher, measured.validation);
     return {
       teacher: teacher.name,
       transfer: set.description,
@@ -68,18 +70,36 @@ export async function writeAnswers(context: StageContext): Promise<JsonObject> {
   }
 }
 
-/** Writes the answers part by part; parts that an interrupted run finished are kept. */
+/** A teacher that is right no more often than by chance has its classes, or its images, in another order. */
+function warnOfChance(
+  { log }: StageContext,
+  { name, classes }: Classifier,
+  validation: SplitAccuracy | undefined,
+): void {
+  if (validation === undefined || validation.examples === 0) return;
+  const { errors, examples } = validation;
+  const chance = 1 / classes.length;
+  const deviation = Math.sqrt((chance * (1 - chance)) / examples);
+  if (1 - errors / examples > chance + 3 * deviation) return;
+  log.warn(
+    `${name} gets ${examples - errors} of ${examples} validation images right, as many as by chance: check the order ` +
+      'of its classes, and how it wants its images (channels, values)',
+  );
+}
+
+/** Writes the soft targets part by part; parts that an interrupted run finished are kept. */
 async function answerAll(
   { directory, settings, log, signal }: StageContext,
-  teacher: Teacher,
+  teacher: Classifier,
   set: TransferSet,
   { augmentation, image }: Dataset,
   top: number,
 ): Promise<number> {
-  const { classes } = teacher;
+  const classes = teacher.classes.length;
   const count = settings.answers.views;
   const total = set.rows * Math.max(1, count);
   const progress = log.progress('answers', total);
+  let memory = new Float32Array(); // for the logits of a batch
   let done = 0;
   let mass = 0;
   for (let view = 0; view < Math.max(1, count); view++) {
@@ -97,12 +117,12 @@ async function answerAll(
             batchSize: batchSizeFor(classes),
             augment,
           });
-          for await (const { images, labels, rows: asked } of stream) {
+          for await (const batch of stream) {
             if (signal.aborted) throw new KdSpecError('interrupted', `answers: stopped after ${done} images`);
-            const shape = [labels.length, image.height, image.width, image.channels] as const;
-            const said = await teacher.answer({ images, shape, rows: asked });
-            massOfPart += await writer.write(said);
-            progress.update(done + (asked.at(-1) ?? 0) - first + 1);
+            const values = batch.count * classes;
+            if (memory.length < values) memory = new Float32Array(values);
+            massOfPart += await writer.write(await teacher.logits(batch, { out: memory }));
+            progress.update(done + (batch.rows.at(-1) ?? 0) - first + 1);
           }
           await writer.close();
           await writeFile(join(partial, massFile), JSON.stringify(massOfPart));
@@ -131,26 +151,14 @@ async function* between(stream: AsyncIterable<Example>, from: number, to: number
 
 async function accuracyOf(
   { log, signal }: StageContext,
-  teacher: Teacher,
+  teacher: Classifier,
   { image }: Dataset,
   split: Split,
-): Promise<SplitAccuracy> {
-  const count = createAccuracyCount();
+) {
   const progress = log.progress('the teacher itself', split.rows);
-  let done = 0;
-  for await (const { images, labels, rows } of imageBatches(split, image, {
-    batchSize: batchSizeFor(teacher.classes),
-  })) {
-    if (signal.aborted) throw new KdSpecError('interrupted', `answers: stopped while measuring the teacher`);
-    const shape = [labels.length, image.height, image.width, image.channels] as const;
-    const said = await teacher.answer({ images, shape, rows });
-    for (const [row, label] of labels.entries())
-      count.add(label, said.subarray(row * teacher.classes, (row + 1) * teacher.classes));
-    done += labels.length;
-    progress.update(done);
-  }
+  const accuracy = await splitAccuracy(teacher, split, image, { signal, progress: progress.update });
   progress.finish();
-  return count.result();
+  return accuracy;
 }
 
 const pad = (value: number) => String(value).padStart(5, '0');

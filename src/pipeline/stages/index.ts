@@ -1,4 +1,4 @@
-import { teacherFile, transferFile } from '../../core/teacher-files.js';
+import { teacherFile, transferFile } from '../../distillation/teacher-places.js';
 import { ownTeachers } from '../options/answers-options.js';
 import type { Settings } from '../options.js';
 import type { Stage } from '../stage.js';

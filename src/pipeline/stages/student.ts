@@ -9,15 +9,17 @@ import type { JsonObject } from '../../core/json.js';
 import type { ImageBatch } from '../../data/batches.js';
 import { type Dataset, openDataset } from '../../data/dataset.js';
 import { type Answers, openAnswers } from '../../distillation/answers.js';
-import { correctStudent, type StudentBias, unseenMask } from '../../distillation/correct-student.js';
-import { imageAccuracy, type SplitAccuracy, splitAccuracy } from '../../distillation/run-split.js';
+import { correctStudent, type StudentBias, unseenMask } from '../../distillation/bias-correction.js';
+import { imageAccuracy, type SplitAccuracy, splitAccuracy } from '../../distillation/split-accuracy.js';
 import { usedImages } from '../../distillation/student-batches.js';
 import { runSweep, sweepObjectives } from '../../distillation/sweep.js';
 import { trainStudent } from '../../distillation/train-student.js';
 import { openTransferSet, selectRows } from '../../distillation/transfer-set.js';
 import { renderSweepPage } from '../../evaluation/sweep-page.js';
 import { checkpointFiles, writeConfig } from '../../models/checkpoint.js';
+import type { Classifier } from '../../models/classifier.js';
 import { type Network, networkFromTensors, networkValues } from '../../models/network.js';
+import { networkClassifier } from '../../models/network-classifier.js';
 import { countParameters, forwardFlops, type NetworkDefinition } from '../../models/network-definition.js';
 import { readSafetensors, writeSafetensors } from '../../models/safetensors.js';
 import type { Settings } from '../options.js';
@@ -59,6 +61,8 @@ export async function distill(context: StageContext): Promise<JsonObject> {
       seed: settings.seed,
     };
     const isUnseen = unseenMask(selected.unseen, classes.length);
+    const accuracyOn = (network: Network, split: 'validation' | 'test') =>
+      splitAccuracy(asStudent(network, dataset), splits[split], image, { signal, isUnseen });
     const measured = options.curve || options.keep === 'best';
     const { results, best, model } = await runSweep(
       join(directory, 'candidates'),
@@ -77,14 +81,14 @@ export async function distill(context: StageContext): Promise<JsonObject> {
               : undefined,
           },
         ),
-      (network) => splitAccuracy(network, splits.validation, { signal, isUnseen }),
+      (network) => accuracyOn(network, 'validation'),
     );
 
     const network = networkFromTensors(definition, await readSafetensors(model));
     try {
       const bias = await biasOf(network, dataset, selected.unseen, context);
-      const validation = await splitAccuracy(network, splits.validation, { signal, isUnseen });
-      const test = await splitAccuracy(network, splits.test, { signal, isUnseen });
+      const validation = await accuracyOn(network, 'validation');
+      const test = await accuracyOn(network, 'test');
       await writeSafetensors(join(directory, checkpointFiles.model), await networkValues(network));
       await writeConfig(directory, { kind: 'student', network: definition });
       await copyFile(join(dataset.directory, classesName), join(directory, classesName));
@@ -159,11 +163,19 @@ function checkAnswers({ top: listed }: Answers, { classes }: Dataset, { student 
 }
 
 /** Accuracy after an epoch: on validation, and for the whole curve on images that it learns from and on the test. */
-async function curvePoint(network: Network, { splits }: Dataset, used: AsyncIterable<ImageBatch> | false) {
-  const validation = (await splitAccuracy(network, splits.validation, { signal: never })).top1;
+async function curvePoint(network: Network, dataset: Dataset, used: AsyncIterable<ImageBatch> | false) {
+  const student = asStudent(network, dataset);
+  const { splits, image } = dataset;
+  const validation = (await splitAccuracy(student, splits.validation, image, { signal: never })).top1;
   if (!used) return { validation };
-  const train = (await imageAccuracy(network, used, { signal: never, maxRows: curveRows })).top1;
-  return { validation, train, test: (await splitAccuracy(network, splits.test, { signal: never })).top1 };
+  const train = (await imageAccuracy(student, used, { signal: never, maxRows: curveRows })).top1;
+  const test = (await splitAccuracy(student, splits.test, image, { signal: never })).top1;
+  return { validation, train, test };
+}
+
+/** A view of a network that somebody else disposes of. */
+function asStudent(network: Network, { classes }: Dataset): Classifier {
+  return networkClassifier(network, { name: 'the student', classes });
 }
 
 async function biasOf(

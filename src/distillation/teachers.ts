@@ -1,0 +1,151 @@
+import { join } from 'node:path';
+import * as tf from '@tensorflow/tfjs';
+import type { BackendName } from '../compute/backend.js';
+import { KdSpecError } from '../core/errors.js';
+import type { ImageShape } from '../data/source.js';
+import { loadEnsemble } from '../ensemble/ensemble.js';
+import { type Classifier, type ClassNames, createClassifier } from '../models/classifier.js';
+import { type ClassifierMean, meanClassifier } from '../models/mean-classifier.js';
+import { loadNetworkClassifier } from '../models/network-classifier.js';
+import { openOnnxClassifier } from '../models/onnx/onnx-classifier.js';
+import { storedClassifier } from '../models/stored-classifier.js';
+import { placeTeacher } from './teacher-places.js';
+
+/** What teachers are opened for. */
+export interface TeacherSurroundings {
+  /** Where `generalist` and `ensemble` stand. */
+  readonly workspace: string;
+  readonly backend: BackendName;
+  /** Of the student. */
+  readonly classes: ClassNames;
+  readonly image: ImageShape;
+  /** Images of the transfer set. */
+  readonly transferRows: number;
+  /** Gets a sentence for each thing that was assumed of a foreign model. */
+  readonly note: (text: string) => void;
+}
+
+/**
+ * Opens teachers and makes one classifier of them, with the student's classes in the student's order.
+ *
+ * @param names `ensemble`, `generalist`, or paths: see {@link placeTeacher}
+ * @throws KdSpecError `not-found`, `option-invalid` for other classes than the student's or images of another shape,
+ * and what each kind throws
+ */
+export async function openTeachers(
+  names: readonly string[],
+  mean: ClassifierMean,
+  surroundings: TeacherSurroundings,
+): Promise<Classifier> {
+  const opened: Classifier[] = [];
+  try {
+    for (const name of names) {
+      const teacher = await openTeacher(name, surroundings);
+      opened.push(teacher);
+      checkShape(teacher, surroundings.image);
+      opened[opened.length - 1] = inOrderOf(teacher, surroundings);
+    }
+    return meanClassifier(opened, mean);
+  } catch (error) {
+    for (const teacher of opened) teacher.dispose();
+    throw error;
+  }
+}
+
+async function openTeacher(name: string, surroundings: TeacherSurroundings): Promise<Classifier> {
+  const { workspace, classes, backend, transferRows, note } = surroundings;
+  if (name === 'generalist') {
+    return loadNetworkClassifier(join(workspace, 'generalist'), { name: 'the generalist' });
+  }
+  if (name === 'ensemble') return ensembleClassifier('the ensemble', workspace, backend);
+  const { kind, path } = placeTeacher(name);
+  switch (kind) {
+    case 'onnx':
+      return openOnnxClassifier(path, { fallbackClasses: classes, given: surroundings.image, note });
+    case 'checkpoint':
+      return loadNetworkClassifier(path, { name });
+    case 'ensemble':
+      return ensembleClassifier(name, path, backend);
+    case 'predictions':
+      return storedClassifier(path, { name, classes, rows: transferRows });
+    case 'unknown':
+      throw new KdSpecError(
+        'not-found',
+        `no teacher at ${path}: expected the folder of a checkpoint (config.json and model.safetensors), of a ` +
+          'workspace, of predictions (*.arrow), or an .onnx file',
+      );
+  }
+}
+
+async function ensembleClassifier(
+  name: string,
+  workspace: string,
+  backend: BackendName,
+): Promise<Classifier> {
+  const ensemble = await loadEnsemble(workspace, { backend });
+  const image = ensemble.generalist.definition.input;
+  return createClassifier({
+    name,
+    classes: ensemble.classes,
+    input: { kind: 'images', image },
+    async probabilities({ images, count }, out) {
+      const input = tf.tensor4d(images, [count, image.height, image.width, image.channels]);
+      try {
+        await ensemble.predict(input, { out });
+      } finally {
+        input.dispose();
+      }
+    },
+    dispose: () => ensemble.dispose(),
+  });
+}
+
+/** The augmented images of a transfer set are drawn once, for teacher and student alike. */
+function checkShape({ name, input }: Classifier, { height, width, channels }: ImageShape): void {
+  if (input.kind === 'rows') return;
+  const { image } = input;
+  if (image.height === height && image.width === width && image.channels === channels) return;
+  const text = (shape: ImageShape) =>
+    `${shape.height} x ${shape.width} in ${shape.channels === 1 ? 'grey' : 'colour'}`;
+  const isSquare = image.height === image.width;
+  throw new KdSpecError(
+    'option-invalid',
+    `${name} takes images of ${text(image)}, the data set has ${text({ height, width, channels })}: ` +
+      (isSquare
+        ? `make the data set for it (--image-size ${image.height} --channels ${image.channels})`
+        : 'data sets have square images; store its predictions instead, and name the file as the teacher'),
+  );
+}
+
+/** A teacher whose classes stand in another order is brought into the student's, by their names. */
+function inOrderOf(teacher: Classifier, { classes, note }: TeacherSurroundings): Classifier {
+  if (teacher.classes.length !== classes.length) {
+    throw new KdSpecError(
+      'option-invalid',
+      `expected a teacher of the data set's ${classes.length} classes, ${teacher.name} has ${teacher.classes.length}`,
+    );
+  }
+  if (teacher.classes.every((name, index) => name === classes[index])) return teacher;
+  const places = new Map(teacher.classes.map((name, index) => [name, index]));
+  const order = classes.map((name) => places.get(name) ?? -1);
+  const missing = order.indexOf(-1);
+  if (missing !== -1) {
+    throw new KdSpecError(
+      'option-invalid',
+      `${teacher.name} does not know the class "${classes[missing]}" of the data set; it has ` +
+        `"${teacher.classes[0]}", "${teacher.classes[1] ?? ''}" and others: use a teacher of the same classes`,
+    );
+  }
+  note(`${teacher.name} has the classes in another order: matched by name`);
+  return createClassifier({
+    name: teacher.name,
+    classes,
+    input: teacher.input,
+    async logits(batch, out) {
+      const logits = await teacher.logits(batch);
+      for (let start = 0; start < logits.length; start += order.length)
+        for (const [to, from] of order.entries()) out[start + to] = logits[start + from];
+    },
+    dispose: () => teacher.dispose(),
+  });
+}

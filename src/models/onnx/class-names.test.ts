@@ -1,0 +1,90 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { findClassNames, parseNames } from './class-names.js';
+import { readOnnxModel } from './model-file.js';
+import { modelFile, node } from './onnx.test-support.js';
+
+let folder: string;
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'kd-spec-names-'));
+});
+afterEach(async () => rm(folder, { recursive: true, force: true }));
+
+async function namesOf(
+  outputs: number,
+  metadata: Readonly<Record<string, string>>,
+  options: Partial<Parameters<typeof findClassNames>[2]> = {},
+) {
+  const path = join(folder, 'model.onnx');
+  await writeFile(
+    path,
+    modelFile({ nodes: [node('Flatten', ['image'], ['out'])], initializers: [], outputs: ['out'], metadata }),
+  );
+  return findClassNames(await readOnnxModel(path), outputs, { isSequence: false, ...options });
+}
+
+test.each([
+  ['a line each', 'cat\ndog\ncow\n'],
+  ['Windows lines', 'cat\r\ndog\r\ncow\r\n'],
+  ['after a byte-order mark', '\uFEFFcat\ndog\ncow'],
+  ['a JSON list', '["cat", "dog", "cow"]'],
+  ['a JSON mapping, in any order', '{"1": "dog", "0": "cat", "2": "cow"}'],
+  ['a Python dict, as Ultralytics writes it', "{0: 'cat', 1: 'dog', 2: 'cow'}"],
+])('names are read as %s', (_, text) => {
+  expect(parseNames(text)).toEqual(['cat', 'dog', 'cow']);
+});
+
+test('a quote in a Python name, and names that are spaces', () => {
+  expect(parseNames("{0: \"dog's bed\", 1: 'it\\'s'}")).toEqual(["dog's bed", "it's"]);
+  expect(parseNames(' \na\n')).toEqual([' ', 'a']);
+});
+
+test('a mapping with a gap, or of something else, is no list of names', () => {
+  expect(parseNames('{"0": "cat", "2": "cow"}')).toBeUndefined();
+  expect(parseNames('{"a": "b"}')).toBeUndefined();
+  expect(parseNames('[1, 2]')).toBeUndefined();
+});
+
+test('metadata, config.json and a file, the file first', async () => {
+  expect(await namesOf(2, { names: "{0: 'a', 1: 'b'}" })).toMatchObject({
+    names: ['a', 'b'],
+    blank: undefined,
+  });
+  await writeFile(join(folder, 'config.json'), JSON.stringify({ id2label: { 0: 'x', 1: 'y' } }));
+  expect((await namesOf(2, {})).names).toEqual(['x', 'y']);
+  const labels = join(folder, 'labels.txt');
+  await writeFile(labels, 'one\ntwo\n');
+  expect((await namesOf(2, { names: "{0: 'a', 1: 'b'}" }, { labels })).names).toEqual(['one', 'two']);
+});
+
+test('a sequence recogniser has a blank, and may lack the name of the space', async () => {
+  const character = 'a\nb\nc';
+  expect(await namesOf(4, { character }, { isSequence: true })).toMatchObject({
+    names: ['a', 'b', 'c'],
+    blank: 0,
+    notes: [],
+  });
+  const withSpace = await namesOf(5, { character }, { isSequence: true });
+  expect(withSpace.names).toEqual(['a', 'b', 'c', ' ']);
+  expect(withSpace.notes.join()).toMatch(/the last is the space/);
+  const named = await namesOf(4, { character: '<blank>\na\nb\nc' }, { isSequence: true });
+  expect(named.names).toEqual(['a', 'b', 'c']);
+  expect(named.notes.join()).toMatch(/"<blank>", is left out/);
+});
+
+test('a wrong number of names is refused with the flag, and none at all is said', async () => {
+  await expect(namesOf(4, { names: '["a", "b"]' })).rejects.toThrow(
+    /2 class names, the model 4 classes.*--labels FILE/,
+  );
+  const unnamed = await namesOf(3, {});
+  expect(unnamed.names).toEqual(['0', '1', '2']);
+  expect(unnamed.notes.join()).toMatch(/no class names/);
+});
+
+test('names that come twice are told apart', async () => {
+  const { names, notes } = await namesOf(3, { names: '["crane", "dog", "crane"]' });
+  expect(names).toEqual(['crane', 'dog', 'crane (2)']);
+  expect(notes.join()).toMatch(/1 class names come twice, e.g. "crane"/);
+});

@@ -1,0 +1,176 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { TensorProto_DataType } from 'onnx-buf';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { halfToNumber, numberToHalf } from './half.js';
+import { findImageInput, type InputHints, possibleReadings, toModelInput } from './image-input.js';
+import { readOnnxModel } from './model-file.js';
+import { modelFile, node } from './onnx.test-support.js';
+
+let folder: string;
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'kd-spec-input-'));
+});
+afterEach(async () => rm(folder, { recursive: true, force: true }));
+
+async function inputOf(
+  input: readonly (number | string)[],
+  hints: InputHints = {},
+  inputType = TensorProto_DataType.FLOAT,
+) {
+  const path = join(folder, 'model.onnx');
+  await writeFile(
+    path,
+    modelFile({
+      input,
+      inputType,
+      nodes: [node('Flatten', ['image'], ['out'])],
+      initializers: [],
+      outputs: ['out'],
+    }),
+  );
+  return findImageInput(await readOnnxModel(path), hints);
+}
+
+describe('layout and size', () => {
+  test.each([
+    { input: ['n', 3, 24, 32], layout: 'channels-first', image: { height: 24, width: 32, channels: 3 } },
+    { input: ['n', 24, 32, 3], layout: 'channels-last', image: { height: 24, width: 32, channels: 3 } },
+    { input: [1, 1, 64, 64], layout: 'channels-first', image: { height: 64, width: 64, channels: 1 } },
+    { input: ['n', 3, 48, 'w'], layout: 'channels-first', image: { height: 48, width: 48, channels: 3 } },
+  ])('of $input', async ({ input, layout, image }) => {
+    expect(await inputOf(input)).toMatchObject({ layout, image });
+  });
+
+  test('a width that is free is said, and may be chosen', async () => {
+    expect((await inputOf(['n', 3, 48, 'w'])).notes.join()).toMatch(/any width is taken: 48 is used/);
+    const chosen = await inputOf(['n', 3, 48, 'w'], { imageSize: [48, 64] });
+    expect(chosen.image.width).toBe(64);
+    expect(chosen.notes).toEqual([]);
+  });
+
+  test('channels that may be first or last need a flag', async () => {
+    await expect(inputOf(['n', 3, 3, 3])).rejects.toThrow(/--layout channels-first or channels-last/);
+    expect((await inputOf(['n', 3, 3, 3], { layout: 'channels-last' })).layout).toBe('channels-last');
+    await expect(inputOf(['n', 4, 4, 4])).rejects.toThrow(/--layout/);
+  });
+
+  test('any size at all needs one', async () => {
+    await expect(inputOf(['n', 'c', 'h', 'w'])).rejects.toThrow(/--image-size 224/);
+    expect((await inputOf(['n', 'c', 'h', 'w'], { imageSize: [32] })).image).toEqual({
+      height: 32,
+      width: 32,
+      channels: 3,
+    });
+    await expect(inputOf(['n', 3, 24, 24], { imageSize: [32] })).rejects.toThrow(/height of 24, not 32/);
+  });
+
+  test('what is no image is refused', async () => {
+    await expect(inputOf(['n', 12])).rejects.toThrow(/2 axes/);
+    await expect(inputOf(['n', 3, 8, 8], {}, TensorProto_DataType.INT64)).rejects.toThrow(/INT64/);
+    expect(await inputOf(['n', 3, 8, 8], {}, TensorProto_DataType.UINT8)).toMatchObject({
+      type: 'uint8',
+      declared: { normalisation: { name: '0 to 255' } },
+    });
+  });
+});
+
+describe('normalisation', () => {
+  test('is read from preprocessor_config.json, with its size', async () => {
+    await writeFile(
+      join(folder, 'preprocessor_config.json'),
+      JSON.stringify({
+        do_rescale: true,
+        rescale_factor: 1 / 255,
+        do_normalize: true,
+        image_mean: [0.5, 0.4, 0.3],
+        image_std: [0.2, 0.25, 0.5],
+        crop_size: { height: 16, width: 20 },
+      }),
+    );
+    const input = await inputOf(['n', 3, 'h', 'w'], { order: 'rgb' });
+    expect(input.image).toEqual({ height: 16, width: 20, channels: 3 });
+    const [reading, ...others] = possibleReadings(input);
+    expect(others).toEqual([]);
+    const pixel = toModelInput(
+      { ...input, image: { height: 1, width: 1, channels: 3 } },
+      reading,
+      Float32Array.of(1, 1, 1),
+      1,
+    );
+    expect(Array.from(pixel.data, (value) => Math.round(1000 * value) / 1000)).toEqual([2.5, 2.4, 1.4]);
+  });
+
+  test('without rescaling is of values from 0 to 255', async () => {
+    await writeFile(
+      join(folder, 'preprocessor_config.json'),
+      JSON.stringify({ do_rescale: false, image_mean: [127.5], image_std: [127.5] }),
+    );
+    const input = await inputOf(['n', 3, 2, 2]);
+    const { mean, deviation } = possibleReadings(input)[0].normalisation;
+    expect(mean.map((value) => value.toFixed(6))).toEqual(['0.500000', '0.500000', '0.500000']);
+    expect(deviation[0]).toBeCloseTo(0.5, 6);
+  });
+
+  test('is left open where nothing says it, and flags close it', async () => {
+    expect(possibleReadings(await inputOf(['n', 3, 2, 2]))).toHaveLength(8);
+    expect(possibleReadings(await inputOf(['n', 1, 2, 2]))).toHaveLength(4);
+    expect(
+      possibleReadings(await inputOf(['n', 3, 2, 2], { mean: [0.5], deviation: [0.5], order: 'bgr' })),
+    ).toHaveLength(1);
+    await expect(inputOf(['n', 3, 2, 2], { mean: [0.5, 0.5] })).rejects.toThrow(/--mean has 2 numbers/);
+  });
+});
+
+describe('images as the model takes them', () => {
+  // One image of 1 x 2 pixels: red, green and blue of each.
+  const images = Float32Array.of(0.1, 0.2, 0.3, 0.4, 0.5, 0.6);
+  const image = { height: 1, width: 2, channels: 3 } as const;
+  const normalisation = { name: '', mean: [0, 0, 0], deviation: [1, 1, 1] };
+  const rounded = (data: ArrayLike<number>) => Array.from(data, (value) => Math.round(10 * value) / 10);
+
+  test('channels first, last, and turned round', () => {
+    const first = toModelInput(
+      { type: 'float32', layout: 'channels-first', image },
+      { order: 'rgb', normalisation },
+      images,
+      1,
+    );
+    expect(first.shape).toEqual([1, 3, 1, 2]);
+    expect(rounded(first.data)).toEqual([0.1, 0.4, 0.2, 0.5, 0.3, 0.6]);
+    const last = toModelInput(
+      { type: 'float32', layout: 'channels-last', image },
+      { order: 'bgr', normalisation },
+      images,
+      1,
+    );
+    expect(last.shape).toEqual([1, 1, 2, 3]);
+    expect(rounded(last.data)).toEqual([0.3, 0.2, 0.1, 0.6, 0.5, 0.4]);
+  });
+
+  test('means follow their colour when the order turns round', async () => {
+    const input = await inputOf(['n', 3, 1, 2], {
+      mean: [0.1, 0.2, 0.3],
+      deviation: [1, 1, 1],
+      order: 'bgr',
+    });
+    const [reading] = possibleReadings(input);
+    expect(rounded(toModelInput({ ...input, image }, reading, images, 1).data)).toEqual([
+      0, 0.3, 0, 0.3, 0, 0.3,
+    ]);
+  });
+
+  test('half precision there and back is the nearest half', () => {
+    for (const value of [
+      0, 1, -1, 0.1, 65504, 65520, 1e-8, 6e-8, 5.9604644775390625e-8, 0.333251953125, -2.5,
+    ]) {
+      const back = halfToNumber(numberToHalf(value));
+      const spacing = Math.max(2 ** -24, Math.abs(value) * 2 ** -11);
+      if (Math.abs(value) >= 65520) expect(back).toBe(Number.POSITIVE_INFINITY);
+      else expect(Math.abs(back - value)).toBeLessThanOrEqual(spacing);
+    }
+    for (let bits = 0; bits < 0x7c00; bits += 7) expect(numberToHalf(halfToNumber(bits))).toBe(bits);
+    expect(halfToNumber(numberToHalf(Number.NaN))).toBeNaN();
+  });
+});

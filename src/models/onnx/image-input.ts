@@ -1,0 +1,408 @@
+import { readFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { TensorProto_DataType } from 'onnx-buf';
+import type { ImageShape } from '../../data/source.js';
+import { numberToHalf } from './half.js';
+import { declaredExtents, integersAttribute, invalid, type OnnxModel } from './model-file.js';
+import type { InputTensor, InputType } from './runtime.js';
+
+/** How values in [0, 1] become what a model takes: `(value - mean) / deviation` for each channel. */
+export interface Normalisation {
+  /** For a person: `imagenet`, `0 to 255`, or where it was read. */
+  readonly name: string;
+  /** (channels), in the channel order of the model. */
+  readonly mean: readonly number[];
+  /** (channels) */
+  readonly deviation: readonly number[];
+}
+
+/** One way to feed images to a model. */
+export interface Reading {
+  readonly order: 'rgb' | 'bgr';
+  readonly normalisation: Normalisation;
+}
+
+/** The image input of a foreign model. */
+export interface OnnxImageInput {
+  readonly name: string;
+  readonly type: InputType;
+  readonly layout: 'channels-first' | 'channels-last' | 'flat';
+  readonly image: ImageShape;
+  /** Images that the model takes at once, where that is fixed. */
+  readonly batch: number | undefined;
+  /** What is known about order and normalisation; undefined is found out with labelled images. */
+  readonly declared: { readonly order?: Reading['order']; readonly normalisation?: Normalisation };
+  /** A sentence for each thing that was taken from somewhere or assumed. */
+  readonly notes: readonly string[];
+}
+
+/** What a person may say about the input. */
+export interface InputHints {
+  readonly layout?: 'channels-first' | 'channels-last' | undefined;
+  /** The images that the model will be given, where it does not say what it takes. */
+  readonly given?: ImageShape | undefined;
+  /** One number for square images, or height and width. */
+  readonly imageSize?: readonly number[] | undefined;
+  readonly order?: Reading['order'] | undefined;
+  /** Of values in [0, 1], as in `0.485,0.456,0.406`. */
+  readonly mean?: readonly number[] | undefined;
+  readonly deviation?: readonly number[] | undefined;
+}
+
+const types: Partial<Record<number, InputType>> = {
+  [TensorProto_DataType.FLOAT]: 'float32',
+  [TensorProto_DataType.FLOAT16]: 'float16',
+  [TensorProto_DataType.DOUBLE]: 'float64',
+  [TensorProto_DataType.UINT8]: 'uint8',
+};
+
+/**
+ * Finds out how a model wants its images: from flags, then from `preprocessor_config.json` or `config.json` beside the
+ * model, then from the declared shape.
+ *
+ * @throws KdSpecError `checkpoint-invalid` when the model has no image input, or what is missing cannot be guessed;
+ * the message names the flag
+ */
+export async function findImageInput(model: OnnxModel, hints: InputHints = {}): Promise<OnnxImageInput> {
+  const { path, inputs } = model;
+  const candidates = inputs.filter((input) => [3, 4].includes(declaredExtents(input)?.length ?? 4));
+  const [input] = candidates.length === 1 ? candidates : inputs;
+  if (input === undefined || inputs.length > 1) {
+    throw invalid(
+      path,
+      `expected one input of images, found ${inputs.length} (${inputs.map(({ name }) => name).join(', ')}): ` +
+        'export the model with its images as the only input',
+    );
+  }
+  const elementType = input.type?.value.case === 'tensorType' ? input.type.value.value.elemType : 0;
+  const type = types[elementType];
+  if (type === undefined) {
+    throw invalid(
+      path,
+      `the input "${input.name}" takes ${TensorProto_DataType[elementType] ?? 'an unknown type'}: expected float32, ` +
+        'float16, double or uint8 images',
+    );
+  }
+  const notes: string[] = [];
+  const config = await readNeighbours(path, notes);
+  const extents = declaredExtents(input) ?? [undefined, undefined, undefined, undefined];
+  const flat = extents.length === 2 ? flatImage(extents[1], hints.given) : undefined;
+  if (flat) {
+    const normalisation = normalisationOf(path, flat.channels, type, hints, config, notes);
+    const declared = { order: hints.order ?? ('rgb' as const), ...(normalisation && { normalisation }) };
+    return { name: input.name, type, layout: 'flat', image: flat, batch: extents[0], declared, notes };
+  }
+  if (extents.length !== 4) {
+    throw invalid(
+      path,
+      `the input "${input.name}" has ${extents.length} axes: expected images of (batch, channels, height, width) or ` +
+        '(batch, height, width, channels)',
+    );
+  }
+  const layout = hints.layout ?? layoutOf(model, input.name, extents, notes);
+  const [channels, height, width] =
+    layout === 'channels-first' ? extents.slice(1) : [extents[3], extents[1], extents[2]];
+  const image = shapeOf(
+    path,
+    { channels: channels ?? hints.given?.channels ?? 3, height, width },
+    hints,
+    config,
+    notes,
+  );
+  const normalisation = normalisationOf(path, image.channels, type, hints, config, notes);
+  const order = hints.order ?? (image.channels === 1 ? 'rgb' : undefined);
+  return {
+    name: input.name,
+    type,
+    layout,
+    image,
+    batch: extents[0],
+    declared: { ...(order && { order }), ...(normalisation && { normalisation }) },
+    notes,
+  };
+}
+
+/** Images whose values come in one row, if those that will be given have as many. */
+function flatImage(extent: number | undefined, given: ImageShape | undefined): ImageShape | undefined {
+  return given && extent === given.height * given.width * given.channels ? given : undefined;
+}
+
+function layoutOf(
+  model: OnnxModel,
+  input: string,
+  [, second, , last]: readonly (number | undefined)[],
+  notes: string[],
+): 'channels-first' | 'channels-last' {
+  const first = second === 1 || second === 3;
+  const end = last === 1 || last === 3;
+  if (first && !end) return 'channels-first';
+  if (end && !first) return 'channels-last';
+  const byUse = layoutByUse(model, input);
+  if (byUse) return byUse;
+  if (second === undefined && last === undefined) {
+    notes.push(
+      'the model does not say where its channels are: taken as first, as PyTorch has it (--layout channels-last says otherwise)',
+    );
+    return 'channels-first';
+  }
+  throw invalid(
+    model.path,
+    `its input of [batch, ${second ?? '?'}, ..., ${last ?? '?'}] may have its channels first or last: say --layout ` +
+      'channels-first or channels-last',
+  );
+}
+
+/** Operators of one value at a time, which leave the layout as it is. */
+const pointwise: ReadonlySet<string> = new Set(['Identity', 'Cast', 'Sub', 'Add', 'Mul', 'Div', 'Clip']);
+
+/** What the first operator that knows its axes says: convolutions have channels first, a transposition may lead to them. */
+function layoutByUse(
+  { consumers }: OnnxModel,
+  input: string,
+): 'channels-first' | 'channels-last' | undefined {
+  let at = input;
+  for (let step = 0; step < 16; step++) {
+    const [node] = consumers.get(at) ?? [];
+    if (node === undefined) return undefined;
+    if (node.opType === 'Conv' || node.opType === 'BatchNormalization') return 'channels-first';
+    if (node.opType === 'Transpose') {
+      const permutation = integersAttribute(node, 'perm')?.join();
+      if (permutation === '0,3,1,2') return 'channels-last';
+      return permutation === '0,2,3,1' ? 'channels-first' : undefined;
+    }
+    if (!pointwise.has(node.opType)) return undefined;
+    at = node.output[0];
+  }
+  return undefined;
+}
+
+function shapeOf(
+  path: string,
+  declared: {
+    readonly channels: number;
+    readonly height?: number | undefined;
+    readonly width?: number | undefined;
+  },
+  { imageSize, given }: InputHints,
+  { size }: NeighbourConfig,
+  notes: string[],
+): ImageShape {
+  const { channels } = declared;
+  if (channels !== 1 && channels !== 3) {
+    throw invalid(path, `its images have ${channels} channels: expected 1 (grey) or 3 (colour)`);
+  }
+  const told = imageSize && { height: imageSize[0], width: imageSize[1] ?? imageSize[0] };
+  for (const side of ['height', 'width'] as const) {
+    if (told && declared[side] !== undefined && told[side] !== declared[side]) {
+      throw invalid(
+        path,
+        `the model takes images of a ${side} of ${declared[side]}, not ${told[side]} (--image-size): leave the flag out`,
+      );
+    }
+  }
+  const height = declared.height ?? told?.height ?? size?.height ?? given?.height ?? declared.width;
+  const width = declared.width ?? told?.width ?? size?.width ?? given?.width ?? declared.height;
+  if (height === undefined || width === undefined) {
+    throw invalid(path, 'the model takes images of any size: say --image-size, e.g. --image-size 224');
+  }
+  for (const [side, value] of [
+    ['height', height],
+    ['width', width],
+  ] as const) {
+    if (declared[side] === undefined && !(told ?? size ?? given))
+      notes.push(
+        `any ${side} is taken: ${value} is used, as square images have it (--image-size says otherwise)`,
+      );
+  }
+  return { height, width, channels };
+}
+
+function normalisationOf(
+  path: string,
+  channels: number,
+  type: InputType,
+  { mean, deviation }: InputHints,
+  config: NeighbourConfig,
+  notes: string[],
+): Normalisation | undefined {
+  const wide = (values: readonly number[], what: string) => {
+    if (values.length === channels) return values;
+    if (values.length === 1) return Array.from({ length: channels }, () => values[0]);
+    throw invalid(path, `${what} has ${values.length} numbers, the images have ${channels} channels`);
+  };
+  if (mean !== undefined || deviation !== undefined) {
+    return {
+      name: 'as --mean and --std say',
+      mean: wide(mean ?? [0], '--mean'),
+      deviation: wide(deviation ?? [1], '--std'),
+    };
+  }
+  if (type === 'uint8') return normalisations(channels)['0 to 255'];
+  if (config.normalisation === undefined) return undefined;
+  const { file, mean: read, deviation: deviationRead } = config.normalisation;
+  if (read.length !== channels && read.length !== 1) return undefined;
+  notes.push(`mean and deviation are those of ${file}`);
+  return { name: `as ${file} says`, mean: wide(read, file), deviation: wide(deviationRead, file) };
+}
+
+/** What files beside a model say about its images. */
+interface NeighbourConfig {
+  readonly size?: { readonly height: number; readonly width: number };
+  readonly normalisation?: {
+    readonly file: string;
+    readonly mean: readonly number[];
+    readonly deviation: readonly number[];
+  };
+}
+
+/** `preprocessor_config.json` as transformers writes it, or `config.json` as timm does. */
+async function readNeighbours(path: string, notes: string[]): Promise<NeighbourConfig> {
+  const folder = dirname(path);
+  const preprocessor = await readJson(join(folder, 'preprocessor_config.json'), notes);
+  const config = await readJson(join(folder, 'config.json'), notes);
+  const timm = record(config?.pretrained_cfg);
+  const ofTimm: Readonly<Record<string, unknown>> | undefined = timm && {
+    image_mean: timm.mean,
+    image_std: timm.std,
+  };
+  const source = preprocessor ?? ofTimm;
+  const file = preprocessor ? 'preprocessor_config.json' : 'config.json';
+  const size = sizeOf(preprocessor?.crop_size) ?? sizeOf(preprocessor?.size) ?? sizeOf(timm?.input_size);
+  if (source === undefined) return { ...(size && { size }) };
+  const factor = source.do_rescale === false ? 1 : Number(source.rescale_factor ?? 1 / 255);
+  const isNormalised = source.do_normalize !== false;
+  const mean = isNormalised ? numbers(source.image_mean) : [0];
+  const deviation = isNormalised ? numbers(source.image_std) : [1];
+  // What the file says is about values of 0 to 255 times the factor; here they are 0 to 1.
+  const scale = 1 / (255 * factor);
+  return {
+    ...(size && { size }),
+    ...(mean &&
+      deviation && {
+        normalisation: {
+          file,
+          mean: mean.map((value) => value * scale),
+          deviation: deviation.map((value) => value * scale),
+        },
+      }),
+  };
+}
+
+async function readJson(
+  path: string,
+  notes: string[],
+): Promise<Readonly<Record<string, unknown>> | undefined> {
+  const text = await readFile(path, 'utf8').catch(() => undefined);
+  if (text === undefined) return undefined;
+  try {
+    return record(JSON.parse(text.replace(/^\uFEFF/, '')));
+  } catch {
+    notes.push(`${path} is not JSON and was not used`);
+    return undefined;
+  }
+}
+
+function record(value: unknown): Readonly<Record<string, unknown>> | undefined {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return undefined;
+  return Object.fromEntries(Object.entries(value));
+}
+
+function numbers(value: unknown): readonly number[] | undefined {
+  return Array.isArray(value) && value.every((one) => Number.isFinite(one)) ? value.map(Number) : undefined;
+}
+
+/** `224`, `[3, 224, 224]`, `{height, width}` or `{shortest_edge}`. */
+function sizeOf(value: unknown): { readonly height: number; readonly width: number } | undefined {
+  const list = numbers(value);
+  if (list && list.length >= 2) return { height: list[list.length - 2], width: list[list.length - 1] };
+  const { height, width, shortest_edge: edge } = record(value) ?? {};
+  if (typeof height === 'number' && typeof width === 'number') return { height, width };
+  const both = typeof value === 'number' ? value : edge;
+  return typeof both === 'number' ? { height: both, width: both } : undefined;
+}
+
+/** The normalisations that are in use, by name, for images of so many channels. */
+function normalisations(channels: number): Readonly<Record<string, Normalisation>> {
+  const all = (name: string, mean: number, deviation: number): Normalisation => ({
+    name,
+    mean: Array.from({ length: channels }, () => mean),
+    deviation: Array.from({ length: channels }, () => deviation),
+  });
+  return {
+    '0 to 1': all('0 to 1', 0, 1),
+    '-1 to 1': all('-1 to 1', 0.5, 0.5),
+    '0 to 255': all('0 to 255', 0, 1 / 255),
+    ...(channels === 3
+      ? { imagenet: { name: 'imagenet', mean: [0.485, 0.456, 0.406], deviation: [0.229, 0.224, 0.225] } }
+      : { inverted: all('inverted', 1, -1) }),
+  };
+}
+
+/** Every reading that what is declared leaves open; one where nothing is open. */
+export function possibleReadings({ image, declared }: OnnxImageInput): readonly Reading[] {
+  const orders: readonly Reading['order'][] = declared.order ? [declared.order] : ['rgb', 'bgr'];
+  const known = declared.normalisation
+    ? [declared.normalisation]
+    : Object.values(normalisations(image.channels));
+  return known.flatMap((normalisation) =>
+    orders.map((order) => ({ order, normalisation: inOrder(normalisation, order) })),
+  );
+}
+
+/** Means are given for red, green and blue: for a model of the other order they turn round. */
+function inOrder(normalisation: Normalisation, order: Reading['order']): Normalisation {
+  if (order === 'rgb') return normalisation;
+  return {
+    ...normalisation,
+    mean: [...normalisation.mean].reverse(),
+    deviation: [...normalisation.deviation].reverse(),
+  };
+}
+
+/**
+ * Images as a model takes them.
+ *
+ * @param images (count, height, width, channels), in [0, 1], red first
+ */
+export function toModelInput(
+  { type, layout, image }: Pick<OnnxImageInput, 'type' | 'layout' | 'image'>,
+  { order, normalisation }: Reading,
+  images: Float32Array,
+  count: number,
+): InputTensor {
+  const { height, width, channels } = image;
+  const area = height * width;
+  const values = new Float32Array(images.length);
+  for (let channel = 0; channel < channels; channel++) {
+    const source = order === 'bgr' ? channels - 1 - channel : channel;
+    const scale = 1 / normalisation.deviation[channel];
+    const shift = normalisation.mean[channel];
+    for (let row = 0; row < count; row++) {
+      for (let pixel = 0; pixel < area; pixel++) {
+        const from = (row * area + pixel) * channels;
+        const to = layout === 'channels-first' ? (row * channels + channel) * area + pixel : from + channel;
+        values[to] = (images[from + source] - shift) * scale;
+      }
+    }
+  }
+  const shapes = {
+    'channels-first': [count, channels, height, width],
+    'channels-last': [count, height, width, channels],
+    flat: [count, area * channels],
+  };
+  const shape = shapes[layout];
+  return { type, shape, data: narrowed(values, type) };
+}
+
+function narrowed(values: Float32Array, type: InputType): InputTensor['data'] {
+  switch (type) {
+    case 'float32':
+      return values;
+    case 'float64':
+      return Float64Array.from(values);
+    case 'uint8':
+      return Uint8Array.from(values, (value) => Math.max(0, Math.min(255, Math.round(value))));
+    case 'float16':
+      return Uint16Array.from(values, numberToHalf);
+  }
+}

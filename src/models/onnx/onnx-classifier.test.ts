@@ -1,0 +1,180 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { TensorProto_DataType } from 'onnx-buf';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { createRandom } from '../../core/random.js';
+import type { ImageShape } from '../../data/source.js';
+import { softmax } from '../../math/softmax.js';
+import { floats, integers, modelFile, node } from './onnx.test-support.js';
+import { type OnnxClassifierOptions, openOnnxClassifier } from './onnx-classifier.js';
+
+const [height, width, channels, classes] = [4, 5, 3, 6];
+const given: ImageShape = { height, width, channels: 3 };
+const size = height * width * channels;
+const random = createRandom('onnx');
+const weights = Float32Array.from({ length: size * classes }, () => random.normal());
+const images = Float32Array.from({ length: 3 * size }, () => random.uniform());
+
+let folder: string;
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'kd-spec-onnx-'));
+});
+afterEach(async () => rm(folder, { recursive: true, force: true }));
+
+type Ending = 'logits' | 'softmax' | 'log-softmax' | 'sigmoid' | '8-bit softmax';
+
+/** `ending(flatten(image) weights)` */
+function linear(
+  input: readonly (number | string)[],
+  ending: Ending = 'logits',
+  inputType?: TensorProto_DataType,
+) {
+  const initializers = [floats('weights', [size, classes], weights)];
+  const nodes = [
+    ...(inputType === undefined
+      ? []
+      : [node('Cast', ['image'], ['cast'], { to: TensorProto_DataType.FLOAT })]),
+    node('Flatten', [inputType === undefined ? 'image' : 'cast'], ['flat']),
+    node('MatMul', ['flat', 'weights'], ['logits']),
+  ];
+  const operator = {
+    softmax: 'Softmax',
+    'log-softmax': 'LogSoftmax',
+    sigmoid: 'Sigmoid',
+    '8-bit softmax': 'Softmax',
+  };
+  if (ending !== 'logits') nodes.push(node(operator[ending], ['logits'], ['end']));
+  let output = ending === 'logits' ? 'logits' : 'end';
+  if (ending === '8-bit softmax') {
+    nodes.push(node('QuantizeLinear', ['end', 'scale', 'zero'], ['bytes']));
+    nodes.push(node('DequantizeLinear', ['bytes', 'scale', 'zero'], ['rounded']));
+    initializers.push(floats('scale', [], Float32Array.of(1 / 256)), integers('zero', [], Uint8Array.of(0)));
+    output = 'rounded';
+  }
+  return modelFile({
+    input,
+    nodes,
+    initializers,
+    outputs: [output],
+    ...(inputType !== undefined && { inputType }),
+  });
+}
+
+async function open(model: Uint8Array, options: OnnxClassifierOptions = {}) {
+  const path = join(folder, 'model.onnx');
+  await writeFile(path, model);
+  return openOnnxClassifier(path, { given, ...options });
+}
+
+/** What the model predicts for each image, of which it sees the values in the given order. */
+function expected(order: (position: number) => number): Float64Array[] {
+  return [0, 1, 2].map((row) => {
+    const logits = new Float64Array(classes);
+    for (let position = 0; position < size; position++)
+      for (let label = 0; label < classes; label++)
+        logits[label] += images[row * size + order(position)] * weights[position * classes + label];
+    return softmax(logits);
+  });
+}
+
+const channelsLast = (position: number) => position;
+/** Where the value of (channel, pixel) stands among (pixel, channel). */
+const channelsFirst = (position: number) => (position % 20) * 3 + Math.floor(position / 20);
+
+async function expectPredictions(
+  model: Uint8Array,
+  order: (position: number) => number,
+  { digits = 4, ...options }: OnnxClassifierOptions & { readonly digits?: number } = {},
+) {
+  const notes: string[] = [];
+  const classifier = await open(model, { note: (text) => notes.push(text), ...options });
+  const found = await classifier.probabilities({ images, count: 3 });
+  for (const [row, probabilities] of expected(order).entries()) {
+    probabilities.forEach((value, label) => {
+      expect(found[row * classes + label]).toBeCloseTo(value, digits);
+    });
+  }
+  classifier.dispose();
+  await expect(classifier.logits({ images, count: 3 })).rejects.toMatchObject({ code: 'disposed' });
+  return notes;
+}
+
+describe('an ONNX model is a classifier', () => {
+  test('of logits, channels last', () =>
+    expectPredictions(linear(['n', height, width, channels]), channelsLast));
+  test('of probabilities, channels first', () =>
+    expectPredictions(linear(['n', channels, height, width], 'softmax'), channelsFirst));
+  test('of log-probabilities', () =>
+    expectPredictions(linear(['n', channels, height, width], 'log-softmax'), channelsFirst));
+  test('of flat images', () => expectPredictions(linear(['n', size]), channelsLast));
+  test('of one image at a time, declared', () =>
+    expectPredictions(linear([1, channels, height, width], 'softmax'), channelsFirst));
+  test('of two images at a time: black ones fill the last batch', () =>
+    expectPredictions(linear([2, channels, height, width]), channelsFirst));
+
+  test('of images in double precision, and in half', async () => {
+    await expectPredictions(
+      linear(['n', channels, height, width], 'logits', TensorProto_DataType.DOUBLE),
+      channelsFirst,
+    );
+    await expectPredictions(
+      linear(['n', channels, height, width], 'logits', TensorProto_DataType.FLOAT16),
+      channelsFirst,
+      {
+        digits: 1,
+      },
+    );
+  });
+
+  test('of independent scores: their logits count, and that is said', async () => {
+    const notes = await expectPredictions(linear(['n', channels, height, width], 'sigmoid'), channelsFirst, {
+      digits: 2,
+    });
+    expect(notes.join()).toMatch(/independent/);
+  });
+
+  test('of probabilities that were rounded to 8 bits, whose rows do not sum to 1', async () => {
+    const classifier = await open(linear(['n', channels, height, width], '8-bit softmax'));
+    const logits = await classifier.logits({ images, count: 3 });
+    for (const [row, probabilities] of expected(channelsFirst).entries()) {
+      probabilities.forEach((value, label) => {
+        if (value > 0.01) expect(Math.exp(logits[row * classes + label])).toBeCloseTo(value, 2);
+      });
+    }
+    classifier.dispose();
+  });
+
+  test('with every axis free: channels first, and that is said; a flag decides otherwise', async () => {
+    const free = linear(['n', 'c', 'h', 'w']);
+    const notes = await expectPredictions(free, channelsFirst);
+    expect(notes.join()).toMatch(/does not say where its channels are: taken as first/);
+    await expectPredictions(free, channelsLast, { layout: 'channels-last' });
+  });
+});
+
+test('class names are its own; without any, those of the data set, which is said', async () => {
+  const own = await open(
+    modelFile({
+      input: ['n', size],
+      nodes: [node('MatMul', ['image', 'weights'], ['out'])],
+      initializers: [floats('weights', [size, classes], weights)],
+      outputs: ['out'],
+      metadata: { names: '["a","b","c","d","e","f"]' },
+    }),
+  );
+  expect(own.classes).toEqual(['a', 'b', 'c', 'd', 'e', 'f']);
+  own.dispose();
+  const notes: string[] = [];
+  const names = ['u', 'v', 'w', 'x', 'y', 'z'];
+  const other = await open(linear(['n', size]), { fallbackClasses: names, note: (text) => notes.push(text) });
+  expect(other.classes).toEqual(names);
+  expect(notes.join()).toMatch(/no class names: its outputs are taken to be in the order of the data set/);
+  other.dispose();
+});
+
+test('what is no model, and what is none of images, is refused', async () => {
+  await expect(open(Uint8Array.of(1, 2, 3))).rejects.toMatchObject({ code: 'checkpoint-invalid' });
+  await expect(open(linear(['n', 7]), { given: { ...given, channels: 1 } })).rejects.toThrow(/2 axes/);
+  await expect(openOnnxClassifier(join(folder, 'none.onnx'))).rejects.toMatchObject({ code: 'not-found' });
+});

@@ -1,0 +1,132 @@
+import { createRequire } from 'node:module';
+import { KdSpecError } from '../../core/errors.js';
+import { halfToNumber } from './half.js';
+import { invalid } from './model-file.js';
+
+/** The types of numbers that a foreign model's image input may have. */
+export type InputType = 'float32' | 'float16' | 'float64' | 'uint8';
+
+/** Numbers on their way into a model. */
+export interface InputTensor {
+  readonly type: InputType;
+  /** float16 as its bits. */
+  readonly data: Float32Array | Float64Array | Uint16Array | Uint8Array;
+  readonly shape: readonly number[];
+}
+
+/** Numbers that a model returned. */
+export interface OutputTensor {
+  readonly values: Float32Array;
+  readonly shape: readonly number[];
+}
+
+/** An ONNX model that runs. */
+export interface OnnxSession {
+  /**
+   * @param feeds by the names of the model's inputs
+   * @param outputs the names of those that are wanted
+   * @throws KdSpecError `checkpoint-invalid` with what the runtime said
+   */
+  run(
+    feeds: Readonly<Record<string, InputTensor>>,
+    outputs: readonly string[],
+  ): Promise<ReadonlyMap<string, OutputTensor>>;
+  dispose(): void;
+}
+
+/** The part of onnxruntime-node that is used here: an optional dependency, so its types may be absent. */
+interface Runtime {
+  readonly InferenceSession: {
+    create(model: string | Uint8Array, options: object): Promise<RuntimeSession>;
+  };
+  readonly Tensor: new (type: string, data: unknown, shape: readonly number[]) => RuntimeTensor;
+}
+interface RuntimeSession {
+  run(
+    feeds: Readonly<Record<string, RuntimeTensor>>,
+    outputs: readonly string[],
+  ): Promise<Readonly<Record<string, RuntimeTensor>>>;
+  release(): Promise<void>;
+}
+interface RuntimeTensor {
+  readonly type: string;
+  readonly data: unknown;
+  readonly dims: readonly number[];
+}
+
+const require = createRequire(import.meta.url);
+
+/**
+ * Opens a model in ONNX Runtime.
+ *
+ * @param model a path, or the bytes of a model without external data
+ * @param options.name what the model is called in errors
+ * @param options.threads of one operator; all cores by default
+ * @throws KdSpecError `backend-unavailable` without onnxruntime-node, `checkpoint-invalid` when it refuses the model
+ */
+export async function openSession(
+  model: string | Uint8Array,
+  { name, threads }: { readonly name: string; readonly threads?: number | undefined },
+): Promise<OnnxSession> {
+  const { InferenceSession, Tensor } = loadRuntime();
+  const options = {
+    logSeverityLevel: 3, // errors alone: warnings of a foreign model help nobody
+    ...(threads !== undefined && { intraOpNumThreads: threads, interOpNumThreads: 1 }),
+  };
+  const session = await InferenceSession.create(model, options).catch((cause: unknown) => {
+    throw invalid(name, `ONNX Runtime refuses the model (${firstLine(cause)})`, cause);
+  });
+  return {
+    async run(feeds, outputs) {
+      const tensors = Object.entries(feeds).map(
+        ([input, { type, data, shape }]) => [input, new Tensor(type, data, shape)] as const,
+      );
+      const results = await session.run(Object.fromEntries(tensors), outputs).catch((cause: unknown) => {
+        throw invalid(name, `ONNX Runtime cannot run the model (${firstLine(cause)})`, cause);
+      });
+      return new Map(outputs.map((output) => [output, toOutput(name, output, results[output])]));
+    },
+    dispose() {
+      void session.release().catch(() => {});
+    },
+  };
+}
+
+function toOutput(name: string, output: string, tensor: RuntimeTensor | undefined): OutputTensor {
+  const { data, type, dims } = tensor ?? {};
+  if (dims !== undefined) {
+    if (data instanceof Float32Array) return { values: data, shape: dims };
+    if (data instanceof Float64Array) return { values: Float32Array.from(data), shape: dims };
+    if (type === 'float16' && data instanceof Uint16Array)
+      return { values: Float32Array.from(data, halfToNumber), shape: dims };
+    if (type === 'float16' && ArrayBuffer.isView(data))
+      return { values: Float32Array.from(iterate(data)), shape: dims };
+  }
+  throw invalid(name, `expected numbers in "${output}", got ${type ?? 'nothing'}`);
+}
+
+/** Where the engine has a Float16Array, float16 comes as one. */
+function iterate(view: ArrayBufferView): Iterable<number> {
+  return Symbol.iterator in view ? (view as ArrayBufferView & Iterable<number>) : [];
+}
+
+function loadRuntime(): Runtime {
+  try {
+    return require('onnxruntime-node') as Runtime;
+  } catch (cause) {
+    throw new KdSpecError(
+      'backend-unavailable',
+      `ONNX models need the package onnxruntime-node, which does not load here (${firstLine(cause)}). It comes with ` +
+        'kd-spec, but npm leaves it out where its install step fails: run `ONNXRUNTIME_NODE_INSTALL=skip npm install` ' +
+        'in the folder where kd-spec was installed',
+      { cause },
+    );
+  }
+}
+
+/** What went wrong, on one line and without what the runtime puts before it. */
+export function firstLine(error: unknown): string {
+  const text = error instanceof Error ? error.message : String(error);
+  const line = text.split('\n')[0];
+  return line.length > 300 ? `${line.slice(0, 300)}...` : line;
+}
