@@ -125,7 +125,7 @@ function loadRuntime(): Runtime {
 }
 
 /** What went wrong, on one line and without what the runtime puts before it. */
-export function firstLine(error: unknown): string {
+function firstLine(error: unknown): string {
   const text = error instanceof Error ? error.message : String(error);
   const line = text.split('\n')[0];
   return line.length > 300 ? `${line.slice(0, 300)}...` : line;
