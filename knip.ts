@@ -21,10 +21,11 @@ const config: KnipConfig = {
   project: [
     'src/**/*.ts!',
     '!src/**/*.test.ts!',
+    '!src/**/*.test-support.ts!',
     `${makers}!`,
     ...(isProduction ? [] : ['scripts/**/*.ts', 'test/**/*.ts']),
   ],
-  ignoreDependencies: ['@fontsource/.+', 'onnxruntime-node'],
+  ignoreDependencies: ['@fontsource/.+'],
   ignoreBinaries: ['mount', 'umount'],
   // An export that its own file uses may be there for its test, but is no dead code.
   ignoreExportsUsedInFile: isProduction ? true : { interface: true, type: true },
