@@ -16,7 +16,6 @@ const config: KnipConfig = {
     'src/training/batch-thread-program.ts!',
     `${makers}!`,
     ...(isProduction ? [] : ['scripts/**/*.ts']),
-    'src/ensemble/fusion/fusion-reference.ts!', // an oracle: moves to test/support with the rules
   ],
   project: [
     'src/**/*.ts!',

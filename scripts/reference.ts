@@ -5,6 +5,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { packageFolder } from '../src/core/package.js';
+import { fusionRules } from '../src/ensemble/rules/index.js';
 import { keyOf, type ListedOption, listedOptions, pipelineOptions } from '../src/pipeline/option-list.js';
 import { describeValues } from '../src/pipeline/option-values.js';
 import { stages } from '../src/pipeline/stages/index.js';
@@ -30,7 +31,27 @@ export function referencePage(): string {
       `## \`${name}\`: \`kd-spec ${command}\`\n\nMakes \`<workspace>/${name}\`: ${title}.\n\n` +
       optionTable(listedOptions.filter(({ section }) => section === name)),
   );
-  return [introduction, `## General options\n\n${optionTable(general)}`, ...sections].join('\n');
+  return [introduction, `## General options\n\n${optionTable(general)}`, ...sections, ruleSection()].join(
+    '\n',
+  );
+}
+
+/** What stands in the list of fusion rules. */
+function ruleSection(): string {
+  const described = fusionRules.map(({ name, title, problem, parameters }) => {
+    const fitted = parameters.map(
+      (parameter) =>
+        `Fitted beside temperatures and weights: \`${parameter.name}\`, ${parameter.title}, one ` +
+        `${parameter.per === 'ensemble' ? 'for the ensemble' : 'for each specialist'} ` +
+        `(${parameter.neutral}, or ${parameter.range.join(' to ')}).\n`,
+    );
+    return [`### \`${name}\`\n`, `${title}.\n`, `    ${problem}\n`, ...fitted].join('\n');
+  });
+  return [
+    '## Fusion rules\n',
+    'What `--rule` chooses from. [The method](method.md) explains them and the notation.\n',
+    ...described,
+  ].join('\n');
 }
 
 function optionTable(options: readonly ListedOption[]): string {

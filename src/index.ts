@@ -8,7 +8,7 @@ export { writeDataset } from './data/write-dataset.js';
 export { loadStudent, type Student } from './distillation/student.js';
 export { confusionAffinity, covarianceAffinity } from './ensemble/confusion/affinity.js';
 export { type Answer, Ensemble, loadEnsemble } from './ensemble/ensemble.js';
-export { createFuser, type Fused, fuse } from './ensemble/fusion/fusion.js';
+export { createFuser, type Fused, fuse } from './ensemble/rules/paper.js';
 export { dustbinCorrection } from './ensemble/specialist/dustbin.js';
 export { fixedSizeSubsets, partitionSubsets, type Subset } from './ensemble/subsets/subsets.js';
 export { readSubsets, writeSubsets } from './ensemble/subsets/subsets-file.js';

@@ -16,9 +16,9 @@
 import { availableParallelism, cpus, loadavg } from 'node:os';
 import { parseArgs } from 'node:util';
 import { createRandom, type Random } from '../../src/core/random.js';
-import { createFuser, fuse } from '../../src/ensemble/fusion/fusion.js';
-import type { SpecialistAnswer } from '../../src/ensemble/fusion/fusion-input.js';
-import { fuseByGradientDescent, objectiveAt } from '../../src/ensemble/fusion/fusion-reference.js';
+import type { SpecialistPrediction } from '../../src/ensemble/rules/distributions.js';
+import { createFuser, fuse } from '../../src/ensemble/rules/paper.js';
+import { fuseByGradientDescent, objectiveAt } from '../../test/support/fusion-reference.js';
 
 const { values } = parseArgs({
   options: {
@@ -40,7 +40,7 @@ function softmax(random: Random, size: number): Float64Array {
 }
 
 /** Specialists that overlap by half: each takes 300 of 150 (M + 1) classes in a row. */
-function specialistsOf(random: Random, count: number): SpecialistAnswer[] {
+function specialistsOf(random: Random, count: number): SpecialistPrediction[] {
   return Array.from({ length: count }, (_, m) => ({
     classes: Int32Array.from({ length: subsetSize }, (_, i) => (m * subsetSize) / 2 + i),
     probabilities: softmax(random, subsetSize + 1),
@@ -70,7 +70,7 @@ function timeMicroseconds(call: () => void): number {
 /** Gradient descent until it is good enough, or the time is over. */
 function descend(
   generalist: Float64Array,
-  specialists: readonly SpecialistAnswer[],
+  specialists: readonly SpecialistPrediction[],
   until: (q: Float64Array) => boolean,
   checkEvery: number,
 ) {
@@ -156,7 +156,7 @@ function solveCases(count: number) {
 function fixedPointResidual(
   q: Float64Array,
   generalist: Float64Array,
-  specialists: readonly (SpecialistAnswer & { readonly weight: number })[],
+  specialists: readonly (SpecialistPrediction & { readonly weight: number })[],
 ): number {
   const right = Float64Array.from(generalist);
   let total = 1;

@@ -2,31 +2,54 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { KdSpecError } from '../core/errors.js';
-import { fusionRules } from './fusion/fusion-rules.js';
+import { fusionRule, fusionRules } from './rules/index.js';
+import type { RuleParameter } from './rules/rule.js';
 
 const positive = z.number().positive();
+const parameterValues = z.record(z.string(), z.number());
 
-const ensembleFileSchema = z.looseObject({
-  /** n of the top-n rule: a specialist is asked when its subset meets the generalist's n most probable classes. */
-  routingTop: z.int().positive(),
-  /** Instead of the rule: a specialist is asked when the generalist puts at least this much mass on its subset. */
-  routingMass: z.number().positive().max(1).nullish(),
-  rule: z.enum(fusionRules),
-  /** How far the dustbins are believed, under the rule `combine`. */
-  dustbinTrust: z.number().min(0).max(1).optional(),
-  generalistTemperature: positive,
-  specialists: z
-    .array(
-      z.looseObject({
-        id: z.int().nonnegative(),
-        temperature: positive,
-        weight: positive,
-        /** Whether it takes part at inference. */
-        kept: z.boolean(),
-      }),
-    )
-    .readonly(),
-});
+const ensembleFileSchema = z
+  .looseObject({
+    /** n of the top-n rule: a specialist is queried when its subset meets the generalist's n most probable classes. */
+    routingTop: z.int().positive(),
+    /** Instead: a specialist is queried when the generalist puts at least this much mass on its subset. */
+    routingMass: z.number().positive().max(1).nullish(),
+    /** The name of the fusion rule. */
+    rule: z.enum(fusionRules.map(({ name }) => name)),
+    /** Of the rule's parameters that are per ensemble. */
+    parameters: parameterValues.exactOptional(),
+    generalistTemperature: positive,
+    specialists: z
+      .array(
+        z.looseObject({
+          id: z.int().nonnegative(),
+          temperature: positive,
+          weight: positive,
+          /** Of the rule's parameters that are per specialist. */
+          parameters: parameterValues.exactOptional(),
+          /** Whether it takes part at inference. */
+          kept: z.boolean(),
+        }),
+      )
+      .readonly(),
+  })
+  .superRefine(({ rule, parameters, specialists }, { addIssue }) => {
+    const check = (per: RuleParameter['per'], path: (string | number)[], values = {}) => {
+      const known = fusionRule(rule).parameters.filter((parameter) => parameter.per === per);
+      for (const [name, value] of Object.entries<number>(values)) {
+        const parameter = known.find((candidate) => candidate.name === name);
+        const [low, high] = parameter?.range ?? [Number.NaN, Number.NaN];
+        if (value === parameter?.neutral || (value >= low && value <= high)) continue;
+        const wanted = parameter
+          ? `expected ${parameter.neutral}, or ${low} to ${high}, got ${value}`
+          : `rule ${rule} has no such parameter`;
+        addIssue({ code: 'custom', path: [...path, name], message: wanted });
+      }
+    };
+    check('ensemble', ['parameters'], parameters);
+    for (const [m, specialist] of specialists.entries())
+      check('specialist', ['specialists', m, 'parameters'], specialist.parameters);
+  });
 
 /** How generalist and specialists are put together: what `ensemble.json` says. Everything in it was chosen on validation. */
 export type EnsembleFile = z.infer<typeof ensembleFileSchema>;
@@ -43,9 +66,17 @@ export async function readEnsembleFile(directory: string): Promise<EnsembleFile>
     );
   });
   try {
-    return ensembleFileSchema.parse(JSON.parse(text));
+    return ensembleFileSchema.parse(withParameters(JSON.parse(text)));
   } catch (cause) {
     const reason = cause instanceof z.ZodError ? z.prettifyError(cause) : 'it is not JSON';
     throw new KdSpecError('checkpoint-invalid', `${path}: ${reason}; run kd-spec calibrate again`, { cause });
   }
+}
+
+/** Files of version 0.1 have the one parameter that there was beside the rule's name, whatever the rule. */
+function withParameters(file: unknown): unknown {
+  if (typeof file !== 'object' || file === null || !('dustbinTrust' in file)) return file;
+  const { dustbinTrust, ...rest } = file;
+  const isUsed = 'rule' in rest && rest.rule === 'combine';
+  return isUsed ? { ...rest, parameters: { dustbinTrust } } : rest;
 }

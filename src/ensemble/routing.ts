@@ -1,4 +1,4 @@
-import type { Probabilities } from './fusion/fusion-input.js';
+import type { Probabilities } from './rules/distributions.js';
 import { type SubsetMembership, specialistsOf } from './subsets/membership.js';
 
 const negligible = 1e-6; // of a class's probability, when masses are compared with a threshold

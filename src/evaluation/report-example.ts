@@ -1,6 +1,6 @@
 import type { ImageShape } from '../data/source.js';
 import type { Distributions } from '../ensemble/ensemble.js';
-import type { Probabilities } from '../ensemble/fusion/fusion-input.js';
+import type { Probabilities } from '../ensemble/rules/distributions.js';
 import { topK } from '../math/top-k.js';
 import type { RankedClass } from '../models/ranked-class.js';
 

@@ -131,7 +131,9 @@ export const stageMetrics = {
     kept: count,
     generalistTemperature: z.number().positive(),
     weight: z.number().positive().nullable().describe('median over specialists; null when there is none'),
-    dustbinTrust: share.describe('how far dustbins are believed, under the rule combine'),
+    parameters: z
+      .record(z.string(), z.number())
+      .describe('of the rule, per ensemble; named in docs/method.md'),
     examples: count,
     generalist: onValidation.describe('at temperature 1'),
     uncalibrated: onValidation.describe('by the same rule, with temperatures and weights of 1'),

@@ -4,8 +4,8 @@ import { selectBackend } from '../../../src/compute/backend.js';
 import { type ImageBatch, imageBatches } from '../../../src/data/batches.js';
 import { openDataset } from '../../../src/data/dataset.js';
 import type { ImageShape } from '../../../src/data/source.js';
-import { minimizeOnLogScale } from '../../../src/ensemble/calibration/minimize-on-log-scale.js';
-import { smallestSoftmax } from '../../../src/ensemble/fusion/fusion-input.js';
+import { minimize } from '../../../src/ensemble/calibration/minimize.js';
+import { smallestSoftmax } from '../../../src/ensemble/rules/distributions.js';
 import { readSubsets } from '../../../src/ensemble/subsets/subsets-file.js';
 import { createLikelihoodFit } from '../../../src/evaluation/likelihood.js';
 import { createMean } from '../../../src/math/mean.js';
@@ -84,7 +84,7 @@ async function fitTemperature(
       const scaled = logits.map((logit) => logit / temperature);
       return sum + logSumExp(scaled) - scaled[label];
     }, 0);
-  return minimizeOnLogScale(negativeLogLikelihood, coldest, hottest, { start: 1 }).x;
+  return (await minimize(negativeLogLikelihood, coldest, hottest, { start: 1 })).x;
 }
 
 /** What the networks say of a batch's images, averaged: one distribution, (classes), for each. */

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { softmax } from '../../math/softmax.js';
-import { createFuser } from '../fusion/fusion.js';
+import { createFuser } from '../rules/paper.js';
 import { createCalibratedFuser } from './calibrated-fusion.js';
 import type { Calibration } from './calibration.js';
 
@@ -9,7 +9,7 @@ const fit = { negativeLogLikelihood: 1, top1: 0.5, calibrationError: 0.1 };
 const calibration: Calibration = {
   rule: 'paper',
   generalistTemperature: 0.8,
-  dustbinTrust: 0,
+  parameters: {},
   specialists: [
     { id: 3, temperature: 2, weight: 4, kept: true, ...shown },
     { id: 5, temperature: 1, weight: 4, kept: false, ...shown },

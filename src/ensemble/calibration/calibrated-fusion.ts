@@ -1,6 +1,7 @@
 import { softmax } from '../../math/softmax.js';
-import { type Probabilities, smallestSoftmax } from '../fusion/fusion-input.js';
-import { createRule } from '../fusion/fusion-rules.js';
+import { type Probabilities, smallestSoftmax } from '../rules/distributions.js';
+import { fusionRule } from '../rules/index.js';
+import type { ParameterValues } from '../rules/rule.js';
 import type { Calibration, SpecialistCalibration } from './calibration.js';
 
 /** What an active specialist says, before its temperature. */
@@ -15,8 +16,11 @@ export interface UncalibratedAnswer {
 
 /** The part of a calibration that inference needs. */
 export type FusionSettings = Pick<Calibration, 'rule' | 'generalistTemperature'> & {
-  readonly dustbinTrust?: number | undefined;
-  readonly specialists: readonly Pick<SpecialistCalibration, 'id' | 'temperature' | 'weight' | 'kept'>[];
+  readonly parameters?: ParameterValues;
+  readonly specialists: readonly Pick<
+    SpecialistCalibration,
+    'id' | 'temperature' | 'weight' | 'kept' | 'parameters'
+  >[];
 };
 
 /** What {@link createCalibratedFuser} returns. */
@@ -40,18 +44,18 @@ export type CalibratedFuser = (
  * the classes is kept.
  */
 export function createCalibratedFuser(calibration: FusionSettings, classCount: number): CalibratedFuser {
-  const { rule, dustbinTrust = 0, specialists } = calibration;
-  const combine = createRule(rule, classCount);
+  const { rule, parameters = {}, specialists } = calibration;
+  const fuse = fusionRule(rule).create(classCount);
   const kept = new Map(specialists.filter(({ kept }) => kept).map((entry) => [entry.id, entry]));
   const usable = rule === 'paper' ? createFloor(classCount) : (softened: Probabilities) => softened;
   return (softened, answers, options) => {
     const calibrated = answers.flatMap(({ id, classes, logits }) => {
       const entry = kept.get(id);
       if (entry === undefined) return [];
-      const { temperature, weight } = entry;
-      return [{ classes, probabilities: softmax(logits, { temperature }), weight }];
+      const { temperature, weight, parameters } = entry;
+      return [{ classes, probabilities: softmax(logits, { temperature }), weight, parameters }];
     });
-    return combine(usable(softened), calibrated, { dustbinTrust, ...options });
+    return fuse(usable(softened), calibrated, { parameters, ...options });
   };
 }
 

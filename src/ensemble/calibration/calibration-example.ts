@@ -1,5 +1,5 @@
 import { KdSpecError } from '../../core/errors.js';
-import { type Probabilities, smallestSoftmax } from '../fusion/fusion-input.js';
+import { type Probabilities, smallestSoftmax } from '../rules/distributions.js';
 
 /** A distribution over many classes of which only the most probable are stored. */
 export interface SparseDistribution {
@@ -9,7 +9,7 @@ export interface SparseDistribution {
   readonly probabilities: ArrayLike<number>;
 }
 
-/** One validation example, with what everybody said about it at temperature 1. */
+/** One validation example, with all predictions for it at temperature 1. */
 export interface CalibrationExample {
   readonly label: number;
   readonly generalist: SparseDistribution;
@@ -35,11 +35,11 @@ export interface CompactExample {
   /** How many classes the bucket holds, and log p^g of each of them. */
   readonly bucketSize: number;
   readonly logUnstored: number;
-  readonly answers: readonly CompactAnswer[];
+  readonly predictions: readonly CompactPrediction[];
 }
 
-/** What an active specialist says about a compact example. */
-export interface CompactAnswer {
+/** What an active specialist predicts for a compact example. */
+export interface CompactPrediction {
   readonly specialist: number;
   /** (s), its subset, as positions. */
   readonly classes: Int32Array;
@@ -67,7 +67,7 @@ export function compactExample(
     positions.set(c, positions.size);
     return positions.size - 1;
   };
-  const answers = specialists.map(({ specialist, probabilities }) => ({
+  const predictions = specialists.map(({ specialist, probabilities }) => ({
     specialist,
     classes: Int32Array.from(subsets[specialist].classes, place),
     logProbabilities: Float64Array.from(probabilities, Math.log),
@@ -90,7 +90,7 @@ export function compactExample(
     logGeneralist,
     bucketSize: classCount - positions.size,
     logUnstored,
-    answers,
+    predictions,
   };
 }
 

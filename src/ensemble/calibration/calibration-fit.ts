@@ -1,21 +1,20 @@
+import type { Pause } from '../../core/pause.js';
 import { softmax } from '../../math/softmax.js';
-import type { SpecialistAnswer } from '../fusion/fusion-input.js';
-import { createRule, type FusionRule } from '../fusion/fusion-rules.js';
+import type { SpecialistPrediction } from '../rules/distributions.js';
+import { type FusionRule, parameterValue, type RuleParameter } from '../rules/rule.js';
 import {
-  type CompactAnswer,
   type CompactExample,
+  type CompactPrediction,
   logLikelihood,
   type Outcome,
   outcome,
   temperedGeneralist,
 } from './calibration-example.js';
-import { minimizeOnLogScale } from './minimize-on-log-scale.js';
+import { type MinimizeOptions, minimize } from './minimize.js';
 
 const temperatureRange = [0.2, 5] as const;
 const weightRange = [1 / 32, 32] as const;
 const weightTolerance = 0.025; // relative; the likelihood is flatter in the weight than in a temperature
-const trustRange = [1 / 64, 1] as const; // beside 0, from which the search starts
-const trustTolerance = 0.05;
 
 /** What is fitted. */
 export interface CalibrationParameters {
@@ -24,15 +23,17 @@ export interface CalibrationParameters {
   readonly temperatures: number[];
   /** (specialists), beside the generalist's 1. */
   readonly weights: number[];
-  /** How far the dustbins are believed, under the rule `combine`. */
-  dustbinTrust: number;
+  /** The rule's parameters that are per ensemble, by name. */
+  readonly ofEnsemble: Record<string, number>;
+  /** (specialists), the rule's parameters that are per specialist, by name. */
+  readonly ofSpecialists: readonly Record<string, number>[];
   /** (specialists), whether each takes part. */
   readonly kept: boolean[];
 }
 
-/** An active specialist's answer at its present temperature and weight. */
-type TemperedAnswer = CompactAnswer &
-  SpecialistAnswer & {
+/** An active specialist's prediction at its present temperature, weight and parameters. */
+type TemperedPrediction = CompactPrediction &
+  SpecialistPrediction & {
     readonly probabilities: Float64Array;
     readonly logarithms: { readonly values: Float64Array; scale: number };
     weight: number;
@@ -43,7 +44,7 @@ interface TemperedExample {
   readonly example: CompactExample;
   /** (n + 1), the bucket last. */
   readonly generalist: Float64Array;
-  readonly answers: readonly TemperedAnswer[];
+  readonly predictions: readonly TemperedPrediction[];
   /** (n + 1), working memory that all examples share. */
   readonly fused: Float64Array;
 }
@@ -59,7 +60,8 @@ export type CalibrationFit = ReturnType<typeof createCalibrationFit>;
  *
  * @param examples of the validation split
  * @param specialistCount the number of specialists, whether they are active on an example or not
- * @param rule how distributions are combined
+ * @param rule how distributions are fused
+ * @param pause called for each example that is visited
  *
  * Memory: beside the examples, 8 bytes for each class of an example and of its active subsets.
  */
@@ -67,60 +69,77 @@ export function createCalibrationFit(
   examples: readonly CompactExample[],
   specialistCount: number,
   rule: FusionRule,
+  pause: Pause,
 ) {
   const parameters: CalibrationParameters = {
     generalistTemperature: 1,
     temperatures: Array.from({ length: specialistCount }, () => 1),
     weights: Array.from({ length: specialistCount }, () => 1),
-    dustbinTrust: 0,
+    ofEnsemble: neutralValues(rule, 'ensemble'),
+    ofSpecialists: Array.from({ length: specialistCount }, () => neutralValues(rule, 'specialist')),
     kept: Array.from({ length: specialistCount }, () => true),
   };
   const mostClasses = examples.reduce((most, { classes }) => Math.max(most, classes.length + 1), 0);
-  const combine = createRule(rule, mostClasses);
+  const fuseExactly = rule.create(mostClasses);
   const memory = new Float64Array(mostClasses);
-  const tempered = examples.map((example) => atTemperatureOne(example, memory));
+  const tempered = examples.map((example) => atTemperatureOne(example, memory, parameters.ofSpecialists));
   const routed = Array.from({ length: specialistCount }, (): TemperedExample[] => []);
   for (const example of tempered) {
-    for (const { specialist } of example.answers) routed[specialist].push(example);
+    for (const { specialist } of example.predictions) routed[specialist].push(example);
   }
 
-  const fuse = ({ example, generalist, answers, fused }: TemperedExample, kept = parameters.kept) => {
-    const speaking = answers.filter(({ specialist }) => kept[specialist]);
-    if (speaking.length === 0) return generalist;
-    for (const answer of speaking) answer.weight = parameters.weights[answer.specialist];
+  const fuse = ({ example, generalist, predictions, fused }: TemperedExample, kept = parameters.kept) => {
+    const active = predictions.filter(({ specialist }) => kept[specialist]);
+    if (active.length === 0) return generalist;
+    for (const prediction of active) prediction.weight = parameters.weights[prediction.specialist];
     const logarithms = { values: example.logGeneralist, scale: 1 / parameters.generalistTemperature };
-    return combine(generalist, speaking, { dustbinTrust: parameters.dustbinTrust, logarithms, out: fused });
+    return fuseExactly(generalist, active, { parameters: parameters.ofEnsemble, logarithms, out: fused });
   };
-  const negativeLogLikelihood = (on: readonly TemperedExample[]) => {
+  const negativeLogLikelihood = async (on: readonly TemperedExample[]) => {
     let sum = 0;
-    for (const example of on) sum -= logLikelihood(fuse(example), example.example);
+    for (const example of on) {
+      const turn = pause();
+      if (turn) await turn;
+      sum -= logLikelihood(fuse(example), example.example);
+    }
     return sum / on.length;
   };
-  const search = (
+  const search = async (
     on: readonly TemperedExample[],
     set: (value: number) => void,
     [low, high]: readonly [number, number],
-    options: { readonly start: number; readonly tolerance?: number },
+    options: MinimizeOptions,
   ) => {
     if (on.length === 0) return;
     const trial = (value: number) => {
       set(value);
       return negativeLogLikelihood(on);
     };
-    set(minimizeOnLogScale(trial, low, high, options).x);
+    set((await minimize(trial, low, high, options)).x);
+  };
+  const visit = async <T>(on: readonly TemperedExample[], score: (example: TemperedExample) => T) => {
+    const scores: T[] = [];
+    for (const example of on) {
+      const turn = pause();
+      if (turn) await turn;
+      scores.push(score(example));
+    }
+    return scores;
   };
 
   const withKept = () =>
-    tempered.filter(({ answers }) => answers.some(({ specialist }) => parameters.kept[specialist]));
+    tempered.filter(({ predictions }) => predictions.some(({ specialist }) => parameters.kept[specialist]));
   const setGeneralistTemperature = (temperature: number) => {
     parameters.generalistTemperature = temperature;
     for (const { example, generalist } of tempered) temperedGeneralist(example, temperature, generalist);
   };
   const setTemperature = (specialist: number) => {
-    const answers = routed[specialist].flatMap((e) => e.answers.filter((a) => a.specialist === specialist));
+    const own = routed[specialist].flatMap(({ predictions }) =>
+      predictions.filter((prediction) => prediction.specialist === specialist),
+    );
     return (temperature: number) => {
       parameters.temperatures[specialist] = temperature;
-      for (const { probabilities, logarithms } of answers) {
+      for (const { probabilities, logarithms } of own) {
         softmax(logarithms.values, { temperature, out: probabilities });
         logarithms.scale = 1 / temperature;
       }
@@ -137,40 +156,47 @@ export function createCalibrationFit(
         setTemperature(m)(other.temperatures[m]);
         parameters.weights[m] = other.weights[m];
         parameters.kept[m] = other.kept[m];
+        Object.assign(parameters.ofSpecialists[m], other.ofSpecialists[m]);
       }
-      parameters.dustbinTrust = other.dustbinTrust;
+      Object.assign(parameters.ofEnsemble, other.ofEnsemble);
     },
 
-    fitGeneralistTemperature(): void {
-      search(tempered, setGeneralistTemperature, temperatureRange, {
+    fitGeneralistTemperature(): Promise<void> {
+      return search(tempered, setGeneralistTemperature, temperatureRange, {
         start: parameters.generalistTemperature,
       });
     },
 
     /** The temperature of one specialist, on the examples where it is active. */
-    fitTemperature(specialist: number): void {
-      search(routed[specialist], setTemperature(specialist), temperatureRange, {
+    fitTemperature(specialist: number): Promise<void> {
+      return search(routed[specialist], setTemperature(specialist), temperatureRange, {
         start: parameters.temperatures[specialist],
       });
     },
 
     /** The weight of one specialist, where it is active, or the one weight of all where a kept one is. */
-    fitWeight(specialist?: number): void {
+    fitWeight(specialist?: number): Promise<void> {
       const set = (weight: number) => {
         if (specialist === undefined) parameters.weights.fill(weight);
         else parameters.weights[specialist] = weight;
       };
       const on = specialist === undefined ? withKept() : routed[specialist];
       const start = parameters.weights[specialist ?? 0] ?? 1;
-      search(on, set, weightRange, { start, tolerance: weightTolerance });
+      return search(on, set, weightRange, { start, tolerance: weightTolerance });
     },
 
-    /** How far the dustbins are believed, where a kept specialist is active. */
-    fitDustbinTrust(): void {
-      const set = (trust: number) => {
-        parameters.dustbinTrust = trust;
+    /**
+     * A parameter of the rule: that of one specialist, on the examples where it is active, or that of the ensemble,
+     * where a kept specialist is active.
+     */
+    fitParameter(parameter: RuleParameter, specialist?: number): Promise<void> {
+      const { name, range, scale, tolerance } = parameter;
+      const values = specialist === undefined ? parameters.ofEnsemble : parameters.ofSpecialists[specialist];
+      const set = (value: number) => {
+        values[name] = value;
       };
-      search(withKept(), set, trustRange, { start: parameters.dustbinTrust, tolerance: trustTolerance });
+      const on = specialist === undefined ? withKept() : routed[specialist];
+      return search(on, set, range, { scale, tolerance, start: parameterValue(parameter, values) });
     },
 
     leaveOut(specialist: number): void {
@@ -178,15 +204,15 @@ export function createCalibrationFit(
     },
 
     /** What the ensemble makes of every example. */
-    outcomes(): readonly Outcome[] {
-      return tempered.map((example) => outcome(fuse(example), example.example));
+    outcomes(): Promise<readonly Outcome[]> {
+      return visit(tempered, (example) => outcome(fuse(example), example.example));
     },
 
     /** The outcomes with and without a specialist beside the others that are kept, where it is active. */
-    outcomesWithAndWithout(specialist: number): readonly (readonly [Outcome, Outcome])[] {
+    outcomesWithAndWithout(specialist: number): Promise<readonly (readonly [Outcome, Outcome])[]> {
       const withIt = parameters.kept.with(specialist, true);
       const withoutIt = parameters.kept.with(specialist, false);
-      return routed[specialist].map((example) => [
+      return visit(routed[specialist], (example) => [
         outcome(fuse(example, withIt), example.example),
         outcome(fuse(example, withoutIt), example.example),
       ]);
@@ -194,15 +220,26 @@ export function createCalibrationFit(
   };
 }
 
-function atTemperatureOne(example: CompactExample, memory: Float64Array): TemperedExample {
+function neutralValues(rule: FusionRule, per: RuleParameter['per']): Record<string, number> {
+  const own = rule.parameters.filter((parameter) => parameter.per === per);
+  return Object.fromEntries(own.map(({ name, neutral }) => [name, neutral]));
+}
+
+/** @param ofSpecialists (specialists), whose values the predictions share */
+function atTemperatureOne(
+  example: CompactExample,
+  memory: Float64Array,
+  ofSpecialists: readonly Record<string, number>[],
+): TemperedExample {
   return {
     example,
     generalist: temperedGeneralist(example, 1),
-    answers: example.answers.map((answer) => ({
-      ...answer,
-      probabilities: softmax(answer.logProbabilities),
-      logarithms: { values: answer.logProbabilities, scale: 1 },
+    predictions: example.predictions.map((prediction) => ({
+      ...prediction,
+      probabilities: softmax(prediction.logProbabilities),
+      logarithms: { values: prediction.logProbabilities, scale: 1 },
       weight: 1,
+      parameters: ofSpecialists[prediction.specialist],
     })),
     fused: memory.subarray(0, example.classes.length + 1),
   };

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { createRandom } from '../../core/random.js';
 import { softmax } from '../../math/softmax.js';
-import { fusionRules } from '../fusion/fusion-rules.js';
+import { fusionRules } from '../rules/index.js';
 import { type CalibrationExample, calibrate } from './calibration.js';
 import { compactExample, outcome, temperedGeneralist } from './calibration-example.js';
 
@@ -65,9 +65,9 @@ function draw(probabilities: Float64Array, uniform: number): number {
   );
 }
 
-test('the temperature of a lone generalist that was flattened by 2 comes back as a half', () => {
+test('the temperature of a lone generalist that was flattened by 2 comes back as a half', async () => {
   const examples = examplesOf(2500, 2).map((example) => ({ ...example, specialists: [] }));
-  const calibration = calibrate(examples, subsets, classCount);
+  const calibration = await calibrate(examples, subsets, classCount);
   expect(calibration.generalistTemperature).toBeGreaterThan(0.46);
   expect(calibration.generalistTemperature).toBeLessThan(0.54);
   expect(calibration.specialists.every(({ kept }) => !kept)).toBe(true);
@@ -76,26 +76,31 @@ test('the temperature of a lone generalist that was flattened by 2 comes back as
   );
 });
 
-test.each(fusionRules)('%s: who helps is kept, who misleads is left out', (rule) => {
-  const calibration = calibrate(examplesOf(500, 1), subsets, classCount, { rule });
-  const [helpful, misleading] = calibration.specialists;
-  expect(helpful).toMatchObject({ id: 4, kept: true });
-  expect(helpful.gain).toBeGreaterThan(5 * helpful.standardError);
-  expect(misleading).toMatchObject({ id: 7, kept: false });
-  expect(calibration.ensemble.top1).toBeGreaterThan(calibration.generalist.top1);
-  expect(calibration.ensemble.negativeLogLikelihood).toBeLessThan(
-    calibration.generalist.negativeLogLikelihood,
-  );
-});
+test.each(fusionRules.map(({ name }) => name))(
+  '%s: who helps is kept, who misleads is left out',
+  async (rule) => {
+    const calibration = await calibrate(examplesOf(500, 1), subsets, classCount, { rule });
+    const [helpful, misleading] = calibration.specialists;
+    expect(helpful).toMatchObject({ id: 4, kept: true });
+    expect(helpful.gain).toBeGreaterThan(5 * helpful.standardError);
+    expect(misleading).toMatchObject({ id: 7, kept: false });
+    expect(calibration.ensemble.top1).toBeGreaterThan(calibration.generalist.top1);
+    expect(calibration.ensemble.negativeLogLikelihood).toBeLessThan(
+      calibration.generalist.negativeLogLikelihood,
+    );
+  },
+);
 
-test('auto takes the rule that does better, and without fitting nothing is changed', () => {
+test('auto takes the rule that does better, and without fitting nothing is changed', async () => {
   const examples = examplesOf(200, 1);
-  const auto = calibrate(examples, subsets, classCount, { rule: 'auto' });
-  const each = fusionRules.map((rule) => calibrate(examples, subsets, classCount, { rule }));
+  const auto = await calibrate(examples, subsets, classCount, { rule: 'auto' });
+  const each = await Promise.all(
+    fusionRules.map(({ name }) => calibrate(examples, subsets, classCount, { rule: name })),
+  );
   expect(auto.crossFitted.negativeLogLikelihood).toBe(
     Math.min(...each.map(({ crossFitted }) => crossFitted.negativeLogLikelihood)),
   );
-  const plain = calibrate(examples, subsets, classCount, { fit: false, select: false });
+  const plain = await calibrate(examples, subsets, classCount, { fit: false, select: false });
   expect(plain.generalistTemperature).toBe(1);
   expect(plain.specialists.map(({ temperature, weight, kept }) => [temperature, weight, kept])).toEqual([
     [1, 1, true],
@@ -103,16 +108,16 @@ test('auto takes the rule that does better, and without fitting nothing is chang
   ]);
 });
 
-test('one weight for each specialist listens more to the one that knows more', () => {
+test('one weight for each specialist listens more to the one that knows more', async () => {
   const examples = examplesOf(400, 1);
   const options = { rule: 'share-inside', weights: 'each', select: false } as const;
-  const { specialists, crossFitted } = calibrate(examples, subsets, classCount, options);
+  const { specialists, crossFitted } = await calibrate(examples, subsets, classCount, options);
   expect(specialists[0].weight).toBeGreaterThan(4 * specialists[1].weight);
-  const shared = calibrate(examples, subsets, classCount, { ...options, weights: 'shared' });
+  const shared = await calibrate(examples, subsets, classCount, { ...options, weights: 'shared' });
   expect(crossFitted.negativeLogLikelihood).toBeLessThan(shared.crossFitted.negativeLogLikelihood);
 });
 
-test('what cannot be told from noise is not kept, however often it is looked at', () => {
+test('what cannot be told from noise is not kept, however often it is looked at', async () => {
   // Specialists whose answers have nothing to do with the label: a fit to the same examples finds some to be helpful.
   const random = createRandom(5, 'noise');
   const many = Array.from({ length: 40 }, (_, id) => ({ id, classes: [0, 1, 2, 3] }));
@@ -126,7 +131,7 @@ test('what cannot be told from noise is not kept, however often it is looked at'
       specialists: [{ specialist: index % 40, probabilities }],
     };
   });
-  const calibration = calibrate(noise, many, classCount, { rule: 'share-inside', selectionErrors: 2 });
+  const calibration = await calibrate(noise, many, classCount, { rule: 'share-inside', selectionErrors: 2 });
   expect(calibration.specialists.filter(({ kept }) => kept).length).toBeLessThanOrEqual(4);
   expect(calibration.crossFitted.negativeLogLikelihood).toBeLessThan(
     calibration.uncalibrated.negativeLogLikelihood,
@@ -153,12 +158,27 @@ test('a sparse example is the dense one whose unstored classes are equal', () =>
   expect(outcome(temperedGeneralist(compact, 1), compact).correct).toBe(0);
 });
 
-test('no example, and a label that is no class, are refused', () => {
-  expect(() => calibrate([], subsets, classCount)).toThrow(
-    expect.objectContaining({ code: 'option-invalid' }),
-  );
+test('no example, and a label that is no class, are refused', async () => {
+  await expect(calibrate([], subsets, classCount)).rejects.toMatchObject({ code: 'option-invalid' });
   const [example] = examplesOf(1, 1);
-  expect(() => calibrate([{ ...example, label: 12 }], subsets, classCount)).toThrow(
-    expect.objectContaining({ code: 'predictions-invalid' }),
-  );
+  await expect(calibrate([{ ...example, label: 12 }], subsets, classCount)).rejects.toMatchObject({
+    code: 'predictions-invalid',
+  });
+});
+
+test('a signal stops it within half a second, however much there is to do', async () => {
+  const equal = Array.from({ length: 40 }, (_, id) => ({ id, classes: [0, 1, 2, 3] }));
+  const examples = examplesOf(400, 1).map((example): CalibrationExample => {
+    const probabilities = Float64Array.of(0.3, 0.2, 0.1, 0.1, 0.3);
+    return { ...example, specialists: equal.map(({ id }) => ({ specialist: id, probabilities })) };
+  });
+  const controller = new AbortController();
+  const calibration = calibrate(examples, equal, classCount, { signal: controller.signal });
+  setTimeout(() => controller.abort(), 200);
+  let abortedAt = Number.NaN;
+  controller.signal.addEventListener('abort', () => {
+    abortedAt = performance.now();
+  });
+  await expect(calibration).rejects.toMatchObject({ code: 'interrupted' });
+  expect(performance.now() - abortedAt).toBeLessThan(500);
 });

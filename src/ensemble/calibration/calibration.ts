@@ -1,6 +1,8 @@
 import { KdSpecError } from '../../core/errors.js';
+import { createPause, type Pause } from '../../core/pause.js';
 import { createCalibrationError } from '../../math/calibration-error.js';
-import { type FusionRule, fusionRules } from '../fusion/fusion-rules.js';
+import { fusionRule, fusionRules } from '../rules/index.js';
+import type { FusionRule, ParameterValues } from '../rules/rule.js';
 import {
   type CalibrationExample,
   type CompactExample,
@@ -21,6 +23,8 @@ export interface SpecialistCalibration {
   readonly id: number;
   readonly temperature: number;
   readonly weight: number;
+  /** Of the rule's parameters that are per specialist; absent where it has none. */
+  readonly parameters?: ParameterValues;
   /** Whether it takes part at inference. */
   readonly kept: boolean;
   /** Validation examples on which it is active. */
@@ -44,10 +48,11 @@ export interface Fit {
 
 /** Everything that is chosen on validation, and how well it does there. */
 export interface Calibration {
-  readonly rule: FusionRule;
+  /** The name of a rule. */
+  readonly rule: string;
   readonly generalistTemperature: number;
-  /** How far the dustbins are believed, in [0, 1]; not 0 only under the rule `combine`. */
-  readonly dustbinTrust: number;
+  /** Of the rule's parameters that are per ensemble. */
+  readonly parameters: ParameterValues;
   readonly specialists: readonly SpecialistCalibration[];
   readonly examples: number;
   /** At temperature 1. */
@@ -61,8 +66,8 @@ export interface Calibration {
 }
 
 export interface CalibrateOptions {
-  /** `auto` fits every rule and takes the one with the lower cross-fitted negative log-likelihood. */
-  readonly rule?: FusionRule | 'auto';
+  /** The name of a rule; `auto` fits every one and takes that of the lowest cross-fitted negative log-likelihood. */
+  readonly rule?: string;
   /** Whether to fit temperatures and weights; else all are 1. */
   readonly fit?: boolean;
   /** One weight for all specialists, or one for each. */
@@ -73,6 +78,8 @@ export interface CalibrateOptions {
   readonly selectionErrors?: number;
   /** Sweeps over the parameters, one after the other. */
   readonly sweeps?: number;
+  /** Stops it, within half a second. */
+  readonly signal?: AbortSignal;
 }
 
 const folds = 2;
@@ -93,11 +100,12 @@ const folds = 2;
  * @param specialists their ids and subsets, in the order in which examples name them
  * @param classCount the number of classes
  * @returns plain data, for `ensemble.json`
- * @throws KdSpecError `option-invalid` without any example, `predictions-invalid` on a label out of range
+ * @throws KdSpecError `option-invalid` without any example, `predictions-invalid` on a label out of range,
+ *   `interrupted` after the signal aborted
  *
  * Cost: about 120 fusions an example, over its own few classes, for each rule. Deterministic.
  */
-export function calibrate(
+export async function calibrate(
   examples: readonly CalibrationExample[],
   specialists: readonly { readonly id: number; readonly classes: ArrayLike<number> }[],
   classCount: number,
@@ -108,35 +116,39 @@ export function calibrate(
     select = true,
     selectionErrors = 1,
     sweeps = 2,
+    signal,
   }: CalibrateOptions = {},
-): Calibration {
+): Promise<Calibration> {
   if (examples.length === 0) {
     throw new KdSpecError(
       'option-invalid',
       'calibration needs validation examples, but there are none: give the data set a validation split',
     );
   }
+  const pause = createPause(signal, 'calibration');
   const compact = examples.map((example) => compactExample(example, specialists, classCount));
   const ids = specialists.map(({ id }) => id);
-  const candidates = (rule === 'auto' ? fusionRules : [rule]).map((candidate) =>
-    calibrateRule(compact, ids, candidate, { fit, weights, select, selectionErrors, sweeps }),
-  );
+  const candidates: Calibration[] = [];
+  for (const candidate of rule === 'auto' ? fusionRules : [fusionRule(rule)]) {
+    const options = { fit, weights, select, selectionErrors, sweeps, pause };
+    candidates.push(await calibrateRule(compact, ids, candidate, options));
+  }
   return candidates.reduce((best, other) =>
     other.crossFitted.negativeLogLikelihood < best.crossFitted.negativeLogLikelihood ? other : best,
   );
 }
 
-type FitOptions = Required<Omit<CalibrateOptions, 'rule'>>;
+type FitOptions = Required<Omit<CalibrateOptions, 'rule' | 'signal'>> & { readonly pause: Pause };
 
-function calibrateRule(
+async function calibrateRule(
   examples: readonly CompactExample[],
   ids: readonly number[],
   rule: FusionRule,
   options: FitOptions,
-): Calibration {
-  const create = (of: readonly CompactExample[]) => createCalibrationFit(of, ids.length, rule);
+): Promise<Calibration> {
+  const create = (of: readonly CompactExample[]) => createCalibrationFit(of, ids.length, rule, options.pause);
   const whole = create(examples);
-  const uncalibrated = fitOf(whole.outcomes());
+  const uncalibrated = fitOf(await whole.outcomes());
 
   // Each half is judged under what was fitted to the other one. One example alone is judged under its own fit.
   const halves = Array.from({ length: examples.length < folds ? 1 : folds }, (_, fold) => {
@@ -146,16 +158,16 @@ function calibrateRule(
     return { fitted, judged };
   });
   for (const { fitted, judged } of halves) {
-    fitAll(fitted, ids.length, rule, options);
+    await fitAll(fitted, ids.length, rule, options);
     judged.adopt(fitted.parameters);
   }
   if (options.select) {
     const judges = halves.map(({ judged }) => judged);
-    const leastHelpfulFirst = ids
-      .map((_, m) => ({ m, gain: gains(judges, m).gain }))
-      .sort((a, b) => a.gain - b.gain || a.m - b.m);
+    const helpfulness: { readonly m: number; readonly gain: number }[] = [];
+    for (let m = 0; m < ids.length; m++) helpfulness.push({ m, gain: (await gains(judges, m)).gain });
+    const leastHelpfulFirst = helpfulness.sort((a, b) => a.gain - b.gain || a.m - b.m);
     for (const { m } of leastHelpfulFirst) {
-      const { gain, standardError, top1Gain } = gains(judges, m);
+      const { gain, standardError, top1Gain } = await gains(judges, m);
       if (gain > options.selectionErrors * standardError && top1Gain >= 0) continue;
       for (const { fitted, judged } of halves) {
         fitted.leaveOut(m);
@@ -164,58 +176,74 @@ function calibrateRule(
       whole.leaveOut(m);
     }
     for (const { fitted, judged } of halves) {
-      fitWeights(fitted, ids.length, rule, options);
+      await fitWeights(fitted, ids.length, rule, options);
       judged.adopt(fitted.parameters);
     }
   }
   whole.adopt(halves[0].fitted.parameters); // a start near the end
-  fitAll(whole, ids.length, rule, options);
+  await fitAll(whole, ids.length, rule, options);
 
   const judges = halves.map(({ judged }) => judged);
-  const { generalistTemperature, temperatures, weights, dustbinTrust, kept } = whole.parameters;
-  return {
-    rule,
-    generalistTemperature,
-    dustbinTrust,
-    specialists: ids.map((id, m) => ({
+  const { generalistTemperature, temperatures, weights, kept, ofEnsemble, ofSpecialists } = whole.parameters;
+  const crossFitted: Outcome[] = [];
+  for (const judged of judges) crossFitted.push(...(await judged.outcomes()));
+  const specialists: SpecialistCalibration[] = [];
+  for (const [m, id] of ids.entries()) {
+    specialists.push({
       id,
       temperature: temperatures[m],
       weight: weights[m],
+      ...(Object.keys(ofSpecialists[m]).length > 0 && { parameters: ofSpecialists[m] }),
       kept: kept[m],
-      ...gains(judges, m),
-    })),
+      ...(await gains(judges, m)),
+    });
+  }
+  return {
+    rule: rule.name,
+    generalistTemperature,
+    parameters: ofEnsemble,
+    specialists,
     examples: examples.length,
     generalist: fitOf(examples.map((example) => outcome(temperedGeneralist(example, 1), example))),
     uncalibrated,
-    ensemble: fitOf(whole.outcomes()),
-    crossFitted: fitOf(judges.flatMap((judged) => judged.outcomes())),
+    ensemble: fitOf(await whole.outcomes()),
+    crossFitted: fitOf(crossFitted),
   };
 }
 
-function fitAll(fitting: CalibrationFit, specialists: number, rule: FusionRule, options: FitOptions): void {
+async function fitAll(
+  fitting: CalibrationFit,
+  specialists: number,
+  rule: FusionRule,
+  options: FitOptions,
+): Promise<void> {
   if (!options.fit) return;
   for (let sweep = 0; sweep < options.sweeps; sweep++) {
-    fitting.fitGeneralistTemperature();
-    for (let m = 0; m < specialists; m++) fitting.fitTemperature(m);
-    fitWeights(fitting, specialists, rule, options);
+    await fitting.fitGeneralistTemperature();
+    for (let m = 0; m < specialists; m++) await fitting.fitTemperature(m);
+    await fitWeights(fitting, specialists, rule, options);
   }
 }
 
-function fitWeights(
+async function fitWeights(
   fitting: CalibrationFit,
   specialists: number,
   rule: FusionRule,
   { fit, weights }: FitOptions,
-): void {
+): Promise<void> {
   if (!fit) return;
-  fitting.fitWeight();
-  for (let m = 0; weights === 'each' && m < specialists; m++) fitting.fitWeight(m);
-  if (rule === 'combine') fitting.fitDustbinTrust();
+  await fitting.fitWeight();
+  for (let m = 0; weights === 'each' && m < specialists; m++) await fitting.fitWeight(m);
+  for (const parameter of rule.parameters) {
+    if (parameter.per === 'ensemble') await fitting.fitParameter(parameter);
+    else for (let m = 0; m < specialists; m++) await fitting.fitParameter(parameter, m);
+  }
 }
 
 /** What specialist m adds to the others that are kept, over the examples on which it is active. */
-function gains(judges: readonly CalibrationFit[], m: number) {
-  const outcomes = judges.flatMap((judged) => judged.outcomesWithAndWithout(m));
+async function gains(judges: readonly CalibrationFit[], m: number) {
+  const outcomes: (readonly [Outcome, Outcome])[] = [];
+  for (const judged of judges) outcomes.push(...(await judged.outcomesWithAndWithout(m)));
   const likelihood = meanAndStandardError(outcomes.map(([a, b]) => a.logLikelihood - b.logLikelihood));
   const top1 = meanAndStandardError(outcomes.map(([a, b]) => a.correct - b.correct));
   return {

@@ -1,7 +1,8 @@
 import { createGeometricMean } from '../../compute/operations/geometric-mean.js';
-import { combineLogits } from '../fusion/combine-logits.js';
-import { notAProbability } from '../fusion/fusion-input.js';
-import { createCalibratedFuser, type FusionSettings } from './calibrated-fusion.js';
+import { notAProbability } from '../rules/distributions.js';
+import { fusionRule } from '../rules/index.js';
+import { createFuseInPlace } from '../rules/rule.js';
+import type { FusionSettings } from './calibrated-fusion.js';
 
 /** What a specialist that takes part says about an image. */
 export interface HeardAnswer {
@@ -40,51 +41,33 @@ export function createRowFuser(
   subsets: readonly Int32Array[],
   classCount: number,
 ): RowFuser {
-  const { rule, dustbinTrust = 0, specialists } = settings;
+  const { parameters = {}, specialists } = settings;
+  const rule = fusionRule(settings.rule);
+  const largest = subsets.reduce((most, { length }) => Math.max(most, length), 0);
+  const kernel = createGeometricMean(largest + 1);
+  const fuse = createFuseInPlace(rule, { classCount, largestSubset: largest, parameters, kernel });
   const check = (value: number, owner: string) => {
     if (Number.isNaN(value)) throw notAProbability(owner, 0, value);
   };
-  if (rule === 'combine') {
-    const largest = subsets.reduce((most, { length }) => Math.max(most, length), 0);
-    const room = new Float64Array(largest);
-    const kernel = createGeometricMean(largest + 1);
-    return {
-      hearsDustbin: dustbinTrust > 0,
-      notes: (images) => new Float32Array(images * largest),
-      note(notes, image, q, first) {
-        const classes = subsets[first];
-        for (let i = 0, at = image * largest; i < classes.length; i++, at++) notes[at] = q[classes[i]];
-      },
-      fuse(notes, image, q, answers) {
-        check(q[0], 'the generalist');
-        if (answers.length === 0) return;
-        const spoken = answers.map(({ specialist, logits }, turn) => {
-          const { temperature, weight } = specialists[specialist];
-          const classes = subsets[specialist];
-          const from = image * largest;
-          const masses = turn === 0 ? notes.subarray(from, from + classes.length) : undefined;
-          return { classes, logits, masses, temperature, weight };
-        });
-        combineLogits(q, spoken, { dustbinTrust, room, kernel });
-        for (const { specialist } of answers) check(q[subsets[specialist][0]], `specialist ${specialist}`);
-      },
-    };
-  }
-  const fuse = createCalibratedFuser(settings, classCount);
-  const out = new Float64Array(classCount);
   return {
-    hearsDustbin: rule === 'paper',
-    notes: () => new Float32Array(),
-    note() {},
-    fuse(_notes, _image, q, answers) {
+    hearsDustbin: rule.usesDustbin(parameters),
+    notes: (images) => new Float32Array(images * largest),
+    note(notes, image, q, first) {
+      const classes = subsets[first];
+      for (let i = 0, at = image * largest; i < classes.length; i++, at++) notes[at] = q[classes[i]];
+    },
+    fuse(notes, image, q, answers) {
       check(q[0], 'the generalist');
       if (answers.length === 0) return;
-      const spoken = answers.map(({ specialist, logits }) => ({
-        id: specialists[specialist].id,
-        classes: subsets[specialist],
-        logits,
-      }));
-      q.set(fuse(q, spoken, { out }));
+      const active = answers.map(({ specialist, logits }, turn) => {
+        const { temperature, weight, parameters } = specialists[specialist];
+        const classes = subsets[specialist];
+        const from = image * largest;
+        const masses = turn === 0 ? notes.subarray(from, from + classes.length) : undefined;
+        return { classes, logits, masses, temperature, weight, parameters };
+      });
+      fuse(q, active);
+      for (const { specialist } of answers) check(q[subsets[specialist][0]], `specialist ${specialist}`);
     },
   };
 }

@@ -1,4 +1,7 @@
+import { fusionRules } from '../../ensemble/rules/index.js';
 import type { OptionTable } from '../option-types.js';
+
+const rules = fusionRules.map(({ name, title }) => `${name} (${title})`).join(', ');
 
 /** Options of the stage that makes the calibrated ensemble. */
 export const ensembleOptions = {
@@ -23,9 +26,9 @@ export const ensembleOptions = {
   rule: {
     type: 'choice',
     default: 'paper',
-    choices: ['paper', 'share-inside', 'combine', 'auto'],
+    choices: [...fusionRules.map(({ name }) => name), 'auto'],
     affects: 'result',
-    description: 'How answers are fused; auto takes what validation prefers',
+    description: `How distributions are fused: ${rules}; auto takes the rule that validation prefers`,
   },
   calibrate: {
     type: 'boolean',

@@ -28,7 +28,7 @@ const curveExamples = 4000; // on which rules of routing are compared
 
 /** Chooses, on validation, temperatures, weights, the fusion rule and which specialists are kept. */
 export async function calibrateEnsemble(context: StageContext): Promise<JsonObject> {
-  const { settings, directory, log } = context;
+  const { settings, directory, log, signal } = context;
   const {
     routingTop,
     routingMass,
@@ -47,7 +47,7 @@ export async function calibrateEnsemble(context: StageContext): Promise<JsonObje
     const examples = await validationExamples(context, generalist, specialists, splits.validation, image);
     log.info(`calibrating on ${examples.length.toLocaleString('en')} validation images`);
     const options = { rule, fit, weights, select, selectionErrors };
-    const calibration = calibrate(examples, configs, classes.length, options);
+    const calibration = await calibrate(examples, configs, classes.length, { ...options, signal });
     const batches = tensorBatches(splits.validation, image, curveExamples);
     const routing = (await measureRouting(generalist, specialists, calibration, batches)).map((point) => ({
       ...point,
@@ -55,7 +55,7 @@ export async function calibrateEnsemble(context: StageContext): Promise<JsonObje
     const summary = {
       rule: calibration.rule,
       generalistTemperature: calibration.generalistTemperature,
-      dustbinTrust: calibration.dustbinTrust,
+      parameters: { ...calibration.parameters },
       examples: calibration.examples,
       generalist: { ...calibration.generalist },
       uncalibrated: { ...calibration.uncalibrated },
@@ -67,7 +67,10 @@ export async function calibrateEnsemble(context: StageContext): Promise<JsonObje
       routingTop,
       routingMass,
       ...summary,
-      specialists: calibration.specialists.map((specialist) => ({ ...specialist })),
+      specialists: calibration.specialists.map(({ parameters, ...specialist }) => ({
+        ...specialist,
+        ...(parameters && { parameters: { ...parameters } }),
+      })),
     });
     return {
       ...summary,

@@ -9,16 +9,18 @@ export interface Logarithms {
   readonly scale: number;
 }
 
-/** What an active specialist says about one example. */
-export interface SpecialistAnswer {
+/** What an active specialist predicts for one example. */
+export interface SpecialistPrediction {
   /** (s), the subset: distinct class indices. */
   readonly classes: Int32Array;
   /** (s + 1), one probability a class and the dustbin last, after its correction; sums to 1. */
   readonly probabilities: Probabilities;
   /** Its weight beside the generalist's, above 0. */
   readonly weight?: number;
-  /** (s or more), of `probabilities`; spares a rule that wants logarithms to take them. */
+  /** (s or more), of `probabilities`; spares a rule that needs logarithms to take them. */
   readonly logarithms?: Logarithms;
+  /** Of the rule's parameters that are per specialist. */
+  readonly parameters?: Readonly<Record<string, number>> | undefined;
 }
 
 /**
@@ -129,7 +131,7 @@ export function checkWeight(weight: number, owner: string): number {
 }
 
 /** Checks that a specialist has one probability for each of its classes and one for the dustbin. */
-export function checkLengths({ classes, probabilities }: SpecialistAnswer, owner: string): void {
+export function checkLengths({ classes, probabilities }: SpecialistPrediction, owner: string): void {
   if (probabilities.length !== classes.length + 1) {
     throw new KdSpecError(
       'fusion-input',

@@ -1,5 +1,5 @@
-import type { Fused, FuseOptions } from './fusion.js';
-import type { Probabilities, SpecialistAnswer } from './fusion-input.js';
+import type { Probabilities, SpecialistPrediction } from '../../src/ensemble/rules/distributions.js';
+import type { Fused, FuseOptions } from '../../src/ensemble/rules/paper.js';
 
 export interface GradientDescentOptions extends Pick<FuseOptions, 'generalistWeight'> {
   readonly maxSteps?: number;
@@ -26,7 +26,7 @@ export interface GradientDescentOptions extends Pick<FuseOptions, 'generalistWei
  */
 export function fuseByGradientDescent(
   generalist: Probabilities,
-  specialists: readonly SpecialistAnswer[],
+  specialists: readonly SpecialistPrediction[],
   {
     generalistWeight = 1,
     maxSteps = 20_000,
@@ -77,7 +77,7 @@ export function fuseByGradientDescent(
 export function objectiveAt(
   q: Float64Array,
   generalist: Probabilities,
-  specialists: readonly SpecialistAnswer[],
+  specialists: readonly SpecialistPrediction[],
   generalistWeight = 1,
 ): number {
   let objective = 0;

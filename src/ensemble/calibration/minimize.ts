@@ -1,34 +1,43 @@
 const golden = (3 - Math.sqrt(5)) / 2; // the smaller part of a golden section
 
+/** Options of {@link minimize}. */
+export interface MinimizeOptions {
+  /** `log` for a range above 0: the search, and so the tolerance, is on the logarithm. */
+  readonly scale?: 'log' | 'linear';
+  /** The distance from the bottom at which the search ends: relative on the `log` scale, else absolute. */
+  readonly tolerance?: number;
+  /** Where it begins, else a golden section; outside the range (0, say) it is tried, and kept unless beaten. */
+  readonly start?: number;
+}
+
 /**
- * Minimises a function with one valley over a positive range, on the logarithm, by Brent's method: the bottom of the
- * parabola through the three best points, or a golden section where the parabola is of no use.
+ * Minimises a function with one valley by Brent's method: the bottom of the parabola through the three best points, or
+ * a golden section where the parabola is of no use.
  *
  * @param f the function; on a smooth valley evaluated about seven times, at an end of the range about twice as often
- * @param low the lower end, above 0
+ * @param low the lower end
  * @param high the upper end
- * @param options `tolerance`, the relative distance from the bottom at which the search ends; `start`, where it begins,
- *   else a golden section; outside the range (0, say) it is tried, and kept unless beaten
  * @returns the best point that was tried, which need not be the last, and its value
  *
  * Source: R. P. Brent, Algorithms for Minimization without Derivatives, 1973, chapter 5.
  */
-export function minimizeOnLogScale(
-  f: (x: number) => number,
+export async function minimize(
+  f: (x: number) => number | Promise<number>,
   low: number,
   high: number,
-  { tolerance = 0.01, start }: { readonly tolerance?: number; readonly start?: number } = {},
-): { readonly x: number; readonly value: number } {
-  let a = Math.log(low);
-  let b = Math.log(high);
+  { scale = 'log', tolerance = 0.01, start }: MinimizeOptions = {},
+): Promise<{ readonly x: number; readonly value: number }> {
+  const [into, outOf] = scale === 'log' ? [Math.log, Math.exp] : [identity, identity];
+  let a = into(low);
+  let b = into(high);
   const isOutside = start !== undefined && !(start > low && start < high);
-  let best = isOutside ? { x: start, value: f(start) } : { x: low, value: Number.POSITIVE_INFINITY };
-  const at = (logX: number, x = Math.exp(logX)) => {
-    const value = f(x);
+  let best = isOutside ? { x: start, value: await f(start) } : { x: low, value: Number.POSITIVE_INFINITY };
+  const at = async (position: number, x = outOf(position)) => {
+    const value = await f(x);
     if (value < best.value) best = { x, value };
-    return { x: logX, value };
+    return { x: position, value };
   };
-  let first = start === undefined || isOutside ? at(a + golden * (b - a)) : at(Math.log(start), start);
+  let first = await (start === undefined || isOutside ? at(a + golden * (b - a)) : at(into(start), start));
   let second = first;
   let third = first;
   let step = 0;
@@ -46,7 +55,7 @@ export function minimizeOnLogScale(
       stepBefore = (first.x < middle ? b : a) - first.x;
       step = golden * stepBefore;
     }
-    const next = at(first.x + (Math.abs(step) < tolerance ? Math.sign(step) * tolerance : step));
+    const next = await at(first.x + (Math.abs(step) < tolerance ? Math.sign(step) * tolerance : step));
     if (next.value <= first.value) {
       if (next.x < first.x) b = first.x;
       else a = first.x;
@@ -59,6 +68,8 @@ export function minimizeOnLogScale(
     else if (next.value <= third.value || third.x === first.x || third.x === second.x) third = next;
   }
 }
+
+const identity = (x: number) => x;
 
 interface Point {
   readonly x: number;

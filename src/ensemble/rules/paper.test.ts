@@ -1,13 +1,13 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { fuseByGradientDescent, objectiveAt } from '../../../test/support/fusion-reference.js';
 import { createRandom, type Random } from '../../core/random.js';
-import { createFuser, fuse } from './fusion.js';
-import type { SpecialistAnswer } from './fusion-input.js';
-import { fuseByGradientDescent, objectiveAt } from './fusion-reference.js';
+import type { SpecialistPrediction } from './distributions.js';
+import { createFuser, fuse } from './paper.js';
 
 interface Problem {
   readonly generalist: Float64Array;
-  readonly specialists: readonly (SpecialistAnswer & { readonly weight: number })[];
+  readonly specialists: readonly (SpecialistPrediction & { readonly weight: number })[];
   readonly generalistWeight: number;
 }
 

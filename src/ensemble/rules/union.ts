@@ -1,6 +1,5 @@
-import { solveDustbins } from './dustbin-equations.js';
-import type { ClassGroups } from './fusion-groups.js';
 import {
+  checkClass,
   checkedSum,
   checkLengths,
   checkSum,
@@ -8,10 +7,72 @@ import {
   noClassOutside,
   notAProbability,
   type Probabilities,
-  type SpecialistAnswer,
-} from './fusion-input.js';
+  repeatedClass,
+  type SpecialistPrediction,
+} from './distributions.js';
+import { solveDustbins } from './dustbin-equations.js';
 
-/** The masses that are given, before the dustbins are shared out. */
+/**
+ * The classes of the active subsets, grouped by the subsets they lie in.
+ *
+ * Group 0 is the bucket: all classes outside the union.
+ */
+export interface ClassGroups {
+  /** (u), the classes of the union, each once. */
+  readonly union: Int32Array;
+  /** (u), the group of each. */
+  readonly groupOf: Int32Array;
+  /** For each group, the specialists (positions) whose subsets contain it. */
+  readonly members: readonly (readonly number[])[];
+}
+
+/**
+ * Finds the union of the active subsets and its groups, by splitting groups with one subset after the other.
+ *
+ * @param specialists the active ones
+ * @param classCount the number of classes
+ * @param unionRow (classes or more), -1 everywhere; filled with the row in the union of each class that has one
+ * @throws KdSpecError `fusion-input` when a class is out of range or comes twice in a subset
+ *
+ * Cost: proportional to the sum of the subsets' sizes.
+ */
+export function groupClasses(
+  specialists: readonly SpecialistPrediction[],
+  classCount: number,
+  unionRow: Int32Array,
+): ClassGroups {
+  let room = 0;
+  for (const { classes } of specialists) room += classes.length;
+  const union = new Int32Array(room);
+  const groupOf = new Int32Array(room);
+  const lastSubset = new Int32Array(room).fill(-1); // (u), the last subset that was seen to contain the class
+  const members: number[][] = [[]];
+  let size = 0;
+
+  for (let m = 0; m < specialists.length; m++) {
+    const { classes } = specialists[m];
+    const owner = `specialist ${m}`;
+    const splitInto = new Int32Array(members.length).fill(-1); // (groups), the part of each that lies in S^m
+    for (let i = 0; i < classes.length; i++) {
+      const c = classes[i];
+      checkClass(c, classCount, owner);
+      let row = unionRow[c];
+      if (row < 0) {
+        row = size++;
+        unionRow[c] = row;
+        union[row] = c;
+      }
+      if (lastSubset[row] === m) throw repeatedClass(owner, c);
+      lastSubset[row] = m;
+      const group = groupOf[row];
+      if (splitInto[group] < 0) splitInto[group] = members.push([...members[group], m]) - 1;
+      groupOf[row] = splitInto[group];
+    }
+  }
+  return { union: union.subarray(0, size), groupOf: groupOf.subarray(0, size), members };
+}
+
+/** The masses that are known, before the dustbins are shared out. */
 export interface KnownMasses {
   readonly generalistWeight: number;
   /** What `p^g` sums to as it came. */
@@ -29,7 +90,7 @@ export interface KnownMasses {
 }
 
 /**
- * Adds up what generalist and specialists say by name.
+ * Adds up the masses that generalist and specialists give to classes by name.
  *
  * @param bucket the generalist's mass outside the union, as it came
  * @param unionRow (classes or more), the row in the union of each class that has one
@@ -38,7 +99,7 @@ export interface KnownMasses {
 export function knownMasses(
   generalist: Probabilities,
   bucket: number,
-  specialists: readonly SpecialistAnswer[],
+  specialists: readonly SpecialistPrediction[],
   generalistWeight: number,
   { union: classes, groupOf, members }: ClassGroups,
   unionRow: Int32Array,

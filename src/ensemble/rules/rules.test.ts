@@ -1,7 +1,9 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { createFuser } from './fusion.js';
-import { createRule, fusionRules, shareInside } from './fusion-rules.js';
+import { fusionRule, fusionRules } from './index.js';
+import { createFuser } from './paper.js';
+
+const shareInside = fusionRule('share-inside').create(4);
 
 const generalist = Float64Array.of(0.3, 0.1, 0.4, 0.2);
 const specialist = { classes: Int32Array.of(2, 0), probabilities: Float64Array.of(0.1, 0.4, 0.5), weight: 3 };
@@ -21,9 +23,9 @@ test('a specialist that says only dustbin changes nothing', () => {
 
 test('with a dustbin that agrees with the generalist both rules are one', () => {
   const agreeing = { ...specialist, probabilities: Float64Array.of(0.14, 0.56, 0.3) };
-  const paper = createRule('paper', 4)(generalist, [agreeing]);
+  const paper = fusionRule('paper').create(4)(generalist, [agreeing]);
   expect(paper).toEqual(createFuser(4)(generalist, [agreeing]).probabilities);
-  createRule('share-inside', 4)(generalist, [agreeing]).forEach((p, c) => {
+  shareInside(generalist, [agreeing]).forEach((p, c) => {
     expect(p).toBeCloseTo(paper[c], 12);
   });
 });
@@ -44,7 +46,7 @@ test('bad input is refused', () => {
 });
 
 test('combine multiplies inside and keeps the mass of the subset without trust', () => {
-  const combine = createRule('combine', 4);
+  const combine = fusionRule('combine').create(4);
   const q = combine(generalist, [specialist]);
   // Weight 3: three quarters of the logarithm is the specialist's.
   const raw = [0.3 ** 0.25 * 0.4 ** 0.75, 0.4 ** 0.25 * 0.1 ** 0.75];
@@ -58,9 +60,9 @@ test('combine multiplies inside and keeps the mass of the subset without trust',
 });
 
 test('combine moves mass by the dustbin as far as it is trusted', () => {
-  const combine = createRule('combine', 4);
+  const combine = fusionRule('combine').create(4);
   const inside = (dustbinTrust: number) => {
-    const q = combine(generalist, [specialist], { dustbinTrust });
+    const q = combine(generalist, [specialist], { parameters: { dustbinTrust } });
     expect(q[1] / q[3]).toBeCloseTo(0.5, 12); // outside, proportions stay
     expect(q.reduce((a, b) => a + b, 0)).toBeCloseTo(1, 12);
     return q[0] + q[2];
@@ -92,7 +94,7 @@ test('every rule returns a distribution, whatever is said', () => {
           { classes: Int32Array.of(3, 0), probabilities: a, weight: w },
           { classes: Int32Array.of(1, 2, 3), probabilities: b },
         ];
-        const q = createRule(rule, 5)(g, specialists, { dustbinTrust: 0.5 });
+        const q = rule.create(5)(g, specialists, { parameters: { dustbinTrust: 0.5 } });
         expect(q.every((p) => p >= 0 && p <= 1 + 1e-9)).toBe(true);
         expect(q.reduce((sum, p) => sum + p, 0)).toBeCloseTo(1, 6);
       },

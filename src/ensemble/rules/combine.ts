@@ -1,0 +1,293 @@
+import type { GeometricMean } from '../../compute/operations/geometric-mean.js';
+import {
+  checkClass,
+  checkedSum,
+  checkLengths,
+  checkWeight,
+  type Logarithms,
+  type Probabilities,
+  type SpecialistPrediction,
+  smallestSoftmax,
+  sumOfMasses,
+} from './distributions.js';
+import {
+  type FastFormOptions,
+  type FuseInPlace,
+  type FusionOptions,
+  type FusionRule,
+  parameterValue,
+  type RuleParameter,
+  type SpecialistLogits,
+} from './rule.js';
+
+/** v, how far specialists are believed about whether the class lies in their subset at all, in [0, 1]. */
+const dustbinTrust: RuleParameter = {
+  name: 'dustbinTrust',
+  title: 'how far dustbins are believed',
+  per: 'ensemble',
+  neutral: 0,
+  range: [1 / 64, 1],
+  scale: 'log',
+  tolerance: 0.05,
+};
+
+/** The rule of geometric means: inside a subset, and between the two beliefs about the subset's mass. */
+export const combine: FusionRule = {
+  name: 'combine',
+  title:
+    'the geometric mean inside a subset, and between both beliefs about its mass as far as dustbins are trusted',
+  problem:
+    "minimise over q: (w_g KL(q(. | S) || p^g(. | S)) + w KL(q(. | S) || p^m(. | S))) / (w_g + w), with q's mass Q' on S " +
+    "minimising (1 - v) KL(Q' || Q_S) + v KL(Q' || 1 - p^m_dustbin), and the proportions of p^g outside",
+  parameters: [dustbinTrust],
+  usesDustbin: (parameters) => parameterValue(dustbinTrust, parameters) > 0,
+  create: () => combineExactly,
+  createFast: combineInPlace,
+};
+
+/** A mass of a subset from which on what is left is summed. */
+const nearlyAll = 0.98;
+
+/** Nats below the largest logit from which on {@link smallestSoftmax}, 69 below a softmax of 1, may be near. */
+const farBelow = 50;
+
+/** A row is scaled as a whole before its pending factor leaves `[1 / pendingRange, pendingRange]`. */
+const pendingRange = 1000;
+
+/**
+ * A geometric mean inside the subset, and between the two beliefs about the subset's mass.
+ *
+ *     q_i = Q' r_i / sum_S r   with   r_i = (p^g_i)^(w_g/W) (p^m_i)^(w/W),  W = w_g + w     for i in S
+ *     logit Q' = (1 - v) logit Q_S + v logit(1 - p^m_dustbin)
+ *
+ * with `Q_S` the generalist's mass on S; classes outside keep their proportions and share `1 - Q'`. With v = 0 the
+ * dustbin is left to the generalist, as in `shareInside`; with v = 1 it is left to the specialist. What is fitted
+ * beside v are the weight and the temperatures: two experts whose errors are independent multiply. Specialists that
+ * overlap take turns, in order; one that puts everything in its dustbin changes nothing inside.
+ *
+ * @param generalist (classes), `p^g`; sums to 1
+ * @param specialists the active ones
+ * @returns (classes), sums to 1
+ * @throws KdSpecError `fusion-input` when something is not a distribution, or a class is out of range
+ *
+ * Cost: one pass over the classes a specialist, and three transcendental functions for each of its own, of which
+ * logarithms that are at hand spare two.
+ */
+function combineExactly(
+  generalist: Probabilities,
+  specialists: readonly SpecialistPrediction[],
+  {
+    generalistWeight = 1,
+    parameters,
+    logarithms,
+    out: q = new Float64Array(generalist.length),
+  }: FusionOptions = {},
+): Float64Array {
+  const trust = parameterValue(dustbinTrust, parameters);
+  checkWeight(generalistWeight, 'the generalist');
+  const scale = 1 / checkedSum(generalist, 'the generalist');
+  for (let c = 0; c < q.length; c++) q[c] = scale * generalist[c];
+  for (let m = 0; m < specialists.length; m++) {
+    const owner = `specialist ${m}`;
+    checkLengths(specialists[m], owner);
+    checkedSum(specialists[m].probabilities, owner);
+    const { classes, probabilities } = specialists[m];
+    const weight = checkWeight(specialists[m].weight ?? 1, owner);
+    const share = weight / (generalistWeight + weight);
+
+    let inside = 0; // Q_S
+    let named = 0; // 1 - p^m_dustbin
+    for (let i = 0; i < classes.length; i++) {
+      inside += q[checkClass(classes[i], q.length, owner)];
+      named += probabilities[i];
+    }
+    if (named === 0) continue;
+    const logs = new Float64Array(classes.length); // of r
+    const ofGeneralist = m === 0 ? logarithms : undefined; // the others find q changed
+    addLogarithms(logs, 1 - share, q, { known: ofGeneralist, classes });
+    addLogarithms(logs, share, probabilities, { known: specialists[m].logarithms });
+    let largest = Number.NEGATIVE_INFINITY; // is taken out, so that nothing underflows
+    for (let i = 0; i < logs.length; i++) if (logs[i] > largest) largest = logs[i];
+    let total = 0;
+    for (let i = 0; i < classes.length; i++) {
+      logs[i] = Math.exp(logs[i] - largest);
+      total += logs[i];
+    }
+    let outside = Math.max(0, 1 - inside);
+    if (trust > 0 && inside > nearlyAll) {
+      for (let i = 0; i < classes.length; i++) q[classes[i]] = 0;
+      outside = sumOfMasses(q, 'the generalist'); // the difference to 1 would be rounding
+      inside /= inside + outside;
+    }
+    const target = outside > 0 ? believedMass(inside, named, probabilities[classes.length], trust) : 1;
+    if (target !== inside && outside > 0) {
+      const scale = (1 - target) / outside;
+      for (let c = 0; c < q.length; c++) q[c] *= scale;
+    }
+    for (let i = 0; i < classes.length; i++) q[classes[i]] = (target * logs[i]) / total;
+  }
+  return q;
+}
+
+/** Adds a multiple of the logarithms of some classes' probabilities, up to a common term. */
+function addLogarithms(
+  sums: Float64Array,
+  share: number,
+  probabilities: Probabilities,
+  { known, classes }: { readonly known: Logarithms | undefined; readonly classes?: Int32Array },
+): void {
+  const { scale = 1, values } = known ?? {};
+  for (let i = 0; i < sums.length; i++) {
+    const at = classes ? classes[i] : i;
+    sums[i] += share * (values ? scale * values[at] : Math.log(Math.max(probabilities[at], smallestSoftmax)));
+  }
+}
+
+/** Q', between the generalist's mass on the subset and the specialist's. */
+function believedMass(inside: number, named: number, dustbin: number, trust: number): number {
+  if (trust === 0 || !(inside > 0 && inside < 1)) return inside;
+  const logit = (mass: number, rest: number) =>
+    Math.log(Math.max(mass, smallestSoftmax)) - Math.log(Math.max(rest, smallestSoftmax));
+  const mixed = (1 - trust) * logit(inside, 1 - inside) + trust * logit(named, dustbin);
+  return 1 / (1 + Math.exp(-mixed));
+}
+
+/**
+ * {@link combine} of logits, in place: for many images, where nothing has to be checked.
+ *
+ * A softmax is a distribution by its making, and the logarithms of a specialist's are its logits but for a common
+ * term. What lies outside the subsets only changes by a factor, which is applied once, at the end.
+ *
+ * Cost: two or, with trust, three transcendental functions for each class of the subsets, and with trust one pass
+ * over the classes, or two where the generalist is sure of the subset.
+ */
+function combineInPlace({ largestSubset, parameters, kernel }: FastFormOptions): FuseInPlace {
+  const trust = parameterValue(dustbinTrust, parameters);
+  const room = new Float64Array(largestSubset);
+  return (q, specialists) => {
+    let pending = 1; // q is this times what is stored
+    for (const prediction of specialists) {
+      const { classes } = prediction;
+      const smallest = smallestSoftmax / pending;
+      const byKernel = kernel && trust === 0 ? meanByKernel(q, prediction, kernel, smallest) : undefined;
+      const mean = byKernel ?? meanInJavaScript(q, prediction, room, smallest, trust > 0);
+      if (mean === 'all in the dustbin') continue;
+      const { sum, values, total, named, dustbin } = mean;
+      let inside = pending * sum; // Q_S
+      let outside = Math.max(0, 1 - inside);
+      if (trust > 0 && inside > nearlyAll) {
+        for (let i = 0; i < classes.length; i++) q[classes[i]] = 0;
+        outside = pending * sumOfMasses(q, 'the generalist'); // the difference to 1 would be rounding
+        inside /= inside + outside;
+      }
+      const target = outside > 0 ? believedMass(inside, named, dustbin, trust) : 1;
+      if (target !== inside && outside > 0) {
+        pending *= (1 - target) / outside;
+        if (!(pending > 1 / pendingRange && pending < pendingRange)) {
+          scaleAll(q, pending);
+          pending = 1;
+        }
+      }
+      const share = target / total / pending;
+      for (let i = 0; i < classes.length; i++) q[classes[i]] = share * values[i];
+    }
+    if (pending !== 1) scaleAll(q, pending);
+  };
+}
+
+/** The geometric mean of generalist and specialist inside a subset. */
+interface InsideMean {
+  /** Of what is stored of the generalist there. */
+  readonly sum: number;
+  /** (s or more), the mean but for a factor. */
+  readonly values: Float32Array | Float64Array;
+  /** Its sum. */
+  readonly total: number;
+  /** The specialist's mass on its subset, and in its dustbin; only exact where they matter. */
+  readonly named: number;
+  readonly dustbin: number;
+}
+
+/** @returns `all in the dustbin` where the specialist puts everything in its dustbin */
+function meanInJavaScript(
+  q: Float32Array,
+  { classes, logits, temperature, weight }: SpecialistLogits,
+  values: Float64Array,
+  smallest: number,
+  exact: boolean,
+): InsideMean | 'all in the dustbin' {
+  const { named, dustbin, floor } = namedMasses(logits, temperature, exact);
+  if (named === 0) return 'all in the dustbin';
+  const ofGeneralist = 1 / (1 + weight);
+  const ofSpecialist = (1 - ofGeneralist) / temperature;
+  let sum = 0;
+  let largest = Number.NEGATIVE_INFINITY;
+  for (let i = 0; i < classes.length; i++) {
+    const mass = q[classes[i]];
+    sum += mass;
+    const log = ofGeneralist * Math.log(Math.max(mass, smallest)) + ofSpecialist * Math.max(logits[i], floor);
+    values[i] = log;
+    if (log > largest) largest = log;
+  }
+  let total = 0;
+  for (let i = 0; i < classes.length; i++) {
+    values[i] = Math.exp(values[i] - largest);
+    total += values[i];
+  }
+  return { sum, values, total, named, dustbin };
+}
+
+/** @returns undefined where what a softmax counts as least is near, which the kernel leaves to JavaScript */
+function meanByKernel(
+  q: Float32Array,
+  { classes, logits, masses, temperature, weight }: SpecialistLogits,
+  kernel: GeometricMean,
+  smallest: number,
+): InsideMean | undefined {
+  const size = classes.length;
+  const ofGeneralist = 1 / (1 + weight);
+  const values = kernel.values();
+  if (masses) values.set(masses);
+  else for (let i = 0; i < size; i++) values[i] = q[classes[i]];
+  values.set(logits, kernel.logitsAt);
+  const { sum, total, largestLogit, smallestLogit } = kernel.run(
+    size,
+    ofGeneralist,
+    (1 - ofGeneralist) / temperature,
+    smallest,
+  );
+  if ((Math.max(largestLogit, logits[size]) - smallestLogit) / temperature > farBelow) return undefined;
+  return { sum, values, total, named: 1, dustbin: 0 };
+}
+
+/**
+ * The mass that a specialist puts on its subset, and in its dustbin; and the logit below which a class counts as
+ * having `smallestSoftmax`.
+ *
+ * @param exact false where of the masses it is enough to know whether the first is above 0
+ */
+function namedMasses(
+  logits: Float32Array,
+  temperature: number,
+  exact: boolean,
+): { readonly named: number; readonly dustbin: number; readonly floor: number } {
+  const size = logits.length - 1;
+  let largest = Number.NEGATIVE_INFINITY;
+  let least = Number.POSITIVE_INFINITY;
+  for (let i = 0; i < size; i++) {
+    if (logits[i] > largest) largest = logits[i];
+    if (logits[i] < least) least = logits[i];
+  }
+  const top = Math.max(largest, logits[size]);
+  const reachesFloor = (top - least) / temperature > farBelow;
+  if (!exact && !reachesFloor) return { named: 1, dustbin: 0, floor: Number.NEGATIVE_INFINITY };
+  let sum = 0;
+  for (let i = 0; i < size; i++) sum += Math.exp((logits[i] - top) / temperature);
+  const rest = Math.exp((logits[size] - top) / temperature);
+  const floor = top + temperature * (Math.log(smallestSoftmax) + Math.log(sum + rest));
+  return { named: sum / (sum + rest), dustbin: rest / (sum + rest), floor };
+}
+
+function scaleAll(q: Float32Array, factor: number): void {
+  for (let c = 0; c < q.length; c++) q[c] *= factor;
+}

@@ -1,0 +1,140 @@
+import type { GeometricMean } from '../../compute/operations/geometric-mean.js';
+import { softmax } from '../../math/softmax.js';
+import {
+  type Logarithms,
+  type Probabilities,
+  type SpecialistPrediction,
+  smallestSoftmax,
+} from './distributions.js';
+
+/** A number that a rule has beside the temperatures and weights that every rule has. */
+export interface RuleParameter {
+  /** As in `ensemble.json`. */
+  readonly name: string;
+  /** For a person, in a few words. */
+  readonly title: string;
+  /** Whether there is one for the ensemble, or one for each specialist. */
+  readonly per: 'ensemble' | 'specialist';
+  /** Its value where nothing was fitted. */
+  readonly neutral: number;
+  /** Least and greatest value that calibration tries, beside the neutral one. */
+  readonly range: readonly [number, number];
+  /** The scale on which calibration searches; `log` for what is above 0. */
+  readonly scale: 'log' | 'linear';
+  /** How near calibration comes to the best value: relative on a `log` scale, else absolute. */
+  readonly tolerance: number;
+}
+
+/** Values of parameters by name; one that is missing is neutral. */
+export type ParameterValues = Readonly<Record<string, number>>;
+
+/** Options of {@link Fuse}. */
+export interface FusionOptions {
+  /** Above 0; default 1. */
+  readonly generalistWeight?: number;
+  /** Of the parameters that are per ensemble. */
+  readonly parameters?: ParameterValues;
+  /** (classes), of the generalist; spares a rule that needs logarithms to take them. */
+  readonly logarithms?: Logarithms;
+  /** (classes), where the fused distribution is written instead of into a new array. */
+  readonly out?: Float64Array;
+}
+
+/**
+ * The exact form of a rule: double precision, every input checked.
+ *
+ * @param generalist (classes), `p^g`; sums to 1
+ * @param specialists the active ones
+ * @returns (classes), sums to 1
+ * @throws KdSpecError `fusion-input` when something is not a distribution, or a class is out of range
+ */
+export type Fuse = (
+  generalist: Probabilities,
+  specialists: readonly SpecialistPrediction[],
+  options?: FusionOptions,
+) => Float64Array;
+
+/** What an active specialist predicts for one image, as its network computes it. */
+export interface SpecialistLogits {
+  /** (s), the subset: distinct class indices. */
+  readonly classes: Int32Array;
+  /** (s + 1), the dustbin last, its correction added. */
+  readonly logits: Float32Array;
+  /** (s), what q has for the classes, if that is at hand. */
+  readonly masses?: Float32Array | undefined;
+  /** Above 0. */
+  readonly temperature: number;
+  /** Beside the generalist's of 1, above 0. */
+  readonly weight: number;
+  /** Of the parameters that are per specialist. */
+  readonly parameters?: ParameterValues | undefined;
+}
+
+/**
+ * The fast form of a rule: single precision, in place, nothing checked.
+ *
+ * @param q (classes), the generalist's softmax at its temperature; becomes the fused distribution
+ * @param specialists the active ones, one or more
+ */
+export type FuseInPlace = (q: Float32Array, specialists: readonly SpecialistLogits[]) => void;
+
+/** What a fast form is made for. */
+export interface FastFormOptions {
+  readonly classCount: number;
+  /** Classes of the largest subset. */
+  readonly largestSubset: number;
+  /** Of the parameters that are per ensemble. */
+  readonly parameters: ParameterValues;
+  /** For s + 1 values or more, where the backend has such a kernel. */
+  readonly kernel?: GeometricMean | undefined;
+}
+
+/**
+ * A way to fuse a generalist's and its specialists' distributions. The list of all is in `index.ts`; command line,
+ * `ensemble.json`, calibration and documentation take what they need to know of a rule from here.
+ */
+export interface FusionRule {
+  /** As `--rule` and `ensemble.json` name it. */
+  readonly name: string;
+  /** For a person, in a few words. */
+  readonly title: string;
+  /** The problem that its distribution solves, as a formula over q. */
+  readonly problem: string;
+  /** Beside temperatures and weights. */
+  readonly parameters: readonly RuleParameter[];
+  /** Whether the dustbin's logit, and so its correction, makes a difference. */
+  usesDustbin(parameters: ParameterValues): boolean;
+  /** The exact form, for examples over at most this many classes. */
+  create(mostClasses: number): Fuse;
+  /** The fast form; without one, the exact form is used: see {@link createFuseInPlace}. */
+  createFast?(options: FastFormOptions): FuseInPlace;
+}
+
+/** The value of a parameter, neutral where none was chosen. */
+export function parameterValue(
+  { name, neutral }: RuleParameter,
+  values: ParameterValues | undefined,
+): number {
+  return values?.[name] ?? neutral;
+}
+
+/** The fast form of any rule: its own, or the exact one over softmaxes, whose result is rounded. */
+export function createFuseInPlace(rule: FusionRule, options: FastFormOptions): FuseInPlace {
+  return rule.createFast?.(options) ?? exactInPlace(rule, options);
+}
+
+function exactInPlace(rule: FusionRule, { classCount, parameters }: FastFormOptions): FuseInPlace {
+  const fuse = rule.create(classCount);
+  const generalist = new Float64Array(classCount);
+  const out = new Float64Array(classCount);
+  return (q, specialists) => {
+    for (let c = 0; c < classCount; c++) generalist[c] = q[c] === 0 ? smallestSoftmax : q[c];
+    const predictions = specialists.map(({ classes, logits, temperature, weight, parameters }) => ({
+      classes,
+      probabilities: softmax(logits, { temperature }),
+      weight,
+      parameters,
+    }));
+    q.set(fuse(generalist, predictions, { parameters, out }));
+  };
+}
