@@ -20,7 +20,6 @@ const config: KnipConfig = {
   project: [
     'src/**/*.ts!',
     '!src/**/*.test.ts!',
-    '!src/**/*.test-support.ts!',
     `${makers}!`,
     ...(isProduction ? [] : ['scripts/**/*.ts', 'test/**/*.ts']),
   ],

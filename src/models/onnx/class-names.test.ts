@@ -2,9 +2,9 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { modelFile, node } from '../../../test/support/onnx-models.js';
 import { findClassNames, parseNames } from './class-names.js';
 import { readOnnxModel } from './model-file.js';
-import { modelFile, node } from './onnx.test-support.js';
 
 let folder: string;
 beforeEach(async () => {

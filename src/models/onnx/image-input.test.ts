@@ -3,10 +3,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { TensorProto_DataType } from 'onnx-buf';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { modelFile, node } from '../../../test/support/onnx-models.js';
 import { halfToNumber, numberToHalf } from './half.js';
 import { findImageInput, type InputHints, possibleReadings, toModelInput } from './image-input.js';
 import { readOnnxModel } from './model-file.js';
-import { modelFile, node } from './onnx.test-support.js';
 
 let folder: string;
 beforeEach(async () => {

@@ -3,10 +3,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { TensorProto_DataType } from 'onnx-buf';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { floats, integers, modelFile, node } from '../../../test/support/onnx-models.js';
 import { createRandom } from '../../core/random.js';
 import type { ImageShape } from '../../data/source.js';
 import { softmax } from '../../math/softmax.js';
-import { floats, integers, modelFile, node } from './onnx.test-support.js';
 import { type OnnxClassifierOptions, openOnnxClassifier } from './onnx-classifier.js';
 
 const [height, width, channels, classes] = [4, 5, 3, 6];
