@@ -1,0 +1,7 @@
+import { interruptedGeneralist, interruptedPool } from '../support/interrupted-training.js';
+
+interruptedGeneralist([
+  ['SIGINT', 130, []],
+  ['SIGKILL', null, ['--checkpoint-seconds', '1']],
+]);
+interruptedPool(['SIGTERM', 'a coordinator that was killed', 'a worker that was killed']);

@@ -1,0 +1,138 @@
+import { existsSync } from 'node:fs';
+import { cp, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as wait } from 'node:timers/promises';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { startKdSpec } from '../fixtures/command-line.js';
+
+/**
+ * SIGINT and SIGTERM in the middle of every stage: the second one ends the process at once, whatever it computes. A
+ * signal is heard between two turns of the event loop, so a loop that never yields shows up here as a process that
+ * lingers.
+ *
+ * Each stage first runs undisturbed, to learn how long it takes; the moments of the signals are shares of that. A command
+ * that is over before its signal was not met; each stage has to be met at least once.
+ */
+const classes = 300;
+const subsets = 60; // of which most overlap, so that calibration has many specialists for each image
+
+/** A generalist that hardly learns, on images enough for every stage to take seconds. */
+const pipeline = `
+dataset:
+  source: jft-like
+  classes: ${classes}
+  imagesPerClass: 50
+  imageSize: 16
+  validationFraction: 0.3
+generalist:
+  network: { convolutions: [8], dense: [32] }
+  epochs: 1
+subsets:
+  file: subsets.json
+specialists:
+  epochs: 1
+  views: 1
+`;
+
+/** The command of each stage, and options that make the stage longer without the others. */
+const commands: readonly (readonly [stage: string, words: readonly string[]])[] = [
+  ['dataset', ['dataset', '--images-per-class', '200']],
+  ['generalist', ['train-generalist', '--epochs', '20']],
+  [
+    'predictions',
+    ['predict', '--predict-split', 'train', '--max-top', `${classes}`, '--prediction-mass', '1'],
+  ],
+  ['subsets', ['cluster', '--subsets', 'none', '--clusters', '30', '--cluster-epochs', '3000']],
+  ['specialists', ['train-specialists', '--specialist-epochs', '3']],
+  ['ensemble', ['calibrate', '--routing-top', '40']],
+  ['answers', ['answer', '--transfer-views', '3']],
+  ['student', ['distill', '--teacher', 'generalist', '--student-epochs', '20']],
+  ['report', ['evaluate', '--routing-top', '40']],
+];
+/** When the first signal comes, as a share of the stage's time, and which. */
+const moments = [
+  [0.2, 'SIGINT'],
+  [0.5, 'SIGTERM'],
+  [0.8, 'SIGINT'],
+] as const;
+const secondAfterMs = 300;
+const limitMs = 1000;
+
+let root: string;
+beforeAll(async () => {
+  root = await mkdtemp(join(tmpdir(), 'kd-spec-signals-'));
+  await writeFile(join(root, 'long.yaml'), pipeline);
+  const width = 20;
+  const list = Array.from({ length: subsets }, (_, id) => ({
+    id,
+    classes: Array.from({ length: width }, (_unused, place) => (((id * 7) % classes) + place) % classes),
+  }));
+  await writeFile(join(root, 'subsets.json'), JSON.stringify({ classes, subsets: list }));
+  const made = await startKdSpec(['run', 'long.yaml', '--quiet'], { folder: root }).finished;
+  expect(made, made.stderr).toMatchObject({ code: 0 });
+}, 600_000);
+afterAll(() => rm(root, { recursive: true, force: true }));
+
+/** A copy of the workspace in which the stage is still to be made. */
+async function before(stage: string): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), 'kd-spec-signal-'));
+  await cp(root, folder, { recursive: true, preserveTimestamps: true });
+  for (const name of [stage, ...(stage === 'student' ? ['answers'] : [])]) {
+    await rm(join(folder, 'kd-workspace', name), { recursive: true, force: true });
+  }
+  return folder;
+}
+
+/** Starts a command and waits until its stage is at work. */
+async function startStage(stage: string, words: readonly string[], folder: string) {
+  const { child, finished } = startKdSpec([...words, '--quiet'], { folder });
+  let hasEnded = false;
+  void finished.then(() => {
+    hasEnded = true;
+  });
+  const partial = join(folder, 'kd-workspace', '.partial', stage);
+  while (!hasEnded && !existsSync(partial)) await wait(5);
+  return { child, finished, startedMs: performance.now() };
+}
+
+describe.each(commands)('%s', { timeout: 600_000 }, (stage, words) => {
+  test('ends within a second of the second signal', async () => {
+    const folder = await before(stage);
+    const undisturbed = await startStage(stage, words, folder);
+    expect(await undisturbed.finished).toMatchObject({ code: 0 });
+    const stageMs = performance.now() - undisturbed.startedMs;
+    await rm(folder, { recursive: true, force: true });
+
+    let met = 0;
+    for (const [share, signal] of moments) {
+      if (await strike(stage, words, { afterMs: share * stageMs, signal })) met++;
+    }
+    expect(met, `of ${moments.length} runs of ${stage} that were met in their middle`).toBeGreaterThan(0);
+  });
+});
+
+/** Signals twice; returns whether the command was still at work. */
+async function strike(
+  stage: string,
+  words: readonly string[],
+  { afterMs, signal }: { readonly afterMs: number; readonly signal: 'SIGINT' | 'SIGTERM' },
+): Promise<boolean> {
+  const folder = await before(stage);
+  try {
+    const { child, finished } = await startStage(stage, words, folder);
+    await wait(afterMs);
+    child.kill(signal);
+    await wait(secondAfterMs);
+    child.kill(signal);
+    const secondMs = performance.now();
+    const { code, killedBy, stderr } = await finished;
+    const lingeredMs = performance.now() - secondMs;
+    if (code === 0) return false;
+    expect({ code, killedBy }, stderr).toEqual({ code: signal === 'SIGINT' ? 130 : 75, killedBy: null });
+    expect(lingeredMs, `${signal} at ${afterMs.toFixed(0)} ms of ${stage}`).toBeLessThan(limitMs);
+    return true;
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
