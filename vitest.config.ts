@@ -1,11 +1,15 @@
+import { randomUUID } from 'node:crypto';
+import { join } from 'node:path';
 import { defineConfig } from 'vitest/config';
 
 const common = {
-  testTimeout: 60_000,
-  hookTimeout: 120_000,
+  testTimeout: 240_000, // a hang, on however busy a machine
+  hookTimeout: 240_000,
   pool: 'forks' as const,
   server: { deps: { external: [/\/dist\//] } }, // what is built runs as Node runs it
 };
+/** A folder where each run leaves its results, for a count over several runs: scripts/test-count.ts. */
+const results = process.env.KD_SPEC_TEST_RESULTS;
 const globalSetup = 'test/fixtures/global-setup.ts';
 
 /**
@@ -15,6 +19,9 @@ const globalSetup = 'test/fixtures/global-setup.ts';
 export default defineConfig({
   test: {
     maxWorkers: '100%',
+    reporters: results
+      ? ['default', ['json', { outputFile: join(results, `${randomUUID()}.json`) }]]
+      : ['default'],
     projects: [
       { test: { ...common, name: 'unit', include: ['src/**/*.test.ts'] } },
       {

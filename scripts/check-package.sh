@@ -1,14 +1,39 @@
 #!/usr/bin/env bash
-# Packs kd-spec, installs the tarball in an empty project, and runs the command and the library from there.
+# Packs kd-spec, installs the tarball in an empty project, runs the command and the library from there, and compiles the
+# README's programs and a use of every export against its types: strictly, and with the declarations of its
+# dependencies checked too (no skipLibCheck), since a type of theirs in a signature of ours brings their errors along.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+root=$PWD
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 tarball=$(npm pack --silent --pack-destination "$folder")
 cd "$folder"
 npm init --yes >/dev/null
+npm pkg set type=module
 npm install --silent "./$tarball"
 npx kd-spec --version
 npx kd-spec doctor
 npx kd-spec cluster --classes 300 --dry-run
 node --input-type=module -e "import { fuse } from 'kd-spec'; if (typeof fuse !== 'function') process.exit(1)"
+
+version() { node -p "require('$root/package.json').devDependencies['$1']"; }
+npm install --silent --save-dev "typescript@$(version typescript)" "@types/node@$(version @types/node)"
+node --input-type=module - "$root/README.md" <<'JS'
+import { readFileSync, writeFileSync } from 'node:fs';
+const blocks = [...readFileSync(process.argv[2], 'utf8').matchAll(/^```ts\n([\s\S]*?)^```$/gm)];
+if (blocks.length === 0) throw new Error('the README has no program in TypeScript');
+for (const [index, [, program]] of blocks.entries()) writeFileSync(`readme-${index + 1}.ts`, program);
+writeFileSync('every-export.ts', "import * as kdSpec from 'kd-spec';\nexport const everything: typeof kdSpec = kdSpec;\n");
+JS
+errors=$(npx tsc --noEmit --pretty false --strict --exactOptionalPropertyTypes --noUncheckedIndexedAccess \
+  --target es2023 --lib es2023 --module nodenext --types node every-export.ts readme-*.ts || true)
+count=$(grep -c ': error TS' <<<"$errors" || true)
+# Errors of TensorFlow.js's declarations, which signatures of ours still name; it may only fall, and the end is 0.
+allowed=196
+if [ "$count" -gt "$allowed" ]; then
+  grep ': error TS' <<<"$errors" | head -40
+  echo "error: $count errors of types against the installed package, at most $allowed are expected"
+  exit 1
+fi
+echo "types of the installed package: $count errors ($allowed expected at most)"
