@@ -46,6 +46,13 @@ module.exports = {
       to: { path: `^src/(${[...layers.slice(position + 1), 'index'].join('|')})[/.]` },
     })),
     {
+      name: 'tensorflow-js-stays-in-compute',
+      comment: 'Take an Operations of src/compute/operations.ts instead.',
+      severity: 'error',
+      from: { path: '^src/(?!compute/)', pathNot: '\\.test\\.ts$' },
+      to: { path: 'node_modules/@tensorflow/' },
+    },
+    {
       name: 'math-knows-nobody',
       severity: 'error',
       from: { path: '^src/math/', pathNot: '\\.test\\.ts$' },

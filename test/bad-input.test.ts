@@ -1,10 +1,10 @@
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import * as tf from '@tensorflow/tfjs';
 import { Int64, makeData, tableFromIPC, tableToIPC } from 'apache-arrow';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { Operations } from '../src/compute/operations.js';
 import { readManifest } from '../src/core/artefact.js';
 import { KdSpecError } from '../src/core/errors.js';
 import type { JsonValue } from '../src/core/json.js';
@@ -21,19 +21,21 @@ import { networkValues } from '../src/models/network.js';
 import { type HostTensor, readSafetensors } from '../src/models/safetensors.js';
 import { readPipelineFile } from '../src/pipeline/pipeline-file.js';
 import { copyOfTiny } from './fixtures/tiny-workspace.js';
+import { operationsOn } from './support/operations.js';
 
 /**
  * Readers of files that people edit and disks damage: what was changed at random is read, or refused by a KdSpecError
  * that names the file; nothing else is ever thrown.
  */
 let folder: string;
+let operations: Operations;
 let generalist: ReadonlyMap<string, HostTensor>;
 const place = (...parts: string[]) => join(folder, 'kd-workspace', ...parts);
 
 beforeAll(async () => {
   folder = await copyOfTiny();
-  await tf.setBackend('cpu');
-  const network = await loadGeneralist(place('generalist'));
+  operations = await operationsOn('cpu');
+  const network = await loadGeneralist(place('generalist'), operations);
   generalist = await networkValues(network);
   network.dispose();
 });
@@ -142,14 +144,14 @@ describe('damage at random', () => {
   test("of the generalist's config.json", () =>
     expectCare(
       place('generalist', 'config.json'),
-      async () => (await loadGeneralist(place('generalist'))).dispose(),
+      async () => (await loadGeneralist(place('generalist'), operations)).dispose(),
       text,
     ));
 
   test("of a specialist's config.json", () =>
     expectCare(
       place('specialists', '0', 'config.json'),
-      async () => (await loadSpecialist(place('specialists', '0'), generalist)).network.dispose(),
+      async () => (await loadSpecialist(place('specialists', '0'), operations, generalist)).network.dispose(),
       text,
     ));
 
@@ -158,7 +160,7 @@ describe('damage at random', () => {
 
   test('of a safetensors file', () => {
     const path = place('specialists', '0', 'model.safetensors');
-    return expectCare(path, () => loadSpecialist(place('specialists', '0'), generalist), binary);
+    return expectCare(path, () => loadSpecialist(place('specialists', '0'), operations, generalist), binary);
   });
 
   test('of the header of a safetensors file', async () => {

@@ -11,7 +11,6 @@
 import { parseArgs } from 'node:util';
 import * as tf from '@tensorflow/tfjs';
 import { selectBackend } from '../../src/compute/backend.js';
-import { softmaxCrossEntropy } from '../../src/compute/operations/softmax-cross-entropy.js';
 import { createRandom } from '../../src/core/random.js';
 import { createNetwork } from '../../src/models/network.js';
 import { runNetwork } from '../../src/models/run-network.js';
@@ -21,13 +20,13 @@ import { batchSize, generalistDefinition, inputShape, randomBatch, workloads } f
 const { values: flags } = parseArgs({
   options: { repeats: { type: 'string', default: '15' }, json: { type: 'boolean', default: false } },
 });
-await selectBackend('wasm');
+const { operations } = await selectBackend('wasm');
 
 const results = workloads
   .filter(({ name }) => name.startsWith('generalist'))
   .map((workload) => {
     const definition = generalistDefinition(workload.outputs);
-    const network = createNetwork(definition, createRandom('network'));
+    const network = createNetwork(operations, definition, createRandom('network'));
     const optimizer = new Optimizer('adamw', network, 'convolutions');
     const { inputs, labels } = randomBatch(workload);
     const size = inputs.length / batchSize;
@@ -41,20 +40,26 @@ const results = workloads
       ] as const) {
         tf.tidy(() => {
           const started = process.cpuUsage();
-          const input = tf.tensor(inputs.subarray(0, images * size), [images, ...inputShape(workload)]);
-          const { grads } = tf.variableGrads(() => {
+          const input = operations.tensor(inputs.subarray(0, images * size), [
+            images,
+            ...inputShape(workload),
+          ]);
+          const { gradients } = operations.valueAndGradients(() => {
             const logits = runNetwork(network, input, { training: { dropoutSeed: 1 } });
-            return softmaxCrossEntropy(logits, tf.tensor1d(labels.subarray(0, images), 'int32'));
-          }, [...optimizer.parameters]);
+            return operations.softmaxCrossEntropy(
+              logits,
+              operations.tensor(labels.subarray(0, images), [images]),
+            );
+          }, optimizer.parameters);
           const copying = process.cpuUsage();
-          const values = optimizer.parameters.map(({ name }) => grads[name].dataSync<'float32'>());
+          const values = gradients.map((gradient) => (gradient as tf.Tensor).dataSync<'float32'>());
           for (const [index, gradient] of values.entries()) {
             shared[index].set(gradient);
             const other = shared[index];
             for (let at = 0; at < gradient.length; at++) gradient[at] = (gradient[at] + other[at]) / 2;
           }
-          const averaged = Object.fromEntries(
-            optimizer.parameters.map(({ name, shape }, index) => [name, tf.tensor(values[index], shape)]),
+          const averaged = optimizer.parameters.map(({ shape }, index) =>
+            operations.tensor(values[index], shape),
           );
           const copied = milliseconds(copying);
           optimizer.apply(averaged, { step: step + 2, learningRate: 1e-3, weightDecay: 0.01 });

@@ -12,7 +12,6 @@
 import { parseArgs } from 'node:util';
 import * as tf from '@tensorflow/tfjs';
 import { selectBackend } from '../../src/compute/backend.js';
-import { softmaxCrossEntropy } from '../../src/compute/operations/softmax-cross-entropy.js';
 import { wasmHeap } from '../../src/compute/wasm/heap.js';
 import { createRandom } from '../../src/core/random.js';
 import { createAugmenter } from '../../src/data/augmentation.js';
@@ -34,7 +33,7 @@ const { values: flags } = parseArgs({
 });
 const repeats = Number(flags.repeats);
 
-const { name: backend } = await selectBackend(flags.backend as 'wasm' | 'tensorflow');
+const { name: backend, operations } = await selectBackend(flags.backend as 'wasm' | 'tensorflow');
 const kernels = clockKernels();
 const data = await withGlyphs(timeData);
 const profiles = [
@@ -74,7 +73,7 @@ async function timeData({ splits, image, augmentation }: Dataset) {
 
 function profile(name: string, outputs: number, from: NetworkPart) {
   const definition = generalistDefinition(outputs);
-  const network = createNetwork(definition, createRandom('profile'));
+  const network = createNetwork(operations, definition, createRandom('profile'));
   const optimizer = new Optimizer('adamw', network, from);
   const { height, width, channels } = definition.input;
   const shape =
@@ -85,16 +84,19 @@ function profile(name: string, outputs: number, from: NetworkPart) {
   const inputs = Float32Array.from({ length: tf.util.sizeFromShape(shape) }, () => random.uniform());
   const labels = Int32Array.from({ length: batchSize }, () => random.below(outputs));
   const loss = () => {
-    const logits = runNetwork(network, tf.tensor(inputs, shape), { from, training: { dropoutSeed: 1 } });
-    return softmaxCrossEntropy(logits, tf.tensor1d(labels, 'int32')).asScalar();
+    const logits = runNetwork(network, operations.tensor(inputs, shape), {
+      from,
+      training: { dropoutSeed: 1 },
+    });
+    return operations.softmaxCrossEntropy(logits, operations.tensor(labels, [batchSize]));
   };
   const steps = Array.from({ length: repeats + 2 }, (_, step) =>
     tf.tidy(() => {
       const [forward] = timed(loss);
       const kernelsBefore = kernels.milliseconds();
-      const [both, { grads }] = timed(() => tf.variableGrads(loss, [...optimizer.parameters]));
+      const [both, { gradients }] = timed(() => operations.valueAndGradients(loss, optimizer.parameters));
       const [optimiser] = timed(() =>
-        optimizer.apply(grads, { step, learningRate: 1e-3, weightDecay: 0.01 }),
+        optimizer.apply(gradients, { step, learningRate: 1e-3, weightDecay: 0.01 }),
       );
       const outside = both + optimiser - (kernels.milliseconds() - kernelsBefore);
       return { forward, backward: both - forward, optimiser, JavaScript: outside };

@@ -7,9 +7,7 @@
  * in milliseconds. The sides take their steps in turn, in one process.
  */
 import { parseArgs } from 'node:util';
-import * as tf from '@tensorflow/tfjs';
 import { selectBackend } from '../../src/compute/backend.js';
-import { softmaxCrossEntropy } from '../../src/compute/operations/softmax-cross-entropy.js';
 import { createRandom } from '../../src/core/random.js';
 import { createNetwork } from '../../src/models/network.js';
 import { runNetwork } from '../../src/models/run-network.js';
@@ -28,7 +26,7 @@ const { values: flags } = parseArgs({
 const sampled = Number(flags.sampled);
 const now = { learningRate: 1e-3, weightDecay: 0.01 };
 
-const { name: backend } = await selectBackend(flags.backend as 'wasm' | 'tensorflow');
+const { name: backend, operations } = await selectBackend(flags.backend as 'wasm' | 'tensorflow');
 const sides = [
   await contestant(15_000, undefined),
   await contestant(15_000, sampled),
@@ -36,12 +34,12 @@ const sides = [
 ];
 const times = sides.map((): number[] => []);
 for (let round = -2; round < Number(flags.repeats); round++) {
-  sides.forEach(({ step }, side) => {
+  for (const [side, { step }] of sides.entries()) {
     const used = process.cpuUsage();
-    step(round + 2);
+    await step(round + 2);
     const { user, system } = process.cpuUsage(used);
     if (round >= 0) times[side].push((user + system) / 1000);
-  });
+  }
 }
 const results = sides.map(({ classes, count }, side) => ({
   classes,
@@ -58,32 +56,36 @@ else {
 
 async function contestant(classes: number, count: number | undefined) {
   const definition = generalistDefinition(classes);
-  const network = createNetwork(definition, createRandom('sampled'));
+  const network = createNetwork(operations, definition, createRandom('sampled'));
   const optimizer = new Optimizer('adamw', network, 'convolutions', { sampledHead: count !== undefined });
   await optimizer.loadHead();
   const random = createRandom('inputs');
   const { height, width } = definition.input;
   const inputs = Float32Array.from({ length: batchSize * height * width }, () => random.uniform());
-  const step = (index: number) => {
-    const labels = Int32Array.from({ length: batchSize }, () => random.below(classes));
-    const loss = tf.tidy(() => {
-      const input = tf.tensor(inputs, [batchSize, height, width, 1]);
-      if (count !== undefined) {
-        const options = { ...now, step: index, from: 'convolutions', seed: 1, dropoutSeed: 1 } as const;
-        return sampledTrainingStep(network, optimizer, input, labels, {
-          ...options,
-          labelSmoothing: 0,
-          count,
-        });
-      }
-      const { value, grads } = tf.variableGrads(() => {
+  const shape = [batchSize, height, width, 1];
+  const fullStep = (labels: Int32Array, index: number) =>
+    operations.tidy(() => {
+      const input = operations.tensor(inputs, shape);
+      const { value, gradients } = operations.valueAndGradients(() => {
         const logits = runNetwork(network, input, { training: { dropoutSeed: 1 } });
-        return softmaxCrossEntropy(logits, tf.tensor1d(labels, 'int32'));
-      }, [...optimizer.parameters]);
-      optimizer.apply(grads, { step: index, ...now });
+        return operations.softmaxCrossEntropy(logits, operations.tensor(labels, [batchSize]));
+      }, optimizer.parameters);
+      optimizer.apply(gradients, { step: index, ...now });
       return value;
     });
-    loss.dataSync();
+  const step = async (index: number) => {
+    const labels = Int32Array.from({ length: batchSize }, () => random.below(classes));
+    const options = { ...now, step: index, from: 'convolutions', seed: 1, dropoutSeed: 1 } as const;
+    const loss =
+      count === undefined
+        ? fullStep(labels, index)
+        : await sampledTrainingStep(
+            network,
+            optimizer,
+            { inputs, shape, labels },
+            { ...options, labelSmoothing: 0, count },
+          );
+    await operations.read(loss);
     loss.dispose();
   };
   return { classes, count, step };

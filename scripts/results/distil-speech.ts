@@ -77,7 +77,7 @@ const students = values['student-seeds'].split(',').map((seed) => ({
 }));
 
 async function listen(): Promise<SpeechResult> {
-  await selectBackend(values.backend as BackendName);
+  const { operations } = await selectBackend(values.backend as BackendName);
   const corpus = await speakCorpus({
     seed: Number(values.seed),
     classes: Number(values.classes),
@@ -97,12 +97,12 @@ async function listen(): Promise<SpeechResult> {
     const sum = (what: 'errors' | 'phonemes') => counts.reduce((total, count) => total + count[what], 0);
     return { rate: sum('errors') / sum('phonemes'), phonemes: sum('phonemes') };
   };
-  const validation = await averageProbabilities([members[0].checkpoint], utterances.validation);
+  const validation = await averageProbabilities(operations, [members[0].checkpoint], utterances.validation);
   const rates = languageWeights.map((weight) => errorsOf(validation, 'validation', weight).rate);
   const languageWeight = languageWeights[rates.indexOf(Math.min(...rates))];
   let testPhonemes = 0;
   const hear = async (checkpoints: readonly string[]): Promise<Heard> => {
-    const probabilities = await averageProbabilities(checkpoints, utterances.test);
+    const probabilities = await averageProbabilities(operations, checkpoints, utterances.test);
     const { rate, phonemes } = errorsOf(probabilities, 'test', languageWeight);
     testPhonemes = phonemes;
     let right = 0;

@@ -74,8 +74,9 @@ if (flags.backend !== undefined) {
 }
 
 async function course(backend: BackendName, dataset: Dataset): Promise<Course> {
-  const { name } = await selectBackend(backend);
+  const { name, operations } = await selectBackend(backend);
   const network = createNetwork(
+    operations,
     {
       input: dataset.image,
       convolutions: [8, 16],

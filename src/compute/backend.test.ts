@@ -5,7 +5,7 @@ import { type BackendName, describeBackends, selectBackend } from './backend.js'
 
 test('wasm is there, with SIMD, and becomes the backend in force', async () => {
   const backend = await selectBackend('wasm');
-  expect(backend).toEqual({ name: 'wasm', reason: 'asked for by name' });
+  expect(backend).toMatchObject({ name: 'wasm', reason: 'asked for by name' });
   expect(tf.getBackend()).toBe('wasm');
   expect(await tf.env().getAsync('WASM_HAS_SIMD_SUPPORT')).toBe(true);
 });

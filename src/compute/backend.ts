@@ -1,6 +1,7 @@
 import { createRequire } from 'node:module';
 import { dirname, join, sep } from 'node:path';
 import { KdSpecError } from '../core/errors.js';
+import type { Operations } from './operations.js';
 import { loadNative, whyNotNative } from './tensorflow/load-native.js';
 import { findNativePackage } from './tensorflow/native-package.js';
 import { shareClones } from './wasm/shared-clones.js';
@@ -12,6 +13,8 @@ export type BackendName = 'auto' | 'wasm' | 'tensorflow' | 'tensorflow-gpu';
 export interface Backend {
   readonly name: string;
   readonly reason: string;
+  /** What networks on it are made of. */
+  readonly operations: Operations;
 }
 
 /** One line of `kd-spec doctor`. */
@@ -76,7 +79,12 @@ async function select(name: BackendName): Promise<Backend> {
         failures.push(`${candidate.name}: TensorFlow finds no GPU that it can use`);
         if (name !== 'auto') break;
       }
-      return { name: loaded, reason: name === 'auto' ? chosenBecause(failures) : 'asked for by name' };
+      const { createOperations } = await import('./tensorflow-js/operations.js');
+      return {
+        name: loaded,
+        reason: name === 'auto' ? chosenBecause(failures) : 'asked for by name',
+        operations: createOperations(loaded),
+      };
     } catch (cause) {
       failures.push(`${candidate.name}: ${cause instanceof Error ? cause.message : String(cause)}`);
     }

@@ -1,4 +1,4 @@
-import type { RemainingMass } from '../compute/operations/soft-target-cross-entropy.js';
+import type { RemainingMass } from '../compute/operations.js';
 import { createRandom } from '../core/random.js';
 import { type Augment, createAugmenter } from '../data/augmentation.js';
 import { batchExamples } from '../data/batches.js';

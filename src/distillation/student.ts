@@ -38,8 +38,8 @@ export async function loadStudent(
   directory: string,
   { backend = 'auto' }: { readonly backend?: BackendName } = {},
 ): Promise<Student> {
-  await selectBackend(backend);
-  const classifier = await loadNetworkClassifier(directory, { name: 'the student' });
+  const { operations } = await selectBackend(backend);
+  const classifier = await loadNetworkClassifier(directory, operations, { name: 'the student' });
   const { classes, input } = classifier;
   assert(input.kind === 'images', 'a network that takes no images');
   return {

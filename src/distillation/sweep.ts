@@ -1,6 +1,6 @@
 import { mkdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { RemainingMass } from '../compute/operations/soft-target-cross-entropy.js';
+import type { RemainingMass } from '../compute/operations.js';
 import { writeJsonAtomically } from '../core/atomic-file.js';
 import { assert } from '../core/errors.js';
 import { type Network, networkValues } from '../models/network.js';

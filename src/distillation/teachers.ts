@@ -1,6 +1,5 @@
 import { join } from 'node:path';
-import * as tf from '@tensorflow/tfjs';
-import type { BackendName } from '../compute/backend.js';
+import { type BackendName, selectBackend } from '../compute/backend.js';
 import { KdSpecError } from '../core/errors.js';
 import type { ImageShape } from '../data/source.js';
 import { loadEnsemble } from '../ensemble/ensemble.js';
@@ -54,16 +53,16 @@ export async function openTeachers(
 
 async function openTeacher(name: string, surroundings: TeacherSurroundings): Promise<Classifier> {
   const { workspace, classes, backend, transferRows, note } = surroundings;
-  if (name === 'generalist') {
-    return loadNetworkClassifier(join(workspace, 'generalist'), { name: 'the generalist' });
-  }
+  const network = async (directory: string, title: string) =>
+    loadNetworkClassifier(directory, (await selectBackend(backend)).operations, { name: title });
+  if (name === 'generalist') return network(join(workspace, 'generalist'), 'the generalist');
   if (name === 'ensemble') return ensembleClassifier('the ensemble', workspace, backend);
   const { kind, path } = placeTeacher(name);
   switch (kind) {
     case 'onnx':
       return openOnnxClassifier(path, { fallbackClasses: classes, given: surroundings.image, note });
     case 'checkpoint':
-      return loadNetworkClassifier(path, { name });
+      return network(path, name);
     case 'ensemble':
       return ensembleClassifier(name, path, backend);
     case 'predictions':
@@ -83,13 +82,14 @@ async function ensembleClassifier(
   backend: BackendName,
 ): Promise<Classifier> {
   const ensemble = await loadEnsemble(workspace, { backend });
-  const image = ensemble.generalist.definition.input;
+  const { operations, definition } = ensemble.generalist;
+  const image = definition.input;
   return createClassifier({
     name,
     classes: ensemble.classes,
     input: { kind: 'images', image },
     async probabilities({ images, count }, out) {
-      const input = tf.tensor4d(images, [count, image.height, image.width, image.channels]);
+      const input = operations.tensor(images, [count, image.height, image.width, image.channels]);
       try {
         await ensemble.predict(input, { out });
       } finally {

@@ -1,5 +1,6 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { Operations } from '../compute/operations.js';
 import type { Log } from '../core/log.js';
 import { createRandom } from '../core/random.js';
 import { createNetwork, type Network, networkValues } from '../models/network.js';
@@ -41,7 +42,7 @@ export interface EpochAccuracy {
 }
 
 export interface TrainedStudent {
-  /** On the present backend; the caller disposes of it. */
+  /** The caller disposes of it. */
   readonly network: Network;
   readonly loss: number;
   readonly seconds: number;
@@ -65,6 +66,7 @@ const bestFile = 'best.safetensors';
 export async function trainStudent(
   directory: string,
   what: {
+    readonly operations: Operations;
     readonly definition: NetworkDefinition;
     readonly set: TransferSet;
     readonly selected: SelectedRows;
@@ -85,10 +87,10 @@ export async function trainStudent(
     readonly measure?: ((network: Network) => Promise<Omit<EpochAccuracy, 'epoch'>>) | undefined;
   },
 ): Promise<TrainedStudent> {
-  const { definition, set, selected, views, answers, objective } = what;
+  const { operations, definition, set, selected, views, answers, objective } = what;
   const { seed, epochs, batchSize, keep } = training;
   // All candidates of a sweep start from the same weights and see the same batches: only the objective differs.
-  const network = createNetwork(definition, createRandom(seed, 'student'));
+  const network = createNetwork(operations, definition, createRandom(seed, 'student'));
   const optimizer = new Optimizer(training.optimizer, network, 'convolutions');
   const stepsPerEpoch = Math.ceil(selected.count / batchSize);
   const totalSteps = epochs * stepsPerEpoch;

@@ -1,5 +1,4 @@
-import * as tf from '@tensorflow/tfjs';
-import { gatherRows } from '../compute/operations/gather-rows.js';
+import type { Operations, Tensor, Tensor4D } from '../compute/operations.js';
 import type { Network } from '../models/network.js';
 import type { NetworkPart } from '../models/network-definition.js';
 import { runNetwork } from '../models/run-network.js';
@@ -7,7 +6,7 @@ import { firstTrainedPart, type Specialist } from './specialist/specialist.js';
 import { specialistLogits } from './specialist/specialist-logits.js';
 
 /** What each part of the generalist's network takes, for a batch: specialists start from it. Its owner disposes of it. */
-export type PartInputs = Readonly<Record<NetworkPart, tf.Tensor>>;
+export type PartInputs = Readonly<Record<NetworkPart, Tensor>>;
 
 /**
  * Runs the generalist up to its head.
@@ -15,11 +14,13 @@ export type PartInputs = Readonly<Record<NetworkPart, tf.Tensor>>;
  * @param images (batch, height, width, channels), in [0, 1]
  * @returns the images, the features (batch, features) and the hidden layer (batch, hidden)
  */
-export function partInputs(generalist: Network, images: tf.Tensor4D): PartInputs {
-  return tf.tidy(() => {
+export function partInputs(generalist: Network, images: Tensor4D): PartInputs {
+  const { operations } = generalist;
+  return operations.tidy(() => {
     const features = runNetwork(generalist, images, { to: 'convolutions' }); // (batch, features)
     const hidden = runNetwork(generalist, features, { from: 'dense', to: 'dense' }); // (batch, hidden)
-    return { convolutions: images.clone(), dense: features, head: hidden };
+    const copy = operations.reshape(images, images.shape);
+    return { convolutions: copy, dense: features, head: hidden };
   });
 }
 
@@ -40,15 +41,16 @@ export async function askSpecialists(
 ): Promise<void> {
   const asked = [...questions.keys()].filter((specialist) => questions[specialist].length > 0);
   if (asked.length === 0) return;
-  const all = tf.tidy(() => {
+  const { operations } = specialists[asked[0]].network;
+  const all = operations.tidy(() => {
     const spoken = asked.map((specialist) => {
       const from = firstTrainedPart[specialists[specialist].config.retrain];
-      const input = imagesOf(inputs[from], questions[specialist]);
-      return tf.reshape(specialistLogits(specialists[specialist], input), [-1]); // (images * (s + 1))
+      const input = imagesOf(operations, inputs[from], questions[specialist]);
+      return operations.reshape(specialistLogits(specialists[specialist], input), [-1]); // (images * (s + 1))
     });
-    return spoken.length === 1 ? spoken[0] : tf.concat1d(spoken as tf.Tensor1D[]);
+    return spoken.length === 1 ? spoken[0] : operations.concat(spoken);
   });
-  const values = await all.data<'float32'>();
+  const values = await operations.read(all);
   all.dispose();
   let start = 0;
   for (const specialist of asked) {
@@ -61,8 +63,9 @@ export async function askSpecialists(
 }
 
 /** The rows of a tensor (batch, ...) that belong to some images. */
-function imagesOf(batch: tf.Tensor, images: readonly number[]): tf.Tensor {
+function imagesOf(operations: Operations, batch: Tensor, images: readonly number[]): Tensor {
   const [count, ...shape] = batch.shape;
-  const rows = gatherRows(tf.reshape(batch, [count, -1]), tf.tensor1d(Int32Array.from(images), 'int32'));
-  return tf.reshape(rows, [images.length, ...shape]);
+  const matrix = operations.reshape(batch, [count, batch.size / count]);
+  const rows = operations.gatherRows(matrix, operations.tensor(Int32Array.from(images), [images.length]));
+  return operations.reshape(rows, [images.length, ...shape]);
 }

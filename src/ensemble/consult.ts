@@ -1,4 +1,4 @@
-import * as tf from '@tensorflow/tfjs';
+import type { Operations, Tensor2D, Tensor4D } from '../compute/operations.js';
 import type { Network } from '../models/network.js';
 import { runNetwork } from '../models/run-network.js';
 import { askSpecialists, partInputs } from './ask-specialists.js';
@@ -42,13 +42,13 @@ export interface Consultation {
 export async function consult(
   generalist: Network,
   specialists: readonly Specialist[],
-  images: tf.Tensor4D,
+  images: Tensor4D,
   choose: (answer: GeneralistAnswer, image: number) => readonly number[],
   { temperature = 1 }: { readonly temperature?: number } = {},
 ): Promise<readonly Consultation[]> {
   const inputs = partInputs(generalist, images);
   try {
-    const said = await askGeneralist(generalist, inputs.head as tf.Tensor2D, temperature);
+    const said = await askGeneralist(generalist, inputs.head as Tensor2D, temperature);
     const answers: SpecialistLogits[][] = said.map(() => []);
     const questions = imagesBySpecialist(said.map(choose), specialists.length);
     await askSpecialists(specialists, inputs, questions, ({ specialist, image, logits }) => {
@@ -57,19 +57,23 @@ export async function consult(
     });
     return said.map((answer, image) => ({ generalist: answer, specialists: answers[image] }));
   } finally {
-    tf.dispose(inputs);
+    generalist.operations.dispose(inputs);
   }
 }
 
 /** @param hidden (batch, hidden), the input of its head */
 async function askGeneralist(
   generalist: Network,
-  hidden: tf.Tensor2D,
+  hidden: Tensor2D,
   temperature: number,
 ): Promise<readonly GeneralistAnswer[]> {
-  const logits = tf.tidy(() => runNetwork(generalist, hidden, { from: 'head' })); // (batch, classes)
+  const { operations } = generalist;
+  const logits = operations.tidy(() => runNetwork(generalist, hidden, { from: 'head' })); // (batch, classes)
   const distributionsAt = (t: number) =>
-    rowsOf(tf.tidy(() => tf.softmax(t === 1 ? logits : tf.div<tf.Tensor2D>(logits, t))));
+    rowsOf(
+      operations,
+      operations.tidy(() => operations.softmax(t === 1 ? logits : operations.div(logits, t))),
+    );
   try {
     const probabilities = await distributionsAt(1);
     const softened = temperature === 1 ? probabilities : await distributionsAt(temperature);
@@ -104,8 +108,8 @@ function imagesBySpecialist(chosen: readonly (readonly number[])[], specialists:
 }
 
 /** Copies a matrix to JavaScript and disposes of it; its rows share one array. */
-export async function rowsOf(matrix: tf.Tensor2D): Promise<readonly Float32Array[]> {
-  const values = await matrix.data<'float32'>();
+export async function rowsOf(operations: Operations, matrix: Tensor2D): Promise<readonly Float32Array[]> {
+  const values = await operations.read(matrix);
   matrix.dispose();
   return rowsIn(values, matrix.shape[1]);
 }

@@ -1,7 +1,7 @@
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import * as tf from '@tensorflow/tfjs';
 import { type BackendName, selectBackend } from '../compute/backend.js';
+import type { Tensor4D } from '../compute/operations.js';
 import { KdSpecError } from '../core/errors.js';
 import { imageFileBatches } from '../data/image-file-batches.js';
 import { softmax } from '../math/softmax.js';
@@ -94,7 +94,7 @@ export class Ensemble {
    * @returns one for each image, in order, (classes)
    * @throws KdSpecError `fusion-input` when an output of a network is not a number
    */
-  predict(images: tf.Tensor4D, options: PredictOptions = {}): Promise<Rows> {
+  predict(images: Tensor4D, options: PredictOptions = {}): Promise<Rows> {
     return this.predictor(images, options);
   }
 
@@ -106,7 +106,7 @@ export class Ensemble {
    * @returns one for each image, in order
    */
   async distributions(
-    images: tf.Tensor4D,
+    images: Tensor4D,
     alsoAsk: (image: number) => readonly number[] = () => [],
   ): Promise<readonly Distributions[]> {
     const active: (readonly number[])[] = [];
@@ -142,7 +142,8 @@ export class Ensemble {
     const answers: Answer[] = [];
     for await (const batch of imageFileBatches(files, input, batchSizeFor(this.classes.length))) {
       const { height, width, channels } = input;
-      const images = tf.tensor4d(batch.images, [batch.count, height, width, channels]);
+      const shape = [batch.count, height, width, channels] as const;
+      const images = this.generalist.operations.tensor(batch.images, shape);
       const distributions = await this.distributions(images);
       images.dispose();
       answers.push(...distributions.map((one) => this.describe(one, top)));
@@ -230,9 +231,9 @@ export async function loadEnsemble(
   workspace: string,
   { backend = 'auto' }: { backend?: BackendName } = {},
 ): Promise<Ensemble> {
-  await selectBackend(backend);
+  const { operations } = await selectBackend(backend);
   const settings = await readEnsembleFile(join(workspace, 'ensemble'));
-  const generalist = await loadGeneralist(join(workspace, 'generalist'));
+  const generalist = await loadGeneralist(join(workspace, 'generalist'), operations);
   const classes = await readClassNames(join(workspace, 'generalist'), generalist.definition.outputs);
   const specialists = await loadSpecialists(join(workspace, 'specialists'), generalist);
   const ids = specialists.map(({ config }) => config.id).join();
@@ -256,6 +257,7 @@ export async function loadSpecialists(
   });
   const ids = names.filter((name) => /^\d+$/.test(name)).sort((a, b) => Number(a) - Number(b));
   const specialists: Specialist[] = [];
-  for (const id of ids) specialists.push(await loadSpecialist(join(directory, id), values));
+  for (const id of ids)
+    specialists.push(await loadSpecialist(join(directory, id), generalist.operations, values));
   return specialists;
 }

@@ -22,10 +22,10 @@ let generalist: Network;
 let specialists: readonly Specialist[];
 
 beforeAll(async () => {
-  await selectBackend('wasm');
+  const { operations } = await selectBackend('wasm');
   const routed = { share: 0.5, meanMass: 0.1 };
   const asked = { outputs, sureness: 4, dissent: -0.5, routed };
-  ({ generalist, specialists } = await dissentingSpecialists(subsets, random, asked));
+  ({ generalist, specialists } = await dissentingSpecialists(operations, subsets, random, asked));
 });
 
 afterAll(() => {
@@ -96,8 +96,11 @@ test('the generalist alone says what distributions says of it, and no rows where
 
 test('a network that overflows is named', async () => {
   const bias = generalist.variable('head.bias');
-  const kept = bias.dataSync().slice();
-  tf.tidy(() => bias.assign(tf.tensor1d(kept.map((value, c) => (c === 5 ? Number.NaN : value)))));
+  const kept = await generalist.operations.read(bias);
+  generalist.operations.assign(
+    bias,
+    kept.map((value, c) => (c === 5 ? Number.NaN : value)),
+  );
   const ensemble = new Ensemble(names, generalist, specialists, {
     routingTop: 1,
     rule: 'combine',
@@ -106,6 +109,6 @@ test('a network that overflows is named', async () => {
   });
   const input = images();
   await expect(ensemble.predict(input)).rejects.toMatchObject({ code: 'fusion-input' });
-  tf.tidy(() => bias.assign(tf.tensor1d(kept)));
+  generalist.operations.assign(bias, kept);
   input.dispose();
 });

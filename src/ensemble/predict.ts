@@ -1,8 +1,4 @@
-import * as tf from '@tensorflow/tfjs';
-import { dense } from '../compute/operations/dense.js';
-import { firstLargest } from '../compute/operations/first-largest.js';
-import { rowRange } from '../compute/operations/row-range.js';
-import { valuesInPlace } from '../compute/operations/values-in-place.js';
+import type { Operations, Tensor1D, Tensor2D, Tensor4D } from '../compute/operations.js';
 import type { Network } from '../models/network.js';
 import type { NetworkPart } from '../models/network-definition.js';
 import { askSpecialists, type PartInputs, partInputs } from './ask-specialists.js';
@@ -25,13 +21,14 @@ export type Rows = readonly Float32Array[];
  */
 export async function predictGeneralist(
   generalist: Network,
-  images: tf.Tensor4D,
+  images: Tensor4D,
   { out }: PredictOptions = {},
 ): Promise<Rows> {
+  const { operations } = generalist;
   const rows = roomFor(images.shape[0], generalist.definition.outputs, out);
   for (const { start, inputs, softened } of chunks(generalist, images, 1)) {
-    tf.dispose(inputs);
-    const said = viewOf(softened) ?? (await dataOf(softened));
+    operations.dispose(inputs);
+    const said = viewOf(operations, softened) ?? (await dataOf(operations, softened));
     for (const [place, row] of said.entries()) rows[start + place].set(row);
     softened.dispose();
   }
@@ -48,7 +45,7 @@ export interface PredictOptions {
 }
 
 /** Answers batch after batch, (batch, height, width, channels) in [0, 1]. */
-export type Predictor = (images: tf.Tensor4D, options?: PredictOptions) => Promise<Rows>;
+export type Predictor = (images: Tensor4D, options?: PredictOptions) => Promise<Rows>;
 
 /**
  * Returns the ensemble as a function from a batch to the fused distributions alone: `Ensemble.distributions` without
@@ -66,9 +63,10 @@ export function createPredictor(
   settings: FusionSettings,
   route: Route,
 ): Predictor {
+  const { operations } = generalist;
   const { generalistTemperature: temperature } = settings;
   const subsets = specialists.map(({ config }) => Int32Array.from(config.classes));
-  const fuser = createRowFuser(settings, subsets, generalist.definition.outputs);
+  const fuser = createRowFuser(operations, settings, subsets, generalist.definition.outputs);
   const isRouted = specialists.some(({ config }) => config.dustbin.routed !== undefined);
   const isByMass = route.by === 'distribution' && route.atTemperatureOne;
   const needsPlain = temperature !== 1 && (isByMass || (fuser.hearsDustbin && isRouted));
@@ -78,16 +76,16 @@ export function createPredictor(
     const questions = specialists.map((): Questions => ({ images: [], corrections: [] }));
     const answers = Array.from({ length: batch }, (): HeardAnswer[] => []);
     const notes = fuser.notes(batch);
-    const said: { tensor: tf.Tensor2D; rows: Rows | undefined }[] = []; // by the generalist, of consecutive images
+    const said: { tensor: Tensor2D; rows: Rows | undefined }[] = []; // by the generalist, of consecutive images
     const parts: PartInputs[] = [];
     try {
       for (const { start, inputs, softened } of chunks(generalist, images, temperature)) {
         parts.push(inputs);
         const plainTensor = needsPlain ? softmaxAt(generalist, inputs, 1) : undefined;
-        const first = route.by === 'first' ? await firstLargest(softened) : undefined;
-        const plain = plainTensor && (await rowsOf(plainTensor));
-        const inPlace = viewOf(softened);
-        const rows = inPlace ?? (await dataOf(softened));
+        const first = route.by === 'first' ? await operations.firstLargest(softened) : undefined;
+        const plain = plainTensor && (await rowsOf(operations, plainTensor));
+        const inPlace = viewOf(operations, softened);
+        const rows = inPlace ?? (await dataOf(operations, softened));
         said.push({ tensor: softened, rows: inPlace ? undefined : rows });
         for (const [place, row] of rows.entries()) {
           const image = start + place;
@@ -102,7 +100,7 @@ export function createPredictor(
         }
       }
       const asked = questions.map((ofSpecialist) => ofSpecialist.images);
-      const whole = together(parts);
+      const whole = together(operations, parts);
       parts.push(whole);
       await askSpecialists(specialists, whole, asked, ({ specialist, image, place, logits }) => {
         if (fuser.hearsDustbin) logits[logits.length - 1] += questions[specialist].corrections[place];
@@ -111,7 +109,7 @@ export function createPredictor(
       const fused = roomFor(batch, generalist.definition.outputs, out);
       let image = 0;
       for (const { tensor, rows } of said) {
-        for (const row of rows ?? viewOf(tensor) ?? []) {
+        for (const row of rows ?? viewOf(operations, tensor) ?? []) {
           fused[image].set(row); // reads it in order, so that the fusion finds all of it in the cache
           fuser.fuse(notes, image, fused[image], answers[image]);
           image++;
@@ -119,21 +117,21 @@ export function createPredictor(
       }
       return fused;
     } finally {
-      tf.dispose(parts);
+      operations.dispose(parts);
       for (const { tensor } of said) tensor.dispose();
     }
   };
 }
 
 /** The rows of a matrix that JavaScript can read where they lie, as long as no operation runs. */
-function viewOf(matrix: tf.Tensor2D): Rows | undefined {
-  const values = valuesInPlace(matrix);
+function viewOf(operations: Operations, matrix: Tensor2D): Rows | undefined {
+  const values = operations.valuesInPlace(matrix);
   return values && rowsIn(values, matrix.shape[1]);
 }
 
 /** A copy of the rows of any other. */
-async function dataOf(matrix: tf.Tensor2D): Promise<Rows> {
-  return rowsIn(await matrix.data<'float32'>(), matrix.shape[1]);
+async function dataOf(operations: Operations, matrix: Tensor2D): Promise<Rows> {
+  return rowsIn(await operations.read(matrix), matrix.shape[1]);
 }
 
 function roomFor(
@@ -167,38 +165,45 @@ interface Chunk {
   readonly start: number;
   readonly inputs: PartInputs;
   /** (images, classes), their distributions. */
-  readonly softened: tf.Tensor2D;
+  readonly softened: Tensor2D;
 }
 
 /** The generalist's distributions of a batch at a temperature, chunk by chunk. */
-function* chunks(generalist: Network, images: tf.Tensor4D, temperature: number): Generator<Chunk> {
+function* chunks(generalist: Network, images: Tensor4D, temperature: number): Generator<Chunk> {
+  const { operations } = generalist;
   const [batch] = images.shape;
   const fitting = Math.floor(chunkBytes / (4 * generalist.definition.outputs));
   const most = Math.max(1, Math.min(chunkImages, fitting));
   for (let start = 0; start < batch; start += most) {
     const count = Math.min(most, batch - start);
-    const inputs = tf.tidy(() =>
-      partInputs(generalist, count === batch ? images : rowRange(images, start, count)),
+    const inputs = operations.tidy(() =>
+      partInputs(generalist, count === batch ? images : operations.rowRange(images, start, count)),
     );
     yield { start, inputs, softened: softmaxAt(generalist, inputs, temperature) };
   }
 }
 
 /** The inputs of consecutive chunks as those of one. */
-function together(parts: readonly PartInputs[]): PartInputs {
-  const join = (part: NetworkPart) => tf.concat(parts.map((inputs) => inputs[part]));
+function together(operations: Operations, parts: readonly PartInputs[]): PartInputs {
+  const join = (part: NetworkPart) => operations.concat(parts.map((inputs) => inputs[part]));
   return { convolutions: join('convolutions'), dense: join('dense'), head: join('head') };
 }
 
 /** (images, classes) */
-function softmaxAt(generalist: Network, { head }: PartInputs, temperature: number): tf.Tensor2D {
-  return tf.tidy(() => tf.softmax(headAt(generalist, head as tf.Tensor2D, temperature)));
+function softmaxAt(generalist: Network, { head }: PartInputs, temperature: number): Tensor2D {
+  const { operations } = generalist;
+  return operations.tidy(() => operations.softmax(headAt(generalist, head as Tensor2D, temperature)));
 }
 
 /** The head's logits divided by a temperature: its input and its bias are, which are smaller. */
-function headAt(generalist: Network, hidden: tf.Tensor2D, temperature: number): tf.Tensor2D {
-  const weights = generalist.variable<tf.Rank.R2>('head.weights');
-  const bias = generalist.variable<tf.Rank.R1>('head.bias');
-  if (temperature === 1) return dense(hidden, weights, bias);
-  return dense(tf.div(hidden, temperature), weights, tf.div<tf.Tensor1D>(bias, temperature));
+function headAt(generalist: Network, hidden: Tensor2D, temperature: number): Tensor2D {
+  const { operations } = generalist;
+  const weights = generalist.variable<Tensor2D>('head.weights');
+  const bias = generalist.variable<Tensor1D>('head.bias');
+  if (temperature === 1) return operations.dense(hidden, weights, bias);
+  return operations.dense(
+    operations.div(hidden, temperature),
+    weights,
+    operations.div<Tensor1D>(bias, temperature),
+  );
 }

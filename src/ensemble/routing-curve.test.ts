@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
-import { beforeAll, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { dissentingSpecialists, smallImage } from '../../test/support/dissenting-specialists.js';
 import { selectBackend } from '../compute/backend.js';
 import { createRandom } from '../core/random.js';
@@ -7,9 +7,7 @@ import { forwardFlops } from '../models/network-definition.js';
 import { Ensemble } from './ensemble.js';
 import { measureRouting } from './routing-curve.js';
 
-beforeAll(async () => {
-  await selectBackend('wasm');
-});
+const { operations } = await selectBackend('wasm');
 
 test('a rule of routing scores what the ensemble under that rule scores, and costs what it asks', async () => {
   const random = createRandom(3, 'curve');
@@ -20,7 +18,7 @@ test('a rule of routing scores what the ensemble under that rule scores, and cos
   ];
   const outputs = 12;
   const asked = { outputs, sureness: 1, dissent: -1 };
-  const { generalist, specialists } = await dissentingSpecialists(subsets, random, asked);
+  const { generalist, specialists } = await dissentingSpecialists(operations, subsets, random, asked);
   const count = 64;
   const pixels = Float32Array.from({ length: count * 64 }, () => Math.max(0, random.normal()) ** 6);
   const labels = Int32Array.from({ length: count }, () => random.below(outputs));

@@ -1,4 +1,4 @@
-import type * as tf from '@tensorflow/tfjs';
+import type { Tensor4D } from '../compute/operations.js';
 import type { Network } from '../models/network.js';
 import { forwardFlops } from '../models/network-definition.js';
 import { createCalibratedFuser, type FusionSettings } from './calibration/calibrated-fusion.js';
@@ -39,7 +39,7 @@ export async function measureRouting(
   generalist: Network,
   specialists: readonly Specialist[],
   settings: FusionSettings,
-  batches: AsyncIterable<{ readonly images: tf.Tensor4D; readonly labels: Int32Array }>,
+  batches: AsyncIterable<{ readonly images: Tensor4D; readonly labels: Int32Array }>,
   rules: readonly RoutingRule[] = routingRules,
 ): Promise<readonly RoutingPoint[]> {
   const classCount = generalist.definition.outputs;

@@ -42,8 +42,8 @@ export interface SpecialistTrainer {
  * it, in whatever order, the result is the same; two processes never train the same specialist at a time.
  */
 export async function openSpecialistTrainer(work: SpecialistWork): Promise<SpecialistTrainer> {
-  const { name: backend } = await selectBackend(work.backend);
-  const generalist = await loadGeneralist(work.generalist);
+  const { name: backend, operations } = await selectBackend(work.backend);
+  const generalist = await loadGeneralist(work.generalist, operations);
   const dataset = await openDataset(work.dataset);
   const labelCounts = Int32Array.from(work.labelCounts);
   const collector = letGarbageGrow();

@@ -1,6 +1,7 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
+import type { Operations } from '../compute/operations.js';
 import { KdSpecError } from '../core/errors.js';
 import { type Network, networkFromTensors } from './network.js';
 import { type NetworkDefinition, networkTensors } from './network-definition.js';
@@ -99,14 +100,14 @@ export async function readDefinition(directory: string): Promise<NetworkDefiniti
 }
 
 /**
- * Loads a generalist, or a student, from its artefact folder onto the present backend.
+ * Loads a generalist, or a student, from its artefact folder onto a backend.
  *
  * @throws KdSpecError `not-found` or `checkpoint-invalid`
  */
-export async function loadGeneralist(directory: string): Promise<Network> {
+export async function loadGeneralist(directory: string, operations: Operations): Promise<Network> {
   const definition = await readDefinition(directory);
   const path = join(directory, checkpointFiles.model);
   const tensors = await readSafetensors(path);
   checkTensors(path, definition, tensors);
-  return networkFromTensors(definition, tensors);
+  return networkFromTensors(operations, definition, tensors);
 }

@@ -1,7 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import * as tf from '@tensorflow/tfjs';
-import { valuesInPlace } from '../compute/operations/values-in-place.js';
+import type { Operations, Tensor2D, Tensor4D } from '../compute/operations.js';
 import { classesName } from '../core/dataset-names.js';
 import { KdSpecError } from '../core/errors.js';
 import { loadGeneralist } from './checkpoint.js';
@@ -28,20 +27,21 @@ export function networkClassifier(
   network: Network,
   { name, classes }: { readonly name: string; readonly classes: ClassNames },
 ): Classifier {
-  const { input, outputs } = network.definition;
+  const { operations, definition } = network;
+  const { input, outputs } = definition;
   const run =
-    (compute: (images: tf.Tensor4D) => tf.Tensor2D) =>
+    (compute: (images: Tensor4D) => Tensor2D) =>
     async ({ images, count }: ImageBatch, out: Float32Array): Promise<void> => {
       const most = chunkSize(outputs);
       const size = input.height * input.width * input.channels;
       for (let start = 0; start < count; start += most) {
         const chunk = Math.min(most, count - start);
-        const predicted = tf.tidy(() => {
+        const predicted = operations.tidy(() => {
           const values = images.subarray(start * size, (start + chunk) * size);
-          return compute(tf.tensor4d(values, [chunk, input.height, input.width, input.channels]));
+          return compute(operations.tensor(values, [chunk, input.height, input.width, input.channels]));
         });
         try {
-          out.set(valuesInPlace(predicted) ?? (await predicted.data<'float32'>()), start * outputs);
+          out.set(operations.valuesInPlace(predicted) ?? (await operations.read(predicted)), start * outputs);
         } finally {
           predicted.dispose();
         }
@@ -52,21 +52,22 @@ export function networkClassifier(
     classes,
     input: { kind: 'images', image: input },
     logits: run((images) => runNetwork(network, images)),
-    probabilities: run((images) => tf.softmax(runNetwork(network, images))),
+    probabilities: run((images) => operations.softmax(runNetwork(network, images))),
     dispose: () => network.dispose(),
   });
 }
 
 /**
- * Loads a generalist or a student, with the names of its classes, from its artefact folder onto the present backend.
+ * Loads a generalist or a student, with the names of its classes, from its artefact folder onto a backend.
  *
  * @throws KdSpecError `not-found` or `checkpoint-invalid`
  */
 export async function loadNetworkClassifier(
   directory: string,
+  operations: Operations,
   { name }: { readonly name: string },
 ): Promise<Classifier> {
-  const network = await loadGeneralist(directory);
+  const network = await loadGeneralist(directory, operations);
   try {
     return networkClassifier(network, {
       name,

@@ -1,30 +1,41 @@
-import * as tf from '@tensorflow/tfjs';
+import type { Operations, Tensor, Variable } from '../compute/operations.js';
 import { assert } from '../core/errors.js';
 import type { Random } from '../core/random.js';
 import { type NetworkDefinition, networkTensors } from './network-definition.js';
 import type { HostTensor } from './safetensors.js';
 
-/** A network's definition with its values; it owns the variables until `dispose`. */
+/** A network's definition with its values on a backend; it owns the variables until `dispose`. */
 export class Network {
+  readonly operations: Operations;
   readonly definition: NetworkDefinition;
-  readonly variables: ReadonlyMap<string, tf.Variable>;
+  readonly variables: ReadonlyMap<string, Variable>;
 
-  constructor(definition: NetworkDefinition, variables: ReadonlyMap<string, tf.Variable>) {
+  constructor(
+    operations: Operations,
+    definition: NetworkDefinition,
+    variables: ReadonlyMap<string, Variable>,
+  ) {
+    this.operations = operations;
     this.definition = definition;
     this.variables = variables;
   }
 
   /** The variable of that name; its rank follows from the name. */
-  variable<Rank extends tf.Rank>(name: string): tf.Variable<Rank> {
+  variable<T extends Tensor>(name: string): Variable<T> {
     const variable = this.variables.get(name);
     assert(variable !== undefined, `the network has no tensor "${name}"`);
-    return variable as tf.Variable<Rank>;
+    return variable as Variable<T>;
   }
 
   /** Replaces the values of tensors by name. */
   assign(values: ReadonlyMap<string, HostTensor>): void {
     for (const [name, { shape, values: data }] of values) {
-      tf.tidy(() => this.variable(name).assign(tf.tensor(data, [...shape], 'float32')));
+      const variable = this.variable(name);
+      assert(
+        variable.shape.join() === shape.join(),
+        `tensor "${name}" has shape [${variable.shape}], not [${shape}]`,
+      );
+      this.operations.assign(variable, asFloats(data));
     }
   }
 
@@ -34,8 +45,12 @@ export class Network {
 }
 
 /** A network with fresh weights. */
-export function createNetwork(definition: NetworkDefinition, random: Random): Network {
-  return networkFromTensors(definition, freshValues(definition, random));
+export function createNetwork(
+  operations: Operations,
+  definition: NetworkDefinition,
+  random: Random,
+): Network {
+  return networkFromTensors(operations, definition, freshValues(definition, random));
 }
 
 /** Fresh weights: He-normal before a ReLU, and a head that starts near the uniform distribution. */
@@ -57,28 +72,30 @@ export function freshValues(definition: NetworkDefinition, random: Random): Map<
 
 /** A network with given values. `values` holds exactly the tensors of `networkTensors(definition)`. */
 export function networkFromTensors(
+  operations: Operations,
   definition: NetworkDefinition,
   values: ReadonlyMap<string, HostTensor>,
 ): Network {
-  const variables = new Map<string, tf.Variable>();
+  const variables = new Map<string, Variable>();
   for (const { name, shape } of networkTensors(definition)) {
     const value = values.get(name);
     assert(
       value?.shape.join() === shape.join(),
       `tensor "${name}" has shape [${value?.shape}], not [${shape}]`,
     );
-    const initial = tf.tensor(value.values, [...shape], 'float32');
-    variables.set(name, tf.variable(initial)); // names stay ours: tf.variable would want them unique
-    initial.dispose();
+    variables.set(name, operations.variable(asFloats(value.values), shape));
   }
-  return new Network(definition, variables);
+  return new Network(operations, definition, variables);
 }
+
+const asFloats = (values: HostTensor['values']) =>
+  values instanceof Float32Array ? values : Float32Array.from(values);
 
 /** The present values of a network, copied to JavaScript. */
 export async function networkValues(network: Network): Promise<Map<string, HostTensor>> {
   const values = new Map<string, HostTensor>();
   for (const { name, shape } of networkTensors(network.definition)) {
-    values.set(name, { shape, values: (await network.variable(name).data<'float32'>()).slice() });
+    values.set(name, { shape, values: await network.operations.read(network.variable(name)) });
   }
   return values;
 }

@@ -1,13 +1,8 @@
-import * as tf from '@tensorflow/tfjs';
-import { batchNormalise, normalise } from '../compute/operations/batch-normalise.js';
-import { conv2d } from '../compute/operations/conv2d.js';
-import { dense } from '../compute/operations/dense.js';
-import { dropout } from '../compute/operations/dropout.js';
-import { maxPool2d } from '../compute/operations/max-pool2d.js';
+import type { Tensor, Tensor1D, Tensor2D, Tensor4D } from '../compute/operations.js';
 import type { Network } from './network.js';
 import { convolutionalFeatures, type NetworkPart, networkParts, pools } from './network-definition.js';
 
-const runningShare = 0.9; // share of a running statistic that a training step keeps
+const momentum = 0.9; // share of a running statistic that a training step leaves
 
 /**
  * Runs consecutive parts of a network on a batch.
@@ -22,78 +17,79 @@ const runningShare = 0.9; // share of a running statistic that a training step k
  */
 export function runNetwork(
   network: Network,
-  input: tf.Tensor,
+  input: Tensor,
   {
     from = 'convolutions',
     to = 'head',
     training,
   }: { from?: NetworkPart; to?: NetworkPart; training?: { readonly dropoutSeed: number } | undefined } = {},
-): tf.Tensor2D {
+): Tensor2D {
   const parts = networkParts.slice(networkParts.indexOf(from), networkParts.indexOf(to) + 1);
   let features = input;
   if (parts.includes('convolutions')) {
-    features = runConvolutions(network, features as tf.Tensor4D, training !== undefined);
+    features = runConvolutions(network, features as Tensor4D, training !== undefined);
   }
-  if (parts.includes('dense')) features = runDense(network, features as tf.Tensor2D, from, training);
+  if (parts.includes('dense')) features = runDense(network, features as Tensor2D, from, training);
   if (parts.includes('head')) {
-    features = dense(
-      features as tf.Tensor2D,
-      network.variable<tf.Rank.R2>('head.weights'),
-      network.variable<tf.Rank.R1>('head.bias'),
+    features = network.operations.dense(
+      features as Tensor2D,
+      network.variable<Tensor2D>('head.weights'),
+      network.variable<Tensor1D>('head.bias'),
       { inputGradient: from !== 'head' },
     );
   }
-  return features as tf.Tensor2D;
+  return features as Tensor2D;
 }
 
-function runConvolutions(network: Network, images: tf.Tensor4D, isTraining: boolean): tf.Tensor2D {
+function runConvolutions(network: Network, images: Tensor4D, isTraining: boolean): Tensor2D {
+  const { operations } = network;
   let features = images; // (batch, height, width, channels)
   network.definition.convolutions.forEach((_, index) => {
     const layer = `convolutions.${index}`;
-    const filter = network.variable<tf.Rank.R4>(`${layer}.weights`);
-    const convolved = conv2d(features, filter, { padding: 'same', inputGradient: index > 0 });
+    const filter = network.variable<Tensor4D>(`${layer}.weights`);
+    const convolved = operations.conv2d(features, filter, { padding: 'same', inputGradient: index > 0 });
     features = activateLayer(network, layer, convolved, isTraining);
-    if (pools(features.shape[1], features.shape[2])) features = maxPool2d(features, { size: 2, strides: 2 });
+    if (pools(features.shape[1], features.shape[2]))
+      features = operations.maxPool2d(features, { size: 2, strides: 2 });
   });
-  return tf.reshape(features, [features.shape[0], convolutionalFeatures(network.definition)]);
+  return operations.reshape(features, [features.shape[0], convolutionalFeatures(network.definition)]);
 }
 
 function runDense(
   network: Network,
-  input: tf.Tensor2D,
+  input: Tensor2D,
   from: NetworkPart,
   training: { readonly dropoutSeed: number } | undefined,
-): tf.Tensor2D {
+): Tensor2D {
+  const { operations } = network;
   const { dense: widths, dropout: rate } = network.definition;
   let features = input; // (batch, features)
   widths.forEach((_, index) => {
     const layer = `dense.${index}`;
     const noBias = undefined; // the normalisation adds one
-    const weights = network.variable<tf.Rank.R2>(`${layer}.weights`);
-    const product = dense(features, weights, noBias, { inputGradient: index > 0 || from !== 'dense' });
+    const weights = network.variable<Tensor2D>(`${layer}.weights`);
+    const product = operations.dense(features, weights, noBias, {
+      inputGradient: index > 0 || from !== 'dense',
+    });
     features = activateLayer(network, layer, product, training !== undefined);
-    if (training && rate > 0) features = dropout(features, rate, training.dropoutSeed + index);
+    if (training && rate > 0) features = operations.dropout(features, rate, training.dropoutSeed + index);
   });
   return features;
 }
 
 /** Batch normalisation or a bias alone, as the network's definition says, and ReLU; (..., channels) as it came. */
-function activateLayer<T extends tf.Tensor>(
+function activateLayer<T extends Tensor>(
   network: Network,
   layer: string,
   features: T,
   isTraining: boolean,
 ): T {
-  const vector = (name: string) => network.variable<tf.Rank.R1>(`${layer}.${name}`); // (channels)
-  if (network.definition.normalisation === 'none') return tf.relu<T>(tf.add<T>(features, vector('bias')));
-  const [scale, bias, runningMean, runningVariance] = ['scale', 'bias', 'mean', 'variance'].map(vector);
+  const { operations, definition } = network;
+  const vector = (name: string) => network.variable<Tensor1D>(`${layer}.${name}`); // (channels)
+  const bias = vector('bias');
+  if (definition.normalisation === 'none') return operations.relu(operations.add(features, bias));
+  const tensors = { scale: vector('scale'), bias, mean: vector('mean'), variance: vector('variance') };
   const activation = 'relu';
-  if (!isTraining) return normalise(features, runningMean, runningVariance, scale, bias, { activation }) as T;
-
-  const { output, mean, variance } = batchNormalise(features, scale, bias, { activation });
-  const follow = (running: tf.Variable<tf.Rank.R1>, ofBatch: tf.Tensor1D) =>
-    running.assign(tf.add(tf.mul(running, runningShare), tf.mul(ofBatch, 1 - runningShare)));
-  follow(runningMean, mean);
-  follow(runningVariance, variance);
-  return output as T;
+  if (!isTraining) return operations.normalise(features, tensors, { activation });
+  return operations.batchNormalise(features, tensors, { activation, momentum });
 }

@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
-import { beforeAll, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { selectBackend } from '../compute/backend.js';
 import { createRandom } from '../core/random.js';
 import { createNetwork, networkValues } from './network.js';
@@ -7,7 +7,7 @@ import type { NetworkDefinition } from './network-definition.js';
 import { runNetwork } from './run-network.js';
 import { widenDense } from './widen.js';
 
-beforeAll(() => selectBackend('wasm'));
+const { operations } = await selectBackend('wasm');
 
 const definition: NetworkDefinition = {
   input: { height: 6, width: 6, channels: 1 },
@@ -23,12 +23,12 @@ test.each(['batch', 'none'] as const)(
   'a wider network answers the same, normalisation %s',
   async (normalisation) => {
     const random = createRandom(3, 'widen');
-    const narrow = createNetwork({ ...definition, normalisation }, random);
+    const narrow = createNetwork(operations, { ...definition, normalisation }, random);
     const wide = await widenDense(narrow, [9, 4], random);
     const images = tf.randomUniform<tf.Rank.R4>([8, 6, 6, 1], 0, 1, 'float32', 5);
     const [ofNarrow, ofWide] = [narrow, wide].map((network) => runNetwork(network, images));
     expect(wide.definition.dense).toEqual([9, 4]);
-    expect([...(await ofWide.data())]).toEqual([...(await ofNarrow.data())]);
+    expect(await operations.read(ofWide)).toEqual(await operations.read(ofNarrow));
     narrow.dispose();
     const values = await networkValues(wide); // its own: the narrow one is gone
     expect(
@@ -44,15 +44,11 @@ test.each(['batch', 'none'] as const)(
 
 test('what was added learns: a step down the gradient reaches it', async () => {
   const random = createRandom(3, 'widen');
-  const wide = await widenDense(createNetwork(definition, random), [9, 6], random);
+  const wide = await widenDense(createNetwork(operations, definition, random), [9, 6], random);
   const images = tf.randomUniform<tf.Rank.R4>([7, 6, 6, 1], 0, 1, 'float32', 5);
-  const head = wide.variable<tf.Rank.R2>('head.weights');
-  const loss = () =>
-    tf.losses.softmaxCrossEntropy(
-      tf.oneHot(tf.range(0, 7, 1, 'int32'), 7),
-      runNetwork(wide, images),
-    ) as tf.Scalar;
-  const { grads } = tf.variableGrads(loss, [head]);
-  const gradient = await Object.values(grads)[0].data(); // (6, 7)
+  const labels = operations.tensor(Int32Array.of(0, 1, 2, 3, 4, 5, 6), [7]);
+  const loss = () => operations.softmaxCrossEntropy(runNetwork(wide, images), labels);
+  const { gradients } = operations.valueAndGradients(loss, [wide.variable('head.weights')]);
+  const gradient = await operations.read(gradients[0]); // (6, 7)
   expect(gradient.subarray(4 * 7).some((value) => value !== 0)).toBe(true);
 });

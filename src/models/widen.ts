@@ -30,5 +30,5 @@ export async function widenDense(
     }
     if (isMatrix) wide.values.fill(0, inputs * stride); // what comes from the units added below
   }
-  return networkFromTensors(definition, values);
+  return networkFromTensors(network.operations, definition, values);
 }

@@ -1,7 +1,7 @@
 import { appendFile, cp, mkdtemp, readdir, rename, rm, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { selectBackend } from '../compute/backend.js';
 import { silentLog } from '../core/log.js';
 import { createRandom } from '../core/random.js';
@@ -15,13 +15,12 @@ let optimizer: Optimizer;
 const warnings: string[] = [];
 const log = { ...silentLog, warn: (message: string) => warnings.push(message) };
 
-beforeAll(async () => {
-  await selectBackend('wasm');
-});
+const { operations } = await selectBackend('wasm');
 beforeEach(async () => {
   warnings.length = 0;
   directory = await mkdtemp(join(tmpdir(), 'kd-spec-checkpoints-'));
   network = createNetwork(
+    operations,
     {
       input: { height: 4, width: 4, channels: 1 },
       convolutions: [],

@@ -1,12 +1,13 @@
 import * as tf from '@tensorflow/tfjs';
-import { beforeAll, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { csrFromDense } from '../../test/support/dense-matrix.js';
+import { asTf } from '../../test/support/operations.js';
 import { selectBackend } from '../compute/backend.js';
-import { softmaxCrossEntropy } from '../compute/operations/softmax-cross-entropy.js';
 import { createRandom } from '../core/random.js';
 import { softmax } from '../math/softmax.js';
 import { distillationLoss, type TeacherTargets } from './distillation-loss.js';
 
+const { operations } = await selectBackend('wasm');
 const [batch, outputs] = [6, 8];
 
 function logits(name: string): Float32Array {
@@ -41,18 +42,14 @@ function softTargets(temperature: number, weights: Partial<TeacherTargets> = {})
 }
 
 function lossAndGradient(targets: TeacherTargets, z = student) {
-  const { value, grad } = tf.valueAndGrad((x) => distillationLoss(x as tf.Tensor2D, labels, targets))(
-    tf.tensor2d(z, [batch, outputs]),
-  );
+  const { value, grad } = tf.valueAndGrad((x) =>
+    asTf(distillationLoss(operations, x as tf.Tensor2D, labels, targets)),
+  )(tf.tensor2d(z, [batch, outputs]));
   return { loss: value.dataSync()[0], gradient: grad.dataSync<'float32'>() };
 }
 
 const norm = (values: Float32Array) => Math.hypot(...values);
 const distance = (a: Float32Array, b: Float32Array) => Math.hypot(...a.map((value, i) => value - b[i]));
-
-beforeAll(async () => {
-  await selectBackend('wasm');
-});
 
 test('the gradient of the soft term is T (q - p) / batch', () => {
   for (const temperature of [1, 2.5, 20]) {
@@ -130,7 +127,7 @@ test('each example has a hard or a soft target as its weights say', () => {
   const mixed = lossAndGradient(softTargets(2, { softWeights, hardWeights })).gradient;
   const soft = lossAndGradient(softTargets(2)).gradient;
   const hard = tf
-    .grad((x) => softmaxCrossEntropy(x as tf.Tensor2D, tf.tensor1d(labels, 'int32')))(
+    .grad((x) => asTf(operations.softmaxCrossEntropy(x as tf.Tensor2D, tf.tensor1d(labels, 'int32'))))(
       tf.tensor2d(student, [batch, outputs]),
     )
     .dataSync();
@@ -140,12 +137,12 @@ test('each example has a hard or a soft target as its weights say', () => {
   });
 });
 
-test('a label is asked for only where it has a weight', () => {
+test('a label is asked for only where it has a weight', async () => {
   const unlabelled = new Int32Array(batch).fill(-1);
   const z = tf.tensor2d(student, [batch, outputs]);
-  const loss = distillationLoss(z, unlabelled, softTargets(2)).dataSync()[0];
+  const [loss] = await operations.read(distillationLoss(operations, z, unlabelled, softTargets(2)));
   expect(loss).toBeCloseTo(lossAndGradient(softTargets(2)).loss, 5);
-  expect(() => distillationLoss(z, unlabelled, softTargets(2, { hardWeights: all }))).toThrow(
+  expect(() => distillationLoss(operations, z, unlabelled, softTargets(2, { hardWeights: all }))).toThrow(
     /expected labels from 0 to 7, got -1 at row 0/,
   );
 });

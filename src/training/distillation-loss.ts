@@ -1,8 +1,4 @@
-import * as tf from '@tensorflow/tfjs';
-import {
-  type RemainingMass,
-  softTargetCrossEntropy,
-} from '../compute/operations/soft-target-cross-entropy.js';
+import type { Operations, RemainingMass, Scalar, Tensor2D } from '../compute/operations.js';
 import { KdSpecError } from '../core/errors.js';
 import type { CsrMatrix } from '../math/csr.js';
 
@@ -57,39 +53,43 @@ export interface TeacherLogits extends Weights {
  * @see Hinton, Vinyals and Dean, arXiv 1503.02531, sections 2 and 2.1
  */
 export function distillationLoss(
-  logits: tf.Tensor2D,
+  operations: Operations,
+  logits: Tensor2D,
   labels: Int32Array,
   teacher: TeacherTargets,
   { labelSmoothing = 0 }: { labelSmoothing?: number } = {},
-): tf.Scalar {
+): Scalar {
   const { softWeights, hardWeights } = teacher;
-  const terms: tf.Scalar[] = [];
-  if (softWeights.some((weight) => weight !== 0)) terms.push(teacherTerm(logits, teacher));
+  const terms: Scalar[] = [];
+  if (softWeights.some((weight) => weight !== 0)) terms.push(teacherTerm(operations, logits, teacher));
   if (hardWeights.some((weight) => weight !== 0)) {
     const targets = hardTargets(labels, hardWeights, logits.shape[1], labelSmoothing);
-    terms.push(softTargetCrossEntropy(logits, targets, { rowWeights: hardWeights }));
+    terms.push(operations.softTargetCrossEntropy(logits, targets, { rowWeights: hardWeights }));
   }
   // A batch that nobody teaches has no gradient.
-  return terms.length === 0 ? tf.mul(tf.sum(logits), 0) : tf.addN(terms);
+  if (terms.length === 0) return operations.mul(operations.sum(logits), 0);
+  return terms.reduce((sum, term) => operations.add(sum, term));
 }
 
-function teacherTerm(logits: tf.Tensor2D, teacher: TeacherTargets): tf.Scalar {
-  if (teacher.kind === 'logits') return matchLogits(logits, teacher);
+function teacherTerm(operations: Operations, logits: Tensor2D, teacher: TeacherTargets): Scalar {
+  if (teacher.kind === 'logits') return matchLogits(operations, logits, teacher);
   const { probabilities, rest, temperature, softWeights } = teacher;
-  const atTemperature = temperature === 1 ? logits : tf.div<tf.Tensor2D>(logits, temperature);
-  const crossEntropy = softTargetCrossEntropy(atTemperature, probabilities, {
+  const atTemperature = temperature === 1 ? logits : operations.div(logits, temperature);
+  const crossEntropy = operations.softTargetCrossEntropy(atTemperature, probabilities, {
     rest,
     rowWeights: softWeights,
   });
-  return tf.mul(crossEntropy, temperature ** 2);
+  return operations.mul(crossEntropy, temperature ** 2);
 }
 
-function matchLogits(z: tf.Tensor2D, { logits, softWeights }: TeacherLogits): tf.Scalar {
+function matchLogits(operations: Operations, z: Tensor2D, { logits, softWeights }: TeacherLogits): Scalar {
   const [batch, outputs] = z.shape;
-  const difference = tf.sub(z, tf.tensor2d(logits, [batch, outputs]));
-  const centred = tf.sub(difference, tf.mean(difference, 1, true)); // (batch, outputs)
-  const perExample = tf.mean(tf.square(centred), 1); // (batch)
-  return tf.div(tf.sum(tf.mul(perExample, tf.tensor1d(softWeights))), 2 * batch);
+  const difference = operations.sub(z, operations.tensor(logits, [batch, outputs]));
+  const means = operations.reshape(operations.rowMeans(difference), [batch, 1]);
+  const centred = operations.sub(difference, means); // (batch, outputs)
+  const perExample = operations.rowMeans(operations.square(centred)); // (batch)
+  const weighted = operations.mul(perExample, operations.tensor(softWeights, [batch]));
+  return operations.div(operations.sum(weighted), 2 * batch);
 }
 
 /** (batch, outputs): the label; smoothing reaches the others as the mass that is left over. */

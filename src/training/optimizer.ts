@@ -1,5 +1,4 @@
-import * as tf from '@tensorflow/tfjs';
-import { adamWStep, sgdStep } from '../compute/optimizer-step.js';
+import type { Operations, Tensor, Variable } from '../compute/operations.js';
 import { assert } from '../core/errors.js';
 import type { Network } from '../models/network.js';
 import { type NetworkPart, networkParts, networkTensors } from '../models/network-definition.js';
@@ -21,10 +20,10 @@ const sgdMomentum = 0.9;
 /** One trained tensor with the optimiser's memory of it. */
 interface TrainedTensor {
   readonly name: string;
-  readonly parameter: tf.Variable;
+  readonly parameter: Variable;
   readonly isDecayed: boolean;
   /** AdamW: first and second moment; SGD: velocity. */
-  readonly moments: readonly tf.Variable[];
+  readonly moments: readonly Variable[];
 }
 
 /**
@@ -33,7 +32,7 @@ interface TrainedTensor {
  */
 export class Optimizer {
   /** The dense ones, which `apply` updates. */
-  readonly parameters: readonly tf.Variable[];
+  readonly parameters: readonly Variable[];
   /** The head, when a sampled softmax trains it; the network's own head is then old until `storeHead`. */
   readonly headRows: HeadRows | undefined;
   private readonly network: Network;
@@ -61,7 +60,7 @@ export class Optimizer {
         name,
         parameter: network.variable(name),
         isDecayed: role === 'weights',
-        moments: Array.from({ length: kind === 'adamw' ? 2 : 1 }, () => zeros(shape)),
+        moments: Array.from({ length: kind === 'adamw' ? 2 : 1 }, () => zeros(network.operations, shape)),
       }));
     this.parameters = this.trained.map(({ parameter }) => parameter);
   }
@@ -69,26 +68,27 @@ export class Optimizer {
   /**
    * Updates every parameter in place.
    *
-   * @param gradients by variable name, as `tf.variableGrads` returns them
+   * @param gradients in the order of `parameters`
    * @param step 0 for the first; Adam's bias correction depends on it
    */
   apply(
-    gradients: Readonly<Record<string, tf.Tensor>>,
+    gradients: readonly Tensor[],
     { step, learningRate, weightDecay }: { step: number; learningRate: number; weightDecay: number },
   ): void {
-    for (const { parameter, isDecayed, moments } of this.trained) {
-      const gradient = gradients[parameter.name];
+    const { operations } = this.network;
+    for (const [index, { parameter, isDecayed, moments }] of this.trained.entries()) {
+      const gradient = gradients[index];
       const decay = isDecayed ? weightDecay : 0;
       const [first, second] = moments;
       if (this.kind === 'adamw') {
-        adamWStep(
+        operations.adamWStep(
           parameter,
           gradient,
           { first, second },
           { learningRate, weightDecay: decay, step: step + 1 },
         );
       } else {
-        sgdStep(parameter, gradient, first, {
+        operations.sgdStep(parameter, gradient, first, {
           learningRate,
           momentum: sgdMomentum,
           weightDecay: decay,
@@ -102,7 +102,7 @@ export class Optimizer {
   async loadHead(): Promise<void> {
     if (!this.headRows) return;
     const [weights, bias] = await Promise.all(
-      ['head.weights', 'head.bias'].map((name) => this.network.variable(name).data<'float32'>()),
+      ['head.weights', 'head.bias'].map((name) => this.network.operations.read(this.network.variable(name))),
     );
     readHead(this.headRows, weights, bias);
   }
@@ -128,11 +128,7 @@ export class Optimizer {
   /** Whether every trained parameter is finite. A ReLU may hide one that is not from the loss. */
   async parametersAreFinite(): Promise<boolean> {
     if (this.headRows && !this.headRows.values.every(Number.isFinite)) return false;
-    if (this.parameters.length === 0) return true;
-    const total = tf.tidy(() => tf.addN(this.parameters.map((parameter) => tf.sum(parameter))));
-    const [sum] = await total.data();
-    total.dispose();
-    return Number.isFinite(sum);
+    return this.network.operations.areFinite(this.parameters);
   }
 
   /** The optimiser's state, copied to JavaScript. */
@@ -140,7 +136,7 @@ export class Optimizer {
     const values = new Map<string, HostTensor>();
     for (const { name, moments } of this.trained) {
       for (const [index, moment] of moments.entries()) {
-        const data = (await moment.data<'float32'>()).slice();
+        const data = await this.network.operations.read(moment);
         values.set(`${name}.moment${index}`, { shape: moment.shape, values: data });
       }
     }
@@ -154,7 +150,7 @@ export class Optimizer {
       for (const [index, moment] of moments.entries()) {
         const value = values.get(`${name}.moment${index}`);
         assert(value !== undefined, `the optimiser's state has no "${name}.moment${index}"`);
-        tf.tidy(() => moment.assign(tf.tensor(value.values, [...value.shape], 'float32')));
+        this.network.operations.assign(moment, Float32Array.from(value.values));
       }
     }
     if (this.headRows) restoreRowHistory(this.headRows, values);
@@ -165,6 +161,6 @@ export class Optimizer {
   }
 }
 
-function zeros(shape: readonly number[]): tf.Variable {
-  return tf.tidy(() => tf.variable(tf.zeros([...shape])));
+function zeros(operations: Operations, shape: readonly number[]): Variable {
+  return operations.variable(new Float32Array(shape.reduce((product, extent) => product * extent, 1)), shape);
 }

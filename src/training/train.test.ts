@@ -2,9 +2,8 @@ import { mkdtemp, readFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
-import { beforeAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { selectBackend } from '../compute/backend.js';
-import { softmaxCrossEntropy } from '../compute/operations/softmax-cross-entropy.js';
 import { silentLog } from '../core/log.js';
 import { createRandom } from '../core/random.js';
 import { createNetwork, type Network, networkValues } from '../models/network.js';
@@ -61,14 +60,13 @@ function plan(epochs: number, stepsPerEpoch: number, afterStep = (_step: number)
 async function validationLossOf(network: Network) {
   const { inputs, labels, shape } = batch(1000, 0);
   const disputed = labels.map((label, example) => (example % 3 === 0 ? (label + 1) % 3 : label));
-  const loss = tf.tidy(() =>
-    softmaxCrossEntropy(
-      runNetwork(network, tf.tensor(inputs, [...shape])),
-      tf.tensor1d(disputed, 'int32'),
-      {},
+  const loss = operations.tidy(() =>
+    operations.softmaxCrossEntropy(
+      runNetwork(network, operations.tensor(inputs, shape)),
+      operations.tensor(disputed, [disputed.length]),
     ),
   );
-  const [validationLoss] = await loss.data();
+  const [validationLoss] = await operations.read(loss);
   loss.dispose();
   return { validationLoss };
 }
@@ -103,22 +101,16 @@ async function trainOn(
   }
 }
 
-const fresh = () => createNetwork(definition, createRandom('weights'));
-
-beforeAll(async () => {
-  await selectBackend('wasm');
-});
+const { operations } = await selectBackend('wasm');
+const fresh = () => createNetwork(operations, definition, createRandom('weights'));
 
 test.each(['adamw', 'sgd'] as const)('%s learns a task that can be learnt', async (kind) => {
   const network = fresh();
   const { loss } = await trainOn(network, plan(4, 25), { kind });
   expect(loss).toBeLessThan(0.5);
   const { inputs, labels, shape } = batch(99, 0);
-  const predicted = tf.tidy(() =>
-    runNetwork(network, tf.tensor(inputs, [...shape]))
-      .argMax(1)
-      .dataSync(),
-  );
+  const logits = operations.tidy(() => runNetwork(network, operations.tensor(inputs, shape)));
+  const predicted = await operations.firstLargest(logits);
   expect([...predicted]).toEqual([...labels]);
   network.dispose();
 });
@@ -152,7 +144,7 @@ test.each([undefined, 4])(
       );
       await expect(stopped).rejects.toMatchObject({ code: 'interrupted' });
       // A process that starts again has other weights until it reads the checkpoint.
-      resumed.assign(await networkValues(createNetwork(definition, createRandom('others'))));
+      resumed.assign(await networkValues(createNetwork(operations, definition, createRandom('others'))));
     }
     await trainOn(resumed, { ...plan(3, 10), sampledClasses }, { directory });
 
@@ -235,7 +227,7 @@ describe.each(['plateau', 'cosine', 'constant'] as const)('early stopping with t
           },
         );
         await expect(stopped).rejects.toMatchObject({ code: 'interrupted' });
-        resumed.assign(await networkValues(createNetwork(definition, createRandom('others'))));
+        resumed.assign(await networkValues(createNetwork(operations, definition, createRandom('others'))));
       }
       const summary = await trainOn(resumed, early(sampledClasses), { directory });
 

@@ -1,7 +1,5 @@
 import { join } from 'node:path';
-import * as tf from '@tensorflow/tfjs';
-import { limitColumnNorms } from '../compute/max-norm.js';
-import { softmaxCrossEntropy } from '../compute/operations/softmax-cross-entropy.js';
+import type { Operations, Scalar, Tensor2D } from '../compute/operations.js';
 import { flush } from '../core/atomic-file.js';
 import { assert, KdSpecError } from '../core/errors.js';
 import type { Log } from '../core/log.js';
@@ -118,9 +116,9 @@ export async function train(
   let examplesSinceReport = 0;
 
   for (let epoch = Math.floor(step / stepsPerEpoch); epoch < plan.epochs && !isDone; epoch++) {
-    const pending: tf.Scalar[] = []; // losses of the steps since they were last read
+    const pending: Scalar[] = []; // losses of the steps since they were last read
     for await (const batch of plan.batches(epoch, step - epoch * stepsPerEpoch)) {
-      pending.push(trainingStep(network, optimizer, { ...plan, schedule }, batch, step));
+      pending.push(await trainingStep(network, optimizer, { ...plan, schedule }, batch, step));
       step++;
       examplesSinceReport += batch.shape[0];
       const stepOfEpoch = step - epoch * stepsPerEpoch;
@@ -131,7 +129,7 @@ export async function train(
       let isDue = signal.aborted || performance.now() > checkpointAt;
       if (pending.length < reportEverySteps && !isChecked && !isDue) continue;
 
-      epochLoss += await sumLosses(pending.splice(0));
+      epochLoss += await sumLosses(network.operations, pending.splice(0));
       const isHealthy =
         Number.isFinite(epochLoss) && (!(isChecked || isDue) || (await optimizer.parametersAreFinite()));
       if (!isHealthy) throw diverged(label, step);
@@ -184,32 +182,35 @@ export async function train(
 }
 
 /** One update; returns the loss, still on the backend. */
-function trainingStep(
+async function trainingStep(
   network: Network,
   optimizer: Optimizer,
   plan: TrainingPlan,
   { inputs, shape, labels, teacher }: TrainingBatch,
   step: number,
-): tf.Scalar {
+): Promise<Scalar> {
+  const { operations } = network;
+  const { labelSmoothing, weightDecay } = plan;
   const training = { dropoutSeed: createRandom(plan.seed, 'dropout', step).uint32() };
-  return tf.tidy(() => {
-    const input = tf.tensor(inputs, [...shape], 'float32');
-    const { labelSmoothing, weightDecay } = plan;
-    const now = { step, learningRate: learningRateAt(step, plan.schedule), weightDecay };
-    if (plan.sampledClasses !== undefined) {
-      assert(teacher === undefined, 'a sampled softmax learns from hard labels alone');
-      const { seed, from, sampledClasses: count } = plan;
-      const options = { ...now, ...training, seed, from, labelSmoothing, count };
-      const loss = sampledTrainingStep(network, optimizer, input, labels, options);
-      if (plan.maxNorm) limitHiddenWeights(network, plan.maxNorm);
-      return loss;
-    }
-    const { value, grads } = tf.variableGrads(() => {
+  const now = { step, learningRate: learningRateAt(step, plan.schedule), weightDecay };
+  if (plan.sampledClasses !== undefined) {
+    assert(teacher === undefined, 'a sampled softmax learns from hard labels alone');
+    const { seed, from, sampledClasses: count } = plan;
+    const options = { ...now, ...training, seed, from, labelSmoothing, count };
+    const loss = await sampledTrainingStep(network, optimizer, { inputs, shape, labels }, options);
+    if (plan.maxNorm) limitHiddenWeights(network, plan.maxNorm);
+    return loss;
+  }
+  return operations.tidy(() => {
+    const input = operations.tensor(inputs, shape);
+    const { value, gradients } = operations.valueAndGradients(() => {
       const logits = runNetwork(network, input, { from: plan.from, training });
-      if (teacher) return distillationLoss(logits, labels, teacher, { labelSmoothing });
-      return softmaxCrossEntropy(logits, tf.tensor1d(labels, 'int32'), { labelSmoothing });
-    }, [...optimizer.parameters]);
-    optimizer.apply(grads, now);
+      if (teacher) return distillationLoss(operations, logits, labels, teacher, { labelSmoothing });
+      return operations.softmaxCrossEntropy(logits, operations.tensor(labels, [labels.length]), {
+        labelSmoothing,
+      });
+    }, optimizer.parameters);
+    optimizer.apply(gradients, now);
     if (plan.maxNorm) limitHiddenWeights(network, plan.maxNorm);
     return value;
   });
@@ -217,14 +218,15 @@ function trainingStep(
 
 function limitHiddenWeights(network: Network, maxNorm: number): void {
   for (const { name, part, role } of networkTensors(network.definition)) {
-    if (part === 'dense' && role === 'weights') limitColumnNorms(network.variable<tf.Rank.R2>(name), maxNorm);
+    if (part === 'dense' && role === 'weights')
+      network.operations.limitColumnNorms(network.variable<Tensor2D>(name), maxNorm);
   }
 }
 
-async function sumLosses(losses: readonly tf.Scalar[]): Promise<number> {
+async function sumLosses(operations: Operations, losses: readonly Scalar[]): Promise<number> {
   let sum = 0;
   for (const loss of losses) {
-    sum += (await loss.data())[0];
+    sum += (await operations.read(loss))[0];
     loss.dispose();
   }
   return sum;

@@ -1,7 +1,6 @@
 import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import * as tf from '@tensorflow/tfjs';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type BackendName, selectBackend } from '../../src/compute/backend.js';
 import { silentLog } from '../../src/core/log.js';
@@ -13,6 +12,7 @@ import { Optimizer } from '../../src/training/optimizer.js';
 import type { OptimizerKind } from '../../src/training/optimizer-kind.js';
 import { train } from '../../src/training/train.js';
 import { contractBackends } from '../support/contract-backends.js';
+import { operationsOn } from '../support/operations.js';
 
 const definition: NetworkDefinition = {
   input: { height: 8, width: 8, channels: 1 },
@@ -45,8 +45,8 @@ async function trainOn(
   stopAfter = Number.POSITIVE_INFINITY,
 ): Promise<Network> {
   await mkdir(directory, { recursive: true });
-  await selectBackend(backend);
-  const network = createNetwork(definition, createRandom('weights'));
+  const { operations } = await selectBackend(backend);
+  const network = createNetwork(operations, definition, createRandom('weights'));
   const optimizer = new Optimizer(kind, network, 'convolutions');
   const controller = new AbortController();
   const training = train(
@@ -81,9 +81,17 @@ async function trainOn(
 }
 
 /** Probabilities of a batch that was not trained on, (batch, outputs). */
-function predict(network: Network): Float32Array {
+async function predict(network: Network): Promise<Float32Array> {
+  const { operations } = network;
   const { inputs, shape } = batch(99, 0);
-  return tf.tidy(() => tf.softmax(runNetwork(network, tf.tensor(inputs, [...shape]))).dataSync<'float32'>());
+  const probabilities = operations.tidy(() =>
+    operations.softmax(runNetwork(network, operations.tensor(inputs, shape))),
+  );
+  try {
+    return await operations.read(probabilities);
+  } finally {
+    probabilities.dispose();
+  }
 }
 
 const largestDifference = (a: Float32Array, b: Float32Array) =>
@@ -106,28 +114,25 @@ test.each(ways)(
   '$kind, begun on $first, goes on from its checkpoint on $second',
   async ({ first, second, kind }) => {
     const oracle = await trainOn('wasm', kind, join(folder, `whole-${kind}-${first}-${second}`));
-    const expected = predict(oracle);
+    const expected = await predict(oracle);
     oracle.dispose();
 
     const directory = join(folder, `halves-${kind}-${first}-${second}`);
     (await trainOn(first, kind, directory, 17)).dispose();
     const resumed = await trainOn(second, kind, directory);
-    expect(largestDifference(predict(resumed), expected)).toBeLessThan(tolerances[kind]);
+    expect(largestDifference(await predict(resumed), expected)).toBeLessThan(tolerances[kind]);
     resumed.dispose();
   },
 );
 
 test.each(backends)('a network predicts on %s what it predicts on cpu', async (backend) => {
-  await selectBackend('wasm');
-  await tf.setBackend('cpu');
-  const network = createNetwork(definition, createRandom('weights'));
+  const network = createNetwork(await operationsOn('cpu'), definition, createRandom('weights'));
   const values = await networkValues(network);
-  const expected = predict(network);
+  const expected = await predict(network);
   network.dispose();
 
-  await selectBackend(backend);
-  const same = createNetwork(definition, createRandom('others'));
+  const same = createNetwork(await operationsOn(backend), definition, createRandom('others'));
   same.assign(values);
-  expect(largestDifference(predict(same), expected)).toBeLessThan(1e-5);
+  expect(largestDifference(await predict(same), expected)).toBeLessThan(1e-5);
   same.dispose();
 });

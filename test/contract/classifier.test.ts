@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
-import { beforeAll, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { selectBackend } from '../../src/compute/backend.js';
 import { createRandom } from '../../src/core/random.js';
 import { createAccuracy, predictEach } from '../../src/models/accuracy.js';
@@ -10,9 +10,7 @@ import { runNetwork } from '../../src/models/run-network.js';
 import { classifierContract } from '../support/classifier-contract.js';
 import { smallNetwork } from '../support/dissenting-specialists.js';
 
-beforeAll(async () => {
-  await selectBackend('wasm');
-});
+const { operations } = await selectBackend('wasm');
 
 const outputs = 5;
 const classes = Array.from({ length: outputs }, (_, c) => `class ${c}`);
@@ -20,7 +18,8 @@ const count = 131; // more than a chunk
 const images = Float32Array.from({ length: count * 64 }, (_, i) => ((i * 7919) % 97) / 97);
 const batch = { images, count };
 
-const network = () => createNetwork(smallNetwork({ dense: 6, outputs }), createRandom(1, 'classifier'));
+const network = () =>
+  createNetwork(operations, smallNetwork({ dense: 6, outputs }), createRandom(1, 'classifier'));
 const ofNetwork = () => networkClassifier(network(), { name: 'the network', classes });
 
 classifierContract('a network', () => ({ classifier: ofNetwork(), batch }));
@@ -44,10 +43,10 @@ classifierContract('stored probabilities', () => ({
 
 test('a network classifies in chunks what it classifies at once, and leaves no tensor behind', async () => {
   const reference = network();
-  const expected = tf.tidy(() => runNetwork(reference, tf.tensor4d(images, [count, 8, 8, 1])));
+  const expected = operations.tidy(() => runNetwork(reference, operations.tensor(images, [count, 8, 8, 1])));
   const classifier = ofNetwork();
   const before = tf.memory().numTensors;
-  expect(await classifier.logits(batch)).toEqual((await expected.data<'float32'>()).slice());
+  expect(await classifier.logits(batch)).toEqual(await operations.read(expected));
   expect(tf.memory().numTensors).toBe(before);
 });
 

@@ -1,8 +1,9 @@
-import * as tf from '@tensorflow/tfjs';
+import type { Operations } from '../../src/compute/operations.js';
 import type { Random } from '../../src/core/random.js';
 import type { RoutedOutsiders } from '../../src/ensemble/specialist/dustbin.js';
 import { createSpecialist, type Specialist } from '../../src/ensemble/specialist/specialist.js';
 import { createNetwork, type Network } from '../../src/models/network.js';
+import { scaleHead } from './operations.js';
 
 /** Of the images that {@link dissentingSpecialists} answers: height, width and channels. */
 export const smallImage = [8, 8, 1] as const;
@@ -26,6 +27,7 @@ export const smallNetwork = ({ dense, outputs }: { readonly dense: number; reado
  * @param options.dissent what a specialist's head is multiplied by after it was taken over from the generalist
  */
 export async function dissentingSpecialists(
+  operations: Operations,
   subsets: readonly (readonly number[])[],
   random: Random,
   options: {
@@ -37,13 +39,13 @@ export async function dissentingSpecialists(
 ): Promise<{ readonly generalist: Network; readonly specialists: readonly Specialist[] }> {
   const { outputs, sureness, dissent, routed } = options;
   const dense = 16;
-  const generalist = createNetwork(smallNetwork({ dense, outputs }), random);
-  scaleHead(generalist, sureness);
+  const generalist = createNetwork(operations, smallNetwork({ dense, outputs }), random);
+  await scaleHead(generalist, sureness);
   const specialists: Specialist[] = [];
   for (const [id, classes] of subsets.entries()) {
     const weights = Float32Array.from({ length: dense }, () => random.normal());
     const network = await createSpecialist(generalist, classes, { weights, bias: 0 });
-    scaleHead(network, dissent);
+    await scaleHead(network, dissent);
     const counts = { specialExamples: 1, otherExamples: 3, sampledSpecialFraction: 0.5, correction: 1 };
     const config = {
       kind: 'specialist',
@@ -58,9 +60,4 @@ export async function dissentingSpecialists(
     specialists.push({ config, network });
   }
   return { generalist, specialists };
-}
-
-function scaleHead(network: Network, factor: number): void {
-  const weights = network.variable('head.weights');
-  tf.tidy(() => weights.assign(tf.mul(weights, factor)));
 }

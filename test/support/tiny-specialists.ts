@@ -53,10 +53,14 @@ export async function tinySpecialists(root: string): Promise<(directory: string)
   };
   const { parameters } = await readManifest(join(workspace, 'specialists', '0'));
   const features = { folder: join(root, 'features'), views: 1 };
-  await selectBackend('wasm');
+  const { operations } = await selectBackend('wasm');
   await shareFeatures(
     features,
-    { generalist: await loadGeneralist(generalist), dataset: await openDataset(dataset), seed: 1 },
+    {
+      generalist: await loadGeneralist(generalist, operations),
+      dataset: await openDataset(dataset),
+      seed: 1,
+    },
     { from: 'dense', withPredictions: false, log: silentLog, signal: never },
   );
   return (directory) => ({

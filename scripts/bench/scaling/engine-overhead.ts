@@ -40,8 +40,8 @@ const work = { ...whole, subsets: whole.subsets.slice(0, Number(number)) };
 const signal = new AbortController().signal;
 const folder = join(workspace, 'overhead');
 async function bare(): Promise<void> {
-  await selectBackend(work.backend);
-  const generalist = await loadGeneralist(work.generalist);
+  const { operations } = await selectBackend(work.backend);
+  const generalist = await loadGeneralist(work.generalist, operations);
   const dataset = await openDataset(work.dataset);
   const labelCounts = Int32Array.from(work.labelCounts);
   for (const subset of work.subsets) {

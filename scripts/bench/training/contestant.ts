@@ -17,13 +17,13 @@ const [side, position] = process.argv.slice(2);
 const workload = workloads[Number(position)];
 
 const shippedIdentity = tf.getKernel('Identity', 'wasm');
-await selectBackend(side === 'shipped' ? 'wasm' : (side as BackendName));
+const { operations } = await selectBackend(side === 'shipped' ? 'wasm' : (side as BackendName));
 if (side === 'shipped') {
   tf.unregisterKernel('Identity', 'wasm');
   tf.registerKernel(shippedIdentity);
   supplyFilterGradient();
 }
-const step = side === 'shipped' ? shippedStep(workload) : ourStep(workload);
+const step = side === 'shipped' ? shippedStep(workload) : ourStep(operations, workload);
 
 for await (const line of createInterface({ input: process.stdin })) {
   const [used, start] = [process.cpuUsage(), performance.now()];

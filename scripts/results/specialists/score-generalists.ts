@@ -1,5 +1,4 @@
 import { join } from 'node:path';
-import * as tf from '@tensorflow/tfjs';
 import { selectBackend } from '../../../src/compute/backend.js';
 import { type ImageBatch, imageBatches } from '../../../src/data/batches.js';
 import { openDataset } from '../../../src/data/dataset.js';
@@ -28,7 +27,7 @@ const logOf = (probability: number) => Math.log(Math.max(probability, smallestSo
  * @param ours the workspace whose kept specialists' subsets define the conditional accuracy
  */
 export async function scoreGeneralists(workspaces: readonly string[], ours: string, kept: readonly number[]) {
-  await selectBackend('auto');
+  const { operations } = await selectBackend('auto');
   const { splits, image } = await openDataset(join(workspaces[0], 'dataset'));
   const { subsets } = await readSubsets(join(ours, 'subsets', 'subsets.json'));
   const covering = new Map<number, (readonly number[])[]>();
@@ -36,7 +35,9 @@ export async function scoreGeneralists(workspaces: readonly string[], ours: stri
     if (!kept.includes(id)) continue;
     for (const label of classes) covering.set(label, [...(covering.get(label) ?? []), classes]);
   }
-  const networks = await Promise.all(workspaces.map((one) => loadGeneralist(join(one, 'generalist'))));
+  const networks = await Promise.all(
+    workspaces.map((one) => loadGeneralist(join(one, 'generalist'), operations)),
+  );
   const temperature = await fitTemperature(
     networks,
     imageBatches(splits.validation, image, { batchSize }),
@@ -93,11 +94,12 @@ async function meanDistributions(
   { images, labels }: ImageBatch,
   { height, width, channels }: ImageShape,
 ) {
-  const input = tf.tensor4d(images, [labels.length, height, width, channels]);
+  const { operations } = networks[0];
+  const input = operations.tensor(images, [labels.length, height, width, channels]);
   const logits = await Promise.all(
     networks.map(async (network) => {
-      const output = tf.tidy(() => runNetwork(network, input));
-      const values = await output.data<'float32'>(); // (batch, classes)
+      const output = operations.tidy(() => runNetwork(network, input));
+      const values = await operations.read(output); // (batch, classes)
       output.dispose();
       return values;
     }),

@@ -1,5 +1,5 @@
-import * as tf from '@tensorflow/tfjs';
 import { selectBackend } from '../../compute/backend.js';
+import type { Operations } from '../../compute/operations.js';
 import type { Log } from '../../core/log.js';
 import type { Ceiling, LabelledImage } from '../source.js';
 import { type Generator, middleLevel } from './image-generator.js';
@@ -55,7 +55,7 @@ export async function bayesPosteriors(
   generator: Generator,
   images: readonly Uint8Array[],
 ): Promise<readonly Float64Array[]> {
-  await selectBackend('wasm');
+  const { operations } = await selectBackend('wasm');
   const { tree, templates, frequencies, labelNoise, difficulty } = generator;
   const area = templates.imageSize ** 2;
   const shifts = (2 * templates.margin + 1) ** 2;
@@ -67,7 +67,7 @@ export async function bayesPosteriors(
   for (let first = 0; first < tree.classes; first += classesPerBlock) {
     const last = Math.min(first + classesPerBlock, tree.classes);
     const shifted = shiftedTemplates(templates, first, last); // (block classes * shifts, pixels)
-    const products = dotProducts(shifted, columns, images.length); // (block classes * shifts, images)
+    const products = await dotProducts(operations, shifted, columns, images.length); // (block classes * shifts, images)
     const energies = squaredNorms(shifted, area); // (block classes * shifts)
     for (let k = first; k < last; k++) {
       const start = (k - first) * shifts;
@@ -120,12 +120,20 @@ function shiftedTemplates(templates: Templates, first: number, last: number): Fl
   return windows;
 }
 
-function dotProducts(rows: Float32Array, columns: Float32Array, images: number): Float32Array {
+async function dotProducts(
+  operations: Operations,
+  rows: Float32Array,
+  columns: Float32Array,
+  images: number,
+): Promise<Float32Array> {
   const area = columns.length / images;
-  const products = tf.tidy(() =>
-    tf.matMul(tf.tensor2d(rows, [rows.length / area, area]), tf.tensor2d(columns, [area, images])),
+  const products = operations.tidy(() =>
+    operations.matMul(
+      operations.tensor(rows, [rows.length / area, area]),
+      operations.tensor(columns, [area, images]),
+    ),
   ); // (rows, images)
-  const values = products.dataSync<'float32'>(); // outside tidy, which would look for tensors in every element
+  const values = await operations.read(products);
   products.dispose();
   return values;
 }

@@ -1,4 +1,4 @@
-import { createGeometricMean } from '../../compute/operations/geometric-mean.js';
+import type { Operations } from '../../compute/operations.js';
 import { notAProbability } from '../rules/distributions.js';
 import { fusionRule } from '../rules/index.js';
 import { createFuseInPlace } from '../rules/rule.js';
@@ -37,6 +37,7 @@ export interface RowFuser {
  * @param subsets the classes of each specialist, by position
  */
 export function createRowFuser(
+  operations: Operations,
   settings: FusionSettings,
   subsets: readonly Int32Array[],
   classCount: number,
@@ -44,7 +45,7 @@ export function createRowFuser(
   const { parameters = {}, specialists } = settings;
   const rule = fusionRule(settings.rule);
   const largest = subsets.reduce((most, { length }) => Math.max(most, length), 0);
-  const kernel = createGeometricMean(largest + 1);
+  const kernel = operations.geometricMean(largest + 1);
   const fuse = createFuseInPlace(rule, { classCount, largestSubset: largest, parameters, kernel });
   const check = (value: number, owner: string) => {
     if (Number.isNaN(value)) throw notAProbability(owner, 0, value);

@@ -1,4 +1,4 @@
-import type { GeometricMean } from '../../compute/operations/geometric-mean.js';
+import type { GeometricMean } from '../../compute/operations.js';
 import {
   checkClass,
   checkedSum,

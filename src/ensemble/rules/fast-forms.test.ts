@@ -1,7 +1,6 @@
 import fc from 'fast-check';
-import { beforeAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { selectBackend } from '../../compute/backend.js';
-import { createGeometricMean } from '../../compute/operations/geometric-mean.js';
 import { softmax } from '../../math/softmax.js';
 import { type SpecialistPrediction, smallestSoftmax } from './distributions.js';
 import { fusionRules } from './index.js';
@@ -9,9 +8,7 @@ import { createFuseInPlace, type FusionRule, type ParameterValues, type Speciali
 
 const classCount = 12;
 
-beforeAll(async () => {
-  await selectBackend('wasm');
-});
+const { operations } = await selectBackend('wasm');
 
 /** Logits of generalist and specialists up to a size, and the rule's parameters. */
 const problems = (rule: FusionRule, size: number) => {
@@ -64,7 +61,7 @@ const probabilitiesOf = (specialist: SpecialistLogits): SpecialistPrediction => 
 };
 
 function inPlace(rule: FusionRule, parameters: ParameterValues, usesKernel: boolean) {
-  const kernel = usesKernel ? createGeometricMean(classCount + 1) : undefined;
+  const kernel = usesKernel ? operations.geometricMean(classCount + 1) : undefined;
   return createFuseInPlace(rule, { classCount, largestSubset: classCount, parameters, kernel });
 }
 

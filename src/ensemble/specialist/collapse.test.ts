@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
-import { beforeAll, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
+import { asTf, scaleHead } from '../../../test/support/operations.js';
 import { selectBackend } from '../../compute/backend.js';
 import { createRandom } from '../../core/random.js';
 import { createNetwork } from '../../models/network.js';
@@ -7,9 +8,7 @@ import type { NetworkDefinition } from '../../models/network-definition.js';
 import { runNetwork } from '../../models/run-network.js';
 import { collapseGeneralist } from './collapse.js';
 
-beforeAll(async () => {
-  await selectBackend('wasm');
-});
+const { operations } = await selectBackend('wasm');
 
 const definition: NetworkDefinition = {
   input: { height: 4, width: 3, channels: 1 },
@@ -32,9 +31,8 @@ test.each([
   ['so large that their exponentials overflow', 400],
 ])('log-sum-exps inside and outside a subset, of logits %s', async (_, scale) => {
   const random = createRandom(5, scale);
-  const generalist = createNetwork(definition, random);
-  const head = generalist.variable('head.weights');
-  tf.tidy(() => head.assign(tf.mul(head, scale)));
+  const generalist = createNetwork(operations, definition, random);
+  await scaleHead(generalist, scale);
   const batches = [4, 1].map((size) => ({
     shape: [size, 4, 3, 1] as const,
     inputs: Float32Array.from({ length: size * 12 }, () => random.uniform()),
@@ -48,7 +46,7 @@ test.each([
   expect(tf.memory().numTensors).toBe(tensorsBefore);
 
   const rows = batches.flatMap(({ inputs, shape }) =>
-    tf.tidy(() => runNetwork(generalist, tf.tensor(inputs, [...shape])).arraySync()),
+    tf.tidy(() => asTf<tf.Tensor2D>(runNetwork(generalist, operations.tensor(inputs, shape))).arraySync()),
   );
   expect(rows).toHaveLength(sample.inside.length);
   expect(sample.features).toHaveLength(rows.length * sample.width);

@@ -1,4 +1,3 @@
-import * as tf from '@tensorflow/tfjs';
 import type { Network } from '../../models/network.js';
 import type { NetworkPart } from '../../models/network-definition.js';
 import { runNetwork } from '../../models/run-network.js';
@@ -20,26 +19,25 @@ export async function collapseGeneralist(
   from: NetworkPart = 'convolutions',
 ): Promise<CollapsedSample> {
   const parts: { features: Float32Array; inside: Float32Array; outside: Float32Array }[] = [];
-  const subset = tf.tensor1d([...classes], 'int32');
-  const mask = tf.tidy(() => {
-    const isOutside = new Float32Array(generalist.definition.outputs);
-    for (const label of classes) isOutside[label] = Number.NEGATIVE_INFINITY;
-    return tf.tensor1d(isOutside); // (classes): 0 outside the subset, -infinity inside
-  });
+  const { operations, definition } = generalist;
+  const isOutside = new Float32Array(definition.outputs); // 0 outside the subset, -infinity inside
+  for (const label of classes) isOutside[label] = Number.NEGATIVE_INFINITY;
+  const mask = operations.tensor(isOutside, [definition.outputs]);
+  const subset = operations.tensor(Int32Array.from(classes), [classes.length]);
   for await (const { inputs, shape } of batches) {
-    const tensors = tf.tidy(() => {
-      const input = tf.tensor(inputs, [...shape], 'float32');
+    const tensors = operations.tidy(() => {
+      const input = operations.tensor(inputs, shape);
       const features = runNetwork(generalist, input, { from, to: 'dense' }); // (batch, features)
       const logits = runNetwork(generalist, features, { from: 'head' }); // (batch, classes)
-      const inside = tf.logSumExp(tf.gather(logits, subset, 1), 1);
-      const outside = tf.logSumExp(tf.add(logits, mask), 1);
+      const inside = operations.rowLogSumExps(operations.gatherColumns(logits, subset));
+      const outside = operations.rowLogSumExps(operations.add(logits, mask));
       return [features, inside, outside];
     });
-    const [features, inside, outside] = await Promise.all(tensors.map((tensor) => tensor.data<'float32'>()));
-    tf.dispose(tensors);
-    parts.push({ features: features.slice(), inside: inside.slice(), outside: outside.slice() });
+    const [features, inside, outside] = await Promise.all(tensors.map((tensor) => operations.read(tensor)));
+    operations.dispose(tensors);
+    parts.push({ features, inside, outside });
   }
-  tf.dispose([subset, mask]);
+  operations.dispose([subset, mask]);
   const joined = (key: 'features' | 'inside' | 'outside') => concatenate(parts.map((part) => part[key]));
   const inside = joined('inside');
   const features = joined('features');

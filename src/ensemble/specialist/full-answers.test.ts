@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import fc from 'fast-check';
-import { beforeAll, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
+import { asTf } from '../../../test/support/operations.js';
 import { selectBackend } from '../../compute/backend.js';
 import { assert } from '../../core/errors.js';
 import { csrRow } from '../../math/csr.js';
@@ -11,9 +12,7 @@ import { fullAnswers, fullTeacher } from './full-answers.js';
 import { outputsByClass } from './head.js';
 import { collapseLogits } from './specialist-logits.js';
 
-beforeAll(async () => {
-  await selectBackend('wasm');
-});
+const { operations } = await selectBackend('wasm');
 
 const classes = 6;
 const subset = [3, 1];
@@ -67,13 +66,17 @@ test.each([
   const optimizer = tf.train.adam(0.1);
   for (let step = 0; step < 500; step++) {
     optimizer.minimize(() =>
-      distillationLoss(tf.matMul(kinds, logits as tf.Tensor2D), new Int32Array(pairs.length), {
-        ...teacher,
-        softWeights,
-      }),
+      asTf<tf.Scalar>(
+        distillationLoss(
+          operations,
+          tf.matMul(kinds, logits as tf.Tensor2D) as tf.Tensor2D,
+          new Int32Array(pairs.length),
+          { ...teacher, softWeights },
+        ),
+      ),
     );
   }
-  const collapsed = collapseLogits(logits as tf.Tensor2D, inside).arraySync();
+  const collapsed = asTf<tf.Tensor2D>(collapseLogits(operations, logits as tf.Tensor2D, inside)).arraySync();
   posteriors.forEach((p, x) => {
     const said = collapsed[x];
     said[inside] += correction + (masses ? routedCorrection(massOf(x), masses) : 0);

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { smallImage, smallNetwork } from '../../../test/support/dissenting-specialists.js';
+import { scaleHead } from '../../../test/support/operations.js';
 import { selectBackend } from '../../compute/backend.js';
 import { createRandom } from '../../core/random.js';
 import { createNetwork, type Network, networkValues } from '../../models/network.js';
@@ -13,14 +14,13 @@ import { createFullSpecialist, loadSpecialist, type SpecialistConfig, saveSpecia
 
 const definition = smallNetwork({ dense: 6, outputs: 15 });
 const classes = [4, 11, 0, 7];
+const { operations } = await selectBackend('wasm');
 let generalist: Network;
 let folder: string;
 
 beforeAll(async () => {
-  await selectBackend('wasm');
-  generalist = createNetwork(definition, createRandom(2, 'full head'));
-  const head = generalist.variable('head.weights');
-  tf.tidy(() => head.assign(tf.mul(head, 5)));
+  generalist = createNetwork(operations, definition, createRandom(2, 'full head'));
+  await scaleHead(generalist, 5);
   folder = await mkdtemp(join(tmpdir(), 'kd-spec-full-head-'));
 });
 afterAll(async () => {
@@ -52,7 +52,7 @@ test('before training it says what the generalist says, and so does one that was
   const network = await createFullSpecialist(generalist, classes, -correction);
   const config = configOf(network, correction);
   await saveSpecialist(folder, { config, network });
-  const loaded = await loadSpecialist(folder, await networkValues(generalist));
+  const loaded = await loadSpecialist(folder, operations, await networkValues(generalist));
   expect(loaded.config).toEqual(config);
   const random = createRandom(4, 'images');
   const images = tf.tensor4d(
@@ -83,7 +83,7 @@ test('a full head with another number of outputs than the generalist has classes
   network.dispose();
   const path = join(folder, 'config.json');
   await writeFile(path, (await readFile(path, 'utf8')).replace('"outputs": 15', '"outputs": 5'));
-  await expect(loadSpecialist(folder, await networkValues(generalist))).rejects.toThrow(
+  await expect(loadSpecialist(folder, operations, await networkValues(generalist))).rejects.toThrow(
     /all classes need 15 outputs, the network has 5/,
   );
 });

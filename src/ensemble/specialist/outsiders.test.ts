@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
 import fc from 'fast-check';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { asTf, scaleHead } from '../../../test/support/operations.js';
 import { selectBackend } from '../../compute/backend.js';
 import { silentLog } from '../../core/log.js';
 import { createRandom } from '../../core/random.js';
@@ -28,7 +29,7 @@ const subset = [0, 1, 2, 3, 4];
 const isSpecial = (label: number) => subset.includes(label);
 
 beforeAll(async () => {
-  await selectBackend('wasm');
+  const { operations } = await selectBackend('wasm');
   root = await mkdtemp(join(tmpdir(), 'kd-spec-outsiders-'));
   const source = await jftLikeSource({ classes: 20, imagesPerClass: 30, imageSize: 8 });
   await writeDataset(join(root, 'dataset'), source);
@@ -42,9 +43,8 @@ beforeAll(async () => {
     dropout: 0,
     outputs: 20,
   } as const;
-  generalist = createNetwork(definition, createRandom(1, 'net'));
-  const head = generalist.variable('head.weights');
-  tf.tidy(() => head.assign(tf.mul(head, 20))); // sure of itself, so that masses differ
+  generalist = createNetwork(operations, definition, createRandom(1, 'net'));
+  await scaleHead(generalist, 20); // sure of itself, so that masses differ
 });
 afterAll(async () => {
   generalist.dispose();
@@ -109,7 +109,7 @@ test('features are computed once for all, and a specialist takes its own and a s
       expect([...labels].some(isSpecial)).toBe(false);
       mass += tf.tidy(() => {
         const input = tf.tensor2d(features, [labels.length, others.width]);
-        const p = tf.softmax(runNetwork(generalist, input, { from: 'dense' })); // (batch, classes)
+        const p = tf.softmax(asTf<tf.Tensor2D>(runNetwork(generalist, input, { from: 'dense' }))); // (batch, classes)
         return tf.sum(tf.gather(p, subset, 1)).dataSync()[0];
       });
     }
@@ -158,7 +158,7 @@ test('each row is followed by what the generalist says of the same image', async
       );
       const inside = tf.tidy(() => {
         const input = tf.tensor2d(inputs, [labels.length, width]);
-        const p = tf.softmax(runNetwork(generalist, input, { from: 'dense' }));
+        const p = tf.softmax(asTf<tf.Tensor2D>(runNetwork(generalist, input, { from: 'dense' })));
         return tf.gather(p, subset, 1).dataSync(); // (rows, subset)
       });
       for (const index of labels.keys()) {

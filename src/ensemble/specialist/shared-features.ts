@@ -1,6 +1,5 @@
 import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import * as tf from '@tensorflow/tfjs';
 import { flush } from '../../core/atomic-file.js';
 import { KdSpecError } from '../../core/errors.js';
 import type { Log } from '../../core/log.js';
@@ -73,7 +72,7 @@ export async function shareFeatures(
     readonly signal: AbortSignal;
   },
 ): Promise<number> {
-  const { definition } = generalist;
+  const { definition, operations } = generalist;
   const rows = dataset.splits.train.rows;
   const width = from === 'dense' ? convolutionalFeatures(definition) : hiddenFeatures(definition);
   const progress = log.progress('features for all specialists', shared.views * rows);
@@ -95,15 +94,15 @@ export async function shareFeatures(
       let done = 0;
       for await (const { inputs, shape, labels } of batches.batches(view, 0)) {
         if (signal.aborted) throw new KdSpecError('interrupted', 'stopped before the features were computed');
-        const outputs = tf.tidy(() => {
-          const input = runNetwork(generalist, tf.tensor(inputs, [...shape], 'float32'), {
+        const outputs = operations.tidy(() => {
+          const input = runNetwork(generalist, operations.tensor(inputs, shape), {
             to: from === 'dense' ? 'convolutions' : 'dense',
           });
           return withPredictions ? [input, runNetwork(generalist, input, { from })] : [input];
         });
-        const [values, logits] = await Promise.all(outputs.map((tensor) => tensor.data<'float32'>()));
-        tf.dispose(outputs);
-        await features.write({ features: values.slice(), labels });
+        const [values, logits] = await Promise.all(outputs.map((tensor) => operations.read(tensor)));
+        operations.dispose(outputs);
+        await features.write({ features: values, labels });
         if (withPredictions) {
           await predictions.write({ probabilities: sparse(logits, definition.outputs), labels });
         }

@@ -1,4 +1,4 @@
-import * as tf from '@tensorflow/tfjs';
+import type { Operations, Tensor, Tensor2D } from '../../compute/operations.js';
 import { runNetwork } from '../../models/run-network.js';
 import { firstTrainedPart, type Specialist } from './specialist.js';
 
@@ -13,16 +13,21 @@ import { firstTrainedPart, type Specialist } from './specialist.js';
  * @param input of the first part that the specialist trained, (images, ...)
  * @returns (images, s + 1), the dustbin last
  */
-export function specialistLogits({ config, network }: Specialist, input: tf.Tensor): tf.Tensor2D {
+export function specialistLogits({ config, network }: Specialist, input: Tensor): Tensor2D {
   const from = firstTrainedPart[config.retrain];
   if (config.head === 'dustbin') return runNetwork(network, input, { from });
-  return tf.tidy(() => collapseLogits(runNetwork(network, input, { from }), config.classes.length));
+  const { operations } = network;
+  return operations.tidy(() => {
+    const logits = runNetwork(network, input, { from });
+    return collapseLogits(operations, logits, config.classes.length);
+  });
 }
 
 /** The logits of a full head, (images, classes), with the outputs after the first `inside` as one, (images, inside + 1). */
-export function collapseLogits(logits: tf.Tensor2D, inside: number): tf.Tensor2D {
-  return tf.tidy(() => {
-    const dustbin = tf.logSumExp(tf.slice(logits, [0, inside]), 1, true); // (images, 1)
-    return tf.concat2d([tf.slice(logits, [0, 0], [-1, inside]), dustbin as tf.Tensor2D], 1);
+export function collapseLogits(operations: Operations, logits: Tensor2D, inside: number): Tensor2D {
+  return operations.tidy(() => {
+    const dustbin = operations.rowLogSumExps(operations.columnRange(logits, inside)); // (images)
+    const column = operations.reshape(dustbin, [dustbin.size, 1]);
+    return operations.concat<Tensor2D>([operations.columnRange(logits, 0, inside), column], 1);
   });
 }

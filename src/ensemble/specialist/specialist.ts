@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { z } from 'zod';
+import type { Operations } from '../../compute/operations.js';
 import { assert, KdSpecError } from '../../core/errors.js';
 import {
   checkpointFiles,
@@ -125,7 +126,7 @@ async function withHead(generalist: Network, rows: readonly HeadRow[]): Promise<
   }
   values.set('head.weights', { shape: [features, outputs], values: weights });
   values.set('head.bias', { shape: [outputs], values: bias });
-  return networkFromTensors(definition, values);
+  return networkFromTensors(generalist.operations, definition, values);
 }
 
 /** Writes `config.json` and, in `model.safetensors`, the tensors that the specialist trained. */
@@ -146,6 +147,7 @@ export async function saveSpecialist(directory: string, { config, network }: Spe
  */
 export async function loadSpecialist(
   directory: string,
+  operations: Operations,
   generalist: ReadonlyMap<string, HostTensor>,
 ): Promise<Specialist> {
   const config = await readConfig(directory, specialistConfigSchema);
@@ -164,7 +166,7 @@ export async function loadSpecialist(
   const values = new Map([...generalist].filter(([name]) => !own.has(name)));
   for (const [name, value] of await readSafetensors(path)) values.set(name, value);
   checkTensors(path, network, values);
-  return { config, network: networkFromTensors(network, values) };
+  return { config, network: networkFromTensors(operations, network, values) };
 }
 
 function ownTensorNames({ network, retrain }: Pick<SpecialistConfig, 'network' | 'retrain'>): Set<string> {

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
-import * as tf from '@tensorflow/tfjs';
 import { selectBackend } from '../../compute/backend.js';
+import type { Operations } from '../../compute/operations.js';
 import { writeJsonAtomically } from '../../core/atomic-file.js';
 import { KdSpecError } from '../../core/errors.js';
 import type { JsonObject } from '../../core/json.js';
@@ -38,9 +38,10 @@ export async function calibrateEnsemble(context: StageContext): Promise<JsonObje
     select,
     selectionErrors,
   } = settings.ensemble;
-  context.usesBackend((await selectBackend(settings.backend)).name);
+  const { name: backend, operations } = await selectBackend(settings.backend);
+  context.usesBackend(backend);
   const { splits, image, classes } = await openDataset(context.input('dataset'));
-  const generalist = await loadGeneralist(context.input('generalist'));
+  const generalist = await loadGeneralist(context.input('generalist'), operations);
   const specialists = await loadSpecialists(context.input('specialists'), generalist);
   try {
     const configs = specialists.map(({ config }) => config);
@@ -48,7 +49,7 @@ export async function calibrateEnsemble(context: StageContext): Promise<JsonObje
     log.info(`calibrating on ${examples.length.toLocaleString('en')} validation images`);
     const options = { rule, fit, weights, select, selectionErrors };
     const calibration = await calibrate(examples, configs, classes.length, { ...options, signal });
-    const batches = tensorBatches(splits.validation, image, curveExamples);
+    const batches = tensorBatches(operations, splits.validation, image, curveExamples);
     const routing = (await measureRouting(generalist, specialists, calibration, batches)).map((point) => ({
       ...point,
     }));
@@ -97,7 +98,7 @@ async function validationExamples(
   const { routingTop: top, routingMass: mass } = settings.ensemble;
   const progress = log.progress('answers for validation', Math.min(split.rows, maxExamples));
   const list: CalibrationExample[] = [];
-  for await (const { images, labels } of tensorBatches(split, image, maxExamples)) {
+  for await (const { images, labels } of tensorBatches(generalist.operations, split, image, maxExamples)) {
     if (signal.aborted)
       throw new KdSpecError('interrupted', `calibration: stopped after ${list.length} images`);
     const consultations = await consult(generalist, specialists, images, ({ probabilities }) =>
@@ -114,11 +115,11 @@ async function validationExamples(
 }
 
 /** The first images of a split, as tensors that the consumer disposes of. */
-async function* tensorBatches(split: Split, image: ImageShape, most: number) {
+async function* tensorBatches(operations: Operations, split: Split, image: ImageShape, most: number) {
   let done = 0;
   for await (const { images, labels } of imageBatches(split, image, { batchSize })) {
     const shape = [labels.length, image.height, image.width, image.channels] as const;
-    yield { images: tf.tensor4d(images, [...shape]), labels };
+    yield { images: operations.tensor(images, shape), labels };
     done += labels.length;
     if (done >= most) return;
   }

@@ -1,6 +1,5 @@
 import { copyFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import * as tf from '@tensorflow/tfjs';
 import { selectBackend } from '../../compute/backend.js';
 import { KdSpecError } from '../../core/errors.js';
 import type { JsonObject } from '../../core/json.js';
@@ -33,12 +32,13 @@ export async function trainGeneralist(context: StageContext): Promise<JsonObject
   const { settings, directory, log, signal } = context;
   const { generalist: options } = settings;
   const seed = options.seed ?? settings.seed;
-  context.usesBackend((await selectBackend(settings.backend)).name);
+  const { name: backend, operations } = await selectBackend(settings.backend);
+  context.usesBackend(backend);
   const dataset = await openDataset(context.input('dataset'));
   const { splits, image, classes } = dataset;
 
   const definition: NetworkDefinition = { input: image, ...options.network, outputs: classes.length };
-  const network = createNetwork(definition, createRandom(seed, 'generalist'));
+  const network = createNetwork(operations, definition, createRandom(seed, 'generalist'));
   const { batchSize, epochs } = options;
   const sampledClasses = sampledHead(options.head.sampled, batchSize, classes.length);
   const optimizer = new Optimizer(options.optimizer, network, 'convolutions', {
@@ -115,14 +115,15 @@ export async function trainGeneralist(context: StageContext): Promise<JsonObject
 
 /** Accuracy and likelihood on the first validation images. */
 async function validate(network: Network, { splits, image }: Dataset) {
-  const { outputs } = network.definition;
+  const { operations, definition } = network;
+  const { outputs } = definition;
   let examples = 0;
   let correct = 0;
   let loss = 0;
   for await (const { images, labels } of imageBatches(splits.validation, image, { batchSize: 256 })) {
     const shape = [labels.length, image.height, image.width, image.channels] as const;
-    const logits = tf.tidy(() => runNetwork(network, tf.tensor4d(images, [...shape])));
-    const values = await logits.data<'float32'>(); // (batch, outputs)
+    const logits = operations.tidy(() => runNetwork(network, operations.tensor(images, shape)));
+    const values = await operations.read(logits); // (batch, outputs)
     logits.dispose();
     for (const [row, label] of labels.entries()) {
       const ofImage = values.subarray(row * outputs, (row + 1) * outputs);

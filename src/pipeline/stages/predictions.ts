@@ -18,10 +18,13 @@ const batchSize = 128; // images a forward pass
 export async function predict(context: StageContext): Promise<JsonObject> {
   const { settings, directory, log, signal } = context;
   const { split: splitName, mass, maxTop } = settings.predictions;
-  context.usesBackend((await selectBackend(settings.backend)).name);
+  const { name: backend, operations } = await selectBackend(settings.backend);
+  context.usesBackend(backend);
   const { splits, image, classes } = await openDataset(context.input('dataset'));
   const split = splits[splitName];
-  const generalist = await loadNetworkClassifier(context.input('generalist'), { name: 'the generalist' });
+  const generalist = await loadNetworkClassifier(context.input('generalist'), operations, {
+    name: 'the generalist',
+  });
   await rm(directory, { recursive: true, force: true }); // rows of an interrupted run: predicting is quick
   const writer = createPredictionWriter(directory, { classes: classes.length });
   const progress = log.progress(`predictions for ${splitName}`, split.rows);

@@ -1,7 +1,6 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import * as tf from '@tensorflow/tfjs';
-import { rowRange } from '../../compute/operations/row-range.js';
+import type { Tensor4D } from '../../compute/operations.js';
 import { findManifest, readManifest } from '../../core/artefact.js';
 import { KdSpecError } from '../../core/errors.js';
 import type { JsonObject } from '../../core/json.js';
@@ -41,7 +40,7 @@ export async function evaluate(context: StageContext): Promise<JsonObject> {
   const { settings, directory } = context;
   const dataset = await openDataset(context.input('dataset'));
   const ensemble = await loadEnsemble(context.workspace, { backend: settings.backend });
-  context.usesBackend(tf.getBackend());
+  context.usesBackend(ensemble.generalist.operations.backend);
   try {
     const { evaluation, example } = await evaluateEnsemble(ensemble, dataset, context);
     const { subsets } = await readSubsets(join(context.input('subsets'), subsetsFileName));
@@ -66,7 +65,9 @@ export async function evaluate(context: StageContext): Promise<JsonObject> {
       ...(calibration && { routing: calibration.routing }),
       curve: await readCurve(join(context.input('generalist'), 'metrics.jsonl')),
       ...(dataset.ceiling && settings.report.split === 'test' && { ceiling: dataset.ceiling }),
-      ...(settings.report.student && { student: await evaluateStudent(dataset, context) }),
+      ...(settings.report.student && {
+        student: await evaluateStudent(ensemble.generalist.operations, dataset, context),
+      }),
       ...(example && { example }),
     };
     await writeFile(join(directory, 'report.json'), `${JSON.stringify(report, null, 2)}\n`);
@@ -99,7 +100,8 @@ async function evaluateEnsemble(
   const batchSize = batchSizeFor(dataset.classes.length);
   for await (const { images, labels, rows } of imageBatches(split, image, { batchSize })) {
     if (signal.aborted) throw new KdSpecError('interrupted', `evaluation: stopped after ${done} images`);
-    const input = tf.tensor4d(images, [labels.length, image.height, image.width, image.channels]);
+    const shape = [labels.length, image.height, image.width, image.channels] as const;
+    const input = ensemble.generalist.operations.tensor(images, shape);
     const answers = await ensemble.distributions(input, (row) =>
       evaluation.covering(labels[row]).map((number) => kept[number]),
     );
@@ -144,6 +146,7 @@ async function inferenceCost(
 ): Promise<InferenceCost> {
   const { image } = dataset;
   const { generalist, specialists } = ensemble;
+  const { operations } = generalist;
   const costs = specialists.map(({ config, network }) =>
     forwardFlops(network.definition, { from: firstTrainedPart[config.retrain] }),
   );
@@ -154,10 +157,10 @@ async function inferenceCost(
   const split = dataset.splits[settings.report.split];
   for await (const { images, labels } of imageBatches(split, image, { batchSize })) {
     if (signal.aborted) throw new KdSpecError('interrupted', 'evaluation: stopped while timing answers');
-    const input = tf.tensor4d(images, [labels.length, image.height, image.width, image.channels]);
-    const few: tf.Tensor4D[] = [];
+    const input = operations.tensor(images, [labels.length, image.height, image.width, image.channels]);
+    const few: Tensor4D[] = [];
     for (let start = 0; start < labels.length; start += generalistBatch) {
-      few.push(rowRange(input, start, Math.min(generalistBatch, labels.length - start)));
+      few.push(operations.rowRange(input, start, Math.min(generalistBatch, labels.length - start)));
     }
     const askGeneralist = async () => {
       for (const some of few) await predictGeneralist(generalist, some, { out });
@@ -171,7 +174,7 @@ async function inferenceCost(
     const between = performance.now();
     await ensemble.predict(input, { out });
     const ended = performance.now();
-    tf.dispose(few);
+    operations.dispose(few);
     ms.generalist += between - started;
     ms.ensemble += ended - between;
     for (const { specialists: asked } of await ensemble.distributions(input)) {

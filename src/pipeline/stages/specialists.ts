@@ -124,8 +124,8 @@ async function shareBetween(
   if (from === 'convolutions') return { features: undefined, seconds: 0, flops: 0 };
   const withPredictions = needsPredictions(settings.specialists);
   const shared = { folder: join(work.directory, '.partial', 'features'), views };
-  await selectBackend(settings.backend);
-  const generalist = await loadGeneralist(work.generalist);
+  const { operations } = await selectBackend(settings.backend);
+  const generalist = await loadGeneralist(work.generalist, operations);
   try {
     const all = forwardFlops(generalist.definition);
     const frozen = all - forwardFlops(generalist.definition, { from });

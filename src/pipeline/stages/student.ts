@@ -32,7 +32,8 @@ const never = new AbortController().signal; // a training writes its checkpoint 
 export async function distill(context: StageContext): Promise<JsonObject> {
   const { settings, directory, signal } = context;
   const { student: options } = settings;
-  context.usesBackend((await selectBackend(settings.backend)).name);
+  const { name: backend, operations } = await selectBackend(settings.backend);
+  context.usesBackend(backend);
   const dataset = await openDataset(context.input('dataset'));
   const { image, splits, classes } = dataset;
   const set = await openTransferSet(settings.answers.transfer, dataset);
@@ -70,7 +71,7 @@ export async function distill(context: StageContext): Promise<JsonObject> {
       (folder, objective) =>
         trainStudent(
           folder,
-          { definition, set, selected, views, answers, objective },
+          { operations, definition, set, selected, views, answers, objective },
           { ...options, seed, checkpointSeconds: settings.generalist.checkpointSeconds },
           {
             log: context.log,
@@ -84,7 +85,7 @@ export async function distill(context: StageContext): Promise<JsonObject> {
       (network) => accuracyOn(network, 'validation'),
     );
 
-    const network = networkFromTensors(definition, await readSafetensors(model));
+    const network = networkFromTensors(operations, definition, await readSafetensors(model));
     try {
       const bias = await biasOf(network, dataset, selected.unseen, context);
       const validation = await accuracyOn(network, 'validation');

@@ -1,8 +1,8 @@
 import * as tf from '@tensorflow/tfjs';
 import fc from 'fast-check';
-import { beforeAll, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
+import { asTf } from '../../../test/support/operations.js';
 import { selectBackend } from '../../compute/backend.js';
-import { adamWStep, sgdStep } from '../../compute/optimizer-step.js';
 import { createRandom } from '../../core/random.js';
 import { createNetwork } from '../../models/network.js';
 import {
@@ -17,11 +17,13 @@ import {
   updateRows,
 } from './head-rows.js';
 
+const { operations } = await selectBackend('wasm');
 const hidden = 5;
 const classes = 11;
 
 function freshRows(kind: 'adamw' | 'sgd', seed: number): HeadRows {
   const network = createNetwork(
+    operations,
     {
       input: { height: 1, width: 1, channels: 1 },
       convolutions: [],
@@ -35,7 +37,7 @@ function freshRows(kind: 'adamw' | 'sgd', seed: number): HeadRows {
   );
   const rows = createHeadRows(kind, network);
   const [weights, bias] = ['head.weights', 'head.bias'].map((name) =>
-    network.variable(name).dataSync<'float32'>(),
+    asTf(network.variable(name)).dataSync<'float32'>(),
   );
   readHead(rows, weights, bias);
   network.dispose();
@@ -49,10 +51,6 @@ const gradientOf = (count: number, ...labels: (string | number)[]) => {
 };
 const all = Int32Array.from({ length: classes }, (_, row) => row);
 const settings = { learningRate: 0.01, weightDecay: 0.2 };
-
-beforeAll(async () => {
-  await selectBackend('wasm');
-});
 
 test('a head goes into rows and comes back', () => {
   const weights = Float32Array.from({ length: hidden * classes }, (_, at) => at);
@@ -83,8 +81,10 @@ test.each(['adamw', 'sgd'] as const)('with every row in every step, %s is the de
       const weightDecay = index === 0 ? settings.weightDecay : 0;
       const { learningRate } = settings;
       const g = tf.tensor(values, parameter.shape);
-      if (kind === 'sgd') sgdStep(parameter, g, first, { learningRate, weightDecay, nesterov: true });
-      else adamWStep(parameter, g, { first, second }, { learningRate, weightDecay, step: step + 1 });
+      if (kind === 'sgd')
+        operations.sgdStep(parameter, g, first, { learningRate, weightDecay, nesterov: true });
+      else
+        operations.adamWStep(parameter, g, { first, second }, { learningRate, weightDecay, step: step + 1 });
     });
   }
   const end = headTensors(rows);

@@ -1,15 +1,13 @@
 import * as tf from '@tensorflow/tfjs';
 import fc from 'fast-check';
-import { beforeAll, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
+import { asTf } from '../../../test/support/operations.js';
 import { selectBackend } from '../../compute/backend.js';
-import { softmaxCrossEntropy } from '../../compute/operations/softmax-cross-entropy.js';
 import { createRandom } from '../../core/random.js';
 import { drawCandidates } from './candidates.js';
 import { sampledCrossEntropy } from './sampled-cross-entropy.js';
 
-beforeAll(async () => {
-  await selectBackend('wasm');
-});
+const { operations } = await selectBackend('wasm');
 
 const normals = (random: ReturnType<typeof createRandom>, length: number) =>
   Float32Array.from({ length }, () => 2 * random.normal());
@@ -25,10 +23,14 @@ function sampled(
     const all = tf.tensor2d(logits, [labels.length, classes]);
     const chosen = tf.cast(tf.oneHot(tf.tensor1d(candidates.classes, 'int32'), classes), 'float32');
     const { value, grad } = tf.valueAndGrad((z: tf.Tensor) =>
-      sampledCrossEntropy(tf.matMul(z as tf.Tensor2D, chosen, false, true), candidates, {
-        classes,
-        labelSmoothing,
-      }),
+      asTf(
+        sampledCrossEntropy(
+          operations,
+          asTf<tf.Tensor2D>(tf.matMul(z as tf.Tensor2D, chosen, false, true)),
+          candidates,
+          { classes, labelSmoothing },
+        ),
+      ),
     )(all);
     return { loss: value.dataSync()[0], gradient: grad.dataSync<'float32'>().slice() };
   });
@@ -37,7 +39,9 @@ function sampled(
 function full(logits: Float32Array, labels: Int32Array, classes: number, labelSmoothing: number) {
   return tf.tidy(() => {
     const { value, grad } = tf.valueAndGrad((z: tf.Tensor) =>
-      softmaxCrossEntropy(z as tf.Tensor2D, tf.tensor1d(labels, 'int32'), { labelSmoothing }),
+      asTf(
+        operations.softmaxCrossEntropy(z as tf.Tensor2D, tf.tensor1d(labels, 'int32'), { labelSmoothing }),
+      ),
     )(tf.tensor2d(logits, [labels.length, classes]));
     return { loss: value.dataSync()[0], gradient: grad.dataSync<'float32'>().slice() };
   });

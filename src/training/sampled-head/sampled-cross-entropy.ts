@@ -1,5 +1,4 @@
-import * as tf from '@tensorflow/tfjs';
-import { softmaxCrossEntropy } from '../../compute/operations/softmax-cross-entropy.js';
+import type { Operations, Scalar, Tensor2D } from '../../compute/operations.js';
 import type { Candidates } from './candidates.js';
 
 /**
@@ -18,16 +17,19 @@ import type { Candidates } from './candidates.js';
  * section 3
  */
 export function sampledCrossEntropy(
-  logits: tf.Tensor2D,
+  operations: Operations,
+  logits: Tensor2D,
   { positions, certain, inclusion, classes: { length: count } }: Candidates,
   { classes, labelSmoothing }: { readonly classes: number; readonly labelSmoothing: number },
-): tf.Scalar {
+): Scalar {
   const correction = new Float32Array(count).fill(-Math.log(inclusion), certain); // (candidates)
-  const corrected = tf.add<tf.Tensor2D>(logits, tf.tensor1d(correction));
-  const hard = softmaxCrossEntropy(corrected, tf.tensor1d(positions, 'int32'));
+  const corrected = operations.add(logits, operations.tensor(correction, [count]));
+  const labels = operations.tensor(positions, [positions.length]);
+  const hard = operations.softmaxCrossEntropy(corrected, labels);
   if (labelSmoothing === 0) return hard;
   const spread = new Float32Array(count).fill(1 / classes).fill(1 / (classes * inclusion), certain);
-  const own = tf.cast(tf.oneHot(tf.tensor1d(positions, 'int32'), count), 'float32'); // (batch, candidates)
-  const moved = tf.sum(tf.mul(logits, tf.sub(own, tf.tensor1d(spread))));
-  return tf.add(hard, tf.mul(moved, labelSmoothing / positions.length));
+  const own = operations.oneHot(labels, count); // (batch, candidates)
+  const lessSpread = operations.sub(own, operations.tensor(spread, [count]));
+  const moved = operations.sum(operations.mul(logits, lessSpread));
+  return operations.add(hard, operations.mul(moved, labelSmoothing / positions.length));
 }

@@ -1,5 +1,4 @@
-import * as tf from '@tensorflow/tfjs';
-import { dense } from '../../compute/operations/dense.js';
+import type { Scalar } from '../../compute/operations.js';
 import { assert } from '../../core/errors.js';
 import { createRandom } from '../../core/random.js';
 import type { Network } from '../../models/network.js';
@@ -28,15 +27,18 @@ export interface SampledStep extends RowStep {
  * The candidates' rows of the head go to the backend and their gradient comes back, so that nothing in a step has
  * the size of the whole head.
  *
- * @param labels (batch), outputs of the network
+ * @param batch what the first trained part takes, and labels (batch), outputs of the network
  */
-export function sampledTrainingStep(
+export async function sampledTrainingStep(
   network: Network,
   optimizer: Optimizer,
-  input: tf.Tensor,
-  labels: Int32Array,
+  {
+    inputs,
+    shape,
+    labels,
+  }: { readonly inputs: Float32Array; readonly shape: readonly number[]; readonly labels: Int32Array },
   { from, seed, dropoutSeed, labelSmoothing, count, ...now }: SampledStep,
-): tf.Scalar {
+): Promise<Scalar> {
   const { headRows: rows } = optimizer;
   assert(rows !== undefined, 'a sampled step needs the head in rows');
   const { classes } = rows;
@@ -44,23 +46,25 @@ export function sampledTrainingStep(
   const candidates = drawCandidates(labels, { classes, count: Math.min(count, classes), random });
   decayRows(rows, now, candidates.classes);
   const gathered = gatherRows(rows, candidates.classes);
-  return tf.tidy(() => {
-    const weights = tf.tensor2d(gathered.weights, [rows.width - 1, candidates.classes.length]).variable();
-    const bias = tf.tensor1d(gathered.bias).variable();
-    try {
-      const { value, grads } = tf.variableGrads(() => {
+  const { operations } = network;
+  const weights = operations.variable(gathered.weights, [rows.width - 1, candidates.classes.length]);
+  const bias = operations.variable(gathered.bias, [candidates.classes.length]);
+  try {
+    const [loss, ...ofHead] = operations.tidy(() => {
+      const input = operations.tensor(inputs, shape);
+      const { value, gradients } = operations.valueAndGradients(() => {
         const hidden = runNetwork(network, input, { from, to: 'dense', training: { dropoutSeed } });
-        const logits = dense(hidden, weights as tf.Tensor2D, bias as tf.Tensor1D, {
-          inputGradient: from !== 'head',
-        });
-        return sampledCrossEntropy(logits, candidates, { classes, labelSmoothing });
+        const logits = operations.dense(hidden, weights, bias, { inputGradient: from !== 'head' });
+        return sampledCrossEntropy(operations, logits, candidates, { classes, labelSmoothing });
       }, [...optimizer.parameters, weights, bias]);
-      optimizer.apply(grads, now);
-      const [dWeights, dBias] = [weights, bias].map(({ name }) => grads[name].dataSync<'float32'>());
-      updateRows(rows, candidates.classes, { weights: dWeights, bias: dBias }, now);
-      return value;
-    } finally {
-      tf.dispose([weights, bias]);
-    }
-  });
+      optimizer.apply(gradients, now);
+      return [value, ...gradients.slice(optimizer.parameters.length)];
+    });
+    const [dWeights, dBias] = await Promise.all(ofHead.map((gradient) => operations.read(gradient)));
+    operations.dispose(ofHead);
+    updateRows(rows, candidates.classes, { weights: dWeights, bias: dBias }, now);
+    return loss;
+  } finally {
+    operations.dispose([weights, bias]);
+  }
 }
