@@ -35,7 +35,9 @@ const plan = z.object({
 const jobState = z.enum(['done', 'running', 'queued', 'failed', 'lost', 'stopped', 'missing']);
 
 const jobs = z.object({
-  slurmJobs: z.array(z.string()).describe('numbers of the job arrays'),
+  slurmJobs: z
+    .array(z.string())
+    .describe('numbers of the job arrays, as `12`, or `12;cluster` where Slurm named one'),
   slurmSilence: z.string().nullable().describe('why Slurm could not be asked'),
   counts: z.partialRecord(jobState, count),
   jobs: z

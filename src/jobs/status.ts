@@ -4,12 +4,12 @@ import type { JobEnd } from './engine.js';
 import { failuresFolder, readFailure, readWork } from './jobs-folder.js';
 import { runSlurmCommand } from './slurm/commands.js';
 import { findLostArrays, isLive, queryTasks, type TaskState, type TaskStates } from './slurm/queue.js';
-import { jobLogPath, readSlurmState } from './slurm/state.js';
+import { arrayLabels, jobLogPath, readSlurmState } from './slurm/state.js';
 import { findFinished, type SpecialistWork } from './specialist-work.js';
 
 /** Where the jobs of a workspace stand. */
 export interface JobsStatus {
-  /** Slurm's numbers of the arrays that were submitted. */
+  /** Slurm's numbers of the arrays that were submitted, as `12` or `12;cluster`. */
   readonly slurmJobs: readonly string[];
   /** Why Slurm could not be asked; then only what stands in the folder is known. */
   readonly unknown: string | undefined;
@@ -43,7 +43,7 @@ export async function readJobsStatus(folder: string): Promise<JobsStatus> {
     jobs.push({ id, standing: await standingOf(work, folders, position, tasks) });
   }
   return {
-    slurmJobs: state?.arrays.flatMap(({ jobId }) => jobId ?? []) ?? [],
+    slurmJobs: state === undefined ? [] : arrayLabels(state),
     unknown,
     jobs,
   };

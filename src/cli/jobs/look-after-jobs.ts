@@ -6,7 +6,7 @@ import { runSlurmCommand } from '../../jobs/slurm/commands.js';
 import { findLostArrays } from '../../jobs/slurm/queue.js';
 import { createResubmitLost } from '../../jobs/slurm/resubmit-lost.js';
 import { cancelArrays } from '../../jobs/slurm/slurm-engine.js';
-import { readSlurmState } from '../../jobs/slurm/state.js';
+import { arrayLabels, readSlurmState } from '../../jobs/slurm/state.js';
 import { type JobStanding, type JobsStatus, readJobsStatus } from '../../jobs/status.js';
 import type { Settings } from '../../pipeline/options.js';
 import { type CommandContext, printResult } from '../context.js';
@@ -80,7 +80,7 @@ export async function cancelJobs({ workspace, json }: Settings, context: Command
   const state = await readSlurmState(folder);
   const found = state && (await findLostArrays(runSlurmCommand, state));
   if (found) await cancelArrays(runSlurmCommand, found);
-  const cancelled = found?.arrays.flatMap(({ jobId }) => jobId ?? []) ?? [];
+  const cancelled = found === undefined ? [] : arrayLabels(found);
   const text =
     cancelled.length === 0
       ? 'no Slurm jobs of this workspace are known; jobs of Kubernetes are ended with kubectl delete job'

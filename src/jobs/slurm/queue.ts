@@ -1,5 +1,5 @@
 import { KdSpecError } from '../../core/errors.js';
-import type { RunCommand } from './commands.js';
+import { clusterWords, commandError, linesOf, type RunCommand, slurmOutput, trial } from './commands.js';
 import type { SlurmArray, SlurmState } from './state.js';
 
 /** What Slurm says of one task of an array. */
@@ -21,103 +21,143 @@ export interface PositionState extends TaskState {
 /** Task states by position; of a position that was submitted again, that of its last array. */
 export type TaskStates = ReadonlyMap<number, PositionState>;
 
-/** States in which Slurm will still do something about a task. */
-const live: ReadonlySet<string> = new Set([
-  'PENDING',
-  'CONFIGURING',
-  'RUNNING',
-  'COMPLETING',
-  'SUSPENDED',
-  'STOPPED',
-  'RESIZING',
-  'SIGNALING',
-  'STAGE_OUT',
-  'REQUEUED',
-  'REQUEUE_HOLD',
-  'REQUEUE_FED',
-  'SPECIAL_EXIT',
+/** States after which Slurm does no more about a task. Any other word, one of a later Slurm too, is of a task under way. */
+const ended: ReadonlySet<string> = new Set([
+  'COMPLETED',
+  'FAILED',
+  'CANCELLED',
+  'TIMEOUT',
+  'DEADLINE',
+  'PREEMPTED',
+  'NODE_FAIL',
+  'BOOT_FAIL',
+  'LAUNCH_FAILED',
+  'RECONFIG_FAIL',
+  'OUT_OF_MEMORY',
+  'REVOKED',
 ]);
 
 export function isLive({ state }: TaskState): boolean {
-  return live.has(state);
+  return !ended.has(state);
 }
 
 /**
- * Asks Slurm for the state of every task of some arrays: the queue for those that are under way, the accounting for
- * those that ended, and, where a cluster keeps no accounting, the controller, which forgets them after a while.
+ * Reads the state of every task of some arrays, from the clusters that these went to: the queue for those that are
+ * under way, the accounting for those that ended, and, for what it does not know or where a cluster keeps none, the
+ * controller, which forgets them after a while.
  */
 export async function queryTasks(run: RunCommand, { arrays }: SlurmState): Promise<TaskStates> {
-  const known = arrays.filter(({ jobId }) => jobId !== null);
-  if (known.length === 0) return new Map();
-  const ids = known.map(({ jobId }) => jobId).join(',');
-  const tasks = new Map<string, TaskState>();
-
-  const accounted = await run('sacct', ['-X', '-n', '-P', '-j', ids, '-o', 'JobID,State,ExitCode,NodeList']);
-  if (accounted.code === 0) {
-    for (const [task, state] of parseAccounting(accounted.stdout)) tasks.set(task, state);
-  } else {
-    for (const { jobId } of known) {
-      const { code, stdout } = await run('scontrol', ['-o', 'show', 'job', String(jobId)]);
-      if (code === 0) for (const [task, state] of parseControllerJobs(stdout)) tasks.set(task, state);
-    }
-  }
-  // Last, since the queue knows best: of a task that was requeued the accounting may still tell the first life.
-  const queued = await run('squeue', ['-h', '-r', '-t', 'all', '-j', ids, '-o', '%F_%K|%T|%N|%r']);
-  if (queued.code === 0) {
-    for (const [task, state] of parseQueue(queued.stdout)) {
-      const ended = tasks.get(task);
-      tasks.set(task, isLive(state) || ended === undefined || isLive(ended) ? state : ended);
-    }
-  } else if (!/Invalid job id/i.test(queued.stderr)) {
-    throw new KdSpecError(
-      'slurm-failed',
-      `squeue ended with ${queued.code} and said: ${queued.stderr.trim()}`,
-    );
-  }
-  return byPosition(known, tasks);
-}
-
-function byPosition(arrays: readonly SlurmArray[], tasks: ReadonlyMap<string, TaskState>): TaskStates {
   const states = new Map<number, PositionState>();
-  for (const { jobId, positions } of arrays) {
+  const known = arrays.filter(({ jobId }) => jobId !== null);
+  // Numbers are unique within a cluster only.
+  const tasksOf = new Map<string | null, ReadonlyMap<string, TaskState>>();
+  for (const { cluster } of known) {
+    if (tasksOf.has(cluster)) continue;
+    const there = known.filter((array) => array.cluster === cluster);
+    const tasks = await queryCluster(run, clusterWords(cluster), there);
+    // In a federation a job that another cluster took is revoked where it was submitted.
+    if (![...tasks.values()].some(({ state }) => state === 'REVOKED')) {
+      tasksOf.set(cluster, tasks);
+      continue;
+    }
+    const elsewhere = await queryCluster(run, ['--federation'], there);
+    const taken = [...elsewhere].filter(([, { state }]) => state !== 'REVOKED');
+    tasksOf.set(cluster, new Map([...tasks, ...taken]));
+  }
+  for (const { jobId, cluster, positions } of known) {
     for (const [index, position] of positions.entries()) {
       const task = `${jobId}_${index}`;
-      const state = tasks.get(task);
+      const state = tasksOf.get(cluster)?.get(task);
       if (state) states.set(position, { ...state, task });
-      else states.delete(position); // an older array's answer says nothing of this one
+      else states.delete(position); // an older array's state says nothing of this one
     }
   }
   return states;
 }
 
+/**
+ * The tasks of arrays that went to one cluster.
+ *
+ * @param where the word that sends commands there
+ */
+async function queryCluster(
+  run: RunCommand,
+  where: readonly string[],
+  arrays: readonly SlurmArray[],
+): Promise<ReadonlyMap<string, TaskState>> {
+  const ids = arrays.map(({ jobId }) => jobId).join(',');
+  const nameOf = new Map(arrays.map(({ jobId, name }) => [jobId, name]));
+  const tasks = new Map<string, TaskState>();
+  /** Rows of these arrays: a number that Slurm gave again, to a job of another name, is not one of them. */
+  const own = function* (rows: Iterable<TaskRow>) {
+    for (const { task, name, ...state } of rows) {
+      const expected = nameOf.get(task.split('_')[0]);
+      if (expected !== undefined && (name === '' || name === expected)) yield [task, state] as const;
+    }
+  };
+
+  const columns = 'JobID,State,ExitCode,NodeList,JobName';
+  const accounted = await trial(run, 'sacct', ['-X', '-n', '-P', '-j', ids, '-o', columns, ...where]);
+  const counted = accounted.code === 0 ? accounted.stdout : '';
+  for (const [task, state] of own(parseAccounting(counted))) tasks.set(task, state);
+  const isAccounted = (jobId: string | null) =>
+    linesOf(counted).some((line) => line.startsWith(`${jobId}_`) || line.startsWith(`${jobId}|`));
+  for (const { jobId } of arrays.filter((array) => !isAccounted(array.jobId))) {
+    const { code, stdout } = await trial(run, 'scontrol', ['-o', 'show', 'job', `${jobId}`, ...where]);
+    if (code === 0) for (const [task, state] of own(parseControllerJobs(stdout))) tasks.set(task, state);
+  }
+  // Last, since the queue knows best: of a task that was requeued the accounting may still tell the first life.
+  const format = '%F_%K|%T|%N|%r|%j';
+  const queued = await run('squeue', ['-h', '-r', '-t', 'all', '-j', ids, '-o', format, ...where]);
+  if (queued.code === 0) {
+    for (const [task, state] of own(parseQueue(queued.stdout))) {
+      const ended = tasks.get(task);
+      tasks.set(task, isLive(state) || ended === undefined || isLive(ended) ? state : ended);
+    }
+  } else if (!/Invalid job id/i.test(queued.stderr)) {
+    throw commandError('squeue', queued);
+  }
+  return tasks;
+}
+
+/** A row of what a command prints of tasks. */
+export interface TaskRow extends TaskState {
+  readonly task: string;
+  /** The job's name; empty where it was not told. */
+  readonly name: string;
+}
+
 /** Tasks in lines `12_4|CANCELLED by 1000|0:15|node3` of sacct; an array that is pending as a whole stands as `12_[4-7]`. */
-export function* parseAccounting(text: string): Generator<readonly [task: string, TaskState]> {
-  for (const line of text.split('\n')) {
-    const [task, state, exit, node] = line.split('|');
-    if (!/^\d+_\d+$/.test(task) || state === undefined) continue;
-    yield [task, { state: state.split(' ')[0], node: nodeName(node), reason: describeExit(exit) }];
+export function* parseAccounting(text: string): Generator<TaskRow> {
+  for (const line of linesOf(text)) {
+    const [task, state, exit, node, name = ''] = line.split('|');
+    if (!/^\d+_\d+$/.test(task) || !state) continue;
+    yield { task, name, state: state.split(' ')[0], node: nodeName(node), reason: describeExit(exit) };
   }
 }
 
 /** Tasks in lines `12_4|RUNNING|node3|None` of squeue. */
-export function* parseQueue(text: string): Generator<readonly [task: string, TaskState]> {
-  for (const line of text.split('\n')) {
-    const [task, state, node, reason] = line.split('|');
-    if (!/^\d+_\d+$/.test(task) || state === undefined) continue;
-    yield [task, { state, node: nodeName(node), reason: reason === 'None' ? '' : (reason ?? '') }];
+export function* parseQueue(text: string): Generator<TaskRow> {
+  for (const line of linesOf(text)) {
+    const [task, state, node, reason, name = ''] = line.split('|');
+    if (!/^\d+_\d+$/.test(task) || !state) continue;
+    yield { task, name, state, node: nodeName(node), reason: reason === 'None' ? '' : (reason ?? '') };
   }
 }
 
 /** Tasks in lines `JobId=13 ArrayJobId=12 ArrayTaskId=4 JobState=FAILED Reason=NonZeroExitCode ...` of scontrol. */
-export function* parseControllerJobs(text: string): Generator<readonly [task: string, TaskState]> {
-  for (const line of text.split('\n')) {
+export function* parseControllerJobs(text: string): Generator<TaskRow> {
+  for (const line of linesOf(text)) {
     const field = (name: string) => new RegExp(`(?:^| )${name}=(\\S+)`).exec(line)?.[1];
     const [array, task, state] = [field('ArrayJobId'), field('ArrayTaskId'), field('JobState')];
     if (array === undefined || state === undefined || !/^\d+$/.test(task ?? '')) continue;
-    yield [
-      `${array}_${task}`,
-      { state, node: nodeName(field('NodeList')), reason: describeExit(field('ExitCode')) },
-    ];
+    yield {
+      task: `${array}_${task}`,
+      name: field('JobName') ?? '',
+      state,
+      node: nodeName(field('NodeList')),
+      reason: describeExit(field('ExitCode')),
+    };
   }
 }
 
@@ -132,7 +172,38 @@ function describeExit(text: string | undefined): string {
   return code > 0 ? `exit code ${code}` : '';
 }
 
-/** Finds the numbers of arrays that were submitted by a coordinator that did not live to write them down. */
+/**
+ * Looks in the queue for the number of an array that has none yet, by its name, in the clusters it was to go to.
+ *
+ * @returns none when it is not there; several when a site prints other numbers, which the caller tells from it
+ * @throws KdSpecError `slurm-failed` when the queue cannot be read: the array may be there
+ */
+export async function findByName(
+  run: RunCommand,
+  { name, cluster }: SlurmArray,
+): Promise<readonly { readonly jobId: string; readonly cluster: string | null }[]> {
+  const named = new Map<string, string | null>();
+  const bare = new Map<string, string | null>(); // numbers alone, where a site's squeue prints columns of its own
+  for (const place of cluster?.split(',') ?? [null]) {
+    const words = ['-h', '-t', 'all', `--name=${name}`, '-o', '%F|%j', ...clusterWords(place)];
+    let there = place;
+    for (const line of linesOf(await slurmOutput(run, 'squeue', words))) {
+      there = /^CLUSTER: (\S+)$/.exec(line)?.[1] ?? there; // printed where all clusters are asked for
+      const [jobId, title] = line.split('|');
+      if (!/^\d+$/.test(jobId) || (title !== undefined && title !== name)) continue;
+      const jobs = title === name ? named : bare;
+      if (!jobs.has(jobId)) jobs.set(jobId, there);
+    }
+  }
+  const found = named.size > 0 ? named : bare;
+  return [...found].map(([jobId, there]) => ({ jobId, cluster: there }));
+}
+
+/**
+ * Finds the numbers of arrays that were submitted by a coordinator that did not live to write them down.
+ *
+ * @throws KdSpecError `slurm-failed` when the queue cannot be read, or names several: nothing is to be submitted then
+ */
 export async function findLostArrays(run: RunCommand, state: SlurmState): Promise<SlurmState> {
   const arrays: SlurmArray[] = [];
   for (const array of state.arrays) {
@@ -140,9 +211,15 @@ export async function findLostArrays(run: RunCommand, state: SlurmState): Promis
       arrays.push(array);
       continue;
     }
-    const { stdout } = await run('squeue', ['-h', '-t', 'all', `--name=${array.name}`, '-o', '%F']);
-    const jobId = /^(\d+)/.exec(stdout.trim())?.[1];
-    if (jobId !== undefined) arrays.push({ ...array, jobId });
+    const found = await findByName(run, array);
+    if (found.length > 1) {
+      throw new KdSpecError(
+        'slurm-failed',
+        `expected one job named ${array.name} from squeue, got ${found.map(({ jobId }) => jobId).join(', ')}: ` +
+          `see which of them squeue --name=${array.name} shows, and end the others with scancel`,
+      );
+    }
+    if (found.length === 1) arrays.push({ ...array, ...found[0] });
   }
   return { ...state, arrays };
 }

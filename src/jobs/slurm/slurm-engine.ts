@@ -5,10 +5,17 @@ import type { Engine, Jobs } from '../engine.js';
 import { failuresFolder, forgetFailure, workDigest, writeWork } from '../jobs-folder.js';
 import type { SpecialistWork } from '../specialist-work.js';
 import { patientLooks, standingOf } from '../status.js';
-import { type RunCommand, readCluster, runSlurmCommand, slurmOutput } from './commands.js';
+import {
+  clusterWords,
+  commandError,
+  linesOf,
+  type RunCommand,
+  readCluster,
+  runSlurmCommand,
+} from './commands.js';
 import { findLostArrays, isLive, queryTasks } from './queue.js';
-import type { SlurmOptions } from './slurm-options.js';
-import { readSlurmState, type SlurmState, writeSlurmState } from './state.js';
+import { askedClusters, checkSlurmOptions, type SlurmOptions } from './slurm-options.js';
+import { arrayLabels, readSlurmState, type SlurmState, writeSlurmState } from './state.js';
 import { submitArrays } from './submission.js';
 
 const cancelPatienceMs = 120_000;
@@ -26,13 +33,22 @@ export function createSlurm(
   folder: string,
   command: readonly string[],
   options: SlurmOptions,
-  { run = runSlurmCommand, pollMs = 5000 }: { readonly run?: RunCommand; readonly pollMs?: number } = {},
+  {
+    run = runSlurmCommand,
+    pollMs = 5000,
+    env = process.env,
+  }: {
+    readonly run?: RunCommand;
+    readonly pollMs?: number;
+    readonly env?: Readonly<Record<string, string | undefined>>;
+  } = {},
 ): Engine {
+  checkSlurmOptions(options);
   return {
     name: 'Slurm',
     outlivesCoordinator: true,
     async open(work, { log, listener }): Promise<Jobs> {
-      const cluster = await readCluster(run);
+      const cluster = await readCluster(run, { asked: askedClusters(options, env), log });
       let state = await takeOver(run, folder, work, log);
       const folders = { folder, failures: failuresFolder(folder, work) };
       const watched = new Set<number>();
@@ -109,8 +125,8 @@ export function createSlurm(
         for (const position of fresh) await forgetFailure(folders.failures, position);
         if (fresh.length > 0) {
           const before = state.arrays.length;
-          state = await submitArrays(run, folder, state, fresh, { command, cluster, options });
-          const jobs = state.arrays.slice(before).map(({ jobId }) => jobId);
+          state = await submitArrays(run, folder, state, fresh, { command, cluster, options, log });
+          const jobs = arrayLabels({ ...state, arrays: state.arrays.slice(before) });
           log.info(
             `specialists: ${fresh.length} submitted to Slurm ${cluster.version} as ${jobs.join(', ')}`,
           );
@@ -178,6 +194,15 @@ async function takeOver(
 
 /** Ends all jobs of some arrays; those that train write a checkpoint on the SIGTERM that they get. */
 export async function cancelArrays(run: RunCommand, { arrays }: SlurmState): Promise<void> {
-  const ids = arrays.flatMap(({ jobId }) => (jobId === null ? [] : [jobId]));
-  if (ids.length > 0) await slurmOutput(run, 'scancel', ids);
+  const known = arrays.filter(({ jobId }) => jobId !== null);
+  for (const cluster of new Set(known.map((array) => array.cluster))) {
+    const ids = known.flatMap((array) => (array.cluster === cluster && array.jobId ? [array.jobId] : []));
+    const end = await run('scancel', [...clusterWords(cluster), ...ids]);
+    const complaints = linesOf(end.stderr).filter((line) => /error/i.test(line));
+    const isOver = (line: string) => /invalid job id|already complet|job\/step already/i.test(line);
+    // One that ended by itself needs no end, and the others were told.
+    if (end.code !== 0 && !(complaints.length > 0 && complaints.every(isOver))) {
+      throw commandError('scancel', end);
+    }
+  }
 }

@@ -1,3 +1,5 @@
+import { KdSpecError } from '../../core/errors.js';
+
 /** What a user asks of Slurm for each job. Null leaves it to the cluster. */
 export interface SlurmOptions {
   readonly partition: string | null;
@@ -42,4 +44,47 @@ export function parseTimeLimit(text: string): number | undefined {
   const hasHours = days !== undefined || match[4] !== undefined;
   const seconds = hasHours ? Number(days ?? 0) * 86_400 + a * 3600 + b * 60 + c : a * 60 + b;
   return seconds === 0 ? undefined : seconds;
+}
+
+/**
+ * The clusters that jobs are to go to by sbatch's own words, or by its variables: names separated by commas.
+ *
+ * @returns null for the cluster of this machine
+ */
+export function askedClusters(
+  { options }: SlurmOptions,
+  env: Readonly<Record<string, string | undefined>>,
+): string | null {
+  const words = optionWords(options);
+  let asked: string | undefined;
+  for (const [index, word] of words.entries()) {
+    const match = /^(?:-M=?|--clusters?(?:=|$))(.*)$/.exec(word);
+    if (match) asked = match[1] === '' ? words[index + 1] : match[1];
+  }
+  return asked || env.SBATCH_CLUSTERS || env.SLURM_CLUSTERS || null;
+}
+
+/** The further words for sbatch. */
+export function optionWords(options: string | null): readonly string[] {
+  return options?.split(/\s+/).filter((word) => word !== '') ?? [];
+}
+
+/**
+ * Checks what can be checked without Slurm, before anything is computed for it.
+ *
+ * @throws KdSpecError `option-invalid`
+ */
+export function checkSlurmOptions({ time, memory }: SlurmOptions): void {
+  if (time !== null && parseTimeLimit(time) === undefined && !/^(0|INFINITE|UNLIMITED)$/i.test(time.trim())) {
+    throw new KdSpecError(
+      'option-invalid',
+      `--slurm-time: expected a time as sbatch takes it, such as 90 (minutes), 4:00:00 or 1-12 (days and hours), got "${time}"`,
+    );
+  }
+  if (memory !== null && !/^\d+[KMGT]?B?$/i.test(memory.trim())) {
+    throw new KdSpecError(
+      'option-invalid',
+      `--slurm-memory: expected a number and a unit as sbatch takes them, such as 8G or 500M, got "${memory}"`,
+    );
+  }
 }

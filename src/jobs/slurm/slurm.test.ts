@@ -43,6 +43,7 @@ const plain: SlurmOptions = {
 const array = (positions: readonly number[], jobId: string | null = null): SlurmArray => ({
   name: 'kd-spec-x',
   jobId,
+  cluster: null,
   positions: [...positions],
   submittedAt: '2026-01-01T00:00:00.000Z',
 });
@@ -187,7 +188,7 @@ describe('submission', () => {
     const calls: (readonly string[])[] = [];
     const run: RunCommand = async (_name, words) => said(`${100 + calls.push(words)};kdspec\n`);
     const positions = Array.from({ length: 25 }, (_, position) => 2 * position);
-    const cluster = { version: '23.11', maxArraySize: 10 };
+    const cluster = { version: '23.11', maxArraySize: 10, asked: null };
     const state = await submitArrays(run, folder, { work: 'w', arrays: [] }, positions, {
       command: ['train'],
       cluster,
@@ -286,18 +287,18 @@ describe('what Slurm says of tasks', () => {
     const accounting =
       '12_0|COMPLETED|0:0|node1\n12_1|CANCELLED by 1000|0:15|None assigned\n12_[2-9]|PENDING|0:0|\n';
     expect([...parseAccounting(accounting)]).toEqual([
-      ['12_0', { state: 'COMPLETED', node: 'node1', reason: '' }],
-      ['12_1', { state: 'CANCELLED', node: '', reason: 'signal 15' }],
+      { task: '12_0', name: '', state: 'COMPLETED', node: 'node1', reason: '' },
+      { task: '12_1', name: '', state: 'CANCELLED', node: '', reason: 'signal 15' },
     ]);
     expect([...parseQueue('12_3|RUNNING|node2|None\n12_4|PENDING||Resources\n')]).toEqual([
-      ['12_3', { state: 'RUNNING', node: 'node2', reason: '' }],
-      ['12_4', { state: 'PENDING', node: '', reason: 'Resources' }],
+      { task: '12_3', name: '', state: 'RUNNING', node: 'node2', reason: '' },
+      { task: '12_4', name: '', state: 'PENDING', node: '', reason: 'Resources' },
     ]);
     const shown =
       'JobId=15 ArrayJobId=12 ArrayTaskId=5 JobName=x JobState=FAILED Reason=NonZeroExitCode ExitCode=1:0 NodeList=node3\n' +
       'JobId=12 ArrayJobId=12 ArrayTaskId=6-9 JobState=PENDING ExitCode=0:0 NodeList=\n';
     expect([...parseControllerJobs(shown)]).toEqual([
-      ['12_5', { state: 'FAILED', node: 'node3', reason: 'exit code 1' }],
+      { task: '12_5', name: 'x', state: 'FAILED', node: 'node3', reason: 'exit code 1' },
     ]);
   });
 

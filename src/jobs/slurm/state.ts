@@ -10,6 +10,8 @@ const arraySchema = z.object({
   name: z.string(),
   /** Slurm's number; null between the decision to submit and sbatch's answer. */
   jobId: z.string().regex(/^\d+$/).nullable(),
+  /** Where it was submitted, by Slurm's word; until that is known, where it was to be; null: the cluster of this machine. */
+  cluster: z.string().nullable().default(null),
   /** The position that each task trains, by the task's number. */
   positions: z.array(z.int().nonnegative()),
   submittedAt: z.string(),
@@ -23,6 +25,13 @@ export type SlurmArray = Readonly<z.infer<typeof arraySchema>>;
 export interface SlurmState {
   readonly work: string;
   readonly arrays: readonly SlurmArray[];
+}
+
+/** An array for a person and for Slurm's commands, as `sbatch --parsable` prints it: `12`, or `12;cluster`. */
+export function arrayLabels({ arrays }: SlurmState): readonly string[] {
+  return arrays.flatMap(({ jobId, cluster }) =>
+    jobId === null ? [] : [cluster === null ? jobId : `${jobId};${cluster}`],
+  );
 }
 
 const statePath = (folder: string) => join(folder, 'slurm.json');

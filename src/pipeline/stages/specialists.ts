@@ -51,9 +51,9 @@ export async function trainSpecialists(context: StageContext): Promise<JsonObjec
     training: { ...training, seed: settings.seed, checkpointSeconds: settings.generalist.checkpointSeconds },
     backend: settings.backend,
   };
+  const { engine, workers } = await chooseEngine(context);
   const sharing = await shareBetween(work, dataset, context);
   const shared = { ...work, features: sharing.features };
-  const { engine, workers } = await chooseEngine(context);
   if (engine.outlivesCoordinator && !wait) await submitMissing(engine, shared, { log, signal });
   const { done, failed } = await trainMissing(engine, shared, { log, signal });
   if (failed.length > 0) {
