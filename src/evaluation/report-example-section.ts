@@ -4,33 +4,33 @@ import type { RankedClass } from '../models/ranked-class.js';
 import { escapeHtml } from './html.js';
 import type { ReportExample } from './report-example.js';
 
-/** One image with what generalist, specialists and ensemble say about it, as bars of probability. */
+/** One image with what generalist, specialists and ensemble predict for it, as bars of probability. */
 export function exampleSection(
   { row, label, image, differs, generalist, ensemble, specialists }: ReportExample,
   split: string,
 ): string {
   const chosen = differs
-    ? 'for which a specialist was asked and the two first answers differ'
-    : 'for which a specialist was asked; the two first answers never differ';
+    ? 'for which a specialist was active and the two predictions differ'
+    : 'for which a specialist was active; the two predictions never differ';
   const name = escapeHtml(label.class);
-  const answers = [
-    answerList('Generalist', generalist, label.index),
+  const predictions = [
+    predictionList('Generalist', generalist, label.index),
     ...specialists.map(({ id, size, dustbin, top }) =>
-      answerList(`Specialist ${id}`, top, label.index, `${count(size)} classes`, dustbin),
+      predictionList(`Specialist ${id}`, top, label.index, `${count(size)} classes`, dustbin),
     ),
-    answerList('Ensemble', ensemble, label.index),
+    predictionList('Ensemble', ensemble, label.index),
   ];
   return (
-    '<section><h2>One image, answered by all</h2>' +
+    '<section><h2>One image, predicted by all</h2>' +
     `<p class="note">The first image of the ${split} split, in the written order, ${chosen}: image ${count(row)}. ` +
     'The true class is marked.</p>' +
     `<div class="example"><figure><img alt="An image of ${name}" src="${escapeHtml(image.png)}" ` +
     `width="${image.width}" height="${image.height}"><figcaption>truly <strong>${name}</strong></figcaption></figure>` +
-    `<div class="answers">${answers.join('')}</div></div></section>`
+    `<div class="predictions">${predictions.join('')}</div></div></section>`
   );
 }
 
-function answerList(
+function predictionList(
   title: string,
   classes: readonly RankedClass[],
   label: number,

@@ -81,12 +81,15 @@ test('the page shows the figures of the report, and asks nobody for anything', (
   expect(text).toContain('mass of 20% or more');
   expect(text).toContain('52.5%');
   expect(text).toContain('33.5%');
-  expect(document.querySelectorAll('polyline')).toHaveLength(3);
   expect(text).toContain(report.likelihood.ensemble.negativeLogLikelihood.toFixed(4));
   expect(text).toContain('image 17');
-  expect(document.querySelectorAll('svg')).toHaveLength(4);
-  expect(document.querySelectorAll('svg circle')).toHaveLength(2 + 2 + 3);
-  expect(document.querySelectorAll('svg rect')).toHaveLength(report.coverage.length);
+  for (const layout of ['wide', 'narrow']) {
+    const inCharts = (selector: string) => document.querySelectorAll(`svg.chart-${layout}${selector}`).length;
+    expect(inCharts('[role=img][aria-label]')).toBe(4);
+    expect(inCharts(' circle')).toBe(2 + 2 + 3);
+    expect(inCharts(' [aria-label=bar] > *')).toBe(report.coverage.length);
+    expect(inCharts(' [aria-label=line] > path')).toBe(3);
+  }
   expect([...document.querySelectorAll('.classes li')].map((item) => item.textContent)).toEqual([
     '<b>',
     '"two"',

@@ -1,12 +1,9 @@
 import { percent, percentWithin, signedPercent, signedWithin } from '../core/percent.js';
 import { count, duration, operations } from '../core/quantity-text.js';
-import { escapeHtml, htmlTable } from './html.js';
+import { routingCurve, routingRuleText, signedChart, trainingCurve } from './charts.js';
+import { escapeHtml, htmlPage, htmlTable } from './html.js';
 import type { Report } from './report.js';
-import { signedChart } from './report-chart.js';
-import { trainingCurve } from './report-curve.js';
 import { exampleSection } from './report-example-section.js';
-import { routingCurve, ruleText } from './report-routing.js';
-import { reportStyle } from './report-style.js';
 
 /** How many class names of a subset are shown before the rest is only counted. */
 const shownClasses = 24;
@@ -29,12 +26,7 @@ export function renderReportPage(report: Report): string {
     subsetSection(report),
     timeSection(report),
   ];
-  return (
-    '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">' +
-    '<meta name="viewport" content="width=device-width, initial-scale=1">' +
-    `<meta name="color-scheme" content="light dark"><title>kd-spec report</title><style>${reportStyle}</style></head>` +
-    `<body><main>${sections.join('\n')}</main></body></html>\n`
-  );
+  return htmlPage('kd-spec report', sections.join('\n'));
 }
 
 function headline({ dataset, split, test, conditional, fusion, ceiling, student }: Report): string {
@@ -195,25 +187,25 @@ function costSection({ inference, routing = [] }: Report): string {
     ],
   ];
   const rules = routing.map((point) => [
-    ruleText(point),
+    routingRuleText(point),
     point.active.toFixed(2),
     operations(point.flopsPerImage),
     percent(point.top1),
   ]);
   return (
-    '<section><h2>Cost of an answer</h2>' +
+    '<section><h2>Cost of inference</h2>' +
     `<p class="note">${inference.active.toFixed(2)} specialists an image. Images a second: both in turn, on the machine of this report.</p>` +
     htmlTable('Inference', ['', 'computation an image', 'images a second', 'parameters'], rows) +
     (rules.length === 0
       ? ''
-      : '<h3>Rules of routing</h3><p class="note">Top-1 on validation over the computation of an answer, had a ' +
-        'specialist been asked for the generalist’s first n classes (dots; n = 1 is the rule of Hinton, Vinyals and ' +
+      : '<h3>Rules of routing</h3><p class="note">Top-1 on validation over operations an image, if a ' +
+        'specialist were active for the generalist’s first n classes (dots; n = 1 is the rule of Hinton, Vinyals and ' +
         'Dean) or for the mass on its subset (rings). Temperatures and weights are those fitted under the rule in use.</p>' +
-        routingCurve(routing, 'Top-1 on validation by computation of an answer, under rules of routing') +
+        routingCurve(routing, 'Top-1 on validation by operations an image, under rules of routing') +
         '<details><summary>Figures</summary>' +
         htmlTable(
           'Rules of routing, on validation',
-          ['a specialist is asked for the generalist’s', 'specialists an image', 'computation', 'top-1'],
+          ['a specialist is active for the generalist’s', 'specialists an image', 'computation', 'top-1'],
           rules,
         ) +
         '</details>') +
@@ -231,8 +223,9 @@ function curveSection({ curve = [] }: Report): string {
     validationTop1 === undefined ? '' : percent(validationTop1),
   ]);
   return (
-    '<section><h2>Training of the generalist</h2><p class="note">Top-1 on validation after each epoch: where it is ' +
-    `flat, more of the same training would not have helped.</p>${chart}<details><summary>Figures</summary>` +
+    '<section><h2>Training of the generalist</h2><p class="note">Top-1 on validation after each epoch. While the ' +
+    'learning rate falls, as at the end of a training, the curve flattens in any case: a flat end does not tell whether ' +
+    `a longer training would reach more.</p>${chart}<details><summary>Figures</summary>` +
     htmlTable('Epochs', ['epoch', 'training loss', 'validation loss', 'validation top-1'], rows) +
     '</details></section>'
   );

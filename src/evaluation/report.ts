@@ -1,9 +1,8 @@
 import type { SplitName } from '../data/source.js';
 import type { Accuracy } from '../models/accuracy.js';
+import type { CurvePoint, RoutingPoint } from './charts.js';
 import type { Evaluation } from './evaluation.js';
-import type { CurvePoint } from './report-curve.js';
 import type { ReportExample } from './report-example.js';
-import type { ReportRouting } from './report-routing.js';
 
 /** What a stage took. */
 export interface StageCost {
@@ -53,7 +52,7 @@ export interface Report extends Evaluation {
   /** What an answer costs. */
   readonly inference?: InferenceCost;
   /** Accuracy on validation against cost, under rules of routing. */
-  readonly routing?: readonly ReportRouting[];
+  readonly routing?: readonly RoutingPoint[];
   /** The epochs of the generalist's training. */
   readonly curve?: readonly CurvePoint[];
   /** The distilled student on the same images, where it was asked for. */

@@ -1,7 +1,7 @@
 /**
  * The tables of a benchmark's section, each with the sentence above it: paragraphs, none where there is nothing to show.
  */
-import { ruleText } from '../../../src/evaluation/report-routing.js';
+import { routingRuleText } from '../../../src/evaluation/charts.js';
 import { meanOf, percent, signed, table, teras, within } from '../format.js';
 import { correlation } from './confusion-and-gain.js';
 import { type AblationResult, allOf, type Comparison, order, type Result, titles } from './result.js';
@@ -149,7 +149,9 @@ export function confusionTable(comparisons: readonly Comparison[]): Paragraphs {
 export function routingTable({ seed, routing = [], contenders }: Comparison): Paragraphs {
   if (routing.length === 0) return [];
   const rows = routing.map((point) => [
-    point.rule === 'top' && point.value === 1 ? `${ruleText(point)} (the paper's)` : ruleText(point),
+    point.rule === 'top' && point.value === 1
+      ? `${routingRuleText(point)} (the paper's)`
+      : routingRuleText(point),
     point.active.toFixed(2),
     signed(point.flopsPerImage / contenders.generalist.flopsPerImage - 1, 0),
     percent(point.top1),

@@ -14,7 +14,7 @@ import { firstTrainedPart } from '../../ensemble/specialist/specialist.js';
 import { readSubsets, subsetsFileName } from '../../ensemble/subsets/subsets-file.js';
 import { createEvaluation, type Evaluation } from '../../evaluation/evaluation.js';
 import type { InferenceCost, Report, StageCost } from '../../evaluation/report.js';
-import type { CurvePoint } from '../../evaluation/report-curve.js';
+import type { CurvePoint } from '../../evaluation/charts.js';
 import { createExampleSearch, describeAnswers, type ReportExample } from '../../evaluation/report-example.js';
 import { renderReportPage } from '../../evaluation/report-page.js';
 import { batchSizeFor } from '../../models/classifier.js';
