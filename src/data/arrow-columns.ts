@@ -14,6 +14,13 @@ export function column(batch: RecordBatch, name: string): Data | undefined {
   return index < 0 ? undefined : batch.data.children[index];
 }
 
+/** A type in words, with what helps where the column is categorical. */
+function describeType(type: DataType): string {
+  return DataType.isDictionary(type)
+    ? `${type}, a categorical (dictionary-encoded) column: write it as plain values`
+    : String(type);
+}
+
 /**
  * Reads an integer column of any width as numbers.
  *
@@ -33,7 +40,10 @@ export function integers(
 ): (position: number) => number | null {
   const { type, values } = data;
   if (!DataType.isInt(type)) {
-    throw new KdSpecError('dataset-invalid', `${path}: expected a column of integers, found ${type}`);
+    throw new KdSpecError(
+      'dataset-invalid',
+      `${path}: expected a column of integers, found ${describeType(type)}`,
+    );
   }
   return (position) => {
     const isNull = data.nullCount > 0 && !data.getValid(position);
@@ -56,7 +66,10 @@ export function integers(
 export function texts(data: Data, { path, firstRow }: ColumnPlace): (position: number) => string | null {
   const { type, values, valueOffsets } = data;
   if (!DataType.isUtf8(type) && !DataType.isLargeUtf8(type)) {
-    throw new KdSpecError('dataset-invalid', `${path}: expected a column of texts, found ${type}`);
+    throw new KdSpecError(
+      'dataset-invalid',
+      `${path}: expected a column of texts, found ${describeType(type)}`,
+    );
   }
   const decoder = new TextDecoder();
   return (position) => {
@@ -84,7 +97,7 @@ export function encodedImages(data: Data, { path, firstRow }: ColumnPlace): (pos
   if (!DataType.isBinary(type) && !DataType.isLargeBinary(type)) {
     throw new KdSpecError(
       'dataset-invalid',
-      `${path}: expected a column of images, struct<bytes, path>, found ${type}`,
+      `${path}: expected a column of images, struct<bytes, path>, found ${describeType(type)}`,
     );
   }
   return (position) => {

@@ -2,6 +2,7 @@ import { type FileHandle, open } from 'node:fs/promises';
 import { Message, type RecordBatch, RecordBatchReader, Schema, Table, tableToIPC } from 'apache-arrow';
 import { KdSpecError } from '../core/errors.js';
 import { asFileError } from '../core/file-error.js';
+import { foreignKind } from '../core/file-kind.js';
 import { announcesWhatItHolds, footerAnnouncesWhatItHolds } from './arrow-metadata.js';
 
 /**
@@ -39,14 +40,17 @@ const footerEndBytes = 4 + fileMagic.length;
 /** Enough for the metadata of a batch of a few columns, so that one read suffices. */
 const metadataGuessBytes = 1024;
 const metadataLimitBytes = 256 * 2 ** 20;
+const rowsWithoutBytes = 65_536; // that a batch may have, such as lists of width 0
 
 /**
  * Walks the messages of an Arrow file and returns where its record batches are.
  *
  * @param path a file in Arrow stream or file format, not compressed
  * @returns the schema, and offset, size and rows of each batch
+ * Dictionaries are passed over: their columns can be passed over too, but not read.
+ *
  * @throws KdSpecError `shard-truncated` with the row where the file ends, `shard-corrupt` when a message
- *   cannot be understood, `dataset-invalid` for compressed or dictionary-encoded batches, `not-found`
+ *   cannot be understood or the file is of another kind, `dataset-invalid` for compressed batches, `not-found`
  * Cost: one read of about 1 KiB a batch; bodies are not read.
  */
 export async function indexShard(path: string): Promise<ShardIndex> {
@@ -105,6 +109,9 @@ async function walkMessages(handle: FileHandle, path: string): Promise<ShardInde
 
   for (let offset = isFile ? framingBytes : 0; ; ) {
     const head = await readAt(handle, offset, framingBytes + metadataGuessBytes);
+    const kind = offset === 0 && head.length > 0 ? foreignKind(head) : undefined;
+    if (kind !== undefined)
+      throw new KdSpecError('shard-corrupt', `expected an Arrow file at ${path}, but ${kind}`);
     if (head.length < framingBytes) throw truncated(path, size, rows);
     const view = new DataView(head.buffer, head.byteOffset, head.length);
     const metadataBytes = view.getInt32(4, true);
@@ -128,7 +135,7 @@ async function walkMessages(handle: FileHandle, path: string): Promise<ShardInde
     const sizeBytes = framingBytes + metadataBytes + message.bodyBytes;
     if (offset + sizeBytes > size) throw truncated(path, size, rows);
     if (message.schema) schema = message.schema;
-    else {
+    else if (!message.isDictionary) {
       const bodyStart = offset + framingBytes + metadataBytes;
       const bufferOffsets = message.bufferStarts.map((start) => bodyStart + start);
       batches.push({ offsetBytes: offset, sizeBytes, rows: message.rows, bufferOffsets });
@@ -174,6 +181,7 @@ function decodeMetadata(
   readonly rows: number;
   readonly bufferStarts: readonly number[];
   readonly schema?: Schema;
+  readonly isDictionary?: boolean;
 } {
   if (!announcesWhatItHolds(metadata)) {
     throw corrupt(path, `the message at byte ${offset} (row ${row}) announces more than it holds`);
@@ -184,6 +192,14 @@ function decodeMetadata(
     message = Message.decode(metadata);
     header = message.header(); // decoded now, and with checks of its own
   } catch (cause) {
+    if (cause instanceof Error && /unrecognized type/i.test(cause.message)) {
+      throw new KdSpecError(
+        'dataset-invalid',
+        `${path}: a column has a type that is not known (${cause.message}), such as a list view or run-end encoding: ` +
+          'leave it out or convert it',
+        { cause },
+      );
+    }
     throw corrupt(path, `the message at byte ${offset} (row ${row}) cannot be decoded`, cause);
   }
   // A negative length would lead back to where the walk has been.
@@ -192,11 +208,10 @@ function decodeMetadata(
   }
   if (header instanceof Schema)
     return { bodyBytes: message.bodyLength, rows: 0, bufferStarts: [], schema: header };
+  if (message.isDictionaryBatch())
+    return { bodyBytes: message.bodyLength, rows: 0, bufferStarts: [], isDictionary: true };
   if (!message.isRecordBatch()) {
-    throw new KdSpecError(
-      'dataset-invalid',
-      `${path}: expected plain columns, found a dictionary-encoded column: write it again without dictionaries`,
-    );
+    throw corrupt(path, `the message at byte ${offset} (row ${row}) is neither a schema nor a batch`);
   }
   const { compression, length, buffers } = message.header();
   if (compression) {
@@ -208,8 +223,9 @@ function decodeMetadata(
   if (!(length >= 0)) {
     throw corrupt(path, `the message at byte ${offset} (row ${row}) has a negative number of rows`);
   }
-  // A row takes one bit of a buffer at the least; a reader would count through rows that are not there.
-  if (length > 8 * message.bodyLength) {
+  // A row takes one bit of a buffer at the least, where any column has one; a reader would count through rows that are
+  // not there.
+  if (length > Math.max(rowsWithoutBytes, 8 * message.bodyLength)) {
     throw corrupt(
       path,
       `the message at byte ${offset} (row ${row}) claims ${length} rows in ${message.bodyLength} bytes`,

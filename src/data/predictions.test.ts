@@ -1,15 +1,21 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import {
+  Dictionary,
   Field,
+  FixedSizeList,
+  Float16,
   Float32,
   Float64,
   Int32,
   Int64,
   List,
+  Schema,
   Table,
+  tableFromIPC,
   tableToIPC,
+  Utf8,
   type Vector,
   vectorFromArray,
 } from 'apache-arrow';
@@ -78,8 +84,10 @@ test('what is written comes back, in shards of bounded size', async () => {
   await fc.assert(property, { numRuns: 20 });
 });
 
-const list = (rows: readonly (readonly (number | bigint)[])[], item: Int32 | Int64 | Float32 | Float64) =>
-  vectorFromArray(rows, new List(new Field('item', item, true)));
+const list = (
+  rows: readonly (readonly (number | bigint)[])[],
+  item: Int32 | Int64 | Float16 | Float32 | Float64,
+) => vectorFromArray(rows, new List(new Field('item', item, true)));
 
 async function write(
   name: string,
@@ -150,4 +158,146 @@ test('rows that are no sub-distributions are named with file and row', async () 
   }
   const other = await write('other.arrow', { indices: list([[1]], new Int32()) }, 'file');
   await expect(readPredictions(other)).rejects.toMatchObject({ code: 'predictions-invalid' });
+});
+
+test('half precision, whole floats, and columns that nobody needs are no obstacle', async () => {
+  const path = await write(
+    'types.arrow',
+    {
+      indices: list([[0, 1], [2]], new Float64()),
+      probabilities: list([[0.5, 0.25], [1]], new Float16()),
+      site: vectorFromArray(['x', 'y'], new Dictionary(new Utf8(), new Int32())),
+      note: vectorFromArray(['a', null]),
+    },
+    'file',
+  );
+  const [{ probabilities }] = await readAll(path);
+  expect(probabilities).toMatchObject({
+    columns: 3,
+    indices: Int32Array.of(0, 1, 2),
+    values: Float32Array.of(0.5, 0.25, 1),
+  });
+});
+
+test.each([
+  [
+    'an index of 2^32 + 1',
+    [2n ** 32n + 1n],
+    new Int64(),
+    /whole indices from 0 to 999999, found 4294967297.*ids/,
+  ],
+  ['an index of 15 million', [15_075_141], new Int32(), /found 15075141.*ids/],
+  ['an index between two', [0.5], new Float64(), /whole indices .*found 0\.5/],
+  ['an index that is no number', [Number.NaN], new Float64(), /found NaN/],
+  ['a negative index', [-1], new Int32(), /found -1/],
+  ['few indices far from 0', [900_000], new Int32(), /would mean 900001 classes, of which 1 occur/],
+])('%s is refused before it is narrowed', async (name, indices, type, message) => {
+  const columns = { indices: list([indices], type), probabilities: list([[1]], new Float32()) };
+  const path = await write(`${name}.arrow`, columns, 'file');
+  await expect(readAll(path)).rejects.toMatchObject({
+    code: 'predictions-invalid',
+    message: expect.stringMatching(message),
+  });
+});
+
+test('labels that are ids, or no integers, are refused', async () => {
+  const columns = { indices: list([[0], [1]], new Int32()), probabilities: list([[1], [1]], new Float32()) };
+  for (const [name, label, message] of [
+    [
+      'ids',
+      vectorFromArray([2_084_071, 15_075_141], new Int32()),
+      /label from 0 to 999999, found 2084071.*ids/,
+    ],
+    ['wide', vectorFromArray([2n ** 32n, 1n], new Int64()), /found 4294967296/],
+    ['float', vectorFromArray([0, 1.5], new Float64()), /label to hold integers.*Float64/],
+    [
+      'text',
+      vectorFromArray(['a', 'b'], new Dictionary(new Utf8(), new Int32())),
+      /label to hold integers.*Dictionary/,
+    ],
+  ] as const) {
+    const path = await write(`label-${name}.arrow`, { ...columns, label }, 'file');
+    await expect(readAll(path)).rejects.toMatchObject({
+      code: 'predictions-invalid',
+      message: expect.stringMatching(message),
+    });
+  }
+});
+
+test('lists of width 0 are refused', async () => {
+  const path = await write(
+    'width.arrow',
+    {
+      indices: vectorFromArray([[], []], new FixedSizeList(0, new Field('item', new Int32(), true))),
+      probabilities: list([[], []], new Float32()),
+    },
+    'file',
+  );
+  await expect(readAll(path)).rejects.toThrow(/lists of width 0/);
+});
+
+test('the number of classes in the metadata is a whole number, and that of the data set', async () => {
+  const one = { indices: list([[0]], new Int32()), probabilities: list([[1]], new Float32()) };
+  const withClasses = async (text: string) => {
+    const path = await write(`metadata-${text}.arrow`, one, 'stream');
+    const { schema, batches } = tableFromIPC(await readFile(path));
+    const recorded = new Schema(schema.fields, new Map([['kd-spec.classes', text]]));
+    await writeFile(path, tableToIPC(new Table(recorded, batches), 'stream'));
+    return path;
+  };
+  for (const text of ['4.5', '0', '-3', '1e3', '', 'four', '99999999999']) {
+    await expect(readPredictions(await withClasses(text))).rejects.toMatchObject({
+      code: 'predictions-invalid',
+      message: expect.stringContaining(JSON.stringify(text)),
+    });
+  }
+  const four = await withClasses('4');
+  expect((await readPredictions(four)).classes).toBe(4);
+  await expect(readPredictions(four, { classes: 5 })).rejects.toThrow(
+    /for 5 classes, but its metadata .* says 4/,
+  );
+});
+
+test('parts are read in the order of their numbers; missing ones, and orders that names do not tell, are refused', async () => {
+  const part = (index: number) =>
+    tableToIPC(
+      new Table({ indices: list([[index]], new Int32()), probabilities: list([[1]], new Float32()) }),
+      'stream',
+    );
+  const folderOf = async (names: readonly string[]) => {
+    const directory = join(root, String(folders++));
+    await mkdir(directory);
+    for (const [index, name] of names.entries()) await writeFile(join(directory, name), part(index));
+    return directory;
+  };
+  const order = async (names: readonly string[], options = {}) => {
+    const predictions = await readPredictions(await folderOf(names), options);
+    const indices = [];
+    for await (const { probabilities } of predictions.rows()) indices.push(...probabilities.indices);
+    return indices;
+  };
+  expect(await order(['part-2.arrow', 'part-10.arrow', 'part-1.arrow'])).toEqual([2, 0, 1]);
+  expect(await order(['b.arrow', 'a.arrow'])).toEqual([1, 0]);
+  await expect(order(['b.arrow', 'a.arrow'], { isOrdered: true })).rejects.toThrow(/order is not known/);
+  await expect(order(['p-00000-of-00003.arrow', 'p-00002-of-00003.arrow'])).rejects.toThrow(
+    /expected 3 files named -of-00003 .* found 2/,
+  );
+});
+
+test.each([
+  [
+    'a Git LFS pointer',
+    'version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 12345\n',
+    /git lfs pull/,
+  ],
+  ['Parquet', 'PAR1\x15\x04\x15', /it is a Parquet file/],
+  ['NumPy', '\x93NUMPY\x01\x00v\x00', /it is a NumPy array/],
+  ['gzip', '\x1f\x8b\x08\x00\x00\x00\x00\x00', /gunzip/],
+])('%s named .arrow is named by what it is', async (name, text, message) => {
+  const path = join(root, `kind-${name}.arrow`);
+  await writeFile(path, Buffer.from(text, 'latin1'));
+  await expect(readPredictions(path)).rejects.toMatchObject({
+    code: 'shard-corrupt',
+    message: expect.stringMatching(message),
+  });
 });

@@ -6,12 +6,13 @@ import {
   Int32,
   List,
   makeData,
+  Precision,
   type RecordBatch,
   Schema,
 } from 'apache-arrow';
 import { assert, KdSpecError } from '../core/errors.js';
 import type { CsrMatrix } from '../math/csr.js';
-import { column, integers } from './arrow-columns.js';
+import { type ColumnPlace, column, integers } from './arrow-columns.js';
 import { indexArrowFiles } from './arrow-folder.js';
 import { openShard, readBatch, type ShardIndex } from './arrow-shard.js';
 import { createShardWriter, type ShardRecord, type ShardWriter } from './arrow-shard-writer.js';
@@ -42,8 +43,11 @@ export interface PredictionWriter {
 
 /** Schema metadata that holds the number of classes. */
 const classesKey = 'kd-spec.classes';
-/** An index beyond this is taken for damage when nobody said how many classes there are. */
-const classLimit = 2 ** 26;
+/** The most classes that kd-spec works with. An index or label beyond is an id, or damage. */
+const classLimit = 1_000_000;
+/** When nobody said how many classes there are: that many, if only one in a thousand of them occurs, are ids. */
+const undeclaredLimit = 10_000;
+const undeclaredShare = 1000;
 /** How far float32 rounding may carry a row's sum above 1. */
 const sumTolerance = 1e-3;
 
@@ -110,25 +114,40 @@ export function createPredictionWriter(
 }
 
 /**
- * Opens predictions: ours, or any Arrow files (stream or file format, not compressed) with the same columns.
+ * Opens predictions: ours, or any Arrow files (stream or file format, not compressed) with the same columns. Indices may
+ * be integers or whole floats of any width, probabilities floats of any width; other columns are passed over.
  *
- * Every row is checked to be a sparse sub-distribution: indices in range and each once, probabilities
- * finite, not negative, with a sum of at most 1 + 1e-3.
+ * Every row is checked, in the types of the file, to be a sparse sub-distribution: indices in range and each once,
+ * probabilities finite, not negative, with a sum of at most 1 + 1e-3.
  *
  * @param path an Arrow file, or a folder of `*.arrow` files
  * @param options.classes the number of classes; default what the files say. When neither is known, it is the
  *   highest index or label + 1, which takes a pass over the files
- * @throws KdSpecError `predictions-invalid` naming file and row (while streaming), `not-found`, `shard-truncated`
- * Cost: one record batch in memory.
+ * @param options.isOrdered whether row r is to be example r, so that files whose names do not tell their order are refused
+ * @throws KdSpecError `predictions-invalid` naming file and row (while streaming), or when the number of classes that
+ *   the files say is not `options.classes`, or is over a million; `not-found`, `shard-truncated`
+ * Cost: one record batch in memory, and 8 bytes a class.
  */
 export async function readPredictions(
   path: string,
-  options: { readonly classes?: number | undefined } = {},
+  options: { readonly classes?: number | undefined; readonly isOrdered?: boolean } = {},
 ): Promise<Predictions> {
-  const shards = await indexArrowFiles(path, 'predictions as Arrow files');
-  const recorded = Number(shards[0]?.schema.metadata.get(classesKey));
-  for (const shard of shards) checkColumns(shard);
-  const classes = options.classes ?? (recorded > 0 ? recorded : await countClasses(shards));
+  const { isOrdered = false } = options;
+  const shards = await indexArrowFiles(path, 'predictions as Arrow files', { isOrdered });
+  let classes = options.classes;
+  for (const shard of shards) {
+    checkColumns(shard);
+    const recorded = recordedClasses(shard);
+    if (recorded !== undefined && classes !== undefined && recorded !== classes) {
+      throw new KdSpecError(
+        'predictions-invalid',
+        `${shard.path}: expected predictions for ${classes} classes, but its metadata (${classesKey}) says ${recorded}: ` +
+          'are they for another data set?',
+      );
+    }
+    classes ??= recorded;
+  }
+  classes ??= await countClasses(shards);
   return {
     classes,
     rowCount: shards.reduce((sum, { rows }) => sum + rows, 0),
@@ -136,16 +155,31 @@ export async function readPredictions(
   };
 }
 
+/** The number of classes that a file's metadata says. */
+function recordedClasses({ path, schema }: ShardIndex): number | undefined {
+  const text = schema.metadata.get(classesKey);
+  if (text === undefined) return undefined;
+  const classes = /^[0-9]{1,15}$/.test(text) ? Number(text) : Number.NaN;
+  if (classes >= 1 && classes <= classLimit) return classes;
+  throw new KdSpecError(
+    'predictions-invalid',
+    `${path}: expected in the metadata ${classesKey} a whole number of classes from 1 to ${classLimit}, ` +
+      `found ${JSON.stringify(text)}: write it again, or leave it out`,
+  );
+}
+
 async function* streamBatches(
   shards: readonly ShardIndex[],
   classes: number | undefined,
 ): AsyncGenerator<PredictionBatch> {
+  const seen = { stamps: new Float64Array(classes ?? classLimit), row: 0 };
   for (const shard of shards) {
     const handle = await openShard(shard.path);
     try {
       let firstRow = 0;
       for (const location of shard.batches) {
-        yield decodePredictions(await readBatch(handle, shard, location), shard.path, firstRow, classes);
+        const batch = await readBatch(handle, shard, location);
+        yield decodePredictions(batch, { path: shard.path, firstRow, classes, seen });
         firstRow += location.rows;
       }
     } finally {
@@ -154,96 +188,128 @@ async function* streamBatches(
   }
 }
 
-function isListType(type: unknown): boolean {
-  return DataType.isList(type) || DataType.isLargeList(type) || DataType.isFixedSizeList(type);
-}
-
 /** The highest index or label + 1; `undefined` without rows. */
 async function countClasses(shards: readonly ShardIndex[]): Promise<number | undefined> {
   let classes = 0;
+  const occurs = new Uint8Array(classLimit);
   for await (const { probabilities, labels } of streamBatches(shards, undefined)) {
     classes = Math.max(classes, probabilities.columns);
-    for (const label of labels ?? []) classes = Math.max(classes, label + 1);
+    for (const index of probabilities.indices) occurs[index] = 1;
+    for (const label of labels ?? []) {
+      classes = Math.max(classes, label + 1);
+      occurs[label] = 1;
+    }
+  }
+  const distinct = occurs.reduce((sum, one) => sum + one, 0);
+  if (classes > undeclaredLimit && distinct * undeclaredShare < classes) {
+    throw new KdSpecError(
+      'predictions-invalid',
+      `${shards[0].path}: the highest index or label, ${classes - 1}, would mean ${classes} classes, of which ${distinct} ` +
+        `occur: ${idAdvice}; if there are as many, say so in the metadata of the schema (${classesKey})`,
+    );
   }
   return classes > 0 ? classes : undefined;
 }
 
+const idAdvice = 'are these ids? Number the classes from 0 without gaps';
+
 function checkColumns({ path, schema }: ShardIndex): void {
   for (const name of ['indices', 'probabilities']) {
     const type: unknown = schema.fields.find((field) => field.name === name)?.type;
-    if (!isListType(type)) {
-      throw new KdSpecError(
-        'predictions-invalid',
-        `${path}: expected the columns indices: list<int32> and probabilities: list<float32>, ` +
-          `found ${name}: ${type ?? 'missing'}`,
-      );
-    }
+    const isList = DataType.isList(type) || DataType.isLargeList(type) || DataType.isFixedSizeList(type);
+    const item = isList ? type.valueType : undefined;
+    const isEmpty = DataType.isFixedSizeList(type) && type.listSize < 1;
+    if ((DataType.isInt(item) || DataType.isFloat(item)) && !isEmpty) continue;
+    throw new KdSpecError(
+      'predictions-invalid',
+      `${path}: expected the columns indices: list<int32> and probabilities: list<float32>, ` +
+        `found ${name}: ${isEmpty ? `${type}, lists of width 0` : (type ?? 'missing')}`,
+    );
   }
+  const label: unknown = schema.fields.find((field) => field.name === 'label')?.type;
+  if (label === undefined || DataType.isInt(label)) return;
+  throw new KdSpecError(
+    'predictions-invalid',
+    `${path}: expected the column label to hold integers, the index of each row's class, found ${label}: ` +
+      'convert it, or leave it out',
+  );
+}
+
+interface DecodePlace {
+  readonly path: string;
+  readonly firstRow: number;
+  readonly classes: number | undefined;
+  /** (classes), the number of the row in which an index stood last, counted over all batches from 1. */
+  readonly seen: { readonly stamps: Float64Array; row: number };
 }
 
 function decodePredictions(
   batch: RecordBatch,
-  path: string,
-  firstRow: number,
-  classes: number | undefined,
+  { path, firstRow, classes, seen }: DecodePlace,
 ): PredictionBatch {
   const rows = batch.numRows;
   const invalid = (row: number, what: string) =>
-    new KdSpecError(
-      'predictions-invalid',
-      `${path}, row ${firstRow + row}: ${what}; write the predictions again`,
-    );
-  const lists = ['indices', 'probabilities'].map((name) => listColumn(column(batch, name), rows, invalid));
-  const [{ offsets, values: indexValues }, { offsets: otherOffsets, values: probabilityValues }] = lists;
+    new KdSpecError('predictions-invalid', `${path}, row ${firstRow + row}: ${what}`);
+  const indexColumn = listColumn(column(batch, 'indices'), rows, invalid);
+  const valueColumn = listColumn(column(batch, 'probabilities'), rows, invalid);
+  const limit = classes ?? classLimit;
 
-  const csrOffsets = new Int32Array(rows + 1);
+  const offsets = new Int32Array(rows + 1);
   for (let row = 0; row < rows; row++) {
-    const length = offsets[row + 1] - offsets[row];
-    const other = otherOffsets[row + 1] - otherOffsets[row];
+    const length = indexColumn.offsets[row + 1] - indexColumn.offsets[row];
+    const other = valueColumn.offsets[row + 1] - valueColumn.offsets[row];
     if (length !== other)
       throw invalid(row, `expected as many probabilities as indices, ${length}, found ${other}`);
-    csrOffsets[row + 1] = csrOffsets[row] + length;
+    offsets[row + 1] = offsets[row] + length;
   }
-  const indexView = indexValues.subarray(offsets[0], offsets[rows]);
-  const valueView = probabilityValues.subarray(otherOffsets[0], otherOffsets[rows]);
-  const indices = indexView instanceof Int32Array ? indexView.slice() : Int32Array.from(indexView, Number);
-  const values = valueView instanceof Float32Array ? valueView.slice() : Float32Array.from(valueView, Number);
-  const columns = classes ?? indices.reduce((highest, index) => Math.max(highest, index), -1) + 1;
-  if (columns > classLimit)
-    throw invalid(0, `expected indices below ${classLimit}, found ${columns - 1} near it`);
-  const lastSeen = new Int32Array(columns).fill(-1); // (classes), the row in which an index stood last
+  const indices = new Int32Array(offsets[rows]);
+  const values = new Float32Array(offsets[rows]);
+  let highest = -1;
   for (let row = 0; row < rows; row++) {
+    const indexStart = indexColumn.offsets[row] - offsets[row];
+    const valueStart = valueColumn.offsets[row] - offsets[row];
+    const stamp = ++seen.row;
     let sum = 0;
-    for (let entry = csrOffsets[row]; entry < csrOffsets[row + 1]; entry++) {
-      const index = indices[entry];
-      const value = values[entry];
-      if (!(index >= 0 && index < columns))
-        throw invalid(row, `expected indices in [0, ${columns}), found ${index}`);
-      if (lastSeen[index] === row) throw invalid(row, `expected each class once, found ${index} again`);
+    // As wide as the file has them until they are known to be in range: 2^32 + 1 is not 1.
+    for (let entry = offsets[row]; entry < offsets[row + 1]; entry++) {
+      const index = indexColumn.at(indexStart + entry);
+      const value = valueColumn.at(valueStart + entry);
+      if (!(Number.isInteger(index) && index >= 0 && index < limit)) {
+        const isId = classes === undefined && index >= limit;
+        throw invalid(
+          row,
+          `expected whole indices from 0 to ${limit - 1}, found ${index}${isId ? `: ${idAdvice}` : ''}`,
+        );
+      }
+      if (seen.stamps[index] === stamp) throw invalid(row, `expected each class once, found ${index} again`);
       if (!(value >= 0))
         throw invalid(row, `expected probabilities of 0 or more, found ${value} for class ${index}`);
-      lastSeen[index] = row;
+      seen.stamps[index] = stamp;
+      highest = Math.max(highest, index);
       sum += value;
+      indices[entry] = index;
+      values[entry] = value;
     }
     if (!(sum <= 1 + sumTolerance))
       throw invalid(row, `expected probabilities that sum to at most 1, found ${sum}`);
   }
-  const labels = readLabels(column(batch, 'label'), rows, path, firstRow, classes, invalid);
-  return { probabilities: { rows, columns, offsets: csrOffsets, indices, values }, labels };
+  const labels = readLabels(column(batch, 'label'), rows, { path, firstRow }, classes, invalid);
+  return { probabilities: { rows, columns: classes ?? highest + 1, offsets, indices, values }, labels };
 }
 
 type Invalid = (row: number, what: string) => KdSpecError;
-type NumberArray = Int32Array | Float32Array | Float64Array | Uint32Array;
 
-function listColumn(data: Data | undefined, rows: number, invalid: Invalid) {
+/** A column of lists of numbers: where each list begins, and the number at a place. */
+function listColumn(
+  data: Data | undefined,
+  rows: number,
+  invalid: Invalid,
+): { readonly offsets: ArrayLike<number>; readonly at: (entry: number) => number } {
   assert(data !== undefined, 'a list column vanished between schema and batch');
   for (let row = 0; data.nullCount > 0 && row < rows; row++) {
     if (!data.getValid(row)) throw invalid(row, 'expected lists, found null');
   }
   const child = data.children[0];
-  const numeric =
-    DataType.isInt(child.type) || (DataType.isFloat(child.type) && !(child.values instanceof Uint16Array));
-  if (!numeric) throw invalid(0, `expected lists of numbers, found ${data.type}`);
   if (child.nullCount > 0)
     throw invalid(0, 'expected numbers in the lists, found null in this row or a later one');
   const width: number = DataType.isFixedSizeList(data.type) ? data.type.listSize : 0;
@@ -253,26 +319,47 @@ function listColumn(data: Data | undefined, rows: number, invalid: Invalid) {
       ? Int32Array.from({ length: rows + 1 }, (_, row) => row * width)
       : starts instanceof Int32Array
         ? starts
-        : Int32Array.from(starts, Number); // of a large list: a batch is smaller than 2^31 all the same
-  const values: NumberArray = child.values;
-  return { offsets, values };
+        : Float64Array.from(starts, Number);
+  const values: ArrayLike<number | bigint> = child.values;
+  for (let row = 0; row < rows; row++) {
+    if (!(offsets[row] >= 0 && offsets[row] <= offsets[row + 1] && offsets[row + 1] <= values.length))
+      throw invalid(row, `its list lies outside the ${values.length} numbers of the column`);
+  }
+  const isHalf = DataType.isFloat(child.type) && child.type.precision === Precision.HALF;
+  return {
+    offsets,
+    at: isHalf ? (entry) => halfToNumber(Number(values[entry])) : (entry) => Number(values[entry]),
+  };
+}
+
+/** The number that the 16 bits of a half-precision float stand for (IEEE 754, binary16). */
+function halfToNumber(bits: number): number {
+  const sign = bits & 0x8000 ? -1 : 1;
+  const exponent = (bits >> 10) & 0x1f;
+  const fraction = bits & 0x3ff;
+  if (exponent === 0x1f) return fraction > 0 ? Number.NaN : sign * Number.POSITIVE_INFINITY;
+  return exponent === 0 ? sign * fraction * 2 ** -24 : sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
 }
 
 function readLabels(
   data: Data | undefined,
   rows: number,
-  path: string,
-  firstRow: number,
+  place: ColumnPlace,
   classes: number | undefined,
   invalid: Invalid,
 ): Int32Array | undefined {
   if (!data) return undefined;
-  const labelAt = integers(data, { path, firstRow });
+  const labelAt = integers(data, place);
   const labels = new Int32Array(rows);
+  const limit = classes ?? classLimit;
   for (let row = 0; row < rows; row++) {
     const label = labelAt(row);
-    if (!(label >= 0 && label < (classes ?? Number.POSITIVE_INFINITY))) {
-      throw invalid(row, `expected a label in [0, ${classes ?? '...'}), found ${label}`);
+    if (!(label >= 0 && label < limit)) {
+      const isId = classes === undefined && label >= limit;
+      throw invalid(
+        row,
+        `expected a label from 0 to ${limit - 1}, found ${label}${isId ? `: ${idAdvice}` : ''}`,
+      );
     }
     labels[row] = label;
   }

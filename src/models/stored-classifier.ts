@@ -17,7 +17,7 @@ export async function storedClassifier(
   path: string,
   { name, classes, rows }: { readonly name: string; readonly classes: ClassNames; readonly rows: number },
 ): Promise<Classifier> {
-  const predictions = await readPredictions(path, { classes: classes.length });
+  const predictions = await readPredictions(path, { classes: classes.length, isOrdered: true });
   if (predictions.rowCount !== rows) {
     throw new KdSpecError(
       'predictions-invalid',

@@ -2,9 +2,9 @@ import fc from 'fast-check';
 import { Matrix } from 'ml-matrix';
 import { describe, expect, test } from 'vitest';
 import { csrFromDense, csrToDense } from '../../../test/support/dense-matrix.js';
+import type { PredictionBatch } from '../../data/predictions.js';
 import { selectCsrRows } from '../../math/csr.js';
 import { confusionAffinity, covarianceAffinity } from './affinity.js';
-import type { PredictionBatch } from './prediction-rows.js';
 
 /** Random top-k rows over a few classes, with labels, cut into batches of three. */
 const predictions = fc

@@ -1,12 +1,7 @@
 import { KdSpecError } from '../../core/errors.js';
+import type { PredictionBatch } from '../../data/predictions.js';
 import type { CsrMatrix } from '../../math/csr.js';
 import { createCsrBuilder } from '../../math/csr.js';
-
-/** Some of a generalist's predictions: the top-k probabilities of each example. */
-export interface PredictionBatch {
-  readonly probabilities: CsrMatrix; // (examples, classes), rows sum to at most 1
-  readonly labels: Int32Array | undefined; // (examples)
-}
 
 /** A stream of predictions, from memory or from shards. */
 export type PredictionStream = Iterable<PredictionBatch> | AsyncIterable<PredictionBatch>;
