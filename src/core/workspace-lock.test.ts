@@ -47,6 +47,7 @@ test.runIf(process.platform === 'linux')(
   async () => {
     await leaveLock({ started: '1' });
     await (await WorkspaceLock.acquire(workspace))[Symbol.asyncDispose]();
+    expect(await readdir(workspace)).toEqual([]);
   },
 );
 
@@ -64,7 +65,10 @@ test('what a process left that was killed while it took the lock is removed', as
 
 test('a lock that was torn by a crash is taken', async () => {
   await writeFile(path(), '{"pid": 1');
-  await (await WorkspaceLock.acquire(workspace))[Symbol.asyncDispose]();
+  const lock = await WorkspaceLock.acquire(workspace);
+  expect(JSON.parse(await readFile(path(), 'utf8'))).toMatchObject({ pid: process.pid });
+  await lock[Symbol.asyncDispose]();
+  expect(await readdir(workspace)).toEqual([]);
 });
 
 describe('a holder on another machine', () => {
