@@ -1,3 +1,5 @@
+import { terminalText } from '../core/terminal-text.js';
+
 /** What a command has of the process it runs in. */
 export interface CommandContext {
   readonly env: Readonly<Record<string, string | undefined>>;
@@ -17,5 +19,5 @@ export function printResult(
   { json, text }: { readonly json: object; readonly text: string },
   asJson: boolean,
 ): void {
-  stdout.write(asJson ? `${JSON.stringify(json)}\n` : `${text}\n`);
+  stdout.write(asJson ? `${JSON.stringify(json)}\n` : `${terminalText(text, { keepColours: true })}\n`);
 }

@@ -2,6 +2,7 @@ import yargs, { type Argv, type CommandModule } from 'yargs';
 import { KdSpecError } from '../core/errors.js';
 import { suggestion } from '../core/nearest-name.js';
 import { packageVersion } from '../core/package.js';
+import { terminalText } from '../core/terminal-text.js';
 import { listedOptions } from '../pipeline/option-list.js';
 import { readableWords } from './command-line.js';
 import { answerCommand } from './commands/answer.js';
@@ -55,7 +56,7 @@ export async function runProgram(
     await createParser(context).parseAsync(readableWords(argv));
     return 0;
   } catch (error) {
-    stderr.write(`${describeError(error, env)}\n`);
+    stderr.write(`${terminalText(describeError(error, env))}\n`);
     if (!(error instanceof KdSpecError)) return 1;
     if (error.code === 'interrupted') return interruption.exitCode;
     if (error.code === 'jobs-under-way' || error.code === 'specialists-stopped') return 75;

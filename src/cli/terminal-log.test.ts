@@ -69,6 +69,16 @@ test('quiet says warnings alone', () => {
   expect(text()).toBe('warning: careful\n');
 });
 
+test('a name with escape sequences is shown and not obeyed', () => {
+  const { stream, text } = sink(false);
+  const log = createTerminalLog(stream);
+  log.info('class \u001b[2J');
+  log.warn('class \u001b]0;x\u0007');
+  log.progress('\u001bc', 1).finish('\u009b1m');
+  expect(text()).not.toMatch(/(?!\n)\p{Control}/u);
+  expect(text()).toContain('class \\u001b[2J');
+});
+
 test('colour needs a terminal that wants it', () => {
   const coloured = sink(true);
   createTerminalLog(coloured.stream, { color: true }).warn('careful');

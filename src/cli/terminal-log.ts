@@ -1,6 +1,7 @@
 import { MultiBar, type SingleBar } from 'cli-progress';
 import type { Log, Progress } from '../core/log.js';
 import { duration } from '../core/quantity-text.js';
+import { terminalText } from '../core/terminal-text.js';
 
 /** Options of {@link createTerminalLog}. */
 export interface TerminalLogOptions {
@@ -37,9 +38,9 @@ export function createTerminalLog(
     plainProgress(line, label, total, lineSeconds, nowMs);
   return {
     info: (message) => {
-      if (!quiet) line(message);
+      if (!quiet) line(terminalText(message));
     },
-    warn: (message) => line(`${color ? '\u001b[33mwarning:\u001b[0m' : 'warning:'} ${message}`),
+    warn: (message) => line(`${color ? '\u001b[33mwarning:\u001b[0m' : 'warning:'} ${terminalText(message)}`),
     progress: (label, total, { isPassing = false } = {}) => {
       if (quiet || (isPassing && !bars)) return { update: () => {}, finish: () => {} };
       return bars ? bars.progress(label, total, isPassing) : progressLines(label, total);
@@ -119,7 +120,7 @@ function formatBar(
   } else {
     parts.push(value.toLocaleString('en'), duration(seconds));
   }
-  return [...parts, ...(note === '' ? [] : [note])].join('  ');
+  return terminalText([...parts, ...(note === '' ? [] : [note])].join('  '));
 }
 
 interface BarState {
@@ -141,7 +142,7 @@ function plainProgress(
   let nextMs = begin + 1000 * lineSeconds;
   const elapsed = () => duration((nowMs() - begin) / 1000);
   const say = (...parts: readonly (string | undefined)[]) =>
-    line(`${label}: ${parts.filter((part) => part !== undefined && part !== '').join(', ')}`);
+    line(terminalText(`${label}: ${parts.filter((part) => part !== undefined && part !== '').join(', ')}`));
   return {
     update: (done, note) => {
       if (nowMs() < nextMs) return;
