@@ -7,7 +7,7 @@ import { examples } from '../src/data/examples.js';
 import { createFeatureWriter, readFeatures } from '../src/data/feature-shards.js';
 import { huggingFaceSource } from '../src/data/importers/hugging-face.js';
 import { readPredictions } from '../src/data/predictions.js';
-import { endless, mixStreams } from '../src/ensemble/specialist/mixed-stream.js';
+import { endless, mixStreams } from '../src/ensemble/specialist/examples.js';
 import { copyOfTiny } from './fixtures/tiny-workspace.js';
 
 /**

@@ -9,8 +9,13 @@ import { selectBackend } from '../../compute/backend.js';
 import { createRandom } from '../../core/random.js';
 import { createNetwork, type Network, networkValues } from '../../models/network.js';
 import { consult } from '../consult.js';
-import { outputsByClass } from './head.js';
-import { createFullSpecialist, loadSpecialist, type SpecialistConfig, saveSpecialist } from './specialist.js';
+import {
+  createFullSpecialist,
+  loadSpecialist,
+  outputsByClass,
+  type SpecialistConfig,
+  saveSpecialist,
+} from './specialist.js';
 
 const definition = smallNetwork({ dense: 6, outputs: 15 });
 const classes = [4, 11, 0, 7];

@@ -2,13 +2,15 @@ import { assert } from '../../core/errors.js';
 import type { NetworkPart } from '../../models/network-definition.js';
 import { type OpenBatches, openBatchesAhead } from '../../training/batches-ahead.js';
 import type { TrainingBatch } from '../../training/train.js';
-import { type CachedFeatureSource, openCachedFeatures, type Teaching } from './cached-feature-source.js';
-import { cacheFeatures, featuresFolder } from './cached-features.js';
-import type { OutsiderMasses } from './outsiders.js';
-import type { SharedFeatures } from './shared-features.js';
-import type { SoftAnswers } from './soft-answers.js';
-import { type SpecialistView, specialistBatches } from './specialist-examples.js';
-import { specialistImageSource } from './specialist-image-source.js';
+import {
+  type CachedFeatureSource,
+  cacheFeatures,
+  featuresFolder,
+  openCachedFeatures,
+} from './cached-features.js';
+import { type SpecialistView, specialistBatches, specialistImageSource } from './examples.js';
+import type { OutsiderMasses, SharedFeatures } from './shared-features.js';
+import type { SoftAnswers, Teaching } from './soft-targets.js';
 
 /** What a specialist trains on. */
 interface SpecialistInputOptions {

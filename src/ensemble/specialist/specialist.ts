@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { z } from 'zod';
-import type { Operations } from '../../compute/operations.js';
+import type { Operations, Tensor, Tensor2D } from '../../compute/operations.js';
 import { assert, KdSpecError } from '../../core/errors.js';
 import {
   checkpointFiles,
@@ -16,9 +16,45 @@ import {
   networkParts,
   networkTensors,
 } from '../../models/network-definition.js';
+import { runNetwork } from '../../models/run-network.js';
 import { type HostTensor, readSafetensors, writeSafetensors } from '../../models/safetensors.js';
-import type { DustbinRow } from './dustbin-row.js';
-import { headOutputs, outputsByClass, specialistHeads } from './head.js';
+import type { DustbinRow } from './first-network.js';
+
+/** What a specialist's softmax is over: the subset and its dustbin (section 5.2), or all classes (section 6). */
+export const specialistHeads = ['dustbin', 'full'] as const;
+export type SpecialistHead = (typeof specialistHeads)[number];
+
+/**
+ * The head's output for each class of the data set.
+ *
+ * The subset comes first, in its order. Then comes one dustbin for all other classes, or in a full head each of them,
+ * ascending: so that the subset is one stretch of the outputs and its dustbin another.
+ *
+ * @param classes the subset, (s)
+ * @returns (classes of the data set)
+ */
+export function outputsByClass(
+  head: SpecialistHead,
+  classes: readonly number[],
+  datasetClasses: number,
+): Int32Array {
+  const outputs = new Int32Array(datasetClasses).fill(classes.length);
+  for (const [output, label] of classes.entries()) outputs[label] = output;
+  if (head === 'dustbin') return outputs;
+  const members = new Set(classes);
+  let next = classes.length;
+  for (let label = 0; label < datasetClasses; label++) if (!members.has(label)) outputs[label] = next++;
+  return outputs;
+}
+
+/** How many outputs {@link outputsByClass} numbers. */
+export function headOutputs(
+  head: SpecialistHead,
+  classes: readonly number[],
+  datasetClasses: number,
+): number {
+  return head === 'dustbin' ? classes.length + 1 : datasetClasses;
+}
 
 /** How much of the generalist a specialist trains anew: the head, the dense layers with it, or everything. */
 export type Retrain = 'head' | 'top' | 'all';
@@ -173,4 +209,34 @@ function ownTensorNames({ network, retrain }: Pick<SpecialistConfig, 'network' |
   const first = networkParts.indexOf(firstTrainedPart[retrain]);
   const own = networkTensors(network).filter(({ part }) => networkParts.indexOf(part) >= first);
   return new Set(own.map(({ name }) => name));
+}
+
+/**
+ * What a specialist says, before its dustbin's correction: a logit for each class of the subset and the dustbin's.
+ *
+ *     z_dustbin = log sum over i outside S of exp(z_i)
+ *
+ * in a full head: the softmax of what is returned is then its softmax over all classes, summed outside S. All that
+ * comes after it (routing, fusion, calibration, report) need not know which head there is.
+ *
+ * @param input of the first part that the specialist trained, (images, ...)
+ * @returns (images, s + 1), the dustbin last
+ */
+export function specialistLogits({ config, network }: Specialist, input: Tensor): Tensor2D {
+  const from = firstTrainedPart[config.retrain];
+  if (config.head === 'dustbin') return runNetwork(network, input, { from });
+  const { operations } = network;
+  return operations.tidy(() => {
+    const logits = runNetwork(network, input, { from });
+    return collapseLogits(operations, logits, config.classes.length);
+  });
+}
+
+/** The logits of a full head, (images, classes), with the outputs after the first `inside` as one, (images, inside + 1). */
+export function collapseLogits(operations: Operations, logits: Tensor2D, inside: number): Tensor2D {
+  return operations.tidy(() => {
+    const dustbin = operations.rowLogSumExps(operations.columnRange(logits, inside)); // (images)
+    const column = operations.reshape(dustbin, [dustbin.size, 1]);
+    return operations.concat<Tensor2D>([operations.columnRange(logits, 0, inside), column], 1);
+  });
 }

@@ -11,13 +11,19 @@ import { type TrainingBatch, type TrainingPlan, train } from '../../training/tra
 import type { Subset } from '../subsets/subsets.js';
 import { featuresFolder } from './cached-features.js';
 import { dustbinCorrection } from './dustbin.js';
+import type { SpecialistView } from './examples.js';
 import { firstNetwork } from './first-network.js';
-import { outputsByClass, type SpecialistHead } from './head.js';
-import { outsiderMasses } from './outsiders.js';
 import type { SharedFeatures } from './shared-features.js';
+import { outsiderMasses } from './shared-features.js';
 import { softTargets } from './soft-targets.js';
-import { firstTrainedPart, type Retrain, type SpecialistConfig, saveSpecialist } from './specialist.js';
-import type { SpecialistView } from './specialist-examples.js';
+import {
+  firstTrainedPart,
+  outputsByClass,
+  type Retrain,
+  type SpecialistConfig,
+  type SpecialistHead,
+  saveSpecialist,
+} from './specialist.js';
 import { specialistInput } from './specialist-input.js';
 
 /** How specialists are trained. */

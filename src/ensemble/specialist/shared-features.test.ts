@@ -16,9 +16,8 @@ import { writeDataset } from '../../data/write-dataset.js';
 import { createNetwork, type Network } from '../../models/network.js';
 import { runNetwork } from '../../models/run-network.js';
 import { cacheFeatures } from './cached-features.js';
-import { outsiderMasses, systematicSample } from './outsiders.js';
-import { shareFeatures, viewFeatures } from './shared-features.js';
-import { softAnswers } from './soft-answers.js';
+import { outsiderMasses, shareFeatures, systematicSample, viewFeatures } from './shared-features.js';
+import { softAnswers } from './soft-targets.js';
 
 let root: string;
 let dataset: Dataset;

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { endless, mixStreams } from './mixed-stream.js';
+import { endless, mixStreams } from './examples.js';
 
 /** Three items a pass, named by pass and place. */
 async function* pass(index: number, skip: number) {
