@@ -23,7 +23,7 @@ import {
   viewFeatures,
   viewPredictions,
 } from './shared-features.js';
-import { fullTeacher, type SoftAnswers, softTeacher, type Teaching } from './soft-targets.js';
+import { fullTeacher, softTeacher, type TargetMaker, type Teaching } from './soft-targets.js';
 
 /** The folder in which a specialist's cached features lie while it trains. */
 export function featuresFolder(directory: string): string {
@@ -64,7 +64,7 @@ export async function cacheFeatures(
     readonly leastSpecial: number;
     readonly others: number;
     readonly masses: OutsiderMasses | undefined;
-    readonly soft?: SoftAnswers | undefined;
+    readonly soft?: TargetMaker | undefined;
     readonly signal: AbortSignal;
   },
 ): Promise<void> {
@@ -77,7 +77,7 @@ export async function cacheFeatures(
   const copies = wanted / (view.otherExamples * shared.views); // of an outsider, on average
   const draw = systematicSample(createRandom(view.seed, 'outsiders').uniform());
   const specialCopies = Math.ceil(leastSpecial / (view.specialExamples * shared.views));
-  let answers: ReturnType<typeof answersOf> | undefined;
+  let predictions: ReturnType<typeof predictionsOf> | undefined;
   let writers: Writers | undefined;
   try {
     for (let index = 0; index < shared.views; index++) {
@@ -92,10 +92,10 @@ export async function cacheFeatures(
           ? Math.max(1, specialCopies)
           : draw(copies * drawingRatio(masses?.masses[index][row] ?? 0, masses)),
       );
-      answers = soft && answersOf(shared, index);
-      const teach = soft && answers && teaching(soft, answers, features.labels);
+      predictions = soft && predictionsOf(shared, index);
+      const teach = soft && predictions && teaching(soft, predictions, features.labels);
       await copyRows(features, times, writers, { width, isSpecial: view.isSpecial, teach, signal });
-      await answers?.return(); // closes its file: it has been read to its last row, not to its end
+      await predictions?.return(); // closes its file: it has been read to its last row, not to its end
     }
     const shards = {
       special: (await writers?.special.close()) ?? [],
@@ -110,7 +110,7 @@ export async function cacheFeatures(
     await writers?.others.abort();
     throw error;
   } finally {
-    await answers?.return();
+    await predictions?.return();
   }
   await rename(partial, folder);
 }
@@ -118,14 +118,14 @@ export async function cacheFeatures(
 /** Special examples and all others. */
 type Writers = Readonly<Record<'special' | 'others', FeatureWriter>>;
 
-/** What follows a row of features; rows have to be asked for in ascending order. */
+/** What follows a row of features; rows are read in ascending order. */
 type Teach = (row: number) => Promise<Float32Array>;
 
 /**
  * Copies rows of a view to where they belong, in order.
  *
  * @param times (rows), how often each is copied
- * @param options.width of what is written: the features, and what `teach` says behind them
+ * @param options.width of what is written: the features, and what `teach` returns behind them
  */
 async function copyRows(
   features: FeatureRows,
@@ -148,19 +148,19 @@ async function copyRows(
   for (let start = 0; start < wanted.length; start += batchRows) {
     if (signal.aborted) throw new KdSpecError('interrupted', 'stopped before the features were cached');
     const drawn = { special: [] as number[], others: [] as number[] };
-    const said = new Map<number, Float32Array>();
+    const targets = new Map<number, Float32Array>();
     for (const row of wanted.subarray(start, start + batchRows)) {
       const half = isSpecial(features.labels[row]) ? drawn.special : drawn.others;
       for (let left = times[row]; left > 0; left--) half.push(row);
-      if (teach) said.set(row, await teach(row));
+      if (teach) targets.set(row, await teach(row));
     }
     for (const half of ['special', 'others'] as const) {
       const taken = drawn[half];
       if (buffer.length < taken.length * width) buffer = new Float32Array(taken.length * width);
       features.read(taken, buffer, width);
       for (const [place, row] of taken.entries()) {
-        const answer = said.get(row);
-        if (answer) buffer.set(answer, place * width + features.width);
+        const target = targets.get(row);
+        if (target) buffer.set(target, place * width + features.width);
       }
       const labels = Int32Array.from(taken, (row) => features.labels[row]);
       await writers[half].write({ features: buffer.subarray(0, taken.length * width), labels });
@@ -168,18 +168,22 @@ async function copyRows(
   }
 }
 
-function teaching(soft: SoftAnswers, answers: ReturnType<typeof answersOf>, labels: Int32Array): Teach {
-  let answered = -1; // the row of the last answer that was read
+function teaching(
+  soft: TargetMaker,
+  predictions: ReturnType<typeof predictionsOf>,
+  labels: Int32Array,
+): Teach {
+  let last = -1; // the row of the last prediction that was read
   return async (row) => {
-    let next = await answers.next();
-    for (answered++; answered < row; answered++) next = await answers.next();
+    let next = await predictions.next();
+    for (last++; last < row; last++) next = await predictions.next();
     assert(!next.done, 'there are as many predictions as features');
-    return soft.answer(next.value.indices, next.value.values, labels[row]);
+    return soft.target(next.value.indices, next.value.values, labels[row]);
   };
 }
 
 /** The stored predictions of a view, row by row. */
-async function* answersOf(
+async function* predictionsOf(
   shared: SharedFeatures,
   view: number,
 ): AsyncGenerator<{ readonly indices: Int32Array; readonly values: Float32Array }, void> {
@@ -215,7 +219,7 @@ export interface CachedFeatureSource {
   readonly batchesPerPass: number;
   /**
    * Batches mixed as `specialistBatches` mixes images; labels are those of the data set. Each is good until the next
-   * is asked for, which may be written into the same memory.
+   * is drawn, which may be written into the same memory.
    */
   batches(range: BatchRange): AsyncGenerator<TrainingBatch>;
 }
@@ -274,19 +278,19 @@ async function* featureBatches(
   }
 }
 
-/** Takes rows of features and answers, (batch, width + teaching.width), apart. */
+/** Takes rows of features and targets, (batch, width + teaching.width), apart. */
 function taught(rows: Float32Array, labels: Int32Array, teaching: Teaching): TrainingBatch {
   const batch = labels.length;
   const width = rows.length / batch - teaching.width;
   const inputs = new Float32Array(batch * width); // (batch, width)
-  const answers = new Float32Array(batch * teaching.width); // (batch, teaching.width)
+  const targets = new Float32Array(batch * teaching.width); // (batch, teaching.width)
   for (let row = 0; row < batch; row++) {
     const start = row * (width + teaching.width);
     const end = start + width + teaching.width;
     inputs.set(rows.subarray(start, start + width), row * width);
-    answers.set(rows.subarray(start + width, end), row * teaching.width);
+    targets.set(rows.subarray(start + width, end), row * teaching.width);
   }
-  const teacher = teaching.head === 'full' ? fullTeacher(answers, teaching) : softTeacher(answers, teaching);
+  const teacher = teaching.head === 'full' ? fullTeacher(targets, teaching) : softTeacher(targets, teaching);
   return { inputs, shape: [batch, width], labels, teacher };
 }
 

@@ -43,7 +43,7 @@ export async function* specialistBatches(
     { specialPerBatch, batchSize, total: (batches - skipBatches) * batchSize },
   );
   const augment = createAugmenter(dataset.augmentation, dataset.image);
-  // An image that comes again is augmented anew: the random stream is named by the place in the whole stream.
+  // An image that comes again is augmented again: the random stream is named by the place in the whole stream.
   const augmented = batchExamples(numbered(mixed, skipBatches * batchSize), dataset.image, {
     batchSize,
     augment: (pixels, position, out, offset) =>

@@ -27,7 +27,7 @@ export interface FirstNetwork {
 
 /**
  * The network with which a specialist begins, whose prediction is the generalist's as nearly as its head allows: of the
- * generalist's size, or with the wider dense layers that `shape.dense` asks for.
+ * generalist's size, or with the wider dense layers of `shape.dense`.
  *
  * @param classes the subset, (s)
  * @param how.correction the dustbin correction, in nats, which the first bias of what lies outside the subset lacks
@@ -75,7 +75,7 @@ async function withDustbin(
 }
 
 /**
- * The generalist's answers to batches of examples, collapsed to a subset and one bucket for all other classes.
+ * The generalist's predictions for batches of examples, collapsed to a subset and one bucket for all other classes.
  *
  * @param batches images (batch, height, width, channels) in [0, 1], or what the parts before `from` make of them,
  * (batch, width); with their shape
@@ -125,7 +125,7 @@ function concatenate(arrays: readonly Float32Array[]): Float32Array {
   return all;
 }
 
-/** What the generalist says about a sample of examples, seen from one subset. */
+/** What the generalist predicts for a sample of examples, seen from one subset. */
 export interface CollapsedSample {
   /** Hidden features before the head, (examples, width), row-major. */
   readonly features: Float32Array;

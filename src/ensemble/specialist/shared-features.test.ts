@@ -17,7 +17,7 @@ import { createNetwork, type Network } from '../../models/network.js';
 import { runNetwork } from '../../models/run-network.js';
 import { cacheFeatures } from './cached-features.js';
 import { outsiderMasses, shareFeatures, systematicSample, viewFeatures } from './shared-features.js';
-import { softAnswers } from './soft-targets.js';
+import { collapsedTargets } from './soft-targets.js';
 
 let root: string;
 let dataset: Dataset;
@@ -139,7 +139,7 @@ test('each row is followed by what the generalist says of the same image', async
   const otherExamples = dataset.splits.train.rows - specialExamples;
   const view = { dataset, isSpecial, specialExamples, otherExamples, seed: 3 };
   const folder = join(root, 'soft');
-  const soft = softAnswers(subset, 0, undefined); // no correction: the collapsed prediction itself
+  const soft = collapsedTargets(subset, 0, undefined); // no correction: the collapsed prediction itself
   await cacheFeatures(folder, shared, view, {
     leastSpecial: 64,
     others: 64,

@@ -16,7 +16,7 @@ import { runNetwork } from '../../models/run-network.js';
 import { openBatchesAhead } from '../../training/batches-ahead.js';
 import { imageSource } from '../../training/image-batches.js';
 
-/** What all specialists share of the generalist's answers to the training images. */
+/** What all specialists share of what the generalist computes for the training images. */
 export interface SharedFeatures {
   /** Where the features lie, a folder a view. */
   readonly folder: string;

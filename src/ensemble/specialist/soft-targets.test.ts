@@ -8,17 +8,21 @@ import { csrRow } from '../../math/csr.js';
 import { softmax } from '../../math/softmax.js';
 import { distillationLoss } from '../../training/distillation-loss.js';
 import { dustbinCorrection, routedCorrection } from './dustbin.js';
-import { fullAnswers, fullTeacher, softAnswers } from './soft-targets.js';
+import { collapsedTargets, fullTargets, fullTeacher } from './soft-targets.js';
 import { collapseLogits, outputsByClass } from './specialist.js';
 
-test('a specialist that says its soft target says, once corrected, what the generalist says', () => {
+test('a specialist that predicts its soft target predicts, once corrected, what the generalist predicts', () => {
   const p = [0.1, 0.2, 0.05, 0.4, 0.25];
   const classes = [3, 1];
   const correction = dustbinCorrection({ specialExamples: 30, otherExamples: 970 });
   for (const masses of [undefined, { share: 0.6, meanMass: 0.02, masses: [] }]) {
-    const { width, answer } = softAnswers(classes, correction, masses);
-    const target = answer(Int32Array.of(4, 3, 2, 1, 0), Float32Array.of(p[4], p[3], p[2], p[1], p[0]), 3);
-    expect(target).toHaveLength(width);
+    const maker = collapsedTargets(classes, correction, masses);
+    const target = maker.target(
+      Int32Array.of(4, 3, 2, 1, 0),
+      Float32Array.of(p[4], p[3], p[2], p[1], p[0]),
+      3,
+    );
+    expect(target).toHaveLength(maker.width);
     expect(target.reduce((sum, value) => sum + value, 0)).toBeCloseTo(1, 6);
     const logits = Array.from(target, Math.log);
     logits[2] += correction + (masses ? routedCorrection(0.6, masses) : 0);
@@ -62,13 +66,13 @@ test.each([
     sampledSpecialFraction: s,
   });
   const options = { inside, outputOf, listed: classes, correction, masses, softShare };
-  const { answer, width } = fullAnswers(options);
+  const { target, width } = fullTargets(options);
 
   // A batch with every pair of image and label once, weighted by how often training draws it.
   const pairs = posteriors.flatMap((p, x) => p.map((mass, label) => ({ x, label, mass })));
   const rows = new Float32Array(pairs.length * width);
   const weights = pairs.map(({ x, label, mass }, row) => {
-    rows.set(answer(Int32Array.of(0, 1, 2, 3, 4, 5), Float32Array.from(posteriors[x]), label), row * width);
+    rows.set(target(Int32Array.of(0, 1, 2, 3, 4, 5), Float32Array.from(posteriors[x]), label), row * width);
     const drawn = isSpecial(label) ? s / pi : ((1 - s) / (1 - pi)) * ratio(x);
     return frequencies[x] * mass * drawn;
   });
@@ -120,9 +124,9 @@ test('what is read from a row: its label, or what the generalist says outside th
       const p = probabilities.map((value) => value / sum);
       const order = [...p.keys()].sort((a, b) => p[b] - p[a]).slice(0, listed);
       const options = { inside: 3, outputOf: outputs, listed: 9, correction: 0, masses: undefined };
-      const { answer, width } = fullAnswers({ ...options, softShare });
+      const { target, width } = fullTargets({ ...options, softShare });
       const values = Float32Array.from(order, (c) => p[c]);
-      const row = answer(Int32Array.from(order), values, label);
+      const row = target(Int32Array.from(order), values, label);
       const teacher = fullTeacher(row, { width, inside: 3, outputs: 9 });
       assert(teacher.kind === 'probabilities', 'soft targets');
       const { probabilities: targets } = teacher;

@@ -2,7 +2,7 @@ import type { TeacherTargets } from '../../training/distillation-loss.js';
 import { drawingRatio, keptClasses, type OutsiderMasses } from './shared-features.js';
 import type { SpecialistHead } from './specialist.js';
 
-/** How many numbers behind a row of features say what it is taught, and how they are read. */
+/** How many numbers behind a row of features are its targets, and how they are read. */
 export type Teaching = { readonly width: number } & (
   | { readonly head: 'dustbin'; readonly softShare: number }
   | { readonly head: 'full'; readonly inside: number; readonly outputs: number }
@@ -15,7 +15,7 @@ export type Teaching = { readonly width: number } & (
  * @param options.outputOf the head's output for each class, (classes)
  * @param options.correction of the dustbin, in nats
  * @param options.masses by which outsiders are drawn, if they are
- * @returns how answers are made and read; undefined where labels alone teach
+ * @returns how targets are made and read; undefined where labels alone teach
  */
 export function softTargets(
   { head, softShare }: { readonly head: SpecialistHead; readonly softShare: number },
@@ -30,31 +30,31 @@ export function softTargets(
     readonly correction: number;
     readonly masses: OutsiderMasses | undefined;
   },
-): { readonly answers: SoftAnswers; readonly teaching: Teaching } | undefined {
+): { readonly maker: TargetMaker; readonly teaching: Teaching } | undefined {
   if (head === 'full') {
     const inside = classes.length;
     const options = { inside, outputOf, listed: keptClasses, correction, masses, softShare };
-    const answers = fullAnswers(options);
-    return { answers, teaching: { head, width: answers.width, inside, outputs: outputOf.length } };
+    const maker = fullTargets(options);
+    return { maker, teaching: { head, width: maker.width, inside, outputs: outputOf.length } };
   }
   if (softShare === 0) return undefined;
-  const answers = softAnswers(classes, correction, masses);
-  return { answers, teaching: { head, width: answers.width, softShare } };
+  const maker = collapsedTargets(classes, correction, masses);
+  return { maker, teaching: { head, width: maker.width, softShare } };
 }
 
-/** How the generalist's prediction becomes what a specialist is taught: {@link softAnswers}, `fullAnswers`. */
-export interface SoftAnswers {
-  /** How many numbers an answer is. */
+/** How the generalist's prediction becomes what a specialist is taught: {@link collapsedTargets}, `fullTargets`. */
+export interface TargetMaker {
+  /** How many numbers a target is. */
   readonly width: number;
   /**
    * What a row is taught, (width), from the generalist's most probable classes, their probabilities and the label, a
    * class of the data set.
    */
-  answer(indices: Int32Array, values: Float32Array, label: number): Float32Array;
+  target(indices: Int32Array, values: Float32Array, label: number): Float32Array;
 }
 
 /**
- * The generalist's own answers as soft targets of a specialist: collapsed to the subset and the dustbin, and as they
+ * The generalist's own predictions as soft targets of a specialist: collapsed to the subset and the dustbin, and as they
  * would be where special examples come as often as in the specialist's training.
  *
  *     t_i = p^g_i  for i in S,   t_dustbin = (1 - sum_S p^g) exp(-correction) ratio(x),   then normalised
@@ -67,21 +67,21 @@ export interface SoftAnswers {
  * @param classes the subset, (s)
  * @param correction of the dustbin logit, in nats
  * @param masses by which outsiders are drawn, if they are
- * @returns answers of s + 1 numbers, the dustbin last, for {@link softTeacher}
+ * @returns targets of s + 1 numbers, the dustbin last, for {@link softTeacher}
  *
  * Source: Hinton, Vinyals and Dean (2015), section 6, where the specialist keeps the full softmax and the classes
- * outside the subset have soft targets (`fullAnswers`); here they are one outcome, so that a specialist stays small.
+ * outside the subset have soft targets (`fullTargets`); here they are one outcome, so that a specialist stays small.
  */
-export function softAnswers(
+export function collapsedTargets(
   classes: readonly number[],
   correction: number,
   masses: OutsiderMasses | undefined,
-): SoftAnswers {
+): TargetMaker {
   const outputOf = new Map(classes.map((label, output) => [label, output]));
   const dustbin = classes.length;
   return {
     width: classes.length + 1,
-    answer(indices, values) {
+    target(indices, values) {
       const target = new Float32Array(classes.length + 1);
       let inside = 0;
       for (let entry = 0; entry < indices.length; entry++) {
@@ -99,7 +99,7 @@ export function softAnswers(
 }
 
 /**
- * The soft targets of a batch, from rows that {@link softAnswers} made, beside labels.
+ * The soft targets of a batch, from rows that {@link collapsedTargets} made, beside labels.
  *
  * @param rows (batch, outputs)
  * @param options.softShare how much they count beside the labels, in [0, 1]
@@ -121,8 +121,8 @@ export function softTeacher(
   };
 }
 
-/** How the targets of a full head are made, see {@link fullAnswers}. */
-interface FullAnswerOptions {
+/** How the targets of a full head are made, see {@link fullTargets}. */
+interface FullTargetOptions {
   /** s, the first outputs of the head: the subset. */
   readonly inside: number;
   /** The head's output for each class, (classes). */
@@ -133,13 +133,13 @@ interface FullAnswerOptions {
   readonly correction: number;
   /** By which outsiders are drawn, if they are. */
   readonly masses: OutsiderMasses | undefined;
-  /** How much the generalist's whole answer counts beside these targets, in [0, 1). */
+  /** How much the generalist's whole prediction counts beside these targets, in [0, 1). */
   readonly softShare: number;
 }
 
 /**
  * The targets of a specialist over all classes (section 6): its label for an example of the subset, and for any other
- * what the generalist says about the classes outside the subset.
+ * what the generalist predicts for the classes outside the subset.
  *
  *     t_i = [i = label]                        for an example of the subset
  *     t_i = p^g_i / (1 - sum_S p^g), i not in S, 0 inside       for any other
@@ -151,26 +151,26 @@ interface FullAnswerOptions {
  * each, or of their sum, is to be raised by `log(((1-pi)/pi) / ((1-s)/s))`. With `p^g_i` inside as well, the mass there
  * would count twice, by a factor that depends on x.
  *
- * A share of `softShare` of every target is the generalist's whole answer, at the frequencies of training, as in
- * {@link softAnswers}.
+ * A share of `softShare` of every target is the generalist's whole prediction, at the frequencies of training, as in
+ * {@link collapsedTargets}.
  *
  * @returns rows of pairs (output, mass), for {@link fullTeacher}; what they lack to 1 is on classes outside the subset
  * that they do not list
  *
  * Source: Hinton, Vinyals and Dean (2015), section 6.1.
  */
-export function fullAnswers({
+export function fullTargets({
   inside,
   outputOf,
   listed,
   correction,
   masses,
   softShare,
-}: FullAnswerOptions): SoftAnswers {
+}: FullTargetOptions): TargetMaker {
   const pairs = listed + 1; // the label may be none of them
   return {
     width: 2 * pairs,
-    answer(indices, values, label) {
+    target(indices, values, label) {
       let special = 0; // the generalist's mass on the subset
       let others = 0; // on classes outside that are listed
       for (const [entry, index] of indices.entries()) {
@@ -187,9 +187,9 @@ export function fullAnswers({
         const output = outputOf[index];
         const value = values[entry];
         const isInside = output < inside;
-        const said = (softShare * value * (isInside ? 1 : factor)) / sum;
+        const shared = (softShare * value * (isInside ? 1 : factor)) / sum;
         const own = isSpecial || isInside || outside === 0 ? 0 : ((1 - softShare) * value) / outside;
-        if (said + own > 0) target.set(output, (target.get(output) ?? 0) + said + own);
+        if (shared + own > 0) target.set(output, (target.get(output) ?? 0) + shared + own);
       }
       const row = new Float32Array(2 * pairs).fill(none);
       let place = 0;
@@ -206,7 +206,7 @@ const none = -1; // in place of an output, after the last one
 const leastRest = 1e-6; // what a row lacks to 1 by rounding
 
 /**
- * The soft targets of a batch, from rows that {@link fullAnswers} made.
+ * The soft targets of a batch, from rows that {@link fullTargets} made.
  *
  * What a row lacks to 1 is compared with all unlisted classes outside the subset together; so the classes of the subset
  * are listed, with no mass.

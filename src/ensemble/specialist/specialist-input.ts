@@ -10,7 +10,7 @@ import {
 } from './cached-features.js';
 import { type SpecialistView, specialistBatches, specialistImageSource } from './examples.js';
 import type { OutsiderMasses, SharedFeatures } from './shared-features.js';
-import type { SoftAnswers, Teaching } from './soft-targets.js';
+import type { TargetMaker, Teaching } from './soft-targets.js';
 
 /** What a specialist trains on. */
 interface SpecialistInputOptions {
@@ -29,14 +29,14 @@ interface SpecialistInputOptions {
   /** By what outsiders are drawn from the shared features; none: uniformly. */
   readonly masses: OutsiderMasses | undefined;
   /** Soft targets from the generalist's predictions, and how they are read; none: labels alone. */
-  readonly soft: { readonly answers: SoftAnswers; readonly teaching: Teaching } | undefined;
+  readonly soft: { readonly maker: TargetMaker; readonly teaching: Teaching } | undefined;
   /** Stops the caching. */
   readonly signal: AbortSignal;
 }
 
 /** What a specialist sees, as inputs of the first part of the network that it trains. */
 export interface SpecialistInput extends AsyncDisposable {
-  /** The batches of its training after a number of them. Each is good until the next is asked for. */
+  /** The batches of its training after a number of them. Each is good until the next is drawn. */
   after(batches: number): AsyncIterable<TrainingBatch>;
   /** At most so many batches of the same mixture, in an order of their own; always the same. */
   sample(batches: number): AsyncIterable<TrainingBatch>;
@@ -44,7 +44,7 @@ export interface SpecialistInput extends AsyncDisposable {
 
 /**
  * The batches that a specialist trains on: augmented images, or features of them that the frozen parts of the
- * generalist computed beforehand. Nothing is opened or computed before it is asked for.
+ * generalist computed beforehand. Nothing is opened or computed before it is needed.
  */
 export function specialistInput(view: SpecialistView, options: SpecialistInputOptions): SpecialistInput {
   return options.from === 'convolutions' ? imageInput(view, options) : featureInput(view, options);
@@ -92,7 +92,7 @@ function featureInput(
       leastSpecial: specialPerBatch,
       others,
       masses,
-      soft: soft?.answers,
+      soft: soft?.maker,
       signal,
     });
     return openCachedFeatures({

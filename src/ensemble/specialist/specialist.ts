@@ -18,7 +18,6 @@ import {
 } from '../../models/network-definition.js';
 import { runNetwork } from '../../models/run-network.js';
 import { type HostTensor, readSafetensors, writeSafetensors } from '../../models/safetensors.js';
-import type { DustbinRow } from './first-network.js';
 
 /** What a specialist's softmax is over: the subset and its dustbin (section 5.2), or all classes (section 6). */
 export const specialistHeads = ['dustbin', 'full'] as const;
@@ -48,7 +47,7 @@ export function outputsByClass(
 }
 
 /** How many outputs {@link outputsByClass} numbers. */
-export function headOutputs(
+function headOutputs(
   head: SpecialistHead,
   classes: readonly number[],
   datasetClasses: number,
@@ -56,7 +55,7 @@ export function headOutputs(
   return head === 'dustbin' ? classes.length + 1 : datasetClasses;
 }
 
-/** How much of the generalist a specialist trains anew: the head, the dense layers with it, or everything. */
+/** How much of the generalist a specialist trains: the head, the dense layers with it, or everything. */
 export type Retrain = 'head' | 'top' | 'all';
 
 /** The first part of the network that a specialist trains; the parts before it stay the generalist's. */
@@ -69,7 +68,7 @@ export const firstTrainedPart: Readonly<Record<Retrain, NetworkPart>> = {
 const specialistConfigSchema = z.strictObject({
   kind: z.literal('specialist'),
   id: z.int().nonnegative(),
-  /** The subset, in the order of the head's outputs; after the last of them come those that `head` says. */
+  /** The subset, in the order of the head's outputs; after the last of them come those that `head` names. */
   classes: z.array(z.int().nonnegative()).min(1).readonly(),
   /** One output for the dustbin, or one for each class outside the subset, ascending. */
   head: z.enum(specialistHeads).default('dustbin'),
@@ -93,7 +92,7 @@ const specialistConfigSchema = z.strictObject({
 /** What `config.json` of a specialist says. */
 export type SpecialistConfig = z.infer<typeof specialistConfigSchema>;
 
-/** A specialist that can answer: the trained tensors are its own, the others the generalist's. */
+/** A specialist that can predict: the trained tensors are its own, the others the generalist's. */
 export interface Specialist {
   readonly config: SpecialistConfig;
   readonly network: Network;
@@ -104,13 +103,13 @@ export interface Specialist {
  * subset and one more row for the dustbin.
  *
  * @param classes the subset, (s)
- * @param dustbin its weights are (features); the bias already holds what training's over-sampling asks for
+ * @param dustbin its weights are (features); the bias already holds what undoes training's over-sampling
  * @returns a network with s + 1 outputs, the dustbin last
  */
 export async function createSpecialist(
   generalist: Network,
   classes: readonly number[],
-  { weights, bias }: Pick<DustbinRow, 'weights' | 'bias'>,
+  { weights, bias }: { readonly weights: Float32Array; readonly bias: number },
 ): Promise<Network> {
   const rows = classes.map((label): HeadRow => ({ label, raised: 0 }));
   return withHead(generalist, [...rows, { weights, bias }]);
@@ -120,7 +119,7 @@ export async function createSpecialist(
  * A specialist over all classes before training (section 6): the generalist, with the head's outputs in the order of
  * `outputsByClass`.
  *
- * @param raised added to the bias of every class outside the subset, in nats: what training's over-sampling asks for
+ * @param raised added to the bias of every class outside the subset, in nats, to undo the over-sampling of training
  * @returns a network with as many outputs as the generalist has
  */
 export async function createFullSpecialist(
@@ -212,7 +211,7 @@ function ownTensorNames({ network, retrain }: Pick<SpecialistConfig, 'network' |
 }
 
 /**
- * What a specialist says, before its dustbin's correction: a logit for each class of the subset and the dustbin's.
+ * What a specialist predicts, before its dustbin's correction: a logit for each class of the subset and the dustbin's.
  *
  *     z_dustbin = log sum over i outside S of exp(z_i)
  *

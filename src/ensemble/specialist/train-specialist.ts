@@ -45,7 +45,7 @@ export interface SpecialistTraining {
   readonly views: number;
   /** For `head` and `top`: share of the outsiders that is drawn by the generalist's mass on the subset. */
   readonly routedShare: number;
-  /** For `head` and `top`: how much the generalist's own answers count as soft targets beside the labels. */
+  /** For `head` and `top`: how much the generalist's own predictions count as soft targets beside the labels. */
   readonly softShare: number;
   readonly seed: number;
   readonly checkpointSeconds: number;
