@@ -35,6 +35,7 @@ export function reportSummary(
     accuracies(report),
     ...(coverage.length > 0 ? [coverageTable(report)] : []),
     `${count(fusion.kept)} of ${count(fusion.trained)} specialists kept on validation, fused by the rule ${fusion.rule}.`,
+    ...(fusion.rules && fusion.rules.length > 1 ? [rulesTable(fusion.rules)] : []),
     costTable([...stages, { stage: 'report', seconds }], status),
     `Open ${page} to see it all.`,
     ...(example === undefined ? [] : [exampleSummary(example, report.split, { color })]),
@@ -75,6 +76,20 @@ function accuracies({ split, test, conditional, ceiling, student }: Report): str
     ...(ceiling ? ['Ceiling: a classifier that knows how the images were made.'] : []),
   ];
   return `${table}\n\n${notes.join('\n')}`;
+}
+
+function rulesTable(rules: NonNullable<Report['fusion']['rules']>): string {
+  return alignColumns(
+    [
+      ['rule, on validation', 'top-1', 'negative log-likelihood'],
+      ...rules.map(({ rule, top1, negativeLogLikelihood }, index) => [
+        `${rule}${index === 0 ? ', in use' : ''}`,
+        percent(top1),
+        `${negativeLogLikelihood.toFixed(3)} nats`,
+      ]),
+    ],
+    'lrr',
+  );
 }
 
 function coverageTable({ coverage }: Report): string {

@@ -1,7 +1,7 @@
 import type { z } from 'zod';
 import type { JsonObject } from '../core/json.js';
 import { percent } from '../core/percent.js';
-import { byteSize, count, duration, operations } from '../core/quantity-text.js';
+import { byteSize, count, duration, epochText, operations } from '../core/quantity-text.js';
 import { stageMetrics } from '../pipeline/stage-metrics.js';
 import type { StageName } from '../pipeline/stage-names.js';
 import { displayWidth, fitWidth } from './display-width.js';
@@ -113,7 +113,17 @@ const summaries: { readonly [Name in keyof Metrics]: (metrics: Metrics[Name]) =>
       ),
     ),
 
-  ensemble: ({ rule, specialists, kept, generalistTemperature, weight, examples, generalist, ensemble }) =>
+  ensemble: ({
+    rule,
+    specialists,
+    kept,
+    generalistTemperature,
+    weight,
+    examples,
+    generalist,
+    ensemble,
+    rules = [],
+  }) =>
     blocks(
       alignColumns([
         ['rule', rule],
@@ -136,6 +146,23 @@ const summaries: { readonly [Name in keyof Metrics]: (metrics: Metrics[Name]) =>
         'lrr',
       ),
       `On ${count(examples)} validation images, on which all of this is chosen.`,
+      ...(rules.length > 1
+        ? [
+            alignColumns(
+              [
+                ['rule', 'kept', 'top-1', 'negative log-likelihood'],
+                ...rules.map((fitted, index) => [
+                  `${fitted.rule}${index === 0 ? ', in use' : ''}`,
+                  count(fitted.kept),
+                  percent(fitted.crossFitted.top1),
+                  `${fitted.crossFitted.negativeLogLikelihood.toFixed(3)} nats`,
+                ]),
+              ],
+              'lrrr',
+            ),
+            'Each half of these images under what was chosen on the other half.',
+          ]
+        : []),
     ),
 
   answers: ({ teacher, transfer, images, views, rows, top, classes, keptMass, validation, test }) =>
@@ -230,5 +257,3 @@ function fitNames(names: readonly string[], columns: number): string {
 function blocks(...parts: readonly string[]): string {
   return parts.join('\n\n');
 }
-
-const epochText = (epochs: number) => epochs.toLocaleString('en', { maximumFractionDigits: 2 });

@@ -15,6 +15,11 @@ export function count(value: number): string {
   return value.toLocaleString('en');
 }
 
+/** Epochs, of which early stopping may have done a part: `12`, `23.76`. */
+export function epochText(epochs: number): string {
+  return epochs.toLocaleString('en', { maximumFractionDigits: 2 });
+}
+
 /** A size in the decimal units of SI: `7.9 MB`. */
 export function byteSize(bytes: number): string {
   return scaled(bytes, ['B', 'kB', 'MB', 'GB', 'TB']);

@@ -1,7 +1,7 @@
 import * as Plot from '@observablehq/plot';
 import { parseHTML } from 'linkedom';
 import { percent, signedPercent } from '../core/percent.js';
-import { operations } from '../core/quantity-text.js';
+import { epochText, operations } from '../core/quantity-text.js';
 import { escapeHtml } from './html.js';
 
 /*
@@ -117,10 +117,11 @@ const errorBars = (rows: readonly SignedRow[]) =>
     strokeWidth: 1.5,
   });
 
-/** One epoch of the generalist's training. */
+/** A check of the generalist's training, at least after each epoch. */
 export interface CurvePoint {
+  /** Epochs done. */
   readonly epoch: number;
-  /** Mean training loss over the epoch. */
+  /** Mean training loss over the epoch so far. */
   readonly loss: number;
   /** Top-1 on validation after the epoch. */
   readonly validationTop1?: number;
@@ -149,7 +150,7 @@ export function trainingCurve(curve: readonly CurvePoint[], description: string)
         y: 'top1',
         r: points.length > 40 ? 1.5 : 3,
         fill: 'var(--gain)',
-        title: ({ epoch, top1 }) => `epoch ${epoch}: ${percent(top1)}`,
+        title: ({ epoch, top1 }) => `epoch ${epochText(epoch)}: ${percent(top1)}`,
       }),
       Plot.text([last], {
         x: 'epoch',
@@ -342,6 +343,8 @@ const percentAxis = (span: number) => [
 
 /** Whole numbers from the first to the last, at most so many. */
 function wholeTicks(first: number, last: number, most: number): readonly number[] {
-  const step = Math.max(1, Math.ceil((last - first) / most));
-  return Array.from({ length: Math.floor((last - first) / step) + 1 }, (_, index) => first + index * step);
+  const start = Math.ceil(first);
+  const step = Math.max(1, Math.ceil((last - start) / most));
+  const length = Math.max(0, Math.floor((last - start) / step) + 1);
+  return Array.from({ length }, (_, index) => start + index * step);
 }

@@ -28,7 +28,15 @@ function exampleReport(): Report {
       { id: 0, classes: ['<b>', '"two"', '三'] },
       { id: 1, classes: ['三', 'four'] },
     ],
-    fusion: { rule: 'paper', kept: 2, trained: 3 },
+    fusion: {
+      rule: 'combine',
+      kept: 2,
+      trained: 3,
+      rules: [
+        { rule: 'combine', kept: 2, top1: 0.5321, negativeLogLikelihood: 1.2345, calibrationError: 0.0312 },
+        { rule: 'paper', kept: 1, top1: 0.5123, negativeLogLikelihood: 1.3456, calibrationError: 0.0415 },
+      ],
+    },
     stages: [
       { stage: 'generalist', seconds: 125, trainingSeconds: 120.2, trainingFlops: 2.5e12 },
       { stage: 'specialists', seconds: 59.96 },
@@ -82,6 +90,8 @@ test('the page shows the figures of the report, and asks nobody for anything', (
   expect(text).toContain('52.5%');
   expect(text).toContain('33.5%');
   expect(text).toContain(report.likelihood.ensemble.negativeLogLikelihood.toFixed(4));
+  for (const words of ['combine, in use', '53.2%', '1.2345', '1 of 3', '51.2%', '1.3456', '4.2%'])
+    expect(text).toContain(words);
   expect(text).toContain('image 17');
   for (const layout of ['wide', 'narrow']) {
     const inCharts = (selector: string) => document.querySelectorAll(`svg.chart-${layout}${selector}`).length;

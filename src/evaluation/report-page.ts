@@ -1,5 +1,5 @@
 import { percent, percentWithin, signedPercent, signedWithin } from '../core/percent.js';
-import { count, duration, operations } from '../core/quantity-text.js';
+import { count, duration, epochText, operations } from '../core/quantity-text.js';
 import { routingCurve, routingRuleText, signedChart, trainingCurve } from './charts.js';
 import { escapeHtml, htmlPage, htmlTable } from './html.js';
 import type { Report } from './report.js';
@@ -21,6 +21,7 @@ export function renderReportPage(report: Report): string {
     coverageSection(report),
     gainSection(report),
     likelihoodSection(report),
+    rulesSection(report),
     costSection(report),
     curveSection(report),
     subsetSection(report),
@@ -169,6 +170,28 @@ function likelihoodSection({ likelihood, split }: Report): string {
   );
 }
 
+function rulesSection({ fusion: { trained, rules = [] } }: Report): string {
+  if (rules.length === 0) return '';
+  const rows = rules.map(({ rule, kept, top1, negativeLogLikelihood, calibrationError }, index) => [
+    `${rule}${index === 0 ? ', in use' : ''}`,
+    `${count(kept)} of ${count(trained)}`,
+    percent(top1),
+    negativeLogLikelihood.toFixed(4),
+    percent(calibrationError),
+  ]);
+  return (
+    '<section><h2>Fusion rules</h2><p class="note">Each rule with the temperatures, weights and specialists that ' +
+    'validation chose for it; each half of the validation images under what was chosen on the other half. ' +
+    '<i>paper</i> is the rule of Hinton, Vinyals and Dean.</p>' +
+    htmlTable(
+      'On validation',
+      ['rule', 'specialists kept', 'top-1', 'negative log-likelihood, nats', 'expected calibration error'],
+      rows,
+    ) +
+    '</section>'
+  );
+}
+
 function costSection({ inference, routing = [] }: Report): string {
   if (inference === undefined) return '';
   const { generalistFlops, ensembleFlops, generalistImagesPerSecond, ensembleImagesPerSecond } = inference;
@@ -217,7 +240,7 @@ function curveSection({ curve = [] }: Report): string {
   const chart = trainingCurve(curve, 'Validation top-1 of the generalist by epoch');
   if (chart === '') return '';
   const rows = curve.map(({ epoch, loss, validationLoss, validationTop1 }) => [
-    String(epoch),
+    epochText(epoch),
     loss.toFixed(3),
     validationLoss?.toFixed(3) ?? '',
     validationTop1 === undefined ? '' : percent(validationTop1),

@@ -79,7 +79,25 @@ export const reportSchema = z.object({
   dataset: z.object({ description: z.string(), classes: count }),
   split: z.enum(splitNames),
   subsets: z.array(z.object({ id: count, classes: z.array(z.string()) })),
-  fusion: z.object({ rule: z.string(), kept: count, trained: count }),
+  fusion: z.object({
+    rule: z.string(),
+    kept: count,
+    trained: count,
+    rules: z
+      .array(
+        z.object({
+          rule: z.string(),
+          kept: count,
+          top1: share,
+          negativeLogLikelihood: z.number(),
+          calibrationError: share,
+        }),
+      )
+      .exactOptional()
+      .describe(
+        "what validation makes of each rule that was fitted, each half of the images under what was chosen on the other; the one in use first, the paper's always among them",
+      ),
+  }),
   stages: z.array(
     z.object({
       stage: z.string(),
@@ -114,7 +132,7 @@ export const reportSchema = z.object({
   curve: z
     .array(
       z.object({
-        epoch: count,
+        epoch: z.number().nonnegative(),
         loss: z.number(),
         validationTop1: share.exactOptional(),
         validationLoss: z.number().exactOptional(),

@@ -37,6 +37,17 @@ export interface InferenceCost {
   readonly specialistParameters: number;
 }
 
+/** A fusion rule with specialists of its own choice, on validation: each half under what was chosen on the other half. */
+export interface RuleOnValidation {
+  readonly rule: string;
+  readonly kept: number;
+  readonly top1: number;
+  /** Mean, in nats. */
+  readonly negativeLogLikelihood: number;
+  /** Expected calibration error, from 0 to 1. */
+  readonly calibrationError: number;
+}
+
 /** What `kd-spec evaluate --json` prints and `report.json` holds. Accuracies are fractions in [0, 1]. */
 export interface Report extends Evaluation {
   readonly dataset: { readonly description: string; readonly classes: number };
@@ -45,7 +56,13 @@ export interface Report extends Evaluation {
   /** The subsets by class name, the most typical class first. */
   readonly subsets: readonly { readonly id: number; readonly classes: readonly string[] }[];
   /** How the distributions were fused, and how many of the trained specialists validation kept. */
-  readonly fusion: { readonly rule: string; readonly kept: number; readonly trained: number };
+  readonly fusion: {
+    readonly rule: string;
+    readonly kept: number;
+    readonly trained: number;
+    /** The rules that were fitted, the one in use first. */
+    readonly rules?: readonly RuleOnValidation[];
+  };
   /** The stages before the report, in order. */
   readonly stages: readonly StageCost[];
   readonly ceiling?: ReportCeiling;

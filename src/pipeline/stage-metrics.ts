@@ -139,6 +139,16 @@ export const stageMetrics = {
     uncalibrated: onValidation.describe('by the same rule, with temperatures and weights of 1'),
     ensemble: onValidation,
     crossFitted: onValidation.describe('each half under what was chosen on the other half'),
+    rules: z
+      .array(
+        z.object({
+          rule: z.string(),
+          kept: count,
+          crossFitted: onValidation.describe('each half under what was chosen on the other half'),
+        }),
+      )
+      .exactOptional()
+      .describe("the rules that were fitted, the one in use first; the paper's is always among them"),
     routing: z
       .array(
         z.object({

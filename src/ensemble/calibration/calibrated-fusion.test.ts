@@ -19,6 +19,7 @@ const calibration: Calibration = {
   uncalibrated: fit,
   ensemble: fit,
   crossFitted: fit,
+  others: [],
 };
 const softened = softmax([2, 0.5, 1], { temperature: 0.8 });
 const answer = { classes: Int32Array.of(0, 1), logits: Float64Array.of(-0.5, -0.5, 0) };

@@ -100,11 +100,27 @@ test('auto takes the rule that does better, and without fitting nothing is chang
   expect(auto.crossFitted.negativeLogLikelihood).toBe(
     Math.min(...each.map(({ crossFitted }) => crossFitted.negativeLogLikelihood)),
   );
+  expect(auto.others).toEqual(
+    each
+      .filter(({ rule }) => rule !== auto.rule)
+      .map(({ examples: _, generalist: __, others: ___, ...fit }) => fit),
+  );
   const plain = await calibrate(examples, subsets, classCount, { fit: false, select: false });
   expect(plain.generalistTemperature).toBe(1);
   expect(plain.specialists.map(({ temperature, weight, kept }) => [temperature, weight, kept])).toEqual([
     [1, 1, true],
     [1, 1, true],
+  ]);
+});
+
+test("the paper's rule is fitted beside another one", async () => {
+  const examples = examplesOf(60, 1);
+  const paper = await calibrate(examples, subsets, classCount, { rule: 'paper' });
+  const combine = await calibrate(examples, subsets, classCount, { rule: 'combine' });
+  expect(paper.others).toEqual([]);
+  expect(combine.rule).toBe('combine');
+  expect(combine.others.map(({ rule, crossFitted }) => [rule, crossFitted])).toEqual([
+    ['paper', paper.crossFitted],
   ]);
 });
 

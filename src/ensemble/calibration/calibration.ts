@@ -2,6 +2,7 @@ import { KdSpecError } from '../../core/errors.js';
 import { createPause, type Pause } from '../../core/pause.js';
 import { createCalibrationError } from '../../math/calibration-error.js';
 import { fusionRule, fusionRules } from '../rules/index.js';
+import { paper } from '../rules/paper.js';
 import type { FusionRule, ParameterValues } from '../rules/rule.js';
 import {
   type CalibrationExample,
@@ -46,23 +47,29 @@ export interface Fit {
   readonly calibrationError: number;
 }
 
-/** Everything that is chosen on validation, and how well it does there. */
-export interface Calibration {
+/** A rule with everything that is chosen for it on validation, and how well it does there. */
+export interface RuleCalibration {
   /** The name of a rule. */
   readonly rule: string;
   readonly generalistTemperature: number;
   /** Of the rule's parameters that are per ensemble. */
   readonly parameters: ParameterValues;
   readonly specialists: readonly SpecialistCalibration[];
-  readonly examples: number;
-  /** At temperature 1. */
-  readonly generalist: Fit;
   /** All specialists, by the same rule, with temperatures and weights of 1. */
   readonly uncalibrated: Fit;
   /** With everything that was chosen, on the examples it was chosen on. */
   readonly ensemble: Fit;
   /** The same, each half of the examples under what was chosen on the other half. */
   readonly crossFitted: Fit;
+}
+
+/** The rule in use, and those that were fitted beside it. */
+export interface Calibration extends RuleCalibration {
+  readonly examples: number;
+  /** At temperature 1. */
+  readonly generalist: Fit;
+  /** The paper's rule is here or in use; under `auto`, all others are here. */
+  readonly others: readonly RuleCalibration[];
 }
 
 export interface CalibrateOptions {
@@ -83,6 +90,7 @@ export interface CalibrateOptions {
 }
 
 const folds = 2;
+const comparedRule = paper; // fitted beside whichever rule is in use
 
 /**
  * Fits the ensemble's few parameters on validation: a temperature for the generalist and for each specialist,
@@ -103,6 +111,8 @@ const folds = 2;
  * @throws KdSpecError `option-invalid` without any example, `predictions-invalid` on a label out of range,
  *   `interrupted` after the signal aborted
  *
+ * The paper's rule is fitted in any case, to compare the one in use with.
+ *
  * Cost: about 120 fusions an example, over its own few classes, for each rule. Deterministic.
  */
 export async function calibrate(
@@ -110,7 +120,7 @@ export async function calibrate(
   specialists: readonly { readonly id: number; readonly classes: ArrayLike<number> }[],
   classCount: number,
   {
-    rule = 'paper',
+    rule = 'auto',
     fit = true,
     weights = 'shared',
     select = true,
@@ -128,14 +138,23 @@ export async function calibrate(
   const pause = createPause(signal, 'calibration');
   const compact = examples.map((example) => compactExample(example, specialists, classCount));
   const ids = specialists.map(({ id }) => id);
-  const candidates: Calibration[] = [];
-  for (const candidate of rule === 'auto' ? fusionRules : [fusionRule(rule)]) {
+  const candidates: RuleCalibration[] = [];
+  const wanted = rule === 'auto' ? fusionRules : [fusionRule(rule)];
+  for (const candidate of fusionRules) {
+    if (!wanted.includes(candidate) && candidate !== comparedRule) continue;
     const options = { fit, weights, select, selectionErrors, sweeps, pause };
     candidates.push(await calibrateRule(compact, ids, candidate, options));
   }
-  return candidates.reduce((best, other) =>
-    other.crossFitted.negativeLogLikelihood < best.crossFitted.negativeLogLikelihood ? other : best,
-  );
+  const loss = ({ crossFitted }: RuleCalibration) => crossFitted.negativeLogLikelihood;
+  const used = candidates
+    .filter((candidate) => wanted.some(({ name }) => name === candidate.rule))
+    .reduce((best, other) => (loss(other) < loss(best) ? other : best));
+  return {
+    ...used,
+    examples: examples.length,
+    generalist: fitOf(compact.map((example) => outcome(temperedGeneralist(example, 1), example))),
+    others: candidates.filter((candidate) => candidate !== used),
+  };
 }
 
 type FitOptions = Required<Omit<CalibrateOptions, 'rule' | 'signal'>> & { readonly pause: Pause };
@@ -145,7 +164,7 @@ async function calibrateRule(
   ids: readonly number[],
   rule: FusionRule,
   options: FitOptions,
-): Promise<Calibration> {
+): Promise<RuleCalibration> {
   const create = (of: readonly CompactExample[]) => createCalibrationFit(of, ids.length, rule, options.pause);
   const whole = create(examples);
   const uncalibrated = fitOf(await whole.outcomes());
@@ -203,8 +222,6 @@ async function calibrateRule(
     generalistTemperature,
     parameters: ofEnsemble,
     specialists,
-    examples: examples.length,
-    generalist: fitOf(examples.map((example) => outcome(temperedGeneralist(example, 1), example))),
     uncalibrated,
     ensemble: fitOf(await whole.outcomes()),
     crossFitted: fitOf(crossFitted),

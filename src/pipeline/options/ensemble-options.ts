@@ -25,7 +25,7 @@ export const ensembleOptions = {
   },
   rule: {
     type: 'choice',
-    default: 'paper',
+    default: 'auto',
     choices: [...fusionRules.map(({ name }) => name), 'auto'],
     affects: 'result',
     description: `How distributions are fused: ${rules}; auto takes the rule that validation prefers`,

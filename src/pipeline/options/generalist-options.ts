@@ -94,7 +94,7 @@ export const generalistOptions = {
     choices: ['plateau', 'cosine', 'constant'],
     affects: 'result',
     description:
-      'How the learning rate moves after the warm-up: cosine falls to zero over all epochs; plateau stays until validation stops improving (--patience), then falls to zero over a quarter of the steps before; constant stays',
+      'How the learning rate moves after the warm-up: cosine falls to zero over all epochs; plateau stays until validation stops improving (--patience), or until there are just steps enough left, then falls to zero over a quarter of the steps before; constant stays',
   },
   warmup: {
     type: 'number',

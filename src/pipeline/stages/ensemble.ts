@@ -7,7 +7,11 @@ import type { JsonObject } from '../../core/json.js';
 import { imageBatches } from '../../data/batches.js';
 import { openDataset, type Split } from '../../data/dataset.js';
 import type { ImageShape } from '../../data/source.js';
-import { type CalibrationExample, calibrate } from '../../ensemble/calibration/calibration.js';
+import {
+  type CalibrationExample,
+  calibrate,
+  type RuleCalibration,
+} from '../../ensemble/calibration/calibration.js';
 import { type Consultation, consult } from '../../ensemble/consult.js';
 import { loadSpecialists } from '../../ensemble/ensemble.js';
 import { ensembleFileName } from '../../ensemble/ensemble-file.js';
@@ -53,6 +57,7 @@ export async function calibrateEnsemble(context: StageContext): Promise<JsonObje
     const routing = (await measureRouting(generalist, specialists, calibration, batches)).map((point) => ({
       ...point,
     }));
+    const keptOf = (fitted: RuleCalibration) => fitted.specialists.filter(({ kept }) => kept).length;
     const summary = {
       rule: calibration.rule,
       generalistTemperature: calibration.generalistTemperature,
@@ -68,16 +73,27 @@ export async function calibrateEnsemble(context: StageContext): Promise<JsonObje
       routingTop,
       routingMass,
       ...summary,
-      specialists: calibration.specialists.map(({ parameters, ...specialist }) => ({
-        ...specialist,
-        ...(parameters && { parameters: { ...parameters } }),
+      specialists: specialistsJson(calibration),
+      others: calibration.others.map((other) => ({
+        rule: other.rule,
+        generalistTemperature: other.generalistTemperature,
+        parameters: { ...other.parameters },
+        uncalibrated: { ...other.uncalibrated },
+        ensemble: { ...other.ensemble },
+        crossFitted: { ...other.crossFitted },
+        specialists: specialistsJson(other),
       })),
     });
     return {
       ...summary,
       specialists: specialists.length,
-      kept: calibration.specialists.filter(({ kept }) => kept).length,
+      kept: keptOf(calibration),
       weight: median(calibration.specialists.map(({ weight }) => weight)),
+      rules: [calibration, ...calibration.others].map((fitted) => ({
+        rule: fitted.rule,
+        kept: keptOf(fitted),
+        crossFitted: { ...fitted.crossFitted },
+      })),
     };
   } finally {
     generalist.dispose();
@@ -123,6 +139,13 @@ async function* tensorBatches(operations: Operations, split: Split, image: Image
     done += labels.length;
     if (done >= most) return;
   }
+}
+
+function specialistsJson({ specialists }: RuleCalibration): JsonObject[] {
+  return specialists.map(({ parameters, ...specialist }) => ({
+    ...specialist,
+    ...(parameters && { parameters: { ...parameters } }),
+  }));
 }
 
 function median(values: readonly number[]): number | null {

@@ -47,13 +47,6 @@ export async function trainGeneralist(context: StageContext): Promise<JsonObject
   const stepsPerEpoch = Math.ceil(splits.train.rows / batchSize);
   const totalSteps = epochs * stepsPerEpoch;
   const { schedule, patience } = options;
-  if (schedule === 'plateau' && patience === null) {
-    throw new KdSpecError(
-      'option-invalid',
-      'expected --patience with --schedule plateau, whose rate falls when validation stops improving: give it, or ' +
-        'another schedule',
-    );
-  }
   await using batches = await openBatchesAhead(
     imageSource,
     { directory: dataset.directory, seed, purpose: 'generalist', batchSize, isAugmented: options.augment },

@@ -59,6 +59,9 @@ export async function evaluate(context: StageContext): Promise<JsonObject> {
         rule: ensemble.settings.rule,
         kept: ensemble.settings.specialists.filter(({ kept }) => kept).length,
         trained: ensemble.specialists.length,
+        ...(calibration?.rules && {
+          rules: calibration.rules.map(({ rule, kept, crossFitted }) => ({ rule, kept, ...crossFitted })),
+        }),
       },
       stages: await stageCosts(context),
       inference: await inferenceCost(ensemble, dataset, context),
