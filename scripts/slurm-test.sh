@@ -12,4 +12,4 @@ KD_SPEC_TEST_SLURM=$(mktemp -d "${TMPDIR:-/tmp}/kd-spec-slurm-XXXXXX")
 export KD_SPEC_TEST_SLURM
 trap 'scripts/slurm.sh stop "$KD_SPEC_TEST_SLURM"' EXIT
 scripts/slurm.sh start "$KD_SPEC_TEST_SLURM"
-npx vitest run --no-file-parallelism test/slurm.test.ts test/jobs.test.ts "$@"
+npx vitest run --no-file-parallelism test/slurm.test.ts test/slow/jobs.test.ts "$@"

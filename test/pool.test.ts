@@ -9,18 +9,9 @@ import type { SpecialistWork } from '../src/jobs/specialist-work.js';
 import { jsonOf, kdSpec, kdSpecProcess } from './fixtures/command-line.js';
 import { sabotage } from './fixtures/sabotage.js';
 import { copyOfTiny } from './fixtures/tiny-workspace.js';
-import {
-  builtJobs,
-  bytesOf,
-  longWork,
-  plenty,
-  tinySpecialists,
-  trainingProcess,
-  trainMissing,
-  warningsLog,
-} from './support/tiny-specialists.js';
+import { builtJobs, plenty, tinySpecialists, trainMissing, warningsLog } from './support/tiny-specialists.js';
 
-/** What the pool does beside the contract of engines (jobs.test.ts): it watches over its processes. */
+/** What the pool does beside the contract of engines (jobs.test.ts): it watches over its processes. More: test/slow/pool.test.ts. */
 let root: string;
 let workOf: (directory: string) => SpecialistWork;
 beforeAll(async () => {
@@ -57,21 +48,6 @@ describe('a pool', { timeout: 120_000 }, () => {
     ]);
   });
 
-  test('ends a worker that was suspended, too', async () => {
-    const { log, warnings } = warningsLog();
-    const work = longWork(workOf(join(root, 'pool-suspended')));
-    const training = trainMissing(await pool({}, 10), work, { log });
-    process.kill(await trainingProcess(work.directory), 'SIGSTOP');
-    expect((await training).failed).toEqual([]);
-    expect(warnings).toEqual([expect.stringContaining('made no progress for 10 s')]);
-    const { inProcess }: typeof import('../src/jobs/in-process.js') = await import(
-      builtJobs('in-process.js')
-    );
-    const undisturbed = longWork(workOf(join(root, 'pool-undisturbed')));
-    await trainMissing(inProcess, undisturbed);
-    expect(await bytesOf(work.directory, 0)).toEqual(await bytesOf(undisturbed.directory, 0));
-  });
-
   test('tries a specialist that crashes its worker twice more, and trains the others', async () => {
     await spoil('crash', 'process.exit(9)');
     const { log, warnings } = warningsLog();
@@ -80,33 +56,6 @@ describe('a pool', { timeout: 120_000 }, () => {
     const reason = 'its process ended with exit code 9';
     expect(failed).toEqual([{ id: spoilt, reason: `lost 3 times, the last time because ${reason}` }]);
     expect(warnings).toEqual(Array(2).fill(`specialist ${spoilt}: ${reason}; trying again`));
-  });
-
-  test.runIf(process.platform === 'linux')(
-    'ends a worker that takes more memory than its share',
-    async () => {
-      await spoil('hog', 'globalThis.hog = Buffer.alloc(600_000_000, 1); for (;;);');
-      const work = workOf(join(root, 'pool-hog'));
-      const { done, failed } = await trainMissing(await pool({ memoryMegabytes: 500 }), work);
-      expect(done.map(({ id }) => id).sort()).toEqual([0, 2]);
-      expect(failed).toEqual([
-        {
-          id: spoilt,
-          reason: expect.stringMatching(
-            /^lost 3 times, the last time because its process was ended for its memory: \d+ MB, of a share of 500 MB /,
-          ),
-        },
-      ]);
-    },
-  );
-
-  test('gives a worker a JavaScript heap of its share', async () => {
-    await spoil('heap', 'const list = []; for (;;) list.push(new Array(1000).fill({}).map(() => ({})));');
-    const work = workOf(join(root, 'pool-heap'));
-    const { failed } = await trainMissing(await pool({ memoryMegabytes: 128 }), work);
-    expect(failed).toEqual([
-      { id: spoilt, reason: expect.stringMatching(/SIGABRT|SIGTRAP|exit code 13\d|for its memory/) },
-    ]);
   });
 
   test('tells how far each specialist is, and is silent about those that are over', async () => {
@@ -136,8 +85,6 @@ describe('train-specialists', { timeout: 120_000 }, () => {
     for (const folder of folders) await rm(folder, { recursive: true, force: true });
   });
   const crash = 'process.exit(9);';
-  const hangOnce = 'if (!existsSync(mark)) { writeFileSync(mark, ""); for (;;); }';
-  const hog = 'globalThis.hog = Buffer.alloc(900_000_000, 1); for (;;);';
 
   async function trainWith(accident: string, ...flags: string[]) {
     const folder = await copyOfTiny({ without: ['specialists', 'ensemble', 'report'] });
@@ -157,22 +104,6 @@ describe('train-specialists', { timeout: 120_000 }, () => {
       'specialist 1: lost 3 times, the last time because its process ended with exit code 9',
     );
     expect(stderr).toContain('1 of 3 specialists failed; the others are kept');
-  });
-
-  test('--hang-seconds alone makes a process that can be ended', async () => {
-    const trained = await trainWith(hangOnce, '--hang-seconds', '10');
-    expect(trained.code).toBe(0);
-    expect(trained.stderr).toBe(
-      'warning: specialist 1: its process made no progress for 10 s and was ended (--hang-seconds sets the limit); trying again\n',
-    );
-  });
-
-  test.runIf(process.platform === 'linux')('so does --worker-memory', async () => {
-    const { code, stderr } = await trainWith(hog, '--worker-memory', '700');
-    expect(code).toBe(1);
-    expect(stderr).toMatch(
-      /specialist 1: lost 3 times, .* ended for its memory: \d+ MB, of a share of 700 MB/,
-    );
   });
 
   test('ends with 1 and a list of the specialists that failed, the others being kept', async () => {

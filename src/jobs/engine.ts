@@ -11,7 +11,7 @@ export const maxRetries = 2;
  * A job is "train the specialist at position p of this work": idempotent, resumable, and it leaves an artefact or an
  * unfinished training. So an engine only has to start jobs, to say how each ended, and to stop them. What is done is
  * seen in the folder ({@link collect}), and whoever drives the engine decides what is tried again
- * ({@link trainMissing}). One contract suite, test/jobs.test.ts, holds all engines to this.
+ * ({@link trainMissing}). One contract suite, test/support/engine-contract.ts, holds all engines to this.
  */
 export interface Engine {
   /** For messages, as in `trained by ${name}`. */

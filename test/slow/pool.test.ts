@@ -1,0 +1,119 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
+import type { SpecialistWork } from '../../src/jobs/specialist-work.js';
+import { kdSpecProcess } from '../fixtures/command-line.js';
+import { sabotage } from '../fixtures/sabotage.js';
+import { copyOfTiny } from '../fixtures/tiny-workspace.js';
+import {
+  builtJobs,
+  bytesOf,
+  longWork,
+  plenty,
+  tinySpecialists,
+  trainingProcess,
+  trainMissing,
+  warningsLog,
+} from '../support/tiny-specialists.js';
+
+/** Accidents of a pool's processes that take their time: suspension, and memory beyond a share. */
+let root: string;
+let workOf: (directory: string) => SpecialistWork;
+beforeAll(async () => {
+  root = await mkdtemp(join(tmpdir(), 'kd-spec-pool-'));
+  workOf = await tinySpecialists(root);
+});
+afterAll(() => rm(root, { recursive: true, force: true }));
+
+const spoilt = 1; // the position whose specialist has accidents
+
+describe('a pool', () => {
+  const pool = async (share: Partial<typeof plenty>, hangSeconds = 900) => {
+    const { createPool }: typeof import('../../src/jobs/pool/pool.js') = await import(
+      builtJobs('pool/pool.js')
+    );
+    return createPool({ ...plenty, ...share }, { hangSeconds });
+  };
+  /** Has the workers that start from now on run some text when they are told to train the spoilt position. */
+  const spoil = async (name: string, text: string) => {
+    vi.stubEnv('NODE_OPTIONS', await sabotage(join(root, `${name}.mjs`), spoilt, text));
+  };
+  afterEach(() => {
+    vi.unstubAllEnvs();
+  });
+
+  test('ends a worker that was suspended, too', async () => {
+    const { log, warnings } = warningsLog();
+    const work = longWork(workOf(join(root, 'pool-suspended')));
+    const training = trainMissing(await pool({}, 10), work, { log });
+    process.kill(await trainingProcess(work.directory), 'SIGSTOP');
+    expect((await training).failed).toEqual([]);
+    expect(warnings).toEqual([expect.stringContaining('made no progress for 10 s')]);
+    const { inProcess }: typeof import('../../src/jobs/in-process.js') = await import(
+      builtJobs('in-process.js')
+    );
+    const undisturbed = longWork(workOf(join(root, 'pool-undisturbed')));
+    await trainMissing(inProcess, undisturbed);
+    expect(await bytesOf(work.directory, 0)).toEqual(await bytesOf(undisturbed.directory, 0));
+  });
+
+  test.runIf(process.platform === 'linux')(
+    'ends a worker that takes more memory than its share',
+    async () => {
+      await spoil('hog', 'globalThis.hog = Buffer.alloc(600_000_000, 1); for (;;);');
+      const work = workOf(join(root, 'pool-hog'));
+      const { done, failed } = await trainMissing(await pool({ memoryMegabytes: 500 }), work);
+      expect(done.map(({ id }) => id).sort()).toEqual([0, 2]);
+      expect(failed).toEqual([
+        {
+          id: spoilt,
+          reason: expect.stringMatching(
+            /^lost 3 times, the last time because its process was ended for its memory: \d+ MB, of a share of 500 MB /,
+          ),
+        },
+      ]);
+    },
+  );
+
+  test('gives a worker a JavaScript heap of its share', async () => {
+    await spoil('heap', 'const list = []; for (;;) list.push(new Array(1000).fill({}).map(() => ({})));');
+    const work = workOf(join(root, 'pool-heap'));
+    const { failed } = await trainMissing(await pool({ memoryMegabytes: 128 }), work);
+    expect(failed).toEqual([
+      { id: spoilt, reason: expect.stringMatching(/SIGABRT|SIGTRAP|exit code 13\d|for its memory/) },
+    ]);
+  });
+});
+
+describe('train-specialists', () => {
+  const folders: string[] = [];
+  afterAll(async () => {
+    for (const folder of folders) await rm(folder, { recursive: true, force: true });
+  });
+  const hangOnce = 'if (!existsSync(mark)) { writeFileSync(mark, ""); for (;;); }';
+  const hog = 'globalThis.hog = Buffer.alloc(900_000_000, 1); for (;;);';
+
+  async function trainWith(accident: string, ...flags: string[]) {
+    const folder = await copyOfTiny({ without: ['specialists', 'ensemble', 'report'] });
+    folders.push(folder);
+    const env = { NODE_OPTIONS: await sabotage(join(folder, 'accident.mjs'), spoilt, accident) };
+    return kdSpecProcess(['train-specialists', '--quiet', '--json', ...flags], { folder, env });
+  }
+
+  test('--hang-seconds alone makes a process that can be ended', async () => {
+    const trained = await trainWith(hangOnce, '--hang-seconds', '10');
+    expect(trained.code).toBe(0);
+    expect(trained.stderr).toBe(
+      'warning: specialist 1: its process made no progress for 10 s and was ended (--hang-seconds sets the limit); trying again\n',
+    );
+  });
+
+  test.runIf(process.platform === 'linux')('so does --worker-memory', async () => {
+    const { code, stderr } = await trainWith(hog, '--worker-memory', '700');
+    expect(code).toBe(1);
+    expect(stderr).toMatch(
+      /specialist 1: lost 3 times, .* ended for its memory: \d+ MB, of a share of 700 MB/,
+    );
+  });
+});
