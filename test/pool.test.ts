@@ -1,12 +1,10 @@
-import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Field, Float32, Int32, List, Table, tableToIPC, vectorFromArray } from 'apache-arrow';
-import sharp from 'sharp';
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
 import { type Log, silentLog } from '../src/core/log.js';
 import type { SpecialistWork } from '../src/jobs/specialist-work.js';
-import { jsonOf, kdSpec, kdSpecProcess } from './fixtures/command-line.js';
+import { jsonOf, kdSpecProcess } from './fixtures/command-line.js';
 import { sabotage } from './fixtures/sabotage.js';
 import { copyOfTiny } from './fixtures/tiny-workspace.js';
 import { builtJobs, plenty, tinySpecialists, trainMissing, warningsLog } from './support/tiny-specialists.js';
@@ -97,50 +95,17 @@ describe('train-specialists', { timeout: 120_000 }, () => {
     expect(jsonOf(await trainWith(crash))).toMatchObject({ engine: 'local', workers: 1, specialists: 3 });
   });
 
-  test('--parallel 1 is a child process, which may crash without the others', async () => {
+  test('--parallel 1 is a child process, which may crash without the others, which are kept', async () => {
     const { code, stderr } = await trainWith(crash, '--parallel', '1');
     expect(code).toBe(1);
     expect(stderr).toContain(
       'specialist 1: lost 3 times, the last time because its process ended with exit code 9',
     );
-    expect(stderr).toContain('1 of 3 specialists failed; the others are kept');
-  });
-
-  test('ends with 1 and a list of the specialists that failed, the others being kept', async () => {
-    const folder = join(root, 'pictures');
-    const classes = 7;
-    const empty = 6; // a class whose folder is empty
-    for (let label = 0; label < classes; label++) {
-      await mkdir(join(folder, 'data', 'train', `class ${label}`), { recursive: true });
-      for (let copy = 0; copy < 8 && label !== empty; copy++) {
-        const background = { r: label * 40, g: copy * 20, b: 90 };
-        await sharp({ create: { width: 8, height: 8, channels: 3, background } })
-          .png()
-          .toFile(join(folder, 'data', 'train', `class ${label}`, `${copy}.png`));
-      }
-    }
-    const groups = [[0, 1, 2], [3, 4, 5], [empty]];
-    const rows = Array.from({ length: 60 }, (_, row) => groups[row % groups.length]);
-    const list = <T extends Int32 | Float32>(type: T) => new List(new Field('item', type, true));
-    const table = new Table({
-      indices: vectorFromArray(rows, list(new Int32())),
-      probabilities: vectorFromArray(
-        rows.map((row) => row.map(() => 1 / row.length)),
-        list(new Float32()),
-      ),
-    });
-    await writeFile(join(folder, 'rows.arrow'), tableToIPC(table, 'file'));
-
-    const words =
-      '--source data --image-size 8 --epochs 1 --convolutions 4 --dense 8 --predictions rows.arrow';
-    const subsets = '--clusters 3 --min-size 1 --specialist-epochs 1 --views 1 --parallel 2 --quiet';
-    const ended = await kdSpec(['train-specialists', ...`${words} ${subsets}`.split(' ')], { folder });
-    expect(ended).toMatchObject({ code: 1, stdout: '' });
-    expect(ended.stderr).toMatch(
-      /error: 1 of 3 specialists failed; the others are kept and --resume tries these again:\n {2}specialist \d: subset \d \(1 classes\) holds 0 of the 36 training examples/,
+    expect(stderr).toContain(
+      'error: 1 of 3 specialists failed; the others are kept and --resume tries these again:\n  specialist 1: ',
     );
-    expect(ended.stderr).toMatch(/\ncode: job-failed\n$/);
-    const kept = await readdir(join(folder, 'kd-workspace', '.partial', 'specialists'));
-    expect(kept.filter((entry) => /^\d$/.test(entry))).toHaveLength(2);
+    expect(stderr).toMatch(/\ncode: job-failed\n$/);
+    const kept = await readdir(join(folders.at(-1) ?? '', 'kd-workspace', '.partial', 'specialists'));
+    expect(kept.filter((entry) => /^\d$/.test(entry)).sort()).toEqual(['0', '2']);
   });
 });

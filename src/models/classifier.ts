@@ -97,7 +97,7 @@ export function createClassifier(parts: ClassifierParts): Classifier {
       if (isDisposed) throw disposed(name);
       checkBatch(parts, batch);
       const rows = roomFor(batch.count, classes.length, out);
-      await compute(batch, rows);
+      if (batch.count > 0) await compute(batch, rows);
       return rows;
     };
   return {

@@ -37,6 +37,38 @@ export function classifierContract(
     classifier.dispose();
   });
 
+  test(`${kind}: names each class once`, async () => {
+    const { classifier } = await make();
+    expect(classifier.name).not.toBe('');
+    expect(classifier.classes.length).toBeGreaterThan(1);
+    expect(new Set(classifier.classes).size).toBe(classifier.classes.length);
+    classifier.dispose();
+  });
+
+  test(`${kind}: an image has the same logits again, alone, and at another place of a batch`, async () => {
+    const { classifier, batch } = await make();
+    const classes = classifier.classes.length;
+    const logits = await classifier.logits(batch);
+    expect(await classifier.logits(batch)).toEqual(logits);
+    const backwards = Array.from({ length: batch.count }, (_, place) => batch.count - 1 - place);
+    expectRows(await classifier.logits(imagesAt(batch, backwards)), backwards);
+    for (const place of [0, batch.count - 1]) {
+      expectRows(await classifier.logits(imagesAt(batch, [place])), [place]);
+    }
+    classifier.dispose();
+
+    /** Not to the last bit: how sums are split may follow the size of the batch. */
+    function expectRows(actual: Float32Array, places: readonly number[]): void {
+      expect(actual.length).toBe(places.length * classes);
+      for (const [row, place] of places.entries()) {
+        const expected = rowOf(logits, place, classes);
+        rowOf(actual, row, classes).forEach((value, c) => {
+          expect(Math.abs(value - expected[c]), `class ${c} of image ${place}`).toBeLessThan(1e-4);
+        });
+      }
+    }
+  });
+
   test(`${kind}: writes where it is told, and no further`, async () => {
     const { classifier, batch } = await make();
     const size = batch.count * classifier.classes.length;
@@ -75,4 +107,15 @@ export function classifierContract(
     await expect(classifier.logits(batch)).rejects.toMatchObject(refusal);
     await expect(classifier.probabilities(batch)).rejects.toMatchObject(refusal);
   });
+}
+
+/** Some images of a batch, in the order of their places. */
+function imagesAt({ images, count, rows }: ImageBatch, places: readonly number[]): ImageBatch {
+  const size = images.length / count;
+  const chosen = new Float32Array(places.length * size);
+  for (const [to, place] of places.entries()) {
+    chosen.set(images.subarray(place * size, (place + 1) * size), to * size);
+  }
+  const batch = { images: chosen, count: places.length };
+  return rows === undefined ? batch : { ...batch, rows: Int32Array.from(places, (place) => rows[place]) };
 }

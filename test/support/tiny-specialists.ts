@@ -99,7 +99,7 @@ export const bytesOf = async (directory: string, id: number) =>
 
 /** The first specialist of some work, and training enough to do something to it meanwhile. */
 export function longWork(work: SpecialistWork): SpecialistWork {
-  const training = { ...work.training, epochs: 400, checkpointSeconds: 1 };
+  const training = { ...work.training, epochs: 200, checkpointSeconds: 1 };
   return { ...work, subsets: [work.subsets[0]], training };
 }
 
