@@ -19,5 +19,7 @@ export function printResult(
   { json, text }: { readonly json: object; readonly text: string },
   asJson: boolean,
 ): void {
-  stdout.write(asJson ? `${JSON.stringify(json)}\n` : `${terminalText(text, { keepColours: true })}\n`);
+  stdout.write(
+    asJson ? `${terminalText(JSON.stringify(json))}\n` : `${terminalText(text, { keepColours: true })}\n`,
+  );
 }

@@ -1,4 +1,5 @@
 import type { JsonObject, JsonValue } from '../core/json.js';
+import { terminalText } from '../core/terminal-text.js';
 import { displayWidth } from './display-width.js';
 
 const longestList = 8;
@@ -28,10 +29,11 @@ export function describeMetrics(metrics: JsonObject): string {
 /**
  * Lines with the cells of each column padded to one width.
  *
- * @param rows cells; the first row is the heading
+ * @param cells of each row; the first row is the heading
  * @param alignment `l` or `r` for each column; without it, columns that hold only numbers are set right
  */
-export function alignColumns(rows: readonly (readonly string[])[], alignment?: string): string {
+export function alignColumns(cells: readonly (readonly string[])[], alignment?: string): string {
+  const rows = cells.map((row) => row.map((cell) => terminalText(cell)));
   const columns = Math.max(0, ...rows.map((row) => row.length));
   const indices = Array.from({ length: columns }, (_, column) => column);
   const widths = indices.map((column) => Math.max(...rows.map((row) => displayWidth(row[column] ?? ''))));

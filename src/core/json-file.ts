@@ -2,28 +2,35 @@ import { prettifyError, type z } from 'zod';
 import { type ErrorCode, KdSpecError } from './errors.js';
 import { foreignKind } from './file-kind.js';
 
+/** The code of the error for text that is no JSON, or does not fit, and what helps then. */
+interface JsonProblem {
+  readonly code: ErrorCode;
+  readonly advice: string;
+}
+
 /**
  * Parses the text of a JSON file and checks it against a schema. A byte order mark before it is no harm.
  *
  * @param path where the text is from
- * @param options.code of the error for text that is no JSON, or does not fit
- * @param options.advice what helps then
  * @throws KdSpecError `code`, with what the file is instead where that can be told
  */
 export function parseJson<T>(
   text: string,
   path: string,
   schema: z.ZodType<T>,
-  { code, advice }: { readonly code: ErrorCode; readonly advice: string },
+  { code, advice }: JsonProblem,
 ): T {
-  let json: unknown;
+  const { data, success, error } = schema.safeParse(parseJsonText(text, path, { code, advice }));
+  if (success) return data;
+  throw new KdSpecError(code, `${path}: ${prettifyError(error)}\n${advice}`);
+}
+
+/** {@link parseJson} without a schema. */
+export function parseJsonText(text: string, path: string, { code, advice }: JsonProblem): unknown {
   try {
-    json = JSON.parse(text.replace(/^\ufeff/, ''));
+    return JSON.parse(text.replace(/^\ufeff/, ''));
   } catch (cause) {
     const kind = foreignKind(Buffer.from(text.slice(0, 256)));
     throw new KdSpecError(code, `${path} is not JSON: ${kind ?? advice}`, { cause });
   }
-  const { data, success, error } = schema.safeParse(json);
-  if (success) return data;
-  throw new KdSpecError(code, `${path}: ${prettifyError(error)}\n${advice}`);
 }

@@ -1,6 +1,7 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { type ErrorCode, KdSpecError } from '../core/errors.js';
 import { asFileError } from '../core/file-error.js';
+import { foreignKind } from '../core/file-kind.js';
 
 /** Writes `classes.txt`: one name a line, whose index is the label. */
 export async function writeClassNames(path: string, classes: readonly string[]): Promise<void> {
@@ -24,15 +25,17 @@ export async function readClassNames(
   }: { readonly expected: number; readonly code: ErrorCode; readonly advice: string },
 ): Promise<readonly string[]> {
   const text = await readFile(path, 'utf8').catch((error: unknown) => {
-    throw asFileError(error, path, 'class names');
+    throw asFileError(error, path, 'class names, one a line');
   });
   const classes = text
     .replace(/^\ufeff/, '')
     .replace(/\r?\n$/, '')
     .split(/\r?\n/);
   if (classes.length === expected) return classes;
+  const kind = foreignKind(Buffer.from(text.slice(0, 256)));
   throw new KdSpecError(
     code,
-    `${path}: expected ${expected} class names, one a line, found ${classes.length}: ${advice}`,
+    `${path}: expected ${expected} class names, one a line, ` +
+      (kind === undefined ? `found ${classes.length}: ${advice}` : `but ${kind}`),
   );
 }

@@ -1,7 +1,8 @@
 import { open, readdir, realpath, stat } from 'node:fs/promises';
 import { extname, join } from 'node:path';
+import { KdSpecError } from '../core/errors.js';
 import { asFileError } from '../core/file-error.js';
-import type { ImportFindings } from './import-report.js';
+import { ImportFindings } from './import-report.js';
 
 /** A file or folder as it was found; links are followed. */
 export interface FolderEntry {
@@ -95,6 +96,22 @@ export async function* imagesBelow(
     else if (await isImageFile(path)) yield { path, depth };
     else findings.leaveOut(describeForeign(path), path);
   }
+}
+
+/**
+ * The paths of all images of a folder and of the folders below it, in the order of code points.
+ *
+ * @throws KdSpecError `not-found`, also when there is none, with what was found instead
+ */
+export async function listImages(folder: string): Promise<readonly string[]> {
+  const findings = new ImportFindings();
+  const paths: string[] = [];
+  for await (const { path } of imagesBelow(folder, { findings, expected: 'a folder of images' }))
+    paths.push(path);
+  if (paths.length > 0) return paths.sort(compareCodePoints);
+  const [other] = findings.report('skip').leftOut;
+  const found = other ? `${other.count} ${other.what}, such as ${other.example}` : 'nothing';
+  throw new KdSpecError('not-found', `expected images in ${folder}, found ${found}: name another folder`);
 }
 
 /** Whether a file is taken for an image: by its name, or by its first bytes where the name says nothing. */

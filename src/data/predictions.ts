@@ -12,6 +12,7 @@ import {
 } from 'apache-arrow';
 import { assert, KdSpecError } from '../core/errors.js';
 import type { CsrMatrix } from '../math/csr.js';
+import { halfToNumber } from '../math/half.js';
 import { type ColumnPlace, column, integers } from './arrow-columns.js';
 import { indexArrowFiles } from './arrow-folder.js';
 import { openShard, readBatch, type ShardIndex } from './arrow-shard.js';
@@ -330,15 +331,6 @@ function listColumn(
     offsets,
     at: isHalf ? (entry) => halfToNumber(Number(values[entry])) : (entry) => Number(values[entry]),
   };
-}
-
-/** The number that the 16 bits of a half-precision float stand for (IEEE 754, binary16). */
-function halfToNumber(bits: number): number {
-  const sign = bits & 0x8000 ? -1 : 1;
-  const exponent = (bits >> 10) & 0x1f;
-  const fraction = bits & 0x3ff;
-  if (exponent === 0x1f) return fraction > 0 ? Number.NaN : sign * Number.POSITIVE_INFINITY;
-  return exponent === 0 ? sign * fraction * 2 ** -24 : sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
 }
 
 function readLabels(

@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { readdir, readFile, stat } from 'node:fs/promises';
+import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { manifestName } from '../core/dataset-names.js';
 import { KdSpecError } from '../core/errors.js';
@@ -7,6 +7,7 @@ import { asFileError, withFileErrors } from '../core/file-error.js';
 import { createRandom } from '../core/random.js';
 import { type Dataset, openDataset, type Split } from '../data/dataset.js';
 import { type Example, examples } from '../data/examples.js';
+import { listImages } from '../data/image-files.js';
 import { type ShuffleSeed, shuffledRows } from '../data/row-order.js';
 import { answerBatchRows } from './answers.js';
 
@@ -20,7 +21,6 @@ export interface TransferSet {
   examples(shuffleSeed?: ShuffleSeed): AsyncIterable<Example>;
 }
 
-const imageNames = /\.(png|jpe?g|webp)$/i;
 const filesAhead = 32;
 
 /**
@@ -59,10 +59,7 @@ function ofSplit(split: Split, description: string, isLabelled: boolean): Transf
 }
 
 async function ofFolder(path: string): Promise<TransferSet> {
-  const names = await withFileErrors(path, () => readdir(path, { recursive: true }));
-  const files = names.filter((name) => imageNames.test(name)).sort();
-  if (files.length === 0)
-    throw new KdSpecError('not-found', `${path} holds no PNG, JPEG or WebP file: name another folder`);
+  const files = await listImages(path);
   return {
     description: `${files.length} images of a folder, without labels`,
     rows: files.length,
@@ -76,7 +73,7 @@ async function ofFolder(path: string): Promise<TransferSet> {
         const rows = [...order.subarray(start, start + filesAhead)];
         yield* await Promise.all(
           rows.map(async (row) => {
-            const file = join(path, files[row]);
+            const file = files[row];
             return { row, label: -1, bytes: await withFileErrors(file, () => readFile(file)) };
           }),
         );

@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { KdSpecError } from '../core/errors.js';
+import { parseJsonText } from '../core/json-file.js';
 import { fusionRule, fusionRules } from './rules/index.js';
 import type { RuleParameter } from './rules/rule.js';
 
@@ -65,12 +66,10 @@ export async function readEnsembleFile(directory: string): Promise<EnsembleFile>
       `no ensemble at ${path}: run kd-spec calibrate first, or check the workspace`,
     );
   });
-  try {
-    return ensembleFileSchema.parse(withParameters(JSON.parse(text)));
-  } catch (cause) {
-    const reason = cause instanceof z.ZodError ? z.prettifyError(cause) : 'it is not JSON';
-    throw new KdSpecError('checkpoint-invalid', `${path}: ${reason}; run kd-spec calibrate again`, { cause });
-  }
+  const problem = { code: 'checkpoint-invalid', advice: 'run kd-spec calibrate again' } as const;
+  const { data, error } = ensembleFileSchema.safeParse(withParameters(parseJsonText(text, path, problem)));
+  if (data) return data;
+  throw new KdSpecError(problem.code, `${path}: ${z.prettifyError(error)}; ${problem.advice}`);
 }
 
 /** Files of version 0.1 have the one parameter that there was beside the rule's name, whatever the rule. */

@@ -8,7 +8,7 @@ import { softmax } from '../math/softmax.js';
 import { loadGeneralist } from '../models/checkpoint.js';
 import { batchSizeFor } from '../models/classifier.js';
 import { type Network, networkValues } from '../models/network.js';
-import { readClassNames } from '../models/network-classifier.js';
+import { networkClassNames } from '../models/network-classifier.js';
 import { type RankedClass, rankClasses } from '../models/ranked-class.js';
 import { type CalibratedFuser, createCalibratedFuser } from './calibration/calibrated-fusion.js';
 import { type Consultation, consult, type GeneralistAnswer } from './consult.js';
@@ -234,7 +234,7 @@ export async function loadEnsemble(
   const { operations } = await selectBackend(backend);
   const settings = await readEnsembleFile(join(workspace, 'ensemble'));
   const generalist = await loadGeneralist(join(workspace, 'generalist'), operations);
-  const classes = await readClassNames(join(workspace, 'generalist'), generalist.definition.outputs);
+  const classes = await networkClassNames(join(workspace, 'generalist'), generalist.definition.outputs);
   const specialists = await loadSpecialists(join(workspace, 'specialists'), generalist);
   const ids = specialists.map(({ config }) => config.id).join();
   if (ids !== settings.specialists.map(({ id }) => id).join()) {

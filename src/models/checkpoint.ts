@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import type { Operations } from '../compute/operations.js';
 import { KdSpecError } from '../core/errors.js';
+import { parseJson } from '../core/json-file.js';
 import { type Network, networkFromTensors } from './network.js';
 import { type NetworkDefinition, networkTensors } from './network-definition.js';
 import { type HostTensor, readSafetensors } from './safetensors.js';
@@ -48,17 +49,10 @@ export async function readConfig<Config>(directory: string, schema: z.ZodType<Co
   const text = await readFile(path, 'utf8').catch(() => {
     throw new KdSpecError('not-found', `no checkpoint at ${directory}: expected ${path}`);
   });
-  let json: unknown;
-  try {
-    json = JSON.parse(text);
-  } catch (cause) {
-    throw new KdSpecError('checkpoint-invalid', `${path} is not JSON; train the model again`, { cause });
-  }
-  const parsed = schema.safeParse(json);
-  if (!parsed.success) {
-    throw new KdSpecError('checkpoint-invalid', `${path}:\n${z.prettifyError(parsed.error)}`);
-  }
-  return parsed.data;
+  return parseJson(text, path, schema, {
+    code: 'checkpoint-invalid',
+    advice: 'copy it again or train the model again',
+  });
 }
 
 /**

@@ -1,8 +1,7 @@
-import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Operations, Tensor2D, Tensor4D } from '../compute/operations.js';
 import { classesName } from '../core/dataset-names.js';
-import { KdSpecError } from '../core/errors.js';
+import { readClassNames } from '../data/class-names.js';
 import { loadGeneralist } from './checkpoint.js';
 import { type Classifier, type ClassNames, createClassifier, type ImageBatch } from './classifier.js';
 import type { Network } from './network.js';
@@ -71,7 +70,7 @@ export async function loadNetworkClassifier(
   try {
     return networkClassifier(network, {
       name,
-      classes: await readClassNames(directory, network.definition.outputs),
+      classes: await networkClassNames(directory, network.definition.outputs),
     });
   } catch (error) {
     network.dispose();
@@ -85,14 +84,10 @@ export async function loadNetworkClassifier(
  * @param expected how many there have to be
  * @throws KdSpecError `checkpoint-invalid`
  */
-export async function readClassNames(directory: string, expected: number): Promise<ClassNames> {
-  const path = join(directory, classesName);
-  const text = await readFile(path, 'utf8').catch(() => undefined);
-  const classes = text?.trimEnd().split('\n') ?? [];
-  if (classes.length === expected) return classes;
-  throw new KdSpecError(
-    'checkpoint-invalid',
-    `${path}: expected ${expected} class names, one a line, ` +
-      `${text === undefined ? 'found no such file' : `found ${classes.length}`}; delete ${directory} and make it again`,
-  );
+export async function networkClassNames(directory: string, expected: number): Promise<ClassNames> {
+  return readClassNames(join(directory, classesName), {
+    expected,
+    code: 'checkpoint-invalid',
+    advice: `delete ${directory} and make it again`,
+  });
 }

@@ -1,5 +1,6 @@
 import { open, readFile, stat } from 'node:fs/promises';
 import { KdSpecError } from '../core/errors.js';
+import { foreignKind } from '../core/file-kind.js';
 
 /**
  * The safetensors format: 8 bytes of header length (little-endian), a JSON header
@@ -76,6 +77,9 @@ export async function readSafetensors(path: string): Promise<ReadonlyMap<string,
     throw invalid(`expected at least 8 bytes of safetensors header, found ${bytes.length}`);
   const headerBytes = Number(bytes.readBigUInt64LE(0));
   if (headerBytes > maxHeaderBytes || 8 + headerBytes > bytes.length) {
+    const kind = foreignKind(bytes.subarray(0, 256));
+    if (kind !== undefined)
+      throw new KdSpecError('checkpoint-invalid', `expected a safetensors file at ${path}, but ${kind}`);
     throw invalid(`the header claims ${headerBytes} bytes, the file has ${bytes.length}`);
   }
   const entries = parseHeader(bytes.subarray(8, 8 + headerBytes), invalid);

@@ -6,6 +6,7 @@ import { pipeline } from 'node:stream/promises';
 import { createGunzip, gunzipSync } from 'node:zlib';
 import { KdSpecError } from '../../core/errors.js';
 import { asFileError } from '../../core/file-error.js';
+import { foreignKind } from '../../core/file-kind.js';
 import { createRandom } from '../../core/random.js';
 import type { DatasetSource, ImageShape, LabelledImage, SplitName } from '../source.js';
 import type { Importer } from './importer.js';
@@ -118,10 +119,12 @@ async function openPart(imagePath: string, labelPath: string): Promise<Part> {
 }
 
 async function readLabels(path: string): Promise<Uint8Array> {
-  const file = await readFile(path);
+  const file = await readFile(path).catch((error: unknown) => {
+    throw asFileError(error, path, 'IDX labels');
+  });
   let bytes: Buffer = file;
   try {
-    if (path.endsWith('.gz')) bytes = gunzipSync(file, { maxOutputLength: labelLimitBytes });
+    if (isGzip(file)) bytes = gunzipSync(file, { maxOutputLength: labelLimitBytes });
   } catch (cause) {
     throw cannotUnpack(path, cause);
   }
@@ -135,8 +138,9 @@ async function readLabels(path: string): Promise<Uint8Array> {
 }
 
 async function readHeader(path: string): Promise<ImageHeader> {
+  const isPacked = await isGzipFile(path);
   const raw = createReadStream(path);
-  const stream = path.endsWith('.gz') ? raw.pipe(createGunzip()) : raw;
+  const stream = isPacked ? raw.pipe(createGunzip()) : raw;
   const chunks: Buffer[] = [];
   try {
     for await (const chunk of stream) {
@@ -160,11 +164,32 @@ async function readHeader(path: string): Promise<ImageHeader> {
   );
 }
 
+/** By content: browsers unpack files and leave their names. */
+function isGzip(bytes: Uint8Array): boolean {
+  return bytes[0] === 0x1f && bytes[1] === 0x8b;
+}
+
+async function isGzipFile(path: string): Promise<boolean> {
+  const file = await open(path, 'r').catch((error: unknown) => {
+    throw asFileError(error, path, 'an IDX file');
+  });
+  try {
+    const start = new Uint8Array(2);
+    await file.read(start, 0, 2, 0);
+    return isGzip(start);
+  } finally {
+    await file.close();
+  }
+}
+
 function cannotUnpack(path: string, cause: unknown): KdSpecError {
   return new KdSpecError('dataset-invalid', `${path} cannot be unpacked: copy it again`, { cause });
 }
 
 function checkMagic(bytes: Buffer, headerBytes: number, magic: number, path: string): void {
+  const kind = foreignKind(bytes.subarray(0, 256));
+  if (kind !== undefined)
+    throw new KdSpecError('dataset-invalid', `expected an IDX file at ${path}, but ${kind}`);
   const found =
     bytes.length < headerBytes ? `${bytes.length} bytes` : `0x${bytes.readUInt32BE(0).toString(16)}`;
   if (bytes.length >= headerBytes && bytes.readUInt32BE(0) === magic) return;
@@ -178,7 +203,7 @@ async function* readImages(
   { path, header, labels }: Part,
   rows: readonly number[],
 ): AsyncGenerator<LabelledImage> {
-  const unpacked = path.endsWith('.gz') ? await mkdtemp(join(tmpdir(), 'kd-spec-idx-')) : undefined;
+  const unpacked = (await isGzipFile(path)) ? await mkdtemp(join(tmpdir(), 'kd-spec-idx-')) : undefined;
   const plain = unpacked ? join(unpacked, 'images') : path;
   try {
     if (unpacked) {

@@ -1,6 +1,7 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { z } from 'zod';
 import { KdSpecError } from '../../core/errors.js';
+import { parseJsonText } from '../../core/json-file.js';
 import type { Subset } from './subsets.js';
 
 export const subsetsFileName = 'subsets.json';
@@ -64,12 +65,8 @@ export async function readSubsets(path: string): Promise<SubsetsFile> {
       { cause },
     );
   }
-  let content: unknown;
-  try {
-    content = JSON.parse(text);
-  } catch (cause) {
-    throw new KdSpecError('subsets-invalid', `${path} is not JSON: ${(cause as Error).message}`, { cause });
-  }
+  const advice = 'write it again, or make it with kd-spec cluster';
+  const content = parseJsonText(text, path, { code: 'subsets-invalid', advice });
   return checkSubsets(content, path);
 }
 

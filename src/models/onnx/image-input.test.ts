@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { TensorProto_DataType } from 'onnx-buf';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { modelFile, node } from '../../../test/support/onnx-models.js';
-import { halfToNumber, numberToHalf } from './half.js';
+import { halfToNumber, numberToHalf } from '../../math/half.js';
 import { findImageInput, type InputHints, possibleReadings, toModelInput } from './image-input.js';
 import { readOnnxModel } from './model-file.js';
 

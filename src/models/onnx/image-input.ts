@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { TensorProto_DataType } from 'onnx-buf';
 import type { ImageShape } from '../../data/source.js';
-import { numberToHalf } from './half.js';
+import { numberToHalf } from '../../math/half.js';
 import { declaredExtents, integersAttribute, invalid, type OnnxModel } from './model-file.js';
 import type { InputTensor, InputType } from './runtime.js';
 

@@ -1,6 +1,6 @@
 import { createRequire } from 'node:module';
 import { KdSpecError } from '../../core/errors.js';
-import { halfToNumber } from './half.js';
+import { halfToNumber } from '../../math/half.js';
 import { invalid } from './model-file.js';
 
 /** The types of numbers that a foreign model's image input may have. */
