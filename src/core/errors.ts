@@ -43,7 +43,8 @@ export type ErrorCode = keyof typeof errorCodes;
  * Every error that kd-spec throws on purpose.
  *
  * @example
- * throw new KdSpecError('not-found', `no image at ${path}: check the path`);
+ * const error = new KdSpecError('not-found', 'no image here: check the path');
+ * error.code; // 'not-found'
  */
 export class KdSpecError extends Error {
   override readonly name = 'KdSpecError';

@@ -8,7 +8,7 @@
  * @returns a clause such as `it is a Parquet file: ...`; undefined when nothing is recognised
  *
  * @example
- * foreignKind(Buffer.from('version https://git-lfs.github.com/spec/v1')); // 'it is a Git LFS pointer: ...'
+ * foreignKind(Buffer.from('version https://git-lfs.github.com/spec/v1')); // 'it is a Git LFS pointer, ...'
  */
 export function foreignKind(head: Uint8Array): string | undefined {
   const text = Buffer.from(head.buffer, head.byteOffset, Math.min(head.length, 256)).toString('latin1');

@@ -25,7 +25,7 @@ export interface Random {
  *
  * @example
  * const random = createRandom(1, 'shuffle', 0);
- * random.below(6); // the same die on every machine
+ * random.below(6); // 5
  */
 export function createRandom(...labels: readonly (number | string)[]): Random {
   const digest = createHash('sha256').update(JSON.stringify(labels)).digest();

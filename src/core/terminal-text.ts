@@ -18,7 +18,7 @@ const unsafe = new RegExp(
  * @param options.keepColours leaves sequences that set colours as they are
  *
  * @example
- * terminalText('\u001b]0;a title\u0007'); // \u001b]0;a title\u0007, letter by letter
+ * terminalText('\u001b[2J').length; // 9
  */
 export function terminalText(
   text: string,

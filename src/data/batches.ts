@@ -44,7 +44,10 @@ export interface BatchOptions {
  * @throws KdSpecError `shard-truncated`, `shard-corrupt`, `image-unreadable`
  *
  * @example
- * for await (const { images, labels } of imageBatches(splits.train, image, { batchSize: 128, epochSeed: [1, 0] })) { ... }
+ * const { splits, image } = await openDataset('kd-workspace/dataset');
+ * for await (const { images, labels } of imageBatches(splits.train, image, { batchSize: 128, epochSeed: [1, 0] })) {
+ *   console.log(images.length, labels.length);
+ * }
  */
 export async function* imageBatches(
   split: Split,

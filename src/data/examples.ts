@@ -40,7 +40,10 @@ export interface ExampleOptions {
  * Cost: two buffers in memory. Skipped buffers are not read when there is no `keep`.
  *
  * @example
- * for await (const { bytes, label } of examples(dataset.splits.train, { shuffleSeed: [1, 'epoch', 0] })) { ... }
+ * const { splits } = await openDataset('kd-workspace/dataset');
+ * for await (const { bytes, label } of examples(splits.train, { shuffleSeed: [1, 'epoch', 0] })) {
+ *   console.log(label, bytes.length);
+ * }
  */
 export async function* examples(
   split: Split,

@@ -128,6 +128,10 @@ export function createPredictionWriter(
  * @throws KdSpecError `predictions-invalid` naming file and row (while streaming), or when the number of classes that
  *   the files say is not `options.classes`, or is over a million; `not-found`, `shard-truncated`
  * Cost: one record batch in memory, and 8 bytes a class.
+ *
+ * @example
+ * const predictions = await readPredictions('kd-workspace/predictions');
+ * for await (const { probabilities, labels } of predictions.rows()) console.log(probabilities.rows, labels?.[0]);
  */
 export async function readPredictions(
   path: string,

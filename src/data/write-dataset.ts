@@ -48,7 +48,17 @@ const progressRows = 256;
  * Cost: one pass over the source; one record batch (256 images, 4 MiB) in memory.
  *
  * @example
- * await writeDataset('kd-workspace/dataset', await imageFolderSource('photos', { imageSize: 32, seed: 1 }));
+ * await writeDataset('dataset', {
+ *   description: 'Black and white',
+ *   classes: ['black', 'white'],
+ *   image: { height: 1, width: 1, channels: 1 },
+ *   augmentation: { kind: 'none' },
+ *   count: () => 2,
+ *   images: async function* () {
+ *     yield { pixels: Uint8Array.of(0), label: 0 };
+ *     yield { pixels: Uint8Array.of(255), label: 1 };
+ *   },
+ * });
  */
 export async function writeDataset(
   directory: string,

@@ -26,7 +26,7 @@ export function logSumExp(values: ArrayLike<number>): number {
  * Source: Hinton et al. 2015, equation 1.
  *
  * @example
- * softmax([0, Math.log(3)]); // 0.25, 0.75
+ * softmax([0, Math.log(3)]); // [0.25, 0.75]
  */
 export function softmax(
   logits: ArrayLike<number>,

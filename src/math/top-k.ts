@@ -8,7 +8,7 @@
  * @returns indices and values, each (min(k, n)); cost O(n + k log k log n) expected for values in random order
  *
  * @example
- * topK([0.1, 0.7, 0.2], 2).indices; // 1, 2
+ * topK([0.1, 0.7, 0.2], 2).indices; // [1, 2]
  */
 export function topK(
   values: ArrayLike<number>,

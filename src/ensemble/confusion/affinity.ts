@@ -34,7 +34,8 @@ export interface AffinityOptions {
  * Source: Hinton et al. 2015, section 5.3.
  *
  * @example
- * const affinity = await covarianceAffinity(batches);
+ * const predictions = await readPredictions('kd-workspace/predictions');
+ * const affinity = await covarianceAffinity(predictions.rows());
  * const subsets = partitionSubsets(affinity, { clusters: 61, minSize: 50, maxSize: 300, seed: 1 });
  */
 export async function covarianceAffinity(
@@ -70,6 +71,17 @@ export async function covarianceAffinity(
  * Cost: O(entries of the predictions).
  *
  * Source: Hinton et al. 2015, section 7, calls what is clustered the confusion matrix.
+ *
+ * @example
+ * const probabilities = {
+ *   rows: 2,
+ *   columns: 2,
+ *   offsets: Int32Array.of(0, 2, 3),
+ *   indices: Int32Array.of(0, 1, 1),
+ *   values: Float32Array.of(0.75, 0.25, 1),
+ * };
+ * const confusion = await confusionAffinity([{ probabilities, labels: Int32Array.of(0, 1) }]);
+ * confusion.values; // [0.75, 0.25, 1]
  */
 export async function confusionAffinity(
   batches: PredictionStream,

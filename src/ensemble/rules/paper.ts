@@ -96,6 +96,11 @@ export function fuse(
  *
  * Cost: 4 bytes a class are kept. An example costs three passes over its classes (copy, sum, scale), and
  * beyond them only the union of the active subsets counts.
+ *
+ * @example
+ * const fuseNext = createFuser(3);
+ * const specialist = { classes: Int32Array.of(0, 1), probabilities: Float64Array.of(0.1, 0.7, 0.2) };
+ * fuseNext(Float64Array.of(0.5, 0.3, 0.2), [specialist]).probabilities; // [0.3, 0.5, 0.2]
  */
 export function createFuser(mostClasses: number): Fuser {
   const unionRow = new Int32Array(mostClasses).fill(-1);

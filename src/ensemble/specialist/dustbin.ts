@@ -25,7 +25,7 @@ export interface DustbinCounts {
  * Source: Hinton, Vinyals and Dean (2015), section 5.2.
  *
  * @example
- * dustbinCorrection({ specialExamples: 20, otherExamples: 980 }); // log(49) = 3.89
+ * dustbinCorrection({ specialExamples: 20, otherExamples: 980 }); // 3.89
  */
 export function dustbinCorrection({
   specialExamples,

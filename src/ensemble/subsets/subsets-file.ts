@@ -38,6 +38,9 @@ export interface SubsetsFile {
  * Writes `subsets.json`: `{ "classes": C, "subsets": [ { "id": 0, "classes": [ ... ] } ] }`.
  *
  * @throws KdSpecError `subsets-invalid` when the content does not fit the file's schema
+ *
+ * @example
+ * await writeSubsets('subsets.json', { classes: 3, subsets: [{ id: 0, classes: [2, 0] }] });
  */
 export async function writeSubsets(path: string, content: SubsetsFile): Promise<void> {
   const { classes, subsets } = checkSubsets(content, path);
@@ -50,6 +53,10 @@ export async function writeSubsets(path: string, content: SubsetsFile): Promise<
  *
  * @throws KdSpecError `not-found` without the file; `subsets-invalid`, with the place in the file, when it is
  *   no JSON, has other keys, or has classes out of range or twice in a subset
+ *
+ * @example
+ * const { classes, subsets } = await readSubsets('kd-workspace/subsets/subsets.json');
+ * console.log(subsets.length, classes);
  */
 export async function readSubsets(path: string): Promise<SubsetsFile> {
   let text: string;

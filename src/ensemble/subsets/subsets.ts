@@ -52,6 +52,16 @@ export interface SubsetOptions {
  * Cost: {@link onlineKMeans} and, per round, as much as one pass of it and O(classes log classes).
  *
  * Source: Hinton et al. 2015, section 5.3; the bounds are ours.
+ *
+ * @example
+ * const affinity = {
+ *   rows: 4,
+ *   columns: 4,
+ *   offsets: Int32Array.of(0, 1, 2, 3, 4),
+ *   indices: Int32Array.of(1, 0, 3, 2), // 0 is confused with 1, and 2 with 3
+ *   values: Float32Array.of(0.5, 0.5, 0.5, 0.5),
+ * };
+ * partitionSubsets(affinity, { clusters: 2, seed: 1 }).map(({ classes }) => classes.length); // [2, 2]
  */
 export function partitionSubsets(affinity: CsrMatrix, options: PartitionOptions): Subset[] {
   return partitionColumns(classColumns(affinity), options);
@@ -124,6 +134,16 @@ export function partitionColumns(columns: CsrMatrix, options: PartitionOptions):
  * Cost: {@link onlineKMeans} and as much as one pass of it.
  *
  * Source: Hinton et al. 2015, sections 5.3 and 5.5.
+ *
+ * @example
+ * const affinity = {
+ *   rows: 4,
+ *   columns: 4,
+ *   offsets: Int32Array.of(0, 1, 2, 3, 4),
+ *   indices: Int32Array.of(1, 0, 3, 2), // 0 is confused with 1, and 2 with 3
+ *   values: Float32Array.of(0.5, 0.5, 0.5, 0.5),
+ * };
+ * fixedSizeSubsets(affinity, { specialists: 2, size: 3, seed: 1 }).map(({ classes }) => classes.length); // [3, 3]
  */
 export function fixedSizeSubsets(affinity: CsrMatrix, options: FixedSizeOptions): Subset[] {
   return fixedSizeColumns(classColumns(affinity), options);

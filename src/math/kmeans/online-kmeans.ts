@@ -75,6 +75,16 @@ export interface KMeansResult {
  * Cost: per pass, the number of pairs of an entry of a point and a centroid that is not zero there.
  *
  * Source: Hinton et al. 2015, section 5.3 ("an on-line version of the K-means algorithm"); Sculley 2010.
+ *
+ * @example
+ * const matrix = {
+ *   rows: 3,
+ *   columns: 2,
+ *   offsets: Int32Array.of(0, 1, 2, 3),
+ *   indices: Int32Array.of(0, 1, 1),
+ *   values: Float32Array.of(1, 1, 2),
+ * };
+ * onlineKMeans(matrix, { clusters: 2, seed: 1 }).inertia; // 0
  */
 export function onlineKMeans(matrix: CsrMatrix, options: KMeansOptions): KMeansResult {
   const {
