@@ -2,8 +2,7 @@ import type { Operations, Tensor, Tensor4D } from '../compute/operations.js';
 import type { Network } from '../models/network.js';
 import type { NetworkPart } from '../models/network-definition.js';
 import { runNetwork } from '../models/run-network.js';
-import { firstTrainedPart, type Specialist } from './specialist/specialist.js';
-import { specialistLogits } from './specialist/specialist.js';
+import { firstTrainedPart, type Specialist, specialistLogits } from './specialist/specialist.js';
 
 /** What each part of the generalist's network takes, for a batch: specialists start from it. Its owner disposes of it. */
 export type PartInputs = Readonly<Record<NetworkPart, Tensor>>;

@@ -47,11 +47,7 @@ export function outputsByClass(
 }
 
 /** How many outputs {@link outputsByClass} numbers. */
-function headOutputs(
-  head: SpecialistHead,
-  classes: readonly number[],
-  datasetClasses: number,
-): number {
+function headOutputs(head: SpecialistHead, classes: readonly number[], datasetClasses: number): number {
   return head === 'dustbin' ? classes.length + 1 : datasetClasses;
 }
 
