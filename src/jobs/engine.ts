@@ -1,4 +1,4 @@
-import type { ErrorCode } from '../core/errors.js';
+import { type ErrorCode, KdSpecError } from '../core/errors.js';
 import { type Log, silentLog } from '../core/log.js';
 import type { SpecialistOutcome, SpecialistWork } from './specialist-work.js';
 
@@ -40,7 +40,7 @@ export interface Jobs extends AsyncDisposable {
   cancel(): Promise<void>;
 }
 
-/** What a listener hears. */
+/** What a listener is told. */
 export type JobEvent =
   /** A job began to train, e.g. where: `process 4711` or `node3, Slurm job 12_4`. */
   | { readonly kind: 'started'; readonly position: number; readonly where: string }
@@ -59,19 +59,27 @@ export interface JobProgress {
   readonly note: string;
 }
 
-/** How a job ended. */
+/** How a job ended. `log` is the file that tells more, where its engine keeps one. */
 export type JobEnd =
   | { readonly kind: 'done'; readonly outcome: SpecialistOutcome }
   /** It would fail again in the same way: the others go on without it. */
-  | { readonly kind: 'failed'; readonly reason: string }
+  | { readonly kind: 'failed'; readonly reason: string; readonly log?: string }
   /** Its process or its machine ended under it: worth another try. */
-  | { readonly kind: 'lost'; readonly reason: string }
+  | { readonly kind: 'lost'; readonly reason: string; readonly log?: string }
   /** Somebody stopped it, after its checkpoint. */
   | { readonly kind: 'stopped' };
 
 /** Whether an error concerns one specialist alone, so that the others go on; any other stops the engine. */
 export function isOwnFailure(code: ErrorCode | undefined): boolean {
   return code === 'training-diverged' || code === 'subsets-invalid';
+}
+
+/** An error that ends the whole work, with the specialist at which it came up. */
+export function atSpecialist(id: number, error: unknown): Error {
+  const message = `specialist ${id}: ${error instanceof Error ? error.message : String(error)}`;
+  return error instanceof KdSpecError
+    ? new KdSpecError(error.code, message, { cause: error })
+    : new Error(message, { cause: error });
 }
 
 /** A log of which only the progress is heard: what a job tells whoever started it. */

@@ -1,5 +1,5 @@
 import { KdSpecError } from '../core/errors.js';
-import { type Engine, isOwnFailure, type JobEnd, progressLog } from './engine.js';
+import { atSpecialist, type Engine, isOwnFailure, type JobEnd, progressLog } from './engine.js';
 import { openSpecialistTrainer } from './specialist-trainer.js';
 
 /** Trains the specialists one after the other in this process. */
@@ -22,7 +22,8 @@ export const inProcess: Engine = {
       } catch (error) {
         const code = error instanceof KdSpecError ? error.code : undefined;
         if (code === 'interrupted') return { kind: 'stopped' };
-        if (!(error instanceof KdSpecError && isOwnFailure(code))) throw error;
+        if (!(error instanceof KdSpecError && isOwnFailure(code)))
+          throw atSpecialist(work.subsets[position].id, error);
         return { kind: 'failed', reason: error.message };
       }
     }

@@ -11,6 +11,7 @@ import { WorkspaceLock } from '../core/workspace-lock.js';
 import { openDataset } from '../data/dataset.js';
 import { trainSpecialist } from '../ensemble/specialist/train-specialist.js';
 import { loadGeneralist } from '../models/checkpoint.js';
+import { atSpecialist } from './engine.js';
 import { failuresFolder, forgetFailure, readWork, writeFailure } from './jobs-folder.js';
 import {
   findFinished,
@@ -148,8 +149,9 @@ export async function trainOne(
   } catch (error) {
     const code = error instanceof KdSpecError ? error.code : null;
     const message = error instanceof Error ? error.message : String(error);
-    if (code !== 'interrupted') await writeFailure(failures, position, { code, message });
-    throw error;
+    if (code === 'interrupted') throw error;
+    await writeFailure(failures, position, { code, message });
+    throw atSpecialist(work.subsets[position].id, error);
   }
 }
 

@@ -82,22 +82,24 @@ export async function standingOf(
     const isRunning = task.state !== 'PENDING' && task.node !== '';
     return isRunning ? { kind: 'running', node: task.node } : { kind: 'queued', reason: task.reason };
   }
-  const said = await readFailure(failures, position);
-  if (task === undefined) return said ?? { kind: 'missing' };
-  if (task.state !== 'COMPLETED' && (await exceededMemory(folder, task.task))) {
-    return { kind: 'lost', reason: describeLoss({ ...task, state: 'OUT_OF_MEMORY' }) };
+  const told = await readFailure(failures, position);
+  if (task === undefined) return told ?? { kind: 'missing' };
+  const path = jobLogPath(folder, task.task);
+  const text = await readFile(path, 'utf8').catch(() => undefined);
+  const log = text === undefined ? {} : { log: path };
+  if (task.state !== 'COMPLETED' && exceededMemory(text ?? '')) {
+    return { kind: 'lost', reason: describeLoss({ ...task, state: 'OUT_OF_MEMORY' }), ...log };
   }
   if (task.state === 'CANCELLED') return { kind: 'stopped' };
-  if (task.state === 'FAILED' && said) return said;
-  return { kind: 'lost', reason: describeLoss(task) };
+  if (task.state === 'FAILED' && told) return { ...told, ...log };
+  return { kind: 'lost', reason: describeLoss(task), ...log };
 }
 
 /**
  * Whether a task was killed for its memory: where no control groups watch over it, Slurm calls it FAILED or CANCELLED,
  * and says why in its log alone.
  */
-async function exceededMemory(folder: string, task: string): Promise<boolean> {
-  const log = await readFile(jobLogPath(folder, task), 'utf8').catch(() => '');
+function exceededMemory(log: string): boolean {
   return /exceeded (job |step )?memory limit/i.test(log.slice(-2000));
 }
 

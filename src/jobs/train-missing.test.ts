@@ -5,7 +5,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type Log, silentLog } from '../core/log.js';
 import type { Engine, JobEvent } from './engine.js';
 import type { SpecialistWork } from './specialist-work.js';
-import { trainMissing } from './train-missing.js';
+import { describeFailures, trainMissing } from './train-missing.js';
 
 let folder: string;
 beforeAll(async () => {
@@ -124,4 +124,16 @@ test('an engine that breaks stops its jobs and says why', async () => {
     'no memory',
   );
   expect(isStopped).toBe(true);
+});
+
+test('a list of failures says which, why, where more is told, and which are not worth another try', () => {
+  const crashed = { id: 3, reason: 'its process ended with exit code 9', log: '/w/.jobs/logs/12_3.log' };
+  const barren = { id: 5, reason: 'subset 5 holds no examples: cluster into other subsets', isFinal: true };
+  expect(describeFailures([crashed])).toBe(
+    '  specialist 3: its process ended with exit code 9\n    its log: /w/.jobs/logs/12_3.log',
+  );
+  expect(describeFailures([crashed, barren]).split('\n').slice(2)).toEqual([
+    '  specialist 5: subset 5 holds no examples: cluster into other subsets',
+    '  with the same settings specialists 5 will fail again: change what the reason names',
+  ]);
 });

@@ -1,3 +1,5 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import { KdSpecError } from '../core/errors.js';
 import type { Log, Progress } from '../core/log.js';
 import { type Engine, type JobEvent, type JobProgress, type Jobs, maxRetries } from './engine.js';
@@ -7,6 +9,10 @@ import { collect, type SpecialistOutcome, type SpecialistWork } from './speciali
 export interface SpecialistFailure {
   readonly id: number;
   readonly reason: string;
+  /** The file that tells more, where there is one: what its job printed, or the metrics of its training. */
+  readonly log?: string;
+  /** Whether another try with the same settings would end in the same way. */
+  readonly isFinal?: boolean;
 }
 
 /** What became of all specialists of a work. */
@@ -98,10 +104,15 @@ export async function trainMissing(
         return;
       }
       if (signal.aborted) unsaved++;
-      else failed.push({ id, reason: `lost ${count} times, the last time because ${end.reason}` });
+      else {
+        const reason = `lost ${count} times, the last time because ${end.reason}`;
+        failed.push({ id, reason, ...logOf(work, position, end) });
+      }
     }
     if (end.kind === 'done') done.push(end.outcome);
-    if (end.kind === 'failed') failed.push({ id, reason: end.reason });
+    if (end.kind === 'failed') {
+      failed.push({ id, reason: end.reason, isFinal: true, ...logOf(work, position, end) });
+    }
     if (end.kind === 'stopped') stopped++;
     close(position);
   }
@@ -136,6 +147,31 @@ export async function trainMissing(
   progress.finish(describeProgress({ done, failed }));
   if (stopped + unsaved > 0) throw interruption();
   return { done, failed };
+}
+
+/** The log that an engine named, or the metrics of the unfinished training. */
+function logOf(
+  { directory, subsets }: SpecialistWork,
+  position: number,
+  { log }: { readonly log?: string },
+): { readonly log?: string } {
+  const metrics = join(directory, '.partial', String(subsets[position].id), 'metrics.jsonl');
+  if (log !== undefined) return { log };
+  return existsSync(metrics) ? { log: metrics } : {};
+}
+
+/** The specialists that failed, one after the other: why, where more is told, and what to do next. */
+export function describeFailures(failed: readonly SpecialistFailure[]): string {
+  const lines = failed.flatMap(({ id, reason, log }) => [
+    `  specialist ${id}: ${reason}`,
+    ...(log === undefined ? [] : [`    its log: ${log}`]),
+  ]);
+  const hopeless = failed.filter(({ isFinal }) => isFinal).map(({ id }) => id);
+  if (hopeless.length === 0) return lines.join('\n');
+  const whose = hopeless.length === failed.length ? 'these' : `specialists ${hopeless.join(', ')}`;
+  return [...lines, `  with the same settings ${whose} will fail again: change what the reason names`].join(
+    '\n',
+  );
 }
 
 /** How far the work is, as a note for its progress bar. */

@@ -134,7 +134,7 @@ export function engineContract(names: readonly string[]): void {
         { id: 0, wasDone: false },
         { id: 2, wasDone: false },
       ]);
-      expect(failed).toEqual([{ id: barren, reason: expect.stringContaining(`subset ${barren}`) }]);
+      expect(failed).toMatchObject([{ id: barren, reason: expect.stringContaining(`subset ${barren}`) }]);
       expect((await readdir(directory())).filter((entry) => !entry.startsWith('.')).sort()).toEqual([
         '0',
         '2',

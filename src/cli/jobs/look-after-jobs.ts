@@ -162,9 +162,10 @@ function noteOf(standing: JobStanding): string {
     case 'running':
       return `on ${standing.node}`;
     case 'queued':
+      return standing.reason;
     case 'failed':
     case 'lost':
-      return standing.reason;
+      return standing.log === undefined ? standing.reason : `${standing.reason} (its log: ${standing.log})`;
     case 'stopped':
       return 'after its checkpoint';
     case 'missing':

@@ -2,7 +2,8 @@ import { type ChildProcess, fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { shareOfMachine } from '../../compute/tensorflow/share-of-machine.js';
 import { KdSpecError } from '../../core/errors.js';
-import { type Engine, isOwnFailure, type JobEnd } from '../engine.js';
+import { atSpecialist, type Engine, isOwnFailure, type JobEnd } from '../engine.js';
+import type { SpecialistWork } from '../specialist-work.js';
 import type { WorkerShare } from './pool-size.js';
 import type { FromWorker, ToWorker } from './worker.js';
 import { watchWorker } from './worker-watch.js';
@@ -32,6 +33,7 @@ export function createPool(
       const queue: number[] = [];
       const lives = new Set<Promise<void>>(); // one for each worker that is alive
       const stops = new Set<() => void>();
+      const children = new Set<ChildProcess>();
       let failedStarts = 0;
       let isStopping = false;
 
@@ -41,6 +43,12 @@ export function createPool(
         listener({ kind: 'broken', error });
       };
 
+      // Whoever ends this process at once, by a second signal, ends the workers too: what they wrote last counts.
+      const killAll = () => {
+        for (const child of children) child.kill('SIGKILL');
+      };
+      process.once('exit', killAll);
+
       /** One worker's life, from its start until it has nothing left to do or dies. */
       async function live(): Promise<void> {
         const child = fork(workerProgram, {
@@ -48,6 +56,7 @@ export function createPool(
           env: { ...process.env, ...shareOfMachine(workers) },
           execArgv: [...process.execArgv, `--max-old-space-size=${memoryMegabytes}`],
         });
+        children.add(child);
         const watch = watchWorker(child, { hangSeconds, memoryMegabytes });
         const tell = (message: ToWorker) => child.connected && child.send(message);
         const stop = () => {
@@ -78,7 +87,7 @@ export function createPool(
             const { position, code, message: reason } = message;
             if (position !== undefined && code === 'interrupted') end(position, { kind: 'stopped' });
             else if (position !== undefined && isOwnFailure(code)) end(position, { kind: 'failed', reason });
-            else breakDown(toError(message));
+            else breakDown(toError(message, work));
           }
           next();
         });
@@ -86,6 +95,7 @@ export function createPool(
         const how = await ended(child);
         const reason = watch.reason() ?? `its process ended with ${how}`;
         watch.stop();
+        children.delete(child);
         stops.delete(stop);
         if (current !== undefined) {
           end(current, { kind: 'lost', reason });
@@ -125,14 +135,21 @@ export function createPool(
           fillPlaces();
         },
         cancel,
-        [Symbol.asyncDispose]: cancel,
+        [Symbol.asyncDispose]: async () => {
+          await cancel();
+          process.removeListener('exit', killAll);
+        },
       };
     },
   };
 }
 
-function toError({ code, message }: Extract<FromWorker, { kind: 'failed' }>): Error {
-  return code === undefined ? new Error(message) : new KdSpecError(code, message);
+function toError(
+  { position, code, message }: Extract<FromWorker, { kind: 'failed' }>,
+  { subsets }: SpecialistWork,
+): Error {
+  const error = code === undefined ? new Error(message) : new KdSpecError(code, message);
+  return position === undefined ? error : atSpecialist(subsets[position].id, error);
 }
 
 /** Resolves with how a process ended, in words. */

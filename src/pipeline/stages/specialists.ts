@@ -16,7 +16,7 @@ import { chooseLocalEngine } from '../../jobs/local-engine.js';
 import { createSlurm } from '../../jobs/slurm/slurm-engine.js';
 import { trainingCommand } from '../../jobs/slurm/submission.js';
 import { findFinished, type SpecialistWork } from '../../jobs/specialist-work.js';
-import { submitMissing, trainMissing } from '../../jobs/train-missing.js';
+import { describeFailures, submitMissing, trainMissing } from '../../jobs/train-missing.js';
 import { loadGeneralist, readDefinition } from '../../models/checkpoint.js';
 import { forwardFlops } from '../../models/network-definition.js';
 import type { StageContext } from '../stage.js';
@@ -57,10 +57,9 @@ export async function trainSpecialists(context: StageContext): Promise<JsonObjec
   if (engine.outlivesCoordinator && !wait) await submitMissing(engine, shared, { log, signal });
   const { done, failed } = await trainMissing(engine, shared, { log, signal });
   if (failed.length > 0) {
-    const list = failed.map(({ id, reason }) => `  specialist ${id}: ${reason}`).join('\n');
     throw new KdSpecError(
       'job-failed',
-      `${failed.length} of ${subsets.length} specialists failed; the others are kept and --resume tries these again:\n${list}`,
+      `${failed.length} of ${subsets.length} specialists failed; the others are kept and --resume tries these again:\n${describeFailures(failed)}`,
     );
   }
   await rm(jobsFolder(context.workspace), { recursive: true, force: true });
