@@ -1,10 +1,12 @@
+import { existsSync } from 'node:fs';
 import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as wait } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
 import { type Log, silentLog } from '../src/core/log.js';
 import type { SpecialistWork } from '../src/jobs/specialist-work.js';
-import { jsonOf, kdSpecProcess } from './fixtures/command-line.js';
+import { jsonOf, kdSpecProcess, startKdSpec } from './fixtures/command-line.js';
 import { sabotage } from './fixtures/sabotage.js';
 import { copyOfTiny } from './fixtures/tiny-workspace.js';
 import { builtJobs, plenty, tinySpecialists, trainMissing, warningsLog } from './support/tiny-specialists.js';
@@ -107,5 +109,38 @@ describe('train-specialists', { timeout: 120_000 }, () => {
     expect(stderr).toMatch(/\ncode: job-failed\n$/);
     const kept = await readdir(join(folders.at(-1) ?? '', 'kd-workspace', '.partial', 'specialists'));
     expect(kept.filter((entry) => /^\d$/.test(entry)).sort()).toEqual(['0', '2']);
+  });
+
+  test('a specialist that would fail again ends it with 1, and a list that says so', async () => {
+    const diverge = `process.send({ kind: 'failed', position: ${spoilt}, code: 'training-diverged', message: 'the loss is NaN' }); return true;`;
+    const ended = await trainWith(diverge, '--parallel', '2');
+    expect(ended).toMatchObject({ code: 1, stdout: '' });
+    expect(ended.stderr).toBe(
+      'error: 1 of 3 specialists failed; the others are kept and --resume tries these again:\n' +
+        `  specialist ${spoilt}: the loss is NaN\n` +
+        '  with the same settings these will fail again: change what the reason names\n' +
+        'code: job-failed\n',
+    );
+  });
+
+  test.each([
+    ['SIGTERM', 75],
+    ['SIGINT', 130],
+  ] as const)('%s twice ends it with %i, and its processes, whatever they do', async (signal, code) => {
+    const folder = await copyOfTiny({ without: ['specialists', 'ensemble', 'report'] });
+    folders.push(folder);
+    const accident = join(folder, 'accident.mjs');
+    const hang = 'writeFileSync(mark, ""); for (;;);';
+    const env = { NODE_OPTIONS: await sabotage(accident, spoilt, hang) };
+    const words = ['train-specialists', '--quiet', '--parallel', '1'];
+    const { child, finished } = startKdSpec(words, { folder, env });
+    await expect.poll(() => existsSync(`${accident}.mark`), { timeout: 60_000 }).toBe(true);
+    child.kill(signal);
+    await wait(500);
+    const startMs = performance.now();
+    child.kill(signal);
+    // Its processes are gone, too: `finished` waits for them, since they share its stderr.
+    expect(await finished).toMatchObject({ code });
+    expect(performance.now() - startMs).toBeLessThan(1000);
   });
 });
