@@ -2,13 +2,12 @@ import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { classesName, manifestName } from '../core/dataset-names.js';
 import { KdSpecError } from '../core/errors.js';
 import { asFileError } from '../core/file-error.js';
 import { parseJson } from '../core/json-file.js';
 import { indexShard } from './arrow-shard.js';
 import { readClassNames } from './class-names.js';
-import { type DatasetManifest, datasetManifest } from './dataset-manifest.js';
+import { classesName, type DatasetManifest, datasetManifest, manifestName } from './dataset-manifest.js';
 import type { Augmentation, Ceiling, ImageShape, SplitName } from './source.js';
 
 /** One Arrow file of a split, as it was when it was written. */

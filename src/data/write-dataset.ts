@@ -1,13 +1,13 @@
 import { mkdir, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Binary, Int64, makeData, Utf8 } from 'apache-arrow';
-import { classesName, manifestName, reportName } from '../core/dataset-names.js';
 import { assert, KdSpecError } from '../core/errors.js';
 import { asFileError } from '../core/file-error.js';
 import { type Log, silentLog } from '../core/log.js';
 import { createShardWriter, type ShardRecord } from './arrow-shard-writer.js';
 import { writeClassNames } from './class-names.js';
 import type { DatasetManifest } from './dataset-manifest.js';
+import { classesName, manifestName, reportName } from './dataset-manifest.js';
 import { imageSchema, imageType, writeDatasetDict, writeSplitFiles } from './hugging-face-layout.js';
 import { encodePng } from './image-codec.js';
 import type { ImportReport } from './import-report.js';

@@ -1,11 +1,11 @@
 import { existsSync } from 'node:fs';
 import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { manifestName } from '../core/dataset-names.js';
 import { KdSpecError } from '../core/errors.js';
 import { asFileError, withFileErrors } from '../core/file-error.js';
 import { createRandom } from '../core/random.js';
 import { type Dataset, openDataset, type Split } from '../data/dataset.js';
+import { manifestName } from '../data/dataset-manifest.js';
 import { type Example, examples } from '../data/examples.js';
 import { listImages } from '../data/image-files.js';
 import { type ShuffleSeed, shuffledRows } from '../data/row-order.js';

@@ -30,7 +30,7 @@ import type { EpochMetrics } from '../../training/metrics-log.js';
 import type { StageContext } from '../stage.js';
 import { stageMetrics } from '../stage-metrics.js';
 import { stageNames } from '../stage-names.js';
-import { evaluateStudent } from '../student-accuracy.js';
+import { evaluateStudent } from './student-accuracy.js';
 
 const generalistBatch = 128; // at which it is fastest when alone
 const timedExamples = 4096; // on which the cost of an answer is measured

@@ -1,11 +1,11 @@
-import type { Operations } from '../compute/operations.js';
-import { imageBatches } from '../data/batches.js';
-import type { Dataset } from '../data/dataset.js';
-import { createAccuracy, predictEach } from '../models/accuracy.js';
-import { readDefinition } from '../models/checkpoint.js';
-import { loadNetworkClassifier } from '../models/network-classifier.js';
-import { countParameters } from '../models/network-definition.js';
-import type { StageContext } from './stage.js';
+import type { Operations } from '../../compute/operations.js';
+import { imageBatches } from '../../data/batches.js';
+import type { Dataset } from '../../data/dataset.js';
+import { createAccuracy, predictEach } from '../../models/accuracy.js';
+import { readDefinition } from '../../models/checkpoint.js';
+import { loadNetworkClassifier } from '../../models/network-classifier.js';
+import { countParameters } from '../../models/network-definition.js';
+import type { StageContext } from '../stage.js';
 
 const batchSize = 128; // images a forward pass
 
