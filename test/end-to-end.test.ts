@@ -252,7 +252,7 @@ describe('cluster --predictions', () => {
     await write('striped.json', planted * perGroup, (label) => label % planted);
     await write('others.json', planted, (label) => label);
     const cluster = (...flags: string[]) =>
-      kdSpec(['cluster', '--predictions', 'rows.arrow', '--clusters', '2', ...flags], { folder });
+      kdSpec(['cluster', '--predictions', 'rows.arrow', ...flags], { folder });
     for (const [name, least, most] of [
       ['planted.json', 1, 1],
       ['striped.json', 0, 0.1], // the first and the last class of a group share a stripe

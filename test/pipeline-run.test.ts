@@ -65,13 +65,13 @@ async function run(
   return runStages(fakes, target, await settle(flags), { log, signal });
 }
 const planned = async (target: StageName, flags: Readonly<Record<string, string | boolean>> = {}) =>
-  (await planStages(stages, target, (await settle(flags)).settings)).map(
+  (await planStages(stages, target, await settle(flags))).stages.map(
     ({ stage, status, reasons }) => `${stage}: ${status}${reasons.length ? ` (${reasons.join(', ')})` : ''}`,
   );
 
 describe('what is made', () => {
   test('is what the target needs, in order, once', async () => {
-    expect(await planned('subsets')).toEqual([
+    expect(await planned('subsets', { classes: '10' })).toEqual([
       'dataset: make (missing)',
       'generalist: make (missing)',
       'predictions: make (missing)',
@@ -119,6 +119,28 @@ describe('what is made', () => {
     expect(ran).toEqual([]);
   });
 
+  test('is made with settings that the workspace remembers when all of it is done, and not before', async () => {
+    const remembered = () => readFile(place('pipeline.yaml'), 'utf8').catch(() => undefined);
+    const failing = fakeStages(async (_, stage) => {
+      if (stage === 'generalist') throw new Error('crash');
+    });
+    await expect(run('generalist', { classes: '10' }, { fakes: failing })).rejects.toThrow('crash');
+    expect(await remembered()).toBeUndefined();
+    await run('generalist', { classes: '10' });
+    const first = await remembered();
+    expect(first).toContain('classes: 10');
+    await expect(run('generalist', { classes: '10', epochs: '3' }, { fakes: failing })).rejects.toThrow();
+    expect(await remembered()).toBe(first);
+    expect(await planned('generalist')).toEqual(['dataset: up-to-date', 'generalist: up-to-date']);
+
+    const submitting = fakeStages(async (_, stage) => {
+      if (stage === 'specialists') throw new KdSpecError('jobs-under-way', 'submitted');
+    });
+    const submitted = run('specialists', { 'specialist-epochs': '7' }, { fakes: submitting });
+    await expect(submitted).rejects.toMatchObject({ code: 'jobs-under-way' });
+    expect(await remembered()).toContain('epochs: 7');
+  });
+
   test('stops where an input that was made again came out the same', async () => {
     await run('subsets', { classes: '10' });
     const said: string[] = [];
@@ -160,10 +182,12 @@ describe('what is made', () => {
 
   test('makes subsets anew when the file that they were taken from changed, or is no longer given', async () => {
     const subsets = join(folder, 'subsets.json');
-    await writeFile(subsets, 'subsets');
-    await run('subsets', { subsets });
+    const given = (...classes: readonly number[]) =>
+      writeFile(subsets, JSON.stringify({ classes: 10, subsets: [{ id: 0, classes }] }));
+    await given(0, 1);
+    await run('subsets', { subsets, classes: '10' });
     expect((await planned('subsets')).at(-1)).toBe('subsets: up-to-date');
-    await writeFile(subsets, 'others');
+    await given(2, 3);
     expect((await planned('subsets')).at(-1)).toBe('subsets: make (its input subsets.file changed)');
     expect((await planned('subsets', { subsets: 'none' })).at(-1)).toMatch(
       /^subsets: make \(.*subsets\.file/,
@@ -196,9 +220,12 @@ describe('an interrupted run', () => {
 
   test('keeps what was finished, and goes on from the checkpoint', async () => {
     await interrupt();
-    expect(await planned('generalist')).toEqual(['dataset: up-to-date', 'generalist: continue (missing)']);
+    expect(await planned('generalist', { classes: '10' })).toEqual([
+      'dataset: up-to-date',
+      'generalist: continue (missing)',
+    ]);
     const seen: (string | undefined)[] = [];
-    await run('generalist', {}, { fakes: checkpointOf(seen) });
+    await run('generalist', { classes: '10' }, { fakes: checkpointOf(seen) });
     expect(seen).toEqual(['half']);
     expect(ran).toEqual(['generalist']);
     expect((await readManifest(place('generalist'))).files.map(({ path }) => path)).toEqual(['output.txt']);
@@ -210,18 +237,20 @@ describe('an interrupted run', () => {
   ])('is not continued with %s', async (_, flags: Record<string, string | boolean>) => {
     await interrupt();
     const seen: (string | undefined)[] = [];
-    await run('generalist', flags, { fakes: checkpointOf(seen) });
+    await run('generalist', { classes: '10', ...flags }, { fakes: checkpointOf(seen) });
     expect(seen).toEqual([undefined]);
   });
 
   test('stops between two stages', async () => {
     const controller = new AbortController();
     const fakes = fakeStages(async () => controller.abort());
-    await expect(run('generalist', {}, { fakes, signal: controller.signal })).rejects.toMatchObject({
+    await expect(
+      run('generalist', { classes: '10' }, { fakes, signal: controller.signal }),
+    ).rejects.toMatchObject({
       code: 'interrupted',
     });
     expect(ran).toEqual(['dataset']);
-    await run('dataset');
+    await run('dataset', { classes: '10' });
     expect(ran).toEqual([]);
   });
 
@@ -241,7 +270,7 @@ test('a full disk is named as such, whoever wrote', async () => {
   const fakes = fakeStages(async () => {
     throw Object.assign(new Error('write'), { code: 'ENOSPC' });
   });
-  await expect(run('dataset', {}, { fakes })).rejects.toMatchObject({ code: 'disk-full' });
+  await expect(run('dataset', { classes: '10' }, { fakes })).rejects.toMatchObject({ code: 'disk-full' });
 });
 
 test('two runs do not work in one workspace', async () => {
@@ -252,6 +281,6 @@ test('two runs do not work in one workspace', async () => {
     });
   });
   const quiet = { log: silentLog, signal: new AbortController().signal };
-  await run('dataset', {}, { fakes });
+  await run('dataset', { classes: '10' }, { fakes });
   expect(ran).toEqual(['dataset']);
 });

@@ -20,14 +20,58 @@ const artefact = z.object({
 
 const { dataset, generalist, predictions, subsets, specialists, ensemble, answers, student } = stageMetrics;
 
+const network = z.object({
+  convolutions: z.array(count),
+  kernel: count,
+  dense: z.array(count),
+  normalisation: z.enum(['batch', 'none']),
+  outputs: count,
+  parameters: count,
+  flopsPerImage: z.number().nonnegative().describe('of a forward pass'),
+});
+
 const plan = z.object({
   workspace: z.string(),
+  isNew: z.boolean().describe('whether the workspace would be made'),
   pipeline: z.string().describe('path of the pipeline file in force'),
+  warnings: z.array(z.string()).describe('what works, but badly'),
+  dataset: z
+    .object({
+      source: z.string(),
+      kind: z.string().describe('the kind of source'),
+      classes: count.nullable(),
+      images: z.object({ train: count, validation: count, test: count }).nullable(),
+      image: z
+        .object({ height: count, width: count, channels: z.union([z.literal(1), z.literal(3)]) })
+        .nullable(),
+      isExact: z.boolean().describe('otherwise there are at most so many classes and images'),
+    })
+    .nullable()
+    .describe('null where no data set is needed'),
+  generalist: network.nullable().describe('null where it is not needed, or not known yet'),
+  specialists: z
+    .object({
+      count,
+      classes: z.number().nonnegative().nullable().describe('of each, on average'),
+      retrain: z.enum(['head', 'top', 'all']),
+      engine: z.enum(['local', 'slurm', 'kubernetes']),
+      processes: count
+        .nullable()
+        .describe('of this machine: 0 where a cluster trains, null as cores and memory allow'),
+    })
+    .nullable(),
+  student: network.extend({ candidates: count.describe('that are trained to choose from') }).nullable(),
   plan: z.array(
     z.object({
       stage,
       status: z.enum(['up-to-date', 'make', 'continue']),
       reasons: z.array(z.string()),
+      trainingFlops: z.number().nonnegative().nullable().describe('of its training; null where it has none'),
+      seconds: z
+        .number()
+        .nonnegative()
+        .nullable()
+        .describe("of its training, at the rate of this workspace's generalist; null before there is one"),
     }),
   ),
 });

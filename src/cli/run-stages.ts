@@ -1,16 +1,17 @@
+import { existsSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { KdSpecError } from '../core/errors.js';
 import type { JsonObject } from '../core/json.js';
 import { duration } from '../core/quantity-text.js';
-import { type PlannedStage, planStages } from '../pipeline/plan.js';
+import { planStages } from '../pipeline/plan.js';
 import { runStages, type StageOutcome } from '../pipeline/run.js';
 import { type ResolvedSettings, resolveSettings } from '../pipeline/settings.js';
 import type { StageName } from '../pipeline/stage-names.js';
 import { stages } from '../pipeline/stages/index.js';
 import type { Flags } from './command-line.js';
 import { type CommandContext, printResult } from './context.js';
+import { planJson, planText } from './plan-summary.js';
 import { stageSummary } from './stage-summary.js';
-import { alignColumns } from './summary.js';
 import { createTerminalLog, usesColor } from './terminal-log.js';
 
 /**
@@ -108,15 +109,19 @@ async function bringUpToDate(
   for (const warning of warnings) log.warn(warning);
   if (!settings.dryRun) return await runStages(stages, target, resolved, { log, signal: context.signal });
 
-  const plan = await planStages(stages, target, settings);
-  const json = { workspace: settings.workspace, pipeline: resolved.pipeline, plan };
-  printResult(context, { json, text: planTable(plan) }, settings.json);
+  const plan = await planStages(stages, target, resolved);
+  for (const warning of plan.warnings) log.warn(warning);
+  const { workspace, json } = settings;
+  const isNew = !existsSync(workspace);
+  printResult(
+    context,
+    {
+      json: planJson(plan, { workspace, isNew, pipeline: resolved.pipeline, warnings }),
+      text: planText(plan, { workspace: relative(context.folder, workspace) || '.', isNew }),
+    },
+    json,
+  );
   return [];
-}
-
-function planTable(plan: readonly PlannedStage[]): string {
-  const words = { 'up-to-date': 'up to date', make: 'make', continue: 'continue' };
-  return alignColumns(plan.map(({ stage, status, reasons }) => [stage, words[status], reasons.join(', ')]));
 }
 
 function statusOf({ status, manifest }: StageOutcome): string {

@@ -6,7 +6,7 @@
  */
 export const errorCodes = {
   usage: 'The command line was not understood.',
-  'option-invalid': 'An option has a value outside its range.',
+  'option-invalid': 'An option has a value outside its range, or one that cannot work with the others.',
   'pipeline-invalid': 'A pipeline or dataset file does not fit its schema.',
   'not-found': 'A file or folder that was named does not exist.',
   'not-readable': 'A file or folder exists but cannot be read or written.',

@@ -3,7 +3,7 @@
  *
  * Cost: Levenshtein distance, O(length²) a name.
  */
-function nearestName(name: string, names: readonly string[]): string | undefined {
+export function nearestName(name: string, names: readonly string[]): string | undefined {
   let nearest: string | undefined;
   let fewest = Number.POSITIVE_INFINITY;
   for (const candidate of names) {

@@ -63,7 +63,7 @@ export async function readEnsembleFile(directory: string): Promise<EnsembleFile>
   const text = await readFile(path, 'utf8').catch(() => {
     throw new KdSpecError(
       'not-found',
-      `no ensemble at ${path}: run kd-spec calibrate first, or check the workspace`,
+      `no ensemble at ${path}: kd-spec run --source FOLDER makes one of your images; or check the workspace`,
     );
   });
   const problem = { code: 'checkpoint-invalid', advice: 'run kd-spec calibrate again' } as const;

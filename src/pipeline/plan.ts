@@ -2,10 +2,22 @@ import { findDamage, findManifest, type Manifest } from '../core/artefact.js';
 import { artefactFolder, isContinuable } from '../core/artefact-writer.js';
 import { assert, KdSpecError } from '../core/errors.js';
 import { canonicalJson, type JsonValue } from '../core/json.js';
+import { checkSource, checks } from './checks.js';
 import { optionsOf } from './option-list.js';
 import type { Settings } from './options.js';
+import {
+  type DatasetOutline,
+  type Outline,
+  outlineArtefact,
+  outlineGeneralist,
+  outlineSource,
+  outlineSpecialists,
+  outlineStudent,
+} from './outline.js';
+import type { ResolvedSettings } from './settings.js';
 import type { Stage } from './stage.js';
 import { outsideInputs, stageIdentity, stageParameters } from './stage-inputs.js';
+import { stageMetrics } from './stage-metrics.js';
 import type { StageName } from './stage-names.js';
 
 /** What is to be done about one stage. */
@@ -15,6 +27,18 @@ export interface PlannedStage {
   readonly status: 'up-to-date' | 'make' | 'continue';
   /** Why it is not up to date, a sentence each. */
   readonly reasons: readonly string[];
+  /** Multiplications and additions of its training; null where there is none or it is not known. */
+  readonly trainingFlops: number | null;
+  /** Time of its training at the rate at which this workspace's generalist was trained; null before there is one. */
+  readonly seconds: number | null;
+}
+
+/** What a command would do. */
+export interface Plan {
+  readonly stages: readonly PlannedStage[];
+  readonly outline: Outline;
+  /** What works, but badly. */
+  readonly warnings: readonly string[];
 }
 
 /** The state of one stage on disk, its inputs being as they are. */
@@ -25,7 +49,7 @@ export interface StageState {
 }
 
 /**
- * What has to be done for a stage's artefact to be up to date, in order.
+ * What has to be done for a stage's artefact to be up to date, in order, and what will come of it.
  *
  * An artefact is up to date when seed, options that affect results, and digests of inputs are those of its manifest,
  * and its files are as they were written. One whose input will be made again is planned to be made again, too; when
@@ -33,19 +57,22 @@ export interface StageState {
  *
  * @param target the last stage
  * @returns the target and all it needs, in the order of the data
- * @throws KdSpecError `not-found` when a file named by an option does not exist
+ * @throws KdSpecError `option-invalid` or `usage` when a stage that is to be made cannot work with these settings;
+ * `not-found` when a file named by an option does not exist
  */
 export async function planStages(
   stages: readonly Stage[],
   target: StageName,
-  settings: Settings,
-): Promise<readonly PlannedStage[]> {
-  const plan: PlannedStage[] = [];
+  { settings, origins }: Pick<ResolvedSettings, 'settings' | 'origins'>,
+): Promise<Plan> {
+  const plan: Pick<PlannedStage, 'stage' | 'status' | 'reasons'>[] = [];
+  const manifests = new Map<StageName, Manifest>();
   const digests: Record<string, string> = {};
   for (const stage of neededStages(stages, target, settings)) {
     const remade = stage.needs(settings).filter((need) => digests[need] === undefined);
     const inputs = { ...pick(digests, stage.needs(settings)), ...(await outsideInputs(stage, settings)) };
     const { manifest, reasons } = await stageState(stage, settings, inputs, { ignoring: remade });
+    if (manifest) manifests.set(stage.name, manifest);
     const all = [...reasons, ...(manifest ? remade.map((need) => `its input ${need} is to be made`) : [])];
     if (manifest && all.length === 0) {
       digests[stage.name] = manifest.digest;
@@ -58,7 +85,92 @@ export async function planStages(
       (await isContinuable(settings.workspace, stage.name, stageIdentity(stage, settings, inputs)));
     plan.push({ stage: stage.name, status: continues ? 'continue' : 'make', reasons: all });
   }
-  return plan;
+
+  const command = stages.find(({ name }) => name === target)?.command ?? target;
+  const toMake = plan.filter(({ status }) => status !== 'up-to-date').map(({ stage }) => stage);
+  if (toMake.includes('dataset')) checkSource({ origins, command });
+  const current = (stage: StageName) => (toMake.includes(stage) ? undefined : manifests.get(stage));
+  const outline = await outlineOf(
+    plan.map(({ stage }) => stage),
+    settings,
+    current,
+  );
+  const warnings: string[] = [];
+  const warn = (message: string) => warnings.push(message);
+  for (const stage of toMake) checks[stage]({ settings, origins, outline, warn });
+
+  const rate = trainingRate(manifests.get('generalist'));
+  const costs: Partial<Record<StageName, number | null | undefined>> = {
+    generalist: outline.generalist?.trainingFlops,
+    specialists: outline.specialists?.trainingFlops,
+    student: outline.student?.trainingFlops,
+  };
+  const staged = plan.map((planned): PlannedStage => {
+    const isDone = planned.status === 'up-to-date';
+    const trainingFlops = isDone ? null : (costs[planned.stage] ?? null);
+    const processes = planned.stage === 'specialists' ? (outline.specialists?.processes ?? null) : 1;
+    const isTimed = trainingFlops !== null && rate !== undefined && processes !== null && processes > 0;
+    return {
+      ...planned,
+      trainingFlops,
+      seconds: isTimed ? trainingFlops / rate / processes : null,
+    };
+  });
+  return { stages: staged, outline, warnings };
+}
+
+/** @param current the manifest of a stage that is up to date */
+async function outlineOf(
+  planned: readonly StageName[],
+  settings: Settings,
+  current: (stage: StageName) => Manifest | undefined,
+): Promise<Outline> {
+  const made = current('dataset');
+  const dataset = !planned.includes('dataset')
+    ? null
+    : made
+      ? await outlineArtefact(settings, made)
+      : await outlineSource(settings);
+  const generalist = outlineGeneralist(settings, dataset);
+  const sizes = planned.includes('subsets')
+    ? await subsetSizes(settings, dataset, current('subsets'))
+    : undefined;
+  return {
+    dataset,
+    generalist: planned.includes('generalist') ? generalist : null,
+    specialists: planned.includes('specialists')
+      ? outlineSpecialists(settings, dataset, generalist, sizes)
+      : null,
+    student: planned.includes('student') ? outlineStudent(settings, dataset) : null,
+  };
+}
+
+/** Classes of each subset, where the subsets are there already, in the workspace or in a file of the user's. */
+async function subsetSizes(
+  { subsets: { file } }: Settings,
+  dataset: DatasetOutline | null,
+  made: Manifest | undefined,
+): Promise<readonly number[] | undefined> {
+  if (made) {
+    return stageMetrics.subsets.safeParse(made.metrics).data?.classesBySubset.map(({ size }) => size);
+  }
+  if (file === null) return undefined;
+  const { readSubsets } = await import('../ensemble/subsets/subsets-file.js');
+  const given = await readSubsets(file);
+  if (dataset?.isExact && dataset.classes !== null && given.classes !== dataset.classes) {
+    throw new KdSpecError(
+      'subsets-invalid',
+      `${file} is for ${given.classes} classes, the data set has ${dataset.classes}: give subsets of these classes`,
+    );
+  }
+  return given.subsets.map(({ classes }) => classes.length);
+}
+
+/** Operations of training a second, as the generalist of this workspace was trained. */
+function trainingRate(generalist: Manifest | undefined): number | undefined {
+  const { trainingFlops, trainingSeconds } =
+    stageMetrics.generalist.safeParse(generalist?.metrics).data ?? {};
+  return trainingFlops && trainingSeconds ? trainingFlops / trainingSeconds : undefined;
 }
 
 /**

@@ -1,3 +1,5 @@
+import { existsSync } from 'node:fs';
+import { rmdir } from 'node:fs/promises';
 import type { Manifest } from '../core/artefact.js';
 import {
   artefactFolder,
@@ -31,7 +33,9 @@ export interface StageOutcome {
 /**
  * Brings a stage's artefact, and all it needs, up to date.
  *
- * The workspace is locked meanwhile, and its settings are remembered in it. The plan goes to `log` before any work.
+ * The workspace is locked meanwhile. The plan goes to `log` before any work. The settings are remembered in the workspace
+ * when all is done, or when its jobs were handed to a cluster: what failed or was interrupted leaves those that were
+ * remembered before, and goes on with the same command.
  *
  * @param target the last stage
  * @returns the outcome of each stage that the target needs, in order, the target's last
@@ -45,11 +49,17 @@ export async function runStages(
   { log, signal }: { log: Log; signal: AbortSignal },
 ): Promise<readonly StageOutcome[]> {
   const { workspace } = resolved.settings;
+  const isNew = !existsSync(workspace);
+  // A command that was refused leaves no empty folder behind.
+  await using _empty = { [Symbol.asyncDispose]: async () => (isNew ? removeIfEmpty(workspace) : undefined) };
   await using lock = await WorkspaceLock.acquire(workspace);
   const stop = AbortSignal.any([signal, lock.lost]);
   try {
-    return await runLocked(stages, target, resolved, { log, signal: stop });
+    const outcomes = await runLocked(stages, target, resolved, { log, signal: stop });
+    await rememberSettings(resolved);
+    return outcomes;
   } catch (error) {
+    if (error instanceof KdSpecError && error.code === 'jobs-under-way') await rememberSettings(resolved);
     if (!lock.lost.aborted) throw error;
     throw new KdSpecError(
       'workspace-busy',
@@ -57,6 +67,10 @@ export async function runStages(
       { cause: error },
     );
   }
+}
+
+async function removeIfEmpty(folder: string): Promise<void> {
+  await rmdir(folder).catch(() => {});
 }
 
 async function runLocked(
@@ -69,9 +83,9 @@ async function runLocked(
   const { workspace } = settings;
   await tidyWorkspace(workspace);
   for (const { name } of stages) await recoverArtefact(workspace, name);
-  const plan = await planStages(stages, target, settings);
+  const { stages: plan, warnings } = await planStages(stages, target, resolved);
+  for (const warning of warnings) log.warn(warning);
   log.info(describePlan(plan));
-  await rememberSettings(resolved);
 
   const outcomes: StageOutcome[] = [];
   for (const stage of neededStages(stages, target, settings)) {

@@ -138,7 +138,7 @@ export async function resolveSettings(
 }
 
 /** Whether the user chose a data set in any way, and does not merely get the one of the default pipeline. */
-function isDatasetChosen(origins: ResolvedSettings['origins']): boolean {
+export function isDatasetChosen(origins: ResolvedSettings['origins']): boolean {
   return [...origins].some(
     ([key, { kind }]) =>
       key.startsWith('dataset.') && kind !== 'default' && kind !== 'dataset' && kind !== 'fallback',

@@ -99,7 +99,7 @@ export function interruptedGeneralist(cases: readonly GeneralistCase[]): void {
         if (code !== null)
           expect(ended.stderr).toMatch(/stopped at step \d+, checkpoint kept\ncode: interrupted\n$/);
 
-        const resumed = await kdSpec(['train-generalist', '--resume'], { folder });
+        const resumed = await kdSpec([...words, '--resume'], { folder });
         expect(resumed.stderr).toContain('generalist: going on with what was interrupted');
         expect(resumed.code).toBe(0);
         expect((await model(folder)).equals(uninterrupted)).toBe(true);

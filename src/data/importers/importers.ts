@@ -24,7 +24,7 @@ const images = ['imageSize', 'channels', 'onError'] as const;
  *
  * Help, the reference and the choice of what opens a source derive from this list.
  */
-const importers: readonly ListedImporter[] = [
+export const importers: readonly ListedImporter[] = [
   {
     name: 'jft-like',
     source: 'jft-like',
@@ -91,7 +91,12 @@ export async function openSource(
   return { importer, source: await (await importer.load()).open(source, options) };
 }
 
-async function recognise(source: string): Promise<ListedImporter> {
+/**
+ * The first importer of the list that recognises a source.
+ *
+ * @throws KdSpecError `not-found` when none does
+ */
+export async function recognise(source: string): Promise<ListedImporter> {
   const generator = importers.find(({ isGenerator, name }) => isGenerator && name === source);
   if (generator) return generator;
   const info = await stat(source).catch(() => undefined);

@@ -17,8 +17,7 @@ export const subsetsOptions = {
     nullable: true,
     // As with predictions, the content is an input of the stage.
     affects: 'execution',
-    description:
-      'Subsets made elsewhere, in the form of subsets.json, instead of clustering: what says how many and how large then decides nothing',
+    description: 'Subsets made elsewhere, in the form of subsets.json, instead of clustering',
   },
   affinity: {
     type: 'choice',

@@ -13,13 +13,11 @@ import { viewAugmenter } from '../../distillation/student-batches.js';
 import { openTeachers } from '../../distillation/teachers.js';
 import { openTransferSet, type TransferSet } from '../../distillation/transfer-set.js';
 import { batchSizeFor, type Classifier } from '../../models/classifier.js';
+import { storedClasses } from '../outline.js';
 import type { StageContext } from '../stage.js';
 
 const massFile = 'mass.json'; // probability that the stored classes of a part hold, summed
 const partRows = 16_384; // what a kill loses at most
-/** Classes that are stored when nothing else is asked for: few classes fully. */
-const defaultTop = 100;
-const fullUpTo = 200;
 
 /** Stores the teacher's soft targets for every view of the transfer set; then measures the teacher. */
 export async function writeAnswers(context: StageContext): Promise<JsonObject> {
@@ -39,13 +37,7 @@ export async function writeAnswers(context: StageContext): Promise<JsonObject> {
     note: (text) => context.log.info(text),
   });
   try {
-    if (views > 0 && !predictsAnyImage(teacher)) {
-      throw new KdSpecError(
-        'option-invalid',
-        '--transfer-views: stored predictions know the images as they are; set it to 0',
-      );
-    }
-    const width = Math.min(classes, top ?? (classes <= fullUpTo ? classes : defaultTop));
+    const width = storedClasses(top, classes);
     const keptMass = await answerAll(context, teacher, set, dataset, width);
     const measured = predictsAnyImage(teacher)
       ? {

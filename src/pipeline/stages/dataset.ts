@@ -6,9 +6,6 @@ import { openSource } from '../../data/importers/importers.js';
 import { writeDataset } from '../../data/write-dataset.js';
 import type { StageContext } from '../stage.js';
 
-/** Validation images a class below which decisions made on them are mostly noise. */
-const fewValidationImages = 5;
-
 /** Imports or generates the data set and writes it as Arrow shards. */
 export async function makeDataset({ settings, directory, log, signal }: StageContext): Promise<JsonObject> {
   const { dataset, seed } = settings;
@@ -49,20 +46,12 @@ function logReport({ leftOut, notes }: ImportReport, log: Log): void {
   }
 }
 
-/** @param labels (classes), validation images of each class */
+/** @param labels (classes), validation images of each class; how many there are in all was checked while planning */
 function checkValidation(labels: Int32Array, classes: readonly string[], log: Log): void {
-  const total = labels.reduce((sum, count) => sum + count, 0);
-  const advice = 'add images, or raise --validation-fraction';
-  const mean = total / classes.length;
-  if (mean >= fewValidationImages) return;
   const without = labels.reduce((sum, count) => sum + (count === 0 ? 1 : 0), 0);
-  const none =
-    without > 0
-      ? `, and none for ${without.toLocaleString('en')} of ${classes.length.toLocaleString('en')} classes, ` +
-        `such as ${classes[labels.indexOf(0)]}`
-      : '';
+  if (without === 0) return;
   log.warn(
-    `${mean.toFixed(1)} validation images a class${none}: with fewer than ${fewValidationImages}, what is chosen on ` +
-      `them is mostly noise; ${advice}`,
+    `no validation image of ${without.toLocaleString('en')} of ${classes.length.toLocaleString('en')} classes, such as ` +
+      `${classes[labels.indexOf(0)]}: nothing is chosen by them; add images, or raise --validation-fraction`,
   );
 }

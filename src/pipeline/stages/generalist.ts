@@ -1,7 +1,6 @@
 import { copyFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { selectBackend } from '../../compute/backend.js';
-import { KdSpecError } from '../../core/errors.js';
 import type { JsonObject } from '../../core/json.js';
 import { createRandom } from '../../core/random.js';
 import { imageBatches } from '../../data/batches.js';
@@ -40,7 +39,8 @@ export async function trainGeneralist(context: StageContext): Promise<JsonObject
   const definition: NetworkDefinition = { input: image, ...options.network, outputs: classes.length };
   const network = createNetwork(operations, definition, createRandom(seed, 'generalist'));
   const { batchSize, epochs } = options;
-  const sampledClasses = sampledHead(options.head.sampled, batchSize, classes.length);
+  const { sampled } = options.head;
+  const sampledClasses = sampled === null || sampled >= classes.length ? undefined : sampled;
   const optimizer = new Optimizer(options.optimizer, network, 'convolutions', {
     sampledHead: sampledClasses !== undefined,
   });
@@ -128,15 +128,4 @@ async function validate(network: Network, { splits, image }: Dataset) {
   }
   if (examples === 0) return {};
   return { validationTop1: correct / examples, validationLoss: loss / examples };
-}
-
-/** How many classes a step computes; undefined when that is all of them. */
-function sampledHead(sampled: number | null, batchSize: number, classes: number): number | undefined {
-  if (sampled === null || sampled >= classes) return undefined;
-  if (sampled > batchSize) return sampled;
-  throw new KdSpecError(
-    'option-invalid',
-    `expected --sampled-head above the batch size of ${batchSize}, got ${sampled}: each class of a batch takes part ` +
-      'in its step, and some others must',
-  );
 }

@@ -19,8 +19,8 @@ import { findFinished, type SpecialistWork } from '../../jobs/specialist-work.js
 import { describeFailures, submitMissing, trainMissing } from '../../jobs/train-missing.js';
 import { loadGeneralist, readDefinition } from '../../models/checkpoint.js';
 import { forwardFlops } from '../../models/network-definition.js';
+import { needsPredictions } from '../checks.js';
 import type { StageContext } from '../stage.js';
-import { checkCombination, needsPredictions } from './specialist-combinations.js';
 
 /** Trains a specialist for each subset; those that an interrupted run finished are kept. */
 export async function trainSpecialists(context: StageContext): Promise<JsonObject> {
@@ -34,7 +34,6 @@ export async function trainSpecialists(context: StageContext): Promise<JsonObjec
     slurm: _slurm,
     ...training
   } = settings.specialists;
-  checkCombination(training, await readDefinition(context.input('generalist')));
   const { subsets } = await readSubsets(join(context.input('subsets'), subsetsFileName));
   const dataset = await openDataset(context.input('dataset'));
   const labelCounts = await countLabels(dataset.splits.train, dataset.classes.length);

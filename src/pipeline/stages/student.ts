@@ -3,12 +3,11 @@ import { join } from 'node:path';
 import { selectBackend } from '../../compute/backend.js';
 import { readManifest } from '../../core/artefact.js';
 import { writeJsonAtomically } from '../../core/atomic-file.js';
-import { KdSpecError } from '../../core/errors.js';
 import type { JsonObject } from '../../core/json.js';
 import type { ImageBatch } from '../../data/batches.js';
 import { type Dataset, openDataset } from '../../data/dataset.js';
 import { classesName } from '../../data/dataset-manifest.js';
-import { type Answers, openAnswers } from '../../distillation/answers.js';
+import { openAnswers } from '../../distillation/answers.js';
 import { correctStudent, type StudentBias, unseenMask } from '../../distillation/bias-correction.js';
 import { imageAccuracy, type SplitAccuracy, splitAccuracy } from '../../distillation/split-accuracy.js';
 import { usedImages } from '../../distillation/student-batches.js';
@@ -20,9 +19,9 @@ import { checkpointFiles, writeConfig } from '../../models/checkpoint.js';
 import type { Classifier } from '../../models/classifier.js';
 import { type Network, networkFromTensors, networkValues } from '../../models/network.js';
 import { networkClassifier } from '../../models/network-classifier.js';
-import { countParameters, forwardFlops, type NetworkDefinition } from '../../models/network-definition.js';
+import { countParameters, forwardFlops } from '../../models/network-definition.js';
 import { readSafetensors, writeSafetensors } from '../../models/safetensors.js';
-import type { Settings } from '../options.js';
+import { studentNetwork } from '../outline.js';
 import type { StageContext } from '../stage.js';
 
 const curveRows = 10_000; // most images of the transfer set on which the curve is measured
@@ -48,13 +47,9 @@ export async function distill(context: StageContext): Promise<JsonObject> {
     },
     classes.length,
   );
-  const definition = studentDefinition(settings, dataset);
+  const definition = { ...studentNetwork(settings), input: image, outputs: classes.length };
   const answers = options.objective === 'labels' ? undefined : await openAnswers(context.input('answers'));
   try {
-    if (answers) checkAnswers(answers, dataset, settings);
-    else if (!set.isLabelled) {
-      throw new KdSpecError('option-invalid', `--objective labels needs labels: ${set.description} has none`);
-    }
     const views = {
       count: settings.answers.views,
       augmentation: dataset.augmentation,
@@ -133,33 +128,6 @@ export async function distill(context: StageContext): Promise<JsonObject> {
     }
   } finally {
     await answers?.close();
-  }
-}
-
-/** The student's network: what was not chosen for it is as in the generalist. */
-function studentDefinition(
-  { student, generalist }: Settings,
-  { image, classes }: Dataset,
-): NetworkDefinition {
-  const { convolutions, kernel, dense, normalisation, dropout } = student.network;
-  return {
-    input: image,
-    convolutions: convolutions ?? generalist.network.convolutions,
-    kernel: kernel ?? generalist.network.kernel,
-    dense: dense ?? generalist.network.dense,
-    normalisation: normalisation ?? generalist.network.normalisation,
-    dropout,
-    outputs: classes.length,
-  };
-}
-
-function checkAnswers({ top: listed }: Answers, { classes }: Dataset, { student }: Settings): void {
-  if (student.objective === 'logits' && listed < classes.length) {
-    throw new KdSpecError(
-      'option-invalid',
-      `--objective logits needs the logits of all ${classes.length} classes, but ${listed} of each answer are ` +
-        `stored: add --answers-top ${classes.length}, or match distributions (--objective soft-targets)`,
-    );
   }
 }
 

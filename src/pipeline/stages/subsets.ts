@@ -11,10 +11,10 @@ import { readSubsets, subsetsFileName, writeSubsets } from '../../ensemble/subse
 import type { CsrMatrix } from '../../math/csr.js';
 import { writeSafetensors } from '../../models/safetensors.js';
 import type { Settings } from '../options.js';
+import { defaultClusters } from '../outline.js';
 import type { StageContext } from '../stage.js';
 
 const shownClasses = 8; // class names that the summary shows for each subset
-const classesPerSubset = 50; // of an automatic partition, on average
 
 /** Clusters the classes that are confused into subsets, or takes those that are given. */
 export async function findSubsets(context: StageContext): Promise<JsonObject> {
@@ -79,19 +79,10 @@ function affinityOf(predictions: Predictions, options: Settings['subsets']): Pro
 
 function cluster(columns: CsrMatrix, options: Settings['subsets'], seed: number): Subset[] {
   const { specialists, size, distance, epochs, balance, maxMass } = options;
-  if (balance === 'confusion' && (specialists !== null || size !== null)) {
-    throw new KdSpecError(
-      'option-invalid',
-      '--balance confusion is for a partition: give --clusters instead of --specialists and --size',
-    );
-  }
   if (specialists !== null && size !== null) {
     return fixedSizeColumns(columns, { specialists, size, distance, seed, epochs });
   }
-  if (specialists !== null || size !== null) {
-    throw new KdSpecError('option-invalid', '--specialists and --size belong together: give both or neither');
-  }
-  const clusters = options.clusters ?? Math.max(2, Math.round(columns.rows / classesPerSubset));
+  const clusters = options.clusters ?? defaultClusters(columns.rows);
   return partitionColumns(columns, {
     clusters,
     distance,

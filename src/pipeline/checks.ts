@@ -1,0 +1,408 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { KdSpecError } from '../core/errors.js';
+import { manifestName } from '../data/dataset-manifest.js';
+import { importers } from '../data/importers/importers.js';
+import { placeTeacher } from '../distillation/teacher-places.js';
+import { parseTimeLimit } from '../jobs/slurm/slurm-options.js';
+import { ownTeachers } from './options/answers-options.js';
+import type { Settings } from './options.js';
+import { type Outline, storedClasses, studentNetwork } from './outline.js';
+import { isDatasetChosen, type Origin, type ResolvedSettings, settingAt } from './settings.js';
+import type { StageName } from './stage-names.js';
+
+/**
+ * What a plan is checked by, a function for each section of the options: settings that cannot work are refused before
+ * anything is computed, and under `--dry-run` too. A check knows the settings, where each came from, and what the plan
+ * would make; a null in the outline is something that is not known yet.
+ */
+export interface CheckContext {
+  readonly settings: Settings;
+  readonly origins: ResolvedSettings['origins'];
+  readonly outline: Outline;
+  /** Tells of what works, but badly. */
+  warn(message: string): void;
+}
+
+/** @throws KdSpecError `option-invalid` or `usage`, with advice that helps in that case */
+export type Check = (context: CheckContext) => void;
+
+/** The check of each section. */
+export const checks: Readonly<Record<StageName, Check>> = {
+  dataset: checkDataset,
+  generalist: checkGeneralist,
+  predictions: checkPredictions,
+  subsets: checkSubsets,
+  specialists: checkSpecialists,
+  ensemble: checkEnsemble,
+  answers: checkAnswers,
+  student: checkStudent,
+  report: checkReport,
+};
+
+/** Whether a data set was chosen at all: nobody gets a long job on synthetic images by accident. */
+export function checkSource({
+  origins,
+  command,
+}: {
+  readonly origins: ResolvedSettings['origins'];
+  /** For advice. */
+  readonly command: string;
+}): void {
+  if (isDatasetChosen(origins)) return;
+  throw new KdSpecError(
+    'usage',
+    `expected images to work on, since there is no data set in the workspace yet: kd-spec ${command} --source FOLDER ` +
+      'takes yours (kd-spec run --source FOLDER makes everything at once), and --source jft-like or --classes N the ' +
+      'synthetic data set',
+  );
+}
+
+function checkDataset(context: CheckContext): void {
+  const { settings, origins, outline } = context;
+  const { dataset } = settings;
+  const kind = outline.dataset?.kind;
+  if (kind === undefined) return;
+  const chosen = importers.find(({ name }) => name === kind);
+  for (const key of new Set(importers.flatMap(({ options }) => options))) {
+    const origin = origins.get(`dataset.${key}`);
+    const isGiven = origin && ['flag', 'environment', 'pipeline'].includes(origin.kind);
+    const isTaken = chosen === undefined || chosen.options.includes(key);
+    if (!isGiven || isTaken || settingAt(settings, ['dataset', key]) === null) continue;
+    const takers = importers.filter(({ options }) => options.includes(key)).map(({ source }) => source);
+    const where = origin.kind === 'flag' ? '' : `${origin.where}: `;
+    throw invalid(
+      `${where}${flagOf(key)} does nothing for ${chosen.source}, it is for ${takers.join(', ')}: leave it out`,
+    );
+  }
+  if (kind === 'han') {
+    const needed = ['classes', 'imageSize', 'fonts', 'minimumDesigns', 'validationDesigns', 'testDesigns'];
+    const missing = needed.find((key) => settingAt(settings, ['dataset', key]) === null);
+    if (missing) throw invalid(`the han data set needs a value for ${flagOf(missing)}, not none`);
+    if (dataset.imageSize !== null && dataset.imageSize > 256) {
+      throw invalid(`--image-size ${dataset.imageSize}: the han data set has images of at most 256 pixels`);
+    }
+  }
+  if (outline.dataset?.classes !== null && Number(outline.dataset?.classes) < 2) {
+    throw invalid(
+      `--source ${dataset.source}: expected images of at least 2 classes, found ${outline.dataset?.classes}: ` +
+        'put each class into a folder of its own',
+    );
+  }
+}
+
+function checkGeneralist({ settings, origins, outline }: CheckContext): void {
+  const { network, head, batchSize, schedule, patience } = settings.generalist;
+  checkBatch('--batch-size', batchSize, network.normalisation, '--normalisation none');
+  const classes = outline.dataset?.classes ?? Number.POSITIVE_INFINITY;
+  if (head.sampled !== null && head.sampled < classes && head.sampled <= batchSize) {
+    throw invalid(
+      `--sampled-head ${head.sampled}: expected more than the batch size of ${batchSize}, since each class of a batch ` +
+        `takes part in its step and some others must: give --sampled-head ${Math.min(8 * batchSize, classes)}, a ` +
+        `--batch-size below ${head.sampled}, or leave it out`,
+    );
+  }
+  if (schedule === 'plateau' && patience === null) {
+    throw invalid(
+      '--schedule plateau: its rate falls when validation stops improving: give --patience 3 with it, or another schedule',
+    );
+  }
+  if (patience !== null) needImages(outline, 'validation', '--patience');
+  needImages(outline, 'train', 'training the generalist');
+  ignored(origins, network.convolutions.length === 0, {
+    'generalist.network.kernel': 'there is no convolution (--convolutions none)',
+  });
+  ignored(origins, network.dense.length === 0, {
+    'generalist.network.dropout': 'there is no dense layer (--dense none)',
+  });
+}
+
+function checkPredictions({ settings, outline }: CheckContext): void {
+  needImages(
+    outline,
+    settings.predictions.split,
+    `finding what is confused (--predict-split ${settings.predictions.split})`,
+  );
+}
+
+function checkSubsets({ settings, origins, outline }: CheckContext): void {
+  const { specialists, size, clusters, minSize, maxSize, balance, affinity, file } = settings.subsets;
+  if ((specialists === null) !== (size === null)) {
+    const [given, missing] = size === null ? ['--specialists', '--size'] : ['--size', '--specialists'];
+    throw invalid(`${given} was given without ${missing}: give both, or neither`);
+  }
+  if (specialists !== null && clusters !== null) {
+    throw invalid(
+      'expected either --clusters (a partition) or --specialists with --size (fixed subsets), got both: ' +
+        'set one to none',
+    );
+  }
+  if (minSize !== null && maxSize !== null && minSize > maxSize) {
+    throw invalid(`--min-size ${minSize} is larger than --max-size ${maxSize}`);
+  }
+  if (balance === 'confusion' && specialists !== null) {
+    throw invalid(
+      '--balance confusion is for a partition: give --clusters instead of --specialists and --size, or leave it out',
+    );
+  }
+  const isPartition = 'they are for a partition, and --specialists with --size makes subsets of one size';
+  ignored(origins, specialists !== null, { 'subsets.minSize': isPartition, 'subsets.maxSize': isPartition });
+  ignored(origins, affinity !== 'confusion', {
+    'subsets.confusion': 'the affinity is the covariance (--affinity confusion takes it)',
+  });
+  ignored(origins, balance !== 'confusion', {
+    'subsets.maxMass': 'only the number of classes is balanced (--balance confusion takes it)',
+  });
+  const isGiven = '--subsets gives the subsets as they are';
+  ignored(
+    origins,
+    file !== null,
+    Object.fromEntries(
+      ['clusters', 'minSize', 'maxSize', 'specialists', 'size', 'balance', 'maxMass', 'epochs'].map((key) => [
+        `subsets.${key}`,
+        isGiven,
+      ]),
+    ),
+  );
+  const classes = outline.dataset?.classes;
+  if (file === null && classes !== undefined && classes !== null) {
+    checkSizes(settings.subsets, classes, outline.dataset?.isExact === true);
+  }
+}
+
+/** Whether so many subsets of such sizes can be made of the classes. */
+function checkSizes(
+  { specialists, size, clusters, minSize, maxSize }: Settings['subsets'],
+  classes: number,
+  isExact: boolean,
+): void {
+  for (const [flag, value] of Object.entries({ clusters, specialists, size, 'min-size': minSize })) {
+    if (value === null || value <= classes) continue;
+    throw invalid(`--${flag} ${value}: there are ${classes} classes: give at most ${classes}`);
+  }
+  if (clusters !== null && minSize !== null && clusters * minSize > classes) {
+    throw invalid(
+      `--clusters ${clusters} of at least ${minSize} classes (--min-size) need ${clusters * minSize} classes, but ` +
+        `there are ${classes}: give --min-size ${Math.floor(classes / clusters)} or --clusters ` +
+        `${Math.floor(classes / minSize)}`,
+    );
+  }
+  if (isExact && clusters !== null && maxSize !== null && clusters * maxSize < classes) {
+    throw invalid(
+      `--clusters ${clusters} of at most ${maxSize} classes (--max-size) hold ${clusters * maxSize} classes, but ` +
+        `there are ${classes}: give --max-size ${Math.ceil(classes / clusters)} or --clusters ` +
+        `${Math.ceil(classes / maxSize)}`,
+    );
+  }
+}
+
+function checkSpecialists({ settings, origins, outline }: CheckContext): void {
+  const { subsets, specialists } = settings;
+  const { retrain, head, dense, labelSmoothing, engine, slurm } = specialists;
+  if (head === 'full' && labelSmoothing > 0) {
+    throw invalid(
+      '--specialist-label-smoothing is for heads with a dustbin: with --specialist-head full use --soft-share, which ' +
+        'smooths towards what the generalist predicts',
+    );
+  }
+  if (retrain === 'all' && needsPredictions(specialists)) {
+    throw invalid(
+      '--routed-share, --soft-share and --specialist-head full need cached features, which --retrain all has none of: ' +
+        'leave them at their defaults, or give --retrain top or --retrain head',
+    );
+  }
+  if (dense !== null) {
+    const least = outline.generalist?.definition.dense ?? settings.generalist.network.dense;
+    if (retrain === 'head') {
+      throw invalid(
+        '--specialist-dense widens layers that --retrain head leaves as they are: leave one of the two at its default',
+      );
+    }
+    if (dense.length !== least.length || dense.some((units, layer) => units < least[layer])) {
+      throw invalid(
+        `--specialist-dense ${dense.join()}: expected ${least.length} widths, none below the generalist's ` +
+          `(${least.join() || 'it has no dense layer'}): change them, or train another generalist`,
+      );
+    }
+  }
+  const classes = outline.dataset?.classes;
+  const isAll = outline.dataset?.isExact === true && classes !== null;
+  if (isAll && subsets.file === null && (subsets.clusters === 1 || subsets.size === classes)) {
+    throw invalid(
+      `${subsets.clusters === 1 ? '--clusters 1' : `--size ${subsets.size}`} makes a subset of all classes, and a ` +
+        'specialist tells its classes from the others: leave some out',
+    );
+  }
+  if (slurm.time !== null && engine === 'slurm' && parseTimeLimit(slurm.time) === undefined) {
+    throw invalid(`--slurm-time: expected a time such as 90 (minutes) or 4:00:00, got "${slurm.time}"`);
+  }
+  ignored(origins, retrain === 'all', {
+    'specialists.views': 'no features are cached with --retrain all',
+  });
+  const onCluster = `jobs of ${engine} train (--engine local takes it)`;
+  ignored(origins, engine !== 'local', {
+    'specialists.parallel': onCluster,
+    'specialists.hangSeconds': onCluster,
+    'specialists.workerMemory': onCluster,
+  });
+  ignored(origins, engine === 'local', {
+    'specialists.wait': 'this machine trains (--engine slurm takes it)',
+  });
+  ignored(
+    origins,
+    engine !== 'slurm',
+    Object.fromEntries(
+      Object.keys(slurm).map((key) => [
+        `specialists.slurm.${key}`,
+        'no job goes to Slurm (--engine slurm takes it)',
+      ]),
+    ),
+  );
+}
+
+/** Whether specialists need the generalist's predictions for the training images, beside the features. */
+export function needsPredictions({
+  routedShare,
+  softShare,
+  head,
+}: Pick<Settings['specialists'], 'routedShare' | 'softShare' | 'head'>): boolean {
+  return routedShare > 0 || softShare > 0 || head === 'full';
+}
+
+const fewValidationImages = 3; // a class, on average: what fewer choose is mostly noise
+
+function checkEnsemble({ settings, origins, outline, warn }: CheckContext): void {
+  const { routingMass, calibrate, select } = settings.ensemble;
+  needImages(outline, 'validation', 'calibrating the ensemble');
+  const { images, classes } = outline.dataset ?? {};
+  if (images && classes && images.validation < fewValidationImages * classes) {
+    warn(
+      `${images.validation.toLocaleString('en')} validation images for ${classes.toLocaleString('en')} classes, ` +
+        `${(images.validation / classes).toFixed(1)} of each: what they choose (rule, weights, which specialists are ` +
+        'kept) is little more than chance. More images, or a larger --validation-fraction, help',
+    );
+  }
+  ignored(origins, routingMass !== null, {
+    'ensemble.routingTop': '--routing-mass chooses the specialists: give one of the two',
+  });
+  ignored(origins, !calibrate, { 'ensemble.weights': 'nothing is fitted with --no-calibrate' });
+  ignored(origins, !select, { 'ensemble.selectionErrors': 'all specialists are kept with --no-select' });
+}
+
+function checkAnswers({ settings, origins, outline }: CheckContext): void {
+  const { teachers, views } = settings.answers;
+  const own: readonly string[] = ownTeachers;
+  for (const teacher of teachers.filter((name) => !own.includes(name))) {
+    const { kind, path } = placeTeacher(teacher);
+    if (kind === 'unknown') {
+      throw invalid(
+        `--teacher: no teacher at ${path}: expected ensemble, generalist, the folder of a checkpoint (config.json and ` +
+          'model.safetensors), of a workspace, of predictions (*.arrow), or an .onnx file',
+      );
+    }
+    if (kind === 'predictions' && views > 0) {
+      throw invalid(
+        `--transfer-views ${views}: stored predictions (${teacher}) are of the images as they are: set it to 0`,
+      );
+    }
+  }
+  if (settings.answers.transfer === null) needImages(outline, 'train', 'the transfer set');
+  ignored(origins, teachers.length === 1, { 'answers.mean': 'there is one teacher' });
+}
+
+function checkStudent({ settings, origins, outline }: CheckContext): void {
+  const { objective, batchSize, transferClasses, transferWithout } = settings.student;
+  const { transfer, top } = settings.answers;
+  const { normalisation } = studentNetwork(settings);
+  checkBatch('--student-batch-size', batchSize, normalisation, '--student-normalisation none');
+  needImages(outline, 'validation', 'choosing the student');
+  const classes = outline.dataset?.classes ?? undefined;
+  const isExact = outline.dataset?.isExact === true;
+  if (objective === 'logits' && classes !== undefined && storedClasses(top, classes) < classes) {
+    throw invalid(
+      `--objective logits needs the logits of all ${classes} classes, but ${storedClasses(top, classes)} of each ` +
+        `prediction would be stored: add --answers-top ${classes}, or match distributions (--objective soft-targets)`,
+    );
+  }
+  // Whether another data set has the same classes shows when it is opened; other images have no labels at all.
+  const isUnlabelled = transfer !== null && !existsSync(join(transfer, manifestName));
+  if (isUnlabelled && objective === 'labels') {
+    throw invalid(
+      `--objective labels: the images of ${transfer} have no labels: give another --transfer, or another objective`,
+    );
+  }
+  if (isUnlabelled && (transferClasses !== null || transferWithout.length > 0)) {
+    throw invalid(
+      `--transfer-classes and --transfer-without choose by labels, and the images of ${transfer} have none: leave ` +
+        'them out, or give a data set of kd-spec as --transfer',
+    );
+  }
+  if (classes !== undefined) {
+    for (const [flag, list] of Object.entries({ classes: transferClasses ?? [], without: transferWithout })) {
+      const beyond = list.find((label) => label >= classes);
+      if (beyond === undefined) continue;
+      throw invalid(`--transfer-${flag} ${beyond}: expected numbers of classes from 0 to ${classes - 1}`);
+    }
+    const seen = new Set(transferClasses ?? Array.from({ length: classes }, (_, label) => label));
+    for (const label of transferWithout) seen.delete(label);
+    if (isExact && seen.size === 0) {
+      throw invalid(
+        '--transfer-without leaves no class for the student to learn from: leave some out of the list',
+      );
+    }
+  }
+  ignored(origins, objective !== 'soft-targets', {
+    'student.temperature': `--objective ${objective} has no soft targets`,
+    'student.rest': `--objective ${objective} has no soft targets`,
+  });
+  ignored(origins, objective === 'labels', {
+    'student.hardWeight': '--objective labels has nothing but labels',
+  });
+}
+
+function checkReport({ settings, outline }: CheckContext): void {
+  needImages(outline, settings.report.split, `evaluating (--evaluate-split ${settings.report.split})`);
+}
+
+/** Normalisation by the statistics of a batch cannot learn from one image. */
+function checkBatch(flag: string, size: number, normalisation: 'batch' | 'none', other: string): void {
+  if (size > 1 || normalisation === 'none') return;
+  throw invalid(
+    `${flag} 1: batch normalisation needs at least 2 images a step: give ${flag} 2 or more, or ${other}`,
+  );
+}
+
+function needImages(outline: Outline, split: 'train' | 'validation' | 'test', use: string): void {
+  const { images, isExact, source } = outline.dataset ?? {};
+  const least = split === 'validation' ? 2 : 1; // calibration fits each half on the other
+  if (!images || !isExact || images[split] >= least) return;
+  const names = { train: 'training', validation: 'validation', test: 'test' };
+  const advice =
+    split === 'train'
+      ? 'check the folder'
+      : `give the source a part "${split}", more images of each class, or a larger --${split}-fraction`;
+  throw invalid(
+    `${use} needs at least ${least} ${names[split]} image${least > 1 ? 's' : ''}, and ${source} has ${images[split]}: ${advice}`,
+  );
+}
+
+/** Refuses flags of this command that would change nothing; what a file or the environment says for others stays. */
+function ignored(
+  origins: ReadonlyMap<string, Origin>,
+  isIgnored: boolean,
+  reasons: Readonly<Record<string, string>>,
+): void {
+  if (!isIgnored) return;
+  for (const [key, reason] of Object.entries(reasons)) {
+    const origin = origins.get(key);
+    if (origin?.kind === 'flag') throw invalid(`${origin.where} would do nothing: ${reason}`);
+  }
+}
+
+function flagOf(key: string): string {
+  return `--${key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
+}
+
+function invalid(message: string): KdSpecError {
+  return new KdSpecError('option-invalid', message);
+}

@@ -1,0 +1,278 @@
+import { stat } from 'node:fs/promises';
+import { basename } from 'node:path';
+import type { Manifest } from '../core/artefact.js';
+import { artefactFolder } from '../core/artefact-writer.js';
+import { KdSpecError } from '../core/errors.js';
+import { silentLog } from '../core/log.js';
+import { nearestName } from '../core/nearest-name.js';
+import { generatorNames, openSource, recognise, sourceChoices } from '../data/importers/importers.js';
+import type { ImageShape, SplitName } from '../data/source.js';
+import {
+  countParameters,
+  forwardFlops,
+  type NetworkDefinition,
+  trainingFlopsFactor,
+} from '../models/network-definition.js';
+import type { Settings } from './options.js';
+import { stageMetrics } from './stage-metrics.js';
+
+/** What is known of a data set before it is made, or of one that is there. */
+export interface DatasetOutline {
+  readonly source: string;
+  /** The importer that opens it. */
+  readonly kind: string;
+  /** At most so many where `isExact` is false. */
+  readonly classes: number | null;
+  readonly images: Readonly<Record<SplitName, number>> | null;
+  readonly image: ImageShape | null;
+  readonly isExact: boolean;
+}
+
+/** What a plan makes, as far as it is known beforehand. */
+export interface Outline {
+  /** Null where the plan needs no data set. */
+  readonly dataset: DatasetOutline | null;
+  /** Null where the shape of images or the number of classes is not known. */
+  readonly generalist: NetworkOutline | null;
+  readonly specialists: SpecialistsOutline | null;
+  readonly student: (NetworkOutline & { readonly candidates: number }) | null;
+}
+
+export interface NetworkOutline {
+  readonly definition: NetworkDefinition;
+  readonly parameters: number;
+  readonly flopsPerImage: number;
+  /** Of all epochs. */
+  readonly trainingFlops: number | null;
+}
+
+export interface SpecialistsOutline {
+  readonly count: number;
+  /** Of each, on average. */
+  readonly classes: number | null;
+  readonly retrain: 'head' | 'top' | 'all';
+  readonly engine: 'local' | 'slurm' | 'kubernetes';
+  /** Processes of this machine: 0 where a cluster trains, null where cores and free memory decide. */
+  readonly processes: number | null;
+  readonly trainingFlops: number | null;
+}
+
+const classesPerSubset = 50; // of an automatic partition, on average
+
+/** Subsets of a partition for which no number was chosen. */
+export function defaultClusters(classes: number): number {
+  return Math.max(2, Math.round(classes / classesPerSubset));
+}
+
+const defaultTop = 100;
+const fullUpTo = 200; // classes that are stored fully where nobody says how many
+
+/** Classes of a teacher's prediction that are stored. */
+export function storedClasses(top: number | null, classes: number): number {
+  return Math.min(classes, top ?? (classes <= fullUpTo ? classes : defaultTop));
+}
+
+/** The student's network: what was not chosen for it is as in the generalist. */
+export function studentNetwork({
+  student,
+  generalist,
+}: Pick<Settings, 'student' | 'generalist'>): Omit<NetworkDefinition, 'input' | 'outputs'> {
+  const { convolutions, kernel, dense, normalisation, dropout } = student.network;
+  return {
+    convolutions: convolutions ?? generalist.network.convolutions,
+    kernel: kernel ?? generalist.network.kernel,
+    dense: dense ?? generalist.network.dense,
+    normalisation: normalisation ?? generalist.network.normalisation,
+    dropout,
+  };
+}
+
+/**
+ * Looks at what a data set will hold, without reading an image: generators by their options, imports by their folders.
+ *
+ * @throws KdSpecError `option-invalid` when there is no such source; what an importer throws
+ */
+export async function outlineSource({ dataset, seed }: Settings): Promise<DatasetOutline> {
+  const { source, classes } = dataset;
+  switch (source) {
+    case 'jft-like': {
+      const count = classes ?? 15_000;
+      const validation = 4 * count;
+      return {
+        source,
+        kind: source,
+        classes: count,
+        images: {
+          train: Math.round(count * (dataset.imagesPerClass ?? 40)),
+          validation,
+          test: validation,
+        },
+        image: square(dataset.imageSize ?? 16, 1),
+        isExact: true,
+      };
+    }
+    case 'han': {
+      const held = (dataset.validationDesigns ?? 0) + (dataset.testDesigns ?? 0);
+      const designs = Math.max(0, (dataset.fonts?.length ?? 0) - held);
+      const most = classes ?? 0;
+      return {
+        source,
+        kind: source,
+        classes,
+        images: {
+          train: most * designs,
+          validation: most * (dataset.validationDesigns ?? 0) * (dataset.copies ?? 1),
+          test: most * (dataset.testDesigns ?? 0),
+        },
+        image: dataset.imageSize === null ? null : square(dataset.imageSize, 1),
+        isExact: false,
+      };
+    }
+    case 'speech':
+      return { source, kind: source, classes, images: null, image: null, isExact: false };
+  }
+  await expectFolder(source);
+  const { importer, source: opened } = await openSource(source, { ...dataset, seed, log: silentLog });
+  const { train, validation, test } = {
+    train: opened.count('train'),
+    validation: opened.count('validation'),
+    test: opened.count('test'),
+  };
+  return {
+    source,
+    kind: importer.name,
+    classes: opened.classes.length,
+    images: { train, validation, test },
+    image: opened.image,
+    isExact: true,
+  };
+}
+
+/** The same of a data set that is in the workspace. Nulls stand for what an older version did not write down. */
+export async function outlineArtefact(
+  { dataset, workspace }: Settings,
+  manifest: Manifest,
+): Promise<DatasetOutline> {
+  const metrics = stageMetrics.dataset.safeParse(manifest.metrics).data;
+  const { openDataset } = await import('../data/dataset.js');
+  const opened = await openDataset(artefactFolder(workspace, 'dataset')).catch(() => undefined);
+  return {
+    source: dataset.source,
+    kind: (await recognise(dataset.source).catch(() => undefined))?.name ?? 'image-folder',
+    classes: metrics?.classes ?? null,
+    images: metrics ? { train: metrics.train, validation: metrics.validation, test: metrics.test } : null,
+    image: opened?.image ?? null,
+    isExact: true,
+  };
+}
+
+/** The generalist of the settings; null while shape or classes are unknown. */
+export function outlineGeneralist(
+  { generalist }: Settings,
+  dataset: DatasetOutline | null,
+): NetworkOutline | null {
+  return outlineNetwork(generalist.network, dataset, generalist.epochs);
+}
+
+/** The student of the settings, and how many are trained to choose from. */
+export function outlineStudent(settings: Settings, dataset: DatasetOutline | null): Outline['student'] {
+  const { objective, temperature, hardWeight, epochs, transferShare } = settings.student;
+  const candidates =
+    objective === 'labels'
+      ? 1
+      : new Set(hardWeight).size * (objective === 'logits' ? 1 : new Set(temperature).size);
+  const network = outlineNetwork(
+    studentNetwork(settings),
+    dataset,
+    epochs * candidates * transferShare * Math.max(1, settings.answers.views),
+  );
+  return network && { ...network, candidates };
+}
+
+function outlineNetwork(
+  network: Omit<NetworkDefinition, 'input' | 'outputs'>,
+  dataset: DatasetOutline | null,
+  epochs: number,
+): NetworkOutline | null {
+  if (!dataset?.image || dataset.classes === null) return null;
+  const definition = { ...network, input: dataset.image, outputs: dataset.classes };
+  const flopsPerImage = forwardFlops(definition);
+  return {
+    definition,
+    parameters: countParameters(definition),
+    flopsPerImage,
+    trainingFlops: dataset.images && trainingFlopsFactor * flopsPerImage * epochs * dataset.images.train,
+  };
+}
+
+/**
+ * How many specialists there will be, of how many classes, and what their training costs: the features that all share,
+ * and for each pass over the special images as many others as the special fraction says.
+ *
+ * @param subsets classes of each, where the subsets are there already
+ */
+export function outlineSpecialists(
+  { subsets: options, specialists }: Settings,
+  dataset: DatasetOutline | null,
+  generalist: NetworkOutline | null,
+  subsets: readonly number[] | undefined,
+): SpecialistsOutline | null {
+  const { retrain, engine, parallel, hangSeconds, workerMemory, specialFraction, epochs, views } =
+    specialists;
+  const total = dataset?.classes ?? null;
+  const isFixed = options.specialists !== null && options.size !== null;
+  const count =
+    subsets?.length ??
+    (isFixed ? options.specialists : (options.clusters ?? (total === null ? null : defaultClusters(total))));
+  if (count === null) return null;
+  const classes =
+    subsets !== undefined
+      ? subsets.reduce((sum, size) => sum + size, 0) / Math.max(1, subsets.length)
+      : isFixed
+        ? options.size
+        : total === null
+          ? null
+          : total / count;
+
+  let trainingFlops: number | null = null;
+  if (generalist !== null && dataset?.images && total !== null && classes !== null) {
+    const { definition } = generalist;
+    const { train } = dataset.images;
+    const from = ({ head: 'head', top: 'dense', all: 'convolutions' } as const)[retrain];
+    const network = {
+      ...definition,
+      dense: specialists.dense ?? definition.dense,
+      outputs: specialists.head === 'full' ? total : Math.round(classes) + 1,
+    };
+    const trained = forwardFlops(network, { from });
+    const frozen = forwardFlops(definition) - forwardFlops(definition, { from });
+    const special = (train * count * classes) / total;
+    trainingFlops =
+      (retrain === 'all' ? 0 : views * train * frozen) +
+      (trainingFlopsFactor * trained * epochs * special) / specialFraction;
+  }
+  const isOurs = parallel === null && hangSeconds === null && workerMemory === null;
+  return {
+    count,
+    classes,
+    retrain,
+    engine,
+    processes: engine !== 'local' ? 0 : isOurs ? 1 : parallel === 'auto' ? null : (parallel ?? 1),
+    trainingFlops,
+  };
+}
+
+function square(size: number, channels: 1 | 3): ImageShape {
+  return { height: size, width: size, channels };
+}
+
+async function expectFolder(source: string): Promise<void> {
+  const info = await stat(source).catch(() => undefined);
+  if (info?.isDirectory()) return;
+  const meant = info ? undefined : nearestName(basename(source), generatorNames);
+  throw new KdSpecError(
+    'option-invalid',
+    `--source: expected ${sourceChoices}; found ${info ? 'a file' : 'nothing'} at ${source}` +
+      `${meant === undefined ? ': check the path' : `: did you mean "${meant}"?`}`,
+  );
+}
