@@ -1,22 +1,52 @@
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { gzipSync } from 'node:zlib';
-import { Field, Float32, Int32, List, Table, tableToIPC, vectorFromArray } from 'apache-arrow';
+import {
+  Bool,
+  type DataType,
+  Dictionary,
+  Field,
+  FixedSizeList,
+  Float16,
+  Float32,
+  Float64,
+  Int8,
+  Int32,
+  Int64,
+  List,
+  Schema,
+  Table,
+  tableFromIPC,
+  tableToIPC,
+  Uint8,
+  Uint16,
+  Uint64,
+  Utf8,
+  type Vector,
+  vectorFromArray,
+} from 'apache-arrow';
 import sharp from 'sharp';
+import { readManifest } from '../../src/core/artefact.js';
+import { artefactFolder, beginArtefact, commitArtefact } from '../../src/core/artefact-writer.js';
 import { KdSpecError } from '../../src/core/errors.js';
 import { createRandom, type Random } from '../../src/core/random.js';
+import { terminalText } from '../../src/core/terminal-text.js';
+import { readClassNames } from '../../src/data/class-names.js';
 import { openDataset } from '../../src/data/dataset.js';
 import { examples } from '../../src/data/examples.js';
-import { readImageFile } from '../../src/data/image-codec.js';
+import { encodePng, readImageFile } from '../../src/data/image-codec.js';
 import { huggingFaceSource } from '../../src/data/importers/hugging-face.js';
 import { idxSource } from '../../src/data/importers/idx.js';
 import { imageFolderSource } from '../../src/data/importers/image-folder.js';
 import { readPredictions } from '../../src/data/predictions.js';
 import type { DatasetSource } from '../../src/data/source.js';
 import { writeDataset } from '../../src/data/write-dataset.js';
+import { readEnsembleFile } from '../../src/ensemble/ensemble-file.js';
 import { readSubsets } from '../../src/ensemble/subsets/subsets-file.js';
+import { readOnnxModel } from '../../src/models/onnx/model-file.js';
 import { readSafetensors, writeSafetensors } from '../../src/models/safetensors.js';
 import { readPipelineFile } from '../../src/pipeline/pipeline-file.js';
+import { floats, modelFile, node } from './onnx-models.js';
 
 /** A kind of file that users bring: one that is sound, where it lies, and what reads it. */
 export interface InputKind {
@@ -24,6 +54,8 @@ export interface InputKind {
   readonly path: string;
   readonly sound: Uint8Array;
   readonly read: () => Promise<unknown>;
+  /** Makes another file of this kind, instead of changing bytes of the sound one. */
+  readonly make?: (random: Random) => Uint8Array;
 }
 
 /** What became of the mutations of one kind. */
@@ -46,10 +78,11 @@ export async function inputKinds(folder: string): Promise<InputKind[]> {
     path: string,
     sound: Uint8Array | string,
     read: () => Promise<unknown>,
+    make?: InputKind['make'],
   ) => {
     const bytes = typeof sound === 'string' ? Buffer.from(sound) : sound;
     await writeFile(path, bytes);
-    kinds.push({ name, path, sound: bytes, read });
+    kinds.push({ name, path, sound: bytes, read, ...(make && { make }) });
   };
 
   const predictions = new Table({
@@ -73,6 +106,18 @@ export async function inputKinds(folder: string): Promise<InputKind[]> {
     });
   }
 
+  const typed = at('predictions-typed.arrow');
+  const readTyped = async () => {
+    for await (const _ of (await readPredictions(typed)).rows());
+  };
+  await add(
+    'Arrow predictions of any types',
+    typed,
+    tableToIPC(predictions, 'file'),
+    readTyped,
+    anyPredictions,
+  );
+
   const tensors = at('weights.safetensors');
   await writeSafetensors(
     tensors,
@@ -90,6 +135,14 @@ export async function inputKinds(folder: string): Promise<InputKind[]> {
     png: await picture().png().toBuffer(),
     jpeg: await picture().jpeg().toBuffer(),
     webp: await picture().webp().toBuffer(),
+    gif: await picture().gif().toBuffer(),
+    tiff: await picture().tiff().toBuffer(),
+    avif: await picture().avif({ effort: 0 }).toBuffer(),
+    bmp: bitmap(24, 20),
+    svg: Buffer.from(
+      '<svg xmlns="http://www.w3.org/2000/svg" width="24" height="20"><circle cx="9" cy="9" r="7"/></svg>',
+    ),
+    'small.png': Buffer.from(await encodePng(new Uint8Array(256).fill(9), shape)),
   };
   for (const [format, bytes] of Object.entries(encoded)) {
     const path = at(`image.${format}`);
@@ -145,6 +198,23 @@ export async function inputKinds(folder: string): Promise<InputKind[]> {
       '  network: { convolutions: [8, 16], dense: [32] }\n  epochs: 2\nsubsets:\n  clusters: 3\n',
     () => readPipelineFile(yaml),
   );
+  const ensemble = at('ensemble');
+  await mkdir(ensemble);
+  await add(
+    'ensemble.json',
+    join(ensemble, 'ensemble.json'),
+    '{ "routingTop": 1, "routingMass": null, "rule": "paper", "generalistTemperature": 1.2, "specialists": ' +
+      '[{ "id": 0, "temperature": 1, "weight": 1, "kept": true }, { "id": 1, "temperature": 1.5, "weight": 2, "kept": false }] }',
+    () => readEnsembleFile(ensemble),
+  );
+  const artefact = await commitEmpty(at('workspace'));
+  await addExisting('manifest.json', join(artefact, 'manifest.json'), () => readManifest(artefact));
+  const names = at('classes.txt');
+  await add('classes.txt', names, 'ash\nbeech\ncedar\n', () =>
+    readClassNames(names, { expected: 3, code: 'dataset-invalid', advice: 'write it again' }),
+  );
+  const model = at('model.onnx');
+  await add('ONNX', model, tinyModel(), () => readOnnxModel(model));
   const subsets = at('subsets.json');
   await add(
     'subsets.json',
@@ -161,20 +231,24 @@ export async function inputKinds(folder: string): Promise<InputKind[]> {
 
 /** Reads a kind of file after each of many mutations; run n of a seed is always the same. */
 export async function fuzz(
-  { name, path, sound, read }: InputKind,
+  { name, path, sound, read, make }: InputKind,
   { runs, seed, first = 0 }: { readonly runs: number; readonly seed: number; readonly first?: number },
 ): Promise<FuzzOutcome> {
   await read(); // what is sound is read
+  const folder = dirname(path);
+  const before = await readdir(folder, { recursive: true });
   const defects: { run: number; what: string }[] = [];
   let refused = 0;
   let slowestMs = 0;
   for (let run = first; run < first + runs; run++) {
-    await writeFile(path, mutate(sound, createRandom(seed, 'fuzz', name, run)));
+    const random = createRandom(seed, 'fuzz', name, run);
+    await writeFile(path, make ? make(random) : mutate(sound, random));
     const started = performance.now();
     try {
       await read();
     } catch (error) {
-      if (error instanceof KdSpecError && error.message.length > 20) refused++;
+      const isClear = error instanceof KdSpecError && error.message.length > 20;
+      if (isClear && isQuiet(terminalText(error.message))) refused++;
       else
         defects.push({ run, what: error instanceof Error ? (error.stack ?? error.message) : String(error) });
     }
@@ -183,6 +257,10 @@ export async function fuzz(
     if (elapsedMs > slowMs) defects.push({ run, what: `it took ${elapsedMs.toFixed(0)} ms` });
   }
   await writeFile(path, sound);
+  const after = await readdir(folder, { recursive: true });
+  const added = after.filter((entry) => !before.includes(entry));
+  if (added.length > 0)
+    defects.push({ run: first, what: `files that reading left behind: ${added.join(', ')}` });
   return { runs, refused, defects, slowestMs };
 }
 
@@ -237,8 +315,132 @@ function mutate(sound: Uint8Array, random: Random): Uint8Array {
   return bytes;
 }
 
+/** Whether a terminal only shows a text: no control but line ends and tabs. */
+function isQuiet(text: string): boolean {
+  return !/\p{Cc}/u.test(text.replaceAll(/[\n\t]/g, ''));
+}
+
+/** Predictions whose columns have types, sizes, values and metadata as other programs might write them. */
+function anyPredictions(random: Random): Uint8Array {
+  const pick = <T>(...items: readonly T[]): T => items[random.below(items.length)];
+  const rows = pick(0, 1, 5, 40);
+  const width = pick(0, 1, 2, 3);
+  const odd = [2 ** 31, 2 ** 32 + 1, -1, 0.5, 1e308, Number.NaN, 15_075_141, 999_999];
+  const number = (share: number) =>
+    random.uniform() < share ? random.below(9) : odd[random.below(odd.length)];
+  const oddity = pick(1, 1, 0.95);
+  const column = (values: () => number, type: DataType) => {
+    const isWide = type instanceof Int64 || type instanceof Uint64;
+    const cell = () => {
+      const value = values();
+      return isWide ? BigInt(Number.isSafeInteger(value) ? value : 7) : value;
+    };
+    const isFixed = random.uniform() < 0.3;
+    const item = new Field('item', type, true);
+    const list = isFixed ? new FixedSizeList(width, item) : new List(item);
+    const cells = Array.from({ length: rows }, () => Array.from({ length: width }, cell));
+    return vectorFromArray(cells, list);
+  };
+  const indexType = pick<() => DataType>(
+    () => new Int32(),
+    () => new Int64(),
+    () => new Uint8(),
+    () => new Uint16(),
+    () => new Uint64(),
+    () => new Float64(),
+    () => new Int8(),
+  );
+  const realType = pick<() => DataType>(
+    () => new Float32(),
+    () => new Float64(),
+    () => new Float16(),
+    () => new Int32(),
+  );
+  let next = 0;
+  const columns: Record<string, Vector> = {
+    indices: column(() => (random.uniform() < oddity ? next++ % 9 : number(0)), indexType()),
+    probabilities: column(() => (random.uniform() < oddity ? 0.3 : number(0.5)), realType()),
+  };
+  if (random.uniform() < 0.5) {
+    const labels = Array.from({ length: rows }, () => number(oddity));
+    columns.label = pick<() => Vector>(
+      () => vectorFromArray(labels.map(Math.trunc), new Int32()),
+      () => vectorFromArray(labels, new Float64()),
+      () => vectorFromArray(labels.map(String), new Dictionary(new Utf8(), new Int32())),
+      () =>
+        vectorFromArray(
+          labels.map((value) => value > 4),
+          new Bool(),
+        ),
+    )();
+  }
+  if (random.uniform() < 0.5) {
+    const words = Array.from({ length: rows }, () => pick('x', '\u001b[2J', null));
+    columns[pick('site', '\u001b]0;title\u0007')] = vectorFromArray(
+      words,
+      pick<DataType>(new Utf8(), new Dictionary(new Utf8(), new Int32())),
+    );
+  }
+  const format = pick<'stream' | 'file'>('stream', 'file');
+  const bytes = tableToIPC(new Table(columns), format);
+  if (random.uniform() < 0.6) return bytes;
+  const { schema, batches } = tableFromIPC(bytes);
+  const metadata = new Map([
+    ['kd-spec.classes', pick('9', '4.5', '0', '-1', '1e9', '', '\u001b[31m', '1000000')],
+  ]);
+  return tableToIPC(new Table(new Schema(schema.fields, metadata), batches), format);
+}
+
+/** A BMP file of 24 bits a pixel. */
+function bitmap(width: number, height: number): Buffer {
+  const stride = Math.ceil((width * 3) / 4) * 4;
+  const file = Buffer.alloc(54 + stride * height, 99);
+  file.fill(0, 0, 54);
+  file.write('BM', 'latin1');
+  for (const [place, value] of [
+    [2, file.length],
+    [10, 54],
+    [14, 40],
+    [18, width],
+    [22, height],
+    [26, 1 + (24 << 16)],
+  ])
+    file.writeUInt32LE(value, place);
+  return file;
+}
+
+/** A finished artefact of one file. */
+async function commitEmpty(workspace: string): Promise<string> {
+  const identity = { parameters: {}, inputs: {}, seed: 1 };
+  const { directory } = await beginArtefact(workspace, 'subsets', identity, { resume: false });
+  await writeFile(join(directory, 'a.txt'), 'x');
+  await commitArtefact(workspace, {
+    stage: 'subsets',
+    kdSpecVersion: '0.1.0',
+    parameters: {},
+    seed: 1,
+    backend: null,
+    inputs: {},
+    metrics: { count: 3 },
+    startedAt: '2026-01-01T00:00:00.000Z',
+    finishedAt: '2026-01-01T00:00:01.000Z',
+    seconds: 1,
+  });
+  return artefactFolder(workspace, 'subsets');
+}
+
+function tinyModel(): Uint8Array {
+  return modelFile({
+    nodes: [node('Flatten', ['image'], ['flat']), node('MatMul', ['flat', 'w'], ['logits'])],
+    initializers: [floats('w', [48, 3], new Float32Array(144).fill(0.1))],
+    outputs: ['logits'],
+    metadata: { names: "{0: 'ash', 1: 'beech', 2: 'cedar'}" },
+  });
+}
+
 async function drain(source: DatasetSource): Promise<void> {
   for (const split of ['train', 'validation', 'test'] as const) for await (const _ of source.images(split));
+  source.report?.();
 }
 
 function idxImages(count: number, size: number): Buffer {

@@ -15,6 +15,8 @@ export interface LabelColumn {
   readonly kind: 'ClassLabel' | 'integers' | 'strings';
   /** The classes of a ClassLabel; of the others, the values are the classes. */
   readonly names: readonly string[] | undefined;
+  /** Whether a person named the column. */
+  readonly isNamed: boolean;
 }
 
 /** The label of a row that has none. */
@@ -51,10 +53,11 @@ export function chooseLabelColumn(features: Features, wanted: string | undefined
   const values = names.filter((name) => fits(integer)(features[name]) || fits(string)(features[name]));
   const candidates = wanted !== undefined ? [...labels, ...values] : labels.length > 0 ? labels : values;
   const name = choose(candidates, wanted, { what: 'labels', flag: '--label-column', names, path });
+  const isNamed = wanted !== undefined;
   const parsed = classLabel.safeParse(features[name]);
-  if (parsed.success) return { column: name, kind: 'ClassLabel', names: parsed.data.names };
+  if (parsed.success) return { column: name, kind: 'ClassLabel', names: parsed.data.names, isNamed };
   const kind = fits(integer)(features[name]) ? 'integers' : 'strings';
-  return { column: name, kind, names: undefined };
+  return { column: name, kind, names: undefined, isNamed };
 }
 
 function choose(
@@ -101,7 +104,7 @@ function choose(
  */
 export async function classesOf(
   shards: readonly ShardIndex[],
-  { column: name, kind, names }: LabelColumn,
+  { column: name, kind, names, isNamed }: LabelColumn,
 ): Promise<readonly string[]> {
   if (names) return names.map((label) => label.normalize('NFC'));
   const found = new Set<string>();
@@ -109,7 +112,9 @@ export async function classesOf(
     const cellAt = cellReader(required(column(batch, name), name, path), kind, { path, firstRow });
     return { take: (position: number) => cellAt(position) };
   });
+  let labelled = 0;
   for await (const cell of cells) {
+    if (cell !== undefined) labelled++;
     if (cell === undefined || found.has(cell)) continue;
     found.add(cell);
     if (found.size > classLimit) {
@@ -119,6 +124,13 @@ export async function classesOf(
           'is it a column of labels? Choose another with --label-column',
       );
     }
+  }
+  if (!isNamed && found.size > 1 && found.size === labelled) {
+    throw new KdSpecError(
+      'dataset-invalid',
+      `${shards[0]?.path}: expected labels in ${name}, the only column of ${kind}, found another value in each of ` +
+        `${labelled} rows: is it an id? If it is the class, say so with --label-column ${name}`,
+    );
   }
   return kind === 'integers'
     ? [...found]
