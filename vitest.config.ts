@@ -23,7 +23,8 @@ export default defineConfig({
       ? ['default', ['json', { outputFile: join(results, `${randomUUID()}.json`) }]]
       : ['default'],
     projects: [
-      { test: { ...common, name: 'unit', include: ['src/**/*.test.ts'] } },
+      // Files share processes and what these have loaded, which saves two thirds of the time.
+      { test: { ...common, name: 'unit', isolate: false, include: ['src/**/*.test.ts'] } },
       {
         test: {
           ...common,

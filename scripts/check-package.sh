@@ -29,11 +29,8 @@ JS
 errors=$(npx tsc --noEmit --pretty false --strict --exactOptionalPropertyTypes --noUncheckedIndexedAccess \
   --target es2023 --lib es2023 --module nodenext --types node every-export.ts readme-*.ts || true)
 count=$(grep -c ': error TS' <<<"$errors" || true)
-# Errors of TensorFlow.js's declarations, which signatures of ours still name; it may only fall, and the end is 0.
-allowed=196
-if [ "$count" -gt "$allowed" ]; then
-  grep ': error TS' <<<"$errors" | head -40
-  echo "error: $count errors of types against the installed package, at most $allowed are expected"
-  exit 1
-fi
-echo "types of the installed package: $count errors ($allowed expected at most)"
+# Errors of declarations that signatures of ours still name; it may only fall, and the end is 0.
+allowed=2
+echo "types of the installed package: $count errors, of $allowed that are expected at most"
+head -40 <<<"$errors"
+[ "$count" -le "$allowed" ]
