@@ -10,6 +10,7 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { percent } from '../../src/core/percent.js';
 import type { Report } from '../../src/evaluation/report.js';
 import { borrow, kdSpec } from './workspace.js';
 
@@ -112,8 +113,4 @@ function meanOf(backend: string, runs: readonly BackendRun[]): string {
       : percent(mean);
   };
   return `${backend}: generalist ${describe('generalist')}, ensemble ${describe('ensemble')}.`;
-}
-
-function percent(value: number): string {
-  return `${(100 * value).toFixed(1)}%`;
 }

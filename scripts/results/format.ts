@@ -1,8 +1,7 @@
+import { percent } from '../../src/core/percent.js';
 import type { Estimate } from '../../src/math/mean.js';
 
-export const percent = (share: number, digits = 1) => `${(100 * share).toFixed(digits)}%`;
-export const signed = (share: number, digits = 1) =>
-  `${share >= 0 ? '+' : ''}${(100 * share).toFixed(digits)}%`;
+export const signed = (share: number, digits = 1) => `${share >= 0 ? '+' : ''}${percent(share, digits)}`;
 export const teras = (flops: number) => `${(flops / 1e12).toFixed(2)} TFLOP`;
 export const meanOf = (values: readonly number[]) =>
   values.reduce((sum, value) => sum + value, 0) / values.length;

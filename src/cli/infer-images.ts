@@ -4,6 +4,7 @@ import { KdSpecError } from '../core/errors.js';
 import { withFileErrors } from '../core/file-error.js';
 import type { JsonObject } from '../core/json.js';
 import type { Log } from '../core/log.js';
+import { percent } from '../core/percent.js';
 import { loadStudent } from '../distillation/student.js';
 import { type Answer, loadEnsemble } from '../ensemble/ensemble.js';
 import type { RankedClass } from '../models/ranked-class.js';
@@ -248,8 +249,4 @@ function describe({ generalist, ensemble, specialists }: Answer): string {
     return `specialist ${id}: ${classes}; none of its classes ${percent(dustbin)}`;
   });
   return [table, ...(said.length > 0 ? said : ['no specialist was asked'])].join('\n');
-}
-
-function percent(share: number): string {
-  return `${(100 * share).toFixed(1)}%`;
 }

@@ -1,3 +1,4 @@
+import { percent } from '../../../src/core/percent.js';
 import { type Distilled, within } from '../recorded-runs.js';
 import { typedFlags } from './idx-runs.js';
 
@@ -51,7 +52,7 @@ export interface EnsembleResult {
   readonly seeds: readonly SeedResult[];
 }
 
-const share = (value = Number.NaN) => `${(100 * value).toFixed(2)}%`;
+const share = (value = Number.NaN) => percent(value, 2);
 
 const sizeNames: Readonly<Record<Size, string>> = {
   same: "student of the generalist's size",

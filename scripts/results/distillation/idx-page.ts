@@ -1,3 +1,4 @@
+import { percent } from '../../../src/core/percent.js';
 import { type Distilled, within } from '../recorded-runs.js';
 import { type IdxSettings, typedFlags } from './idx-runs.js';
 
@@ -45,7 +46,7 @@ export function renderIdxPage({ settings, seeds: results }: IdxResult): string {
     const sum = (pick: (result: SeedResult) => number) => results.reduce((total, r) => total + pick(r), 0);
     const alone = sum(({ hard }) => hard.test.errors);
     const share = (alone - sum((r) => student(r).test.errors)) / (alone - sum(teacherErrors));
-    return `${(100 * share).toFixed(1)}%`;
+    return percent(share);
   };
   const chosenOf = (result: SeedResult) => result.chosen ?? result.soft;
   const chosenTemperatures = results.map((result) => chosenOf(result).chosen.temperature).join(', ');

@@ -1,4 +1,5 @@
-import { percent, table, teras } from '../format.js';
+import { percent } from '../../../src/core/percent.js';
+import { table, teras } from '../format.js';
 
 /** What specialists gain on validation when a share of the classes of their subsets traded places. */
 export interface InsideResult {

@@ -1,5 +1,5 @@
+import { percent } from '../../../src/core/percent.js';
 import type { Report } from '../../../src/evaluation/report.js';
-import { percent } from '../format.js';
 
 /** What a pipeline came to under one seed. */
 export interface SeedResult {

@@ -1,6 +1,7 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { meanOf, percent, signed } from '../format.js';
+import { percent } from '../../../src/core/percent.js';
+import { meanOf, signed } from '../format.js';
 import { allOf, order, type Result, rivals, titles, type Who } from './result.js';
 import { renderSummary } from './summary.js';
 import {

@@ -1,4 +1,5 @@
-import { meanOf, percent, signed, table, within } from '../format.js';
+import { percent } from '../../../src/core/percent.js';
+import { meanOf, signed, table, within } from '../format.js';
 import { allOf, type Result, rivals, type Who } from './result.js';
 
 const benchmarks: Readonly<Record<string, string>> = {

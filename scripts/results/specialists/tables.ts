@@ -1,8 +1,10 @@
 /**
  * The tables of a benchmark's section, each with the sentence above it: paragraphs, none where there is nothing to show.
  */
+
+import { percent } from '../../../src/core/percent.js';
 import { routingRuleText } from '../../../src/evaluation/charts.js';
-import { meanOf, percent, signed, table, teras, within } from '../format.js';
+import { meanOf, signed, table, teras, within } from '../format.js';
 import { correlation } from './confusion-and-gain.js';
 import { type AblationResult, allOf, type Comparison, order, type Result, titles } from './result.js';
 

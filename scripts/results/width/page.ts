@@ -1,4 +1,5 @@
-import { percent, table, teras } from '../format.js';
+import { percent } from '../../../src/core/percent.js';
+import { table, teras } from '../format.js';
 
 /** For each width of the generalist: what it, its ensemble and a wider generalist at the ensemble's cost do on validation. */
 export interface WidthResult {

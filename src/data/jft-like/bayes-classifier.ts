@@ -1,6 +1,7 @@
 import { selectBackend } from '../../compute/backend.js';
 import type { Operations } from '../../compute/operations.js';
 import type { Log } from '../../core/log.js';
+import { topK } from '../../math/top-k.js';
 import type { Ceiling, LabelledImage } from '../source.js';
 import { type Generator, middleLevel } from './image-generator.js';
 import { annotatedDistribution } from './label-noise.js';
@@ -31,7 +32,7 @@ export async function bayesCeiling(
       generator,
       batch.map(({ pixels }) => pixels),
     );
-    for (const [i, { label }] of batch.entries()) if (mostProbable(posteriors[i]) === label) correct++;
+    for (const [i, { label }] of batch.entries()) if (topK(posteriors[i], 1).indices[0] === label) correct++;
     progress.update(start + batch.length);
   }
   const top1 = correct / images.length;
@@ -199,10 +200,4 @@ function normalisedExponentials(logs: Float64Array): Float64Array {
   const exponentials = logs.map((log) => Math.exp(log - most));
   const sum = exponentials.reduce((a, b) => a + b, 0);
   return exponentials.map((value) => value / sum);
-}
-
-function mostProbable(probabilities: Float64Array): number {
-  let best = 0;
-  for (let k = 1; k < probabilities.length; k++) if (probabilities[k] > probabilities[best]) best = k;
-  return best;
 }
