@@ -9,7 +9,7 @@
  * First tfjs-node's own way is tried, which downloads the C library that it was released with; where that cannot be
  * reached, TensorFlow's wheel from PyPI, whose libraries export the same C interface, and the addon built for it.
  * A GPU is always served by the wheel: tfjs-node's own library needs CUDA 11. The result is checked by training and
- * kept in a folder of the machine (see src/compute/tensorflow/native-folder.ts), which `npm ci` does not empty.
+ * kept in a folder of the machine (see src/compute/tensorflow/native-package.ts), which `npm ci` does not empty.
  */
 import { existsSync } from 'node:fs';
 import { mkdir, readdir, rename, rm, writeFile } from 'node:fs/promises';
@@ -21,7 +21,7 @@ import {
   nativeFolderName,
   nativeManifestFile,
   nativeRoot,
-} from '../src/compute/tensorflow/native-folder.js';
+} from '../src/compute/tensorflow/native-package.js';
 import { check } from './native/check.js';
 import { fromOwnWay } from './native/own-way.js';
 import { fromWheel } from './native/wheel.js';

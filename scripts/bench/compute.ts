@@ -13,12 +13,15 @@ import { parseArgs } from 'node:util';
 import * as tf from '@tensorflow/tfjs';
 import '@tensorflow/tfjs-backend-wasm';
 import { selectBackend } from '../../src/compute/backend.js';
-import { batchNormalise } from '../../src/compute/operations/batch-normalise.js';
-import { conv2d } from '../../src/compute/operations/conv2d.js';
-import { dense } from '../../src/compute/operations/dense.js';
-import { maxPool2d } from '../../src/compute/operations/max-pool2d.js';
-import { softmaxCrossEntropy } from '../../src/compute/operations/softmax-cross-entropy.js';
-import { adamWStep } from '../../src/compute/optimizer-step.js';
+import type {
+  Normalisation,
+  Scalar,
+  Tensor,
+  Tensor1D,
+  Tensor4D,
+  Variable,
+} from '../../src/compute/operations.js';
+import { createRandom } from '../../src/core/random.js';
 import { supplyFilterGradient } from './training/filter-gradient.js';
 
 const batch = 128;
@@ -27,7 +30,7 @@ const learningRate = 1e-3;
 interface Contest {
   readonly name: string;
   shipped(): Promise<void>;
-  ours(): void;
+  ours(): Promise<void>;
 }
 
 const { values: flags } = parseArgs({
@@ -35,7 +38,7 @@ const { values: flags } = parseArgs({
 });
 
 const shippedIdentity = tf.getKernel('Identity', 'wasm');
-await selectBackend('wasm');
+const { operations } = await selectBackend('wasm');
 const ourIdentity = tf.getKernel('Identity', 'wasm');
 supplyFilterGradient();
 
@@ -137,30 +140,20 @@ function convolutional(classes: number): Contest {
     head: [192, classes],
     headBias: [classes],
   });
+  const statistics = parameters({ mean1: [32], gammaVariance1: [32], mean2: [64], gammaVariance2: [64] });
+  const { mean1, gammaVariance1: variance1, mean2, gammaVariance2: variance2 } = statistics;
   const loss = () => {
     const { filter1, gamma1, beta1, filter2, gamma2, beta2, hidden, hiddenBias, head, headBias } = weights;
-    const block = (
-      x: tf.Tensor4D,
-      filter: tf.Variable,
-      gamma: tf.Variable,
-      beta: tf.Variable,
-      first: boolean,
-    ) => {
-      const convolved = conv2d(x, filter as tf.Variable<tf.Rank.R4>, { inputGradient: !first });
-      const { output } = batchNormalise(convolved, gamma as tf.Tensor1D, beta as tf.Tensor1D, {
-        activation: 'relu',
-      });
-      return maxPool2d(output as tf.Tensor4D);
+    const block = (x: Tensor4D, filter: Tensor4D, tensors: Normalisation<Variable<Tensor1D>>) => {
+      const convolved = operations.conv2d(x, filter, { inputGradient: x !== images });
+      return operations.maxPool2d(operations.batchNormalise(convolved, tensors, { activation: 'relu' }));
     };
-    const features = block(block(images, filter1, gamma1, beta1, true), filter2, gamma2, beta2, false);
-    const flat = tf.reshape(features, [batch, 576]) as tf.Tensor2D;
-    const top = tf.relu(
-      dense(flat, hidden as tf.Tensor as tf.Tensor2D, hiddenBias as tf.Tensor as tf.Tensor1D),
-    );
-    return softmaxCrossEntropy(
-      dense(top, head as tf.Tensor as tf.Tensor2D, headBias as tf.Tensor as tf.Tensor1D),
-      labels,
-    );
+    const first = block(images, filter1, { scale: gamma1, bias: beta1, mean: mean1, variance: variance1 });
+    const tensors = { scale: gamma2, bias: beta2, mean: mean2, variance: variance2 };
+    const features = block(first, filter2, tensors);
+    const flat = operations.reshape(features, [batch, 576]);
+    const top = operations.relu(operations.dense(flat, hidden, hiddenBias));
+    return operations.softmaxCrossEntropy(operations.dense(top, head, headBias), labels);
   };
   return {
     name: `convolutional network, ${classes} classes`,
@@ -186,15 +179,8 @@ function fullyConnected(classes: number): Contest {
   });
   const loss = () => {
     const { hidden, hiddenBias, head, headBias } = weights;
-    const top = tf.relu(
-      dense(inputs, hidden as tf.Tensor as tf.Tensor2D, hiddenBias as tf.Tensor as tf.Tensor1D, {
-        inputGradient: false,
-      }),
-    );
-    return softmaxCrossEntropy(
-      dense(top, head as tf.Tensor as tf.Tensor2D, headBias as tf.Tensor as tf.Tensor1D),
-      labels,
-    );
+    const top = operations.relu(operations.dense(inputs, hidden, hiddenBias, { inputGradient: false }));
+    return operations.softmaxCrossEntropy(operations.dense(top, head, headBias), labels);
   };
   return {
     name: `dense layers 256 and ${classes}`,
@@ -211,34 +197,33 @@ function shippedStep(model: tf.Sequential, inputs: tf.Tensor, labels: tf.Tensor1
   };
 }
 
-function oursStep(weights: Readonly<Record<string, tf.Variable>>, loss: () => tf.Scalar) {
+function oursStep(weights: Readonly<Record<string, Variable>>, loss: () => Scalar) {
   const variables = Object.values(weights);
-  const moments = new Map(
-    variables.map((variable) => [
-      variable.name,
-      { first: tf.variable(tf.zerosLike(variable)), second: tf.variable(tf.zerosLike(variable)) },
-    ]),
-  );
+  const zeros = ({ shape, size }: Variable) => operations.variable(new Float32Array(size), shape);
+  const moments = variables.map((variable) => ({ first: zeros(variable), second: zeros(variable) }));
   let step = 0;
-  return () => {
+  return async () => {
     step++;
-    const { value, grads } = tf.variableGrads(loss, variables);
-    value.dataSync();
-    for (const variable of variables) {
-      const [gradient, moment] = [grads[variable.name], moments.get(variable.name)];
-      if (gradient && moment) adamWStep(variable, gradient, moment, { learningRate, step });
-    }
-    tf.dispose([value, grads]);
+    const value = operations.tidy(() => {
+      const { value, gradients } = operations.valueAndGradients(loss, variables);
+      for (const [index, variable] of variables.entries())
+        operations.adamWStep(variable, gradients[index], moments[index], { learningRate, step });
+      return value;
+    });
+    await operations.read(value);
+    value.dispose();
   };
 }
 
-function parameters<Name extends string>(
-  shapes: Readonly<Record<Name, number[]>>,
-): Record<Name, tf.Variable> {
-  const entries = Object.entries<number[]>(shapes).map(([name, shape]) => {
-    const start =
-      shape.length > 1 ? tf.randomNormal(shape, 0, 0.05) : tf.fill(shape, name.startsWith('gamma') ? 1 : 0);
-    return [name, tf.variable(start)];
+function parameters<const Shapes extends Readonly<Record<string, readonly number[]>>>(
+  shapes: Shapes,
+): { readonly [Name in keyof Shapes]: Variable<Tensor<Shapes[Name]>> } {
+  const random = createRandom('parameters');
+  const entries = Object.entries(shapes).map(([name, shape]) => {
+    const length = shape.reduce((product, extent) => product * extent, 1);
+    const constant = name.startsWith('gamma') ? 1 : 0;
+    const draw = () => (shape.length > 1 ? 0.05 * random.normal() : constant);
+    return [name, operations.variable(Float32Array.from({ length }, draw), shape)];
   });
-  return Object.fromEntries(entries) as Record<Name, tf.Variable>;
+  return Object.fromEntries(entries);
 }

@@ -12,7 +12,10 @@
 import { parseArgs } from 'node:util';
 import * as tf from '@tensorflow/tfjs';
 import { selectBackend } from '../../src/compute/backend.js';
-import { wasmHeap } from '../../src/compute/wasm/heap.js';
+import type { Operations } from '../../src/compute/operations.js';
+import { createOperations } from '../../src/compute/tensorflow-js/operations.js';
+import { createHeap } from '../../src/compute/wasm/heap.js';
+import { kernelsOn } from '../../src/compute/wasm/operations.js';
 import { createRandom } from '../../src/core/random.js';
 import { createAugmenter } from '../../src/data/augmentation.js';
 import { imageBatches } from '../../src/data/batches.js';
@@ -33,8 +36,9 @@ const { values: flags } = parseArgs({
 });
 const repeats = Number(flags.repeats);
 
-const { name: backend, operations } = await selectBackend(flags.backend as 'wasm' | 'tensorflow');
-const kernels = clockKernels();
+const { name: backend, operations: unclocked } = await selectBackend(flags.backend as 'wasm' | 'tensorflow');
+const kernels = clockKernels(unclocked);
+const { operations } = kernels;
 const data = await withGlyphs(timeData);
 const profiles = [
   profile('generalist', Number(flags.classes), 'convolutions'),
@@ -131,7 +135,7 @@ function median(values: readonly number[]): number {
 }
 
 /** Sums the processor time inside the outermost calls of the backend's kernels. */
-function clockKernels(): { milliseconds(): number } {
+function clockKernels(unclocked: Operations): { milliseconds(): number; readonly operations: Operations } {
   let sum = 0;
   let depth = 0;
   const clocked =
@@ -147,18 +151,20 @@ function clockKernels(): { milliseconds(): number } {
         depth--;
       }
     };
-  const heap = wasmHeap() as { call: (...parameters: never[]) => void } | undefined;
-  if (heap) heap.call = clocked(heap.call);
-  const native = tf.backend() as unknown as { binding?: { executeOp: (...p: unknown[]) => unknown } };
-  if (native.binding) {
-    const { binding } = native;
+  const backend: object = tf.backend();
+  let operations = unclocked;
+  if ('binding' in backend) {
+    const binding = backend.binding as { executeOp: (...parameters: unknown[]) => unknown };
     const executeOp = clocked((...parameters: unknown[]) => binding.executeOp(...parameters));
-    native.binding = Object.create(binding, { executeOp: { value: executeOp } });
+    backend.binding = Object.create(binding, { executeOp: { value: executeOp } });
   } else {
+    const heap = createHeap(backend);
+    const kernels = kernelsOn({ ...heap, call: clocked(heap.call) });
+    operations = createOperations({ name: 'wasm', registered: 'wasm', kernels });
     for (const kernel of tf.getKernelsForBackend(tf.getBackend())) {
       tf.unregisterKernel(kernel.kernelName, kernel.backendName);
       tf.registerKernel({ ...kernel, kernelFunc: clocked(kernel.kernelFunc) });
     }
   }
-  return { milliseconds: () => sum };
+  return { milliseconds: () => sum, operations };
 }

@@ -1,6 +1,6 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { tfjsNodeVersion } from '../../src/compute/tensorflow/native-folder.js';
+import { tfjsNodeVersion } from '../../src/compute/tensorflow/native-package.js';
 import { runProgram } from './run-program.js';
 
 /** What builds the addon: only the interface of Node-API, so that one addon serves every release of Node. */

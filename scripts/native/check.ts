@@ -1,5 +1,5 @@
 import { fileURLToPath } from 'node:url';
-import type { Flavour } from '../../src/compute/tensorflow/native-folder.js';
+import type { Flavour } from '../../src/compute/tensorflow/native-package.js';
 import { runProgram } from './run-program.js';
 
 const program = fileURLToPath(new URL('./training-step.ts', import.meta.url));

@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { type Flavour, tfjsNodeVersion } from '../../src/compute/tensorflow/native-folder.js';
+import { type Flavour, tfjsNodeVersion } from '../../src/compute/tensorflow/native-package.js';
 import { installAddonPackage } from './addon-package.js';
 
 /** tfjs-node's own way: its install script downloads the C library that it was released with, and the addon. */

@@ -1,6 +1,6 @@
 import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type Flavour, tensorflowVersion } from '../../src/compute/tensorflow/native-folder.js';
+import { type Flavour, tensorflowVersion } from '../../src/compute/tensorflow/native-package.js';
 import { installAddonPackage } from './addon-package.js';
 import { buildAddon } from './build-addon.js';
 import { runProgram } from './run-program.js';

@@ -1,15 +1,22 @@
-import { createRequire } from 'node:module';
-import { dirname, join, sep } from 'node:path';
 import { KdSpecError } from '../core/errors.js';
+import type { Availability, BackendKind } from './backend-kind.js';
 import type { Operations } from './operations.js';
-import { loadNative, whyNotNative } from './tensorflow/load-native.js';
-import { findNativePackage } from './tensorflow/native-package.js';
-import { shareClones } from './wasm/shared-clones.js';
+import { tensorflow, tensorflowGpu } from './tensorflow/backend.js';
+import { wasm } from './wasm/backend.js';
+
+/** The backends, fastest first: the order in which `auto` tries them. A new one is a folder and a line here. */
+const kinds = [tensorflowGpu, tensorflow, wasm] as const satisfies readonly BackendKind[];
 
 /** What `--backend` takes. */
-export type BackendName = 'auto' | 'wasm' | 'tensorflow' | 'tensorflow-gpu';
+export type BackendName = 'auto' | (typeof kinds)[number]['name'];
 
-/** The backend in force and, for a person, why it is this one. */
+/** All that `--backend` takes. */
+export const backendNames: readonly ['auto', ...BackendName[]] = [
+  'auto',
+  ...kinds.map(({ name }) => name).reverse(),
+];
+
+/** A backend that is loaded and, for a person, why it is this one. */
 export interface Backend {
   readonly name: string;
   readonly reason: string;
@@ -26,74 +33,62 @@ export interface BackendDescription {
   readonly install: string;
 }
 
-type ConcreteName = Exclude<BackendName, 'auto'>;
-
-/** Fastest first: the order in which `auto` tries them. */
-const candidates = [
-  { name: 'tensorflow-gpu', install: 'npm run native -- --gpu' },
-  { name: 'tensorflow', install: 'npm run native' },
-  { name: 'wasm', install: 'npm install @tensorflow/tfjs-backend-wasm' },
-] as const satisfies readonly { name: ConcreteName; install: string }[];
-
-type Candidate = (typeof candidates)[number];
-
-const require = createRequire(import.meta.url);
 const selections = new Map<BackendName, Promise<Backend>>();
 
 /**
- * Loads a compute backend and makes it the one that TensorFlow.js runs on.
+ * Loads a compute backend.
  *
- * `auto` takes the first of tensorflow-gpu, tensorflow and wasm that loads. A second call with the same name
- * costs nothing; with another name it switches.
+ * `auto` takes the first that loads, fastest first. A second call with the same name costs nothing. A program that
+ * computes with TensorFlow.js itself keeps the backend that it has set.
  *
- * @returns the name of the backend in force and why it was chosen
+ * @returns the backend, its name and why it was chosen
  * @throws KdSpecError `backend-unavailable` when the backend that was named cannot be loaded
  */
 export async function selectBackend(name: BackendName = 'auto'): Promise<Backend> {
   const selection = selections.get(name) ?? select(name);
   selections.set(name, selection);
   try {
-    const backend = await selection;
-    const tf = await import('@tensorflow/tfjs');
-    const registered = backend.name === 'wasm' ? 'wasm' : 'tensorflow';
-    if (tf.getBackend() !== registered) await tf.setBackend(registered);
-    return backend;
+    return await selection;
   } catch (error) {
     selections.delete(name);
     throw error;
   }
 }
 
+const loaded = new Map<BackendKind, Promise<Operations | { readonly missing: string }>>();
+
 async function select(name: BackendName): Promise<Backend> {
-  const wanted = candidates.filter((candidate) => name === 'auto' || candidate.name === name);
+  const wanted = kinds.filter((kind) => name === 'auto' || kind.name === name);
   const failures: string[] = [];
-  for (const candidate of wanted) {
-    const missing = whyMissing(candidate);
-    if (missing !== undefined) {
-      failures.push(`${candidate.name}: ${missing}`);
+  for (const kind of wanted) {
+    const found = kind.find();
+    if (!found.isAvailable) {
+      failures.push(`${kind.name}: ${found.reason}`);
       continue;
     }
-    try {
-      const loaded = await load(candidate.name);
-      if (loaded !== candidate.name) {
-        failures.push(`${candidate.name}: TensorFlow finds no GPU that it can use`);
-        if (name !== 'auto') break;
-      }
-      const { createOperations } = await import('./tensorflow-js/operations.js');
-      return {
-        name: loaded,
-        reason: name === 'auto' ? chosenBecause(failures) : 'asked for by name',
-        operations: createOperations(loaded),
-      };
-    } catch (cause) {
-      failures.push(`${candidate.name}: ${cause instanceof Error ? cause.message : String(cause)}`);
+    const loading = loaded.get(kind) ?? kind.load();
+    loaded.set(kind, loading);
+    const operations = await loading;
+    if ('missing' in operations) {
+      loaded.delete(kind);
+      failures.push(`${kind.name}: ${operations.missing}`);
+      continue;
     }
+    if (operations.backend !== kind.name) {
+      failures.push(`${kind.name}: it finds no GPU that it can use`);
+      if (name !== 'auto') break;
+    }
+    return {
+      name: operations.backend,
+      reason: name === 'auto' ? chosenBecause(failures) : 'asked for by name',
+      operations,
+    };
   }
-  const first = wanted.at(0);
-  const remedy = first ? howToGet(first) : 'see docs/backends.md';
+  const first: BackendKind | undefined = wanted.at(0);
+  const remedy = first ? howToGet(first, first.find()) : 'see docs/backends.md';
   throw new KdSpecError(
     'backend-unavailable',
-    `expected a compute backend named ${name === 'auto' ? candidates.map((c) => c.name).join(', ') : name}, ` +
+    `expected a compute backend named ${name === 'auto' ? kinds.map((kind) => kind.name).join(', ') : name}, ` +
       `but it does not load here (${failures.join('; ') || 'no such backend'}): ` +
       `${remedy.startsWith('npm ') ? `run \`${remedy}\`` : remedy}, or choose --backend wasm; \`kd-spec doctor\` lists what there is`,
   );
@@ -103,49 +98,8 @@ function chosenBecause(failures: readonly string[]): string {
   return failures.length === 0 ? 'the fastest there is' : `the fastest that loads (${failures.join('; ')})`;
 }
 
-async function loadWasm(): Promise<void> {
-  const tf = await import('@tensorflow/tfjs');
-  const wasm = await import('@tensorflow/tfjs-backend-wasm');
-  await silenceHint();
-  wasm.setWasmPaths(wasmFolder());
-  if (!(await tf.setBackend('wasm'))) throw new Error('TensorFlow.js could not start it');
-  await tf.ready();
-  if (!(await tf.env().getAsync('WASM_HAS_SIMD_SUPPORT')))
-    throw new Error('this Node lacks WebAssembly SIMD');
-  shareClones();
-}
-
-/** Loads a backend and says which one it then is: TensorFlow's build for GPUs computes on the processor if it must. */
-async function load(name: ConcreteName): Promise<ConcreteName> {
-  if (name === 'wasm') {
-    await loadWasm();
-    return name;
-  }
-  const { usesGpu } = await loadNative(name);
-  await silenceHint();
-  return usesGpu ? 'tensorflow-gpu' : 'tensorflow';
-}
-
-/** The cpu backend, which shape bookkeeping may touch, advertises tfjs-node on its first use. */
-async function silenceHint(): Promise<void> {
-  const { findBackend } = await import('@tensorflow/tfjs');
-  const cpu = findBackend('cpu') as { firstUse?: boolean } | null;
-  if (cpu) cpu.firstUse = false;
-}
-
-function wasmFolder(): string {
-  return join(dirname(require.resolve('@tensorflow/tfjs-backend-wasm/package.json')), 'dist') + sep;
-}
-
-/** Why a candidate cannot be loaded, found out without loading it; undefined when nothing speaks against it. */
-function whyMissing({ name }: Candidate): string | undefined {
-  if (name !== 'wasm') return whyNotNative(name);
-  try {
-    wasmFolder();
-    return undefined;
-  } catch {
-    return 'not installed';
-  }
+function howToGet({ install }: BackendKind, found: Availability): string {
+  return found.isAvailable ? install : (found.remedy ?? install);
 }
 
 /**
@@ -156,25 +110,29 @@ function whyMissing({ name }: Candidate): string | undefined {
  * @returns one line a backend, fastest first
  */
 export async function describeBackends(): Promise<readonly BackendDescription[]> {
-  return candidates.map((candidate) => {
-    const missing = whyMissing(candidate);
-    const available = missing === undefined;
+  return kinds.map((kind) => {
+    const found = kind.find();
     return {
-      name: candidate.name,
-      available,
-      reason: missing ?? whyUsable(candidate),
-      install: available ? '' : howToGet(candidate),
+      name: kind.name,
+      available: found.isAvailable,
+      reason: found.reason,
+      install: found.isAvailable ? '' : howToGet(kind, found),
     };
   });
 }
 
-function whyUsable({ name }: Candidate): string {
-  if (name === 'wasm') return 'embedded, needs nothing';
-  const found = findNativePackage(name);
-  return 'missing' in found ? found.missing : found.origin;
+/** Whether a backend, or the one that `auto` finds, computes on a GPU; found out without loading it. */
+export function runsOnGpu(name: BackendName): boolean {
+  const kind = kinds.find((one) => (name === 'auto' ? one.find().isAvailable : one.name === name));
+  return kind?.usesGpu ?? false;
 }
 
-function howToGet({ name, install }: Candidate): string {
-  const isThere = name === 'tensorflow-gpu' && !('missing' in findNativePackage(name));
-  return isThere ? "install NVIDIA's driver for its GPU" : install;
+/**
+ * The environment of one of several processes that compute side by side: each gets its share of the machine from
+ * every backend that needs to be told.
+ *
+ * @param processes at least 1
+ */
+export function shareOfMachine(processes: number): Readonly<Record<string, string>> {
+  return Object.assign({}, ...kinds.map((kind: BackendKind) => kind.environment?.(processes)));
 }

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { readFile, rm } from 'node:fs/promises';
 import { isAbsolute, join, relative, resolve } from 'node:path';
 import { z } from 'zod';
+import { backendNames } from '../compute/backend.js';
 import { writeJsonAtomically } from '../core/atomic-file.js';
 import { type ErrorCode, KdSpecError } from '../core/errors.js';
 import { systemErrorCode, withFileErrors } from '../core/file-error.js';
@@ -28,7 +29,7 @@ const workSchema = z.strictObject({
   features: z.strictObject({ folder: text, views: count }).optional(),
   // Written by this version of kd-spec from settings that were checked.
   training: z.custom<SpecialistWork['training']>((value) => typeof value === 'object' && value !== null),
-  backend: z.enum(['auto', 'wasm', 'tensorflow', 'tensorflow-gpu']),
+  backend: z.enum(backendNames),
 });
 
 type Decisive = Omit<SpecialistWork, 'directory' | 'generalist' | 'dataset' | 'features'>;

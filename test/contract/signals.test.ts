@@ -7,19 +7,19 @@ import { contractBackends } from '../support/contract-backends.js';
 
 /** Multiplies forwards and backwards until told to end, and counts the signals that it hears. */
 const program = (backend: string) => `
-  import * as tf from '@tensorflow/tfjs';
   import { selectBackend } from './dist/compute/backend.js';
-  import { dense } from './dist/compute/operations/dense.js';
-  await selectBackend('${backend}');
+  const { operations } = await selectBackend('${backend}');
   let [heard, isOver] = [0, false];
   process.on('SIGUSR2', () => heard++);
   process.on('SIGTERM', () => { isOver = true; });
-  const x = tf.randomUniform([512, 512]);
-  const weights = tf.variable(tf.randomUniform([512, 32]));
-  const step = () => tf.tidy(() => tf.variableGrads(() => tf.sum(dense(x, weights, undefined))).grads);
+  const random = (length) => Float32Array.from({ length }, Math.random);
+  const x = operations.tensor(random(512 * 512), [512, 512]);
+  const weights = operations.variable(random(512 * 32), [512, 32]);
+  const loss = () => operations.sum(operations.dense(x, weights, undefined));
+  const step = () => operations.tidy(() => operations.valueAndGradients(loss, [weights]).gradients);
   console.log('ready');
   while (!isOver) {
-    tf.dispose(step());
+    operations.dispose(step());
     await new Promise(setImmediate);
   }
   console.log(heard);

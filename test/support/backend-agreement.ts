@@ -1,9 +1,10 @@
 import * as tf from '@tensorflow/tfjs';
 import fc from 'fast-check';
 import { expect } from 'vitest';
-import { type BackendName, selectBackend } from '../../src/compute/backend.js';
+import type { BackendName } from '../../src/compute/backend.js';
 import { createRandom } from '../../src/core/random.js';
 import { contractBackends } from './contract-backends.js';
+import { type TensorFlowOperations, tensorFlowOn } from './operations.js';
 
 // Every operation and gradient runs on each backend of the contract, and TensorFlow.js's own on cpu.
 
@@ -25,12 +26,12 @@ export function normal(seed: number, shape: number[]): Array32 {
 /** The output of an operation and its gradients for a given gradient of the output, on a backend. */
 export async function run(
   backend: BackendName | 'cpu',
-  operation: Operation,
+  operationOn: (on: TensorFlowOperations) => Operation,
   inputs: readonly Array32[],
   seed: number,
 ) {
-  await selectBackend(backend === 'cpu' ? 'wasm' : backend);
-  if (backend === 'cpu') await tf.setBackend('cpu');
+  const operation = operationOn(await tensorFlowOn(backend));
+  await tf.setBackend(backend === 'cpu' ? 'cpu' : registered(backend));
   return tf.tidy(() => {
     const tensors = inputs.map(({ values, shape }) => tf.tensor(values, shape));
     const output = operation(...tensors);
@@ -45,17 +46,19 @@ export async function run(
 }
 
 export async function expectAgreement(
-  operation: Operation,
+  operation: (on: TensorFlowOperations) => Operation,
   reference: Operation,
   inputs: readonly Array32[],
   { seed = 1, skipGradients = [] as number[], tolerance = 2e-4 } = {},
 ): Promise<void> {
-  const expected = await run('cpu', reference, inputs, seed);
+  const expected = await run('cpu', () => reference, inputs, seed);
   for (const backend of await contractBackends()) {
     const actual = await run(backend, operation, inputs, seed);
     compare(backend, actual, expected, { skipGradients, tolerance });
   }
 }
+
+const registered = (backend: BackendName) => (backend === 'wasm' ? 'wasm' : 'tensorflow');
 
 function compare(
   backend: string,

@@ -1,15 +1,38 @@
 import * as tf from '@tensorflow/tfjs';
 import { type BackendName, selectBackend } from '../../src/compute/backend.js';
 import type { Operations, Tensor } from '../../src/compute/operations.js';
+import { plainKernels } from '../../src/compute/tensorflow-js/kernels.js';
 import { createOperations } from '../../src/compute/tensorflow-js/operations.js';
+import { createHeap, type Heap } from '../../src/compute/wasm/heap.js';
+import { assert } from '../../src/core/errors.js';
 import type { Network } from '../../src/models/network.js';
 
 /** The operations of a backend; `cpu` is TensorFlow.js's own, the oracle. */
 export async function operationsOn(backend: BackendName | 'cpu'): Promise<Operations> {
   if (backend !== 'cpu') return (await selectBackend(backend)).operations;
+  tf.findBackend('cpu'); // starts it
+  return createOperations({ name: 'cpu', registered: 'cpu', kernels: plainKernels });
+}
+
+/** Operations whose tensors are what they are: where TensorFlow.js is the oracle. */
+export type TensorFlowOperations = {
+  readonly [Name in keyof Operations]: Operations[Name] extends (
+    ...parameters: infer Parameters
+  ) => infer Result
+    ? (...parameters: Parameters) => Result extends Tensor ? tf.Tensor : Result
+    : Operations[Name];
+};
+
+/** The operations of a backend as {@link TensorFlowOperations}. */
+export const tensorFlowOn = async (backend: BackendName | 'cpu'): Promise<TensorFlowOperations> =>
+  (await operationsOn(backend)) as Operations & TensorFlowOperations;
+
+/** The kernels of the wasm backend on its memory. */
+export async function heapOfWasm(): Promise<Heap> {
   await selectBackend('wasm');
-  await tf.setBackend('cpu');
-  return createOperations('cpu');
+  const backend = tf.findBackend('wasm');
+  assert(backend !== null, 'wasm is there');
+  return createHeap(backend);
 }
 
 /** A tensor of ours as what it is, where TensorFlow.js is the oracle. */

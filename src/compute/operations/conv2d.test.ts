@@ -2,7 +2,6 @@ import * as tf from '@tensorflow/tfjs';
 import fc from 'fast-check';
 import { describe, test } from 'vitest';
 import { expectAgreement, normal, size } from '../../../test/support/backend-agreement.js';
-import { conv2d } from './conv2d.js';
 
 const convolution = fc.record({
   batch: size(4),
@@ -22,7 +21,7 @@ describe('conv2d', () => {
       fc.asyncProperty(convolution, size(1000), async (c, seed) => {
         const { strides, padding } = c;
         await expectAgreement(
-          (x, f) => conv2d(x as tf.Tensor4D, f as tf.Tensor4D, { strides, padding }),
+          (on) => (x, f) => on.conv2d(x as tf.Tensor4D, f as tf.Tensor4D, { strides, padding }),
           (x, f) => tf.conv2d(x as tf.Tensor4D, f as tf.Tensor4D, strides, padding),
           [
             normal(seed, [c.batch, c.height, c.width, c.inputs]),
@@ -36,7 +35,7 @@ describe('conv2d', () => {
 
   test('without the gradient of the input', async () => {
     await expectAgreement(
-      (x, f) => conv2d(x as tf.Tensor4D, f as tf.Tensor4D, { inputGradient: false }),
+      (on) => (x, f) => on.conv2d(x as tf.Tensor4D, f as tf.Tensor4D, { inputGradient: false }),
       (x, f) => tf.conv2d(x as tf.Tensor4D, f as tf.Tensor4D, 1, 'same'),
       [normal(1, [3, 7, 7, 1]), normal(1, [3, 3, 1, 8])],
       { skipGradients: [0] },

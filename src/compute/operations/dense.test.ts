@@ -9,18 +9,18 @@ import {
   runs,
   size,
 } from '../../../test/support/backend-agreement.js';
-import { dense } from './dense.js';
+import type { TensorFlowOperations } from '../../../test/support/operations.js';
 
 test('dense, with and without a bias', async () => {
   await fc.assert(
     fc.asyncProperty(size(19), size(19), size(19), size(1000), async (batch, inputs, units, seed) => {
       await expectAgreement(
-        (x, w, b) => dense(x as tf.Tensor2D, w as tf.Tensor2D, b as tf.Tensor1D),
+        (on) => (x, w, b) => on.dense(x as tf.Tensor2D, w as tf.Tensor2D, b as tf.Tensor1D),
         (x, w, b) => tf.add(tf.matMul(x as tf.Tensor2D, w as tf.Tensor2D), b as tf.Tensor),
         [normal(seed, [batch, inputs]), normal(seed, [inputs, units]), normal(seed, [units])],
       );
       await expectAgreement(
-        (x, w) => dense(x as tf.Tensor2D, w as tf.Tensor2D, undefined),
+        (on) => (x, w) => on.dense(x as tf.Tensor2D, w as tf.Tensor2D, undefined),
         (x, w) => tf.matMul(x as tf.Tensor2D, w as tf.Tensor2D),
         [normal(seed, [batch, inputs]), normal(seed, [inputs, units])],
       );
@@ -30,15 +30,15 @@ test('dense, with and without a bias', async () => {
 });
 
 test('dense without the gradient of its input gives zeros for it, and the same gradient of its weights', async () => {
-  const layer = (inputGradient: boolean) => (x: tf.Tensor, w: tf.Tensor) =>
-    dense(x as tf.Tensor2D, w as tf.Tensor2D, undefined, { inputGradient });
+  const layer = (on: TensorFlowOperations) => (x: tf.Tensor, w: tf.Tensor) =>
+    on.dense(x as tf.Tensor2D, w as tf.Tensor2D, undefined, { inputGradient: false });
   const inputs = [normal(1, [5, 9]), normal(1, [9, 7])];
   await expectAgreement(
-    layer(false) as Operation,
+    layer as (on: TensorFlowOperations) => Operation,
     (x, w) => tf.matMul(x as tf.Tensor2D, w as tf.Tensor2D),
     inputs,
     { skipGradients: [0] },
   );
-  const [, dx] = await run('wasm', layer(false) as Operation, inputs, 1);
+  const [, dx] = await run('wasm', layer as (on: TensorFlowOperations) => Operation, inputs, 1);
   expect(dx?.values.every((value) => value === 0)).toBe(true);
 });

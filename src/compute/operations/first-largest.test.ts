@@ -1,16 +1,12 @@
-import * as tf from '@tensorflow/tfjs';
 import fc from 'fast-check';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { selectBackend } from '../backend.js';
-import { firstLargest } from './first-largest.js';
+import { beforeAll, describe, expect, test } from 'vitest';
+import { operationsOn } from '../../../test/support/operations.js';
+import type { Operations } from '../operations.js';
 
-describe.each(['wasm', 'cpu'])('on %s', (backend) => {
+describe.each(['wasm', 'cpu'] as const)('on %s', (backend) => {
+  let operations: Operations;
   beforeAll(async () => {
-    await selectBackend('wasm');
-    await tf.setBackend(backend);
-  });
-  afterAll(async () => {
-    await tf.setBackend('wasm');
+    operations = await operationsOn(backend);
   });
 
   test('finds the first of the largest values of each row', async () => {
@@ -23,12 +19,12 @@ describe.each(['wasm', 'cpu'])('on %s', (backend) => {
       });
     await fc.assert(
       fc.asyncProperty(matrices, async ({ rows, columns, list }) => {
-        const matrix = tf.tensor2d(list, [rows, columns]);
+        const matrix = operations.tensor(Float32Array.from(list), [rows, columns]);
         const expected = Array.from({ length: rows }, (_, row) => {
           const values = list.slice(row * columns, (row + 1) * columns);
           return values.indexOf(Math.max(...values));
         });
-        expect(Array.from(await firstLargest(matrix))).toEqual(expected);
+        expect(Array.from(await operations.firstLargest(matrix))).toEqual(expected);
         matrix.dispose();
       }),
     );
@@ -39,8 +35,8 @@ describe.each(['wasm', 'cpu'])('on %s', (backend) => {
     const values = Float32Array.from({ length: 7 * rows }, (_, i) =>
       i % 7 === Math.floor(i / 7) % 7 ? 1 : 0,
     );
-    const matrix = tf.tensor2d(values, [rows, 7]);
-    const found = await firstLargest(matrix);
+    const matrix = operations.tensor(values, [rows, 7]);
+    const found = await operations.firstLargest(matrix);
     expect(found).toEqual(Int32Array.from({ length: rows }, (_, row) => row % 7));
     matrix.dispose();
   });

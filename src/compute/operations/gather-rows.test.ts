@@ -4,7 +4,6 @@ import { expect, test } from 'vitest';
 import { expectAgreement, normal, runs, size } from '../../../test/support/backend-agreement.js';
 import { createRandom } from '../../core/random.js';
 import { selectBackend } from '../backend.js';
-import { gatherRows } from './gather-rows.js';
 
 test('gather of rows, repeated ones too', async () => {
   await fc.assert(
@@ -12,7 +11,7 @@ test('gather of rows, repeated ones too', async () => {
       const random = createRandom(seed);
       const indices = Int32Array.from({ length: count }, () => random.below(rows));
       await expectAgreement(
-        (matrix) => gatherRows(matrix as tf.Tensor2D, tf.tensor1d(indices, 'int32')),
+        (on) => (matrix) => on.gatherRows(matrix as tf.Tensor2D, tf.tensor1d(indices, 'int32')),
         (matrix) => tf.gather(matrix as tf.Tensor2D, tf.tensor1d(indices, 'int32')),
         [normal(seed, [rows, columns])],
       );
@@ -22,7 +21,9 @@ test('gather of rows, repeated ones too', async () => {
 });
 
 test('indices outside the matrix are refused', async () => {
-  await selectBackend('wasm');
+  const { operations } = await selectBackend('wasm');
   const indices = tf.tensor1d([0, 3], 'int32');
-  expect(() => gatherRows(tf.ones([3, 4]), indices)).toThrow(/from 0 to 2, got 3 at position 1/);
+  expect(() => operations.gatherRows(tf.ones<tf.Rank.R2>([3, 4]), indices)).toThrow(
+    /from 0 to 2, got 3 at position 1/,
+  );
 });

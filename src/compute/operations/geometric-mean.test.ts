@@ -1,12 +1,9 @@
-import * as tf from '@tensorflow/tfjs';
 import fc from 'fast-check';
-import { beforeAll, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
+import { operationsOn } from '../../../test/support/operations.js';
 import { selectBackend } from '../backend.js';
-import { createGeometricMean } from './geometric-mean.js';
 
-beforeAll(async () => {
-  await selectBackend('wasm');
-});
+const { operations } = await selectBackend('wasm');
 
 const terms = fc.array(
   fc.tuple(fc.double({ min: -75, max: 0, noNaN: true }), fc.float({ min: -40, max: 40, noNaN: true })),
@@ -16,7 +13,7 @@ const share = fc.double({ min: 0, max: 2, noNaN: true });
 const smallest = 1e-30;
 
 test('is the mean that Math.log and Math.exp make', () => {
-  const mean = createGeometricMean(23);
+  const mean = operations.geometricMean(23);
   if (!mean) throw new Error('wasm is not in force');
   fc.assert(
     fc.property(terms, share, share, (list, a, b) => {
@@ -49,7 +46,7 @@ test('is the mean that Math.log and Math.exp make', () => {
 });
 
 test('a logit that is not finite shows, and memory that grows is followed', () => {
-  const mean = createGeometricMean(9);
+  const mean = operations.geometricMean(9);
   if (!mean) throw new Error('wasm is not in force');
   for (const bad of [Number.NaN, Number.POSITIVE_INFINITY]) {
     for (const place of [0, 8]) {
@@ -59,7 +56,7 @@ test('a logit that is not finite shows, and memory that grows is followed', () =
       expect(mean.run(9, 0.5, 0.5, smallest).sum).toBeNaN();
     }
   }
-  const large = tf.zeros([2 ** 26]); // more than the memory has at first
+  const large = operations.tensor(new Float32Array(2 ** 26), [2 ** 26]); // more than the memory has at first
   mean.values().fill(0.25, 0, 4);
   mean.values().fill(1, mean.logitsAt, mean.logitsAt + 4);
   expect(mean.run(4, 0.5, 0.5, smallest)).toMatchObject({ sum: 1, total: 4 });
@@ -67,11 +64,6 @@ test('a logit that is not finite shows, and memory that grows is followed', () =
 });
 
 test('other backends, and more classes than there is room for, do without', async () => {
-  expect(createGeometricMean(10 ** 6)).toBeUndefined();
-  await tf.setBackend('cpu');
-  try {
-    expect(createGeometricMean(9)).toBeUndefined();
-  } finally {
-    await tf.setBackend('wasm');
-  }
+  expect(operations.geometricMean(10 ** 6)).toBeUndefined();
+  expect((await operationsOn('cpu')).geometricMean(9)).toBeUndefined();
 });

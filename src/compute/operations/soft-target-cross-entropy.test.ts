@@ -9,11 +9,10 @@ import {
   size,
 } from '../../../test/support/backend-agreement.js';
 import { csrFromDense } from '../../../test/support/dense-matrix.js';
+import { type TensorFlowOperations, tensorFlowOn } from '../../../test/support/operations.js';
 import { createRandom } from '../../core/random.js';
 import type { CsrMatrix } from '../../math/csr.js';
-import { selectBackend } from '../backend.js';
-import { type RemainingMass, softTargetCrossEntropy } from './soft-target-cross-entropy.js';
-import { softmaxCrossEntropy } from './softmax-cross-entropy.js';
+import type { RemainingMass } from '../operations.js';
 
 /** Random distributions of which only some classes are listed; every third row is full. */
 function sparseTargets(seed: number, batch: number, classes: number): CsrMatrix {
@@ -72,9 +71,15 @@ describe.each(kinds)('cross-entropy with soft targets, the rest as %s', (rest) =
         async (batch, classes, temperature, seed) => {
           const targets = sparseTargets(seed, batch, classes);
           const rowWeights = weightsOf(seed, batch);
-          const operation: Operation = (z) =>
-            softTargetCrossEntropy(tf.div(z as tf.Tensor2D, temperature), targets, { rest, rowWeights });
-          await expectAgreement(operation, operation, [normal(seed, [batch, classes])]);
+          const operation =
+            (on: TensorFlowOperations): Operation =>
+            (z) =>
+              on.softTargetCrossEntropy(tf.div<tf.Tensor2D>(z as tf.Tensor, temperature), targets, {
+                rest,
+                rowWeights,
+              });
+          const reference = operation(await tensorFlowOn('cpu'));
+          await expectAgreement(operation, reference, [normal(seed, [batch, classes])]);
         },
       ),
       runs,
@@ -84,15 +89,15 @@ describe.each(kinds)('cross-entropy with soft targets, the rest as %s', (rest) =
   test.each(['wasm', 'cpu'] as const)(
     'on %s the value is that of the definition, and the gradient that of its finite differences',
     async (backend) => {
-      await selectBackend('wasm');
-      if (backend === 'cpu') await tf.setBackend('cpu');
+      const on = await tensorFlowOn(backend);
+      await tf.setBackend(backend);
       const [batch, classes] = [5, 9];
       const targets = sparseTargets(3, batch, classes);
       const rowWeights = weightsOf(3, batch);
       const { values } = normal(3, [batch, classes]);
       const z = tf.tensor2d(values, [batch, classes]);
       const { value, grad } = tf.valueAndGrad((x) =>
-        softTargetCrossEntropy(x as tf.Tensor2D, targets, { rest, rowWeights }),
+        on.softTargetCrossEntropy(x as tf.Tensor2D, targets, { rest, rowWeights }),
       )(z);
       expect(value.dataSync()[0]).toBeCloseTo(obvious(values, targets, rest, rowWeights), 5);
       const gradient = grad.dataSync();
@@ -110,8 +115,10 @@ describe.each(kinds)('cross-entropy with soft targets, the rest as %s', (rest) =
 });
 
 describe('on one backend', () => {
+  let on: TensorFlowOperations;
   beforeAll(async () => {
-    await selectBackend('wasm');
+    on = await tensorFlowOn('wasm');
+    await tf.setBackend('wasm');
   });
 
   test('one listed class with all the mass is a hard label', () => {
@@ -125,10 +132,10 @@ describe('on one backend', () => {
       indices: labels,
       values: new Float32Array(4).fill(1),
     };
-    const soft = tf.valueAndGrad((x) => softTargetCrossEntropy(x as tf.Tensor2D, targets))(z);
-    const hard = tf.valueAndGrad((x) => softmaxCrossEntropy(x as tf.Tensor2D, tf.tensor1d(labels, 'int32')))(
-      z,
-    );
+    const soft = tf.valueAndGrad((x) => on.softTargetCrossEntropy(x as tf.Tensor2D, targets))(z);
+    const hard = tf.valueAndGrad((x) =>
+      on.softmaxCrossEntropy(x as tf.Tensor2D, tf.tensor1d(labels, 'int32')),
+    )(z);
     expect(soft.value.dataSync()[0]).toBeCloseTo(hard.value.dataSync()[0], 5);
     const expected = hard.grad.dataSync();
     soft.grad.dataSync().forEach((value, index) => {
@@ -139,7 +146,7 @@ describe('on one backend', () => {
   test('a bucket says nothing about how the unlisted classes share their mass', () => {
     const targets = csrFromDense([0.5, 0, 0, 0], 1, 4);
     const gradientAt = (logits: number[]) =>
-      tf.grad((x) => softTargetCrossEntropy(x as tf.Tensor2D, targets, { rest: 'bucket' }))(
+      tf.grad((x) => on.softTargetCrossEntropy(x as tf.Tensor2D, targets, { rest: 'bucket' }))(
         tf.tensor2d([logits]),
       );
     // Half the mass is listed and half is not: nothing is to be changed, however the other half is shared.
@@ -152,7 +159,7 @@ describe('on one backend', () => {
     const targets = csrFromDense([0.5, 0, 0, 0], 1, 4);
     for (const rest of kinds) {
       const { value, grad } = tf.valueAndGrad((x) =>
-        softTargetCrossEntropy(x as tf.Tensor2D, targets, { rest }),
+        on.softTargetCrossEntropy(x as tf.Tensor2D, targets, { rest }),
       )(tf.tensor2d([[400, 0, 0, 0]]));
       expect(Number.isFinite(value.dataSync()[0])).toBe(true);
       expect([...grad.dataSync()].every(Number.isFinite)).toBe(true);
@@ -160,8 +167,12 @@ describe('on one backend', () => {
   });
 
   test('rows that sum to more than 1, or name no class, are refused', () => {
-    expect(() => softTargetCrossEntropy(tf.ones([1, 2]), csrFromDense([0.9, 0.9], 1, 2))).toThrow(/sums to/);
+    expect(() =>
+      on.softTargetCrossEntropy(tf.ones<tf.Rank.R2>([1, 2]), csrFromDense([0.9, 0.9], 1, 2)),
+    ).toThrow(/sums to/);
     const outside = { ...csrFromDense([1, 0], 1, 2), indices: Int32Array.from([2]) };
-    expect(() => softTargetCrossEntropy(tf.ones([1, 2]), outside)).toThrow(/row 0 has 1 at 2 of 2/);
+    expect(() => on.softTargetCrossEntropy(tf.ones<tf.Rank.R2>([1, 2]), outside)).toThrow(
+      /row 0 has 1 at 2 of 2/,
+    );
   });
 });

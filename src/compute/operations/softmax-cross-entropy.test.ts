@@ -9,9 +9,9 @@ import {
   runs,
   size,
 } from '../../../test/support/backend-agreement.js';
+import type { TensorFlowOperations } from '../../../test/support/operations.js';
 import { createRandom } from '../../core/random.js';
 import { selectBackend } from '../backend.js';
-import { softmaxCrossEntropy } from './softmax-cross-entropy.js';
 
 describe('softmax cross-entropy', () => {
   function reference(labels: Int32Array, labelSmoothing: number): Operation {
@@ -35,8 +35,8 @@ describe('softmax cross-entropy', () => {
           const random = createRandom(seed);
           const labels = Int32Array.from({ length: batch }, () => random.below(classes));
           await expectAgreement(
-            (logits) =>
-              softmaxCrossEntropy(logits as tf.Tensor2D, tf.tensor1d(labels, 'int32'), { labelSmoothing }),
+            (on) => (logits) =>
+              on.softmaxCrossEntropy(logits as tf.Tensor2D, tf.tensor1d(labels, 'int32'), { labelSmoothing }),
             reference(labels, labelSmoothing),
             [normal(seed, [batch, classes])],
           );
@@ -49,7 +49,10 @@ describe('softmax cross-entropy', () => {
   test('of logits so far apart that all but one probability vanish', async () => {
     const logits = { shape: [3, 5], values: Float32Array.from({ length: 15 }, (_, i) => (i % 5) * 60 - 100) };
     const labels = Int32Array.from([0, 4, 2]);
-    const operation: Operation = (z) => softmaxCrossEntropy(z as tf.Tensor2D, tf.tensor1d(labels, 'int32'));
+    const operation =
+      (on: TensorFlowOperations): Operation =>
+      (z) =>
+        on.softmaxCrossEntropy(z as tf.Tensor2D, tf.tensor1d(labels, 'int32'));
     await expectAgreement(operation, reference(labels, 0), [logits]);
     const [, gradient] = await run('wasm', operation, [logits], 1);
     for (const value of gradient?.values ?? []) {
@@ -59,7 +62,9 @@ describe('softmax cross-entropy', () => {
 });
 
 test('labels that are no class are refused', async () => {
-  await selectBackend('wasm');
+  const { operations } = await selectBackend('wasm');
   const labels = tf.tensor1d([0, 4, -1], 'int32');
-  expect(() => softmaxCrossEntropy(tf.ones([3, 4]), labels)).toThrow(/from 0 to 3, got 4 at row 1/);
+  expect(() => operations.softmaxCrossEntropy(tf.ones<tf.Rank.R2>([3, 4]), labels)).toThrow(
+    /from 0 to 3, got 4 at row 1/,
+  );
 });

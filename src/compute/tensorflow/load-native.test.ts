@@ -4,8 +4,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { describeBackends, selectBackend } from '../backend.js';
-import { loadNative, whyNotNative } from './load-native.js';
-import { type Flavour, nativeFolder, nativeManifestFile } from './native-folder.js';
+import { tensorflow, tensorflowGpu } from './backend.js';
+import { loadNative } from './load-native.js';
+import { type Flavour, nativeFolder, nativeManifestFile } from './native-package.js';
 
 let folder: string;
 beforeEach(async () => {
@@ -26,15 +27,15 @@ async function pretendToBuild(flavour: Flavour, { addon }: { addon: boolean }): 
 }
 
 test('what is not there is said to be missing, and is not loaded', async () => {
-  expect(whyNotNative('tensorflow')).toBe('not installed');
-  await expect(loadNative('tensorflow')).rejects.toThrow('not installed');
+  expect(tensorflow.find()).toEqual({ isAvailable: false, reason: 'not installed' });
+  expect(await loadNative('tensorflow')).toEqual({ missing: 'not installed' });
   await pretendToBuild('tensorflow', { addon: false });
-  expect(whyNotNative('tensorflow')).toBe('not installed');
+  expect(tensorflow.find()).toEqual({ isAvailable: false, reason: 'not installed' });
 });
 
 test('what npm run native made is found, and doctor says where it came from', async () => {
   await pretendToBuild('tensorflow', { addon: true });
-  expect(whyNotNative('tensorflow')).toBeUndefined();
+  expect(tensorflow.find().isAvailable).toBe(true);
   const described = (await describeBackends()).find(({ name }) => name === 'tensorflow');
   expect(described).toEqual({
     name: 'tensorflow',
@@ -47,9 +48,9 @@ test('what npm run native made is found, and doctor says where it came from', as
 test('a build for GPUs is not used on a machine without one', async () => {
   await pretendToBuild('tensorflow-gpu', { addon: true });
   const hasDriver = existsSync('/dev/nvidiactl') || existsSync('/dev/dxg');
-  if (hasDriver || process.platform !== 'linux') expect(whyNotNative('tensorflow-gpu')).toBeUndefined();
+  if (hasDriver || process.platform !== 'linux') expect(tensorflowGpu.find().isAvailable).toBe(true);
   else {
-    expect(whyNotNative('tensorflow-gpu')).toContain('this machine shows no NVIDIA GPU');
+    expect(tensorflowGpu.find().reason).toContain('this machine shows no NVIDIA GPU');
     await expect(selectBackend('tensorflow-gpu')).rejects.toMatchObject({
       code: 'backend-unavailable',
       message: expect.stringMatching(/no NVIDIA GPU.*: install NVIDIA's driver for its GPU, or choose/),

@@ -1,4 +1,5 @@
-import * as tf from '@tensorflow/tfjs';
+import type * as tf from '@tensorflow/tfjs';
+import { assert } from '../../core/errors.js';
 
 /** An attribute of one of TensorFlow's operations. */
 export interface Attribute {
@@ -20,10 +21,13 @@ export interface NativeOperations {
   one(name: string, attributes: readonly Attribute[], inputs: readonly tf.Tensor[]): tf.Tensor;
   /** Lets go of a variable's value if nothing else holds it, before the variable is assigned a new one. */
   release(variable: tf.Variable): void;
+  /** Whether they compute on a GPU. */
+  readonly usesGpu: boolean;
 }
 
 // The part of tfjs-node's backend that this file stands on; kd-spec is built without its type declarations.
 interface NodeBackend {
+  readonly isUsingGpuDevice: boolean;
   readonly binding: Readonly<Record<string, number>>;
   executeMultipleOutputs(
     name: string,
@@ -47,18 +51,13 @@ export const bool = (name: string, value: boolean): Attribute => ({ name, kind: 
 export const string = (name: string, value: string): Attribute => ({ name, kind: 'string', value });
 export const shape = (name: string, value: readonly number[]): Attribute => ({ name, kind: 'shape', value });
 
-const known = new WeakMap<object, NativeOperations>();
-
-/** TensorFlow's operations when it is the backend in force; undefined on every other backend. */
-export function nativeOperations(): NativeOperations | undefined {
-  if (tf.getBackend() !== 'tensorflow') return undefined;
-  const backend = tf.backend();
-  const operations = known.get(backend) ?? createOperations(backend as unknown as NodeBackend);
-  known.set(backend, operations);
-  return operations;
-}
-
-function createOperations(backend: NodeBackend): NativeOperations {
+/**
+ * TensorFlow's operations on a backend.
+ *
+ * @param backend tfjs-node's, in the version that `npm run native` builds
+ */
+export function createNativeOperations(backend: object): NativeOperations {
+  assert(isNodeBackend(backend), "tfjs-node's backend is not the one that kd-spec knows: npm run native");
   const { binding } = backend;
   const dataTypes = { float32: binding.TF_FLOAT, int32: binding.TF_INT32 };
   const kinds = {
@@ -83,10 +82,17 @@ function createOperations(backend: NodeBackend): NativeOperations {
     );
 
   return {
+    usesGpu: backend.isUsingGpuDevice,
     run,
     one: (name, attributes, inputs) => run(name, attributes, inputs, 1)[0] as tf.Tensor,
     release(variable) {
       if (backend.refCount(variable.dataId) === 1) backend.disposeData(variable.dataId);
     },
   };
+}
+
+const members = ['executeMultipleOutputs', 'refCount', 'disposeData'] as const;
+
+function isNodeBackend(backend: object): backend is NodeBackend {
+  return 'binding' in backend && members.every((name) => typeof Reflect.get(backend, name) === 'function');
 }

@@ -1,6 +1,6 @@
 import { availableParallelism } from 'node:os';
 import { expect, test } from 'vitest';
-import { shareOfMachine } from './share-of-machine.js';
+import { shareOfMachine } from './backend.js';
 
 test('the threads of all processes are no more than the cores, but one each', () => {
   const cores = availableParallelism();

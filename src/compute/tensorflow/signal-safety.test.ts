@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { signalSafety } from './signal-safety.js';
+import { signalSafety } from './load-native.js';
 
 const off = { TENSORFLOW_USE_CUSTOM_CONTRACTION_KERNEL: 'false' };
 

@@ -68,23 +68,14 @@ declare const WebAssembly: {
   ) => { readonly exports: Readonly<Record<string, (...parameters: readonly number[]) => void>> };
 };
 
-const heaps = new WeakMap<object, Heap>();
-
 /**
- * The kernels of this folder when wasm is the backend in force; undefined on every other backend, where
- * TensorFlow.js's own operations and gradients are complete.
+ * The kernels of this folder on the memory of a backend.
+ *
+ * @param candidate TensorFlow.js's wasm backend, in the version that this package depends on
  */
-export function wasmHeap(): Heap | undefined {
-  if (tf.getBackend() !== 'wasm') return undefined;
-  const backend = tf.backend();
-  const known = heaps.get(backend);
-  if (known) return known;
-  const heap = createHeap(backend as unknown as WasmBackend);
-  heaps.set(backend, heap);
-  return heap;
-}
-
-function createHeap(backend: WasmBackend): Heap {
+export function createHeap(candidate: object): Heap {
+  assert(isWasmBackend(candidate), "TensorFlow.js's wasm backend is not the one that kd-spec knows: npm ci");
+  const backend: WasmBackend = candidate;
   const { memory } = backend.wasm.asm;
   const module = new WebAssembly.Module(assemble(kernels));
   const functions = new WebAssembly.Instance(module, { env: { memory } }).exports;
@@ -127,3 +118,18 @@ function createHeap(backend: WasmBackend): Heap {
   const roomValues = () => new Float32Array(memory.buffer, room, productRoom / 4);
   return { call, address, values, room, roomValues, own, allocate, zeros };
 }
+
+function isWasmBackend(backend: object): backend is WasmBackend {
+  if (!('wasm' in backend && 'dataIdMap' in backend && 'makeOutput' in backend)) return false;
+  const { wasm, dataIdMap, makeOutput } = backend;
+  return (
+    isRecord(wasm) &&
+    isRecord(wasm.asm) &&
+    isRecord(wasm.asm.memory) &&
+    isRecord(dataIdMap) &&
+    typeof makeOutput === 'function'
+  );
+}
+
+const isRecord = (value: unknown): value is Record<string, unknown> =>
+  (typeof value === 'object' || typeof value === 'function') && value !== null;

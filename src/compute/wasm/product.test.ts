@@ -1,22 +1,18 @@
 import * as tf from '@tensorflow/tfjs';
 import fc from 'fast-check';
-import { beforeAll, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
+import { heapOfWasm } from '../../../test/support/operations.js';
 import { createRandom } from '../../core/random.js';
-import { selectBackend } from '../backend.js';
-import { wasmHeap } from './heap.js';
 import { multiply, rowMajor, transposed } from './product.js';
 
-beforeAll(async () => {
-  await selectBackend('wasm');
-});
+const heap = await heapOfWasm();
+await tf.setBackend('wasm');
 
 const size = fc.oneof(fc.integer({ min: 1, max: 30 }), fc.constantFrom(255, 256, 257, 300));
 
 test('a product of any size, transposed or not, is added to what is there or replaces it', () => {
   fc.assert(
     fc.property(size, size, size, fc.boolean(), fc.boolean(), fc.boolean(), (m, k, n, turnA, turnB, add) => {
-      const heap = wasmHeap();
-      if (!heap) throw new Error('wasm is not in force');
       const random = createRandom(m, k, n);
       const draw = (length: number) => Float32Array.from({ length }, () => random.uniform() - 0.5);
       const [a, b, c] = [draw(m * k), draw(k * n), draw(m * n)];

@@ -1,18 +1,16 @@
 import * as tf from '@tensorflow/tfjs';
-import { beforeAll, expect, test } from 'vitest';
-import { selectBackend } from '../backend.js';
-import { adamWStep, sgdStep } from '../optimizer-step.js';
-import { wasmHeap } from './heap.js';
+import { expect, test } from 'vitest';
+import { heapOfWasm, tensorFlowOn } from '../../../test/support/operations.js';
 
-beforeAll(async () => {
-  await selectBackend('wasm');
-});
+const heap = await heapOfWasm();
+const on = await tensorFlowOn('wasm');
+await tf.setBackend('wasm');
 
 test('a clone shares memory, and outlives what it is a clone of', () => {
   const before = tf.memory();
   const original = tf.tensor1d([1, 2, 3]);
   const clone = tf.clone(original);
-  expect(wasmHeap()?.address(clone)).toBe(wasmHeap()?.address(original));
+  expect(heap.address(clone)).toBe(heap.address(original));
   original.dispose();
   expect([...clone.dataSync()]).toEqual([1, 2, 3]);
   clone.dispose();
@@ -23,11 +21,11 @@ test('a step that writes moments in place leaves their clones and their sources 
   const [zeros, ones] = [tf.zeros([5]), tf.ones([5])];
   const [first, second, velocity] = [tf.variable(zeros), tf.variable(zeros), tf.variable(zeros)];
   const parameter = tf.variable(ones);
-  adamWStep(parameter, ones, { first, second }, { learningRate: 0.1, step: 1 });
+  on.adamWStep(parameter, ones, { first, second }, { learningRate: 0.1, step: 1 });
   const clone = tf.clone(first);
   const value = first.dataSync().slice();
-  adamWStep(parameter, ones, { first, second }, { learningRate: 0.1, step: 2 });
-  sgdStep(parameter, ones, velocity, { learningRate: 0.1 });
+  on.adamWStep(parameter, ones, { first, second }, { learningRate: 0.1, step: 2 });
+  on.sgdStep(parameter, ones, velocity, { learningRate: 0.1 });
   expect(clone.dataSync()).toEqual(value);
   expect(first.dataSync()).not.toEqual(value);
   expect([...zeros.dataSync()]).toEqual([0, 0, 0, 0, 0]);

@@ -1,5 +1,5 @@
 import { availableParallelism, freemem } from 'node:os';
-import { type BackendName, describeBackends } from '../../compute/backend.js';
+import { type BackendName, runsOnGpu } from '../../compute/backend.js';
 import { countParameters, type NetworkDefinition } from '../../models/network-definition.js';
 
 const spareShare = 0.1; // of the memory that is free, left to others
@@ -57,7 +57,7 @@ export async function poolSize(
   const usable = Math.floor((1 - spareShare) * freeMegabytes);
   const need = memoryMegabytes ?? workerMegabytes(definition, batchSize);
   const fitting = Math.max(1, Math.min(cores, Math.floor(usable / need)));
-  const workers = asked !== 'auto' ? asked : (await runsOnGpu(backend)) ? 1 : fitting;
+  const workers = asked !== 'auto' ? asked : runsOnGpu(backend) ? 1 : fitting;
   return { workers, memoryMegabytes: memoryMegabytes ?? Math.max(1, Math.floor(usable / workers)) };
 }
 
@@ -70,9 +70,4 @@ export function workerMegabytes(definition: NetworkDefinition, batchSize: number
   const activations = batchSize * (values + dense.reduce((sum, units) => sum + units, 0) + outputs);
   const bytes = 4 * (copiesOfWeights * countParameters(definition) + activationFactor * activations);
   return processMegabytes + Math.ceil(bytes / 2 ** 20);
-}
-
-async function runsOnGpu(backend: BackendName): Promise<boolean> {
-  const best = (await describeBackends()).find(({ available }) => available)?.name;
-  return (backend === 'auto' ? best : backend) === 'tensorflow-gpu';
 }

@@ -1,6 +1,6 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
-import { shareOfMachine } from '../../compute/tensorflow/share-of-machine.js';
+import { shareOfMachine } from '../../compute/backend.js';
 import { KdSpecError } from '../../core/errors.js';
 import { atSpecialist, type Engine, isOwnFailure, type JobEnd } from '../engine.js';
 import type { SpecialistWork } from '../specialist-work.js';

@@ -1,3 +1,4 @@
+import { backendNames } from '../../compute/backend.js';
 import type { OptionTable } from '../option-types.js';
 
 /** Options of every command; their pipeline keys have no section. */
@@ -27,7 +28,7 @@ export const generalOptions = {
   backend: {
     type: 'choice',
     default: 'auto',
-    choices: ['auto', 'wasm', 'tensorflow', 'tensorflow-gpu'],
+    choices: backendNames,
     affects: 'execution',
     description: 'Compute backend; auto takes the fastest that is installed',
   },

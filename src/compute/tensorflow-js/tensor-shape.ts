@@ -1,5 +1,5 @@
 import type * as tf from '@tensorflow/tfjs';
-import { assert } from '../core/errors.js';
+import { assert } from '../../core/errors.js';
 
 /**
  * Asserts that a tensor holds single-precision numbers in the shape that an operation is about to read.

@@ -1,14 +1,9 @@
-import * as tf from '@tensorflow/tfjs';
 import fc from 'fast-check';
-import { beforeAll, expect, test } from 'vitest';
-import { contractBackends } from '../../test/support/contract-backends.js';
-import { createRandom } from '../core/random.js';
-import { selectBackend } from './backend.js';
-import { adamWStep, sgdStep } from './optimizer-step.js';
-
-beforeAll(async () => {
-  await selectBackend('wasm');
-});
+import { expect, test } from 'vitest';
+import { contractBackends } from '../../../test/support/contract-backends.js';
+import { operationsOn } from '../../../test/support/operations.js';
+import { createRandom } from '../../core/random.js';
+import { selectBackend } from '../backend.js';
 
 function normal(seed: number, length: number): Float32Array {
   const random = createRandom(seed, length);
@@ -32,18 +27,28 @@ const cases = fc.record({
 test('AdamW follows the formula of the paper, in double precision, over several steps', async () => {
   await fc.assert(
     fc.asyncProperty(cases, async ({ backend, length, seed, weightDecay }) => {
-      await selectBackend(backend === 'cpu' ? 'wasm' : backend);
-      if (backend === 'cpu') await tf.setBackend('cpu');
+      const operations = await operationsOn(backend);
+      const variable = (values: Float32Array) => operations.variable(values, [length]);
       const [learningRate, beta1, beta2, epsilon] = [0.05, 0.9, 0.99, 1e-6];
-      const parameter = tf.variable(tf.tensor1d(normal(seed, length)));
-      const moments = { first: tf.variable(tf.zeros([length])), second: tf.variable(tf.zeros([length])) };
-      const w = [...parameter.dataSync()];
+      const parameter = variable(normal(seed, length));
+      const moments = {
+        first: variable(new Float32Array(length)),
+        second: variable(new Float32Array(length)),
+      };
+      const w = [...normal(seed, length)];
       const m = w.map(() => 0);
       const v = w.map(() => 0);
       for (let step = 1; step <= 4; step++) {
         const g = normal(seed + step, length);
-        const gradient = tf.tensor1d(g);
-        adamWStep(parameter, gradient, moments, { learningRate, beta1, beta2, epsilon, weightDecay, step });
+        const gradient = operations.tensor(g, [length]);
+        operations.adamWStep(parameter, gradient, moments, {
+          learningRate,
+          beta1,
+          beta2,
+          epsilon,
+          weightDecay,
+          step,
+        });
         g.forEach((value, i) => {
           const first = beta1 * (m[i] ?? 0) + (1 - beta1) * value;
           const second = beta2 * (v[i] ?? 0) + (1 - beta2) * value * value;
@@ -52,10 +57,10 @@ test('AdamW follows the formula of the paper, in double precision, over several 
           w[i] = (w[i] ?? 0) - learningRate * (update + weightDecay * (w[i] ?? 0));
         });
       }
-      expectClose(parameter.dataSync(), w);
-      expectClose(moments.first.dataSync(), m);
-      expectClose(moments.second.dataSync(), v);
-      tf.dispose([parameter, moments.first, moments.second]);
+      expectClose(await operations.read(parameter), w);
+      expectClose(await operations.read(moments.first), m);
+      expectClose(await operations.read(moments.second), v);
+      operations.dispose([parameter, moments.first, moments.second]);
     }),
     { numRuns: 20 },
   );
@@ -64,16 +69,21 @@ test('AdamW follows the formula of the paper, in double precision, over several 
 test('gradient descent with momentum follows its formula over several steps', async () => {
   await fc.assert(
     fc.asyncProperty(cases, fc.boolean(), async ({ backend, length, seed, weightDecay }, nesterov) => {
-      await selectBackend(backend === 'cpu' ? 'wasm' : backend);
-      if (backend === 'cpu') await tf.setBackend('cpu');
+      const operations = await operationsOn(backend);
+      const variable = (values: Float32Array) => operations.variable(values, [length]);
       const [learningRate, momentum] = [0.1, 0.8];
-      const parameter = tf.variable(tf.tensor1d(normal(seed, length)));
-      const velocity = tf.variable(tf.zeros([length]));
-      const w = [...parameter.dataSync()];
+      const parameter = variable(normal(seed, length));
+      const velocity = variable(new Float32Array(length));
+      const w = [...normal(seed, length)];
       const u = w.map(() => 0);
       for (let step = 1; step <= 4; step++) {
         const g = normal(seed + step, length);
-        sgdStep(parameter, tf.tensor1d(g), velocity, { learningRate, momentum, weightDecay, nesterov });
+        operations.sgdStep(parameter, operations.tensor(g, [length]), velocity, {
+          learningRate,
+          momentum,
+          weightDecay,
+          nesterov,
+        });
         g.forEach((value, i) => {
           const moved = momentum * (u[i] ?? 0) + value;
           const direction = nesterov ? value + momentum * moved : moved;
@@ -81,25 +91,22 @@ test('gradient descent with momentum follows its formula over several steps', as
           w[i] = (w[i] ?? 0) - learningRate * (direction + weightDecay * (w[i] ?? 0));
         });
       }
-      expectClose(parameter.dataSync(), w);
-      expectClose(velocity.dataSync(), u);
-      tf.dispose([parameter, velocity]);
+      expectClose(await operations.read(parameter), w);
+      expectClose(await operations.read(velocity), u);
+      operations.dispose([parameter, velocity]);
     }),
     { numRuns: 20 },
   );
 });
 
 test('a matrix product after a step sees the new parameter', async () => {
-  await tf.setBackend('wasm');
-  const parameter = tf.variable(
-    tf.tensor2d([
-      [1, 0],
-      [0, 1],
-    ]),
-  );
-  const x = tf.tensor2d([[2, 3]]);
-  expect([...tf.matMul(x, parameter as tf.Tensor2D).dataSync()]).toEqual([2, 3]);
-  sgdStep(parameter, tf.onesLike(parameter), tf.variable(tf.zerosLike(parameter)), { learningRate: 1 });
+  const { operations } = await selectBackend('wasm');
+  const parameter = operations.variable(Float32Array.of(1, 0, 0, 1), [2, 2]);
+  const velocity = operations.variable(new Float32Array(4), [2, 2]);
+  const ones = operations.tensor(new Float32Array(4).fill(1), [2, 2]);
+  const x = operations.tensor(Float32Array.of(2, 3), [1, 2]);
+  expect([...(await operations.read(operations.matMul(x, parameter)))]).toEqual([2, 3]);
+  operations.sgdStep(parameter, ones, velocity, { learningRate: 1 });
   // The parameter is now [[0, -1], [-1, 0]].
-  expect([...tf.matMul(x, parameter as tf.Tensor2D).dataSync()]).toEqual([-3, -2]);
+  expect([...(await operations.read(operations.matMul(x, parameter)))]).toEqual([-3, -2]);
 });

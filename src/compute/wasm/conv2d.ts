@@ -1,57 +1,34 @@
 import * as tf from '@tensorflow/tfjs';
-import { assertShape } from '../tensor-shape.js';
-import { conv2dNative } from '../tensorflow/conv2d.js';
-import { nativeOperations } from '../tensorflow/native-operations.js';
-import { type Heap, wasmHeap } from '../wasm/heap.js';
-import { type MatrixView, multiply, rowMajor, transposed } from '../wasm/product.js';
-
-export interface Conv2dOptions {
-  /** Step between windows in both directions, 1 or more. */
-  readonly strides?: number;
-  readonly padding?: 'same' | 'valid';
-  /** Whether the gradient flows on into the input; a first layer saves its cost with `false` and gets zeros. */
-  readonly inputGradient?: boolean;
-}
+import type { Kernels } from '../tensorflow-js/kernels.js';
+import type { Heap } from './heap.js';
+import { type MatrixView, multiply, rowMajor, transposed } from './product.js';
 
 /**
- * A two-dimensional convolution without bias (cross-correlation, as everywhere in the field).
+ * A convolution by matrix products.
  *
  * Every window of the input is unfolded into a row, so that `output = patches F`, `dF = patches' dy` and
  * `dx = fold(dy F')`, where `F` is the filter as a matrix (filterHeight filterWidth inputs, outputs).
- * Costs `2 filterHeight filterWidth inputs outputs` floating-point operations a window, and each gradient as many.
  *
- * @param x (batch, height, width, inputs)
- * @param filter (filterHeight, filterWidth, inputs, outputs)
- * @returns (batch, outputHeight, outputWidth, outputs)
- * @throws Error when the shapes do not agree
  * @see Chellapilla, Puri and Simard, High Performance Convolutional Neural Networks for Document Processing, 2006
  */
-export function conv2d(
-  x: tf.Tensor4D,
-  filter: tf.Tensor4D,
-  { strides = 1, padding = 'same', inputGradient = true }: Conv2dOptions = {},
-): tf.Tensor4D {
-  assertShape('conv2d: x', x, ['batch', 'height', 'width', 'inputs']);
-  assertShape('conv2d: filter', filter, ['filterHeight', 'filterWidth', x.shape[3], 'outputs']);
-  const heap = wasmHeap();
-  const native = nativeOperations();
-  if (native) return conv2dNative(native, x, filter, { strides, padding, inputGradient });
-  if (!heap) return tf.conv2d(x, filter, strides, padding);
-  const info = tf.backend_util.computeConv2DInfo(x.shape, filter.shape, strides, 1, padding);
-  const layer = tf.customGrad((...parameters) => {
-    const [x, filter, save] = parameters as [tf.Tensor4D, tf.Tensor4D, tf.GradSaveFunc];
-    save([x, filter]);
-    return {
-      value: convolve(heap, info, x, filter),
-      gradFunc: (dy: tf.Tensor, saved: tf.Tensor[]) => {
-        const [x, filter] = saved as [tf.Tensor4D, tf.Tensor4D];
-        const dx = inputGradient ? gradientOfInput(heap, info, dy, filter) : heap.zeros(x.shape);
-        return [dx, gradientOfFilter(heap, info, x, dy)];
-      },
-    };
-  });
-  return layer(x, filter) as tf.Tensor4D;
-}
+export const conv2dOn =
+  (heap: Heap): Kernels['conv2d'] =>
+  (x, filter, { strides, padding, inputGradient }) => {
+    const info = tf.backend_util.computeConv2DInfo(x.shape, filter.shape, strides, 1, padding);
+    const layer = tf.customGrad((...parameters) => {
+      const [x, filter, save] = parameters as [tf.Tensor4D, tf.Tensor4D, tf.GradSaveFunc];
+      save([x, filter]);
+      return {
+        value: convolve(heap, info, x, filter),
+        gradFunc: (dy: tf.Tensor, saved: tf.Tensor[]) => {
+          const [x, filter] = saved as [tf.Tensor4D, tf.Tensor4D];
+          const dx = inputGradient ? gradientOfInput(heap, info, dy, filter) : heap.zeros(x.shape);
+          return [dx, gradientOfFilter(heap, info, x, dy)];
+        },
+      };
+    });
+    return layer(x, filter) as tf.Tensor4D;
+  };
 
 type Conv2dInfo = ReturnType<typeof tf.backend_util.computeConv2DInfo>;
 
