@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import type { JsonObject } from '../core/json.js';
+import { jsonObject } from '../core/json.js';
 import { encodeSmallPng } from '../data/png.js';
 import type { Report } from '../evaluation/report.js';
 import { reportSummary } from './report-summary.js';
@@ -72,7 +72,7 @@ const report: Report = {
   },
 };
 const place = { page: 'kd-workspace/report/index.html', seconds: 6.24 };
-const asMetrics = (value: Report) => structuredClone(value) as unknown as JsonObject;
+const asMetrics = (value: Report) => jsonObject(value);
 
 test('a report becomes tables, and one image answered by both', () => {
   expect(reportSummary(asMetrics(report), { ...place, status: { dataset: 'up to date' } })).toBe(

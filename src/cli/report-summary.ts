@@ -2,7 +2,7 @@ import type { JsonObject } from '../core/json.js';
 import { percent, percentWithin, signedWithin } from '../core/percent.js';
 import { count, duration, operations } from '../core/quantity-text.js';
 import type { Report, StageCost } from '../evaluation/report.js';
-import { reportSchema } from '../evaluation/report-schema.js';
+import { metricsOf } from '../pipeline/stage-metrics.js';
 import { exampleSummary } from './example-summary.js';
 import { alignColumns, describeMetrics } from './summary.js';
 
@@ -26,9 +26,8 @@ export function reportSummary(
   metrics: JsonObject,
   { page, seconds, status, color = false }: ReportPlace,
 ): string {
-  const parsed = reportSchema.safeParse(metrics);
-  if (!parsed.success) return describeMetrics(metrics);
-  const report: Report = parsed.data;
+  const report = metricsOf('report', metrics);
+  if (report === undefined) return describeMetrics(metrics);
   const { dataset, fusion, coverage, example, stages } = report;
   return [
     `${dataset.description}.`,

@@ -1,13 +1,12 @@
-import type { z } from 'zod';
 import type { JsonObject } from '../core/json.js';
 import { percent } from '../core/percent.js';
 import { byteSize, count, duration, epochText, operations } from '../core/quantity-text.js';
-import { stageMetrics } from '../pipeline/stage-metrics.js';
+import { metricsOf, type StageResults } from '../pipeline/stage-metrics.js';
 import type { StageName } from '../pipeline/stage-names.js';
 import { displayWidth, fitWidth } from './display-width.js';
 import { alignColumns, describeMetrics } from './summary.js';
 
-type Metrics = { readonly [Name in keyof typeof stageMetrics]: z.infer<(typeof stageMetrics)[Name]> };
+type Metrics = Omit<StageResults, 'report'>;
 
 const classesColumns = 72; // that the typical classes of a subset may take
 
@@ -227,9 +226,8 @@ export function stageSummary(stage: StageName, metrics: JsonObject): string {
 }
 
 function summaryOf<Name extends keyof Metrics>(stage: Name, metrics: JsonObject): string | undefined {
-  const schema: z.ZodType<Metrics[Name]> = stageMetrics[stage] as never;
-  const parsed = schema.safeParse(metrics);
-  return parsed.success ? summaries[stage](parsed.data) : undefined;
+  const known: Metrics[Name] | undefined = metricsOf(stage, metrics);
+  return known && summaries[stage](known);
 }
 
 function whoTrained(workers: number, engine: string | undefined): string {

@@ -4,6 +4,12 @@ export interface JsonObject {
   readonly [key: string]: JsonValue;
 }
 
+/** What an object of any type is in JSON: members that are undefined are left out. */
+export function jsonObject(value: object): JsonObject {
+  const plain: JsonObject = JSON.parse(JSON.stringify(value));
+  return plain;
+}
+
 /**
  * JSON with the keys of every object in code-unit order, so that equal values give equal text.
  *

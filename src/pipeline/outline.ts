@@ -14,7 +14,7 @@ import {
   trainingFlopsFactor,
 } from '../models/network-definition.js';
 import type { Settings } from './options.js';
-import { stageMetrics } from './stage-metrics.js';
+import { metricsOf } from './stage-metrics.js';
 
 /** What is known of a data set before it is made, or of one that is there. */
 export interface DatasetOutline {
@@ -153,7 +153,7 @@ export async function outlineArtefact(
   { dataset, workspace }: Settings,
   manifest: Manifest,
 ): Promise<DatasetOutline> {
-  const metrics = stageMetrics.dataset.safeParse(manifest.metrics).data;
+  const metrics = metricsOf('dataset', manifest.metrics);
   const { openDataset } = await import('../data/dataset.js');
   const opened = await openDataset(artefactFolder(workspace, 'dataset')).catch(() => undefined);
   return {

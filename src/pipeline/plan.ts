@@ -17,7 +17,7 @@ import {
 import type { ResolvedSettings } from './settings.js';
 import type { Stage } from './stage.js';
 import { outsideInputs, stageIdentity, stageParameters } from './stage-inputs.js';
-import { stageMetrics } from './stage-metrics.js';
+import { metricsOf } from './stage-metrics.js';
 import type { StageName } from './stage-names.js';
 
 /** What is to be done about one stage. */
@@ -152,7 +152,7 @@ async function subsetSizes(
   made: Manifest | undefined,
 ): Promise<readonly number[] | undefined> {
   if (made) {
-    return stageMetrics.subsets.safeParse(made.metrics).data?.classesBySubset.map(({ size }) => size);
+    return metricsOf('subsets', made.metrics)?.classesBySubset.map(({ size }) => size);
   }
   if (file === null) return undefined;
   const { readSubsets } = await import('../ensemble/subsets/subsets-file.js');
@@ -169,7 +169,7 @@ async function subsetSizes(
 /** Operations of training a second, as the generalist of this workspace was trained. */
 function trainingRate(generalist: Manifest | undefined): number | undefined {
   const { trainingFlops, trainingSeconds } =
-    stageMetrics.generalist.safeParse(generalist?.metrics).data ?? {};
+    (generalist && metricsOf('generalist', generalist.metrics)) ?? {};
   return trainingFlops && trainingSeconds ? trainingFlops / trainingSeconds : undefined;
 }
 

@@ -11,6 +11,7 @@ import {
 } from '../core/artefact-writer.js';
 import { assert, KdSpecError } from '../core/errors.js';
 import { asFileError } from '../core/file-error.js';
+import { jsonObject } from '../core/json.js';
 import type { Log } from '../core/log.js';
 import { packageVersion } from '../core/package.js';
 import { WorkspaceLock } from '../core/workspace-lock.js';
@@ -150,7 +151,7 @@ async function makeArtefact(
       seed: settings.seed,
       backend,
       inputs,
-      metrics,
+      metrics: jsonObject(metrics),
       startedAt,
       finishedAt: new Date().toISOString(),
       seconds: seconds(),

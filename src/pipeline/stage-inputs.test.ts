@@ -2,7 +2,7 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import type { Settings } from './options.js';
+import { resolveSettings } from './settings.js';
 import { outsideInputs } from './stage-inputs.js';
 import { stages } from './stages/index.js';
 
@@ -10,7 +10,7 @@ test('a transfer set counts as all files under its folder, at any depth', async 
   const folder = await mkdtemp(join(tmpdir(), 'kd-spec-inputs-'));
   const answers = stages.find(({ name }) => name === 'answers');
   if (!answers) throw new Error('no stage answers');
-  const settings = { answers: { teachers: ['generalist'], transfer: folder } } as unknown as Settings;
+  const { settings } = await resolveSettings({ teacher: 'generalist', transfer: folder }, {}, { folder });
   const digest = async () => (await outsideInputs(answers, settings))['answers.transfer'];
   try {
     await mkdir(join(folder, 'one', 'deep'), { recursive: true });

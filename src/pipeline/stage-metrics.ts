@@ -1,4 +1,7 @@
 import { z } from 'zod';
+import type { JsonObject } from '../core/json.js';
+import type { Report } from '../evaluation/report.js';
+import { reportSchema } from '../evaluation/report-schema.js';
 import type { StageName } from './stage-names.js';
 
 const count = z.int().nonnegative();
@@ -33,6 +36,14 @@ const answers = z.object({
 });
 
 const findings = z.array(z.object({ what: z.string(), count, example: z.string() }));
+
+/** The metrics in the manifest of one specialist. */
+export const specialistMetrics = z.object({
+  loss: z.number(),
+  dustbinCorrection: z.number().describe('added to the dustbin logit, in nats'),
+  firstDivergence: z.number().describe('of its first prediction from the generalist, in nats'),
+  trainingFlops: z.number().nonnegative(),
+});
 
 /**
  * The metrics that stages leave in their manifests and that their commands print. Those of the report are
@@ -114,16 +125,7 @@ export const stageMetrics = {
     sharedSeconds: seconds.describe(
       'of computing the features that all specialists share; 0 when all were done before',
     ),
-    bySpecialist: z.array(
-      z.object({
-        id: count,
-        classes: count,
-        loss: z.number(),
-        dustbinCorrection: z.number().describe('added to the dustbin logit, in nats'),
-        firstDivergence: z.number().describe('of its first prediction from the generalist, in nats'),
-        trainingFlops: z.number().nonnegative(),
-      }),
-    ),
+    bySpecialist: z.array(z.object({ id: count, classes: count, ...specialistMetrics.shape })),
   }),
   ensemble: z.object({
     rule: z.string(),
@@ -206,3 +208,21 @@ export const stageMetrics = {
       .describe('correction of classes that the student never saw'),
   }),
 } as const satisfies Record<Exclude<StageName, 'report'>, z.ZodType>;
+
+/** What each stage returns, its command prints, and the manifest of its artefact keeps as metrics. */
+export type StageResults = {
+  readonly [Name in keyof typeof stageMetrics]: z.infer<(typeof stageMetrics)[Name]>;
+} & { readonly report: Report };
+
+const schemas: { readonly [Name in StageName]: z.ZodType<StageResults[Name]> } = {
+  ...stageMetrics,
+  report: reportSchema,
+};
+
+/** The metrics of a manifest; undefined where they have another shape, such as an older version's. */
+export function metricsOf<Name extends StageName>(
+  stage: Name,
+  metrics: JsonObject,
+): StageResults[Name] | undefined {
+  return schemas[stage].safeParse(metrics).data;
+}

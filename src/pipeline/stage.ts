@@ -1,4 +1,3 @@
-import type { JsonObject } from '../core/json.js';
 import type { Log } from '../core/log.js';
 import type { Settings } from './options.js';
 import type { StageName } from './stage-names.js';
@@ -27,7 +26,7 @@ export interface StageContext {
  * What it writes may depend on the seed, the options of its own section that affect results, and its inputs;
  * nothing else decides whether it is up to date.
  */
-export interface Stage {
+export interface Stage<Result extends object = object> {
   readonly name: StageName;
   /** The command that makes its artefact. */
   readonly command: string;
@@ -38,5 +37,5 @@ export interface Stage {
   /** Files that it reads from outside the workspace, by the option that names each. */
   files?(settings: Settings): Readonly<Record<string, string>>;
   /** Does the work; returns the metrics that the manifest keeps and the command prints. */
-  run(context: StageContext): Promise<JsonObject>;
+  run(context: StageContext): Promise<Result>;
 }

@@ -3,7 +3,6 @@ import { readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { selectBackend } from '../../compute/backend.js';
 import { KdSpecError } from '../../core/errors.js';
-import type { JsonObject } from '../../core/json.js';
 import { batchExamples } from '../../data/batches.js';
 import { type Dataset, openDataset, type Split } from '../../data/dataset.js';
 import type { Example } from '../../data/examples.js';
@@ -15,12 +14,13 @@ import { openTransferSet, type TransferSet } from '../../distillation/transfer-s
 import { batchSizeFor, type Classifier } from '../../models/classifier.js';
 import { storedClasses } from '../outline.js';
 import type { StageContext } from '../stage.js';
+import type { StageResults } from '../stage-metrics.js';
 
 const massFile = 'mass.json'; // probability that the stored classes of a part hold, summed
 const partRows = 16_384; // what a kill loses at most
 
 /** Stores the teacher's soft targets for every view of the transfer set; then measures the teacher. */
-export async function writeAnswers(context: StageContext): Promise<JsonObject> {
+export async function writeAnswers(context: StageContext): Promise<StageResults['answers']> {
   const { settings, workspace } = context;
   const { teachers, mean, transfer, views, top } = settings.answers;
   context.usesBackend((await selectBackend(settings.backend)).name);

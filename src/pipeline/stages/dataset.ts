@@ -1,13 +1,18 @@
 import { rm } from 'node:fs/promises';
-import type { JsonObject } from '../../core/json.js';
 import type { Log } from '../../core/log.js';
 import type { ImportReport } from '../../data/import-report.js';
 import { openSource } from '../../data/importers/importers.js';
 import { writeDataset } from '../../data/write-dataset.js';
 import type { StageContext } from '../stage.js';
+import type { StageResults } from '../stage-metrics.js';
 
 /** Imports or generates the data set and writes it as Arrow shards. */
-export async function makeDataset({ settings, directory, log, signal }: StageContext): Promise<JsonObject> {
+export async function makeDataset({
+  settings,
+  directory,
+  log,
+  signal,
+}: StageContext): Promise<StageResults['dataset']> {
   const { dataset, seed } = settings;
   const { importer, source } = await openSource(dataset.source, { ...dataset, seed, log });
   await rm(directory, { recursive: true, force: true }); // shards of an interrupted run: writing starts afresh

@@ -24,6 +24,7 @@ import { topK } from '../../math/top-k.js';
 import { loadGeneralist } from '../../models/checkpoint.js';
 import type { Network } from '../../models/network.js';
 import type { StageContext } from '../stage.js';
+import type { StageResults } from '../stage-metrics.js';
 
 const batchSize = 128; // images a forward pass
 const storedTop = 50; // of the generalist's classes that calibration keeps for an example, beside the active subsets
@@ -31,7 +32,7 @@ const maxExamples = 20_000; // bounds the memory of the fit
 const curveExamples = 4000; // on which rules of routing are compared
 
 /** Chooses, on validation, temperatures, weights, the fusion rule and which specialists are kept. */
-export async function calibrateEnsemble(context: StageContext): Promise<JsonObject> {
+export async function calibrateEnsemble(context: StageContext): Promise<StageResults['ensemble']> {
   const { settings, directory, log, signal } = context;
   const {
     routingTop,

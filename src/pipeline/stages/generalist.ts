@@ -1,7 +1,6 @@
 import { copyFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { selectBackend } from '../../compute/backend.js';
-import type { JsonObject } from '../../core/json.js';
 import { createRandom } from '../../core/random.js';
 import { imageBatches } from '../../data/batches.js';
 import { type Dataset, openDataset } from '../../data/dataset.js';
@@ -22,12 +21,13 @@ import { imageSource } from '../../training/image-batches.js';
 import { Optimizer } from '../../training/optimizer.js';
 import { type TrainingPlan, train } from '../../training/train.js';
 import type { StageContext } from '../stage.js';
+import type { StageResults } from '../stage-metrics.js';
 
 const curveExamples = 5000; // of validation, looked at by each check: about 0.7% standard error
 const stepsPerCheck = 1000; // at most, with early stopping: a check costs about 13 steps of 128 images
 
 /** Trains the generalist on the training part of the data set. */
-export async function trainGeneralist(context: StageContext): Promise<JsonObject> {
+export async function trainGeneralist(context: StageContext): Promise<StageResults['generalist']> {
   const { settings, directory, log, signal } = context;
   const { generalist: options } = settings;
   const seed = options.seed ?? settings.seed;

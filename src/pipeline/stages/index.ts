@@ -2,32 +2,33 @@ import { teacherFile, transferFile } from '../../distillation/teacher-places.js'
 import { ownTeachers } from '../options/answers-options.js';
 import type { Settings } from '../options.js';
 import type { Stage } from '../stage.js';
-import type { StageName } from '../stage-names.js';
+import type { StageResults } from '../stage-metrics.js';
+import { type StageName, stageNames } from '../stage-names.js';
 
-/** The stages in the order of the data. Each is loaded when it runs, so that help and plans load no TensorFlow. */
-export const stages: readonly Stage[] = [
-  {
+/** Each stage with what its work returns. */
+const table: { readonly [Name in StageName]: Stage<StageResults[Name]> & { readonly name: Name } } = {
+  dataset: {
     name: 'dataset',
     command: 'dataset',
     title: 'write the data set as Arrow shards',
     needs: () => [],
     run: async (context) => (await import('./dataset.js')).makeDataset(context),
   },
-  {
+  generalist: {
     name: 'generalist',
     command: 'train-generalist',
     title: 'train the generalist',
     needs: () => ['dataset'],
     run: async (context) => (await import('./generalist.js')).trainGeneralist(context),
   },
-  {
+  predictions: {
     name: 'predictions',
     command: 'predict',
     title: "write the generalist's predictions",
     needs: () => ['dataset', 'generalist'],
     run: async (context) => (await import('./predictions.js')).predict(context),
   },
-  {
+  subsets: {
     name: 'subsets',
     command: 'cluster',
     title: 'find the subsets of classes that are confused',
@@ -38,21 +39,21 @@ export const stages: readonly Stage[] = [
     }),
     run: async (context) => (await import('./subsets.js')).findSubsets(context),
   },
-  {
+  specialists: {
     name: 'specialists',
     command: 'train-specialists',
     title: 'train a specialist for each subset',
     needs: () => ['dataset', 'generalist', 'subsets'],
     run: async (context) => (await import('./specialists.js')).trainSpecialists(context),
   },
-  {
+  ensemble: {
     name: 'ensemble',
     command: 'calibrate',
     title: 'calibrate the ensemble on validation',
     needs: () => ['dataset', 'generalist', 'subsets', 'specialists'],
     run: async (context) => (await import('./ensemble.js')).calibrateEnsemble(context),
   },
-  {
+  answers: {
     name: 'answers',
     command: 'answer',
     title: "write the teacher's answers for the student",
@@ -60,7 +61,7 @@ export const stages: readonly Stage[] = [
     files: outsideTeachers,
     run: async (context) => (await import('./answers.js')).writeAnswers(context),
   },
-  {
+  student: {
     name: 'student',
     command: 'distill',
     title: 'distil the teacher into one student',
@@ -69,7 +70,7 @@ export const stages: readonly Stage[] = [
     files: (settings) => (settings.student.objective === 'labels' ? transferFiles(settings) : {}),
     run: async (context) => (await import('./student.js')).distill(context),
   },
-  {
+  report: {
     name: 'report',
     command: 'evaluate',
     title: 'evaluate generalist and ensemble',
@@ -83,7 +84,10 @@ export const stages: readonly Stage[] = [
     ],
     run: async (context) => (await import('./report.js')).evaluate(context),
   },
-];
+};
+
+/** The stages in the order of the data. Each is loaded when it runs, so that help and plans load no backend. */
+export const stages: readonly Stage[] = stageNames.map((name) => table[name]);
 
 function stagesOfTeacher(teacher: string): readonly StageName[] {
   if (teacher === 'generalist') return ['generalist'];

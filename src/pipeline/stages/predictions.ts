@@ -1,7 +1,6 @@
 import { rm } from 'node:fs/promises';
 import { selectBackend } from '../../compute/backend.js';
 import { KdSpecError } from '../../core/errors.js';
-import type { JsonObject } from '../../core/json.js';
 import { imageBatches } from '../../data/batches.js';
 import { openDataset } from '../../data/dataset.js';
 import { createPredictionWriter } from '../../data/predictions.js';
@@ -11,11 +10,12 @@ import { keepMass } from '../../math/top-k.js';
 import { rowOf } from '../../models/classifier.js';
 import { loadNetworkClassifier } from '../../models/network-classifier.js';
 import type { StageContext } from '../stage.js';
+import type { StageResults } from '../stage-metrics.js';
 
 const batchSize = 128; // images a forward pass
 
 /** Writes, for each image of a split, the generalist's most probable classes up to a stated mass. */
-export async function predict(context: StageContext): Promise<JsonObject> {
+export async function predict(context: StageContext): Promise<StageResults['predictions']> {
   const { settings, directory, log, signal } = context;
   const { split: splitName, mass, maxTop } = settings.predictions;
   const { name: backend, operations } = await selectBackend(settings.backend);

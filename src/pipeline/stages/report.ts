@@ -3,7 +3,6 @@ import { join } from 'node:path';
 import type { Tensor4D } from '../../compute/operations.js';
 import { findManifest, readManifest } from '../../core/artefact.js';
 import { KdSpecError } from '../../core/errors.js';
-import type { JsonObject } from '../../core/json.js';
 import { imageBatches } from '../../data/batches.js';
 import { type Dataset, openDataset } from '../../data/dataset.js';
 import { encodeSmallPng } from '../../data/png.js';
@@ -28,7 +27,7 @@ import {
 } from '../../models/network-definition.js';
 import type { EpochMetrics } from '../../training/metrics-log.js';
 import type { StageContext } from '../stage.js';
-import { stageMetrics } from '../stage-metrics.js';
+import { metricsOf, type StageResults } from '../stage-metrics.js';
 import { stageNames } from '../stage-names.js';
 import { evaluateStudent } from './student-accuracy.js';
 
@@ -36,7 +35,7 @@ const generalistBatch = 128; // at which it is fastest when alone
 const timedExamples = 4096; // on which the cost of an answer is measured
 
 /** Evaluates generalist and ensemble on the test split, and writes `report.json` and `index.html`. */
-export async function evaluate(context: StageContext): Promise<JsonObject> {
+export async function evaluate(context: StageContext): Promise<StageResults['report']> {
   const { settings, directory } = context;
   const dataset = await openDataset(context.input('dataset'));
   const ensemble = await loadEnsemble(context.workspace, { backend: settings.backend });
@@ -44,9 +43,7 @@ export async function evaluate(context: StageContext): Promise<JsonObject> {
   try {
     const { evaluation, example } = await evaluateEnsemble(ensemble, dataset, context);
     const { subsets } = await readSubsets(join(context.input('subsets'), subsetsFileName));
-    const calibration = stageMetrics.ensemble.safeParse(
-      (await readManifest(context.input('ensemble'))).metrics,
-    ).data;
+    const calibration = metricsOf('ensemble', (await readManifest(context.input('ensemble'))).metrics);
     const report: Report = {
       ...evaluation,
       dataset: { description: dataset.description, classes: dataset.classes.length },
@@ -75,7 +72,7 @@ export async function evaluate(context: StageContext): Promise<JsonObject> {
     };
     await writeFile(join(directory, 'report.json'), `${JSON.stringify(report, null, 2)}\n`);
     await writeFile(join(directory, 'index.html'), renderReportPage(report));
-    return structuredClone(report) as unknown as JsonObject;
+    return report;
   } finally {
     ensemble.dispose();
   }

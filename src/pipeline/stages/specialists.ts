@@ -3,7 +3,6 @@ import { join } from 'node:path';
 import { selectBackend } from '../../compute/backend.js';
 import { readManifest } from '../../core/artefact.js';
 import { KdSpecError } from '../../core/errors.js';
-import type { JsonObject } from '../../core/json.js';
 import { type Dataset, openDataset } from '../../data/dataset.js';
 import { countLabels } from '../../data/label-counts.js';
 import { type SharedFeatures, shareFeatures } from '../../ensemble/specialist/shared-features.js';
@@ -21,9 +20,10 @@ import { loadGeneralist, readDefinition } from '../../models/checkpoint.js';
 import { forwardFlops } from '../../models/network-definition.js';
 import { needsPredictions } from '../checks.js';
 import type { StageContext } from '../stage.js';
+import { type StageResults, specialistMetrics } from '../stage-metrics.js';
 
 /** Trains a specialist for each subset; those that an interrupted run finished are kept. */
-export async function trainSpecialists(context: StageContext): Promise<JsonObject> {
+export async function trainSpecialists(context: StageContext): Promise<StageResults['specialists']> {
   const { settings, directory, log, signal } = context;
   const {
     parallel: _parallel,
@@ -76,7 +76,7 @@ export async function trainSpecialists(context: StageContext): Promise<JsonObjec
     bySpecialist: subsets.map(({ id, classes }, position) => ({
       id,
       classes: classes.length,
-      ...manifests[position].metrics,
+      ...specialistMetrics.parse(manifests[position].metrics),
     })),
   };
 }

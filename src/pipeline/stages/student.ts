@@ -3,13 +3,12 @@ import { join } from 'node:path';
 import { selectBackend } from '../../compute/backend.js';
 import { readManifest } from '../../core/artefact.js';
 import { writeJsonAtomically } from '../../core/atomic-file.js';
-import type { JsonObject } from '../../core/json.js';
 import type { ImageBatch } from '../../data/batches.js';
 import { type Dataset, openDataset } from '../../data/dataset.js';
 import { classesName } from '../../data/dataset-manifest.js';
 import { openAnswers } from '../../distillation/answers.js';
 import { correctStudent, type StudentBias, unseenMask } from '../../distillation/bias-correction.js';
-import { imageAccuracy, type SplitAccuracy, splitAccuracy } from '../../distillation/split-accuracy.js';
+import { imageAccuracy, splitAccuracy } from '../../distillation/split-accuracy.js';
 import { usedImages } from '../../distillation/student-batches.js';
 import { runSweep, sweepObjectives } from '../../distillation/sweep.js';
 import { trainStudent } from '../../distillation/train-student.js';
@@ -23,12 +22,13 @@ import { countParameters, forwardFlops } from '../../models/network-definition.j
 import { readSafetensors, writeSafetensors } from '../../models/safetensors.js';
 import { studentNetwork } from '../outline.js';
 import type { StageContext } from '../stage.js';
+import { metricsOf, type StageResults } from '../stage-metrics.js';
 
 const curveRows = 10_000; // most images of the transfer set on which the curve is measured
 const never = new AbortController().signal; // a training writes its checkpoint first when it is stopped
 
 /** Trains a student for each temperature and weight, keeps the best on validation, and corrects its bias. */
-export async function distill(context: StageContext): Promise<JsonObject> {
+export async function distill(context: StageContext): Promise<StageResults['student']> {
   const { settings, directory, signal } = context;
   const { student: options } = settings;
   const { name: backend, operations } = await selectBackend(settings.backend);
@@ -89,7 +89,7 @@ export async function distill(context: StageContext): Promise<JsonObject> {
       await writeConfig(directory, { kind: 'student', network: definition });
       await copyFile(join(dataset.directory, classesName), join(directory, classesName));
       if (bias) await writeJsonAtomically(join(directory, 'bias.json'), bias);
-      const teacher = answers ? (await readManifest(context.input('answers'))).metrics : undefined;
+      const teacher = answers && metricsOf('answers', (await readManifest(context.input('answers'))).metrics);
       const { temperature, hardWeight } = results[best];
       const metrics = {
         objective: options.objective,
@@ -105,7 +105,7 @@ export async function distill(context: StageContext): Promise<JsonObject> {
         chosen: { temperature, hardWeight, epoch: results[best].epoch },
         validation,
         test,
-        ...(bias && { bias }),
+        ...(bias && { bias: { ...bias, classes: [...bias.classes] } }),
       };
       await writeJsonAtomically(join(directory, 'sweep.json'), {
         sweep: metrics.sweep,
@@ -117,7 +117,7 @@ export async function distill(context: StageContext): Promise<JsonObject> {
           objective: options.objective,
           candidates: results,
           best,
-          teacher: teacher && accuracyIn(teacher.validation),
+          teacher: teacher?.validation,
           student: { validation, test, parameters: metrics.parameters },
         }),
       );
@@ -156,8 +156,4 @@ async function biasOf(
   const { biasCorrection } = settings.student;
   if (unseen.length === 0 || biasCorrection === 'none') return undefined;
   return correctStudent(network, dataset, unseen, { testTuned: biasCorrection === 'test-too', signal });
-}
-
-function accuracyIn(value: unknown): SplitAccuracy | undefined {
-  return value as SplitAccuracy | undefined;
 }

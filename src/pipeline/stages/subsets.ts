@@ -1,6 +1,5 @@
 import { join } from 'node:path';
 import { KdSpecError } from '../../core/errors.js';
-import type { JsonObject } from '../../core/json.js';
 import { openDataset } from '../../data/dataset.js';
 import { type Predictions, readPredictions } from '../../data/predictions.js';
 import { confusionAffinity, covarianceAffinity } from '../../ensemble/confusion/affinity.js';
@@ -13,11 +12,12 @@ import { writeSafetensors } from '../../models/safetensors.js';
 import type { Settings } from '../options.js';
 import { defaultClusters } from '../outline.js';
 import type { StageContext } from '../stage.js';
+import type { StageResults } from '../stage-metrics.js';
 
 const shownClasses = 8; // class names that the summary shows for each subset
 
 /** Clusters the classes that are confused into subsets, or takes those that are given. */
-export async function findSubsets(context: StageContext): Promise<JsonObject> {
+export async function findSubsets(context: StageContext): Promise<StageResults['subsets']> {
   const { settings, directory, log } = context;
   const { subsets: options } = settings;
   const isOurs = options.predictions === null;
