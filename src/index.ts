@@ -7,11 +7,19 @@ export type { DatasetSource, ImageShape, LabelledImage, SplitName } from './data
 export { writeDataset } from './data/write-dataset.js';
 export { loadStudent, type Student } from './distillation/student.js';
 export { confusionAffinity, covarianceAffinity } from './ensemble/confusion/affinity.js';
-export { type Answer, Ensemble, loadEnsemble } from './ensemble/ensemble.js';
+export { type Classification, type Ensemble, loadEnsemble } from './ensemble/ensemble.js';
+export type { ImageTrace, SpecialistTrace } from './ensemble/inference.js';
 export { createFuser, type Fused, fuse } from './ensemble/rules/paper.js';
 export { dustbinCorrection } from './ensemble/specialist/dustbin.js';
 export { fixedSizeSubsets, partitionSubsets, type Subset } from './ensemble/subsets/subsets.js';
 export { readSubsets, writeSubsets } from './ensemble/subsets/subsets-file.js';
 export type { CsrMatrix } from './math/csr.js';
 export { onlineKMeans } from './math/kmeans/online-kmeans.js';
+export type {
+  Classifier,
+  ClassNames,
+  ImageBatch,
+  InputSpec,
+  PredictionOptions,
+} from './models/classifier.js';
 export type { RankedClass } from './models/ranked-class.js';

@@ -1,25 +1,24 @@
 /**
- * Answers of an ensemble against those of its generalist, from images to distributions over all classes.
+ * Inference of an ensemble against that of its generalist, from images to distributions over all classes.
  *
  *     npx tsx scripts/bench/inference.ts --workspace PATH [--workspace PATH ...] [--images 4096] [--rounds 4]
  *
- * Both answer for the same test images in turn, the generalist in batches of 128 and the ensemble in batches of
- * `batchSizeFor`, into one array that each keeps. `distributions` is `Ensemble.distributions` in batches of 128,
- * which also returns what the generalist and each specialist said. Microseconds of processor time an image, all
- * threads, of each round after a first one. Another program on the machine can double it, so that only the shares of
- * one run say much. `--json` prints one object instead.
+ * Both predict for the same test images in turn, the generalist in batches of 128 and the ensemble in batches of
+ * `batchSizeFor`, into one array that each keeps. `trace` is `Ensemble.trace` in batches of 128, which also returns what
+ * the generalist and each specialist predicted. Microseconds of processor time an image, all threads, of each round after
+ * a first one. Another program on the machine can double it, so that only the shares of one run say much. `--json` prints
+ * one object instead.
  */
 import { readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { parseArgs } from 'node:util';
-import * as tf from '@tensorflow/tfjs';
 import type { BackendName } from '../../src/compute/backend.js';
 import { imageBatches } from '../../src/data/batches.js';
 import { openDataset } from '../../src/data/dataset.js';
 import { loadEnsemble } from '../../src/ensemble/ensemble.js';
-import { predictGeneralist } from '../../src/ensemble/predict.js';
 import type { Report } from '../../src/evaluation/report.js';
-import { batchSizeFor } from '../../src/models/classifier.js';
+import { batchSizeFor, type ImageBatch } from '../../src/models/classifier.js';
+import { networkClassifier } from '../../src/models/network-classifier.js';
 import { describeMachine } from '../machine.js';
 
 const { values } = parseArgs({
@@ -33,7 +32,7 @@ const { values } = parseArgs({
 });
 if (values.workspace === undefined) throw new Error('name a workspace: --workspace PATH');
 
-type Who = 'generalist' | 'ensemble' | 'distributions';
+type Who = 'generalist' | 'ensemble' | 'trace';
 /** Microseconds an image. */
 type Round = Readonly<Record<Who, number>>;
 
@@ -43,47 +42,51 @@ async function measure(workspace: string) {
   const classes = ensemble.classes.length;
   const small = 128;
   const large = batchSizeFor(classes);
-  const read = async (batchSize: number): Promise<Float32Array[]> => {
-    const batches: Float32Array[] = [];
+  const read = async (batchSize: number): Promise<ImageBatch[]> => {
+    const batches: ImageBatch[] = [];
     let images = 0;
     for await (const batch of imageBatches(splits.test, image, { batchSize })) {
-      batches.push(batch.images);
-      images += batch.labels.length;
+      batches.push(batch);
+      images += batch.count;
       if (images >= Number(values.images)) break;
     }
     return batches;
   };
   const outs = { generalist: new Float32Array(small * classes), ensemble: new Float32Array(large * classes) };
-  const asks: Record<Who, { batchSize: number; ask: (images: tf.Tensor4D) => Promise<unknown> }> = {
+  const generalist = networkClassifier(ensemble.generalist, {
+    name: 'the generalist',
+    classes: ensemble.classes,
+  });
+  const kinds: Record<Who, { batchSize: number; predict: (batch: ImageBatch) => Promise<unknown> }> = {
     generalist: {
       batchSize: small,
-      ask: (images) => predictGeneralist(ensemble.generalist, images, { out: outs.generalist }),
+      predict: (batch) => generalist.probabilities(batch, { out: outs.generalist }),
     },
-    ensemble: { batchSize: large, ask: (images) => ensemble.predict(images, { out: outs.ensemble }) },
-    distributions: { batchSize: small, ask: (images) => ensemble.distributions(images) },
+    ensemble: {
+      batchSize: large,
+      predict: (batch) => ensemble.probabilities(batch, { out: outs.ensemble }),
+    },
+    trace: { batchSize: small, predict: (batch) => ensemble.trace(batch) },
   };
-  const respondents = await Promise.all(
-    Object.entries(asks).map(async ([who, { batchSize, ask }]) => ({
+  const contestants = await Promise.all(
+    Object.entries(kinds).map(async ([who, { batchSize, predict }]) => ({
       who: who as Who,
-      ask,
+      predict,
       batches: await read(batchSize),
     })),
   );
   const rounds: Round[] = [];
   for (let round = 0; round <= Number(values.rounds); round++) {
-    const costs: Record<Who, number> = { generalist: 0, ensemble: 0, distributions: 0 };
-    for (const { who, ask, batches } of respondents) {
+    const costs: Record<Who, number> = { generalist: 0, ensemble: 0, trace: 0 };
+    for (const { who, predict, batches } of contestants) {
       let microseconds = 0;
       let images = 0;
-      for (const pixels of batches) {
-        const count = pixels.length / (image.height * image.width * image.channels);
-        const input = tf.tensor4d(pixels, [count, image.height, image.width, image.channels]);
+      for (const batch of batches) {
         const before = process.cpuUsage();
-        await ask(input);
+        await predict(batch);
         const { user, system } = process.cpuUsage(before);
-        input.dispose();
         microseconds += user + system;
-        images += count;
+        images += batch.count;
       }
       costs[who] = microseconds / images;
     }
@@ -114,7 +117,7 @@ else {
     console.log(
       `${name}: ${classes} classes, ${specialists} specialists, batches of ${batchSizes.small} and ${batchSizes.large}`,
     );
-    for (const who of ['generalist', 'ensemble', 'distributions'] as const) {
+    for (const who of ['generalist', 'ensemble', 'trace'] as const) {
       const range = (of: (round: Round) => number, digits: number) => {
         const all = rounds.map(of);
         return `${Math.min(...all).toFixed(digits)} to ${Math.max(...all).toFixed(digits)}`;

@@ -6,7 +6,7 @@ import type { JsonObject } from '../core/json.js';
 import type { Log } from '../core/log.js';
 import { percent } from '../core/percent.js';
 import { loadStudent } from '../distillation/student.js';
-import { type Answer, loadEnsemble } from '../ensemble/ensemble.js';
+import { type Classification, loadEnsemble } from '../ensemble/ensemble.js';
 import type { RankedClass } from '../models/ranked-class.js';
 import type { Settings } from '../pipeline/options.js';
 import { alignColumns } from './summary.js';
@@ -46,7 +46,8 @@ export interface InferredImages {
  * @param options.model who answers
  * @param options.top classes an answer names
  * @param options.stdin where `-` reads
- * @throws KdSpecError `not-found` or `checkpoint-invalid` when the workspace has no ensemble, or no student; `interrupted`
+ * @returns also where the workspace has no ensemble, or no student: then every image is an error
+ * @throws KdSpecError `interrupted`
  */
 export async function inferImages(
   images: readonly string[],
@@ -66,7 +67,11 @@ export async function inferImages(
     readonly stdin?: AsyncIterable<Uint8Array>;
   },
 ): Promise<InferredImages> {
-  const respondent = await respondentOf(model, settings, top);
+  const respondent = await respondentOf(model, settings, top).catch((error: unknown) => {
+    if (error instanceof KdSpecError) return error;
+    throw error;
+  });
+  if (respondent instanceof KdSpecError) return withoutModel(images, respondent);
   const answers: { path: string; answer: Said }[] = [];
   const failures: Failure[] = [];
   try {
@@ -91,6 +96,12 @@ export async function inferImages(
     text: answers.map(({ path, answer }) => `${path}\n${answer.text}`).join('\n\n'),
     ...(error && { error }),
   };
+}
+
+/** Without a model every image that was named is an error, for a program that reads JSON; a person reads it once. */
+function withoutModel(images: readonly string[], error: KdSpecError): InferredImages {
+  const { code, message } = error;
+  return { json: { images: [], errors: images.map((path) => ({ path, code, message })) }, text: '', error };
 }
 
 /** What is said about one image. */
@@ -228,7 +239,7 @@ async function readAll(stream: AsyncIterable<Uint8Array>): Promise<Uint8Array> {
   return Buffer.concat(chunks);
 }
 
-function toJson({ generalist, ensemble, specialists }: Answer): JsonObject {
+function toJson({ generalist, ensemble, specialists }: Classification): JsonObject {
   const ranked = (classes: readonly RankedClass[]) => classes.map((item) => ({ ...item }));
   return {
     generalist: ranked(generalist),
@@ -239,7 +250,7 @@ function toJson({ generalist, ensemble, specialists }: Answer): JsonObject {
 
 const named = (item: RankedClass | undefined) => (item ? `${item.class}  ${percent(item.probability)}` : '');
 
-function describe({ generalist, ensemble, specialists }: Answer): string {
+function describe({ generalist, ensemble, specialists }: Classification): string {
   const table = alignColumns([
     ['', 'generalist', 'ensemble'],
     ...ensemble.map((_, rank) => [String(rank + 1), named(generalist[rank]), named(ensemble[rank])]),

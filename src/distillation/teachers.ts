@@ -56,7 +56,7 @@ async function openTeacher(name: string, surroundings: TeacherSurroundings): Pro
   const network = async (directory: string, title: string) =>
     loadNetworkClassifier(directory, (await selectBackend(backend)).operations, { name: title });
   if (name === 'generalist') return network(join(workspace, 'generalist'), 'the generalist');
-  if (name === 'ensemble') return ensembleClassifier('the ensemble', workspace, backend);
+  if (name === 'ensemble') return loadEnsemble(workspace, { backend });
   const { kind, path } = placeTeacher(name);
   switch (kind) {
     case 'onnx':
@@ -64,7 +64,7 @@ async function openTeacher(name: string, surroundings: TeacherSurroundings): Pro
     case 'checkpoint':
       return network(path, name);
     case 'ensemble':
-      return ensembleClassifier(name, path, backend);
+      return loadEnsemble(path, { backend, name });
     case 'predictions':
       return storedClassifier(path, { name, classes, rows: transferRows });
     case 'unknown':
@@ -74,30 +74,6 @@ async function openTeacher(name: string, surroundings: TeacherSurroundings): Pro
           'workspace, of predictions (*.arrow), or an .onnx file',
       );
   }
-}
-
-async function ensembleClassifier(
-  name: string,
-  workspace: string,
-  backend: BackendName,
-): Promise<Classifier> {
-  const ensemble = await loadEnsemble(workspace, { backend });
-  const { operations, definition } = ensemble.generalist;
-  const image = definition.input;
-  return createClassifier({
-    name,
-    classes: ensemble.classes,
-    input: { kind: 'images', image },
-    async probabilities({ images, count }, out) {
-      const input = operations.tensor(images, [count, image.height, image.width, image.channels]);
-      try {
-        await ensemble.predict(input, { out });
-      } finally {
-        input.dispose();
-      }
-    },
-    dispose: () => ensemble.dispose(),
-  });
 }
 
 /** The augmented images of a transfer set are drawn once, for teacher and student alike. */

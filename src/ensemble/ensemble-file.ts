@@ -15,6 +15,8 @@ const ensembleFileSchema = z
     routingTop: z.int().positive(),
     /** Instead: a specialist is queried when the generalist puts at least this much mass on its subset. */
     routingMass: z.number().positive().max(1).nullish(),
+    /** The most specialists for an image: see `RoutingRule`. Absent in files of version 0.1: as many as it takes. */
+    routingMost: z.int().positive().exactOptional(),
     /** The name of the fusion rule. */
     rule: z.enum(fusionRules.map(({ name }) => name)),
     /** Of the rule's parameters that are per ensemble. */

@@ -1,6 +1,5 @@
-import * as tf from '@tensorflow/tfjs';
 import { expect, test } from 'vitest';
-import { dissentingSpecialists, smallImage } from '../../test/support/dissenting-specialists.js';
+import { dissentingSpecialists } from '../../test/support/dissenting-specialists.js';
 import { selectBackend } from '../compute/backend.js';
 import { createRandom } from '../core/random.js';
 import { forwardFlops } from '../models/network-definition.js';
@@ -22,14 +21,13 @@ test('a rule of routing scores what the ensemble under that rule scores, and cos
   const count = 64;
   const pixels = Float32Array.from({ length: count * 64 }, () => Math.max(0, random.normal()) ** 6);
   const labels = Int32Array.from({ length: count }, () => random.below(outputs));
-  const images = () => tf.tensor4d(pixels, [count, ...smallImage]);
   const said = specialists.map(({ config }) => ({ id: config.id, temperature: 1, weight: 3, kept: true }));
   const settings = { rule: 'share-inside', generalistTemperature: 1, specialists: said } as const;
   async function* batches() {
-    yield { images: images(), labels };
+    yield { images: pixels, count, labels };
   }
   const rules = [{ top: 1 }, { top: 6 }, { mass: 0.4 }];
-  const curve = await measureRouting(generalist, specialists, settings, batches(), rules);
+  const curve = await measureRouting(generalist, specialists, settings, batches(), { rules });
 
   const names = Array.from({ length: outputs }, (_, c) => String(c));
   for (const [place, { top = 1, mass }] of rules.map((rule) => ({ mass: null, ...rule })).entries()) {
@@ -38,20 +36,15 @@ test('a rule of routing scores what the ensemble under that rule scores, and cos
       routingTop: top,
       routingMass: mass,
     });
-    const input = images();
-    const answers = await ensemble.distributions(input);
-    input.dispose();
-    const right = answers.filter(({ ensemble: q }, image) => q.indexOf(Math.max(...q)) === labels[image]);
+    const traces = await ensemble.trace({ images: pixels, count });
+    const right = traces.filter(({ ensemble: q }, image) => q.indexOf(Math.max(...q)) === labels[image]);
     expect(curve[place].top1).toBeCloseTo(right.length / count, 12);
-    const asked = answers.map(({ specialists: asked }) => asked.filter(({ isActive }) => isActive));
-    expect(curve[place].active).toBeCloseTo(asked.flat().length / count, 12);
-    const flops = asked
-      .flat()
-      .reduce(
-        (sum, { position }) =>
-          sum + forwardFlops(specialists[position].network.definition, { from: 'dense' }),
-        0,
-      );
+    const active = traces.flatMap(({ specialists: queried }) => queried.filter(({ isActive }) => isActive));
+    expect(curve[place].active).toBeCloseTo(active.length / count, 12);
+    const flops = active.reduce(
+      (sum, { position }) => sum + forwardFlops(specialists[position].network.definition, { from: 'dense' }),
+      0,
+    );
     expect(curve[place].flopsPerImage).toBeCloseTo(forwardFlops(generalist.definition) + flops / count, 6);
   }
   expect(curve[1].active).toBeGreaterThan(curve[0].active);

@@ -1,9 +1,9 @@
-import type { Tensor4D } from '../compute/operations.js';
+import type { Pause } from '../core/pause.js';
+import type { LabelledBatch } from '../models/accuracy.js';
 import type { Network } from '../models/network.js';
 import { forwardFlops } from '../models/network-definition.js';
-import { createCalibratedFuser, type FusionSettings } from './calibration/calibrated-fusion.js';
-import { consult } from './consult.js';
-import { activeSpecialists, type RoutingRule } from './routing.js';
+import { createFusion, createQuery, type FusionSettings } from './inference.js';
+import { createRouter, mostActive, type RoutingRule } from './routing.js';
 import { firstTrainedPart, type Specialist } from './specialist/specialist.js';
 import { indexMembership } from './subsets/membership.js';
 
@@ -12,7 +12,7 @@ export interface RoutingPoint {
   readonly rule: 'top' | 'mass';
   /** n, or the least mass. */
   readonly value: number;
-  /** Specialists asked, mean over the images. */
+  /** Specialists queried, mean over the images. */
   readonly active: number;
   /** Multiplications and additions for an image: the generalist's, and what the specialists did not share. */
   readonly flopsPerImage: number;
@@ -28,69 +28,60 @@ const routingRules: readonly RoutingRule[] = [
 /**
  * Accuracy against cost: the same ensemble under several rules of routing.
  *
- * Each image is given once to the generalist and once to every specialist that any of the rules calls; the rules
- * differ in whose answers are fused.
+ * The generalist predicts once for each image, and so does every specialist that any of the rules calls; the rules
+ * differ in whose predictions are fused.
  *
- * @param batches images (batch, height, width, channels) in [0, 1] with labels; disposed of here
+ * @param batches of labelled images
  * @param settings the calibrated fusion, fitted under one of the rules
+ * @param options.pause called for each image
  * @returns a point a rule, in the order of `rules`
  */
 export async function measureRouting(
   generalist: Network,
   specialists: readonly Specialist[],
   settings: FusionSettings,
-  batches: AsyncIterable<{ readonly images: Tensor4D; readonly labels: Int32Array }>,
-  rules: readonly RoutingRule[] = routingRules,
+  batches: AsyncIterable<LabelledBatch>,
+  { rules = routingRules, pause }: { readonly rules?: readonly RoutingRule[]; readonly pause?: Pause } = {},
 ): Promise<readonly RoutingPoint[]> {
   const classCount = generalist.definition.outputs;
-  const membership = indexMembership(
-    specialists.map(({ config }) => config),
-    classCount,
-  );
-  const subsets = specialists.map(({ config }) => Int32Array.from(config.classes));
+  const configs = specialists.map(({ config }) => config);
+  const kept = configs.map((config, m) => (settings.specialists[m].kept ? config : { classes: [] }));
+  const membership = indexMembership(kept, classCount);
+  const routers = rules.map((rule) => createRouter(membership, { most: mostActive, ...rule }));
   const costs = specialists.map(({ config, network }) =>
     forwardFlops(network.definition, { from: firstTrainedPart[config.retrain] }),
   );
-  const fuse = createCalibratedFuser(settings, classCount);
-  const isKept = (position: number) => settings.specialists[position].kept;
+  const fusion = createFusion(generalist.operations, configs, settings, classCount);
+  const { generalistTemperature: temperature } = settings;
+  const query = createQuery(generalist, specialists, {
+    temperature,
+    needsPlain: true,
+    isCorrectedByImage: fusion.usesDustbin,
+  });
   const sums = rules.map(() => ({ active: 0, flops: 0, correct: 0 }));
+  const q = new Float32Array(classCount);
   let examples = 0;
-  for await (const { images, labels } of batches) {
-    const called: (readonly (readonly number[])[])[] = []; // of an image: by rule, positions
-    const consultations = await consult(
-      generalist,
-      specialists,
-      images,
-      ({ probabilities }, image) => {
-        called[image] = rules.map((rule) =>
-          activeSpecialists(probabilities, membership, rule).filter(isKept),
-        );
-        return [...new Set(called[image].flat())];
-      },
-      { temperature: settings.generalistTemperature },
-    );
-    images.dispose();
-    for (const [
-      image,
-      {
-        generalist: { softened },
-        specialists: answers,
-      },
-    ] of consultations.entries()) {
-      rules.forEach((_, rule) => {
-        const active = called[image][rule];
-        const speaking = answers
-          .filter(({ specialist }) => active.includes(specialist))
-          .map(({ specialist, logits: answer }) => ({
-            id: specialists[specialist].config.id,
-            classes: subsets[specialist],
-            logits: answer,
-          }));
-        sums[rule].active += active.length;
-        sums[rule].flops += active.reduce((sum, position) => sum + costs[position], 0);
-        sums[rule].correct += Number(indexOfLargest(fuse(softened, speaking)) === labels[image]);
-      });
-      examples++;
+  for await (const batch of batches) {
+    const active: (readonly (readonly number[])[])[] = []; // of an image: by rule, positions
+    const queried = await query(batch, ({ plain, first }, image) => {
+      active[image] = routers.map((router) => router.route(plain, first));
+      return [...new Set(active[image].flat())];
+    });
+    try {
+      for (let image = 0; image < batch.count; image++) {
+        const turn = pause?.();
+        if (turn) await turn;
+        for (const [rule, positions] of active[image].entries()) {
+          q.set(queried.softened(image));
+          fusion.fuse(q, queried.ofImage(image, positions));
+          sums[rule].active += positions.length;
+          sums[rule].flops += positions.reduce((sum, position) => sum + costs[position], 0);
+          sums[rule].correct += Number(indexOfLargest(q) === batch.labels[image]);
+        }
+        examples++;
+      }
+    } finally {
+      queried.dispose();
     }
   }
   const ofGeneralist = forwardFlops(generalist.definition);
@@ -103,7 +94,7 @@ export async function measureRouting(
   }));
 }
 
-function indexOfLargest(values: Float64Array): number {
+function indexOfLargest(values: Float32Array): number {
   let largest = 0;
   for (let index = 1; index < values.length; index++) if (values[index] > values[largest]) largest = index;
   return largest;

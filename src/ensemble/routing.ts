@@ -1,69 +1,124 @@
-import type { Probabilities } from './rules/distributions.js';
 import { type SubsetMembership, specialistsOf } from './subsets/membership.js';
 
 const negligible = 1e-6; // of a class's probability, when masses are compared with a threshold
 
-/** Which specialists are asked: the `top` rule of the paper, or those whose subsets hold enough `mass`. */
+/** Which specialists are queried: the `top` rule of the paper, or those whose subsets hold enough `mass`. */
 export interface RoutingRule {
   /** n of the top-n rule; the paper uses 1. */
-  readonly top?: number;
+  readonly top?: number | undefined;
   /** Least mass of the generalist on a subset, in (0, 1]; when given, instead of the top-n rule. */
   readonly mass?: number | null | undefined;
+  /**
+   * The most specialists for an image; of more, those with the most mass of the generalist on their subset take part,
+   * the lower position first among equals. None: as many as the rule names.
+   */
+  readonly most?: number | undefined;
 }
 
 /**
- * The active specialists: those whose subsets meet the n most probable classes of the generalist, or those on
- * whose subsets it puts at least a given mass.
- *
- * @param generalist (classes), or for sparse predictions (k), the probabilities of `classes`. For the top-n rule
- *   anything that sorts as they do, such as logits.
- * @param membership of all specialists, from {@link indexMembership}
- * @param options the {@link RoutingRule} (default n = 1); `classes` (k), the class of each probability, when
- *   they are not all classes in order. Ties go to the lower position.
- * @returns positions of specialists, ascending; maybe none
- *
- * Cost: `classes * n`; for a mass the classes and their memberships.
- * Source: Hinton, Vinyals and Dean (2015), section 5.4, steps 1 and 2; the mass is ours.
+ * The most specialists that an ensemble is calibrated for on one image. Fusing M specialists takes M^3 operations
+ * under the paper's rule, and fitting each beside the others M times that.
  */
-export function activeSpecialists(
-  generalist: Probabilities,
-  membership: SubsetMembership,
-  { top = 1, mass, classes }: RoutingRule & { readonly classes?: ArrayLike<number> } = {},
-): number[] {
-  if (typeof mass === 'number') {
-    const masses = subsetMasses(generalist, membership, classes);
-    return [...masses]
-      .filter(([, sum]) => sum >= mass)
-      .map(([m]) => m)
-      .sort((a, b) => a - b);
-  }
-  const active = new Set<number>();
-  for (const position of mostProbable(generalist, top)) {
-    const label = classes === undefined ? position : classes[position];
-    for (const specialist of specialistsOf(label, membership)) active.add(specialist);
-  }
-  return [...active].sort((a, b) => a - b);
+export const mostActive = 32;
+
+/** Tells the active specialists of image after image. */
+export interface Router {
+  /** What it looks at: the most probable class, which classes come first, or masses at temperature 1. */
+  readonly reads: 'first' | 'order' | 'masses';
+  /**
+   * @param generalist (classes), its distribution, at any temperature unless masses are read
+   * @param first the most probable class
+   * @returns positions of specialists, ascending; maybe none
+   */
+  route(generalist: Float32Array | Float64Array, first: number): readonly number[];
 }
 
-/** The mass of each subset that has any, by position of its specialist. */
-function subsetMasses(
-  probabilities: Probabilities,
+/**
+ * The active specialists: those whose subsets meet the n most probable classes of the generalist, or those on whose
+ * subsets it puts at least a given mass.
+ *
+ * @param membership of all specialists that may be queried, from `indexMembership`
+ * @param rule default n = 1
+ *
+ * Cost: for n = 1 that of the answer; for more `classes * n`; for a mass a comparison a class, unless the first class
+ * holds so much that it decides.
+ * Source: Hinton, Vinyals and Dean (2015), section 5.4, steps 1 and 2; the mass is ours.
+ */
+export function createRouter(
+  membership: SubsetMembership,
+  { top = 1, mass, most = Number.POSITIVE_INFINITY }: RoutingRule = {},
+): Router {
+  const specialists = membership.specialists.reduce((last, m) => Math.max(last, m), -1) + 1;
+  const largestFamily = largestDifference(membership.offsets);
+  const masses = new Float64Array(specialists);
+  const isByMass = typeof mass === 'number';
+  const mayOverflow = specialists > most && (isByMass || top * largestFamily > most);
+
+  const ofFirst = (first: number) => specialistsOf(first, membership);
+  const byTop = (generalist: Float32Array | Float64Array, first: number) => {
+    if (top === 1) return [...ofFirst(first)];
+    const active = new Set<number>();
+    for (const label of mostProbable(generalist, top)) for (const m of ofFirst(label)) active.add(m);
+    return [...active].sort(ascending);
+  };
+  const byMass = (generalist: Float32Array | Float64Array, first: number, least: number) => {
+    const greatest = generalist[first];
+    if (greatest >= least && greatest > 1 - least + negligible) return [...ofFirst(first)]; // nobody else has as much
+    addUpMasses(generalist, membership, masses);
+    const active: number[] = [];
+    for (let m = 0; m < specialists; m++) if (masses[m] >= least) active.push(m);
+    return active;
+  };
+  return {
+    reads: isByMass || mayOverflow ? 'masses' : top === 1 ? 'first' : 'order',
+    route(generalist, first) {
+      const active = isByMass ? byMass(generalist, first, mass) : byTop(generalist, first);
+      if (active.length <= most) return active;
+      addUpMasses(generalist, membership, masses);
+      return active
+        .sort((a, b) => masses[b] - masses[a] || a - b)
+        .slice(0, most)
+        .sort(ascending);
+    },
+  };
+}
+
+const ascending = (a: number, b: number) => a - b;
+
+function largestDifference(offsets: Int32Array): number {
+  let largest = 0;
+  for (let c = 1; c < offsets.length; c++) largest = Math.max(largest, offsets[c] - offsets[c - 1]);
+  return largest;
+}
+
+/** The generalist's mass on each subset, by position of its specialist; in fours, as most classes have next to none. */
+function addUpMasses(
+  probabilities: Float32Array | Float64Array,
   { offsets, specialists }: SubsetMembership,
-  classes?: ArrayLike<number>,
-): Map<number, number> {
-  const masses = new Map<number, number>();
-  for (let position = 0; position < probabilities.length; position++) {
-    if (probabilities[position] < negligible) continue;
-    const c = classes === undefined ? position : classes[position];
-    for (let i = offsets[c]; i < offsets[c + 1]; i++) {
-      masses.set(specialists[i], (masses.get(specialists[i]) ?? 0) + probabilities[position]);
-    }
+  masses: Float64Array,
+): void {
+  masses.fill(0);
+  const add = (c: number) => {
+    const p = probabilities[c];
+    if (p < negligible) return;
+    for (let i = offsets[c]; i < offsets[c + 1]; i++) masses[specialists[i]] += p;
+  };
+  const whole = probabilities.length - (probabilities.length % 4);
+  for (let c = 0; c < whole; c += 4) {
+    if (
+      probabilities[c] < negligible &&
+      probabilities[c + 1] < negligible &&
+      probabilities[c + 2] < negligible &&
+      probabilities[c + 3] < negligible
+    )
+      continue;
+    for (let i = c; i < c + 4; i++) add(i);
   }
-  return masses;
+  for (let c = whole; c < probabilities.length; c++) add(c);
 }
 
 /** The positions of the n greatest values, the greatest first, by insertion into a short list. */
-function mostProbable(values: Probabilities, n: number): number[] {
+function mostProbable(values: Float32Array | Float64Array, n: number): number[] {
   const best: number[] = [];
   const insert = (position: number) => {
     let place = best.length;

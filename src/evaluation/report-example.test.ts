@@ -1,6 +1,5 @@
 import { expect, test } from 'vitest';
-import type { Distributions } from '../ensemble/ensemble.js';
-import { createExampleSearch, describeAnswers, type ReportExample } from './report-example.js';
+import { createExampleSearch, describeTrace, type ReportExample, type ShownTrace } from './report-example.js';
 
 const names = ['a', 'b', 'c', 'd'];
 const subsets = [
@@ -11,9 +10,9 @@ const answers = (
   generalist: readonly number[],
   ensemble: readonly number[],
   { active = [0] }: { active?: readonly number[] } = {},
-): Distributions => ({
+): ShownTrace => ({
   generalist: Float32Array.from(generalist),
-  ensemble: Float64Array.from(ensemble),
+  ensemble: Float32Array.from(ensemble),
   specialists: [0, 1].map((position) => ({
     position,
     isActive: active.includes(position),
@@ -25,14 +24,14 @@ const [first, second] = [
   [0.1, 0.7, 0.1, 0.1],
 ];
 
-function search(offers: readonly Distributions[]): ReportExample | undefined {
+function search(offers: readonly ShownTrace[]): ReportExample | undefined {
   const found = createExampleSearch();
   for (const [row, offer] of offers.entries()) {
     found.offer(offer, () => ({
       row,
       label: { index: 0, class: 'a' },
       image: { height: 1, width: 1, channels: 1, png: '' },
-      ...describeAnswers(offer, names, subsets),
+      ...describeTrace(offer, names, subsets),
     }));
   }
   return found.result();
@@ -58,7 +57,7 @@ test('without different answers it is the first with a specialist, without those
 });
 
 test('specialists that were only measured are not among those that spoke', () => {
-  const { generalist, specialists } = describeAnswers(answers(first, second), names, subsets);
+  const { generalist, specialists } = describeTrace(answers(first, second), names, subsets);
   expect(generalist.map(({ index }) => index)).toEqual([0, 1, 2, 3]);
   expect(generalist[0]).toMatchObject({ index: 0, class: 'a' });
   expect(specialists).toEqual([

@@ -1,8 +1,12 @@
 import type { ImageShape } from '../data/source.js';
-import type { Distributions } from '../ensemble/ensemble.js';
-import type { Probabilities } from '../ensemble/rules/distributions.js';
+import type { ImageTrace, SpecialistTrace } from '../ensemble/inference.js';
 import { topK } from '../math/top-k.js';
-import type { RankedClass } from '../models/ranked-class.js';
+import { type RankedClass, rankClasses } from '../models/ranked-class.js';
+
+/** What of a trace is shown. */
+export interface ShownTrace extends Pick<ImageTrace, 'generalist' | 'ensemble'> {
+  readonly specialists: readonly Pick<SpecialistTrace, 'position' | 'isActive' | 'probabilities'>[];
+}
 
 const shownClasses = 5; // of each answer
 
@@ -41,9 +45,9 @@ export function createExampleSearch() {
   let found: ReportExample | undefined;
   return {
     /** Offers an image; `describe` is called only if it is to be kept. */
-    offer(answers: Distributions, describe: () => Omit<ReportExample, 'differs'>): void {
-      if (found?.differs || !answers.specialists.some(({ isActive }) => isActive)) return;
-      const differs = firstClass(answers.generalist) !== firstClass(answers.ensemble);
+    offer(trace: ShownTrace, describe: () => Omit<ReportExample, 'differs'>): void {
+      if (found?.differs || !trace.specialists.some(({ isActive }) => isActive)) return;
+      const differs = firstClass(trace.generalist) !== firstClass(trace.ensemble);
       if (differs || found === undefined) found = { ...describe(), differs };
     },
     result: (): ReportExample | undefined => found,
@@ -51,41 +55,34 @@ export function createExampleSearch() {
 }
 
 /**
- * The answers for one image, by name.
+ * A trace, by name.
  *
- * @param answers both distributions, (classes), and those of the specialists
  * @param names the class names, (classes)
  * @param subsets of all specialists, by position
  */
-export function describeAnswers(
-  answers: Distributions,
+export function describeTrace(
+  { generalist, ensemble, specialists }: ShownTrace,
   names: readonly string[],
   subsets: readonly { readonly id: number; readonly classes: readonly number[] }[],
 ): Pick<ReportExample, 'generalist' | 'ensemble' | 'specialists'> {
-  const rank = (probabilities: Probabilities, classOf: (place: number) => number): RankedClass[] => {
-    const { indices } = topK(probabilities, shownClasses);
-    return Array.from(indices, (place) => {
-      const index = classOf(place);
-      return { index, class: names[index], probability: probabilities[place] };
-    });
-  };
   return {
-    generalist: rank(answers.generalist, (place) => place),
-    ensemble: rank(answers.ensemble, (place) => place),
-    specialists: answers.specialists
+    generalist: rankClasses(generalist, shownClasses, names),
+    ensemble: rankClasses(ensemble, shownClasses, names),
+    specialists: specialists
       .filter(({ isActive }) => isActive)
       .map(({ position, probabilities }) => {
         const { id, classes } = subsets[position];
+        const named = probabilities.subarray(0, classes.length);
         return {
           id,
           size: classes.length,
           dustbin: probabilities[classes.length],
-          top: rank(probabilities.subarray(0, classes.length), (place) => classes[place]),
+          top: rankClasses(named, shownClasses, names, classes),
         };
       }),
   };
 }
 
-function firstClass(probabilities: Probabilities): number {
+function firstClass(probabilities: Float32Array): number {
   return topK(probabilities, 1).indices[0];
 }

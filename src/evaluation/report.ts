@@ -2,6 +2,7 @@ import type { SplitName } from '../data/source.js';
 import type { Accuracy } from '../models/accuracy.js';
 import type { CurvePoint, RoutingPoint } from './charts.js';
 import type { Evaluation } from './evaluation.js';
+import type { InferenceCost } from './inference-cost.js';
 import type { ReportExample } from './report-example.js';
 
 /** What a stage took. */
@@ -20,21 +21,6 @@ export interface ReportCeiling {
   readonly top1: number;
   readonly standardError: number;
   readonly examples: number;
-}
-
-/** What an answer costs, on the images of the report. */
-export interface InferenceCost {
-  /** Specialists asked, mean over the images. */
-  readonly active: number;
-  /** Multiplications and additions for an image. */
-  readonly generalistFlops: number;
-  readonly ensembleFlops: number;
-  /** Images a second on this machine, both timed in turn over the same images. */
-  readonly generalistImagesPerSecond: number;
-  readonly ensembleImagesPerSecond: number;
-  readonly generalistParameters: number;
-  /** Of all kept specialists, without what they share with the generalist. */
-  readonly specialistParameters: number;
 }
 
 /** A fusion rule with specialists of its own choice, on validation: each half under what was chosen on the other half. */

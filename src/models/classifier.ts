@@ -74,6 +74,17 @@ export interface ClassifierParts extends Pick<Classifier, 'name' | 'classes' | '
   readonly dispose: () => void;
 }
 
+/** A classifier whose checks serve what else is predicted for a batch. */
+export interface GuardedClassifier extends Classifier {
+  /**
+   * Checks a batch, and that the classifier was not disposed of.
+   *
+   * @returns where to write (batch, classes)
+   * @throws as `logits`
+   */
+  roomFor(batch: ImageBatch, out?: Float32Array): Float32Array;
+}
+
 /**
  * Makes a classifier of one computation: checks every batch, finds room for what is predicted, derives logits from
  * probabilities or the reverse, and refuses to work after `dispose`.
@@ -87,16 +98,19 @@ export interface ClassifierParts extends Pick<Classifier, 'name' | 'classes' | '
  *   dispose() {},
  * });
  */
-export function createClassifier(parts: ClassifierParts): Classifier {
+export function createClassifier(parts: ClassifierParts): GuardedClassifier {
   const { name, classes, input } = parts;
   const { logits, probabilities } = parts;
   let isDisposed = false;
+  const room = (batch: ImageBatch, out: Float32Array | undefined) => {
+    if (isDisposed) throw disposed(name);
+    checkBatch(parts, batch);
+    return roomFor(batch.count, classes.length, out);
+  };
   const predict =
     (compute: Predict): Classifier['logits'] =>
     async (batch, { out } = {}) => {
-      if (isDisposed) throw disposed(name);
-      checkBatch(parts, batch);
-      const rows = roomFor(batch.count, classes.length, out);
+      const rows = room(batch, out);
       if (batch.count > 0) await compute(batch, rows);
       return rows;
     };
@@ -104,6 +118,7 @@ export function createClassifier(parts: ClassifierParts): Classifier {
     name,
     classes,
     input,
+    roomFor: room,
     logits: predict(logits ?? logarithmOf(probabilities)),
     probabilities: predict(probabilities ?? softmaxOf(logits, classes.length)),
     dispose() {

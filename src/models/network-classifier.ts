@@ -12,7 +12,7 @@ const chunkImages = 128;
 const chunkBytes = 2 ** 23;
 
 /** The most images to give a network at once, so that what it computes of them stays in the processor's cache. */
-function chunkSize(classes: number): number {
+export function chunkSize(classes: number): number {
   return Math.max(1, Math.min(chunkImages, Math.floor(chunkBytes / (4 * classes))));
 }
 

@@ -2,13 +2,15 @@ import * as tf from '@tensorflow/tfjs';
 import { expect, test } from 'vitest';
 import { selectBackend } from '../../src/compute/backend.js';
 import { createRandom } from '../../src/core/random.js';
+import { encodeSmallPng } from '../../src/data/png.js';
+import { Ensemble } from '../../src/ensemble/ensemble.js';
 import { createAccuracy, predictEach } from '../../src/models/accuracy.js';
 import { createClassifier, lowestLogProbability } from '../../src/models/classifier.js';
 import { createNetwork } from '../../src/models/network.js';
 import { networkClassifier } from '../../src/models/network-classifier.js';
 import { runNetwork } from '../../src/models/run-network.js';
 import { classifierContract } from '../support/classifier-contract.js';
-import { smallNetwork } from '../support/dissenting-specialists.js';
+import { dissentingSpecialists, smallNetwork } from '../support/dissenting-specialists.js';
 
 const { operations } = await selectBackend('wasm');
 
@@ -23,6 +25,34 @@ const network = () =>
 const ofNetwork = () => networkClassifier(network(), { name: 'the network', classes });
 
 classifierContract('a network', () => ({ classifier: ofNetwork(), batch }));
+
+const ofEnsemble = async () => {
+  const subsets = [
+    [0, 1],
+    [1, 2, 3],
+  ];
+  const random = createRandom(2, 'ensemble');
+  const options = { outputs, sureness: 2, dissent: -1 };
+  const made = await dissentingSpecialists(operations, subsets, random, options);
+  return new Ensemble(classes, made.generalist, made.specialists, {
+    routingTop: 1,
+    rule: 'combine',
+    parameters: { dustbinTrust: 0.3 },
+    generalistTemperature: 1.2,
+    specialists: subsets.map((_, id) => ({ id, temperature: 1.1, weight: 2, kept: true })),
+  });
+};
+
+classifierContract('an ensemble', async () => ({ classifier: await ofEnsemble(), batch }));
+
+test('an ensemble refuses to trace and to classify files after dispose', async () => {
+  const ensemble = await ofEnsemble();
+  expect(await ensemble.trace(batch)).toHaveLength(count);
+  ensemble.dispose();
+  await expect(ensemble.trace(batch)).rejects.toMatchObject({ code: 'disposed' });
+  const file = encodeSmallPng(new Uint8Array(64), { height: 8, width: 8, channels: 1 });
+  await expect(ensemble.classify([file])).rejects.toMatchObject({ code: 'disposed' });
+});
 
 const table = Float32Array.from({ length: 4 * 3 }, (_, i) => [0.5, 0.25, 0.25, 1, 0, 0][i % 6]);
 const stored = () =>

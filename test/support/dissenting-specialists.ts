@@ -6,7 +6,7 @@ import { createNetwork, type Network } from '../../src/models/network.js';
 import { scaleHead } from './operations.js';
 
 /** Of the images that {@link dissentingSpecialists} answers: height, width and channels. */
-export const smallImage = [8, 8, 1] as const;
+const smallImage = [8, 8, 1] as const;
 
 /** An untrained network over small images. */
 export const smallNetwork = ({ dense, outputs }: { readonly dense: number; readonly outputs: number }) =>

@@ -256,7 +256,7 @@ function meanByKernel(
     (1 - ofGeneralist) / temperature,
     smallest,
   );
-  if ((Math.max(largestLogit, logits[size]) - smallestLogit) / temperature > farBelow) return undefined;
+  if ((largestLogit - smallestLogit) / temperature > farBelow) return undefined;
   return { sum, values, total, named: 1, dustbin: 0 };
 }
 
@@ -264,7 +264,7 @@ function meanByKernel(
  * The mass that a specialist puts on its subset, and in its dustbin; and the logit below which a class counts as
  * having `smallestSoftmax`.
  *
- * @param exact false where of the masses it is enough to know whether the first is above 0
+ * @param exact false where the dustbin is not to make a difference, as if all mass lay on the subset
  */
 function namedMasses(
   logits: Float32Array,
@@ -278,12 +278,12 @@ function namedMasses(
     if (logits[i] > largest) largest = logits[i];
     if (logits[i] < least) least = logits[i];
   }
-  const top = Math.max(largest, logits[size]);
+  const top = exact ? Math.max(largest, logits[size]) : largest;
   const reachesFloor = (top - least) / temperature > farBelow;
   if (!exact && !reachesFloor) return { named: 1, dustbin: 0, floor: Number.NEGATIVE_INFINITY };
   let sum = 0;
   for (let i = 0; i < size; i++) sum += Math.exp((logits[i] - top) / temperature);
-  const rest = Math.exp((logits[size] - top) / temperature);
+  const rest = exact ? Math.exp((logits[size] - top) / temperature) : 0;
   const floor = top + temperature * (Math.log(smallestSoftmax) + Math.log(sum + rest));
   return { named: sum / (sum + rest), dustbin: rest / (sum + rest), floor };
 }

@@ -80,7 +80,6 @@ function shareOutInPlace({ largestSubset }: FastFormOptions): FuseInPlace {
       const size = classes.length;
       let largest = Number.NEGATIVE_INFINITY;
       for (let i = 0; i < size; i++) if (logits[i] > largest) largest = logits[i];
-      if (Math.exp((largest - logits[size]) / temperature) === 0) continue; // all is in the dustbin
       let inside = 0; // Q_S
       let total = 0;
       for (let i = 0; i < size; i++) {

@@ -3,12 +3,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { smallImage, smallNetwork } from '../../../test/support/dissenting-specialists.js';
+import { smallNetwork } from '../../../test/support/dissenting-specialists.js';
 import { scaleHead } from '../../../test/support/operations.js';
 import { selectBackend } from '../../compute/backend.js';
 import { createRandom } from '../../core/random.js';
 import { createNetwork, type Network, networkValues } from '../../models/network.js';
-import { consult } from '../consult.js';
+import { createInference } from '../inference.js';
 import {
   createFullSpecialist,
   loadSpecialist,
@@ -52,7 +52,7 @@ test('the outputs of a full head are the subset in its order, then every other c
   expect(others.map((label) => outputs[label])).toEqual([4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14]);
 });
 
-test('before training it says what the generalist says, and so does one that was saved and loaded', async () => {
+test('before training it predicts what the generalist predicts, and so does one that was saved and loaded', async () => {
   const correction = 2.9;
   const network = await createFullSpecialist(generalist, classes, -correction);
   const config = configOf(network, correction);
@@ -60,24 +60,26 @@ test('before training it says what the generalist says, and so does one that was
   const loaded = await loadSpecialist(folder, operations, await networkValues(generalist));
   expect(loaded.config).toEqual(config);
   const random = createRandom(4, 'images');
-  const images = tf.tensor4d(
-    Float32Array.from({ length: 9 * 64 }, () => random.uniform()),
-    [9, ...smallImage],
-  );
+  const batch = { images: Float32Array.from({ length: 9 * 64 }, () => random.uniform()), count: 9 };
+  const settings = {
+    routingTop: 1,
+    rule: 'paper',
+    generalistTemperature: 1,
+    specialists: [{ id: 0, temperature: 1, weight: 1, kept: true }],
+  };
   const tensors = tf.memory().numTensors;
   for (const specialist of [{ config, network }, loaded]) {
-    const answers = await consult(generalist, [specialist], images, () => [0]);
+    const inference = createInference(generalist, [specialist], settings);
+    const traces = await inference.trace(batch, new Float32Array(9 * 15), () => [0]);
     expect(tf.memory().numTensors).toBe(tensors);
-    for (const { generalist: said, specialists } of answers) {
-      const { logits } = specialists[0];
-      expect(logits).toHaveLength(classes.length + 1);
-      const total = logits.reduce((sum, logit) => sum + Math.exp(logit), 0);
+    for (const { generalist: expected, specialists } of traces) {
+      const { probabilities } = specialists[0];
+      expect(probabilities).toHaveLength(classes.length + 1);
       classes.forEach((label, place) => {
-        expect(Math.exp(logits[place]) / total).toBeCloseTo(said.probabilities[label], 5);
+        expect(probabilities[place]).toBeCloseTo(expected[label], 5);
       });
     }
   }
-  tf.dispose(images);
   network.dispose();
   loaded.network.dispose();
 });

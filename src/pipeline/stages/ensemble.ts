@@ -1,9 +1,8 @@
 import { join } from 'node:path';
 import { selectBackend } from '../../compute/backend.js';
-import type { Operations } from '../../compute/operations.js';
 import { writeJsonAtomically } from '../../core/atomic-file.js';
-import { KdSpecError } from '../../core/errors.js';
 import type { JsonObject } from '../../core/json.js';
+import { createPause } from '../../core/pause.js';
 import { imageBatches } from '../../data/batches.js';
 import { openDataset, type Split } from '../../data/dataset.js';
 import type { ImageShape } from '../../data/source.js';
@@ -12,22 +11,16 @@ import {
   calibrate,
   type RuleCalibration,
 } from '../../ensemble/calibration/calibration.js';
-import { type Consultation, consult } from '../../ensemble/consult.js';
+import { calibrationExamples } from '../../ensemble/calibration/calibration-data.js';
 import { loadSpecialists } from '../../ensemble/ensemble.js';
 import { ensembleFileName } from '../../ensemble/ensemble-file.js';
-import { activeSpecialists } from '../../ensemble/routing.js';
+import { mostActive } from '../../ensemble/routing.js';
 import { measureRouting } from '../../ensemble/routing-curve.js';
-import type { Specialist } from '../../ensemble/specialist/specialist.js';
-import { indexMembership } from '../../ensemble/subsets/membership.js';
-import { softmax } from '../../math/softmax.js';
-import { topK } from '../../math/top-k.js';
 import { loadGeneralist } from '../../models/checkpoint.js';
-import type { Network } from '../../models/network.js';
 import type { StageContext } from '../stage.js';
 import type { StageResults } from '../stage-metrics.js';
 
 const batchSize = 128; // images a forward pass
-const storedTop = 50; // of the generalist's classes that calibration keeps for an example, beside the active subsets
 const maxExamples = 20_000; // bounds the memory of the fit
 const curveExamples = 4000; // on which rules of routing are compared
 
@@ -50,14 +43,26 @@ export async function calibrateEnsemble(context: StageContext): Promise<StageRes
   const specialists = await loadSpecialists(context.input('specialists'), generalist);
   try {
     const configs = specialists.map(({ config }) => config);
-    const examples = await validationExamples(context, generalist, specialists, splits.validation, image);
+    const routingRule = { top: routingTop, mass: routingMass, most: mostActive };
+    const validation = splits.validation;
+    const progress = log.progress('predictions for validation', Math.min(validation.rows, maxExamples));
+    const examples: CalibrationExample[] = [];
+    const pause = createPause(signal, 'calibration');
+    const batches = firstBatches(validation, image, maxExamples);
+    for await (const example of calibrationExamples(generalist, specialists, batches, routingRule)) {
+      examples.push(example);
+      const turn = pause();
+      if (!turn) continue;
+      progress.update(examples.length);
+      await turn;
+    }
+    progress.finish();
     log.info(`calibrating on ${examples.length.toLocaleString('en')} validation images`);
     const options = { rule, fit, weights, select, selectionErrors };
     const calibration = await calibrate(examples, configs, classes.length, { ...options, signal });
-    const batches = tensorBatches(operations, splits.validation, image, curveExamples);
-    const routing = (await measureRouting(generalist, specialists, calibration, batches)).map((point) => ({
-      ...point,
-    }));
+    const curve = firstBatches(validation, image, curveExamples);
+    const points = await measureRouting(generalist, specialists, calibration, curve, { pause });
+    const routing = points.map((point) => ({ ...point }));
     const keptOf = (fitted: RuleCalibration) => fitted.specialists.filter(({ kept }) => kept).length;
     const summary = {
       rule: calibration.rule,
@@ -73,6 +78,7 @@ export async function calibrateEnsemble(context: StageContext): Promise<StageRes
     await writeJsonAtomically(join(directory, ensembleFileName), {
       routingTop,
       routingMass,
+      routingMost: mostActive,
       ...summary,
       specialists: specialistsJson(calibration),
       others: calibration.others.map((other) => ({
@@ -102,42 +108,12 @@ export async function calibrateEnsemble(context: StageContext): Promise<StageRes
   }
 }
 
-/** What generalist and specialists say about the validation images, at temperature 1. */
-async function validationExamples(
-  { log, signal, settings }: StageContext,
-  generalist: Network,
-  specialists: readonly Specialist[],
-  split: Split,
-  image: ImageShape,
-): Promise<readonly CalibrationExample[]> {
-  const configs = specialists.map(({ config }) => config);
-  const membership = indexMembership(configs, generalist.definition.outputs);
-  const { routingTop: top, routingMass: mass } = settings.ensemble;
-  const progress = log.progress('answers for validation', Math.min(split.rows, maxExamples));
-  const list: CalibrationExample[] = [];
-  for await (const { images, labels } of tensorBatches(generalist.operations, split, image, maxExamples)) {
-    if (signal.aborted)
-      throw new KdSpecError('interrupted', `calibration: stopped after ${list.length} images`);
-    const consultations = await consult(generalist, specialists, images, ({ probabilities }) =>
-      activeSpecialists(probabilities, membership, { top, mass }),
-    );
-    images.dispose();
-    for (const [row, consultation] of consultations.entries()) {
-      list.push(toExample(labels[row], consultation, configs));
-    }
-    progress.update(list.length);
-  }
-  progress.finish();
-  return list;
-}
-
-/** The first images of a split, as tensors that the consumer disposes of. */
-async function* tensorBatches(operations: Operations, split: Split, image: ImageShape, most: number) {
+/** The first images of a split, in batches. */
+async function* firstBatches(split: Split, image: ImageShape, most: number) {
   let done = 0;
-  for await (const { images, labels } of imageBatches(split, image, { batchSize })) {
-    const shape = [labels.length, image.height, image.width, image.channels] as const;
-    yield { images: operations.tensor(images, shape), labels };
-    done += labels.length;
+  for await (const batch of imageBatches(split, image, { batchSize })) {
+    yield batch;
+    done += batch.count;
     if (done >= most) return;
   }
 }
@@ -152,27 +128,4 @@ function specialistsJson({ specialists }: RuleCalibration): JsonObject[] {
 function median(values: readonly number[]): number | null {
   const sorted = [...values].sort((a, b) => a - b);
   return sorted[Math.floor(sorted.length / 2)] ?? null;
-}
-
-/** Keeps the generalist's first classes and those of the active subsets; calibration spreads the rest evenly. */
-function toExample(
-  label: number,
-  { generalist: { probabilities }, specialists }: Consultation,
-  configs: readonly { readonly classes: readonly number[] }[],
-): CalibrationExample {
-  const stored = new Set(topK(probabilities, storedTop).indices);
-  for (const { specialist } of specialists)
-    for (const index of configs[specialist].classes) stored.add(index);
-  const indices = Int32Array.from(stored);
-  return {
-    label,
-    generalist: {
-      classes: indices,
-      probabilities: Float32Array.from(indices, (index) => probabilities[index]),
-    },
-    specialists: specialists.map(({ specialist, logits: answer }) => ({
-      specialist,
-      probabilities: softmax(answer),
-    })),
-  };
 }

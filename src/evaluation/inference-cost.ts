@@ -1,0 +1,100 @@
+import { KdSpecError } from '../core/errors.js';
+import type { Ensemble } from '../ensemble/ensemble.js';
+import { firstTrainedPart } from '../ensemble/specialist/specialist.js';
+import { batchSizeFor, type ImageBatch } from '../models/classifier.js';
+import { networkClassifier } from '../models/network-classifier.js';
+import {
+  forwardFlops,
+  type NetworkPart,
+  networkParts,
+  networkTensors,
+  type TensorSpecification,
+} from '../models/network-definition.js';
+
+const timedExamples = 4096; // on which the cost is measured
+
+/** What it costs to classify an image. */
+export interface InferenceCost {
+  /** Specialists queried, mean over the images. */
+  readonly active: number;
+  /** Multiplications and additions an image, without the fusion. */
+  readonly generalistFlops: number;
+  readonly ensembleFlops: number;
+  /** On the machine of the evaluation, in batches. */
+  readonly generalistImagesPerSecond: number;
+  readonly ensembleImagesPerSecond: number;
+  readonly generalistParameters: number;
+  /** Of the kept specialists, without what they share with the generalist. */
+  readonly specialistParameters: number;
+}
+
+/**
+ * What it costs to classify an image: by count, and by the clock over the same images, generalist and ensemble in turn,
+ * from images to distributions over all classes.
+ *
+ * @param batches of `batchSizeFor(classes)` images or fewer
+ * @returns undefined without any image
+ * @throws KdSpecError `interrupted` between two batches
+ */
+export async function inferenceCost(
+  ensemble: Ensemble,
+  batches: AsyncIterable<ImageBatch>,
+  { signal }: { readonly signal: AbortSignal },
+): Promise<InferenceCost | undefined> {
+  const { classes, specialists, settings } = ensemble;
+  const { definition } = ensemble.generalist;
+  const generalist = networkClassifier(ensemble.generalist, { name: 'the generalist', classes });
+  const costs = specialists.map(({ config, network }) =>
+    forwardFlops(network.definition, { from: firstTrainedPart[config.retrain] }),
+  );
+  const ms = { generalist: 0, ensemble: 0 };
+  let [examples, active, flops] = [0, 0, 0];
+  const out = new Float32Array(batchSizeFor(classes.length) * classes.length);
+  for await (const batch of batches) {
+    if (signal.aborted) throw new KdSpecError('interrupted', 'evaluation: stopped while timing inference');
+    if (examples === 0) {
+      await generalist.probabilities(batch, { out }); // warms both up
+      await ensemble.probabilities(batch, { out });
+    }
+    const started = performance.now();
+    await generalist.probabilities(batch, { out });
+    const between = performance.now();
+    await ensemble.probabilities(batch, { out });
+    const ended = performance.now();
+    ms.generalist += between - started;
+    ms.ensemble += ended - between;
+    for (const { specialists: queried } of await ensemble.trace(batch, { out })) {
+      active += queried.length;
+      flops += queried.reduce((sum, { position }) => sum + costs[position], 0);
+    }
+    examples += batch.count;
+    if (examples >= timedExamples) break;
+  }
+  if (examples === 0) return undefined;
+  const perSecond = (time: number) => (time > 0 ? (1000 * examples) / time : 0);
+  const generalistFlops = forwardFlops(definition);
+  return {
+    active: active / examples,
+    generalistFlops,
+    ensembleFlops: generalistFlops + flops / examples,
+    generalistImagesPerSecond: perSecond(ms.generalist),
+    ensembleImagesPerSecond: perSecond(ms.ensemble),
+    generalistParameters: countTensors(networkTensors(definition)),
+    specialistParameters: specialists.reduce(
+      (sum, { config, network }, position) =>
+        settings.specialists[position].kept
+          ? sum +
+            countTensors(trainedTensors(networkTensors(network.definition), firstTrainedPart[config.retrain]))
+          : sum,
+      0,
+    ),
+  };
+}
+
+function trainedTensors(tensors: readonly TensorSpecification[], from: NetworkPart) {
+  return tensors.filter(({ part }) => networkParts.indexOf(part) >= networkParts.indexOf(from));
+}
+
+function countTensors(tensors: readonly TensorSpecification[]): number {
+  return tensors.reduce((sum, { shape }) => sum + shape.reduce((size, extent) => size * extent, 1), 0);
+}
