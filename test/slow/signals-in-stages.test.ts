@@ -15,7 +15,7 @@ import { startKdSpec } from '../fixtures/command-line.js';
  * that is over before its signal was not met; each stage has to be met at least once.
  */
 const classes = 300;
-const subsets = 60; // of which most overlap, so that calibration has many specialists for each image
+const subsets = 24; // of which most overlap, so that calibration has many specialists for each image
 
 /** A generalist that hardly learns, on images enough for every stage to take seconds. */
 const pipeline = `
@@ -45,10 +45,10 @@ const commands: readonly (readonly [stage: string, words: readonly string[]])[] 
   ],
   ['subsets', ['cluster', '--subsets', 'none', '--clusters', '30', '--cluster-epochs', '3000']],
   ['specialists', ['train-specialists', '--specialist-epochs', '3']],
-  ['ensemble', ['calibrate', '--routing-top', '40']],
+  ['ensemble', ['calibrate']],
   ['answers', ['answer', '--transfer-views', '3']],
   ['student', ['distill', '--teacher', 'generalist', '--student-epochs', '20']],
-  ['report', ['evaluate', '--routing-top', '40']],
+  ['report', ['evaluate']],
 ];
 /** When the first signal comes, as a share of the stage's time, and which. */
 const moments = [
@@ -129,7 +129,9 @@ async function strike(
     const { code, killedBy, stderr } = await finished;
     const lingeredMs = performance.now() - secondMs;
     if (code === 0) return false;
-    expect({ code, killedBy }, stderr).toEqual({ code: signal === 'SIGINT' ? 130 : 75, killedBy: null });
+    // The first signal may have ended it so soon that the second one met a process with nothing left to do.
+    if (killedBy === signal) expect(stderr).toContain('code: interrupted');
+    else expect({ code, killedBy }, stderr).toEqual({ code: signal === 'SIGINT' ? 130 : 75, killedBy: null });
     expect(lingeredMs, `${signal} at ${afterMs.toFixed(0)} ms of ${stage}`).toBeLessThan(limitMs);
     return true;
   } finally {
