@@ -74,8 +74,7 @@ describe('what cannot work is refused while planning', () => {
     ['dataset', `${photos} --test-fraction 0.5 --validation-fraction 0.5`, 'sum to less than 1'],
     // Networks and batches.
     ['generalist', `${synthetic} --batch-size 1`, 'batch normalisation needs at least 2 images a step'],
-    ['generalist', `${synthetic} --sampled-head 16`, 'expected more than the batch size of 128'],
-    ['generalist', `${synthetic} --schedule plateau`, 'give --patience 3'],
+    ['generalist', `${synthetic} --sampled-head 16`, 'expected more than the batch size of 32'],
     ['generalist', `${synthetic} --convolutions none --kernel 5`, '--kernel would do nothing'],
     ['generalist', `${synthetic} --dense none --dropout 0.5`, '--dropout would do nothing'],
     // Parts without images.
@@ -233,7 +232,7 @@ test('a plan says what will be made', async () => {
   // for each unit of a normalised layer.
   expect(parameters).toBe(864 + 18_432 + 4096 * 192 + 192 * 6 + 6 + 4 * (32 + 64 + 192));
   expect(flopsPerImage).toBe(2 * (32 * 32 * 864 + 16 * 16 * 18_432 + 4096 * 192 + 192 * 6));
-  expect(trainingFlops).toBe(3 * Number(flopsPerImage) * 48 * 10);
+  expect(trainingFlops).toBe(3 * Number(flopsPerImage) * 48 * 100); // at most
   const trained = planned.filter((stage) => stage.trainingFlops !== null).map(({ stage }) => stage);
   expect(trained).toEqual(['generalist', 'specialists', 'student']);
   expect(planned.every(({ seconds }) => seconds === null)).toBe(true);

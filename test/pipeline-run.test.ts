@@ -102,7 +102,7 @@ describe('what is made', () => {
       backend: 'wasm',
       inputs: { dataset: dataset.digest },
       metrics: { length: 3 },
-      parameters: { epochs: 10, 'network.dense': [192] },
+      parameters: { epochs: 100, 'network.dense': [192] },
     });
   });
 
@@ -110,7 +110,7 @@ describe('what is made', () => {
     await run('subsets', { classes: '10' });
     expect(await planned('subsets', { epochs: '3', clusters: '4' })).toEqual([
       'dataset: up-to-date',
-      'generalist: make (epochs 10 → 3)',
+      'generalist: make (epochs 100 → 3)',
       'predictions: make (its input generalist is to be made)',
       'subsets: make (clusters none → 4, its input predictions is to be made)',
     ]);
@@ -153,7 +153,7 @@ describe('what is made', () => {
   test('is made again when its files are damaged, or its input is not the one it was made from', async () => {
     await run('generalist', { classes: '10' });
     const file = place('generalist', 'output.txt');
-    await writeFile(file, '1 10 / 11');
+    await writeFile(file, '1 10 / 101');
     await utimes(file, new Date(), new Date(Date.now() + 5000));
     expect(await planned('generalist')).toEqual([
       'dataset: up-to-date',

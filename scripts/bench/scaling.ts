@@ -68,6 +68,7 @@ async function measure(): Promise<ScalingResult> {
   const command = [
     ...['train-specialists', '--source', 'han', '--classes', flags.classes, '--image-size', '28'],
     ...['--convolutions', '32,64', '--dense', '256', '--epochs', '1'],
+    ...['--patience', 'none', '--batch-size', '128', '--specialist-batch-size', '128'],
     ...['--specialists', flags.specialists, '--size', flags.size],
     ...['--specialist-epochs', flags.epochs, '--views', '1', '--backend', flags.backend],
     ...['--json', '--quiet'],

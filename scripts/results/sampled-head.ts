@@ -40,8 +40,7 @@ try {
     cpSync(base, workspace, { recursive: true });
     const options = [
       ...network,
-      '--epochs',
-      flags.epochs,
+      ...['--epochs', flags.epochs, '--patience', 'none', '--schedule', 'cosine', '--batch-size', '128'],
       ...(head === 'none' ? [] : ['--sampled-head', head]),
     ];
     const { trainingSeconds, loss } = kdSpec(workspace, 'train-generalist', ...options);

@@ -92,7 +92,7 @@ function checkDataset(context: CheckContext): void {
 }
 
 function checkGeneralist({ settings, origins, outline }: CheckContext): void {
-  const { network, head, batchSize, schedule, patience } = settings.generalist;
+  const { network, head, batchSize, patience } = settings.generalist;
   checkBatch('--batch-size', batchSize, network.normalisation, '--normalisation none');
   const classes = outline.dataset?.classes ?? Number.POSITIVE_INFINITY;
   if (head.sampled !== null && head.sampled < classes && head.sampled <= batchSize) {
@@ -100,11 +100,6 @@ function checkGeneralist({ settings, origins, outline }: CheckContext): void {
       `--sampled-head ${head.sampled}: expected more than the batch size of ${batchSize}, since each class of a batch ` +
         `takes part in its step and some others must: give --sampled-head ${Math.min(8 * batchSize, classes)}, a ` +
         `--batch-size below ${head.sampled}, or leave it out`,
-    );
-  }
-  if (schedule === 'plateau' && patience === null) {
-    throw invalid(
-      '--schedule plateau: its rate falls when validation stops improving: give --patience 3 with it, or another schedule',
     );
   }
   if (patience !== null) needImages(outline, 'validation', '--patience');

@@ -42,7 +42,7 @@ export interface NetworkOutline {
   readonly definition: NetworkDefinition;
   readonly parameters: number;
   readonly flopsPerImage: number;
-  /** Of all epochs. */
+  /** Of all epochs; with early stopping at most. */
   readonly trainingFlops: number | null;
 }
 

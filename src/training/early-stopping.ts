@@ -22,7 +22,8 @@ export type ValidationCourse = z.infer<typeof validationCourseSchema>;
 /**
  * The course after one more check.
  *
- * @param loss on validation, in nats
+ * @param loss on validation, in nats, at the temperature at which it is least: a network that has grown too sure of
+ *   itself may still get better, and a temperature is fitted to it anyway
  * @param step steps done
  */
 export function afterCheck(

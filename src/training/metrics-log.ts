@@ -16,6 +16,8 @@ export interface EpochMetrics {
   readonly validationTop1?: number;
   /** Mean negative log-likelihood on them, in nats. */
   readonly validationLoss?: number;
+  /** The least of them over some temperatures of the softmax, as calibration will fit one; early stopping goes by it. */
+  readonly validationTemperedLoss?: number;
 }
 
 /** Appends an epoch to the file. */

@@ -68,7 +68,7 @@ async function validationLossOf(network: Network) {
   );
   const [validationLoss] = await operations.read(loss);
   loss.dispose();
-  return { validationLoss };
+  return { validationLoss, validationTemperedLoss: validationLoss };
 }
 
 async function metricsIn(directory: string): Promise<EpochMetrics[]> {

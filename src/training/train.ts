@@ -88,7 +88,9 @@ export async function train(
     label: string;
     checkpointSeconds: number;
     /** Measures the network at each check, at least after each epoch; what it returns goes into `metrics.jsonl`. */
-    validate?: () => Promise<Pick<EpochMetrics, 'validationTop1' | 'validationLoss'>>;
+    validate?: () => Promise<
+      Pick<EpochMetrics, 'validationTop1' | 'validationLoss' | 'validationTemperedLoss'>
+    >;
     /** Called when an epoch (1 for the first) is over, before it is part of a checkpoint: again after a kill. */
     afterEpoch?: (epoch: number) => Promise<void>;
   },
@@ -147,8 +149,8 @@ export async function train(
         const validation = await validate?.();
         const ofEpoch = { epoch: step / stepsPerEpoch, step, loss: meanLoss, learningRate, seconds };
         await appendMetrics(metricsPath, { ...ofEpoch, ...validation });
-        if (stopping && validation?.validationLoss !== undefined) {
-          course = afterCheck(course, { step, loss: validation.validationLoss }, stopping);
+        if (stopping && validation?.validationTemperedLoss !== undefined) {
+          course = afterCheck(course, { step, loss: validation.validationTemperedLoss }, stopping);
           schedule = bentSchedule(plan.schedule, course);
           isDue ||= course.best.step === step;
         }

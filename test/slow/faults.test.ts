@@ -88,7 +88,16 @@ describe('a clock that jumps', () => {
 describe('a workspace that was moved', () => {
   test('in the middle of a training goes on there, to the same weights', async () => {
     const folder = await workFolder(made);
-    const words = ['train-generalist', '--quiet', '--epochs', '40', '--checkpoint-seconds', '1'];
+    const words = [
+      'train-generalist',
+      '--quiet',
+      '--epochs',
+      '40',
+      '--patience',
+      'none',
+      '--checkpoint-seconds',
+      '1',
+    ];
     const { child, finished } = startKdSpec(words, { folder });
     const log = join(folder, 'kd-workspace', '.partial', 'generalist', 'metrics.jsonl');
     await expect

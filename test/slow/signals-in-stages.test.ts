@@ -38,7 +38,7 @@ specialists:
 /** The command of each stage, and options that make the stage longer without the others. */
 const commands: readonly (readonly [stage: string, words: readonly string[]])[] = [
   ['dataset', ['dataset', '--images-per-class', '200']],
-  ['generalist', ['train-generalist', '--epochs', '20']],
+  ['generalist', ['train-generalist', '--epochs', '20', '--patience', 'none']],
   [
     'predictions',
     ['predict', '--predict-split', 'train', '--max-top', `${classes}`, '--prediction-mass', '1'],

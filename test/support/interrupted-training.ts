@@ -59,7 +59,7 @@ export type GeneralistCase = readonly [NodeJS.Signals, number | null, readonly s
 export function interruptedGeneralist(cases: readonly GeneralistCase[]): void {
   describe('training the generalist', () => {
     const epochs = 12;
-    const words = ['train-generalist', '--epochs', String(epochs), '--quiet'];
+    const words = ['train-generalist', '--epochs', String(epochs), '--patience', 'none', '--quiet'];
     const workFolder = workFolders([
       'generalist',
       'predictions',

@@ -56,7 +56,7 @@ export const generalistOptions = {
   },
   epochs: {
     type: 'integer',
-    default: 10,
+    default: 100,
     min: 1,
     max: 100_000,
     affects: 'result',
@@ -64,17 +64,17 @@ export const generalistOptions = {
   },
   patience: {
     type: 'integer',
-    default: null,
+    default: 5,
     nullable: true,
     min: 1,
     max: 1000,
     affects: 'result',
     description:
-      'Checks of validation in a row without a lower loss, after which training comes to its end; the best weights are kept. A check ends each epoch, and every 1,000 steps of a longer one; none: all epochs are trained and the last weights kept',
+      'Checks of validation in a row without a lower loss (at its best temperature), after which training comes to its end; the best weights are kept. A check ends each epoch, and every 1,000 steps of a longer one; none: all epochs are trained and the last weights kept',
   },
   batchSize: {
     type: 'integer',
-    default: 128,
+    default: 32,
     min: 1,
     max: 65_536,
     affects: 'result',
@@ -90,7 +90,7 @@ export const generalistOptions = {
   },
   schedule: {
     type: 'choice',
-    default: 'cosine',
+    default: 'plateau',
     choices: ['plateau', 'cosine', 'constant'],
     affects: 'result',
     description:

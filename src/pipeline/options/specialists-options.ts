@@ -50,7 +50,7 @@ export const specialistsOptions = {
   batchSize: {
     type: 'integer',
     flag: 'specialist-batch-size',
-    default: 128,
+    default: 32,
     min: 2,
     max: 65_536,
     affects: 'result',
