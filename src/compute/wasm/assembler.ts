@@ -1,3 +1,5 @@
+import { opcode } from './opcodes.js';
+
 /**
  * Writes WebAssembly: just the instructions that the kernels beside this file use.
  *
@@ -54,30 +56,36 @@ function float(value: number): number[] {
   return [...new Uint8Array(Float32Array.of(value).buffer)];
 }
 
+/** The type of a block that leaves nothing on the stack. */
+const emptyBlock = 0x40;
+
 const unary =
-  (...opcode: number[]) =>
-  (a: Code): Code => [...a, ...opcode];
+  (...instruction: number[]) =>
+  (a: Code): Code => [...a, ...instruction];
 const binary =
-  (...opcode: number[]) =>
-  (a: Code, b: Code): Code => [...a, ...b, ...opcode];
-const simd = (opcode: number): number[] => [0xfd, ...unsigned(opcode)];
+  (...instruction: number[]) =>
+  (a: Code, b: Code): Code => [...a, ...b, ...instruction];
 const memory = (alignment: number, offset: number): number[] => [alignment, ...unsigned(offset)];
 
-export const set = (local: Local, value: Code): Code => [...value, 0x21, ...unsigned(local.index)];
+export const set = (local: Local, value: Code): Code => [
+  ...value,
+  ...opcode['local.set'],
+  ...unsigned(local.index),
+];
 
 export const i32 = {
-  constant: (value: number): Code => [0x41, ...signed(value)],
-  load: (address: Code): Code => [...address, 0x28, ...memory(2, 0)],
-  add: binary(0x6a),
-  sub: binary(0x6b),
-  mul: binary(0x6c),
-  and: binary(0x71),
-  or: binary(0x72),
-  shl: binary(0x74),
-  equal: binary(0x46),
-  less: binary(0x48),
-  lessUnsigned: binary(0x49),
-  isZero: unary(0x45),
+  constant: (value: number): Code => [...opcode['i32.const'], ...signed(value)],
+  load: (address: Code): Code => [...address, ...opcode['i32.load'], ...memory(2, 0)],
+  add: binary(...opcode['i32.add']),
+  sub: binary(...opcode['i32.sub']),
+  mul: binary(...opcode['i32.mul']),
+  and: binary(...opcode['i32.and']),
+  or: binary(...opcode['i32.or']),
+  shl: binary(...opcode['i32.shl']),
+  equal: binary(...opcode['i32.eq']),
+  less: binary(...opcode['i32.lt_s']),
+  lessUnsigned: binary(...opcode['i32.lt_u']),
+  isZero: unary(...opcode['i32.eqz']),
 };
 
 /** Single-precision arithmetic on one value or on four side by side: kernels are written once for both. */
@@ -116,7 +124,7 @@ export interface Lane {
   keepWhere(mask: Code, value: Code): Code;
 }
 
-const f32less = binary(0x5d);
+const f32less = binary(...opcode['f32.lt']);
 
 // Adding this to the bits of a number moves the border between exponents from powers of 2 to sqrt(1/2) times them.
 const rootOfHalf = 0x3f3504f3;
@@ -127,107 +135,127 @@ const exponentBias = 127;
 export const scalar: Lane = {
   type: 'f32',
   bytes: 4,
-  load: (address, offset = 0) => [...address, 0x2a, ...memory(2, offset)],
-  store: (address, value, offset = 0) => [...address, ...value, 0x38, ...memory(2, offset)],
-  constant: (value) => [0x43, ...float(value)],
+  load: (address, offset = 0) => [...address, ...opcode['f32.load'], ...memory(2, offset)],
+  store: (address, value, offset = 0) => [...address, ...value, ...opcode['f32.store'], ...memory(2, offset)],
+  constant: (value) => [...opcode['f32.const'], ...float(value)],
   spread: (value) => value,
-  add: binary(0x92),
-  sub: binary(0x93),
-  mul: binary(0x94),
-  div: binary(0x95),
-  max: (a, b) => [...a, ...b, ...f32less(b, a), 0x1b],
-  sqrt: unary(0x91),
-  abs: unary(0x8b),
-  nearest: unary(0x90),
-  powerOfTwo: (a) => [...i32.shl(i32.add([...a, 0xfc, 0x00], i32.constant(127)), i32.constant(23)), 0xbe],
+  add: binary(...opcode['f32.add']),
+  sub: binary(...opcode['f32.sub']),
+  mul: binary(...opcode['f32.mul']),
+  div: binary(...opcode['f32.div']),
+  max: (a, b) => [...a, ...b, ...f32less(b, a), ...opcode.select],
+  sqrt: unary(...opcode['f32.sqrt']),
+  abs: unary(...opcode['f32.abs']),
+  nearest: unary(...opcode['f32.nearest']),
+  powerOfTwo: (a) => [
+    ...i32.shl(i32.add([...a, ...opcode['i32.trunc_sat_f32_s']], i32.constant(127)), i32.constant(23)),
+    ...opcode['f32.reinterpret_i32'],
+  ],
   exponent: (a) => {
-    const moved = i32.add([...a, 0xbc], i32.constant(toRoot));
-    return [...i32.sub([...moved, ...i32.constant(23), 0x76], i32.constant(exponentBias)), 0xb2];
+    const moved = i32.add([...a, ...opcode['i32.reinterpret_f32']], i32.constant(toRoot));
+    return [
+      ...i32.sub([...moved, ...i32.constant(23), ...opcode['i32.shr_u']], i32.constant(exponentBias)),
+      ...opcode['f32.convert_i32_s'],
+    ];
   },
   significand: (a) => {
-    const moved = i32.add([...a, 0xbc], i32.constant(toRoot));
-    return [...i32.add(i32.and(moved, i32.constant(significandBits)), i32.constant(rootOfHalf)), 0xbe];
+    const moved = i32.add([...a, ...opcode['i32.reinterpret_f32']], i32.constant(toRoot));
+    return [
+      ...i32.add(i32.and(moved, i32.constant(significandBits)), i32.constant(rootOfHalf)),
+      ...opcode['f32.reinterpret_i32'],
+    ];
   },
   less: f32less,
-  equal: binary(0x5b),
+  equal: binary(...opcode['f32.eq']),
   maskType: 'i32',
   noMask: i32.constant(0),
   maskAndNot: (a, b) => i32.and(a, i32.isZero(b)),
   maskOr: i32.or,
-  keepWhere: (mask, value) => [...value, 0x43, ...float(0), ...mask, 0x1b],
+  keepWhere: (mask, value) => [...value, ...opcode['f32.const'], ...float(0), ...mask, ...opcode.select],
 };
 
 const i32x4 = {
-  constant: (value: number): Code => [...i32.constant(value), ...simd(0x11)],
-  add: binary(...simd(0xae)),
-  sub: binary(...simd(0xb1)),
-  and: binary(...simd(0x4e)),
+  constant: (value: number): Code => [...i32.constant(value), ...opcode['i32x4.splat']],
+  add: binary(...opcode['i32x4.add']),
+  sub: binary(...opcode['i32x4.sub']),
+  and: binary(...opcode['v128.and']),
 };
 
 export const vector: Lane = {
   type: 'v128',
   bytes: 16,
-  load: (address, offset = 0) => [...address, ...simd(0x00), ...memory(2, offset)],
-  store: (address, value, offset = 0) => [...address, ...value, ...simd(0x0b), ...memory(2, offset)],
-  constant: (value) => [...simd(0x0c), ...float(value), ...float(value), ...float(value), ...float(value)],
-  spread: unary(...simd(0x13)),
-  add: binary(...simd(0xe4)),
-  sub: binary(...simd(0xe5)),
-  mul: binary(...simd(0xe6)),
-  div: binary(...simd(0xe7)),
-  max: (a, b) => [...b, ...a, ...simd(0xeb)],
-  sqrt: unary(...simd(0xe3)),
-  abs: unary(...simd(0xe0)),
-  nearest: unary(...simd(0x6a)),
+  load: (address, offset = 0) => [...address, ...opcode['v128.load'], ...memory(2, offset)],
+  store: (address, value, offset = 0) => [
+    ...address,
+    ...value,
+    ...opcode['v128.store'],
+    ...memory(2, offset),
+  ],
+  constant: (value) => [
+    ...opcode['v128.const'],
+    ...float(value),
+    ...float(value),
+    ...float(value),
+    ...float(value),
+  ],
+  spread: unary(...opcode['f32x4.splat']),
+  add: binary(...opcode['f32x4.add']),
+  sub: binary(...opcode['f32x4.sub']),
+  mul: binary(...opcode['f32x4.mul']),
+  div: binary(...opcode['f32x4.div']),
+  max: (a, b) => [...b, ...a, ...opcode['f32x4.pmax']],
+  sqrt: unary(...opcode['f32x4.sqrt']),
+  abs: unary(...opcode['f32x4.abs']),
+  nearest: unary(...opcode['f32x4.nearest']),
   powerOfTwo: (a) => [
     ...a,
-    ...simd(0xf8),
+    ...opcode['i32x4.trunc_sat_f32x4_s'],
     ...i32.constant(127),
-    ...simd(0x11),
-    ...simd(0xae),
+    ...opcode['i32x4.splat'],
+    ...opcode['i32x4.add'],
     ...i32.constant(23),
-    ...simd(0xab),
+    ...opcode['i32x4.shl'],
   ],
   exponent: (a) => {
     const moved = i32x4.add(a, i32x4.constant(toRoot));
-    const shifted = [...moved, ...i32.constant(23), ...simd(0xad)];
-    return [...i32x4.sub(shifted, i32x4.constant(exponentBias)), ...simd(0xfa)];
+    const shifted = [...moved, ...i32.constant(23), ...opcode['i32x4.shr_u']];
+    return [...i32x4.sub(shifted, i32x4.constant(exponentBias)), ...opcode['f32x4.convert_i32x4_s']];
   },
   significand: (a) => {
     const moved = i32x4.add(a, i32x4.constant(toRoot));
     return i32x4.add(i32x4.and(moved, i32x4.constant(significandBits)), i32x4.constant(rootOfHalf));
   },
-  less: binary(...simd(0x43)),
-  equal: binary(...simd(0x41)),
+  less: binary(...opcode['f32x4.lt']),
+  equal: binary(...opcode['f32x4.eq']),
   maskType: 'v128',
-  noMask: [...simd(0x0c), ...new Array<number>(16).fill(0)],
-  maskAndNot: binary(...simd(0x4f)),
-  maskOr: binary(...simd(0x50)),
-  keepWhere: binary(...simd(0x4e)),
+  noMask: [...opcode['v128.const'], ...new Array<number>(16).fill(0)],
+  maskAndNot: binary(...opcode['v128.andnot']),
+  maskOr: binary(...opcode['v128.or']),
+  keepWhere: binary(...opcode['v128.and']),
 };
 
 /** Four times the f32 at an address. */
 export const loadSpread = (address: Code, offset = 0): Code => [
   ...address,
-  ...simd(0x09),
+  ...opcode['v128.load32_splat'],
   ...memory(2, offset),
 ];
 /** Four of the eight lanes of two vectors: 0 to 3 are the first one's, 4 to 7 the second one's. */
 export const pick = (a: Code, b: Code, lanes: readonly [number, number, number, number]): Code => [
   ...a,
   ...b,
-  ...simd(0x0d),
+  ...opcode['i8x16.shuffle'],
   ...lanes.flatMap((lane) => [4 * lane, 4 * lane + 1, 4 * lane + 2, 4 * lane + 3]),
 ];
 /** The sum of the four lanes. */
 export function sumOfLanes(value: Local): Code {
-  const lane = (position: number): Code => [...value.get, ...simd(0x1f), position];
+  const lane = (position: number): Code => [...value.get, ...opcode['f32x4.extract_lane'], position];
   return scalar.add(scalar.add(lane(0), lane(1)), scalar.add(lane(2), lane(3)));
 }
 /** The largest of the four lanes. */
 export function largestOfLanes(value: Local): Code {
-  const lane = (position: number): Code => [...value.get, ...simd(0x1f), position];
-  const max = binary(0x97);
+  const lane = (position: number): Code => [...value.get, ...opcode['f32x4.extract_lane'], position];
+  const max = binary(...opcode['f32.max']);
   return max(max(lane(0), lane(1)), max(lane(2), lane(3)));
 }
 
@@ -246,7 +274,7 @@ export function kernel<Name extends string>(
   const names = Object.keys(parameters) as Name[];
   const types = names.map((parameter) => parameters[parameter]);
   const locals: ValueType[] = [];
-  const at = (index: number): Local => ({ index, get: [0x20, ...unsigned(index)] });
+  const at = (index: number): Local => ({ index, get: [...opcode['local.get'], ...unsigned(index)] });
   const byName = Object.fromEntries(names.map((parameter, index) => [parameter, at(index)]));
   const body = write({
     parameters: byName as Record<Name, Local>,
@@ -260,18 +288,18 @@ export function loop(counter: Local, from: Code, to: Code, step: Code, body: rea
   return [
     ...set(counter, from),
     ...when(i32.less(counter.get, to), [
-      [0x03, 0x40],
+      [...opcode.loop, emptyBlock],
       ...body,
       set(counter, i32.add(counter.get, step)),
-      [...i32.less(counter.get, to), 0x0d, 0x00],
-      [0x0b],
+      [...i32.less(counter.get, to), ...opcode.br_if, 0],
+      [...opcode.end],
     ]),
   ];
 }
 
 /** `if (condition) body`. */
 export function when(condition: Code, body: readonly Code[]): Code {
-  return [...condition, 0x04, 0x40, ...body.flat(), 0x0b];
+  return [...condition, ...opcode.if, emptyBlock, ...body.flat(), ...opcode.end];
 }
 
 /** Runs the body over `bytes` bytes of floats: four at a time, and one at a time for what is left over. */
@@ -290,7 +318,7 @@ export function assemble(kernels: readonly Kernel[]): Uint8Array {
   const text = (value: string): Code => list([...new TextEncoder().encode(value)].map((byte) => [byte]));
   const type = ({ parameters }: Kernel): Code => [0x60, ...list(parameters.map((t) => [valueTypes[t]])), 0];
   const code = ({ locals, body }: Kernel): Code => {
-    const content = [...list(locals.map((t) => [1, valueTypes[t]])), ...body, 0x0b];
+    const content = [...list(locals.map((t) => [1, valueTypes[t]])), ...body, ...opcode.end];
     return [...unsigned(content.length), ...content];
   };
   return Uint8Array.from([

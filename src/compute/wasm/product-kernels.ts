@@ -12,6 +12,7 @@ import {
   vector,
   when,
 } from './assembler.js';
+import { opcode } from './opcodes.js';
 
 // Matrix products in the manner of BLIS (Van Zee and van de Geijn, ACM TOMS 41(3), 2015): both factors are
 // copied into panels that the innermost loop reads in order, and a tile of the result stays in registers.
@@ -117,7 +118,7 @@ function fillPanel(
   ];
 }
 
-const smaller = (a: Code, b: Code): Code => [...a, ...b, ...i32.less(a, b), 0x1b];
+const smaller = (a: Code, b: Code): Code => [...a, ...b, ...i32.less(a, b), ...opcode.select];
 
 /** Copies a block of the left factor into panels of `tileRows` rows. Strides are in bytes. */
 export const packLeft = kernel(

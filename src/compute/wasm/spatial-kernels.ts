@@ -11,9 +11,15 @@ import {
   vector,
   when,
 } from './assembler.js';
+import { opcode } from './opcodes.js';
 
-const smaller = (a: Code, b: Code): Code => [...a, ...b, ...i32.less(a, b), 0x1b];
-const notNegative = (a: Code): Code => [...a, ...i32.constant(0), ...i32.less(i32.constant(0), a), 0x1b];
+const smaller = (a: Code, b: Code): Code => [...a, ...b, ...i32.less(a, b), ...opcode.select];
+const notNegative = (a: Code): Code => [
+  ...a,
+  ...i32.constant(0),
+  ...i32.less(i32.constant(0), a),
+  ...opcode.select,
+];
 
 /**
  * Max pooling of one image: for each window the largest value, channel by channel.
