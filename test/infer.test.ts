@@ -114,13 +114,13 @@ test('a person sees both answers by name', async () => {
 });
 
 const bad = [
-  ['text.png', 'image-unreadable', 'expected a PNG, JPEG or WebP image in text.png'],
+  ['text.png', 'image-unreadable', 'expected an image in text.png, but it cannot be decoded'],
   ['empty.png', 'image-empty', 'expected an image in empty.png, found 0 bytes'],
   ['vast.png', 'image-too-large', 'its header announces 20000 x 20000'],
   ['none.png', 'not-found', 'none.png, where an image should be'],
   ['cut.png', 'image-unreadable', 'cut.png'],
   ['cut.jpg', 'image-unreadable', 'cut.jpg'],
-  ['nothing', 'not-found', 'nothing holds no PNG, JPEG or WebP file'],
+  ['nothing', 'not-found', 'expected images in nothing, found'],
 ] as const;
 
 test('bad images end with 1, each with its code and a reason, soon and without much memory', async () => {

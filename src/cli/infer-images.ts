@@ -1,17 +1,16 @@
-import { readdir, stat } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { KdSpecError } from '../core/errors.js';
-import { withFileErrors } from '../core/file-error.js';
 import type { JsonObject } from '../core/json.js';
 import type { Log } from '../core/log.js';
 import { percent } from '../core/percent.js';
+import { listImages } from '../data/image-files.js';
 import { loadStudent } from '../distillation/student.js';
 import { type Classification, loadEnsemble } from '../ensemble/ensemble.js';
 import type { RankedClass } from '../models/ranked-class.js';
 import type { Settings } from '../pipeline/options.js';
 import { alignColumns } from './summary.js';
 
-const imageNames = /\.(png|jpe?g|webp)$/i;
 const maxInputBytes = 256 * 2 ** 20; // of standard input
 const imagesAtOnce = 256;
 const spokenClasses = 3; // that the text names of each specialist
@@ -194,20 +193,12 @@ async function* expand(
     try {
       if (path === '-') yield { path, image: await readAll(stdin) };
       else if (!(await stat(path).catch(() => undefined))?.isDirectory()) yield { path, image: path };
-      else for (const image of await imagesIn(path)) yield { path: image, image };
+      else for (const image of await listImages(path)) yield { path: image, image };
     } catch (error) {
       if (!(error instanceof KdSpecError)) throw error;
       yield failureOf(path, error);
     }
   }
-}
-
-async function imagesIn(folder: string): Promise<readonly string[]> {
-  const names = await withFileErrors(folder, () => readdir(folder, { recursive: true }));
-  const images = names.filter((name) => imageNames.test(name)).sort();
-  if (images.length === 0)
-    throw new KdSpecError('not-found', `${folder} holds no PNG, JPEG or WebP file: name another folder`);
-  return images.map((name) => join(folder, name));
 }
 
 /** Items in groups of a size; the last may be smaller. */

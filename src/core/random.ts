@@ -84,3 +84,12 @@ export function randomSubset(count: number, universe: number, below: (bound: num
   }
   return Int32Array.from(chosen);
 }
+
+/**
+ * The seed of what is made for one of many, such as the training of a specialist; without an id, of what they share.
+ *
+ * @param id whole, from 0 to 1,000,002, so that no two pairs of seed and id give the same
+ */
+export function derivedSeed(seed: number, id = 0): number {
+  return seed * 1_000_003 + id;
+}

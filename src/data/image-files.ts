@@ -109,9 +109,10 @@ export async function listImages(folder: string): Promise<readonly string[]> {
   for await (const { path } of imagesBelow(folder, { findings, expected: 'a folder of images' }))
     paths.push(path);
   if (paths.length > 0) return paths.sort(compareCodePoints);
-  const [other] = findings.report('skip').leftOut;
-  const found = other ? `${other.count} ${other.what}, such as ${other.example}` : 'nothing';
-  throw new KdSpecError('not-found', `expected images in ${folder}, found ${found}: name another folder`);
+  throw new KdSpecError(
+    'not-found',
+    `expected images in ${folder}, found ${findings.mostLeftOut()}: name another folder`,
+  );
 }
 
 /** Whether a file is taken for an image: by its name, or by its first bytes where the name says nothing. */
@@ -125,6 +126,9 @@ export async function isImageFile(path: string): Promise<boolean> {
 /** What a file is that is not taken for an image. */
 export function describeForeign(path: string): string {
   const ending = extname(path).toLowerCase();
+  if (/^\.(parquet|arrow|feather)$/.test(ending))
+    return `tables (${ending}): import what Python's datasets.load_dataset(...).save_to_disk(...) makes of them`;
+  if (/^\.(zip|tar|tgz|gz|7z|rar)$/.test(ending)) return `archives (${ending}): unpack them`;
   if (foreignImageNames.test(path)) return `images of a format that cannot be read (${ending}): convert them`;
   return ending === '' ? 'files that are no images' : `files that are no images (${ending})`;
 }

@@ -44,6 +44,12 @@ export class ImportFindings {
     this.unreadableImages.set(name, { name, error });
   }
 
+  /** What most of the inputs were that were left out, in words. */
+  mostLeftOut(): string {
+    const [most] = [...this.leftOut.values()].sort((a, b) => b.count - a.count);
+    return most ? `${most.count} ${most.what}, such as ${most.example}` : 'nothing';
+  }
+
   /**
    * What was found.
    *

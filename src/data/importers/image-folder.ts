@@ -59,7 +59,7 @@ export async function imageFolderSource(directory: string, options: ImportOption
   if (classes.length === 0) {
     throw new KdSpecError(
       'dataset-invalid',
-      `expected images in the class folders of ${layout.folders.train}, found none that can be read: check the path`,
+      `expected images in the class folders of ${layout.folders.train}, found ${findings.mostLeftOut()}`,
     );
   }
   const names = classes.map(({ name }) => name);

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { flush } from '../../core/atomic-file.js';
 import { KdSpecError } from '../../core/errors.js';
 import type { Log } from '../../core/log.js';
+import { derivedSeed } from '../../core/random.js';
 import { sealDamage, sealFolder } from '../../core/sealed-folder.js';
 import type { Dataset } from '../../data/dataset.js';
 import { createFeatureWriter } from '../../data/feature-shards.js';
@@ -78,7 +79,7 @@ export async function shareFeatures(
   const progress = log.progress('features for all specialists', shared.views * rows);
   await using batches = await openBatchesAhead(
     imageSource,
-    { directory: dataset.directory, seed: seed * 1_000_003, purpose: 'features', batchSize },
+    { directory: dataset.directory, seed: derivedSeed(seed), purpose: 'features', batchSize },
     { epochs: shared.views, examples: shared.views * rows },
   );
   for (let view = 0; view < shared.views; view++) {

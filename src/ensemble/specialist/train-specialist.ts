@@ -1,7 +1,7 @@
 import { rm } from 'node:fs/promises';
 import { KdSpecError } from '../../core/errors.js';
 import type { Log } from '../../core/log.js';
-import { createRandom } from '../../core/random.js';
+import { createRandom, derivedSeed } from '../../core/random.js';
 import type { Dataset } from '../../data/dataset.js';
 import type { Network } from '../../models/network.js';
 import { forwardFlops, trainingFlopsFactor } from '../../models/network-definition.js';
@@ -194,7 +194,7 @@ function viewOf(subset: Subset, dataset: Dataset, labelCounts: Int32Array, seed:
     specialExamples,
     otherExamples,
     // Every specialist draws its own examples.
-    seed: seed * 1_000_003 + subset.id,
+    seed: derivedSeed(seed, subset.id),
   };
 }
 
