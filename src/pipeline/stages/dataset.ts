@@ -6,6 +6,9 @@ import { writeDataset } from '../../data/write-dataset.js';
 import type { StageContext } from '../stage.js';
 import type { StageResults } from '../stage-metrics.js';
 
+/** Validation images a class below which what they choose is mostly noise. */
+const fewValidationImages = 3;
+
 /** Imports or generates the data set and writes it as Arrow shards. */
 export async function makeDataset({
   settings,
@@ -51,12 +54,18 @@ function logReport({ leftOut, notes }: ImportReport, log: Log): void {
   }
 }
 
-/** @param labels (classes), validation images of each class; how many there are in all was checked while planning */
+/** @param labels (classes), validation images of each class; whether there are any was checked while planning */
 function checkValidation(labels: Int32Array, classes: readonly string[], log: Log): void {
   const without = labels.reduce((sum, count) => sum + (count === 0 ? 1 : 0), 0);
-  if (without === 0) return;
+  const mean = labels.reduce((sum, count) => sum + count, 0) / classes.length;
+  if (without === 0 && mean >= fewValidationImages) return;
+  const none =
+    without === 0
+      ? ''
+      : `, none of ${without.toLocaleString('en')} of ${classes.length.toLocaleString('en')} classes, such as ` +
+        `${classes[labels.indexOf(0)]}`;
   log.warn(
-    `no validation image of ${without.toLocaleString('en')} of ${classes.length.toLocaleString('en')} classes, such as ` +
-      `${classes[labels.indexOf(0)]}: nothing is chosen by them; add images, or raise --validation-fraction`,
+    `${mean.toFixed(1)} validation images a class${none}: what is chosen by so few is mostly noise; add images, or raise ` +
+      '--validation-fraction',
   );
 }
