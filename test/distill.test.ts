@@ -109,7 +109,7 @@ describe('in a workspace', { timeout: patienceMs }, () => {
     expect(stored.sweep[0].loss).toBeCloseTo(live.sweep[0].loss, 3);
     expect(stored.teacher.test).toBeUndefined();
     expect(await fails('--teacher', 'stored', '--transfer-views', '2')).toMatch(
-      /stored predictions know the images/,
+      /stored predictions .* are of the images as they are/,
     );
   });
 
@@ -152,9 +152,9 @@ describe('in a workspace', { timeout: patienceMs }, () => {
     const student = await distill(...settings, '--objective', 'soft-targets');
     expect(student.transferImages).toBe(40);
     expect(student.bias).toBeUndefined();
-    expect(await fails(...settings, '--transfer-without', '3')).toMatch(/transfer set without labels/);
+    expect(await fails(...settings, '--transfer-without', '3')).toMatch(/choose by labels/);
     const byLabels = ['--objective', 'labels', '--transfer-without', 'none'];
-    expect(await fails(...settings, ...byLabels)).toMatch(/needs labels/);
+    expect(await fails(...settings, ...byLabels)).toMatch(/have no labels/);
   });
 
   test('a class that the student never saw gets a bias, fitted on validation, and the artefact says so', async () => {
