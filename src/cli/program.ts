@@ -1,44 +1,13 @@
-import yargs, { type Argv, type CommandModule } from 'yargs';
+import yargs, { type Argv } from 'yargs';
 import { KdSpecError } from '../core/errors.js';
 import { suggestion } from '../core/nearest-name.js';
 import { packageVersion } from '../core/package.js';
 import { terminalText } from '../core/terminal-text.js';
 import { listedOptions } from '../pipeline/option-list.js';
 import { readableWords } from './command-line.js';
-import { answerCommand } from './commands/answer.js';
-import { calibrateCommand } from './commands/calibrate.js';
-import { clusterCommand } from './commands/cluster.js';
-import { datasetCommand } from './commands/dataset.js';
-import { distillCommand } from './commands/distill.js';
-import { doctorCommand } from './commands/doctor.js';
-import { evaluateCommand } from './commands/evaluate.js';
-import { inferCommand } from './commands/infer.js';
-import { jobsCommand } from './commands/jobs.js';
-import { predictCommand } from './commands/predict.js';
-import { runCommand } from './commands/run.js';
-import { trainGeneralistCommand } from './commands/train-generalist.js';
-import { trainSpecialistsCommand } from './commands/train-specialists.js';
+import { commands } from './commands.js';
 import type { CommandContext } from './context.js';
 import { Interruption } from './interruption.js';
-
-/** All commands, in the order of the data. */
-function commands(context: CommandContext): readonly CommandModule[] {
-  return [
-    runCommand(context),
-    datasetCommand(context),
-    trainGeneralistCommand(context),
-    predictCommand(context),
-    clusterCommand(context),
-    trainSpecialistsCommand(context),
-    jobsCommand(context),
-    calibrateCommand(context),
-    answerCommand(context),
-    distillCommand(context),
-    evaluateCommand(context),
-    inferCommand(context),
-    doctorCommand(context),
-  ];
-}
 
 /**
  * Runs a command line.

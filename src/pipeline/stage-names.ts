@@ -11,3 +11,16 @@ export const stageNames = [
   'report',
 ] as const;
 export type StageName = (typeof stageNames)[number];
+
+/** The command that makes each stage's artefact. */
+export const stageCommands: Readonly<Record<StageName, string>> = {
+  dataset: 'dataset',
+  generalist: 'train-generalist',
+  predictions: 'predict',
+  subsets: 'cluster',
+  specialists: 'train-specialists',
+  ensemble: 'calibrate',
+  answers: 'answer',
+  student: 'distill',
+  report: 'evaluate',
+};

@@ -3,34 +3,34 @@ import { ownTeachers } from '../options/answers-options.js';
 import type { Settings } from '../options.js';
 import type { Stage } from '../stage.js';
 import type { StageResults } from '../stage-metrics.js';
-import { type StageName, stageNames } from '../stage-names.js';
+import { type StageName, stageCommands, stageNames } from '../stage-names.js';
 
 /** Each stage with what its work returns. */
 const table: { readonly [Name in StageName]: Stage<StageResults[Name]> & { readonly name: Name } } = {
   dataset: {
     name: 'dataset',
-    command: 'dataset',
+    command: stageCommands.dataset,
     title: 'write the data set as Arrow shards',
     needs: () => [],
     run: async (context) => (await import('./dataset.js')).makeDataset(context),
   },
   generalist: {
     name: 'generalist',
-    command: 'train-generalist',
+    command: stageCommands.generalist,
     title: 'train the generalist',
     needs: () => ['dataset'],
     run: async (context) => (await import('./generalist.js')).trainGeneralist(context),
   },
   predictions: {
     name: 'predictions',
-    command: 'predict',
+    command: stageCommands.predictions,
     title: "write the generalist's predictions",
     needs: () => ['dataset', 'generalist'],
     run: async (context) => (await import('./predictions.js')).predict(context),
   },
   subsets: {
     name: 'subsets',
-    command: 'cluster',
+    command: stageCommands.subsets,
     title: 'find the subsets of classes that are confused',
     needs: ({ subsets }) => (subsets.predictions === null ? ['dataset', 'predictions'] : []),
     files: ({ subsets: { predictions, file } }) => ({
@@ -41,21 +41,21 @@ const table: { readonly [Name in StageName]: Stage<StageResults[Name]> & { reado
   },
   specialists: {
     name: 'specialists',
-    command: 'train-specialists',
+    command: stageCommands.specialists,
     title: 'train a specialist for each subset',
     needs: () => ['dataset', 'generalist', 'subsets'],
     run: async (context) => (await import('./specialists.js')).trainSpecialists(context),
   },
   ensemble: {
     name: 'ensemble',
-    command: 'calibrate',
+    command: stageCommands.ensemble,
     title: 'calibrate the ensemble on validation',
     needs: () => ['dataset', 'generalist', 'subsets', 'specialists'],
     run: async (context) => (await import('./ensemble.js')).calibrateEnsemble(context),
   },
   answers: {
     name: 'answers',
-    command: 'answer',
+    command: stageCommands.answers,
     title: "write the teacher's answers for the student",
     needs: ({ answers }) => ['dataset', ...answers.teachers.flatMap(stagesOfTeacher)],
     files: outsideTeachers,
@@ -63,7 +63,7 @@ const table: { readonly [Name in StageName]: Stage<StageResults[Name]> & { reado
   },
   student: {
     name: 'student',
-    command: 'distill',
+    command: stageCommands.student,
     title: 'distil the teacher into one student',
     needs: ({ student }) => (student.objective === 'labels' ? ['dataset'] : ['dataset', 'answers']),
     // The images come from there, and are an input when nobody has answered for them.
@@ -72,7 +72,7 @@ const table: { readonly [Name in StageName]: Stage<StageResults[Name]> & { reado
   },
   report: {
     name: 'report',
-    command: 'evaluate',
+    command: stageCommands.report,
     title: 'evaluate generalist and ensemble',
     needs: ({ report }) => [
       'dataset',
