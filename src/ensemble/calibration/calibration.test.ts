@@ -198,3 +198,18 @@ test('a signal stops it within half a second, however much there is to do', asyn
   await expect(calibration).rejects.toMatchObject({ code: 'interrupted' });
   expect(performance.now() - abortedAt).toBeLessThan(500);
 });
+
+test('the work of many active specialists is bounded by the number of examples; that of few is not', async () => {
+  const equal = Array.from({ length: 12 }, (_, id) => ({ id, classes: [0, 1, 2, 3] }));
+  const probabilities = Float64Array.of(0.3, 0.2, 0.1, 0.1, 0.3);
+  const examples = examplesOf(60, 1).map((example) => ({
+    ...example,
+    specialists: equal.map(({ id }) => ({ specialist: id, probabilities })),
+  }));
+  const options = { rule: 'share-inside', mostWork: 600_000 };
+  const bounded = await calibrate(examples, equal, classCount, options);
+  expect(bounded.examples).toBeGreaterThan(5);
+  expect(bounded.examples).toBeLessThan(20);
+  const few = examplesOf(60, 1);
+  expect((await calibrate(few, subsets, classCount, options)).examples).toBe(60);
+});

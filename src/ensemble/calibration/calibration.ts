@@ -85,6 +85,8 @@ export interface CalibrateOptions {
   readonly selectionErrors?: number;
   /** Sweeps over the parameters, one after the other. */
   readonly sweeps?: number;
+  /** Bounds the time: of examples on which many specialists are active, only the first are used. See {@link workOf}. */
+  readonly mostWork?: number;
   /** Stops it, within half a second. */
   readonly signal?: AbortSignal;
 }
@@ -113,7 +115,8 @@ const comparedRule = paper; // fitted beside whichever rule is in use
  *
  * The paper's rule is fitted in any case, to compare the one in use with.
  *
- * Cost: about 120 fusions an example, over its own few classes, for each rule. Deterministic.
+ * Cost: about 120 fusions an example, over its own few classes, for each rule; with M active specialists M times that
+ * and more, as each is fitted beside the others: `mostWork` of 3e8 is about five minutes a rule. Deterministic.
  */
 export async function calibrate(
   examples: readonly CalibrationExample[],
@@ -126,6 +129,7 @@ export async function calibrate(
     select = true,
     selectionErrors = 1,
     sweeps = 2,
+    mostWork = 3e8,
     signal,
   }: CalibrateOptions = {},
 ): Promise<Calibration> {
@@ -136,7 +140,8 @@ export async function calibrate(
     );
   }
   const pause = createPause(signal, 'calibration');
-  const compact = examples.map((example) => compactExample(example, specialists, classCount));
+  const affordable = withinWork(examples, mostWork);
+  const compact = affordable.map((example) => compactExample(example, specialists, classCount));
   const ids = specialists.map(({ id }) => id);
   const candidates: RuleCalibration[] = [];
   const wanted = rule === 'auto' ? fusionRules : [fusionRule(rule)];
@@ -151,13 +156,35 @@ export async function calibrate(
     .reduce((best, other) => (loss(other) < loss(best) ? other : best));
   return {
     ...used,
-    examples: examples.length,
+    examples: compact.length,
     generalist: fitOf(compact.map((example) => outcome(temperedGeneralist(example, 1), example))),
     others: candidates.filter((candidate) => candidate !== used),
   };
 }
 
-type FitOptions = Required<Omit<CalibrateOptions, 'rule' | 'signal'>> & { readonly pause: Pause };
+type FitOptions = Required<Omit<CalibrateOptions, 'rule' | 'signal' | 'mostWork'>> & {
+  readonly pause: Pause;
+};
+
+/**
+ * What an example costs a fit, in about microseconds: each of its M active specialists is tried some 30 times, and a trial
+ * fuses all of them, which takes a fixed time, one for each class of their subsets, and M^3 steps of the dustbins' system.
+ */
+function workOf({ specialists }: CalibrationExample): number {
+  const active = specialists.length;
+  const classes = specialists.reduce((sum, { probabilities }) => sum + probabilities.length, 0);
+  return active * (1000 + classes + 2 * active ** 3);
+}
+
+/** The first examples, as many as fit into an amount of work; one at least. */
+function withinWork(examples: readonly CalibrationExample[], most: number): readonly CalibrationExample[] {
+  let work = 0;
+  const beyond = examples.findIndex((example) => {
+    work += workOf(example);
+    return work > most;
+  });
+  return beyond < 0 ? examples : examples.slice(0, Math.max(1, beyond));
+}
 
 async function calibrateRule(
   examples: readonly CompactExample[],

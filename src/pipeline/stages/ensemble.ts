@@ -60,6 +60,12 @@ export async function calibrateEnsemble(context: StageContext): Promise<StageRes
     log.info(`calibrating on ${examples.length.toLocaleString('en')} validation images`);
     const options = { rule, fit, weights, select, selectionErrors };
     const calibration = await calibrate(examples, configs, classes.length, { ...options, signal });
+    if (calibration.examples < examples.length) {
+      log.info(
+        `fitted to the first ${calibration.examples.toLocaleString('en')} of them: so many specialists are active on an ` +
+          'image that more would take too long',
+      );
+    }
     const curve = firstBatches(validation, image, curveExamples);
     const points = await measureRouting(generalist, specialists, calibration, curve, { pause });
     const routing = points.map((point) => ({ ...point }));
