@@ -1,12 +1,5 @@
 import { z } from 'zod';
 
-/** The file of a data set that tells what Hugging Face's files do not: image shape, augmentation, hashes. */
-export const manifestName = 'kd-spec.json';
-/** One class name a line; the line's index is the label. */
-export const classesName = 'classes.txt';
-/** What an import left out and why. */
-export const reportName = 'import.json';
-
 const count = z.int().nonnegative();
 
 const split = z.object({

@@ -7,7 +7,8 @@ import { asFileError } from '../core/file-error.js';
 import { parseJson } from '../core/json-file.js';
 import { indexShard } from './arrow-shard.js';
 import { readClassNames } from './class-names.js';
-import { classesName, type DatasetManifest, datasetManifest, manifestName } from './dataset-manifest.js';
+import { classesName, manifestName } from './dataset-files.js';
+import { type DatasetManifest, datasetManifest } from './dataset-manifest.js';
 import type { Augmentation, Ceiling, ImageShape, SplitName } from './source.js';
 
 /** One Arrow file of a split, as it was when it was written. */

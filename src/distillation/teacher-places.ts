@@ -1,6 +1,6 @@
 import { existsSync, readdirSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { manifestName } from '../data/dataset-manifest.js';
+import { manifestName } from '../data/dataset-files.js';
 
 /** What stands at a path that was given as a teacher. */
 export type TeacherKind = 'onnx' | 'predictions' | 'checkpoint' | 'ensemble' | 'unknown';

@@ -5,7 +5,7 @@ import { KdSpecError } from '../core/errors.js';
 import { asFileError, withFileErrors } from '../core/file-error.js';
 import { createRandom } from '../core/random.js';
 import { type Dataset, openDataset, type Split } from '../data/dataset.js';
-import { manifestName } from '../data/dataset-manifest.js';
+import { manifestName } from '../data/dataset-files.js';
 import { type Example, examples } from '../data/examples.js';
 import { listImages } from '../data/image-files.js';
 import { type ShuffleSeed, shuffledRows } from '../data/row-order.js';

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import type { Operations, Tensor2D, Tensor4D } from '../compute/operations.js';
 import { readClassNames } from '../data/class-names.js';
-import { classesName } from '../data/dataset-manifest.js';
+import { classesName } from '../data/dataset-files.js';
 import { loadGeneralist } from './checkpoint.js';
 import { type Classifier, type ClassNames, createClassifier, type ImageBatch } from './classifier.js';
 import type { Network } from './network.js';

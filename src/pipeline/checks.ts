@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { KdSpecError } from '../core/errors.js';
-import { manifestName } from '../data/dataset-manifest.js';
+import { manifestName } from '../data/dataset-files.js';
 import { importers } from '../data/importers/importers.js';
 import { placeTeacher } from '../distillation/teacher-places.js';
 import { parseTimeLimit } from '../jobs/slurm/slurm-options.js';

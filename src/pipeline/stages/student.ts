@@ -5,7 +5,7 @@ import { readManifest } from '../../core/artefact.js';
 import { writeJsonAtomically } from '../../core/atomic-file.js';
 import type { ImageBatch } from '../../data/batches.js';
 import { type Dataset, openDataset } from '../../data/dataset.js';
-import { classesName } from '../../data/dataset-manifest.js';
+import { classesName } from '../../data/dataset-files.js';
 import { openAnswers } from '../../distillation/answers.js';
 import { correctStudent, type StudentBias, unseenMask } from '../../distillation/bias-correction.js';
 import { imageAccuracy, splitAccuracy } from '../../distillation/split-accuracy.js';
