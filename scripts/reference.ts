@@ -16,11 +16,11 @@ const introduction = `# Reference
 
 ## Where settings come from
 
-A flag goes before its environment variable, that before the pipeline file in force, that before the defaults of the data set (\`datasets/<name>/dataset.yaml\`), and these before the defaults below. The pipeline in force is the file that \`--pipeline\` names (\`kd-spec run FILE\` is short for \`kd-spec run --pipeline FILE\`), else \`pipeline.yaml\` in the workspace, else \`pipelines/default.yaml\` of the package. A command that succeeded, or that handed jobs to a cluster, writes the settings it was given into the workspace's \`pipeline.yaml\`, so that the next one goes on with them; one that failed or was interrupted leaves the file as it was, and goes on when it is run again with the same options. When a flag or a variable chooses another data set than the pipeline file does, the file's \`dataset\` section does not apply, which the command says. Options of other kinds of data set than the chosen one, and flags that would do nothing beside the others, are refused.
+From the strongest to the weakest: flags, environment variables, the pipeline file, the defaults of the data set (\`datasets/<name>/dataset.yaml\`), the defaults below. The pipeline file is the one that \`--pipeline\` names (\`kd-spec run FILE\` is short for \`kd-spec run --pipeline FILE\`), else \`pipeline.yaml\` in the workspace, else \`pipelines/default.yaml\` of the package. A command that succeeded, or that handed jobs to a cluster, writes the settings it was given into the workspace's \`pipeline.yaml\`, so that the next one goes on with them; one that failed or was interrupted leaves the file as it was, and goes on when it is run again with the same options. When a flag or a variable chooses another data set than the pipeline file does, the file's \`dataset\` section does not apply, which the command says. Options of other kinds of data set than the chosen one, and flags that would do nothing beside the others, are refused.
 
-\`none\` (in a pipeline file \`null\`) leaves a choice to the data set or the stage. Lists are separated by commas on the command line and are YAML lists in a file. A flag that is on or off takes \`true\`, \`yes\`, \`1\`, \`false\`, \`no\` or \`0\` after an equals sign, as its variable does, and may stand with \`--no-\` before its name. Pipeline files are YAML with anchors and merge keys. Relative paths start at the current folder, or at the file they stand in.
+\`none\` (in a pipeline file \`null\`) leaves a choice to the data set or the stage. Items of a list are separated by commas on the command line; in a file they are a YAML list. A flag that is on or off accepts \`true\`, \`yes\`, \`1\`, \`false\`, \`no\` or \`0\` after an equals sign, as its variable does, and \`--no-\` before its name turns it off. Pipeline files are YAML with anchors and merge keys. Relative paths on the command line are relative to the current folder, those in a file to the folder of that file.
 
-Each stage command takes the general options, its own, and those of all stages before it, and brings these up to date first. An option marked *execution* cannot change what is written, only how: changing it makes nothing again.
+Each stage command takes the general options, its own, and those of all earlier stages, and brings the stages it needs up to date first. An option marked *execution* does not affect the result, so changing it does not run a stage again.
 `;
 
 /** The text of docs/reference.md. */
@@ -36,7 +36,7 @@ export function referencePage(): string {
   );
 }
 
-/** What stands in the list of fusion rules. */
+/** The list of fusion rules. */
 function ruleSection(): string {
   const described = fusionRules.map(({ name, title, problem, parameters }) => {
     const fitted = parameters.map(
@@ -49,7 +49,7 @@ function ruleSection(): string {
   });
   return [
     '## Fusion rules\n',
-    'What `--rule` chooses from. [The method](method.md) explains them and the notation.\n',
+    'The choices of `--rule`. [The method](method.md) explains them and the notation.\n',
     ...described,
   ].join('\n');
 }

@@ -170,7 +170,7 @@ test('a bad image among good ones is named, takes no answer from them, and the e
     { path: 'text.png', code: 'image-unreadable', message: expect.stringContaining('text.png') },
   ]);
   expect(answer.stderr).toMatch(/warning: .*empty\.png.*\(image-empty\)\nwarning: .*text\.png/);
-  expect(answer.stderr).toContain('error: 2 of 6 images have no answer');
+  expect(answer.stderr).toContain('error: 2 of 6 images could not be classified');
 
   const one = await infer('-- image.png empty.png');
   expect(one.code).toBe(1);

@@ -10,15 +10,15 @@ import type { CommandContext } from './context.js';
 
 /** The commands that make a stage's artefact, in words. */
 const stageDescriptions: Readonly<Record<StageName, string>> = {
-  dataset: 'Write a data set as Arrow shards: synthetic, rendered from fonts, or imported',
-  generalist: 'Train the generalist over all classes',
-  predictions: "Write the generalist's predictions for images it was not fitted to",
-  subsets: 'Find the subsets of classes that the generalist confuses',
-  specialists: 'Train a specialist for each subset of confused classes',
-  ensemble: 'Fit temperatures and weights of the ensemble on validation',
-  answers: "Write the teacher's predictions for the transfer set",
-  student: 'Distil a teacher, or several, into one student',
-  report: 'Evaluate generalist and ensemble, and write the report',
+  dataset: 'Import or generate a data set, and write it as Arrow shards',
+  generalist: 'Train the generalist on all classes',
+  predictions: 'Store predictions of the generalist for images it was not trained on',
+  subsets: 'Cluster the classes that the generalist confuses into subsets',
+  specialists: 'Train one specialist for each subset',
+  ensemble: 'Choose the fusion rule, temperatures, weights and specialists on validation',
+  answers: 'Store soft targets of the teacher for the transfer set',
+  student: 'Distil one or several teachers into one student',
+  report: 'Evaluate generalist and ensemble on test images, and write the report',
 };
 
 /** All commands, in the order of the data: a stage's is a line above, the others have a file or a function each. */
@@ -61,7 +61,7 @@ function stageCommand(name: StageName, context: CommandContext): CommandModule {
 function runCommand(context: CommandContext): CommandModule {
   return {
     command: 'run [file]',
-    describe: 'Bring a whole pipeline up to date',
+    describe: 'Run all stages up to evaluate; those that are up to date are skipped',
     builder: (yargs) =>
       addFlags(yargs.positional('file', { type: 'string', describe: 'Like --pipeline' }), stageNames),
     handler: async (argv) => {

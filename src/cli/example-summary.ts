@@ -9,9 +9,9 @@ import { drawImage } from './draw-image.js';
 import { alignColumns, indent } from './summary.js';
 
 const nameColumns = 24; // the most that a class name takes
-const saidClasses = 3; // of each specialist
+const shownClasses = 3; // of each specialist
 
-/** One image in the terminal, its true class, and what generalist, specialists and ensemble answer. */
+/** One image in the terminal, its true class, and the predictions of generalist, specialists and ensemble. */
 export function exampleSummary(
   example: ReportExample,
   split: string,
@@ -19,29 +19,33 @@ export function exampleSummary(
 ): string {
   const { row, label, differs, generalist, ensemble, specialists } = example;
   const chosen = differs
-    ? 'for which a specialist was asked and the first answers differ'
-    : 'for which a specialist was asked; the first answers never differ';
-  const answer = (item: RankedClass | undefined) =>
+    ? 'for which a specialist was queried and generalist and ensemble predict different classes'
+    : 'for which a specialist was queried; generalist and ensemble never predict different classes';
+  const prediction = (item: RankedClass | undefined) =>
     item === undefined
       ? ['', '', '']
       : [fitWidth(item.class, nameColumns), percent(item.probability), item.index === label.index ? '✓' : ''];
-  const answers = alignColumns(
+  const table = alignColumns(
     [
       ['', 'generalist', '', '', 'ensemble', '', ''],
-      ...ensemble.map((item, rank) => [String(rank + 1), ...answer(generalist[rank]), ...answer(item)]),
+      ...ensemble.map((item, rank) => [
+        String(rank + 1),
+        ...prediction(generalist[rank]),
+        ...prediction(item),
+      ]),
     ],
     'rlrllrl',
   );
-  const said = specialists.map(({ id, size, dustbin, top }) => {
+  const predicted = specialists.map(({ id, size, dustbin, top }) => {
     const classes = top
-      .slice(0, saidClasses)
+      .slice(0, shownClasses)
       .map((item) => `${fitWidth(item.class, nameColumns)} ${percent(item.probability)}`);
-    return `specialist ${id}, of ${size} classes, said: ${classes.join(', ')}; none of its classes ${percent(dustbin)}`;
+    return `specialist ${id}, of ${size} classes: ${classes.join(', ')}; none of its classes ${percent(dustbin)}`;
   });
   return [
     `The first ${split} image ${chosen}: image ${row}, truly ${label.class}.`,
-    indent(beside(picture(example.image, color), answers.split('\n'))),
-    said.join('\n'),
+    indent(beside(picture(example.image, color), table.split('\n'))),
+    predicted.join('\n'),
   ].join('\n\n');
 }
 

@@ -180,7 +180,7 @@ function summarise(failures: readonly Failure[], answered: number, log: Log): Kd
   for (const { error } of failures) log.warn(`${error.message} (${error.code})`);
   return new KdSpecError(
     failures[0].error.code,
-    `${failures.length} of ${failures.length + answered} images have no answer: see the warnings above`,
+    `${failures.length} of ${failures.length + answered} images could not be classified: see the warnings above`,
   );
 }
 
@@ -250,5 +250,5 @@ function describe({ generalist, ensemble, specialists }: Classification): string
     const classes = top.slice(0, spokenClasses).map(named).join(', ');
     return `specialist ${id}: ${classes}; none of its classes ${percent(dustbin)}`;
   });
-  return [table, ...(said.length > 0 ? said : ['no specialist was asked'])].join('\n');
+  return [table, ...(said.length > 0 ? said : ['no specialist was queried'])].join('\n');
 }

@@ -82,7 +82,7 @@ const jobs = z.object({
   slurmJobs: z
     .array(z.string())
     .describe('numbers of the job arrays, as `12`, or `12;cluster` where Slurm named one'),
-  slurmSilence: z.string().nullable().describe('why Slurm could not be asked'),
+  slurmSilence: z.string().nullable().describe('why Slurm could not be queried'),
   counts: z.partialRecord(jobState, count),
   jobs: z
     .array(
@@ -129,12 +129,12 @@ const infer = z.object({
                 top: z.array(rankedClassSchema),
               }),
             )
-            .describe('those that were asked'),
+            .describe('those that were queried'),
         }),
         z.object({ path: z.string(), student: ranked }),
       ]),
     )
-    .describe('answers of generalist and ensemble, or with --model student of the student'),
+    .describe('predictions of generalist and ensemble, or with --model student of the student'),
   errors: z
     .array(z.object({ path: z.string(), code: z.string(), message: z.string() }))
     .exactOptional()

@@ -88,7 +88,7 @@ ceiling     90.0% ± 1.0
 the classes of a specialist that covers the true class, 1,300 pairs of image and specialist.
 Ceiling: a classifier that knows how the images were made.
 
-First answers that are right, by how many specialists cover the true class:
+Correct predictions, by how many specialists cover the true class:
 
 specialists  images  generalist  ensemble  relative change
           0     509           0         0
@@ -102,15 +102,15 @@ generalist  1 min 30 s    71%  1 min 28 s   1.74 TFLOP
 report           6.2 s     5%
 all         2 min 06 s
 
-Open kd-workspace/report/index.html to see it all.
+Open kd-workspace/report/index.html for the whole report.
 
-The first test image for which a specialist was asked and the first answers differ: image 14, truly 侍.
+The first test image for which a specialist was queried and generalist and ensemble predict different classes: image 14, truly 侍.
 
   ▀         generalist            ensemble
          1  俗          50.0%     侍        75.0%  ✓
          2  侍          25.0%  ✓  俗        12.5%
 
-specialist 2, of 57 classes, said: 侍 87.5%; none of its classes 6.3%`,
+specialist 2, of 57 classes: 侍 87.5%; none of its classes 6.3%`,
   );
 });
 

@@ -18,7 +18,7 @@ export interface ReportPlace {
 }
 
 /**
- * A report for a person: accuracies, coverage, costs, where the page is, and one image answered by both.
+ * A report for a person: accuracies, coverage, costs, where the page is, and one image classified by both.
  *
  * @param metrics of the report stage: a {@link Report}; anything else, such as that of an older version, is listed
  */
@@ -36,7 +36,7 @@ export function reportSummary(
     `${count(fusion.kept)} of ${count(fusion.trained)} specialists kept on validation, fused by the rule ${fusion.rule}.`,
     ...(fusion.rules && fusion.rules.length > 1 ? [rulesTable(fusion.rules)] : []),
     costTable([...stages, { stage: 'report', seconds }], status),
-    `Open ${page} to see it all.`,
+    `Open ${page} for the whole report.`,
     ...(example === undefined ? [] : [exampleSummary(example, report.split, { color })]),
   ].join('\n\n');
 }
@@ -102,7 +102,7 @@ function coverageTable({ coverage }: Report): string {
       : signedWithin(row.relativeChange, row.relativeChangeStandardError ?? 0),
   ]);
   const header = ['specialists', 'images', 'generalist', 'ensemble', 'relative change'];
-  return `First answers that are right, by how many specialists cover the true class:\n\n${alignColumns([header, ...rows], 'rrrrr')}`;
+  return `Correct predictions, by how many specialists cover the true class:\n\n${alignColumns([header, ...rows], 'rrrrr')}`;
 }
 
 function costTable(

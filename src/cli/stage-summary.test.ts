@@ -47,9 +47,9 @@ test('specialists are a table', () => {
   expect(stageSummary('specialists', metrics)).toBe(`\
 2 specialists, 1 of them done before; 2 min 26 s of training in 2 processes.
 
-specialist  classes  last loss  dustbin raised by  first off the generalist by
-         0       57      2.009         2.034 nats                  0.0027 nats
-         1       83      2.553        -0.050 nats                 0.00057 nats`);
+specialist  classes  last loss  dustbin raised by  divergence before training
+         0       57      2.009         2.034 nats                 0.0027 nats
+         1       83      2.553        -0.050 nats                0.00057 nats`);
 });
 
 test('a data set is counted', () => {
@@ -64,10 +64,10 @@ test('a data set is counted', () => {
   };
   expect(stageSummary('dataset', metrics)).toBe(`Marks.
 
-            images  a class
-train        5,319     10.6
-validation   5,168     10.3
-test         1,769      3.5
+            images  per class
+train        5,319       10.6
+validation   5,168       10.3
+test         1,769        3.5
 
 500 classes, 7.88 MB in 3 shards.`);
 });

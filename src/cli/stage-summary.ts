@@ -16,7 +16,7 @@ const summaries: { readonly [Name in keyof Metrics]: (metrics: Metrics[Name]) =>
       `${description}.`,
       alignColumns(
         [
-          ['', 'images', 'a class'],
+          ['', 'images', 'per class'],
           ...Object.entries({ train, validation, test }).map(([split, images]) => [
             split,
             count(images),
@@ -40,7 +40,7 @@ const summaries: { readonly [Name in keyof Metrics]: (metrics: Metrics[Name]) =>
   }) =>
     alignColumns([
       ['parameters', count(parameters)],
-      ['an image', operations(flopsPerImage)],
+      ['per image', operations(flopsPerImage)],
       ['epochs', `${epochText(epochs)}, ${count(steps)} steps`],
       ...(keptEpoch === epochs ? [] : [['kept', `epoch ${epochText(keptEpoch)}, the best on validation`]]),
       ['training', `${duration(trainingSeconds)}, ${operations(trainingFlops)}`],
@@ -51,7 +51,10 @@ const summaries: { readonly [Name in keyof Metrics]: (metrics: Metrics[Name]) =>
     alignColumns([
       ['images', `${count(rows)} (${split})`],
       ['top-1', percent(top1)],
-      ['kept of an image', `${meanTop.toFixed(1)} classes that hold ${percent(meanMass)} on average`],
+      [
+        'stored per image',
+        `${meanTop.toFixed(1)} classes with ${percent(meanMass)} of the probability on average`,
+      ],
     ]),
 
   subsets: ({
@@ -99,7 +102,7 @@ const summaries: { readonly [Name in keyof Metrics]: (metrics: Metrics[Name]) =>
         `${duration(trainingSeconds)} of training ${whoTrained(workers, engine)}.`,
       alignColumns(
         [
-          ['specialist', 'classes', 'last loss', 'dustbin raised by', 'first off the generalist by'],
+          ['specialist', 'classes', 'last loss', 'dustbin raised by', 'divergence before training'],
           ...bySpecialist.map(({ id, classes, loss, dustbinCorrection, firstDivergence }) => [
             String(id),
             count(classes),
@@ -144,7 +147,7 @@ const summaries: { readonly [Name in keyof Metrics]: (metrics: Metrics[Name]) =>
         ],
         'lrr',
       ),
-      `On ${count(examples)} validation images, on which all of this is chosen.`,
+      `Measured on the ${count(examples)} validation images that all of this was chosen on.`,
       ...(rules.length > 1
         ? [
             alignColumns(
@@ -159,7 +162,7 @@ const summaries: { readonly [Name in keyof Metrics]: (metrics: Metrics[Name]) =>
               ],
               'lrrr',
             ),
-            'Each half of these images under what was chosen on the other half.',
+            'Each half of these images, with what was chosen on the other half.',
           ]
         : []),
     ),
@@ -172,8 +175,8 @@ const summaries: { readonly [Name in keyof Metrics]: (metrics: Metrics[Name]) =>
         `${transfer} (${count(images)} images${views > 0 ? `, ${count(views)} views of each` : ''})`,
       ],
       [
-        'answers',
-        `${count(rows)}, of each ${count(top)} of ${count(classes)} classes with ${percent(keptMass)} of the mass`,
+        'soft targets',
+        `${count(rows)}, of each ${count(top)} of ${count(classes)} classes with ${percent(keptMass)} of the probability`,
       ],
       ...(validation ? [['top-1, validation', percent(validation.top1)]] : []),
       ...(test ? [['top-1, test', percent(test.top1)]] : []),
@@ -183,7 +186,7 @@ const summaries: { readonly [Name in keyof Metrics]: (metrics: Metrics[Name]) =>
     blocks(
       alignColumns([
         ...(teacher ? [['teacher', teacher.teacher]] : []),
-        ['learnt', `${objective}, on ${count(transferImages)} images`],
+        ['learned', `${objective}, on ${count(transferImages)} images`],
         ['parameters', count(parameters)],
         ['training', duration(trainingSeconds)],
         ...(bias

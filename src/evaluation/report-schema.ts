@@ -95,7 +95,7 @@ export const reportSchema = z.object({
       )
       .exactOptional()
       .describe(
-        "what validation makes of each rule that was fitted, each half of the images under what was chosen on the other; the one in use first, the paper's always among them",
+        "figures on validation of each rule that was fitted, each half of the images with what was chosen on the other half; the one in use first, the paper's always among them",
       ),
   }),
   stages: z.array(
@@ -109,7 +109,7 @@ export const reportSchema = z.object({
   ceiling: z.object({ top1: share, standardError, examples: count }).exactOptional(),
   inference: z
     .object({
-      active: z.number().nonnegative().describe('specialists asked, mean over the images'),
+      active: z.number().nonnegative().describe('specialists queried, mean over the images'),
       generalistFlops: z.number().nonnegative().describe('an image'),
       ensembleFlops: z.number().nonnegative(),
       generalistImagesPerSecond: z.number().nonnegative(),

@@ -29,7 +29,7 @@ const answers = z.object({
   views: count.describe('augmentations of each image; 0: the image as it is'),
   rows: count,
   classes: count,
-  top: count.describe('classes that are stored of an answer'),
+  top: count.describe('classes stored per row'),
   keptMass: z.number().nonnegative().describe('probability that they hold, on average'),
   validation: accuracy.exactOptional().describe('of the teacher; absent for stored predictions'),
   test: accuracy.exactOptional(),
@@ -61,8 +61,8 @@ export const stageMetrics = {
     import: z
       .object({
         kind: z.string().describe('what the source was recognised as'),
-        leftOut: findings.describe('what was not taken, and why'),
-        notes: findings.describe('what was taken in a way that deserves a word'),
+        leftOut: findings.describe('what was left out, and why'),
+        notes: findings.describe('what was converted or assumed'),
       })
       .exactOptional()
       .describe('absent for generated data sets'),
@@ -84,7 +84,7 @@ export const stageMetrics = {
   predictions: z.object({
     split: z.enum(['train', 'validation', 'test']),
     rows: count,
-    meanTop: z.number().nonnegative().describe('classes kept for an image'),
+    meanTop: z.number().nonnegative().describe('classes stored per image'),
     meanMass: z.number().nonnegative().describe('probability that they hold'),
     top1: share,
   }),
@@ -140,13 +140,13 @@ export const stageMetrics = {
     generalist: onValidation.describe('at temperature 1'),
     uncalibrated: onValidation.describe('by the same rule, with temperatures and weights of 1'),
     ensemble: onValidation,
-    crossFitted: onValidation.describe('each half under what was chosen on the other half'),
+    crossFitted: onValidation.describe('each half with what was chosen on the other half'),
     rules: z
       .array(
         z.object({
           rule: z.string(),
           kept: count,
-          crossFitted: onValidation.describe('each half under what was chosen on the other half'),
+          crossFitted: onValidation.describe('each half with what was chosen on the other half'),
         }),
       )
       .exactOptional()
@@ -156,7 +156,7 @@ export const stageMetrics = {
         z.object({
           rule: z.enum(['top', 'mass']),
           value: z.number().positive(),
-          active: z.number().nonnegative().describe('specialists asked, mean over images'),
+          active: z.number().nonnegative().describe('specialists queried, mean over images'),
           flopsPerImage: z.number().nonnegative(),
           top1: share,
         }),

@@ -7,7 +7,7 @@ import { alignColumns } from '../summary.js';
 export function doctorCommand(context: CommandContext): CommandModule {
   return {
     command: 'doctor',
-    describe: 'Say which compute backend runs here and why, and how to get a faster one',
+    describe: 'Show which compute backends run on this machine, and how to install others',
     builder: (yargs) => yargs.option('json', { type: 'boolean', describe: 'Print exactly one JSON object' }),
     handler: async (argv) => {
       const { describeBackends } = await import('../../compute/backend.js');

@@ -6,29 +6,33 @@ import { type CommandContext, printResult } from '../context.js';
 export function inferCommand(context: CommandContext): CommandModule {
   return {
     command: 'infer [images..]',
-    describe: 'Answer for images: what the generalist and the ensemble say, or the student',
+    describe: 'Classify images with generalist and ensemble, or with the student',
     builder: (yargs) =>
       addFlags(
         yargs
-          .positional('images', { type: 'string', array: true, describe: 'Like --image' })
+          .positional('images', {
+            type: 'string',
+            array: true,
+            describe: 'Classify these images, as with --image',
+          })
           .option('image', {
             type: 'string',
             array: true,
             requiresArg: true,
-            describe: 'Image files, folders of images, or - for an image on standard input',
+            describe: 'Classify image files, folders of images, or - for an image on standard input',
           })
           .option('model', {
             type: 'string',
             requiresArg: true,
             choices: ['ensemble', 'student'],
             defaultDescription: 'ensemble',
-            describe: 'Who answers: generalist and ensemble, or the distilled student alone',
+            describe: 'Choose the model: generalist and ensemble, or the student alone',
           })
           .option('top', {
             type: 'string',
             requiresArg: true,
             defaultDescription: '5',
-            describe: 'Answers to show for each image',
+            describe: 'Print this many classes per image',
           }),
         [],
       ),

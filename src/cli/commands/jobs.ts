@@ -9,7 +9,7 @@ export function jobsCommand(context: CommandContext): CommandModule {
   return {
     command: 'jobs <action>',
     describe:
-      'Look after the jobs that train specialists on a cluster, from any machine that shares the workspace',
+      'Show and control the jobs that train specialists on a cluster, from any machine that shares the workspace',
     builder: (yargs) => {
       const text = (describe: string, defaultDescription?: string) =>
         ({
@@ -25,32 +25,43 @@ export function jobsCommand(context: CommandContext): CommandModule {
             type: 'string',
             choices: actions,
             describe:
-              'show where they stand; follow them to their end; cancel them, after checkpoints; collect what ' +
-              'they made; print the manifest of a Kubernetes job; train one specialist, as a job does',
+              'show their state; follow them until they end; cancel them after their checkpoints; collect their ' +
+              'results; print the manifest of a Kubernetes job; train one specialist, as a job does',
           })
-          .option('position', text('train: position of the subset; in a pod, JOB_COMPLETION_INDEX'))
+          .option(
+            'position',
+            text(
+              'Train the specialist at this position in subsets.json (train; in a pod JOB_COMPLETION_INDEX)',
+            ),
+          )
           .option('engine', {
-            ...text('What the manifest is for: kubernetes', 'kubernetes'),
+            ...text('Write the manifest for this engine', 'kubernetes'),
             group: kubernetes,
           })
-          .option('image', { ...text('Container image that has kd-spec', 'kd-spec'), group: kubernetes })
+          .option('image', {
+            ...text('Run this container image, which contains kd-spec', 'kd-spec'),
+            group: kubernetes,
+          })
           .option('claim', {
-            ...text('PersistentVolumeClaim with the workspace', 'kd-spec'),
+            ...text('Mount this PersistentVolumeClaim, which holds the workspace', 'kd-spec'),
             group: kubernetes,
           })
           .option('sub-path', {
-            ...text('Where in the claim the workspace lies', 'its root'),
+            ...text('Find the workspace at this path in the claim', 'its root'),
             group: kubernetes,
           })
-          .option('name', { ...text('Name of the job', 'kd-spec-specialists'), group: kubernetes })
-          .option('parallelism', { ...text('Most pods at once', '10'), group: kubernetes })
-          .option('cpus', { ...text('Cores of a pod', '1'), group: kubernetes })
-          .option('memory', { ...text('Memory of a pod', '4Gi'), group: kubernetes })
+          .option('name', { ...text('Name the job', 'kd-spec-specialists'), group: kubernetes })
+          .option('parallelism', { ...text('Run at most this many pods at once', '10'), group: kubernetes })
+          .option('cpus', { ...text('Set the cores of a pod', '1'), group: kubernetes })
+          .option('memory', { ...text('Set the memory of a pod', '4Gi'), group: kubernetes })
           .option('time', {
-            ...text('Time limit of a pod as --slurm-time takes it, e.g. 90 (minutes) or 4:00:00', 'none'),
+            ...text(
+              'Set the time limit of a pod in the format of --slurm-time, e.g. 90 (minutes) or 4:00:00',
+              'none',
+            ),
             group: kubernetes,
           })
-          .option('gpus', { ...text('NVIDIA GPUs of a pod', '0'), group: kubernetes }),
+          .option('gpus', { ...text('Set the NVIDIA GPUs of a pod', '0'), group: kubernetes }),
         [],
       );
     },

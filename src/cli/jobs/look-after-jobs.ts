@@ -135,7 +135,7 @@ function statusText({ slurmJobs, unknown, jobs }: JobsStatus): string {
       ...(slurmJobs.length > 0 ? [`Slurm jobs ${slurmJobs.join(', ')}`] : []),
       ...(unknown === undefined
         ? []
-        : [`Slurm could not be asked, so this is what stands in the folder: ${unknown}`]),
+        : [`Slurm could not be queried, so this is the state of the folder alone: ${unknown}`]),
     ].join('. '),
   ].join('\n');
 }

@@ -23,7 +23,7 @@ import {
 /** v, how far specialists are believed about whether the class lies in their subset at all, in [0, 1]. */
 const dustbinTrust: RuleParameter = {
   name: 'dustbinTrust',
-  title: 'how far dustbins are believed',
+  title: 'weight of the dustbin in the probability of a subset',
   per: 'ensemble',
   neutral: 0,
   range: [1 / 64, 1],
@@ -35,7 +35,7 @@ const dustbinTrust: RuleParameter = {
 export const combine: FusionRule = {
   name: 'combine',
   title:
-    'the geometric mean inside a subset, and between both beliefs about its mass as far as dustbins are trusted',
+    'takes the geometric mean inside a subset, and weights generalist and dustbin for the probability of the subset',
   problem:
     "minimise over q: (w_g KL(q(. | S) || p^g(. | S)) + w KL(q(. | S) || p^m(. | S))) / (w_g + w), with q's mass Q' on S " +
     "minimising (1 - v) KL(Q' || Q_S) + v KL(Q' || 1 - p^m_dustbin), and the proportions of p^g outside",

@@ -123,7 +123,7 @@ export function createFuser(mostClasses: number): Fuser {
 /** The paper's rule: every specialist is believed about its dustbin, too. */
 export const paper: FusionRule = {
   name: 'paper',
-  title: "the paper's: the distribution with the least KL divergence from all that are given",
+  title: "the paper's: the distribution with the least KL divergence from all predictions",
   problem: 'minimise over q: w_g KL(p^g || q) + sum over active m of w_m KL(p^m || q^m)',
   parameters: [],
   usesDustbin: () => true,

@@ -11,7 +11,7 @@ import type { FastFormOptions, FuseInPlace, FusionOptions, FusionRule } from './
 /** The rule by which specialists divide the generalist's mass by the arithmetic mean. */
 export const shareInside: FusionRule = {
   name: 'share-inside',
-  title: "the generalist's mass on a subset stays, and is shared out inside by the arithmetic mean",
+  title: "keeps the generalist's probability of a subset, and divides it by the arithmetic mean inside",
   problem:
     'minimise over q with q = p^g outside S: w_g KL(p^g(. | S) || q(. | S)) + w KL(p^m(. | S) || q(. | S))',
   parameters: [],

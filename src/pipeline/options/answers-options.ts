@@ -11,15 +11,14 @@ export const answersOptions = {
     default: ['ensemble'],
     affects: 'result',
     description:
-      'ensemble, generalist, or a path: a checkpoint folder, a workspace with an ensemble, an ONNX file, predictions ' +
-      'as Arrow files; several become one by their mean',
+      'Query this teacher for soft targets: ensemble, generalist, or the path of a checkpoint folder, of a workspace, of an ONNX file, or of predictions as Arrow files; several are averaged',
   },
   mean: {
     type: 'choice',
     default: 'arithmetic',
     choices: ['arithmetic', 'geometric'],
     affects: 'result',
-    description: 'How several teachers become one',
+    description: 'Choose how several teachers are averaged',
   },
   transfer: {
     type: 'path',
@@ -28,8 +27,7 @@ export const answersOptions = {
     // The path itself decides nothing: the content of the files is an input of the stage.
     affects: 'execution',
     description:
-      'Images the student learns on: a data set of kd-spec, or a folder of images without labels; none: the training ' +
-      'images',
+      'Train the student on these images: a data set written by kd-spec, or a folder of images without labels (none: the training images)',
   },
   views: {
     type: 'integer',
@@ -38,7 +36,7 @@ export const answersOptions = {
     min: 0,
     max: 1000,
     affects: 'result',
-    description: 'Augmented views of each image that the teacher is asked about; 0: the image as it is',
+    description: 'Store soft targets for this many augmented views of each image (0: for the image as it is)',
   },
   top: {
     type: 'integer',
@@ -49,6 +47,6 @@ export const answersOptions = {
     max: 1_000_000,
     affects: 'result',
     description:
-      'Classes of an answer that are stored beside the sum of the others; none: 100, or all of few classes',
+      'Store this many classes for each image, and the sum of the others (none: 100, or all where there are at most 200)',
   },
 } as const satisfies OptionTable;

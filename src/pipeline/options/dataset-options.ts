@@ -7,7 +7,7 @@ export const datasetOptions = {
     type: 'string',
     default: 'jft-like',
     affects: 'result',
-    description: sourceChoices,
+    description: `Import or generate this data set: ${sourceChoices}`,
   },
   classes: {
     type: 'integer',
@@ -16,7 +16,7 @@ export const datasetOptions = {
     min: 2,
     max: 1_000_000,
     affects: 'result',
-    description: 'Number of classes; none: as many as the data set has by default',
+    description: 'Set the number of classes (none: what the source has by default)',
   },
   imageSize: {
     type: 'integer',
@@ -25,7 +25,7 @@ export const datasetOptions = {
     min: 8,
     max: 512,
     affects: 'result',
-    description: 'Height and width of the images in pixels',
+    description: 'Set the height and width of the images in pixels',
   },
   channels: {
     type: 'choice',
@@ -33,21 +33,22 @@ export const datasetOptions = {
     nullable: true,
     choices: [1, 3],
     affects: 'result',
-    description: 'Channels of imported images: 1 is grey, 3 is red, green, blue',
+    description: 'Set the channels of imported images: 1 is grey, 3 is red, green and blue',
   },
   imageColumn: {
     type: 'string',
     default: null,
     nullable: true,
     affects: 'result',
-    description: 'Hugging Face: the column of images; none: the only one',
+    description: 'Name the column of images in a Hugging Face data set (none: the only one)',
   },
   labelColumn: {
     type: 'string',
     default: null,
     nullable: true,
     affects: 'result',
-    description: 'Hugging Face: the column of labels (ClassLabel, integers or strings); none: the only one',
+    description:
+      'Name the column of labels in a Hugging Face data set: ClassLabel, integers or strings (none: the only one)',
   },
   onError: {
     type: 'choice',
@@ -55,7 +56,7 @@ export const datasetOptions = {
     choices: ['stop', 'skip'],
     affects: 'result',
     description:
-      'What an image that cannot be read does: stop the import, naming all of them, or be left out',
+      'Choose what happens when an image cannot be read: stop and list all such images, or skip them',
   },
   imagesPerClass: {
     type: 'integer',
@@ -64,7 +65,7 @@ export const datasetOptions = {
     min: 1,
     max: 100_000,
     affects: 'result',
-    description: 'jft-like: mean number of training images a class',
+    description: 'Set the mean number of training images per class (jft-like)',
   },
   labelNoise: {
     type: 'number',
@@ -73,14 +74,15 @@ export const datasetOptions = {
     min: 0,
     max: 0.9,
     affects: 'result',
-    description: 'jft-like: probability with which a label is wrong',
+    description: 'Set the probability that a label is wrong (jft-like)',
   },
   fonts: {
     type: 'grouped-list',
     default: null,
     nullable: true,
     affects: 'result',
-    description: 'han: npm font packages, font files or folders; those joined by + are one design',
+    description:
+      'Render from these npm font packages, font files or folders; names joined by + form one design (han)',
   },
   minimumDesigns: {
     type: 'integer',
@@ -89,14 +91,14 @@ export const datasetOptions = {
     min: 1,
     max: 1000,
     affects: 'result',
-    description: 'han: designs that must have a character for it to be a class',
+    description: 'Take a character as a class if at least this many designs have it (han)',
   },
   codePoints: {
     type: 'code-points',
     default: null,
     nullable: true,
     affects: 'result',
-    description: 'han: first and last code point of the characters, e.g. 0x4E00-0x9FFF',
+    description: 'Limit characters to this range of code points, e.g. 0x4E00-0x9FFF (han)',
   },
   validationDesigns: {
     type: 'integer',
@@ -105,7 +107,7 @@ export const datasetOptions = {
     min: 1,
     max: 1000,
     affects: 'result',
-    description: 'han: designs that are kept for validation',
+    description: 'Keep this many designs for validation (han)',
   },
   testDesigns: {
     type: 'integer',
@@ -114,7 +116,7 @@ export const datasetOptions = {
     min: 1,
     max: 1000,
     affects: 'result',
-    description: 'han: designs that are kept for the test',
+    description: 'Keep this many designs for the test (han)',
   },
   copies: {
     type: 'integer',
@@ -123,7 +125,7 @@ export const datasetOptions = {
     min: 1,
     max: 1000,
     affects: 'result',
-    description: 'han: degraded copies of each validation glyph',
+    description: 'Render this many degraded copies of each validation glyph (han)',
   },
   strength: {
     type: 'number',
@@ -132,7 +134,7 @@ export const datasetOptions = {
     min: 0,
     max: 5,
     affects: 'result',
-    description: 'han: how strongly glyphs are degraded; 0 not at all, 1 like a bad scan',
+    description: 'Set how strongly glyphs are degraded: 0 is not at all, 1 is like a bad scan (han)',
   },
   sentences: {
     type: 'integer',
@@ -141,7 +143,7 @@ export const datasetOptions = {
     min: 1,
     max: 1000,
     affects: 'result',
-    description: 'speech: sentences that each voice speaks',
+    description: 'Synthesise this many sentences per voice (speech)',
   },
   validationFraction: {
     type: 'number',
@@ -149,7 +151,7 @@ export const datasetOptions = {
     min: 0.001,
     max: 0.9,
     affects: 'result',
-    description: 'Share of imported images kept for validation where the source has no such part',
+    description: 'Keep this share of imported images for validation, if the source has no such split',
   },
   testFraction: {
     type: 'number',
@@ -157,7 +159,7 @@ export const datasetOptions = {
     min: 0.001,
     max: 0.9,
     affects: 'result',
-    description: 'Share of imported images kept for the test where the source has no such part',
+    description: 'Keep this share of imported images for the test, if the source has no such split',
   },
   shardMegabytes: {
     type: 'integer',
@@ -165,6 +167,6 @@ export const datasetOptions = {
     min: 1,
     max: 4096,
     affects: 'execution',
-    description: 'Size in megabytes at which an Arrow shard is closed',
+    description: 'Start a new Arrow shard after this many megabytes',
   },
 } as const satisfies OptionTable;

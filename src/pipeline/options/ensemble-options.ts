@@ -11,7 +11,7 @@ export const ensembleOptions = {
     min: 1,
     max: 1000,
     affects: 'result',
-    description: "The generalist's most probable classes that call the specialists they belong to",
+    description: "Query the specialists of this many of the generalist's most probable classes",
   },
   routingMass: {
     type: 'number',
@@ -21,14 +21,14 @@ export const ensembleOptions = {
     max: 1,
     affects: 'result',
     description:
-      'Least mass of the generalist on a subset that calls its specialist, instead of the top classes',
+      'Query a specialist if the generalist gives at least this probability to its subset, instead of --routing-top (none: --routing-top decides)',
   },
   rule: {
     type: 'choice',
     default: 'auto',
     choices: [...fusionRules.map(({ name }) => name), 'auto'],
     affects: 'result',
-    description: `How distributions are fused: ${rules}; auto takes the rule that validation prefers`,
+    description: `Choose how distributions are fused: ${rules}; auto takes the rule that is best on validation`,
   },
   calibrate: {
     type: 'boolean',
@@ -41,7 +41,7 @@ export const ensembleOptions = {
     default: 'shared',
     choices: ['shared', 'each'],
     affects: 'result',
-    description: 'One fusion weight for all specialists, or one for each',
+    description: 'Fit one fusion weight for all specialists, or one for each',
   },
   select: {
     type: 'boolean',
@@ -55,6 +55,6 @@ export const ensembleOptions = {
     min: 0,
     max: 10,
     affects: 'result',
-    description: "Standard errors by which a specialist's gain on validation must exceed zero",
+    description: 'Keep a specialist if its gain on validation exceeds zero by this many standard errors',
   },
 } as const satisfies OptionTable;

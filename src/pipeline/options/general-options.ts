@@ -7,7 +7,7 @@ export const generalOptions = {
     type: 'path',
     default: 'kd-workspace',
     affects: 'execution',
-    description: 'Folder that holds one artefact for each stage',
+    description: 'Keep all artefacts in this folder',
   },
   pipeline: {
     type: 'string',
@@ -15,7 +15,7 @@ export const generalOptions = {
     nullable: true,
     affects: 'execution',
     description:
-      "Pipeline file, or the name of one of kd-spec's own; none: the workspace's, or else the default",
+      "Read settings from this pipeline file, or from one of kd-spec's own by name (none: the workspace's if it has one, else the default)",
   },
   seed: {
     type: 'integer',
@@ -23,20 +23,21 @@ export const generalOptions = {
     min: 0,
     max: 0xffff_ffff,
     affects: 'result',
-    description: 'Seed of everything that is drawn at random',
+    description: 'Seed all random draws',
   },
   backend: {
     type: 'choice',
     default: 'auto',
     choices: backendNames,
     affects: 'execution',
-    description: 'Compute backend; auto takes the fastest that is installed',
+    description: 'Choose the compute backend; auto takes the fastest that is installed',
   },
   resume: {
     type: 'boolean',
     default: true,
     affects: 'execution',
-    description: 'Continue what an interrupted run left; --no-resume starts that stage afresh',
+    description:
+      'Continue where an interrupted run stopped; --no-resume starts that stage from its beginning',
   },
   dryRun: {
     type: 'boolean',
@@ -48,7 +49,7 @@ export const generalOptions = {
     type: 'boolean',
     default: false,
     affects: 'execution',
-    description: 'Print no progress, only warnings and errors',
+    description: 'Print only warnings and errors, no progress',
   },
   json: {
     type: 'boolean',

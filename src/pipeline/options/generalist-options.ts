@@ -9,14 +9,14 @@ export const generalistOptions = {
       min: 1,
       max: 4096,
       affects: 'result',
-      description: 'Filters of each convolutional block; none: a multi-layer perceptron',
+      description: 'Set the filters of each convolutional block (none: a multi-layer perceptron)',
     },
     kernel: {
       type: 'choice',
       default: 3,
       choices: [1, 3, 5, 7],
       affects: 'result',
-      description: 'Height and width of the filters in pixels',
+      description: 'Set the height and width of the filters in pixels',
     },
     dense: {
       type: 'integers',
@@ -24,14 +24,14 @@ export const generalistOptions = {
       min: 1,
       max: 65_536,
       affects: 'result',
-      description: 'Units of each dense layer before the head; none: no such layer',
+      description: 'Set the units of each dense layer before the head (none: no such layer)',
     },
     normalisation: {
       type: 'choice',
       default: 'batch',
       choices: ['batch', 'none'],
       affects: 'result',
-      description: 'Normalisation of each layer but the head',
+      description: 'Normalise the output of each layer but the head',
     },
     dropout: {
       type: 'number',
@@ -39,7 +39,7 @@ export const generalistOptions = {
       min: 0,
       max: 0.95,
       affects: 'result',
-      description: "Probability with which a dense layer's output is dropped in training",
+      description: 'Drop outputs of dense layers with this probability in training',
     },
   },
   head: {
@@ -51,7 +51,8 @@ export const generalistOptions = {
       min: 2,
       max: 1_000_000,
       affects: 'result',
-      description: 'Classes in a training step, for very wide heads: the others are estimated; none: all',
+      description:
+        'Compute this many classes per training step and estimate the others, for very many classes (none: compute all)',
     },
   },
   epochs: {
@@ -60,7 +61,7 @@ export const generalistOptions = {
     min: 1,
     max: 100_000,
     affects: 'result',
-    description: 'Passes over the training images; at most, with --patience',
+    description: 'Train for this many passes over the training images; with --patience, for at most as many',
   },
   patience: {
     type: 'integer',
@@ -70,7 +71,7 @@ export const generalistOptions = {
     max: 1000,
     affects: 'result',
     description:
-      'Checks of validation in a row without a lower loss (at its best temperature), after which training comes to its end; the best weights are kept. A check ends each epoch, and every 1,000 steps of a longer one; none: all epochs are trained and the last weights kept',
+      'Stop training after this many validation checks in a row without a lower loss (at its best temperature), and keep the best weights. Checks run after each epoch, and every 1,000 steps of a longer one (none: train all epochs and keep the last weights)',
   },
   batchSize: {
     type: 'integer',
@@ -78,7 +79,7 @@ export const generalistOptions = {
     min: 1,
     max: 65_536,
     affects: 'result',
-    description: 'Images a step',
+    description: 'Use this many images per step',
   },
   learningRate: {
     type: 'number',
@@ -86,7 +87,7 @@ export const generalistOptions = {
     min: 1e-8,
     max: 10,
     affects: 'result',
-    description: 'Highest learning rate',
+    description: 'Set the highest learning rate',
   },
   schedule: {
     type: 'choice',
@@ -94,7 +95,7 @@ export const generalistOptions = {
     choices: ['plateau', 'cosine', 'constant'],
     affects: 'result',
     description:
-      'How the learning rate moves after the warm-up: cosine falls to zero over all epochs; plateau stays until validation stops improving (--patience), or until there are just steps enough left, then falls to zero over a quarter of the steps before; constant stays',
+      'Choose the learning rate after the warm-up: cosine falls to zero over all epochs; plateau stays until validation stops improving (--patience) or the last steps are due, then falls to zero over a quarter of the steps so far; constant stays',
   },
   warmup: {
     type: 'number',
@@ -103,7 +104,7 @@ export const generalistOptions = {
     max: 0.9,
     affects: 'result',
     description:
-      'Share of all steps over which the learning rate first rises from near zero; at most an epoch under the schedule plateau',
+      'Raise the learning rate from near zero over this share of all steps; over at most one epoch with --schedule plateau',
   },
   weightDecay: {
     type: 'number',
@@ -111,7 +112,7 @@ export const generalistOptions = {
     min: 0,
     max: 10,
     affects: 'result',
-    description: 'Decoupled weight decay',
+    description: 'Set the decoupled weight decay',
   },
   labelSmoothing: {
     type: 'number',
@@ -119,14 +120,14 @@ export const generalistOptions = {
     min: 0,
     max: 0.9,
     affects: 'result',
-    description: 'Probability mass that the target spreads over all classes',
+    description: 'Spread this much probability of each target over all classes',
   },
   optimizer: {
     type: 'choice',
     default: 'adamw',
     choices: ['adamw', 'sgd'],
     affects: 'result',
-    description: 'How gradients change weights; sgd has Nesterov momentum',
+    description: 'Choose the optimiser; sgd uses Nesterov momentum',
   },
   maxNorm: {
     type: 'number',
@@ -135,14 +136,14 @@ export const generalistOptions = {
     min: 0.01,
     max: 1000,
     affects: 'result',
-    description: "Largest length of a hidden unit's incoming weights; none: no limit",
+    description: "Limit the norm of each hidden unit's incoming weights (none: no limit)",
   },
   augment: {
     type: 'boolean',
     flag: 'generalist-augment',
     default: true,
     affects: 'result',
-    description: 'Augment training images as the data set says, afresh each epoch',
+    description: 'Augment training images as the data set defines, differently in each epoch',
   },
   seed: {
     type: 'integer',
@@ -152,7 +153,8 @@ export const generalistOptions = {
     min: 0,
     max: 0xffff_ffff,
     affects: 'result',
-    description: 'Another seed for weights and order, to train several generalists on one data set',
+    description:
+      'Use another seed for the initial weights and the order of images, to train several generalists on one data set',
   },
   checkpointSeconds: {
     type: 'number',
@@ -160,6 +162,6 @@ export const generalistOptions = {
     min: 1,
     max: 86_400,
     affects: 'execution',
-    description: 'Seconds between two checkpoints',
+    description: 'Write a checkpoint every so many seconds',
   },
 } as const satisfies OptionTable;

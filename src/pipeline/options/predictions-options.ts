@@ -8,7 +8,7 @@ export const predictionsOptions = {
     default: 'validation',
     choices: ['validation', 'train', 'test'],
     affects: 'result',
-    description: 'Part of the data to predict; the generalist should not have been fitted to it',
+    description: 'Predict this split; the generalist should not have been trained on it',
   },
   mass: {
     type: 'number',
@@ -17,7 +17,7 @@ export const predictionsOptions = {
     min: 0.01,
     max: 1,
     affects: 'result',
-    description: 'Probability mass that the classes kept for an image must reach',
+    description: 'Store classes of each image until their probabilities reach this sum',
   },
   maxTop: {
     type: 'integer',
@@ -25,6 +25,6 @@ export const predictionsOptions = {
     min: 1,
     max: 10_000,
     affects: 'result',
-    description: 'Most classes kept for an image',
+    description: 'Store at most this many classes per image',
   },
 } as const satisfies OptionTable;

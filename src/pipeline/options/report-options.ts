@@ -8,7 +8,7 @@ export const reportOptions = {
     default: 'test',
     choices: ['test', 'validation'],
     affects: 'result',
-    description: 'Part of the data to evaluate on',
+    description: 'Evaluate on this split',
   },
   maxExamples: {
     type: 'integer',
@@ -17,13 +17,13 @@ export const reportOptions = {
     min: 1,
     max: 1_000_000_000,
     affects: 'result',
-    description: 'Most images to evaluate; none: all',
+    description: 'Evaluate at most this many images (none: all)',
   },
   student: {
     type: 'boolean',
     flag: 'with-student',
     default: false,
     affects: 'result',
-    description: 'Evaluate the student too, and make it when there is none',
+    description: 'Evaluate the student too; distil it first if there is none',
   },
 } as const satisfies OptionTable;

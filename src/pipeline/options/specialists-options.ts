@@ -7,7 +7,8 @@ export const specialistsOptions = {
     default: 'top',
     choices: ['head', 'top', 'all'],
     affects: 'result',
-    description: 'What a specialist trains: its head, the dense layers too, or the whole network',
+    description:
+      'Choose what a specialist retrains: its head, the dense layers too (top), or the whole network',
   },
   head: {
     type: 'choice',
@@ -16,7 +17,7 @@ export const specialistsOptions = {
     choices: ['dustbin', 'full'],
     affects: 'result',
     description:
-      "What a specialist's softmax is over: its classes and a dustbin, or all classes, where other images have the generalist's soft targets",
+      "Choose the outputs of a specialist: its classes and a dustbin, or all classes, with the generalist's soft targets for images of other classes",
   },
   dense: {
     type: 'integers',
@@ -27,7 +28,7 @@ export const specialistsOptions = {
     max: 65_536,
     affects: 'result',
     description:
-      "Units of each dense layer of a specialist, at least the generalist's: it starts as the generalist, with room to learn more; none: the generalist's",
+      "Set the units of each dense layer of a specialist, at least the generalist's; it starts with the generalist's predictions and has room to learn more (none: the generalist's)",
   },
   epochs: {
     type: 'integer',
@@ -36,7 +37,7 @@ export const specialistsOptions = {
     min: 1,
     max: 100_000,
     affects: 'result',
-    description: 'Passes over the training images of the special classes',
+    description: "Train for this many passes over the images of a specialist's own classes",
   },
   learningRate: {
     type: 'number',
@@ -45,7 +46,7 @@ export const specialistsOptions = {
     min: 1e-8,
     max: 10,
     affects: 'result',
-    description: 'Highest learning rate of a specialist',
+    description: 'Set the highest learning rate of a specialist',
   },
   batchSize: {
     type: 'integer',
@@ -54,7 +55,7 @@ export const specialistsOptions = {
     min: 2,
     max: 65_536,
     affects: 'result',
-    description: 'Images a step, special ones and others together',
+    description: "Use this many images per step, of a specialist's own classes and of others together",
   },
   specialFraction: {
     type: 'number',
@@ -62,7 +63,7 @@ export const specialistsOptions = {
     min: 0.01,
     max: 0.99,
     affects: 'result',
-    description: 'Share of a batch that is drawn from the special classes',
+    description: "Draw this share of a batch from a specialist's own classes",
   },
   views: {
     type: 'integer',
@@ -70,7 +71,7 @@ export const specialistsOptions = {
     min: 1,
     max: 1000,
     affects: 'result',
-    description: 'Augmented views of each image whose features are cached when the lower layers stay frozen',
+    description: 'Cache the features of this many augmented views per image, if the lower layers stay frozen',
   },
   routedShare: {
     type: 'number',
@@ -79,7 +80,7 @@ export const specialistsOptions = {
     max: 1,
     affects: 'result',
     description:
-      "Share of a specialist's outsiders drawn by the generalist's mass on its subset, the rest uniformly",
+      "Draw this share of the images of other classes by the generalist's probability for the subset, the rest uniformly",
   },
   weightDecay: {
     type: 'number',
@@ -88,7 +89,7 @@ export const specialistsOptions = {
     min: 0,
     max: 10,
     affects: 'result',
-    description: 'Decoupled weight decay of a specialist',
+    description: 'Set the decoupled weight decay of a specialist',
   },
   labelSmoothing: {
     type: 'number',
@@ -97,7 +98,7 @@ export const specialistsOptions = {
     min: 0,
     max: 0.9,
     affects: 'result',
-    description: "Probability mass that a specialist's target spreads over its outcomes",
+    description: "Spread this much probability of a specialist's targets over all its outputs",
   },
   softShare: {
     type: 'number',
@@ -105,8 +106,7 @@ export const specialistsOptions = {
     min: 0,
     max: 0.99,
     affects: 'result',
-    description:
-      "How much the generalist's own answers count as soft targets of a specialist, beside the labels",
+    description: "Mix the generalist's predictions into a specialist's targets with this weight",
   },
   parallel: {
     type: 'workers',
@@ -114,7 +114,7 @@ export const specialistsOptions = {
     nullable: true,
     affects: 'execution',
     description:
-      'Child processes that train specialists side by side; without a number, as cores and free memory allow; none: the command itself trains',
+      'Train specialists in this many child processes; without a number, in as many as cores and free memory allow (none: in this process)',
   },
   hangSeconds: {
     type: 'number',
@@ -124,7 +124,7 @@ export const specialistsOptions = {
     max: 604_800,
     affects: 'execution',
     description:
-      'Seconds without progress after which a child process is ended and its specialist tried again (makes one without --parallel, too); none: 900',
+      'End a child process after this many seconds without progress and train its specialist again; implies --parallel 1 (none: 900)',
   },
   workerMemory: {
     type: 'integer',
@@ -134,20 +134,21 @@ export const specialistsOptions = {
     max: 16_777_216,
     affects: 'execution',
     description:
-      'Megabytes that a child process may take before it is ended (makes one without --parallel, too); none: its share of the free memory',
+      'End a child process that takes more than this many megabytes; implies --parallel 1 (none: its share of the free memory)',
   },
   engine: {
     type: 'choice',
     default: 'local',
     choices: ['local', 'slurm', 'kubernetes'],
     affects: 'execution',
-    description: 'Who trains specialists: this machine, or the jobs of a cluster that shares the workspace',
+    description:
+      'Choose where specialists are trained: on this machine, or by jobs of a cluster that shares the workspace',
   },
   wait: {
     type: 'boolean',
     default: false,
     affects: 'execution',
-    description: 'Wait for the jobs of a cluster, with live progress, and try again those that are lost',
+    description: 'Wait for the jobs of a cluster, show their progress, and resubmit those that are lost',
   },
   slurm: {
     partition: {
@@ -156,7 +157,7 @@ export const specialistsOptions = {
       default: null,
       nullable: true,
       affects: 'execution',
-      description: 'Partition to submit to; none: the default of the cluster',
+      description: "Submit to this partition (none: the cluster's default)",
     },
     account: {
       type: 'string',
@@ -164,7 +165,7 @@ export const specialistsOptions = {
       default: null,
       nullable: true,
       affects: 'execution',
-      description: 'Account to charge',
+      description: 'Charge this account',
     },
     time: {
       type: 'string',
@@ -173,7 +174,7 @@ export const specialistsOptions = {
       nullable: true,
       affects: 'execution',
       description:
-        'Time limit of a job as sbatch takes it, e.g. 90 (minutes) or 4:00:00; one that nears it goes on in its next life',
+        'Set the time limit of a job in the format of sbatch, e.g. 90 (minutes) or 4:00:00; a job that nears its limit is continued by the next',
     },
     memory: {
       type: 'string',
@@ -181,7 +182,7 @@ export const specialistsOptions = {
       default: null,
       nullable: true,
       affects: 'execution',
-      description: 'Memory of a job as sbatch takes it, e.g. 8G',
+      description: 'Set the memory of a job in the format of sbatch, e.g. 8G',
     },
     cpus: {
       type: 'integer',
@@ -190,7 +191,7 @@ export const specialistsOptions = {
       min: 1,
       max: 1024,
       affects: 'execution',
-      description: 'Processor cores of a job',
+      description: 'Set the processor cores of a job',
     },
     gpus: {
       type: 'integer',
@@ -199,7 +200,7 @@ export const specialistsOptions = {
       min: 0,
       max: 64,
       affects: 'execution',
-      description: 'GPUs of a job; one is what a specialist uses',
+      description: 'Set the GPUs of a job; a specialist uses one',
     },
     atMost: {
       type: 'integer',
@@ -209,7 +210,7 @@ export const specialistsOptions = {
       min: 1,
       max: 1_000_000,
       affects: 'execution',
-      description: 'Most jobs that run at once',
+      description: 'Run at most this many jobs at once (none: no limit)',
     },
     options: {
       type: 'string',
@@ -217,7 +218,7 @@ export const specialistsOptions = {
       default: null,
       nullable: true,
       affects: 'execution',
-      description: 'Further words for sbatch, e.g. --slurm-options="--qos=long --constraint=a100"',
+      description: 'Pass further options to sbatch, e.g. --slurm-options="--qos=long --constraint=a100"',
     },
     setup: {
       type: 'string',
@@ -225,7 +226,7 @@ export const specialistsOptions = {
       default: null,
       nullable: true,
       affects: 'execution',
-      description: 'Shell text that runs first in each job, e.g. "module load cuda"',
+      description: 'Run this shell text first in each job, e.g. "module load cuda"',
     },
   },
 } as const satisfies OptionTable;

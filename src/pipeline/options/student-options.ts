@@ -9,7 +9,7 @@ export const studentOptions = {
     nullable: true,
     // What stands in the file decides, and is kept as if it stood in the pipeline.
     affects: 'execution',
-    description: 'YAML file with options of this section, such as the network',
+    description: 'Read options of this section from a YAML file, such as the network',
   },
   network: {
     convolutions: {
@@ -20,7 +20,7 @@ export const studentOptions = {
       min: 1,
       max: 4096,
       affects: 'result',
-      description: "Filters of each convolutional block; none: the generalist's",
+      description: "Set the filters of each convolutional block (none: the generalist's)",
     },
     kernel: {
       type: 'choice',
@@ -29,7 +29,7 @@ export const studentOptions = {
       nullable: true,
       choices: [1, 3, 5, 7],
       affects: 'result',
-      description: "Height and width of the filters in pixels; none: the generalist's",
+      description: "Set the height and width of the filters in pixels (none: the generalist's)",
     },
     dense: {
       type: 'integers',
@@ -39,7 +39,7 @@ export const studentOptions = {
       min: 1,
       max: 65_536,
       affects: 'result',
-      description: "Units of each dense layer before the head; none: the generalist's",
+      description: "Set the units of each dense layer before the head (none: the generalist's)",
     },
     normalisation: {
       type: 'choice',
@@ -48,7 +48,7 @@ export const studentOptions = {
       nullable: true,
       choices: ['batch', 'none'],
       affects: 'result',
-      description: "Normalisation of each layer but the head; left out: the generalist's",
+      description: 'Normalise the output of each layer but the head (left out: as the generalist)',
     },
     dropout: {
       type: 'number',
@@ -57,7 +57,7 @@ export const studentOptions = {
       min: 0,
       max: 0.95,
       affects: 'result',
-      description: "Probability with which a dense layer's output is dropped in training",
+      description: 'Drop outputs of dense layers with this probability in training',
     },
   },
   objective: {
@@ -66,7 +66,7 @@ export const studentOptions = {
     choices: ['soft-targets', 'logits', 'labels'],
     affects: 'result',
     description:
-      "What a student learns: the teacher's distributions, its logits, or labels without a teacher",
+      "Choose what the student learns: the teacher's distributions, its logits, or labels without a teacher",
   },
   temperature: {
     type: 'numbers',
@@ -74,7 +74,8 @@ export const studentOptions = {
     min: 1,
     max: 1000,
     affects: 'result',
-    description: 'Temperatures of the soft targets; of several, validation chooses',
+    description:
+      "Soften the teacher's distributions with this temperature; of several, the best on validation is kept",
   },
   hardWeight: {
     type: 'numbers',
@@ -82,7 +83,8 @@ export const studentOptions = {
     min: 0,
     max: 1000,
     affects: 'result',
-    description: "Weights of the labels beside the teacher's 1; of several, validation chooses",
+    description:
+      "Weight the labels by this much against the teacher's 1; of several, the best on validation is kept",
   },
   rest: {
     type: 'choice',
@@ -90,7 +92,7 @@ export const studentOptions = {
     choices: ['bucket', 'spread'],
     affects: 'result',
     description:
-      'What is known of the classes that an answer leaves out: their sum, or that they share it evenly',
+      'Treat classes without a stored soft target as one bucket with their sum, or spread the sum evenly over them',
   },
   transferClasses: {
     type: 'integers',
@@ -99,7 +101,7 @@ export const studentOptions = {
     min: 0,
     max: 999_999,
     affects: 'result',
-    description: 'Classes whose images the student sees, by number; none: all',
+    description: 'Train on images of these classes only, given by index (none: all)',
   },
   transferWithout: {
     type: 'integers',
@@ -107,7 +109,7 @@ export const studentOptions = {
     min: 0,
     max: 999_999,
     affects: 'result',
-    description: 'Classes whose images the student never sees, by number',
+    description: 'Leave out images of these classes, given by index',
   },
   transferShare: {
     type: 'number',
@@ -115,7 +117,7 @@ export const studentOptions = {
     min: 0.0001,
     max: 1,
     affects: 'result',
-    description: 'Share of the images of each class that the student sees',
+    description: 'Train on this share of the images of each class',
   },
   biasCorrection: {
     type: 'choice',
@@ -123,8 +125,7 @@ export const studentOptions = {
     choices: ['validation', 'test-too', 'none'],
     affects: 'result',
     description:
-      'Fits the bias of classes that the student never saw, on validation; test-too also reports, and does not use, ' +
-      'the one that is best on the test',
+      'Fit the bias of classes without images in the transfer set, on validation; test-too also reports the bias that is best on the test, without using it',
   },
   epochs: {
     type: 'integer',
@@ -133,7 +134,7 @@ export const studentOptions = {
     min: 1,
     max: 100_000,
     affects: 'result',
-    description: 'Passes over the transfer set',
+    description: 'Train for this many passes over the transfer set',
   },
   batchSize: {
     type: 'integer',
@@ -142,7 +143,7 @@ export const studentOptions = {
     min: 1,
     max: 65_536,
     affects: 'result',
-    description: 'Images a step',
+    description: 'Use this many images per step',
   },
   learningRate: {
     type: 'number',
@@ -151,7 +152,7 @@ export const studentOptions = {
     min: 1e-8,
     max: 10,
     affects: 'result',
-    description: 'Highest learning rate of a student',
+    description: 'Set the highest learning rate of a student',
   },
   schedule: {
     type: 'choice',
@@ -159,7 +160,7 @@ export const studentOptions = {
     default: 'cosine',
     choices: ['cosine', 'constant'],
     affects: 'result',
-    description: 'How the learning rate moves after the warm-up',
+    description: 'Choose the learning rate after the warm-up: cosine falls to zero, constant stays',
   },
   warmup: {
     type: 'number',
@@ -168,7 +169,7 @@ export const studentOptions = {
     min: 0,
     max: 0.9,
     affects: 'result',
-    description: 'Share of all steps over which the learning rate first rises from near zero',
+    description: 'Raise the learning rate from near zero over this share of all steps',
   },
   weightDecay: {
     type: 'number',
@@ -177,7 +178,7 @@ export const studentOptions = {
     min: 0,
     max: 10,
     affects: 'result',
-    description: 'Decoupled weight decay of a student',
+    description: 'Set the decoupled weight decay of a student',
   },
   labelSmoothing: {
     type: 'number',
@@ -186,7 +187,7 @@ export const studentOptions = {
     min: 0,
     max: 0.9,
     affects: 'result',
-    description: 'Probability mass that the label spreads over all classes',
+    description: 'Spread this much probability of each label over all classes',
   },
   optimizer: {
     type: 'choice',
@@ -194,7 +195,7 @@ export const studentOptions = {
     default: 'adamw',
     choices: ['adamw', 'sgd'],
     affects: 'result',
-    description: 'How gradients change weights; sgd has Nesterov momentum',
+    description: 'Choose the optimiser; sgd uses Nesterov momentum',
   },
   seed: {
     type: 'integer',
@@ -204,14 +205,14 @@ export const studentOptions = {
     min: 0,
     max: 0xffff_ffff,
     affects: 'result',
-    description: 'Another seed for weights and order of the student',
+    description: "Use another seed for the student's initial weights and the order of images",
   },
   keep: {
     type: 'choice',
     default: 'last',
     choices: ['last', 'best'],
     affects: 'result',
-    description: 'The epoch whose weights are kept: the last, or the best on validation (early stopping)',
+    description: 'Keep the weights of the last epoch, or of the epoch that is best on validation',
   },
   curve: {
     type: 'boolean',

@@ -8,7 +8,7 @@ export const subsetsOptions = {
     nullable: true,
     // The path itself decides nothing: the content of the files is an input of the stage.
     affects: 'execution',
-    description: 'Prediction rows made elsewhere (an Arrow file or a folder of them), instead of our own',
+    description: "Cluster these predictions instead of the generalist's: an Arrow file, or a folder of them",
   },
   file: {
     type: 'path',
@@ -17,28 +17,28 @@ export const subsetsOptions = {
     nullable: true,
     // As with predictions, the content is an input of the stage.
     affects: 'execution',
-    description: 'Subsets made elsewhere, in the form of subsets.json, instead of clustering',
+    description: 'Use subsets made elsewhere, in the form of subsets.json, instead of clustering',
   },
   affinity: {
     type: 'choice',
     default: 'covariance',
     choices: ['covariance', 'confusion'],
     affects: 'result',
-    description: 'Matrix whose columns are clustered; confusion needs labels',
+    description: 'Cluster the columns of this matrix; confusion needs labels',
   },
   confusion: {
     type: 'choice',
     default: 'soft',
     choices: ['soft', 'hard'],
     affects: 'result',
-    description: 'Confusion counts probabilities (soft) or first answers (hard)',
+    description: 'Count probabilities (soft) or most probable classes (hard) in the confusion matrix',
   },
   distance: {
     type: 'choice',
     default: 'cosine',
     choices: ['cosine', 'euclidean'],
     affects: 'result',
-    description: 'Distance between columns',
+    description: 'Measure the distance between columns by this metric',
   },
   clusters: {
     type: 'integer',
@@ -47,7 +47,7 @@ export const subsetsOptions = {
     min: 1,
     max: 100_000,
     affects: 'result',
-    description: 'Subsets of the partition; none: chosen from the number of classes',
+    description: 'Partition the classes into this many subsets (none: chosen from the number of classes)',
   },
   minSize: {
     type: 'integer',
@@ -56,7 +56,7 @@ export const subsetsOptions = {
     min: 1,
     max: 1_000_000,
     affects: 'result',
-    description: 'Fewest classes of a subset; none: a bound around the mean',
+    description: 'Set the fewest classes of a subset (none: a bound around the mean)',
   },
   maxSize: {
     type: 'integer',
@@ -65,15 +65,14 @@ export const subsetsOptions = {
     min: 1,
     max: 1_000_000,
     affects: 'result',
-    description: 'Most classes of a subset; none: a bound around the mean',
+    description: 'Set the most classes of a subset (none: a bound around the mean)',
   },
   balance: {
     type: 'choice',
     default: 'classes',
     choices: ['classes', 'confusion'],
     affects: 'result',
-    description:
-      'What a partition bounds: the classes of a subset, or beside them the confusion that its classes take part in',
+    description: 'Bound the number of classes in a subset, or its confusion too',
   },
   maxMass: {
     type: 'number',
@@ -81,7 +80,8 @@ export const subsetsOptions = {
     min: 1,
     max: 1000,
     affects: 'result',
-    description: 'With --balance confusion: most confusion of a subset, in means of all subsets',
+    description:
+      'Limit the confusion of a subset with --balance confusion, in multiples of the mean over all subsets',
   },
   specialists: {
     type: 'integer',
@@ -90,7 +90,8 @@ export const subsetsOptions = {
     min: 1,
     max: 100_000,
     affects: 'result',
-    description: 'Fixed number of subsets, which may overlap; with --size, instead of a partition',
+    description:
+      'Make this many subsets of fixed size, which may overlap, instead of a partition; needs --size',
   },
   size: {
     type: 'integer',
@@ -99,7 +100,7 @@ export const subsetsOptions = {
     min: 1,
     max: 1_000_000,
     affects: 'result',
-    description: 'Classes of each of these subsets; with --specialists, instead of a partition',
+    description: 'Put this many classes in each of these subsets; needs --specialists',
   },
   epochs: {
     type: 'integer',
@@ -108,6 +109,6 @@ export const subsetsOptions = {
     min: 1,
     max: 10_000,
     affects: 'result',
-    description: 'Passes of online k-means over the columns',
+    description: 'Pass over the columns this many times in online k-means',
   },
 } as const satisfies OptionTable;

@@ -24,14 +24,14 @@ const table: { readonly [Name in StageName]: Stage<StageResults[Name]> & { reado
   predictions: {
     name: 'predictions',
     command: stageCommands.predictions,
-    title: "write the generalist's predictions",
+    title: 'store predictions of the generalist',
     needs: () => ['dataset', 'generalist'],
     run: async (context) => (await import('./predictions.js')).predict(context),
   },
   subsets: {
     name: 'subsets',
     command: stageCommands.subsets,
-    title: 'find the subsets of classes that are confused',
+    title: 'cluster confused classes into subsets',
     needs: ({ subsets }) => (subsets.predictions === null ? ['dataset', 'predictions'] : []),
     files: ({ subsets: { predictions, file } }) => ({
       ...(predictions !== null && { 'subsets.predictions': predictions }),
@@ -42,21 +42,21 @@ const table: { readonly [Name in StageName]: Stage<StageResults[Name]> & { reado
   specialists: {
     name: 'specialists',
     command: stageCommands.specialists,
-    title: 'train a specialist for each subset',
+    title: 'train one specialist per subset',
     needs: () => ['dataset', 'generalist', 'subsets'],
     run: async (context) => (await import('./specialists.js')).trainSpecialists(context),
   },
   ensemble: {
     name: 'ensemble',
     command: stageCommands.ensemble,
-    title: 'calibrate the ensemble on validation',
+    title: 'choose rule, temperatures, weights and specialists on validation',
     needs: () => ['dataset', 'generalist', 'subsets', 'specialists'],
     run: async (context) => (await import('./ensemble.js')).calibrateEnsemble(context),
   },
   answers: {
     name: 'answers',
     command: stageCommands.answers,
-    title: "write the teacher's answers for the student",
+    title: 'store soft targets of the teacher',
     needs: ({ answers }) => ['dataset', ...answers.teachers.flatMap(stagesOfTeacher)],
     files: outsideTeachers,
     run: async (context) => (await import('./answers.js')).writeAnswers(context),
