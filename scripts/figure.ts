@@ -1,20 +1,76 @@
 /**
- * Draws the README's picture, one image predicted by generalist, specialist and ensemble, from a report:
+ * Draws the README's picture: the first test image that the generalist gets wrong and the ensemble right, with the
+ * predictions of both and of the specialist that was queried.
  *
- *     npm run figure kd-workspace/report/report.json docs/images/answers.svg
+ *     npm run quickstart && npm run figure   # or: npm run figure WORKSPACE PICTURE.svg
  */
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { dirname } from 'node:path';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import * as Plot from '@observablehq/plot';
 import { parseHTML } from 'linkedom';
 import { percent } from '../src/core/percent.js';
 import { count } from '../src/core/quantity-text.js';
-import type { ReportExample } from '../src/evaluation/report-example.js';
-import { reportSchema } from '../src/evaluation/report-schema.js';
+import { type Example, examples, loadEnsemble, openDataset, type RankedClass } from '../src/index.js';
 
 const pictureSize = 168;
 const panel = { left: 216, width: 196, gap: 36, top: 54, rowHeight: 34 };
 const shownClasses = 5;
+const imagesAtOnce = 128;
+
+/** What the picture shows. */
+interface Pictured {
+  readonly label: { readonly index: number; readonly class: string };
+  readonly png: Uint8Array;
+  readonly generalist: readonly RankedClass[];
+  readonly ensemble: readonly RankedClass[];
+  readonly specialist: {
+    readonly id: number;
+    readonly size: number;
+    readonly dustbin: number;
+    readonly top: readonly RankedClass[];
+  };
+}
+
+/** The first image of the test split, in the written order, that the generalist gets wrong and the ensemble right. */
+async function firstCorrected(workspace: string): Promise<{ found: Pictured; row: number; classes: number }> {
+  const dataset = await openDataset(join(workspace, 'dataset'));
+  const ensemble = await loadEnsemble(workspace);
+  try {
+    let batch: Example[] = [];
+    const corrected = async () => {
+      const predictions = await ensemble.classify(batch.map(({ bytes }) => bytes));
+      const position = predictions.findIndex(
+        ({ generalist, ensemble: fused }, image) =>
+          fused[0].index === batch[image].label && generalist[0].index !== batch[image].label,
+      );
+      if (position < 0) return undefined;
+      const { label, bytes, row } = batch[position];
+      const { generalist, ensemble: fused, specialists } = predictions[position];
+      const [{ id, dustbin, top }] = specialists; // without one the two could not differ
+      const size = ensemble.specialists.find(({ config }) => config.id === id)?.config.classes.length ?? 0;
+      const found: Pictured = {
+        label: { index: label, class: dataset.classes[label] },
+        png: bytes,
+        generalist,
+        ensemble: fused,
+        specialist: { id, size, dustbin, top },
+      };
+      return { found, row, classes: dataset.classes.length };
+    };
+    for await (const { bytes, ...example } of examples(dataset.splits.test)) {
+      batch.push({ ...example, bytes: bytes.slice() });
+      if (batch.length < imagesAtOnce) continue;
+      const result = await corrected();
+      if (result) return result;
+      batch = [];
+    }
+    const result = batch.length > 0 ? await corrected() : undefined;
+    if (result) return result;
+    throw new Error(`${workspace}: the ensemble corrects no test image of the generalist`);
+  } finally {
+    ensemble.dispose();
+  }
+}
 
 /** Colours by name, light and dark: the picture stands on pages of either kind. */
 const style = `<style>
@@ -26,8 +82,8 @@ const style = `<style>
 </style>`;
 
 /** The picture as SVG that needs nothing else. */
-function drawPredictions(example: ReportExample, classes: number): string {
-  const [specialist] = example.specialists;
+function drawPredictions(example: Pictured, classes: number): string {
+  const { specialist } = example;
   const dustbin = { index: -1, class: 'none of these', probability: specialist.dustbin };
   const panels = [
     { title: 'Generalist', size: classes, ranked: example.generalist.slice(0, shownClasses) },
@@ -88,12 +144,13 @@ function drawPredictions(example: ReportExample, classes: number): string {
         fx: 'title',
         text: ({ size }) => `${count(size)} classes`,
         frameAnchor: 'top-right',
-        dy: -31,
+        dy: -30,
         fill: 'var(--soft)',
+        fontSize: 13,
       }),
       Plot.image([example], {
         ...picture,
-        src: ({ image }) => image.png,
+        src: ({ png }) => `data:image/png;base64,${Buffer.from(png).toString('base64')}`,
         width: pictureSize,
         height: pictureSize,
         dx: pictureSize / 2 - panel.left,
@@ -101,7 +158,7 @@ function drawPredictions(example: ReportExample, classes: number): string {
       }),
       Plot.text([example], {
         ...picture,
-        text: ({ label }) => `truly ${label.class}`,
+        text: ({ label }) => `true class ${label.class}`,
         dy: pictureSize + 14,
         fill: 'var(--ink)',
         fontWeight: 600,
@@ -117,9 +174,8 @@ function drawPredictions(example: ReportExample, classes: number): string {
   return `${String(svg.outerHTML).replace(/^<svg[^>]*>/, (start) => `${start}${style}`)}\n`;
 }
 
-const [source, target] = process.argv.slice(2);
-if (source === undefined || target === undefined) throw new Error('usage: figure REPORT.json PICTURE.svg');
-const { example, dataset } = reportSchema.parse(JSON.parse(readFileSync(source, 'utf8')));
-if (example === undefined) throw new Error(`${source} has no example: no specialist was active`);
+const [workspace = 'kd-workspace', target = 'docs/images/answers.svg'] = process.argv.slice(2);
+const { found, row, classes } = await firstCorrected(workspace);
 mkdirSync(dirname(target), { recursive: true });
-writeFileSync(target, drawPredictions(example, dataset.classes));
+writeFileSync(target, drawPredictions(found, classes));
+console.log(`test image ${row}, truly ${found.label.class}`);
