@@ -1,13 +1,12 @@
 import { type BackendName, selectBackend } from '../compute/backend.js';
 import { assert } from '../core/errors.js';
 import { imageFileBatches } from '../data/image-file-batches.js';
-import { batchSizeFor, rowOf } from '../models/classifier.js';
+import { batchSizeFor, type Classifier, rowOf } from '../models/classifier.js';
 import { loadNetworkClassifier } from '../models/network-classifier.js';
 import { type RankedClass, rankClasses } from '../models/ranked-class.js';
 
 /** One network with the names of its classes, ready to answer. Owns the network until `dispose`. */
-export interface Student {
-  readonly classes: readonly string[];
+export interface Student extends Classifier {
   /**
    * Classifies image files: for each the most probable classes, descending. Many at once are faster than one by one.
    *
@@ -19,7 +18,6 @@ export interface Student {
     files: readonly (string | Uint8Array)[],
     options?: { readonly top?: number },
   ): Promise<readonly (readonly RankedClass[])[]>;
-  dispose(): void;
 }
 
 /**
@@ -43,7 +41,7 @@ export async function loadStudent(
   const { classes, input } = classifier;
   assert(input.kind === 'images', 'a network that takes no images');
   return {
-    classes,
+    ...classifier,
     async classify(files, { top = 5 } = {}) {
       const ranked: (readonly RankedClass[])[] = [];
       for await (const batch of imageFileBatches(files, input.image, batchSizeFor(classes.length))) {
@@ -53,6 +51,5 @@ export async function loadStudent(
       }
       return ranked;
     },
-    dispose: () => classifier.dispose(),
   };
 }
