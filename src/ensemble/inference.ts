@@ -267,7 +267,7 @@ export function createQuery(
           const inputs: Record<NetworkPart, Tensor> = { convolutions: input, dense: features, head: hidden };
           return {
             keep: Object.fromEntries([...parts].map((part) => [part, inputs[part]])),
-            ...distributions(generalist, hidden, { temperature, needsPlain, isTraced }),
+            ...distributions(generalist, hidden, { temperature, wantsPlain: needsPlain || isTraced }),
           };
         });
         shared.push(keep);
@@ -367,38 +367,30 @@ interface Chunk {
 }
 
 /**
- * The generalist's softmax at its temperature, and at temperature 1 where that is needed and another.
+ * The generalist's softmax at its temperature, and at temperature 1 where that is wanted and another.
  *
- * Without a need the head's input and bias are divided by the temperature: they are smaller than the logits. A trace
- * alone does not change how the first is computed.
+ * The head's input and bias are divided by the temperature: they are smaller than the logits. What else is wanted does
+ * not change how the first is computed.
  *
  * @param hidden (images, hidden), the input of its head
  */
 function distributions(
   generalist: Network,
   hidden: Tensor2D,
-  {
-    temperature,
-    needsPlain,
-    isTraced,
-  }: { readonly temperature: number; readonly needsPlain: boolean; readonly isTraced: boolean },
+  { temperature, wantsPlain }: { readonly temperature: number; readonly wantsPlain: boolean },
 ): { readonly softened: Tensor2D; readonly plain?: Tensor2D } {
   const { operations } = generalist;
   const weights = generalist.variable<Tensor2D>('head.weights');
   const bias = generalist.variable<Tensor1D>('head.bias');
   if (temperature === 1) return { softened: operations.softmax(operations.dense(hidden, weights, bias)) };
-  if (needsPlain) {
-    const logits = operations.dense(hidden, weights, bias);
-    return {
-      softened: operations.softmax(operations.div(logits, temperature)),
-      plain: operations.softmax(logits),
-    };
-  }
-  const softened = operations.softmax(
-    operations.dense(operations.div(hidden, temperature), weights, operations.div(bias, temperature)),
+  const scaled = operations.dense(
+    operations.div(hidden, temperature),
+    weights,
+    operations.div(bias, temperature),
   );
-  return isTraced
-    ? { softened, plain: operations.softmax(operations.dense(hidden, weights, bias)) }
+  const softened = operations.softmax(scaled);
+  return wantsPlain
+    ? { softened, plain: operations.softmax(operations.mul(scaled, temperature)) }
     : { softened };
 }
 
