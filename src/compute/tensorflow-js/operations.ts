@@ -107,7 +107,9 @@ export function createOperations({
       assertShape('dense: x', own(x), ['batch', 'inputs']);
       assertShape('dense: weights', own(weights), [x.shape[1], 'units']);
       if (bias) assertShape('dense: bias', own(bias), [weights.shape[1]]);
-      return here(() => kernels.dense(own(x), own(weights), bias && own<tf.Tensor1D>(bias), { inputGradient }));
+      return here(() =>
+        kernels.dense(own(x), own(weights), bias && own<tf.Tensor1D>(bias), { inputGradient }),
+      );
     },
     maxPool2d(x, { size = 2, strides = size, padding = 'valid' } = {}) {
       assertShape('maxPool2d: x', own(x), ['batch', 'height', 'width', 'channels']);
