@@ -6,13 +6,13 @@ import type { Example } from '../data/examples.js';
 import type { Augmentation, ImageShape } from '../data/source.js';
 import type { TeacherTargets } from '../training/distillation-loss.js';
 import type { TrainingBatch } from '../training/train.js';
-import type { Answers } from './answers.js';
-import { fullLogits, temperedTargets } from './tempered-targets.js';
+import type { SoftTargetStore } from './soft-target-store.js';
+import { fullLogits, temperedTargets } from './soft-targets.js';
 import type { SelectedRows, TransferSet } from './transfer-set.js';
 
 /**
  * The views of a transfer set: 0 for its images as they are, else so many augmentations of each, drawn once. The
- * teacher is asked about every view, and epoch e of a student shows view `e mod views`.
+ * teacher predicts every view, and epoch e of a student shows view `e mod views`.
  */
 export interface TransferViews {
   readonly count: number;
@@ -21,8 +21,8 @@ export interface TransferViews {
   readonly seed: number;
 }
 
-/** Row of the answers to view v of image r. */
-function answerRow(set: TransferSet, view: number, row: number): number {
+/** Row of the soft targets for view v of image r. */
+function softTargetRow(set: TransferSet, view: number, row: number): number {
   return view * set.rows + row;
 }
 
@@ -34,7 +34,7 @@ export function viewAugmenter({ count, augmentation, image, seed }: TransferView
     augment(pixels, createRandom(seed, 'transfer view', view, row), out, offset);
 }
 
-/** What a student listens to. */
+/** What a student learns. */
 export interface StudentObjective {
   /** Distributions at a temperature, logits, or labels alone. */
   readonly kind: 'soft-targets' | 'logits' | 'labels';
@@ -47,14 +47,14 @@ export interface StudentObjective {
 /**
  * The batches of one epoch of a student's training, after the first `skip` ones.
  *
- * @param options.answers none when the student learns from labels alone
+ * @param options.softTargets none when the student learns from labels alone
  * @returns whole batches and a last smaller one; always the same for the same seed and epoch
  */
 export async function* studentBatches(
   set: TransferSet,
   { isUsed }: SelectedRows,
   {
-    answers,
+    softTargets,
     views,
     objective,
     batchSize,
@@ -62,7 +62,7 @@ export async function* studentBatches(
     epoch,
     skip,
   }: {
-    readonly answers: Answers | undefined;
+    readonly softTargets: SoftTargetStore | undefined;
     readonly views: TransferViews;
     readonly objective: StudentObjective;
     readonly batchSize: number;
@@ -77,23 +77,23 @@ export async function* studentBatches(
   const augment = viewAugmenter(views, view);
   for await (const { images, labels, rows } of batchExamples(stream, views.image, { batchSize, augment })) {
     const batch = { inputs: images, shape: [labels.length, height, width, channels], labels } as const;
-    if (!answers) {
+    if (!softTargets) {
       yield batch;
       continue;
     }
-    const said = await answers.read(rows.map((row) => answerRow(set, view, row)));
+    const targets = await softTargets.read(rows.map((row) => softTargetRow(set, view, row)));
     const weights = {
       softWeights: new Float32Array(labels.length).fill(1),
       hardWeights: Float32Array.from(labels, (label) => (label < 0 ? 0 : objective.hardWeight)),
     };
-    const { classes } = answers;
+    const { classes } = softTargets;
     const { temperature, rest } = objective;
     const teacher: TeacherTargets =
       objective.kind === 'logits'
-        ? { kind: 'logits', logits: fullLogits(said, classes), ...weights }
+        ? { kind: 'logits', logits: fullLogits(targets, classes), ...weights }
         : {
             kind: 'probabilities',
-            probabilities: temperedTargets(said, { temperature, classes }),
+            probabilities: temperedTargets(targets, { temperature, classes }),
             temperature,
             rest,
             ...weights,

@@ -5,7 +5,7 @@ import { batchSizeFor, type Classifier, rowOf } from '../models/classifier.js';
 import { loadNetworkClassifier } from '../models/network-classifier.js';
 import { type RankedClass, rankClasses } from '../models/ranked-class.js';
 
-/** One network with the names of its classes, ready to answer. Owns the network until `dispose`. */
+/** One network with the names of its classes, ready to predict. Owns the network until `dispose`. */
 export interface Student extends Classifier {
   /**
    * Classifies image files: for each the most probable classes, descending. Many at once are faster than one by one.

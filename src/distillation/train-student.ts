@@ -10,7 +10,7 @@ import { Optimizer } from '../training/optimizer.js';
 import type { OptimizerKind } from '../training/optimizer-kind.js';
 import type { Schedule } from '../training/schedule.js';
 import { type TrainingPlan, train } from '../training/train.js';
-import type { Answers } from './answers.js';
+import type { SoftTargetStore } from './soft-target-store.js';
 import { type StudentObjective, studentBatches, type TransferViews } from './student-batches.js';
 import type { SelectedRows, TransferSet } from './transfer-set.js';
 
@@ -59,7 +59,7 @@ const bestFile = 'best.safetensors';
  * Trains one student, from its newest checkpoint in `directory` if there is one. What it leaves in the folder is
  * of no use once the student is saved elsewhere.
  *
- * @param what its network, the images it sees, the answers it listens to (none: labels alone)
+ * @param what its network, the images it sees, the soft targets it learns from (none: labels alone)
  * @param options.measure accuracies after an epoch; called after every epoch when given
  * @throws KdSpecError `interrupted`, `training-diverged`
  */
@@ -71,7 +71,7 @@ export async function trainStudent(
     readonly set: TransferSet;
     readonly selected: SelectedRows;
     readonly views: TransferViews;
-    readonly answers: Answers | undefined;
+    readonly softTargets: SoftTargetStore | undefined;
     readonly objective: StudentObjective;
   },
   training: StudentTraining,
@@ -87,7 +87,7 @@ export async function trainStudent(
     readonly measure?: ((network: Network) => Promise<Omit<EpochAccuracy, 'epoch'>>) | undefined;
   },
 ): Promise<TrainedStudent> {
-  const { operations, definition, set, selected, views, answers, objective } = what;
+  const { operations, definition, set, selected, views, softTargets, objective } = what;
   const { seed, epochs, batchSize, keep } = training;
   // All candidates of a sweep start from the same weights and see the same batches: only the objective differs.
   const network = createNetwork(operations, definition, createRandom(seed, 'student'));
@@ -108,7 +108,7 @@ export async function trainStudent(
     weightDecay: training.weightDecay,
     labelSmoothing: training.labelSmoothing,
     batches: (epoch, skip) =>
-      studentBatches(set, selected, { answers, views, objective, batchSize, seed, epoch, skip }),
+      studentBatches(set, selected, { softTargets, views, objective, batchSize, seed, epoch, skip }),
   };
   try {
     const { loss, state } = await train(network, optimizer, plan, {

@@ -9,7 +9,7 @@ import { manifestName } from '../data/dataset-files.js';
 import { type Example, examples } from '../data/examples.js';
 import { listImages } from '../data/image-files.js';
 import { type ShuffleSeed, shuffledRows } from '../data/row-order.js';
-import { answerBatchRows } from './answers.js';
+import { softTargetBatchRows } from './soft-target-store.js';
 
 /** The images on which a student learns from its teacher. Labels may be unknown: they are -1 then. */
 export interface TransferSet {
@@ -65,9 +65,9 @@ async function ofFolder(path: string): Promise<TransferSet> {
     rows: files.length,
     isLabelled: false,
     async *examples(shuffleSeed) {
-      // Neighbouring files stay near each other, since their answers are read together.
+      // Neighbouring files stay near each other, since their soft targets are read together.
       const order = shuffleSeed
-        ? shuffledRows(files.length, { batchRows: answerBatchRows, shuffleSeed })
+        ? shuffledRows(files.length, { batchRows: softTargetBatchRows, shuffleSeed })
         : Int32Array.from(files.keys());
       for (let start = 0; start < order.length; start += filesAhead) {
         const rows = [...order.subarray(start, start + filesAhead)];

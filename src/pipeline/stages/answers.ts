@@ -6,7 +6,7 @@ import { KdSpecError } from '../../core/errors.js';
 import { batchExamples } from '../../data/batches.js';
 import { type Dataset, openDataset, type Split } from '../../data/dataset.js';
 import type { Example } from '../../data/examples.js';
-import { createAnswerWriter } from '../../distillation/answers.js';
+import { createSoftTargetWriter } from '../../distillation/soft-target-store.js';
 import { type SplitAccuracy, splitAccuracy } from '../../distillation/split-accuracy.js';
 import { viewAugmenter } from '../../distillation/student-batches.js';
 import { openTeachers } from '../../distillation/teachers.js';
@@ -38,7 +38,7 @@ export async function writeAnswers(context: StageContext): Promise<StageResults[
   });
   try {
     const width = storedClasses(top, classes);
-    const keptMass = await answerAll(context, teacher, set, dataset, width);
+    const keptMass = await writeSoftTargets(context, teacher, set, dataset, width);
     const measured = predictsAnyImage(teacher)
       ? {
           validation: await accuracyOf(context, teacher, dataset, dataset.splits.validation),
@@ -80,7 +80,7 @@ function warnOfChance(
 }
 
 /** Writes the soft targets part by part; parts that an interrupted run finished are kept. */
-async function answerAll(
+async function writeSoftTargets(
   { directory, settings, log, signal }: StageContext,
   teacher: Classifier,
   set: TransferSet,
@@ -90,7 +90,7 @@ async function answerAll(
   const classes = teacher.classes.length;
   const count = settings.answers.views;
   const total = set.rows * Math.max(1, count);
-  const progress = log.progress('answers', total);
+  const progress = log.progress('soft targets', total);
   let memory = new Float32Array(); // for the logits of a batch
   let done = 0;
   let mass = 0;
@@ -102,7 +102,7 @@ async function answerAll(
       if (!existsSync(place)) {
         const partial = `${place}.partial`;
         await rm(partial, { recursive: true, force: true });
-        const writer = await createAnswerWriter(partial, { classes, top });
+        const writer = await createSoftTargetWriter(partial, { classes, top });
         let massOfPart = 0;
         try {
           const stream = batchExamples(between(set.examples(), first, first + rows), image, {

@@ -6,8 +6,8 @@ import { writeJsonAtomically } from '../../core/atomic-file.js';
 import type { ImageBatch } from '../../data/batches.js';
 import { type Dataset, openDataset } from '../../data/dataset.js';
 import { classesName } from '../../data/dataset-files.js';
-import { openAnswers } from '../../distillation/answers.js';
 import { correctStudent, type StudentBias, unseenMask } from '../../distillation/bias-correction.js';
+import { openSoftTargets } from '../../distillation/soft-target-store.js';
 import { imageAccuracy, splitAccuracy } from '../../distillation/split-accuracy.js';
 import { usedImages } from '../../distillation/student-batches.js';
 import { runSweep, sweepObjectives } from '../../distillation/sweep.js';
@@ -48,7 +48,8 @@ export async function distill(context: StageContext): Promise<StageResults['stud
     classes.length,
   );
   const definition = { ...studentNetwork(settings), input: image, outputs: classes.length };
-  const answers = options.objective === 'labels' ? undefined : await openAnswers(context.input('answers'));
+  const softTargets =
+    options.objective === 'labels' ? undefined : await openSoftTargets(context.input('answers'));
   try {
     const views = {
       count: settings.answers.views,
@@ -66,7 +67,7 @@ export async function distill(context: StageContext): Promise<StageResults['stud
       (folder, objective) =>
         trainStudent(
           folder,
-          { operations, definition, set, selected, views, answers, objective },
+          { operations, definition, set, selected, views, softTargets, objective },
           { ...options, seed, checkpointSeconds: settings.generalist.checkpointSeconds },
           {
             log: context.log,
@@ -89,7 +90,8 @@ export async function distill(context: StageContext): Promise<StageResults['stud
       await writeConfig(directory, { kind: 'student', network: definition });
       await copyFile(join(dataset.directory, classesName), join(directory, classesName));
       if (bias) await writeJsonAtomically(join(directory, 'bias.json'), bias);
-      const teacher = answers && metricsOf('answers', (await readManifest(context.input('answers'))).metrics);
+      const teacher =
+        softTargets && metricsOf('answers', (await readManifest(context.input('answers'))).metrics);
       const { temperature, hardWeight } = results[best];
       const metrics = {
         objective: options.objective,
@@ -127,7 +129,7 @@ export async function distill(context: StageContext): Promise<StageResults['stud
       network.dispose();
     }
   } finally {
-    await answers?.close();
+    await softTargets?.close();
   }
 }
 

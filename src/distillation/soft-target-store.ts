@@ -1,5 +1,5 @@
 import { readdir } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { Field, FixedSizeList, Float32, Int32, List, makeData, Schema } from 'apache-arrow';
 import { assert, KdSpecError } from '../core/errors.js';
 import { column } from '../data/arrow-columns.js';
@@ -8,44 +8,35 @@ import { openShard, readBatch, type ShardIndex } from '../data/arrow-shard.js';
 import { createShardWriter, type ShardRecord } from '../data/arrow-shard-writer.js';
 import { logSumExp } from '../math/softmax.js';
 import { topK } from '../math/top-k.js';
-import { tailSize, tailSums } from './tail.js';
+import { type SoftTargets, tailSize, tailSums } from './soft-targets.js';
 
-/** Sparse answers of a teacher: for each row its most probable classes, and what the others weigh. */
-export interface SparseAnswers {
-  readonly rows: number;
-  readonly offsets: Int32Array; // (rows + 1)
-  readonly indices: Int32Array; // (entries), each class once a row
-  readonly logProbabilities: Float32Array; // (entries), at temperature 1
-  readonly tails: Float32Array; // (rows, knots of the tail)
-}
-
-/** See {@link createAnswerWriter}. */
-export interface AnswerWriter {
+/** See {@link createSoftTargetWriter}. */
+export interface SoftTargetWriter {
   /**
-   * Appends the answers of some rows, (batch, classes) logits up to a constant a row.
+   * Appends some rows, given as (batch, classes) logits up to a constant per row.
    *
-   * @returns the probability that the listed classes hold, summed over the rows
+   * @returns the probability of the listed classes, summed over the rows
    */
   write(logits: Float32Array): Promise<number>;
   close(): Promise<readonly ShardRecord[]>;
   abort(): Promise<void>;
 }
 
-/** Answers on disk. Owns open files until `close`. */
-export interface Answers {
+/** Soft targets on disk. Owns open files until `close`. */
+export interface SoftTargetStore {
   readonly classes: number;
-  /** Most classes that an answer lists. */
+  /** Most classes that a row lists. */
   readonly top: number;
   readonly rows: number;
-  /** The answers of some rows, in the order asked. */
-  read(rows: Int32Array): Promise<SparseAnswers>;
+  /** The soft targets of some rows, in the order of `rows`. */
+  read(rows: Int32Array): Promise<SoftTargets>;
   close(): Promise<void>;
 }
 
 const classesKey = 'kd-spec.classes';
 const topKey = 'kd-spec.top';
 /** Rows of a record batch, the unit that is read and kept. */
-export const answerBatchRows = 256;
+export const softTargetBatchRows = 256;
 /** Record batches that are kept: as many as two blocks of shuffled images touch, and some. */
 const keptBatches = 96;
 
@@ -60,18 +51,18 @@ const fields = [
 ];
 
 /**
- * Writes a teacher's answers as Arrow shards with the columns `indices: list<int32>`,
- * `log_probabilities: list<float32>` and `tail: fixed_size_list<float32>` (see `tail.ts`).
+ * Writes a teacher's soft targets as Arrow shards with the columns `indices: list<int32>`,
+ * `log_probabilities: list<float32>` and `tail: fixed_size_list<float32>` (see `soft-targets.ts`).
  *
  * @param directory made when it does not exist
  * @param options.top the most classes that a row lists; of a row with no more classes all are listed
  * @throws KdSpecError `disk-full`, `not-readable`
  * Cost: one record batch in memory.
  */
-export async function createAnswerWriter(
+export async function createSoftTargetWriter(
   directory: string,
   { classes, top, shardBytes = 64 * 2 ** 20 }: { classes: number; top: number; shardBytes?: number },
-): Promise<AnswerWriter> {
+): Promise<SoftTargetWriter> {
   const width = Math.min(top, classes);
   const metadata = new Map([
     [classesKey, String(classes)],
@@ -81,9 +72,9 @@ export async function createAnswerWriter(
   const knots = tailSize;
   const room = () => ({
     rows: 0,
-    indices: new Int32Array(answerBatchRows * width),
-    values: new Float32Array(answerBatchRows * width),
-    tails: new Float32Array(answerBatchRows * knots),
+    indices: new Int32Array(softTargetBatchRows * width),
+    values: new Float32Array(softTargetBatchRows * width),
+    tails: new Float32Array(softTargetBatchRows * knots),
   });
   let batch = room();
 
@@ -137,7 +128,7 @@ export async function createAnswerWriter(
       let mass = 0;
       for (let start = 0; start < logits.length; start += classes) {
         mass += add(logits.subarray(start, start + classes));
-        if (batch.rows === answerBatchRows) await flush();
+        if (batch.rows === softTargetBatchRows) await flush();
       }
       return mass;
     },
@@ -150,18 +141,18 @@ export async function createAnswerWriter(
 }
 
 /**
- * Opens answers that {@link createAnswerWriter} wrote into the folders `part-*` of a folder, for reading by row.
+ * Opens soft targets that {@link createSoftTargetWriter} wrote into the folders `part-*` of a folder, for reading by row.
  *
- * Record batches are read as they are asked for and the last ones kept: a reader that shuffles images in blocks of
+ * Record batches are read when they are needed, and the last ones are kept: a reader that shuffles images in blocks of
  * neighbouring rows reads each about once an epoch.
  *
  * @throws KdSpecError `not-found`, `predictions-invalid`, `shard-truncated`, `shard-corrupt`
  */
-export async function openAnswers(directory: string): Promise<Answers> {
+export async function openSoftTargets(directory: string): Promise<SoftTargetStore> {
   const parts = (await readdir(directory)).filter((name) => /^part-[\d-]+$/.test(name)).sort();
   const shards = (
     await Promise.all(
-      parts.map((part) => indexArrowFiles(join(directory, part), "a teacher's answers as Arrow files")),
+      parts.map((part) => indexArrowFiles(join(directory, part), 'soft targets of a teacher as Arrow files')),
     )
   ).flat();
   const classes = Number(shards[0]?.schema.metadata.get(classesKey));
@@ -170,7 +161,7 @@ export async function openAnswers(directory: string): Promise<Answers> {
     if (classes > 0 && names === fields.map(({ name }) => name).join()) continue;
     throw new KdSpecError(
       'predictions-invalid',
-      `${path} holds no answers of a teacher: found the columns ${names}`,
+      `${path} holds no soft targets of a teacher: found the columns ${names}`,
     );
   }
   const places = shards.flatMap((shard) => shard.batches.map((location) => ({ shard, location })));
@@ -208,13 +199,13 @@ export async function openAnswers(directory: string): Promise<Answers> {
     classes,
     top: Number(shards[0]?.schema.metadata.get(topKey)),
     rows,
-    async read(asked) {
+    async read(wanted) {
       const knots = tailSize;
-      const offsets = new Int32Array(asked.length + 1);
-      const tails = new Float32Array(asked.length * knots);
+      const offsets = new Int32Array(wanted.length + 1);
+      const tails = new Float32Array(wanted.length * knots);
       const parts: { readonly indices: Int32Array; readonly values: Float32Array }[] = [];
-      for (const [position, row] of asked.entries()) {
-        assert(row >= 0 && row < rows, `no answer for row ${row} of ${rows}`);
+      for (const [position, row] of wanted.entries()) {
+        assert(row >= 0 && row < rows, `no soft target for row ${row} of ${rows}`);
         const batch = await batchOf(row);
         const local = row - batch.first;
         const [start, end] = [batch.offsets[local], batch.offsets[local + 1]];
@@ -225,13 +216,13 @@ export async function openAnswers(directory: string): Promise<Answers> {
         offsets[position + 1] = offsets[position] + end - start;
         tails.set(batch.tails.subarray(local * knots, (local + 1) * knots), position * knots);
       }
-      const indices = new Int32Array(offsets[asked.length]);
-      const logProbabilities = new Float32Array(offsets[asked.length]);
+      const indices = new Int32Array(offsets[wanted.length]);
+      const logProbabilities = new Float32Array(offsets[wanted.length]);
       for (const [position, part] of parts.entries()) {
         indices.set(part.indices, offsets[position]);
         logProbabilities.set(part.values, offsets[position]);
       }
-      return { rows: asked.length, offsets, indices, logProbabilities, tails };
+      return { rows: wanted.length, offsets, indices, logProbabilities, tails };
     },
     async close() {
       kept.clear();
@@ -272,8 +263,8 @@ function decodedBatch(
   if (isValid) return decoded;
   throw new KdSpecError(
     'predictions-invalid',
-    `${path}, from row ${first} on: expected log-probabilities of ${classes} classes; write the answers again ` +
-      '(kd-spec answer --no-resume)',
+    `${path}, from row ${first} on: expected log-probabilities of ${classes} classes; delete ` +
+      `${dirname(dirname(path))} and run kd-spec answer, which stores them again`,
   );
 }
 

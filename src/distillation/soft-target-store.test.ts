@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { createRandom } from '../core/random.js';
 import { softmax } from '../math/softmax.js';
-import { createAnswerWriter, openAnswers } from './answers.js';
-import { fullLogits, temperedTargets } from './tempered-targets.js';
+import { createSoftTargetWriter, openSoftTargets } from './soft-target-store.js';
+import { fullLogits, temperedTargets } from './soft-targets.js';
 
 const classes = 30;
 const rows = 700; // several record batches, and two parts
@@ -13,7 +13,7 @@ const split = 400;
 
 let folder: string;
 beforeEach(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'kd-spec-answers-'));
+  folder = await mkdtemp(join(tmpdir(), 'kd-spec-soft-targets-'));
 });
 afterEach(async () => rm(folder, { recursive: true, force: true }));
 
@@ -28,21 +28,21 @@ async function write(top: number): Promise<number> {
     [0, 0, split],
     [1, split, rows],
   ]) {
-    const writer = await createAnswerWriter(join(folder, `part-00000-0000${part}`), { classes, top });
+    const writer = await createSoftTargetWriter(join(folder, `part-00000-0000${part}`), { classes, top });
     for (let row = from; row < to; row++) mass += await writer.write(logitsOf(row));
     await writer.close();
   }
   return mass / rows;
 }
 
-test('answers are found by row, in any order, as they were written', async () => {
+test('soft targets are found by row, in any order, as they were written', async () => {
   await write(classes);
-  const answers = await openAnswers(folder);
+  const store = await openSoftTargets(folder);
   try {
-    expect(answers).toMatchObject({ classes, rows, top: classes });
-    const asked = createRandom('order').shuffle(Int32Array.from({ length: rows }, (_, row) => row));
-    const logits = fullLogits(await answers.read(asked), classes);
-    for (const [position, row] of asked.entries()) {
+    expect(store).toMatchObject({ classes, rows, top: classes });
+    const wanted = createRandom('order').shuffle(Int32Array.from({ length: rows }, (_, row) => row));
+    const logits = fullLogits(await store.read(wanted), classes);
+    for (const [position, row] of wanted.entries()) {
       const [found, expected] = [
         softmax(logits.subarray(position * classes, (position + 1) * classes)),
         softmax(logitsOf(row)),
@@ -52,24 +52,24 @@ test('answers are found by row, in any order, as they were written', async () =>
       });
     }
   } finally {
-    await answers.close();
+    await store.close();
   }
 });
 
 test.each([1, 2.7, 20])(
-  'sparse answers at T = %d are exact where they list, and know the rest',
+  'sparse targets at T = %d are exact for listed classes, and sum to the rest',
   async (temperature) => {
     const mass = await write(8);
     expect(mass).toBeGreaterThan(0.8);
     expect(mass).toBeLessThan(1);
-    const answers = await openAnswers(folder);
+    const store = await openSoftTargets(folder);
     try {
-      const asked = Int32Array.of(3, 450, 699);
-      const { offsets, indices, values } = temperedTargets(await answers.read(asked), {
+      const wanted = Int32Array.of(3, 450, 699);
+      const { offsets, indices, values } = temperedTargets(await store.read(wanted), {
         temperature,
         classes,
       });
-      for (const [position, row] of asked.entries()) {
+      for (const [position, row] of wanted.entries()) {
         const expected = softmax(logitsOf(row), { temperature });
         expect(offsets[position + 1] - offsets[position]).toBe(8);
         const least = Math.min(...values.subarray(offsets[position], offsets[position + 1]));
@@ -81,7 +81,7 @@ test.each([1, 2.7, 20])(
         });
       }
     } finally {
-      await answers.close();
+      await store.close();
     }
   },
 );
@@ -91,5 +91,5 @@ test('files of something else are refused', async () => {
   const writer = await createFeatureWriter(join(folder, 'part-00000-00000'), { width: 2 });
   await writer.write({ features: Float32Array.of(1, 2), labels: Int32Array.of(0) });
   await writer.close();
-  await expect(openAnswers(folder)).rejects.toMatchObject({ code: 'predictions-invalid' });
+  await expect(openSoftTargets(folder)).rejects.toMatchObject({ code: 'predictions-invalid' });
 });

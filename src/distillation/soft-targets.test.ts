@@ -2,10 +2,10 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { createRandom } from '../core/random.js';
 import { logSumExp } from '../math/softmax.js';
-import { tailSize, tailSumAt, tailSums } from './tail.js';
+import { tailSize, tailSumAt, tailSums } from './soft-targets.js';
 
 /** Log-probabilities with a long tail, of which every third is listed. */
-function answer(seed: number, classes: number, spread: number) {
+function row(seed: number, classes: number, spread: number) {
   const random = createRandom(seed);
   const logits = Float64Array.from({ length: classes }, () => spread * random.normal());
   const constant = logSumExp(logits);
@@ -21,7 +21,7 @@ test('the sum of a tail is known at every temperature, not only where it was mea
       fc.double({ min: 0.5, max: 4, noNaN: true }),
       fc.double({ min: 1, max: 100, noNaN: true }),
       (seed, classes, spread, temperature) => {
-        const { values, isListed } = answer(seed, classes, spread);
+        const { values, isListed } = row(seed, classes, spread);
         const sums = new Float32Array(tailSize);
         tailSums(values, isListed, sums);
         const exact = logSumExp([...values].filter((_, i) => isListed[i] === 0).map((v) => v / temperature));
@@ -34,7 +34,7 @@ test('the sum of a tail is known at every temperature, not only where it was mea
 test.each([1, 1.25, 2, 2.5, 3, 4, 10, 20, 40])(
   'the sum is exact where it was measured: T = %d',
   (temperature) => {
-    const { values, isListed } = answer(1, 200, 3);
+    const { values, isListed } = row(1, 200, 3);
     const sums = new Float32Array(tailSize);
     tailSums(values, isListed, sums);
     const exact = logSumExp([...values].filter((_, i) => isListed[i] === 0).map((v) => v / temperature));
@@ -42,7 +42,7 @@ test.each([1, 1.25, 2, 2.5, 3, 4, 10, 20, 40])(
   },
 );
 
-test('an empty tail weighs nothing at any temperature', () => {
+test('an empty tail has no mass at any temperature', () => {
   const sums = new Float32Array(tailSize);
   tailSums([-1, -2], Uint8Array.of(1, 1), sums);
   for (const temperature of [1, 1.7, 8, 1000])
