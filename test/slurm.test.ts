@@ -256,7 +256,7 @@ describe.skipIf(slurm === '')('on Slurm', { timeout: 180_000 }, () => {
     const folder = await workFolder();
     const ended = await kdSpec([...onSlurm, '--slurm-partition', 'nowhere'], { folder, env });
     expect(ended.code).toBe(1);
-    expect(ended.stderr).toMatch(/sbatch ended with 1 and said: .*invalid partition/);
+    expect(ended.stderr).toMatch(/sbatch ended with 1 and printed: .*invalid partition/);
     expect(ended.stderr).toContain('code: slurm-failed');
   });
 });

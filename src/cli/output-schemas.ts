@@ -33,7 +33,7 @@ const network = z.object({
 const plan = z.object({
   workspace: z.string(),
   isNew: z.boolean().describe('whether the workspace would be made'),
-  pipeline: z.string().describe('path of the pipeline file in force'),
+  pipeline: z.string().describe('path of the pipeline file in use'),
   warnings: z.array(z.string()).describe('what works, but badly'),
   dataset: z
     .object({

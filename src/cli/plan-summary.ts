@@ -85,7 +85,7 @@ function networkText({ definition, parameters, flopsPerImage }: NetworkOutline):
   const layers = (widths: readonly number[]) => widths.join(', ') || 'none';
   return (
     `convolutions ${layers(definition.convolutions)}; dense layers ${layers(definition.dense)}; ` +
-    `${count(parameters)} parameters; ${operations(flopsPerImage)} an image`
+    `${count(parameters)} parameters; ${operations(flopsPerImage)} per image`
   );
 }
 
@@ -100,7 +100,7 @@ function specialistsText({ count: number, classes, retrain, engine, processes }:
           ? 'in one process'
           : `in ${processes} processes`;
   const size = classes === null ? '' : `, of ${count(Math.round(classes))} classes on average`;
-  return `${count(number)}${size}; ${what} of each trained ${where}`;
+  return `${count(number)}${size}; ${what} of each retrained ${where}`;
 }
 
 function costText({ stage, trainingFlops, seconds }: PlannedStage): string {

@@ -5,7 +5,7 @@ import { type BackendName, describeBackends, selectBackend } from './backend.js'
 
 test('wasm is there, with SIMD', async () => {
   const backend = await selectBackend('wasm');
-  expect(backend).toMatchObject({ name: 'wasm', reason: 'asked for by name' });
+  expect(backend).toMatchObject({ name: 'wasm', reason: 'requested by name' });
   expect(backend.operations.backend).toBe('wasm');
   expect(await tf.env().getAsync('WASM_HAS_SIMD_SUPPORT')).toBe(true);
 });

@@ -80,7 +80,7 @@ async function select(name: BackendName): Promise<Backend> {
     }
     return {
       name: operations.backend,
-      reason: name === 'auto' ? chosenBecause(failures) : 'asked for by name',
+      reason: name === 'auto' ? chosenBecause(failures) : 'requested by name',
       operations,
     };
   }

@@ -254,7 +254,7 @@ test('the number of classes in the metadata is a whole number, and that of the d
   const four = await withClasses('4');
   expect((await readPredictions(four)).classes).toBe(4);
   await expect(readPredictions(four, { classes: 5 })).rejects.toThrow(
-    /for 5 classes, but its metadata .* says 4/,
+    /for 5 classes, but its metadata .* gives 4/,
   );
 });
 

@@ -146,7 +146,7 @@ export async function readPredictions(
     if (recorded !== undefined && classes !== undefined && recorded !== classes) {
       throw new KdSpecError(
         'predictions-invalid',
-        `${shard.path}: expected predictions for ${classes} classes, but its metadata (${classesKey}) says ${recorded}: ` +
+        `${shard.path}: expected predictions for ${classes} classes, but its metadata (${classesKey}) gives ${recorded}: ` +
           'are they for another data set?',
       );
     }

@@ -197,7 +197,7 @@ async function writeReport(
     );
   }
   const [example] = empty;
-  const what = 'classes without a training image, which cannot be learnt';
+  const what = 'classes without a training image, which cannot be learned';
   const leftOut =
     empty.length > 0 ? [...report.leftOut, { what, count: empty.length, example }] : report.leftOut;
   await writeFile(path, `${JSON.stringify({ ...report, leftOut }, null, 2)}\n`);

@@ -181,7 +181,7 @@ function rulesSection({ fusion: { trained, rules = [] } }: Report): string {
   ]);
   return (
     '<section><h2>Fusion rules</h2><p class="note">Each rule with the temperatures, weights and specialists that ' +
-    'validation chose for it; each half of the validation images under what was chosen on the other half. ' +
+    'validation chose for it; each half of the validation images with what was chosen on the other half. ' +
     '<i>paper</i> is the rule of Hinton, Vinyals and Dean.</p>' +
     htmlTable(
       'On validation',
@@ -218,17 +218,17 @@ function costSection({ inference, routing = [] }: Report): string {
   return (
     '<section><h2>Cost of inference</h2>' +
     `<p class="note">${inference.active.toFixed(2)} specialists an image. Images a second: both in turn, on the machine of this report.</p>` +
-    htmlTable('Inference', ['', 'computation an image', 'images a second', 'parameters'], rows) +
+    htmlTable('Inference', ['', 'computation per image', 'images per second', 'parameters'], rows) +
     (rules.length === 0
       ? ''
-      : '<h3>Rules of routing</h3><p class="note">Top-1 on validation over operations an image, if a ' +
+      : '<h3>Rules of routing</h3><p class="note">Top-1 on validation over operations per image, if a ' +
         'specialist were active for the generalist’s first n classes (dots; n = 1 is the rule of Hinton, Vinyals and ' +
         'Dean) or for the mass on its subset (rings). Temperatures and weights are those fitted under the rule in use.</p>' +
-        routingCurve(routing, 'Top-1 on validation by operations an image, under rules of routing') +
+        routingCurve(routing, 'Top-1 on validation by operations per image, for each routing') +
         '<details><summary>Figures</summary>' +
         htmlTable(
           'Rules of routing, on validation',
-          ['a specialist is active for the generalist’s', 'specialists an image', 'computation', 'top-1'],
+          ['a specialist is active for the generalist’s', 'specialists per image', 'computation', 'top-1'],
           rules,
         ) +
         '</details>') +

@@ -49,7 +49,7 @@ export function renderSweepPage(sweep: Sweep): string {
   });
   return htmlPage(
     'The student',
-    `<header><h1>The student gets ${percent(student.test.top1)} of the test right</h1>` +
+    `<header><h1>Student: ${percent(student.test.top1)} top-1 on the test</h1>` +
       `<p>${escapeHtml(said)}; ${count(student.parameters)} parameters.` +
       (teacher
         ? ` On validation ${percent(student.validation.top1)}, the teacher ${percent(teacher.top1)}.`

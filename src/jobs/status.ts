@@ -110,8 +110,8 @@ function describeLoss({ state, node, reason }: TaskState): string {
   const words: Readonly<Record<string, string>> = {
     COMPLETED: `its Slurm job${where} ended well but left no specialist here: do its nodes share this folder?`,
     FAILED: `its Slurm job failed${where}${why}`,
-    OUT_OF_MEMORY: `its Slurm job${where} was killed for its memory: --slurm-memory asks for more`,
-    TIMEOUT: `its Slurm job${where} reached its time limit: --slurm-time asks for more`,
+    OUT_OF_MEMORY: `its Slurm job${where} was killed for its memory: request more with --slurm-memory`,
+    TIMEOUT: `its Slurm job${where} reached its time limit: request more with --slurm-time`,
     NODE_FAIL: `its node failed${where}`,
   };
   return words[state] ?? `its Slurm job ended as ${state}${where}${why}`;

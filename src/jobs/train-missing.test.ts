@@ -100,7 +100,7 @@ test.each([
     'without one',
     { kind: 'lost', reason: 'it hung' },
     'interrupted',
-    'stopped with 0 of 1 specialists done; 1 ended without a last checkpoint, and go on from the one before',
+    'stopped with 0 of 1 specialists done; 1 ended without a last checkpoint and will continue from the one before',
   ],
 ] as const)('a job that is told to stop and ends %s', async (_, end, code, message) => {
   const abort = new AbortController();

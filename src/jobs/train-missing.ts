@@ -119,10 +119,12 @@ export async function trainMissing(
 
   function interruption(): KdSpecError {
     const goOn =
-      engine.outlivesCoordinator && jobs ? '; the jobs go on, and kd-spec jobs follows or cancels them' : '';
+      engine.outlivesCoordinator && jobs
+        ? '; the jobs continue, and kd-spec jobs follows or cancels them'
+        : '';
     const code = unsaved > 0 ? 'interrupted' : 'specialists-stopped';
     const without =
-      unsaved > 0 ? `; ${unsaved} ended without a last checkpoint, and go on from the one before` : '';
+      unsaved > 0 ? `; ${unsaved} ended without a last checkpoint and will continue from the one before` : '';
     return new KdSpecError(code, `stopped with ${done.length} of ${total} specialists done${without}${goOn}`);
   }
 
@@ -216,7 +218,7 @@ export async function submitMissing(
   throw new KdSpecError(
     'jobs-under-way',
     `${done.length} of ${work.subsets.length} specialists are done and the others are with ${engine.name}: ` +
-      'kd-spec jobs follow waits for them, kd-spec jobs show tells how far they are, and the same command again ' +
-      'goes on with what they made',
+      'kd-spec jobs follow waits for them, kd-spec jobs show shows their state, and the same command run again ' +
+      'uses their results',
   );
 }

@@ -185,7 +185,7 @@ function stopIfAborted(signal: AbortSignal, next: Stage): void {
 }
 
 function interrupted(stage: Stage, cause?: unknown): KdSpecError {
-  return new KdSpecError('interrupted', `stopped at ${stage.name}: run the same command again to go on`, {
+  return new KdSpecError('interrupted', `stopped at ${stage.name}: run the same command again to continue`, {
     cause,
   });
 }

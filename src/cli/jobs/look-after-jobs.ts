@@ -58,7 +58,7 @@ export async function followJobs(settings: Settings, context: CommandContext): P
     const isTriedAgain = await resubmitLost(status, log);
     if (underWay === 0 && !isSilent && !isTriedAgain) break;
     await wait(pollMs, undefined, { signal }).catch(() => {});
-    if (signal.aborted) throw new KdSpecError('interrupted', 'stopped following; the jobs go on');
+    if (signal.aborted) throw new KdSpecError('interrupted', 'stopped following; the jobs continue');
     status = await readJobsStatus(jobsFolder(workspace));
   }
   progress.finish(describeCounts(status.jobs));

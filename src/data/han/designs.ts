@@ -126,7 +126,7 @@ async function readCharacters(path: string): Promise<readonly number[]> {
   if (characters !== undefined) return characters;
   throw new KdSpecError(
     'font-unusable',
-    `expected a cmap table, which says what characters a font has, but ${path} has none that can be read: ` +
+    `expected a cmap table, which lists the characters of a font, but ${path} has none that can be read: ` +
       `replace the file, or take it out of the font list`,
   );
 }

@@ -187,6 +187,6 @@ export function required(data: Data | undefined, name: string, path: string): Da
   if (data) return data;
   throw new KdSpecError(
     'dataset-invalid',
-    `${path}: expected a column ${name}, as dataset_info.json says, found none`,
+    `${path}: expected a column ${name}, which dataset_info.json names, found none`,
   );
 }

@@ -49,7 +49,7 @@ export const runSlurmCommand: RunCommand = (name, words, input) =>
           reject(
             new KdSpecError(
               'slurm-failed',
-              `${name} did not answer within ${patienceMs / 1000} seconds: see what scontrol ping says, and try again`,
+              `${name} did not respond within ${patienceMs / 1000} seconds: check the controller with scontrol ping, and try again`,
             ),
           );
         } else {
@@ -89,7 +89,7 @@ const adviceByWords: readonly (readonly [RegExp, string])[] = [
   [/\bmem(ory)?\b/i, '--slurm-memory sets the memory of a job, e.g. 8G'],
   [
     /\bgres\b|generic resource|\bgpus?\b/i,
-    '--slurm-gpus 0 with --slurm-options asks for GPUs in the words of this site',
+    '--slurm-gpus 0 with --slurm-options requests GPUs in the way of this site',
   ],
   [/\bcluster/i, '--slurm-options=--clusters=NAME chooses the cluster; sacctmgr show clusters lists them'],
 ];
@@ -105,7 +105,7 @@ export function commandError(name: string, { code, stdout, stderr }: CommandEnd)
       : [];
   return new KdSpecError(
     'slurm-failed',
-    [`${name} ended with ${code} and said: ${text}`, ...advice].join('\n  '),
+    [`${name} ended with ${code} and printed: ${text}`, ...advice].join('\n  '),
   );
 }
 

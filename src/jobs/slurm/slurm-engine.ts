@@ -181,7 +181,7 @@ async function takeOver(
         throw new KdSpecError(
           'slurm-failed',
           `expected the jobs of earlier settings to end within ${cancelPatienceMs / 1000} seconds of scancel: ` +
-            'see what squeue says of them, and run the command again when they are gone',
+            'look at them with squeue, and run the command again when they are gone',
         );
       }
       await wait(1000);

@@ -84,7 +84,7 @@ describe('the cluster', () => {
     });
     const fails: RunCommand = async () => ({ code: 1, stdout: '', stderr: 'invalid partition\nfailed\n' });
     await expect(slurmOutput(fails, 'sbatch', [])).rejects.toThrow(
-      'sbatch ended with 1 and said: invalid partition; failed',
+      'sbatch ended with 1 and printed: invalid partition; failed',
     );
   });
 });
