@@ -212,7 +212,7 @@ subsets      make  missing
 
 workspace   kd-workspace, new
 data        jft-like; 12 classes; 480 training, 48 validation and 48 test images; 16 × 16 pixels, grey
-generalist  convolutions 32, 64; dense layers 192; 218,796 parameters; 2.9 MFLOP an image
+generalist  convolutions 32, 64; dense layers 192; 218,796 parameters; 2.9 MFLOP per image
 training    generalist 41.8 GFLOP
 time        known once a generalist has been trained in this workspace
 `);
