@@ -197,7 +197,7 @@ describe('usage', () => {
     for (const command of ['run', 'cluster', 'infer', 'doctor'])
       expect(stdout).toContain(`kd-spec ${command}`);
     expect((await kdSpec('--version')).stdout.trim()).toMatch(/^\d+\.\d+\.\d+/);
-    expect((await kdSpec('cluster --help')).stdout).toMatch(/--min-size +Fewest classes/);
+    expect((await kdSpec('cluster --help')).stdout).toMatch(/--min-size +Set the fewest classes/);
   });
 });
 
@@ -213,7 +213,7 @@ subsets      make  missing
 workspace   kd-workspace, new
 data        jft-like; 12 classes; 480 training, 48 validation and 48 test images; 16 × 16 pixels, grey
 generalist  convolutions 32, 64; dense layers 192; 218,796 parameters; 2.9 MFLOP per image
-training    generalist 41.8 GFLOP
+training    generalist 418 GFLOP
 time        known once a generalist has been trained in this workspace
 `);
     const json = JSON.parse((await kdSpec('cluster --classes 12 --dry-run --json')).stdout);
