@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import type { CommandModule } from 'yargs';
+import { KdSpecError } from '../core/errors.js';
 import type { JsonObject } from '../core/json.js';
 import { type StageName, stageCommands, stageNames } from '../pipeline/stage-names.js';
 import { addFlags, flagsOf } from './command-line.js';
@@ -11,7 +12,7 @@ import type { CommandContext } from './context.js';
 /** The commands that make a stage's artefact, in words. */
 const stageDescriptions: Readonly<Record<StageName, string>> = {
   dataset: 'Import or generate a data set, and write it as Arrow shards',
-  generalist: 'Train the generalist on all classes',
+  generalist: 'Train the generalist on all classes, or import it (--onnx)',
   predictions: 'Store predictions of the generalist for images it was not trained on',
   subsets: 'Cluster the classes that the generalist confuses into subsets',
   specialists: 'Train one specialist for each subset',
@@ -28,6 +29,7 @@ export function commands(context: CommandContext): readonly CommandModule[] {
     runCommand(context),
     stage('dataset'),
     stage('generalist'),
+    importCommand(context),
     stage('predictions'),
     stage('subsets'),
     stage('specialists'),
@@ -54,6 +56,30 @@ function stageCommand(name: StageName, context: CommandContext): CommandModule {
     handler: async (argv) => {
       const { runStageCommand } = await import('./run-stages.js');
       await runStageCommand(name, flagsOf(argv, accepted), context, { toJson });
+    },
+  };
+}
+
+/** The command that makes somebody else's model the generalist. */
+function importCommand(context: CommandContext): CommandModule {
+  const accepted = stageNames.slice(0, stageNames.indexOf('generalist') + 1);
+  return {
+    command: 'import',
+    describe:
+      'Import an ONNX classifier as the generalist (--onnx), and try it on labelled images (--source)',
+    builder: (yargs) => addFlags(yargs, accepted),
+    handler: async (argv) => {
+      const flags = flagsOf(argv, accepted);
+      if (flags.onnx === undefined && context.env.KD_SPEC_ONNX === undefined) {
+        throw new KdSpecError(
+          'usage',
+          'expected the model to import: --onnx FILE, with images as --source FOLDER',
+        );
+      }
+      const { runStageCommand } = await import('./run-stages.js');
+      const toJson = ({ imported }: JsonObject): JsonObject =>
+        Object.fromEntries(Object.entries(imported ?? {}));
+      await runStageCommand('generalist', flags, context, { toJson });
     },
   };
 }

@@ -45,6 +45,9 @@ const plan = z.object({
         .object({ height: count, width: count, channels: z.union([z.literal(1), z.literal(3)]) })
         .nullable(),
       isExact: z.boolean().describe('otherwise there are at most so many classes and images'),
+      modelClasses: count
+        .nullable()
+        .describe('of the model that is imported, of which only so many have images; null without one'),
     })
     .nullable()
     .describe('null where no data set is needed'),
@@ -165,6 +168,7 @@ export const outputSchemas = {
   run,
   dataset: dataset.extend({ artefact }),
   'train-generalist': generalist.extend({ artefact }),
+  import: generalist.shape.imported.unwrap().extend({ artefact }),
   predict: predictions.extend({ artefact }),
   cluster: subsets.extend({ artefact }),
   'train-specialists': z.union([specialists.extend({ artefact }), jobs]),

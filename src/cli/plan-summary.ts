@@ -65,11 +65,12 @@ function networkJson({ definition, parameters, flopsPerImage }: NetworkOutline):
   return { convolutions, kernel, dense, normalisation, outputs, parameters, flopsPerImage };
 }
 
-function datasetText({ source, classes, images, image, isExact }: DatasetOutline): string {
+function datasetText({ source, classes, images, image, isExact, modelClasses }: DatasetOutline): string {
   const most = isExact ? '' : 'at most ';
   return [
     source,
     ...(classes === null ? [] : [`${most}${count(classes)} classes`]),
+    ...(modelClasses === null ? [] : [`${count(modelClasses)} classes in the model`]),
     ...(images === null
       ? []
       : [

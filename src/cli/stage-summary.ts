@@ -10,6 +10,46 @@ type Metrics = Omit<StageResults, 'report'>;
 
 const classesColumns = 72; // that the typical classes of a subset may take
 
+/** A foreign model: how it was read, and what it is worth on labelled images under each reading. */
+function importSummary({
+  classes,
+  classNames,
+  features,
+  featureTensor,
+  logits,
+  outputHolds,
+  input,
+  check,
+}: NonNullable<Metrics['generalist']['imported']>): string {
+  const [height, width, channels] = input.shape;
+  return blocks(
+    alignColumns([
+      ['classes', `${count(classes)}, named by ${classNames === 'none' ? 'their numbers' : classNames}`],
+      ['features', `${count(features)} ("${featureTensor}")`],
+      ['output', `"${logits}": ${outputHolds}`],
+      [
+        'images',
+        `${height} x ${width}, ${channels === 1 ? 'grey' : input.order.toUpperCase()}, ${input.layout}`,
+      ],
+      [
+        'mean, std',
+        `${input.mean.join(' ')}, ${input.std.map((value) => Number(value.toPrecision(4))).join(' ')}`,
+      ],
+    ]),
+    alignColumns(
+      [
+        [`reading, on ${count(check.examples)} labelled images`, 'top-1', 'negative log-likelihood'],
+        ...check.readings.map(({ name, top1, negativeLogLikelihood }, place) => [
+          place === 0 ? `${name}, in use` : name,
+          percent(top1),
+          `${negativeLogLikelihood.toFixed(3)} nats`,
+        ]),
+      ],
+      'lrr',
+    ),
+  );
+}
+
 const summaries: { readonly [Name in keyof Metrics]: (metrics: Metrics[Name]) => string } = {
   dataset: ({ description, classes, train, validation, test, shards, bytes }) =>
     blocks(
@@ -37,15 +77,20 @@ const summaries: { readonly [Name in keyof Metrics]: (metrics: Metrics[Name]) =>
     flopsPerImage,
     trainingFlops,
     trainingSeconds,
+    imported,
   }) =>
-    alignColumns([
-      ['parameters', count(parameters)],
-      ['per image', operations(flopsPerImage)],
-      ['epochs', `${epochText(epochs)}, ${count(steps)} steps`],
-      ...(keptEpoch === epochs ? [] : [['kept', `epoch ${epochText(keptEpoch)}, the best on validation`]]),
-      ['training', `${duration(trainingSeconds)}, ${operations(trainingFlops)}`],
-      ['last loss', loss.toFixed(3)],
-    ]),
+    imported
+      ? importSummary(imported)
+      : alignColumns([
+          ['parameters', count(parameters)],
+          ['per image', operations(flopsPerImage)],
+          ['epochs', `${epochText(epochs)}, ${count(steps)} steps`],
+          ...(keptEpoch === epochs
+            ? []
+            : [['kept', `epoch ${epochText(keptEpoch)}, the best on validation`]]),
+          ['training', `${duration(trainingSeconds)}, ${operations(trainingFlops)}`],
+          ['last loss', loss.toFixed(3)],
+        ]),
 
   predictions: ({ split, rows, meanTop, meanMass, top1 }) =>
     alignColumns([

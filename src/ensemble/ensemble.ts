@@ -1,7 +1,7 @@
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type BackendName, selectBackend } from '../compute/backend.js';
-import { KdSpecError } from '../core/errors.js';
+import { assert, KdSpecError } from '../core/errors.js';
 import { imageFileBatches } from '../data/image-file-batches.js';
 import { loadGeneralist } from '../models/checkpoint.js';
 import {
@@ -61,7 +61,7 @@ export class Ensemble implements Classifier {
   ) {
     this.name = name;
     this.classes = classes;
-    this.input = { kind: 'images', image: generalist.definition.input };
+    this.input = generalist.images;
     this.generalist = generalist;
     this.specialists = specialists;
     this.settings = settings;
@@ -116,9 +116,10 @@ export class Ensemble implements Classifier {
     files: readonly (string | Uint8Array)[],
     { top = 5 }: { readonly top?: number } = {},
   ): Promise<readonly Classification[]> {
-    const { input } = this.generalist.definition;
+    assert(this.input.kind === 'images', 'a generalist predicts for images');
+    const { image } = this.input;
     const found: Classification[] = [];
-    for await (const batch of imageFileBatches(files, input, batchSizeFor(this.classes.length)))
+    for await (const batch of imageFileBatches(files, image, batchSizeFor(this.classes.length)))
       for (const trace of await this.trace(batch)) found.push(this.describe(trace, top));
     return found;
   }

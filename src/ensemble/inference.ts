@@ -240,7 +240,8 @@ export function createQuery(
   const parts = new Set(specialists.map(({ config }) => firstTrainedPart[config.retrain]));
 
   return async (batch, choose, { isTraced = false } = {}) => {
-    const { images, count } = batch;
+    const { count } = batch;
+    const inputs = await generalist.inputsOf(batch);
     const most = chunkSize(classCount);
     const chunks: Chunk[] = [];
     const shared: Partial<Record<NetworkPart, Tensor>>[] = [];
@@ -260,13 +261,13 @@ export function createQuery(
       for (let start = 0; start < count; start += most) {
         const size = Math.min(most, count - start);
         const { keep, softened, plain } = operations.tidy(() => {
-          const values = images.subarray(start * imageSize, (start + size) * imageSize);
+          const values = inputs.subarray(start * imageSize, (start + size) * imageSize);
           const input = operations.tensor(values, [size, height, width, channels]);
           const features = runNetwork(generalist, input, { to: 'convolutions' }); // (chunk, features)
           const hidden = runNetwork(generalist, features, { from: 'dense', to: 'dense' }); // (chunk, hidden)
-          const inputs: Record<NetworkPart, Tensor> = { convolutions: input, dense: features, head: hidden };
+          const taken: Record<NetworkPart, Tensor> = { convolutions: input, dense: features, head: hidden };
           return {
-            keep: Object.fromEntries([...parts].map((part) => [part, inputs[part]])),
+            keep: Object.fromEntries([...parts].map((part) => [part, taken[part]])),
             ...distributions(generalist, hidden, { temperature, wantsPlain: needsPlain || isTraced }),
           };
         });

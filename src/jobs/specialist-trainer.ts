@@ -44,7 +44,7 @@ export interface SpecialistTrainer {
  */
 export async function openSpecialistTrainer(work: SpecialistWork): Promise<SpecialistTrainer> {
   const { name: backend, operations } = await selectBackend(work.backend);
-  const generalist = await loadGeneralist(work.generalist, operations);
+  const generalist = await loadGeneralist(work.generalist, operations, { withBackbone: false });
   const dataset = await openDataset(work.dataset);
   const labelCounts = Int32Array.from(work.labelCounts);
   const collector = letGarbageGrow();

@@ -206,3 +206,33 @@ export function compactRows({ starts, counts, indices, values }: SpacedRows, col
     values: values.subarray(0, offsets[rows]),
   };
 }
+
+/**
+ * The rows and columns of a square matrix that belong to some indices, in their order.
+ *
+ * @param kept (k), distinct, ascending
+ * @returns (k, k)
+ */
+export function csrSubmatrix({ rows, offsets, indices, values }: CsrMatrix, kept: Int32Array): CsrMatrix {
+  const place = new Int32Array(rows).fill(-1);
+  for (const [position, index] of kept.entries()) place[index] = position;
+  const keptOffsets = new Int32Array(kept.length + 1);
+  const keptIndices: number[] = [];
+  const keptValues: number[] = [];
+  for (const [position, row] of kept.entries()) {
+    for (let entry = offsets[row]; entry < offsets[row + 1]; entry++) {
+      const column = place[indices[entry]];
+      if (column === -1) continue;
+      keptIndices.push(column);
+      keptValues.push(values[entry]);
+    }
+    keptOffsets[position + 1] = keptIndices.length;
+  }
+  return {
+    rows: kept.length,
+    columns: kept.length,
+    offsets: keptOffsets,
+    indices: Int32Array.from(keptIndices),
+    values: Float32Array.from(keptValues),
+  };
+}

@@ -32,6 +32,8 @@ export const networkDefinitionSchema = z.strictObject({
 const generalistConfigSchema = z.looseObject({
   kind: z.enum(['generalist', 'student']),
   network: networkDefinitionSchema,
+  /** How a foreign model is cut and fed, on whose features the network stands. */
+  backbone: z.unknown().optional(),
 });
 
 /** Writes `config.json` into a checkpoint folder. */
@@ -96,12 +98,19 @@ export async function readDefinition(directory: string): Promise<NetworkDefiniti
 /**
  * Loads a generalist, or a student, from its artefact folder onto a backend.
  *
+ * @param options.withBackbone false where only features or weights are needed, so that a foreign model is not opened
  * @throws KdSpecError `not-found` or `checkpoint-invalid`
  */
-export async function loadGeneralist(directory: string, operations: Operations): Promise<Network> {
-  const definition = await readDefinition(directory);
+export async function loadGeneralist(
+  directory: string,
+  operations: Operations,
+  { withBackbone = true }: { readonly withBackbone?: boolean } = {},
+): Promise<Network> {
+  const { network: definition, backbone } = await readConfig(directory, generalistConfigSchema);
   const path = join(directory, checkpointFiles.model);
   const tensors = await readSafetensors(path);
   checkTensors(path, definition, tensors);
-  return networkFromTensors(operations, definition, tensors);
+  if (backbone === undefined || !withBackbone) return networkFromTensors(operations, definition, tensors);
+  const { loadOnnxBackbone } = await import('./onnx/onnx-backbone.js');
+  return networkFromTensors(operations, definition, tensors, await loadOnnxBackbone(directory, backbone));
 }

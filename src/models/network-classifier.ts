@@ -30,13 +30,15 @@ export function networkClassifier(
   const { input, outputs } = definition;
   const run =
     (compute: (images: Tensor4D) => Tensor2D) =>
-    async ({ images, count }: ImageBatch, out: Float32Array): Promise<void> => {
+    async (batch: ImageBatch, out: Float32Array): Promise<void> => {
+      const { count } = batch;
+      const inputs = await network.inputsOf(batch);
       const most = chunkSize(outputs);
       const size = input.height * input.width * input.channels;
       for (let start = 0; start < count; start += most) {
         const chunk = Math.min(most, count - start);
         const predicted = operations.tidy(() => {
-          const values = images.subarray(start * size, (start + chunk) * size);
+          const values = inputs.subarray(start * size, (start + chunk) * size);
           return compute(operations.tensor(values, [chunk, input.height, input.width, input.channels]));
         });
         try {
@@ -49,7 +51,7 @@ export function networkClassifier(
   return createClassifier({
     name,
     classes,
-    input: { kind: 'images', image: input },
+    input: network.images,
     logits: run((images) => runNetwork(network, images)),
     probabilities: run((images) => operations.softmax(runNetwork(network, images))),
     dispose: () => network.dispose(),

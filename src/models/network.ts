@@ -1,23 +1,47 @@
 import type { Operations, Tensor, Variable } from '../compute/operations.js';
 import { assert } from '../core/errors.js';
 import type { Random } from '../core/random.js';
+import type { Backbone } from './backbone.js';
+import type { ImageBatch, InputSpec } from './classifier.js';
 import { type NetworkDefinition, networkTensors } from './network-definition.js';
 import type { HostTensor } from './safetensors.js';
 
-/** A network's definition with its values on a backend; it owns the variables until `dispose`. */
+/**
+ * A network's definition with its values on a backend; it owns the variables, and its backbone, until `dispose`.
+ *
+ * A network stands on a backbone when its lower layers are not its own: its input is then what the backbone makes of
+ * images, (1, features, 1), and it has no convolutions.
+ */
 export class Network {
   readonly operations: Operations;
   readonly definition: NetworkDefinition;
   readonly variables: ReadonlyMap<string, Variable>;
+  readonly backbone: Backbone | undefined;
 
   constructor(
     operations: Operations,
     definition: NetworkDefinition,
     variables: ReadonlyMap<string, Variable>,
+    backbone?: Backbone,
   ) {
     this.operations = operations;
     this.definition = definition;
     this.variables = variables;
+    this.backbone = backbone;
+  }
+
+  /** The images that it classifies. */
+  get images(): InputSpec {
+    return this.backbone?.input ?? { kind: 'images', image: this.definition.input };
+  }
+
+  /**
+   * A batch as the network takes it.
+   *
+   * @returns (batch, height, width, channels) of `definition.input`: the images, or what the backbone makes of them
+   */
+  async inputsOf(batch: ImageBatch): Promise<Float32Array> {
+    return this.backbone ? this.backbone.features(batch) : batch.images;
   }
 
   /** The variable of that name; its rank follows from the name. */
@@ -41,6 +65,7 @@ export class Network {
 
   dispose(): void {
     for (const variable of this.variables.values()) variable.dispose();
+    this.backbone?.dispose();
   }
 }
 
@@ -75,6 +100,7 @@ export function networkFromTensors(
   operations: Operations,
   definition: NetworkDefinition,
   values: ReadonlyMap<string, HostTensor>,
+  backbone?: Backbone,
 ): Network {
   const variables = new Map<string, Variable>();
   for (const { name, shape } of networkTensors(definition)) {
@@ -85,7 +111,7 @@ export function networkFromTensors(
     );
     variables.set(name, operations.variable(asFloats(value.values), shape));
   }
-  return new Network(operations, definition, variables);
+  return new Network(operations, definition, variables, backbone);
 }
 
 const asFloats = (values: HostTensor['values']) =>

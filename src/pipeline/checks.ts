@@ -91,7 +91,28 @@ function checkDataset(context: CheckContext): void {
   }
 }
 
-function checkGeneralist({ settings, origins, outline }: CheckContext): void {
+/** What shapes and trains a generalist does nothing for one that is imported. */
+function checkImported({ settings, origins }: CheckContext): void {
+  const { network, head, ...training } = settings.generalist;
+  const keys = [
+    ...Object.keys(training),
+    ...Object.keys(network).map((key) => `network.${key}`),
+    ...Object.keys(head).map((key) => `head.${key}`),
+  ];
+  const reason = 'the generalist is imported (--onnx) and not trained';
+  ignored(origins, true, Object.fromEntries(keys.map((key) => [`generalist.${key}`, reason])));
+}
+
+function checkGeneralist(context: CheckContext): void {
+  const { settings, origins, outline } = context;
+  const { onnx, ...hints } = settings.dataset.model;
+  if (onnx !== null) {
+    checkImported(context);
+    return;
+  }
+  const reason = 'it tells how a foreign model is read (--onnx FILE)';
+  const keys = Object.keys(hints).map((key) => `dataset.model.${key}`);
+  ignored(origins, true, Object.fromEntries(keys.map((key) => [key, reason])));
   const { network, head, batchSize, patience } = settings.generalist;
   checkBatch('--batch-size', batchSize, network.normalisation, '--normalisation none');
   const classes = outline.dataset?.classes ?? Number.POSITIVE_INFINITY;
@@ -200,6 +221,12 @@ function checkSpecialists({ settings, origins, outline }: CheckContext): void {
         'smooths towards what the generalist predicts',
     );
   }
+  const isImported = settings.dataset.model.onnx !== null;
+  if (isImported && retrain === 'all') {
+    throw invalid(
+      '--retrain all would train the layers of an imported model, which stay as they are: give --retrain top or head',
+    );
+  }
   if (retrain === 'all' && needsPredictions(specialists)) {
     throw invalid(
       '--routed-share, --soft-share and --specialist-head full need cached features, which --retrain all has none of: ' +
@@ -207,7 +234,8 @@ function checkSpecialists({ settings, origins, outline }: CheckContext): void {
     );
   }
   if (dense !== null) {
-    const least = outline.generalist?.definition.dense ?? settings.generalist.network.dense;
+    const ofSettings = isImported ? [] : settings.generalist.network.dense;
+    const least = outline.generalist?.definition.dense ?? ofSettings;
     if (retrain === 'head') {
       throw invalid(
         '--specialist-dense widens layers that --retrain head leaves as they are: leave one of the two at its default',

@@ -26,6 +26,8 @@ export interface DatasetOutline {
   readonly images: Readonly<Record<SplitName, number>> | null;
   readonly image: ImageShape | null;
   readonly isExact: boolean;
+  /** Classes of the model that is imported as the generalist, of which only `classes` have images; null without one. */
+  readonly modelClasses: number | null;
 }
 
 /** What a plan makes, as far as it is known beforehand. */
@@ -109,6 +111,7 @@ export async function outlineSource({ dataset, seed }: Settings): Promise<Datase
         },
         image: square(dataset.imageSize ?? 16, 1),
         isExact: true,
+        modelClasses: null,
       };
     }
     case 'han': {
@@ -126,13 +129,23 @@ export async function outlineSource({ dataset, seed }: Settings): Promise<Datase
         },
         image: dataset.imageSize === null ? null : square(dataset.imageSize, 1),
         isExact: false,
+        modelClasses: null,
       };
     }
     case 'speech':
-      return { source, kind: source, classes, images: null, image: null, isExact: false };
+      return { source, kind: source, classes, images: null, image: null, isExact: false, modelClasses: null };
   }
   await expectFolder(source);
-  const { importer, source: opened } = await openSource(source, { ...dataset, seed, log: silentLog });
+  const { onnx, ...hints } = dataset.model;
+  const { describeOnnx } = await import('../models/onnx/import-onnx.js');
+  const model =
+    onnx === null ? undefined : await describeOnnx(onnx, { ...hints, imageSize: dataset.imageSize });
+  const { importer, source: opened } = await openSource(source, {
+    ...dataset,
+    ...(model && { imageSize: model.input.image.height, channels: model.input.image.channels }),
+    seed,
+    log: silentLog,
+  });
   const { train, validation, test } = {
     train: opened.count('train'),
     validation: opened.count('validation'),
@@ -145,6 +158,7 @@ export async function outlineSource({ dataset, seed }: Settings): Promise<Datase
     images: { train, validation, test },
     image: opened.image,
     isExact: true,
+    modelClasses: model ? model.classes.names.length : null,
   };
 }
 
@@ -163,14 +177,16 @@ export async function outlineArtefact(
     images: metrics ? { train: metrics.train, validation: metrics.validation, test: metrics.test } : null,
     image: opened?.image ?? null,
     isExact: true,
+    modelClasses: null,
   };
 }
 
-/** The generalist of the settings; null while shape or classes are unknown. */
+/** The generalist of the settings; null while shape or classes are unknown, and for one that is imported. */
 export function outlineGeneralist(
-  { generalist }: Settings,
+  { generalist, dataset: { model } }: Settings,
   dataset: DatasetOutline | null,
 ): NetworkOutline | null {
+  if (model.onnx !== null) return null;
   return outlineNetwork(generalist.network, dataset, generalist.epochs);
 }
 

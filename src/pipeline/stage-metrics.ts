@@ -35,6 +35,36 @@ const answers = z.object({
   test: accuracy.exactOptional(),
 });
 
+/** How a foreign model was read. */
+const imported = z.object({
+  classes: count,
+  classNames: z.string().describe('where the names of the classes come from'),
+  features: count.describe('numbers that the last layer takes for an image'),
+  featureTensor: z.string().describe('the value of the graph that holds them'),
+  logits: z.string().describe('the output that was followed back to the last layer'),
+  outputHolds: z.enum(['logits', 'log-probabilities', 'probabilities', 'scores']),
+  blank: count.nullable().describe('the output of a sequence recogniser that stands for no character'),
+  input: z.object({
+    name: z.string(),
+    type: z.string(),
+    layout: z.string(),
+    shape: z.array(count).describe('height, width, channels'),
+    order: z.enum(['rgb', 'bgr']),
+    mean: z.array(z.number()),
+    std: z.array(z.number()),
+  }),
+  check: z
+    .object({
+      examples: count,
+      top1: share.describe('with the chosen reading'),
+      readings: z
+        .array(z.object({ name: z.string(), top1: share, negativeLogLikelihood: z.number() }))
+        .describe('every reading that was tried, the best first'),
+    })
+    .describe('the model on labelled images'),
+  notes: z.array(z.string()).describe('what was read from somewhere, assumed, or is doubtful'),
+});
+
 const findings = z.array(z.object({ what: z.string(), count, example: z.string() }));
 
 /** The metrics in the manifest of one specialist. */
@@ -80,6 +110,9 @@ export const stageMetrics = {
     flopsPerImage: z.number().nonnegative().describe('of a forward pass'),
     trainingFlops: z.number().nonnegative(),
     trainingSeconds: seconds,
+    imported: imported
+      .exactOptional()
+      .describe('of a foreign model; absent where the generalist was trained'),
   }),
   predictions: z.object({
     split: z.enum(['train', 'validation', 'test']),

@@ -95,8 +95,12 @@ export async function shareFeatures(
       let done = 0;
       for await (const { inputs, shape, labels } of batches.batches(view, 0)) {
         if (signal.aborted) throw new KdSpecError('interrupted', 'stopped before the features were computed');
+        const [count] = shape;
+        const own = await generalist.inputsOf({ images: inputs, count });
+        const { input: taken } = definition;
         const outputs = operations.tidy(() => {
-          const input = runNetwork(generalist, operations.tensor(inputs, shape), {
+          const images = operations.tensor(own, [count, taken.height, taken.width, taken.channels]);
+          const input = runNetwork(generalist, images, {
             to: from === 'dense' ? 'convolutions' : 'dense',
           });
           return withPredictions ? [input, runNetwork(generalist, input, { from })] : [input];

@@ -67,7 +67,7 @@ test('a sequence recogniser has a blank, and may lack the name of the space', as
     notes: [],
   });
   const withSpace = await namesOf(5, { character }, { isSequence: true });
-  expect(withSpace.names).toEqual(['a', 'b', 'c', ' ']);
+  expect(withSpace.names).toEqual(['a', 'b', 'c', 'U+0020']);
   expect(withSpace.notes.join()).toMatch(/the last is the space/);
   const named = await namesOf(4, { character: '<blank>\na\nb\nc' }, { isSequence: true });
   expect(named.names).toEqual(['a', 'b', 'c']);

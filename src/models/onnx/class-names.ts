@@ -76,7 +76,22 @@ export async function findClassNames(
         `${blankAt === undefined ? '' : ' and a blank'}: give a file with one name for each (--labels FILE)`,
     );
   }
-  return { names: unique(names, notes), blank: blankAt, source: found.source, notes };
+  return { names: unique(visible(names, notes), notes), blank: blankAt, source: found.source, notes };
+}
+
+/** Names that are nothing but white space, or several lines, are written as their code points. */
+function visible(names: ClassNames, notes: string[]): ClassNames {
+  const isPlain = (name: string) =>
+    name.trim() !== '' && !/[\p{Cc}\u2028\u2029]/u.test(name) && name === name.trim();
+  const hidden = names.filter((name) => !isPlain(name));
+  if (hidden.length > 0)
+    notes.push(`${hidden.length} class names that cannot be seen are written as code points`);
+  const points = (name: string) =>
+    Array.from(
+      name,
+      (point) => `U+${(point.codePointAt(0) ?? 0).toString(16).toUpperCase().padStart(4, '0')}`,
+    );
+  return names.map((name) => (isPlain(name) ? name : points(name).join(' ') || 'U+'));
 }
 
 /** Names that come twice are told apart by their index, which is said. */

@@ -119,7 +119,7 @@ describe('normalisation', () => {
     expect(
       possibleReadings(await inputOf(['n', 3, 2, 2], { mean: [0.5], deviation: [0.5], order: 'bgr' })),
     ).toHaveLength(1);
-    await expect(inputOf(['n', 3, 2, 2], { mean: [0.5, 0.5] })).rejects.toThrow(/--mean has 2 numbers/);
+    await expect(inputOf(['n', 3, 2, 2], { mean: [0.5, 0.5] })).rejects.toThrow(/--image-mean has 2 numbers/);
   });
 });
 

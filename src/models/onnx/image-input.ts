@@ -232,9 +232,9 @@ function normalisationOf(
   };
   if (mean !== undefined || deviation !== undefined) {
     return {
-      name: 'as --mean and --std say',
-      mean: wide(mean ?? [0], '--mean'),
-      deviation: wide(deviation ?? [1], '--std'),
+      name: 'as --image-mean and --image-std say',
+      mean: wide(mean ?? [0], '--image-mean'),
+      deviation: wide(deviation ?? [1], '--image-std'),
     };
   }
   if (type === 'uint8') return normalisations(channels)['0 to 255'];
@@ -357,6 +357,11 @@ function inOrder(normalisation: Normalisation, order: Reading['order']): Normali
     mean: [...normalisation.mean].reverse(),
     deviation: [...normalisation.deviation].reverse(),
   };
+}
+
+/** For a person: `RGB, imagenet`. */
+export function describeReading({ order, normalisation }: Reading, channels: number): string {
+  return channels === 1 ? normalisation.name : `${order.toUpperCase()}, ${normalisation.name}`;
 }
 
 /**

@@ -139,7 +139,7 @@ export function declaredExtents(
 export type OutputHolds = 'logits' | 'log-probabilities' | 'probabilities' | 'scores';
 
 /** Operators that pass the classes on, in their order. */
-const transparent: ReadonlySet<string> = new Set([
+export const transparent: ReadonlySet<string> = new Set([
   'Identity',
   'Cast',
   'Reshape',
@@ -150,7 +150,7 @@ const transparent: ReadonlySet<string> = new Set([
   'DequantizeLinear',
   'QuantizeLinear',
 ]);
-const endings: Readonly<Record<string, OutputHolds>> = {
+export const endings: Readonly<Record<string, OutputHolds>> = {
   Softmax: 'probabilities',
   LogSoftmax: 'log-probabilities',
   Sigmoid: 'scores',

@@ -1,5 +1,6 @@
 import { type Classifier, type ClassNames, createClassifier, lowestLogProbability } from '../classifier.js';
 import { findClassNames } from './class-names.js';
+import { wholeModel } from './constants.js';
 import {
   findImageInput,
   type InputHints,
@@ -16,7 +17,6 @@ export interface OnnxClassifierOptions extends InputHints {
   readonly labels?: string | undefined;
   /** The names that the outputs are taken to have, in their order, where the model has none. */
   readonly fallbackClasses?: ClassNames | undefined;
-  readonly threads?: number | undefined;
   /** Gets a sentence for each thing that was assumed. */
   readonly note?: ((text: string) => void) | undefined;
 }
@@ -27,11 +27,11 @@ export interface OnnxClassifierOptions extends InputHints {
  * What the output holds is read from the operators that make it, once for the model. Where the model does not say how
  * its images are normalised, values from 0 to 1 are taken, red first.
  *
- * @throws KdSpecError `not-found`, `backend-unavailable` without onnxruntime-node, `checkpoint-invalid`
+ * @throws KdSpecError `not-found`, `checkpoint-invalid`
  */
 export async function openOnnxClassifier(
   path: string,
-  { labels, fallbackClasses, threads, note = () => {}, ...hints }: OnnxClassifierOptions = {},
+  { labels, fallbackClasses, note = () => {}, ...hints }: OnnxClassifierOptions = {},
 ): Promise<Classifier> {
   const model = await readOnnxModel(path);
   const [output] = model.graph.output;
@@ -43,7 +43,7 @@ export async function openOnnxClassifier(
   if (holds === 'scores')
     note(`${path}: its scores are independent of each other; their logits are taken as a softmax's`);
 
-  const session = await openSession(path, { name: path, threads });
+  const session = await openSession(await wholeModel(model), { name: path });
   const run = async (images: Float32Array, count: number): Promise<OutputTensor> => {
     const results = await session.run({ [input.name]: toModelInput(input, reading, images, count) }, [
       output.name,

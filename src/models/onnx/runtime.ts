@@ -1,5 +1,4 @@
 import { createRequire } from 'node:module';
-import { KdSpecError } from '../../core/errors.js';
 import { halfToNumber } from '../../math/half.js';
 import { invalid } from './model-file.js';
 
@@ -34,10 +33,10 @@ export interface OnnxSession {
   dispose(): void;
 }
 
-/** The part of onnxruntime-node that is used here: an optional dependency, so its types may be absent. */
+/** The part of ONNX Runtime that is used here, which its native and its WebAssembly package have in common. */
 interface Runtime {
   readonly InferenceSession: {
-    create(model: string | Uint8Array, options: object): Promise<RuntimeSession>;
+    create(model: Uint8Array, options: object): Promise<RuntimeSession>;
   };
   readonly Tensor: new (type: string, data: unknown, shape: readonly number[]) => RuntimeTensor;
 }
@@ -57,22 +56,19 @@ interface RuntimeTensor {
 const require = createRequire(import.meta.url);
 
 /**
- * Opens a model in ONNX Runtime.
+ * Opens a model in ONNX Runtime: the native one where onnxruntime-node is installed, about twice as fast, else the one
+ * in WebAssembly, which is always there.
  *
- * @param model a path, or the bytes of a model without external data
+ * @param model a whole model, without external data
  * @param options.name what the model is called in errors
- * @param options.threads of one operator; all cores by default
- * @throws KdSpecError `backend-unavailable` without onnxruntime-node, `checkpoint-invalid` when it refuses the model
+ * @throws KdSpecError `checkpoint-invalid` when the runtime refuses the model
  */
 export async function openSession(
-  model: string | Uint8Array,
-  { name, threads }: { readonly name: string; readonly threads?: number | undefined },
+  model: Uint8Array,
+  { name }: { readonly name: string },
 ): Promise<OnnxSession> {
-  const { InferenceSession, Tensor } = loadRuntime();
-  const options = {
-    logSeverityLevel: 3, // errors alone: warnings of a foreign model help nobody
-    ...(threads !== undefined && { intraOpNumThreads: threads, interOpNumThreads: 1 }),
-  };
+  const { InferenceSession, Tensor } = await loadRuntime();
+  const options = { logSeverityLevel: 3 }; // errors alone: warnings of a foreign model help nobody
   const session = await InferenceSession.create(model, options).catch((cause: unknown) => {
     throw invalid(name, `ONNX Runtime refuses the model (${firstLine(cause)})`, cause);
   });
@@ -110,18 +106,20 @@ function iterate(view: ArrayBufferView): Iterable<number> {
   return Symbol.iterator in view ? (view as ArrayBufferView & Iterable<number>) : [];
 }
 
-function loadRuntime(): Runtime {
+/** The native runtime, or undefined where it is not installed or does not load. */
+function nativeRuntime(): Runtime | undefined {
   try {
-    return require('onnxruntime-node') as Runtime;
-  } catch (cause) {
-    throw new KdSpecError(
-      'backend-unavailable',
-      `ONNX models need the package onnxruntime-node, which does not load here (${firstLine(cause)}). It comes with ` +
-        'kd-spec, but npm leaves it out where its install step fails: run `ONNXRUNTIME_NODE_INSTALL=skip npm install` ' +
-        'in the folder where kd-spec was installed',
-      { cause },
-    );
+    return require('onnxruntime-node');
+  } catch {
+    return undefined;
   }
+}
+
+async function loadRuntime(): Promise<Runtime> {
+  const native = nativeRuntime();
+  if (native) return native;
+  const { InferenceSession, Tensor } = await import('onnxruntime-web');
+  return { InferenceSession, Tensor } as Runtime;
 }
 
 /** What went wrong, on one line and without what the runtime puts before it. */

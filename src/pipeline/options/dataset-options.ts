@@ -169,4 +169,81 @@ export const datasetOptions = {
     affects: 'execution',
     description: 'Start a new Arrow shard after this many megabytes',
   },
+  model: {
+    onnx: {
+      type: 'path',
+      default: null,
+      nullable: true,
+      affects: 'result',
+      description:
+        'Import this ONNX classifier as the generalist instead of training one; the data set gets its classes, of which many may have no images',
+    },
+    labels: {
+      type: 'path',
+      default: null,
+      nullable: true,
+      affects: 'result',
+      description:
+        "With --onnx: a file with the names of the model's classes (a line each, or JSON); none: as the model or config.json beside it names them",
+    },
+    layout: {
+      type: 'choice',
+      default: null,
+      nullable: true,
+      choices: ['channels-first', 'channels-last'],
+      affects: 'result',
+      description: "With --onnx: the order of the image input's axes; none: as the graph tells",
+    },
+    channelOrder: {
+      type: 'choice',
+      default: null,
+      nullable: true,
+      choices: ['rgb', 'bgr'],
+      affects: 'result',
+      description: 'With --onnx: the order of the colours; none: whichever gets more labelled images right',
+    },
+    imageMean: {
+      type: 'numbers',
+      default: null,
+      nullable: true,
+      min: -1000,
+      max: 1000,
+      affects: 'result',
+      description:
+        'With --onnx: what is subtracted from values of 0 to 1, for each channel; none: as preprocessor_config.json says, or whichever normalisation gets more labelled images right',
+    },
+    imageStd: {
+      type: 'numbers',
+      default: null,
+      nullable: true,
+      min: -1000,
+      max: 1000,
+      affects: 'result',
+      description: 'With --onnx: what they are divided by afterwards',
+    },
+    blank: {
+      type: 'integer',
+      default: null,
+      nullable: true,
+      min: 0,
+      max: 10_000_000,
+      affects: 'result',
+      description:
+        'With --onnx, a sequence recogniser (CTC): the output that stands for no character; none: the first',
+    },
+    logits: {
+      type: 'string',
+      default: null,
+      nullable: true,
+      affects: 'result',
+      description: 'With --onnx: the value of the graph that holds the logits; none: found from the outputs',
+    },
+    features: {
+      type: 'string',
+      default: null,
+      nullable: true,
+      affects: 'result',
+      description: 'With --onnx: the value that the last layer takes; none: found from the outputs',
+    },
+  },
 } as const satisfies OptionTable;

@@ -1,8 +1,11 @@
 import { rm } from 'node:fs/promises';
+import { assert } from '../../core/errors.js';
 import type { Log } from '../../core/log.js';
 import type { ImportReport } from '../../data/import-report.js';
 import { openSource } from '../../data/importers/importers.js';
+import { withKnownClasses } from '../../data/importers/known-classes.js';
 import { writeDataset } from '../../data/write-dataset.js';
+import type { Settings } from '../options.js';
 import type { StageContext } from '../stage.js';
 import type { StageResults } from '../stage-metrics.js';
 
@@ -17,7 +20,14 @@ export async function makeDataset({
   signal,
 }: StageContext): Promise<StageResults['dataset']> {
   const { dataset, seed } = settings;
-  const { importer, source } = await openSource(dataset.source, { ...dataset, seed, log });
+  const foreign = dataset.model.onnx === null ? undefined : await describeModel(dataset, log);
+  const { importer, source: own } = await openSource(dataset.source, {
+    ...dataset,
+    ...(foreign && { imageSize: foreign.input.image.height, channels: foreign.input.image.channels }),
+    seed,
+    log,
+  });
+  const source = foreign ? withKnownClasses(own, foreign.classes.names, foreign.model.path) : own;
   await rm(directory, { recursive: true, force: true }); // shards of an interrupted run: writing starts afresh
   const { splits, classes, labels, report } = await writeDataset(directory, source, {
     shardBytes: dataset.shardMegabytes * 2 ** 20,
@@ -43,6 +53,15 @@ export async function makeDataset({
       },
     }),
   };
+}
+
+/** The foreign model that is to be the generalist: its classes and its images are those of the data set. */
+async function describeModel({ model, imageSize }: Settings['dataset'], log: Log) {
+  assert(model.onnx !== null, 'a model was named');
+  const { describeOnnx } = await import('../../models/onnx/import-onnx.js');
+  const described = await describeOnnx(model.onnx, { ...model, imageSize });
+  for (const note of described.notes) log.info(note);
+  return described;
 }
 
 function logReport({ leftOut, notes }: ImportReport, log: Log): void {

@@ -12,6 +12,7 @@ const table: { readonly [Name in StageName]: Stage<StageResults[Name]> & { reado
     command: stageCommands.dataset,
     title: 'write the data set as Arrow shards',
     needs: () => [],
+    files: modelFiles,
     run: async (context) => (await import('./dataset.js')).makeDataset(context),
   },
   generalist: {
@@ -19,7 +20,11 @@ const table: { readonly [Name in StageName]: Stage<StageResults[Name]> & { reado
     command: stageCommands.generalist,
     title: 'train the generalist',
     needs: () => ['dataset'],
-    run: async (context) => (await import('./generalist.js')).trainGeneralist(context),
+    files: modelFiles,
+    run: async (context) =>
+      context.settings.dataset.model.onnx === null
+        ? (await import('./generalist.js')).trainGeneralist(context)
+        : (await import('./imported-generalist.js')).importGeneralist(context),
   },
   predictions: {
     name: 'predictions',
@@ -88,6 +93,14 @@ const table: { readonly [Name in StageName]: Stage<StageResults[Name]> & { reado
 
 /** The stages in the order of the data. Each is loaded when it runs, so that help and plans load no backend. */
 export const stages: readonly Stage[] = stageNames.map((name) => table[name]);
+
+/** A foreign model that takes the place of a trained generalist, and the names of its classes. */
+function modelFiles({ dataset: { model } }: Settings): Record<string, string> {
+  return {
+    ...(model.onnx !== null && { 'dataset.model.onnx': model.onnx }),
+    ...(model.onnx !== null && model.labels !== null && { 'dataset.model.labels': model.labels }),
+  };
+}
 
 function stagesOfTeacher(teacher: string): readonly StageName[] {
   if (teacher === 'generalist') return ['generalist'];

@@ -1,13 +1,14 @@
 import { join } from 'node:path';
 import { KdSpecError } from '../../core/errors.js';
-import { openDataset } from '../../data/dataset.js';
+import { type Dataset, openDataset } from '../../data/dataset.js';
+import { countLabels } from '../../data/label-counts.js';
 import { type Predictions, readPredictions } from '../../data/predictions.js';
 import { confusionAffinity, covarianceAffinity } from '../../ensemble/confusion/affinity.js';
 import { classColumns } from '../../ensemble/confusion/class-columns.js';
 import { confusionInsideEach, summariseSubsets } from '../../ensemble/subsets/subset-summary.js';
 import { fixedSizeColumns, partitionColumns, type Subset } from '../../ensemble/subsets/subsets.js';
 import { readSubsets, subsetsFileName, writeSubsets } from '../../ensemble/subsets/subsets-file.js';
-import type { CsrMatrix } from '../../math/csr.js';
+import { type CsrMatrix, csrSubmatrix } from '../../math/csr.js';
 import { writeSafetensors } from '../../models/safetensors.js';
 import type { Settings } from '../options.js';
 import { defaultClusters } from '../outline.js';
@@ -21,7 +22,8 @@ export async function findSubsets(context: StageContext): Promise<StageResults['
   const { settings, directory, log } = context;
   const { subsets: options } = settings;
   const isOurs = options.predictions === null;
-  const names = isOurs ? (await openDataset(context.input('dataset'))).classes : undefined;
+  const dataset = isOurs ? await openDataset(context.input('dataset')) : undefined;
+  const names = dataset?.classes;
   const predictions = await readPredictions(options.predictions ?? context.input('predictions'), {
     classes: names?.length,
   });
@@ -34,7 +36,7 @@ export async function findSubsets(context: StageContext): Promise<StageResults['
   const columns = classColumns(affinity); // (classes, classes)
   const subsets =
     options.file === null
-      ? cluster(columns, options, settings.seed)
+      ? await clusterTrainable(columns, context, dataset)
       : await subsetsGiven(options.file, affinity.rows);
   const clusteringSeconds = (performance.now() - clusteringStarted) / 1000;
 
@@ -60,6 +62,29 @@ export async function findSubsets(context: StageContext): Promise<StageResults['
       mostTypical: classes.slice(0, shownClasses).map((label) => names?.[label] ?? String(label)),
     })),
   };
+}
+
+/**
+ * Clusters the classes that have training images. Those without stay with the generalist: a specialist could learn
+ * nothing about them, and would take their mass away.
+ */
+async function clusterTrainable(
+  columns: CsrMatrix,
+  { settings: { subsets: options, seed }, log }: StageContext,
+  dataset: Dataset | undefined,
+): Promise<readonly Subset[]> {
+  if (dataset === undefined) return cluster(columns, options, seed);
+  const counts = await countLabels(dataset.splits.train, columns.rows);
+  const trainable = Int32Array.from(counts.keys()).filter((label) => counts[label] > 0);
+  if (trainable.length === columns.rows) return cluster(columns, options, seed);
+  log.info(
+    `${trainable.length.toLocaleString('en')} of ${columns.rows.toLocaleString('en')} classes have training images: ` +
+      'subsets are made of these',
+  );
+  return cluster(csrSubmatrix(columns, trainable), options, seed).map(({ id, classes }) => ({
+    id,
+    classes: classes.map((position) => trainable[position]),
+  }));
 }
 
 async function subsetsGiven(path: string, classes: number): Promise<readonly Subset[]> {

@@ -1,0 +1,52 @@
+import { KdSpecError } from '../../core/errors.js';
+import type { ImportReport } from '../import-report.js';
+import type { DatasetSource, LabelledImage, SplitName } from '../source.js';
+
+/**
+ * The images of a source with the classes of a model, matched by name. Most of a model's classes may have no image;
+ * images of a class that the model does not know are left out, and the report says so.
+ *
+ * @param classes the model's
+ * @param model for a person
+ * @throws KdSpecError `dataset-invalid` when no class of the source is one of the model's
+ */
+export function withKnownClasses(
+  source: DatasetSource,
+  classes: readonly string[],
+  model: string,
+): DatasetSource {
+  const exact = new Map(classes.map((name, label) => [name, label]));
+  const composed = new Map(classes.map((name, label) => [name.normalize('NFC'), label]));
+  const labelOf = source.classes.map((name) => exact.get(name) ?? composed.get(name.normalize('NFC')));
+  const unknown = source.classes.filter((_, label) => labelOf[label] === undefined);
+  if (unknown.length === source.classes.length) {
+    throw new KdSpecError(
+      'dataset-invalid',
+      `none of the ${source.classes.length} classes of the images ("${source.classes[0]}", ...) is a class of ${model} ` +
+        `("${classes[0]}", "${classes[1] ?? ''}", ...): name the folders as the model names its classes, or give the ` +
+        'names with --labels FILE',
+    );
+  }
+  const leftOut = new Map<string, number>();
+  return {
+    ...source,
+    description: `${source.description}, with the ${classes.length.toLocaleString('en')} classes of ${model}`,
+    classes,
+    count: (split) => source.count(split),
+    async *images(split: SplitName): AsyncGenerator<LabelledImage> {
+      for await (const { pixels, label } of source.images(split)) {
+        const known = labelOf[label];
+        if (known === undefined)
+          leftOut.set(source.classes[label], (leftOut.get(source.classes[label]) ?? 0) + 1);
+        else yield { pixels, label: known };
+      }
+    },
+    report(): ImportReport {
+      const { leftOut: others, notes } = source.report?.() ?? { leftOut: [], notes: [] };
+      const count = [...leftOut.values()].reduce((sum, images) => sum + images, 0);
+      const [example] = leftOut.keys();
+      const what = `images of ${leftOut.size} classes that the model does not know`;
+      return { leftOut: example === undefined ? others : [...others, { what, count, example }], notes };
+    },
+  };
+}

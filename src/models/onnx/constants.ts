@@ -1,0 +1,355 @@
+import { open } from 'node:fs/promises';
+import { dirname, isAbsolute, join, relative } from 'node:path';
+import { create, toBinary } from '@bufbuild/protobuf';
+import {
+  AttributeProto_AttributeType,
+  type GraphProto,
+  GraphProtoSchema,
+  ModelProtoSchema,
+  type NodeProto,
+  type TensorProto,
+  TensorProto_DataLocation,
+  TensorProto_DataType,
+  TensorProtoSchema,
+} from 'onnx-buf';
+import { asFileError } from '../../core/file-error.js';
+import { halfToNumber } from '../../math/half.js';
+import { integersAttribute, invalid, type OnnxModel } from './model-file.js';
+
+/** Numbers with their shape, copied out of a model. */
+export interface ConstantTensor {
+  readonly shape: readonly number[];
+  readonly values: Float64Array;
+}
+
+/** Values of a constant that are copied to JavaScript: the head of a million classes on 1,024 features. */
+const mostValues = 2 ** 30;
+
+/** An attribute of a node that is an integer. */
+export function integerAttribute(node: NodeProto, name: string, otherwise: number): number {
+  const attribute = node.attribute.find((one) => one.name === name);
+  return attribute?.type === AttributeProto_AttributeType.INT ? Number(attribute.i) : otherwise;
+}
+
+/** An attribute of a node that is a real number. */
+export function floatAttribute(node: NodeProto, name: string, otherwise: number): number {
+  const attribute = node.attribute.find((one) => one.name === name);
+  return attribute?.type === AttributeProto_AttributeType.FLOAT ? attribute.f : otherwise;
+}
+
+/** Whether a value is the same for every image, as far as {@link constantOf} can compute it. */
+export function isConstant(model: OnnxModel, name: string): boolean {
+  if (model.initializers.has(name)) return true;
+  const node = model.producers.get(name);
+  if (node === undefined) return false;
+  return (
+    node.opType === 'Constant' ||
+    (foldable.has(node.opType) && node.input.every((input) => input === '' || isConstant(model, input)))
+  );
+}
+
+/** What stands between a stored weight and the product that uses it, as exporters and quantisers write it. */
+const foldable: ReadonlySet<string> = new Set([
+  'Identity',
+  'Cast',
+  'Transpose',
+  'Reshape',
+  'Flatten',
+  'Squeeze',
+  'Unsqueeze',
+  'DequantizeLinear',
+]);
+
+/**
+ * A constant of the graph as numbers: stored, or made of stored ones by a transposition, a cast, a change of shape or
+ * a dequantisation.
+ *
+ * @returns undefined where the value depends on the input, or is made by another operator
+ * @throws KdSpecError `checkpoint-invalid` when it is damaged, too large, or its external data cannot be read
+ */
+export async function constantOf(model: OnnxModel, name: string): Promise<ConstantTensor | undefined> {
+  const stored = model.initializers.get(name);
+  if (stored) return readTensor(model, stored);
+  const node = model.producers.get(name);
+  if (node === undefined || !isConstant(model, name)) return undefined;
+  if (node.opType === 'Constant') return constantNode(model, node);
+  const inputs: ConstantTensor[] = [];
+  for (const input of node.input) {
+    const value = input === '' ? undefined : await constantOf(model, input);
+    if (value) inputs.push(value);
+  }
+  const [data, ...others] = inputs;
+  if (data === undefined) return undefined;
+  switch (node.opType) {
+    case 'Transpose':
+      return transpose(data, integersAttribute(node, 'perm') ?? [...data.shape.keys()].reverse());
+    case 'Reshape':
+      return { shape: resolveShape(model, node, data, others[0]), values: data.values };
+    case 'Flatten': {
+      const axis = integerAttribute(node, 'axis', 1);
+      const rows = product(data.shape.slice(0, axis < 0 ? axis + data.shape.length : axis));
+      return { shape: [rows, rows === 0 ? 0 : data.values.length / rows], values: data.values };
+    }
+    case 'Squeeze': {
+      const axes = others[0] ? Array.from(others[0].values) : integersAttribute(node, 'axes');
+      const rank = data.shape.length;
+      const gone = new Set((axes ?? []).map((axis) => (axis < 0 ? axis + rank : axis)));
+      const shape = data.shape.filter((extent, at) => (axes ? !gone.has(at) : extent !== 1));
+      return { shape, values: data.values };
+    }
+    case 'Unsqueeze': {
+      const axes = others[0] ? Array.from(others[0].values) : (integersAttribute(node, 'axes') ?? []);
+      const shape = [...data.shape];
+      const rank = shape.length + axes.length;
+      for (const axis of axes.map((a) => (a < 0 ? a + rank : a)).sort((a, b) => a - b))
+        shape.splice(axis, 0, 1);
+      return { shape, values: data.values };
+    }
+    case 'DequantizeLinear':
+      return dequantize(model, node, data, others);
+    default:
+      return data; // Identity, Cast
+  }
+}
+
+async function constantNode(model: OnnxModel, node: NodeProto): Promise<ConstantTensor | undefined> {
+  for (const attribute of node.attribute) {
+    if (attribute.name === 'value' && attribute.t) return readTensor(model, attribute.t);
+    if (attribute.name === 'value_float') return { shape: [], values: Float64Array.of(attribute.f) };
+    if (attribute.name === 'value_int') return { shape: [], values: Float64Array.of(Number(attribute.i)) };
+    if (attribute.name === 'value_floats')
+      return { shape: [attribute.floats.length], values: Float64Array.from(attribute.floats) };
+    if (attribute.name === 'value_ints')
+      return { shape: [attribute.ints.length], values: Float64Array.from(attribute.ints, Number) };
+  }
+  return undefined;
+}
+
+function resolveShape(
+  model: OnnxModel,
+  node: NodeProto,
+  data: ConstantTensor,
+  wanted: ConstantTensor | undefined,
+): readonly number[] {
+  if (wanted === undefined)
+    throw invalid(model.path, `node ${node.name || node.opType}: a Reshape without a shape`);
+  const shape = Array.from(wanted.values, (extent, at) => (extent === 0 ? (data.shape[at] ?? 0) : extent));
+  const known = product(shape.filter((extent) => extent !== -1));
+  const resolved = shape.map((extent) => (extent === -1 ? data.values.length / Math.max(known, 1) : extent));
+  if (product(resolved) !== data.values.length) {
+    throw invalid(
+      model.path,
+      `node ${node.name || node.opType}: ${data.values.length} values cannot have the shape [${resolved.join(', ')}]`,
+    );
+  }
+  return resolved;
+}
+
+function transpose({ shape, values }: ConstantTensor, permutation: readonly number[]): ConstantTensor {
+  const rank = shape.length;
+  const strides = shape.map((_, axis) => product(shape.slice(axis + 1)));
+  const to = permutation.map((axis) => shape[axis] ?? 1);
+  const steps = permutation.map((axis) => strides[axis] ?? 0);
+  const out = new Float64Array(values.length);
+  const place = new Array<number>(rank).fill(0);
+  let source = 0;
+  for (let target = 0; target < out.length; target++) {
+    out[target] = values[source];
+    for (let axis = rank - 1; axis >= 0; axis--) {
+      place[axis]++;
+      source += steps[axis];
+      if (place[axis] < to[axis]) break;
+      source -= steps[axis] * to[axis];
+      place[axis] = 0;
+    }
+  }
+  return { shape: to, values: out };
+}
+
+/** `(x - zero point) * scale`, with one scale, or one along an axis. */
+function dequantize(
+  model: OnnxModel,
+  node: NodeProto,
+  data: ConstantTensor,
+  [scale, zeroPoint]: readonly ConstantTensor[],
+): ConstantTensor {
+  if (scale === undefined) throw invalid(model.path, `node ${node.name || node.opType}: no scale`);
+  const count = scale.values.length;
+  const axis = integerAttribute(node, 'axis', 1);
+  const at = axis < 0 ? axis + data.shape.length : axis;
+  const inner = product(data.shape.slice(at + 1));
+  if (count !== 1 && count !== data.shape[at]) {
+    throw invalid(
+      model.path,
+      `node ${node.name || node.opType}: ${count} scales for an axis of ${data.shape[at]}: quantisation in blocks is ` +
+        'not read; export the model with weights quantised per tensor or per channel, or in float',
+    );
+  }
+  const values = new Float64Array(data.values.length);
+  for (let i = 0; i < values.length; i++) {
+    const channel = count === 1 ? 0 : Math.floor(i / inner) % count;
+    const zero = zeroPoint ? zeroPoint.values[zeroPoint.values.length === 1 ? 0 : channel] : 0;
+    values[i] = (data.values[i] - zero) * scale.values[channel];
+  }
+  return { shape: data.shape, values };
+}
+
+/** How the raw bytes of each type are read; numbers too large for a double's 53 bits are no weights. */
+const readers: Partial<
+  Record<number, { readonly bytes: number; readonly at: (view: DataView, offset: number) => number }>
+> = {
+  [TensorProto_DataType.FLOAT]: { bytes: 4, at: (view, offset) => view.getFloat32(offset, true) },
+  [TensorProto_DataType.DOUBLE]: { bytes: 8, at: (view, offset) => view.getFloat64(offset, true) },
+  [TensorProto_DataType.FLOAT16]: {
+    bytes: 2,
+    at: (view, offset) => halfToNumber(view.getUint16(offset, true)),
+  },
+  [TensorProto_DataType.BFLOAT16]: {
+    bytes: 2,
+    at: (view, offset) => brainToNumber(view.getUint16(offset, true)),
+  },
+  [TensorProto_DataType.INT8]: { bytes: 1, at: (view, offset) => view.getInt8(offset) },
+  [TensorProto_DataType.UINT8]: { bytes: 1, at: (view, offset) => view.getUint8(offset) },
+  [TensorProto_DataType.BOOL]: { bytes: 1, at: (view, offset) => view.getUint8(offset) },
+  [TensorProto_DataType.INT16]: { bytes: 2, at: (view, offset) => view.getInt16(offset, true) },
+  [TensorProto_DataType.UINT16]: { bytes: 2, at: (view, offset) => view.getUint16(offset, true) },
+  [TensorProto_DataType.INT32]: { bytes: 4, at: (view, offset) => view.getInt32(offset, true) },
+  [TensorProto_DataType.UINT32]: { bytes: 4, at: (view, offset) => view.getUint32(offset, true) },
+  [TensorProto_DataType.INT64]: { bytes: 8, at: (view, offset) => Number(view.getBigInt64(offset, true)) },
+  [TensorProto_DataType.UINT64]: { bytes: 8, at: (view, offset) => Number(view.getBigUint64(offset, true)) },
+};
+
+async function readTensor(model: OnnxModel, tensor: TensorProto): Promise<ConstantTensor> {
+  const shape = tensor.dims.map(Number);
+  const count = product(shape);
+  const what = `tensor "${tensor.name}"`;
+  if (!(count >= 0 && count <= mostValues))
+    throw invalid(model.path, `${what} has the shape [${shape.join(', ')}]`);
+  const wrong = (found: number) =>
+    invalid(
+      model.path,
+      `${what} of shape [${shape.join(', ')}] needs ${count} values, found ${found}: copy the file again`,
+    );
+
+  const isExternal = tensor.dataLocation === TensorProto_DataLocation.EXTERNAL;
+  if (!isExternal && tensor.rawData.length === 0) {
+    const listed = listedValues(tensor);
+    if (listed.length !== count) throw wrong(listed.length);
+    return { shape, values: listed };
+  }
+  const reader = readers[tensor.dataType];
+  if (reader === undefined) {
+    throw invalid(
+      model.path,
+      `${what} is of type ${TensorProto_DataType[tensor.dataType] ?? tensor.dataType}, which is not read: export the ` +
+        'model in float32 or float16, or quantised to 8 bits',
+    );
+  }
+  const raw = isExternal ? await externalData(model, tensor, count * reader.bytes) : tensor.rawData;
+  if (raw.length !== count * reader.bytes) throw wrong(Math.floor(raw.length / reader.bytes));
+  const view = new DataView(raw.buffer, raw.byteOffset, raw.byteLength);
+  const values = new Float64Array(count);
+  for (let i = 0; i < count; i++) values[i] = reader.at(view, i * reader.bytes);
+  return { shape, values };
+}
+
+/** The values of a tensor that stand in typed lists instead of raw bytes. */
+function listedValues(tensor: TensorProto): Float64Array {
+  const { dataType, floatData, doubleData, int32Data, int64Data, uint64Data } = tensor;
+  if (floatData.length > 0) return Float64Array.from(floatData);
+  if (doubleData.length > 0) return Float64Array.from(doubleData);
+  if (int64Data.length > 0) return Float64Array.from(int64Data, Number);
+  if (uint64Data.length > 0) return Float64Array.from(uint64Data, Number);
+  if (dataType === TensorProto_DataType.FLOAT16) return Float64Array.from(int32Data, halfToNumber);
+  if (dataType === TensorProto_DataType.BFLOAT16) return Float64Array.from(int32Data, brainToNumber);
+  return Float64Array.from(int32Data);
+}
+
+/** Bytes of one value of a type, for those that are not read as numbers but may be carried. */
+const otherBytes: Partial<Record<number, number>> = {
+  [TensorProto_DataType.COMPLEX64]: 8,
+  [TensorProto_DataType.COMPLEX128]: 16,
+};
+
+/**
+ * A model as one file, with the external data inside that belong to its graph.
+ *
+ * @param graph instead of the model's own
+ * @throws KdSpecError `checkpoint-invalid`, and `not-found` when a file of data is missing
+ */
+export async function wholeModel(model: OnnxModel, graph: GraphProto = model.graph): Promise<Uint8Array> {
+  const initializer: TensorProto[] = [];
+  for (const tensor of graph.initializer) {
+    if (tensor.dataLocation !== TensorProto_DataLocation.EXTERNAL) {
+      initializer.push(tensor);
+      continue;
+    }
+    const count = product(tensor.dims.map(Number));
+    const bytes = readers[tensor.dataType]?.bytes ?? otherBytes[tensor.dataType];
+    if (bytes === undefined) {
+      throw invalid(
+        model.path,
+        `tensor "${tensor.name}" has external data of type ${TensorProto_DataType[tensor.dataType]}, which is not read`,
+      );
+    }
+    const rawData = await externalData(model, tensor, count * bytes);
+    initializer.push(
+      create(TensorProtoSchema, {
+        ...tensor,
+        rawData,
+        externalData: [],
+        dataLocation: TensorProto_DataLocation.DEFAULT,
+      }),
+    );
+  }
+  return toBinary(
+    ModelProtoSchema,
+    create(ModelProtoSchema, { ...model.proto, graph: create(GraphProtoSchema, { ...graph, initializer }) }),
+  );
+}
+
+/** The bytes of a tensor in a file beside the model, which must not lie outside its folder. */
+async function externalData(
+  model: OnnxModel,
+  tensor: TensorProto,
+  expected: number,
+): Promise<Uint8Array<ArrayBuffer>> {
+  const entries = new Map(tensor.externalData.map(({ key, value }) => [key, value]));
+  const folder = dirname(model.path);
+  const location = entries.get('location') ?? '';
+  const path = join(folder, location);
+  const inside = relative(folder, path);
+  if (location === '' || location.includes('\0') || isAbsolute(location) || inside.startsWith('..')) {
+    throw invalid(
+      model.path,
+      `tensor "${tensor.name}" has its data in "${location}", outside the model's folder: put the file beside the model`,
+    );
+  }
+  const offset = Number(entries.get('offset') ?? 0);
+  const length = Number(entries.get('length') ?? expected);
+  if (!Number.isSafeInteger(offset) || offset < 0 || length !== expected) {
+    throw invalid(
+      model.path,
+      `tensor "${tensor.name}" needs ${expected} bytes of external data, the model names ${length} from ${offset} on`,
+    );
+  }
+  try {
+    await using file = await open(path);
+    const bytes = new Uint8Array(length);
+    const { bytesRead } = await file.read(bytes, 0, length, offset);
+    if (bytesRead === length) return bytes;
+    throw invalid(model.path, `${path} ends before the data of tensor "${tensor.name}": copy it again`);
+  } catch (error) {
+    throw asFileError(error, path, 'the external data of the model');
+  }
+}
+
+function brainToNumber(bits: number): number {
+  const view = new DataView(new ArrayBuffer(4));
+  view.setUint16(2, bits, true);
+  return view.getFloat32(0, true);
+}
+
+function product(extents: readonly number[]): number {
+  return extents.reduce((all, extent) => all * extent, 1);
+}

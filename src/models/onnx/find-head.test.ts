@@ -1,0 +1,238 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { create } from '@bufbuild/protobuf';
+import { TensorProto_DataLocation, TensorProtoSchema } from 'onnx-buf';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { floats, integers, modelFile, node } from '../../../test/support/onnx-models.js';
+import { createRandom } from '../../core/random.js';
+import { findHead, type HeadHints } from './find-head.js';
+import { readOnnxModel } from './model-file.js';
+
+const width = 48; // 3 channels of 4 x 4, flattened
+const classes = 5;
+const random = createRandom('find-head');
+const weights = Float32Array.from({ length: width * classes }, () => random.normal());
+const bias = Float32Array.from({ length: classes }, () => random.normal());
+const turned = Float32Array.from(weights, (_, i) => weights[(i % width) * classes + Math.floor(i / width)]); // (classes, width)
+
+let folder: string;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'kd-spec-head-'));
+});
+afterAll(async () => rm(folder, { recursive: true, force: true }));
+
+type Parts = Omit<Parameters<typeof modelFile>[0], 'outputs'> & { readonly outputs?: readonly string[] };
+
+async function headOf(parts: Parts, hints: HeadHints = {}) {
+  const path = join(folder, 'model.onnx');
+  await writeFile(path, modelFile({ outputs: ['out'], ...parts }));
+  return findHead(await readOnnxModel(path), hints);
+}
+
+const flatten = node('Flatten', ['image'], ['features']);
+const stored = floats('w', [width, classes], weights);
+const storedBias = floats('b', [classes], bias);
+
+function expectHead(head: Awaited<ReturnType<typeof findHead>>, tolerance = 1e-6): void {
+  expect(head).toMatchObject({ features: 'features', width, classes });
+  for (let i = 0; i < weights.length; i++)
+    expect(Math.abs(head.weights[i] - weights[i])).toBeLessThanOrEqual(tolerance);
+  for (let c = 0; c < classes; c++) expect(Math.abs(head.bias[c] - bias[c])).toBeLessThanOrEqual(tolerance);
+}
+
+describe('a head is found, with the weights and the bias it stands for,', () => {
+  test('as MatMul, Add and Softmax', async () => {
+    const head = await headOf({
+      nodes: [
+        flatten,
+        node('MatMul', ['features', 'w'], ['product']),
+        node('Add', ['product', 'b'], ['logits']),
+        node('Softmax', ['logits'], ['out'], { axis: -1 }),
+      ],
+      initializers: [stored, storedBias],
+    });
+    expectHead(head);
+    expect(head.outputHolds).toBe('probabilities');
+  });
+
+  test('as Gemm with transposed weights, as PyTorch exports a linear layer', async () => {
+    const head = await headOf({
+      nodes: [flatten, node('Gemm', ['features', 'w', 'b'], ['out'], { transB: 1 })],
+      initializers: [floats('w', [classes, width], turned), storedBias],
+    });
+    expectHead(head);
+    expect(head.outputHolds).toBe('logits');
+  });
+
+  test('as Gemm with alpha and beta', async () => {
+    const half = Float32Array.from(weights, (value) => value / 2);
+    const third = Float32Array.from(bias, (value) => value / 3);
+    expectHead(
+      await headOf({
+        nodes: [
+          flatten,
+          node('Gemm', ['features', 'w', 'b'], ['out'], { alpha: { float: 2 }, beta: { float: 3 } }),
+        ],
+        initializers: [floats('w', [width, classes], half), floats('b', [classes], third)],
+      }),
+    );
+  });
+
+  test('behind a transposition of the weights, a scale and a change of shape', async () => {
+    const double = Float32Array.from(turned, (value) => value * 2);
+    expectHead(
+      await headOf({
+        nodes: [
+          flatten,
+          node('Transpose', ['w'], ['wt'], { perm: [1, 0] }),
+          node('MatMul', ['features', 'wt'], ['product']),
+          node('Div', ['product', 'two'], ['scaled']),
+          node('Add', ['b', 'scaled'], ['sum']),
+          node('Identity', ['sum'], ['same']),
+          node('Reshape', ['same', 'shape'], ['out']),
+        ],
+        initializers: [
+          floats('w', [classes, width], double),
+          floats('two', [], Float32Array.of(2)),
+          storedBias,
+          integers('shape', [2], BigInt64Array.of(-1n, BigInt(classes))),
+        ],
+      }),
+    );
+  });
+
+  test('as a convolution of one pixel', async () => {
+    const head = await headOf({
+      nodes: [
+        node('Reshape', ['image', 'shape'], ['features']),
+        node('Conv', ['features', 'w', 'b'], ['map'], { kernel_shape: [1, 1] }),
+        node('Flatten', ['map'], ['out']),
+      ],
+      initializers: [
+        floats('w', [classes, width, 1, 1], turned),
+        storedBias,
+        integers('shape', [4], BigInt64Array.of(-1n, BigInt(width), 1n, 1n)),
+      ],
+    });
+    expectHead(head);
+  });
+
+  test('with weights quantised to 8 bits, one scale a class', async () => {
+    const scales = Float32Array.from({ length: classes }, (_, c) => 0.02 + 0.001 * c);
+    const quantised = Int8Array.from(weights, (value, i) => Math.round(value / scales[i % classes]));
+    const head = await headOf({
+      nodes: [
+        flatten,
+        node('DequantizeLinear', ['q', 'scale', 'zero'], ['w'], { axis: 1 }),
+        node('MatMul', ['features', 'w'], ['product']),
+        node('Add', ['product', 'b'], ['out']),
+      ],
+      initializers: [
+        integers('q', [width, classes], quantised),
+        floats('scale', [classes], scales),
+        integers('zero', [classes], new Int8Array(classes)),
+        storedBias,
+      ],
+    });
+    expectHead(head, 0.013);
+  });
+
+  test('dynamically quantised, with a zero point', async () => {
+    const scale = 0.03;
+    const quantised = Uint8Array.from(weights, (value) => Math.round(value / scale) + 128);
+    const head = await headOf({
+      nodes: [
+        flatten,
+        node('DynamicQuantizeLinear', ['features'], ['xq', 'xs', 'xz']),
+        node('MatMulInteger', ['xq', 'q', 'xz', 'zero'], ['integers']),
+        node('Cast', ['integers'], ['product'], { to: 1 }),
+        node('Mul', ['xs', 'scale'], ['scales']),
+        node('Mul', ['product', 'scales'], ['scaled']),
+        node('Add', ['scaled', 'b'], ['out']),
+      ],
+      initializers: [
+        integers('q', [width, classes], quantised),
+        integers('zero', [], Uint8Array.of(128)),
+        floats('scale', [], Float32Array.of(scale)),
+        storedBias,
+      ],
+    });
+    expectHead(head, 0.016);
+  });
+});
+
+describe('what cannot be decided is refused with the flag that decides:', () => {
+  const two = {
+    nodes: [
+      flatten,
+      node('MatMul', ['features', 'w'], ['out']),
+      node('Relu', ['features'], ['other features']),
+      node('MatMul', ['other features', 'w'], ['second']),
+    ],
+    initializers: [stored],
+    outputs: ['out', 'second'],
+  };
+
+  test('two classifiers in one model', async () => {
+    await expect(headOf(two)).rejects.toMatchObject({
+      code: 'checkpoint-invalid',
+      message: expect.stringMatching(/several outputs .*"out" of 5 classes.*--logits NAME/),
+    });
+    expect((await headOf(two, { logits: 'second' })).features).toBe('other features');
+    expect((await headOf(two, { features: 'features' })).output).toBe('out');
+  });
+
+  test('a model that ends in something else', async () => {
+    const parts = {
+      nodes: [
+        flatten,
+        node('MatMul', ['features', 'w'], ['logits']),
+        node('Relu', ['logits'], ['rectified']),
+        node('ReduceSum', ['rectified'], ['out']),
+      ],
+      initializers: [stored],
+    };
+    await expect(headOf(parts)).rejects.toThrow(/ReduceSum is not linear .*--logits NAME.*"logits"/);
+    expect((await headOf(parts, { logits: 'logits' })).classes).toBe(classes);
+  });
+
+  test('features of another name than the head takes, and a value that is not there', async () => {
+    const parts = { nodes: [flatten, node('MatMul', ['features', 'w'], ['out'])], initializers: [stored] };
+    await expect(headOf(parts, { features: 'pooled' })).rejects.toThrow(/takes "features", not "pooled"/);
+    await expect(headOf(parts, { logits: 'nothing' })).rejects.toThrow(/no value "nothing" \(--logits\)/);
+  });
+
+  test('weights that are not numbers', async () => {
+    const broken = weights.with(7, Number.NaN);
+    const parts = {
+      nodes: [flatten, node('MatMul', ['features', 'w'], ['out'])],
+      initializers: [floats('w', [width, classes], broken)],
+    };
+    await expect(headOf(parts)).rejects.toThrow(/not all finite/);
+  });
+
+  test('weights shorter than their shape, and external data outside of the folder', async () => {
+    const nodes = [flatten, node('MatMul', ['features', 'w'], ['out'])];
+    const short = create(TensorProtoSchema, { ...stored, rawData: new Uint8Array(8) });
+    await expect(headOf({ nodes, initializers: [short] })).rejects.toThrow(/needs 240 values, found 2/);
+    const outside = create(TensorProtoSchema, {
+      name: stored.name,
+      dims: stored.dims,
+      dataType: stored.dataType,
+      dataLocation: TensorProto_DataLocation.EXTERNAL,
+      externalData: [{ key: 'location', value: '../../etc/passwd' }],
+    });
+    await expect(headOf({ nodes, initializers: [outside] })).rejects.toThrow(/outside the model's folder/);
+  });
+});
+
+test('a file that is no model says what it is', async () => {
+  const path = join(folder, 'pointer.onnx');
+  await writeFile(path, 'version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12\n');
+  await expect(readOnnxModel(path)).rejects.toThrow(/Git LFS pointer/);
+  await writeFile(path, 'PK\u0003\u0004 and so on, which no protocol buffer begins with \u00ff\u00ff');
+  await expect(readOnnxModel(path)).rejects.toThrow(/PyTorch/);
+  await writeFile(path, '');
+  await expect(readOnnxModel(path)).rejects.toThrow(/empty/);
+});

@@ -1,0 +1,155 @@
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { NetworkDefinition } from '../network-definition.js';
+import type { HostTensor } from '../safetensors.js';
+import { findClassNames, type OnnxClasses } from './class-names.js';
+import { wholeModel } from './constants.js';
+import { findHead, type OnnxHead } from './find-head.js';
+import { findImageInput, type OnnxImageInput, possibleReadings, type Reading } from './image-input.js';
+import { invalid, type OnnxModel, readOnnxModel } from './model-file.js';
+import { type OnnxBackboneDescription, openOnnxBackbone } from './onnx-backbone.js';
+import { type CheckImages, checkReadings, type SelfCheck } from './self-check.js';
+
+/** What a person says about a foreign model; what is left out is read from the model or its neighbours. */
+export interface OnnxHints {
+  /** A file with the names of its classes. */
+  readonly labels: string | null;
+  readonly layout: 'channels-first' | 'channels-last' | null;
+  readonly channelOrder: 'rgb' | 'bgr' | null;
+  /** Of values in [0, 1]. */
+  readonly imageMean: readonly number[] | null;
+  readonly imageStd: readonly number[] | null;
+  /** Height and width, where the model takes any. */
+  readonly imageSize: number | null;
+  readonly blank: number | null;
+  readonly logits: string | null;
+  readonly features: string | null;
+}
+
+/** A foreign classifier, looked into but not run. */
+export interface OnnxDescription {
+  readonly model: OnnxModel;
+  readonly head: OnnxHead;
+  readonly input: OnnxImageInput;
+  readonly classes: OnnxClasses;
+  /** A sentence for each thing that was read from somewhere or assumed. */
+  readonly notes: readonly string[];
+}
+
+/**
+ * Looks into an ONNX classifier: its head, its image input, its class names.
+ *
+ * @throws KdSpecError `not-found`, `checkpoint-invalid` with the flag that decides what cannot be found out
+ */
+export async function describeOnnx(path: string, hints: OnnxHints): Promise<OnnxDescription> {
+  const model = await readOnnxModel(path);
+  const head = await findHead(model, {
+    logits: hints.logits ?? undefined,
+    features: hints.features ?? undefined,
+  });
+  const input = await findImageInput(model, {
+    layout: hints.layout ?? undefined,
+    imageSize: hints.imageSize === null ? undefined : [hints.imageSize],
+    order: hints.channelOrder ?? undefined,
+    mean: hints.imageMean ?? undefined,
+    deviation: hints.imageStd ?? undefined,
+  });
+  const { height, width } = input.image;
+  if (height !== width) {
+    throw invalid(
+      path,
+      `it takes images of ${height} x ${width}, and data sets here are square: export it for square images, or ` +
+        'import predictions that were made elsewhere (kd-spec cluster --predictions)',
+    );
+  }
+  const classes = await findClassNames(model, head.classes, {
+    isSequence: head.isSequence,
+    labels: hints.labels ?? undefined,
+    blank: hints.blank ?? undefined,
+  });
+  const holds = {
+    scores: [`its outputs are independent scores (${head.path[0]}): their logits are taken as a softmax's`],
+  };
+  const notes = [...input.notes, ...classes.notes, ...(head.outputHolds === 'scores' ? holds.scores : [])];
+  return { model, head, input, classes, notes };
+}
+
+/** A foreign classifier as a generalist: what its artefact holds. */
+export interface ImportedGeneralist {
+  readonly network: NetworkDefinition;
+  readonly backbone: OnnxBackboneDescription;
+  /** The head's. */
+  readonly tensors: ReadonlyMap<string, HostTensor>;
+  readonly check: SelfCheck;
+}
+
+/**
+ * Makes a foreign classifier a generalist: a backbone and the dense head on its features.
+ *
+ * How the images are fed, where nothing says it, is found out on labelled images: see {@link checkReadings}.
+ *
+ * @param check labelled images; classes are those of the description
+ * @param directory gets the model as one file, its external data inside
+ * @throws KdSpecError `checkpoint-invalid`
+ */
+export async function importOnnx(
+  { model, head, input, classes }: OnnxDescription,
+  check: CheckImages,
+  directory: string,
+): Promise<ImportedGeneralist> {
+  await mkdir(directory, { recursive: true });
+  const name = 'model.onnx';
+  await writeFile(join(directory, name), await wholeModel(model));
+  const own = withoutBlank(head, classes.blank);
+  const backboneOf = (reading: Reading): OnnxBackboneDescription => ({
+    kind: 'onnx',
+    model: name,
+    features: head.features,
+    width: head.width,
+    output: head.output,
+    blank: classes.blank ?? null,
+    input: {
+      name: input.name,
+      type: input.type,
+      layout: input.layout,
+      image: { ...input.image },
+      batch: input.batch ?? null,
+    },
+    reading: { order: reading.order, normalisation: { ...reading.normalisation } },
+  });
+  const checked = await checkReadings(input, possibleReadings(input), own, check, (reading) =>
+    openOnnxBackbone(model, backboneOf(reading)),
+  );
+  return {
+    network: {
+      input: { height: 1, width: head.width, channels: 1 },
+      convolutions: [],
+      kernel: 1,
+      dense: [],
+      normalisation: 'none',
+      dropout: 0,
+      outputs: own.classes,
+    },
+    backbone: backboneOf(checked.chosen.reading),
+    tensors: new Map([
+      ['head.weights', { shape: [own.width, own.classes], values: own.weights }],
+      ['head.bias', { shape: [own.classes], values: own.bias }],
+    ]),
+    check: checked,
+  };
+}
+
+/** A head without the output that stands for no character. */
+function withoutBlank(head: OnnxHead, blank: number | undefined) {
+  if (blank === undefined) return head;
+  const { width, classes, weights, bias } = head;
+  const kept = new Float32Array(width * (classes - 1));
+  for (let row = 0; row < width; row++) {
+    kept.set(weights.subarray(row * classes, row * classes + blank), row * (classes - 1));
+    kept.set(weights.subarray(row * classes + blank + 1, (row + 1) * classes), row * (classes - 1) + blank);
+  }
+  const keptBias = new Float32Array(classes - 1);
+  keptBias.set(bias.subarray(0, blank));
+  keptBias.set(bias.subarray(blank + 1), blank);
+  return { width, classes: classes - 1, weights: kept, bias: keptBias };
+}

@@ -1,0 +1,87 @@
+import { copyFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { assert, KdSpecError } from '../../core/errors.js';
+import { imageBatches } from '../../data/batches.js';
+import { type Dataset, openDataset } from '../../data/dataset.js';
+import { classesName } from '../../data/dataset-files.js';
+import { checkpointFiles, writeConfig } from '../../models/checkpoint.js';
+import { countParameters, forwardFlops } from '../../models/network-definition.js';
+import { describeOnnx, importOnnx } from '../../models/onnx/import-onnx.js';
+import type { CheckImages } from '../../models/onnx/self-check.js';
+import { writeSafetensors } from '../../models/safetensors.js';
+import type { StageContext } from '../stage.js';
+import type { StageResults } from '../stage-metrics.js';
+
+/** Labelled images on which the readings of a foreign model are compared: 3 points of standard error. */
+const checkedImages = 256;
+
+/** Makes an ONNX classifier the generalist: its graph before the head a backbone, its head a dense layer on that. */
+export async function importGeneralist(context: StageContext): Promise<StageResults['generalist']> {
+  const { settings, directory, log, signal } = context;
+  const { model: options, imageSize } = settings.dataset;
+  assert(options.onnx !== null, 'a model was named');
+  context.usesBackend('onnxruntime');
+  const dataset = await openDataset(context.input('dataset'));
+  const described = await describeOnnx(options.onnx, { ...options, imageSize });
+  const { head, input, classes, notes } = described;
+  for (const note of notes) log.info(note);
+  const images = await imagesToCheck(dataset, signal);
+  log.info(`trying the model on ${images.count} labelled images`);
+  const { network, backbone, tensors, check } = await importOnnx(described, images, directory);
+  for (const warning of check.warnings) log.warn(warning);
+  await writeSafetensors(join(directory, checkpointFiles.model), tensors);
+  await writeConfig(directory, { kind: 'generalist', network, backbone });
+  await copyFile(join(dataset.directory, classesName), join(directory, classesName));
+  const { normalisation, order } = check.chosen.reading;
+  return {
+    imported: {
+      classes: network.outputs,
+      classNames: classes.source,
+      features: head.width,
+      featureTensor: head.features,
+      logits: head.output,
+      outputHolds: head.outputHolds,
+      blank: classes.blank ?? null,
+      input: {
+        name: input.name,
+        type: input.type,
+        layout: input.layout,
+        shape: [input.image.height, input.image.width, input.image.channels],
+        order,
+        mean: [...normalisation.mean],
+        std: [...normalisation.deviation],
+      },
+      check: {
+        examples: check.examples,
+        top1: check.chosen.top1,
+        readings: check.scores.map(({ name, top1, negativeLogLikelihood }) => ({
+          name,
+          top1,
+          negativeLogLikelihood,
+        })),
+      },
+      notes: [...notes, ...check.warnings],
+    },
+    epochs: 0,
+    keptEpoch: 0,
+    steps: 0,
+    loss: check.chosen.negativeLogLikelihood,
+    parameters: countParameters(network),
+    flopsPerImage: forwardFlops(network),
+    trainingFlops: 0,
+    trainingSeconds: 0,
+  };
+}
+
+/** The first labelled images, of validation where there are some: they come in an order that mixes classes. */
+async function imagesToCheck({ splits, image }: Dataset, signal: AbortSignal): Promise<CheckImages> {
+  const split = splits.validation.rows > 0 ? splits.validation : splits.train;
+  for await (const { images, labels, count } of imageBatches(split, image, { batchSize: checkedImages })) {
+    if (signal.aborted) throw new KdSpecError('interrupted', 'stopped before the model was tried');
+    return { images, labels, count };
+  }
+  throw new KdSpecError(
+    'dataset-invalid',
+    'an imported model is tried on labelled images, and the data set has none: check --source',
+  );
+}
