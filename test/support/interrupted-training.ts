@@ -59,7 +59,7 @@ export type GeneralistCase = readonly [NodeJS.Signals, number | null, readonly s
 export function interruptedGeneralist(cases: readonly GeneralistCase[]): void {
   describe('training the generalist', () => {
     const epochs = 12;
-    const words = ['train-generalist', '--epochs', String(epochs), '--patience', 'none', '--quiet'];
+    const words = ['train-generalist', '--epochs', String(epochs), '--patience', 'none'];
     const workFolder = workFolders([
       'generalist',
       'predictions',
@@ -76,7 +76,7 @@ export function interruptedGeneralist(cases: readonly GeneralistCase[]): void {
     let uninterrupted: Buffer;
     beforeAll(async () => {
       const folder = await workFolder();
-      expect((await kdSpec(words, { folder })).code).toBe(0);
+      expect((await kdSpec([...words, '--quiet'], { folder })).code).toBe(0);
       uninterrupted = await model(folder);
       expect(await linesOf(join(folder, 'kd-workspace', 'generalist', 'metrics.jsonl'))).toBe(epochs);
     });
@@ -85,7 +85,7 @@ export function interruptedGeneralist(cases: readonly GeneralistCase[]): void {
       '%s ends it with %s, and the next run comes to the same weights',
       async (signal, code, flags) => {
         const folder = await workFolder();
-        const command = [...words, ...flags];
+        const command = [...words, '--quiet', ...flags];
         const checkpoints = join(folder, 'kd-workspace', '.partial', 'generalist', 'checkpoints');
         const isTime = async () =>
           (await hasBegun(folder)()) &&
@@ -152,7 +152,7 @@ export function interruptedPool(cases: readonly PoolCase[]): void {
     beforeAll(async () => {
       const folder = await workFolder();
       // In this process: whoever trains, and however often it was interrupted, the weights are these.
-      expect((await kdSpec(words, { folder })).code).toBe(0);
+      expect((await kdSpec([...words, '--quiet'], { folder })).code).toBe(0);
       uninterrupted = await models(folder);
     });
 
