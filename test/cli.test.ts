@@ -213,7 +213,7 @@ subsets      make  missing
 workspace   kd-workspace, new
 data        jft-like; 12 classes; 480 training, 48 validation and 48 test images; 16 × 16 pixels, grey
 generalist  convolutions 32, 64; dense layers 192; 218,796 parameters; 2.9 MFLOP per image
-training    generalist 418 GFLOP
+training    generalist at most 418 GFLOP
 time        known once a generalist has been trained in this workspace
 `);
     const json = JSON.parse((await kdSpec('cluster --classes 12 --dry-run --json')).stdout);

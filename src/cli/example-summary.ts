@@ -1,12 +1,12 @@
 import { stripVTControlCharacters } from 'node:util';
+import stringWidth from 'string-width';
 import { percent } from '../core/percent.js';
 import { decodeSmallPng } from '../data/png.js';
 import type { ImageShape } from '../data/source.js';
 import type { ReportExample } from '../evaluation/report-example.js';
 import type { RankedClass } from '../models/ranked-class.js';
-import { displayWidth, fitWidth } from './display-width.js';
 import { drawImage } from './draw-image.js';
-import { alignColumns, indent } from './summary.js';
+import { alignColumns, fitWidth, indent } from './summary.js';
 
 const nameColumns = 24; // the most that a class name takes
 const shownClasses = 3; // of each specialist
@@ -57,7 +57,7 @@ function picture(image: ImageShape & { readonly png: string }, color: boolean): 
 
 /** Two blocks of lines side by side, each as high as it needs. */
 function beside(left: readonly string[], right: readonly string[]): string {
-  const visible = (line: string) => displayWidth(stripVTControlCharacters(line));
+  const visible = (line: string) => stringWidth(stripVTControlCharacters(line));
   const width = Math.max(0, ...left.map(visible));
   const top = Math.max(0, Math.floor((left.length - right.length) / 2)); // the shorter block stands in the middle
   return Array.from({ length: Math.max(left.length, right.length) }, (_, row) => {

@@ -70,6 +70,7 @@ const plan = z.object({
       status: z.enum(['up-to-date', 'make', 'continue']),
       reasons: z.array(z.string()),
       trainingFlops: z.number().nonnegative().nullable().describe('of its training; null where it has none'),
+      isMost: z.boolean().describe('whether training may end before it has taken so many'),
       seconds: z
         .number()
         .nonnegative()

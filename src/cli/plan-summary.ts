@@ -104,7 +104,8 @@ function specialistsText({ count: number, classes, retrain, engine, processes }:
   return `${count(number)}${size}; ${what} of each retrained ${where}`;
 }
 
-function costText({ stage, trainingFlops, seconds }: PlannedStage): string {
-  const time = seconds === null ? '' : `, about ${duration(seconds)}`;
-  return `${stage} ${operations(trainingFlops ?? 0)}${time}`;
+function costText({ stage, trainingFlops, isMost, seconds }: PlannedStage): string {
+  const most = isMost ? 'at most ' : '';
+  const time = seconds === null ? '' : `, ${most || 'about '}${duration(seconds)}`;
+  return `${stage} ${most}${operations(trainingFlops ?? 0)}${time}`;
 }

@@ -1,10 +1,10 @@
+import stringWidth from 'string-width';
 import type { JsonObject } from '../core/json.js';
 import { percent } from '../core/percent.js';
 import { byteSize, count, duration, epochText, operations } from '../core/quantity-text.js';
 import { metricsOf, type StageResults } from '../pipeline/stage-metrics.js';
 import type { StageName } from '../pipeline/stage-names.js';
-import { displayWidth, fitWidth } from './display-width.js';
-import { alignColumns, describeMetrics } from './summary.js';
+import { alignColumns, describeMetrics, fitWidth } from './summary.js';
 
 type Metrics = Omit<StageResults, 'report'>;
 
@@ -294,7 +294,7 @@ function fitNames(names: readonly string[], columns: number): string {
   let [text = ''] = names;
   for (const name of names.slice(1)) {
     const longer = `${text}, ${name}`;
-    if (displayWidth(longer) > columns) break;
+    if (stringWidth(longer) > columns) break;
     text = longer;
   }
   return fitWidth(text, columns);

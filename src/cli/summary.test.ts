@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { describeMetrics } from './summary.js';
+import { describeMetrics, fitWidth } from './summary.js';
 
 test('metrics become aligned lines, records a table', () => {
   const metrics = {
@@ -29,4 +29,11 @@ test('metrics become aligned lines, records a table', () => {
 
 test('no metrics are nothing', () => {
   expect(describeMetrics({})).toBe('');
+});
+
+test('a text is cut between characters', () => {
+  expect(fitWidth('abcdef', 6)).toBe('abcdef');
+  expect(fitWidth('abcdefg', 6)).toBe('abcde…');
+  expect(fitWidth('伏伐伙', 5)).toBe('伏伐…');
+  expect(fitWidth('伏伐伙', 4)).toBe('伏…');
 });

@@ -1,6 +1,6 @@
+import stringWidth from 'string-width';
 import type { JsonObject, JsonValue } from '../core/json.js';
 import { terminalText } from '../core/terminal-text.js';
-import { displayWidth } from './display-width.js';
 
 const longestList = 8;
 
@@ -36,7 +36,7 @@ export function alignColumns(cells: readonly (readonly string[])[], alignment?: 
   const rows = cells.map((row) => row.map((cell) => terminalText(cell)));
   const columns = Math.max(0, ...rows.map((row) => row.length));
   const indices = Array.from({ length: columns }, (_, column) => column);
-  const widths = indices.map((column) => Math.max(...rows.map((row) => displayWidth(row[column] ?? ''))));
+  const widths = indices.map((column) => Math.max(...rows.map((row) => stringWidth(row[column] ?? ''))));
   const isRight = indices.map((column) =>
     alignment === undefined
       ? columns > 2 && rows.slice(1).every((row) => /^[-+]?[\d.,]+(e[-+]\d+)?$|^$/.test(row[column] ?? ''))
@@ -47,7 +47,7 @@ export function alignColumns(cells: readonly (readonly string[])[], alignment?: 
       indices
         .map((column) => {
           const cell = row[column] ?? '';
-          const padding = ' '.repeat(widths[column] - displayWidth(cell));
+          const padding = ' '.repeat(widths[column] - stringWidth(cell));
           return isRight[column] ? padding + cell : cell + padding;
         })
         .join('  ')
@@ -109,4 +109,15 @@ function isList(value: JsonValue): value is readonly JsonValue[] {
 /** Text with two spaces before every line that is not empty. */
 export function indent(text: string): string {
   return text.replace(/^(?=.)/gm, '  ');
+}
+
+/** A text cut to so many columns of a terminal; an ellipsis stands for what is left out. */
+export function fitWidth(text: string, columns: number): string {
+  if (stringWidth(text) <= columns) return text;
+  let kept = '';
+  for (const character of text) {
+    if (stringWidth(kept + character) > columns - 1) break;
+    kept += character;
+  }
+  return `${kept.trimEnd()}…`;
 }

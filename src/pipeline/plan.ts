@@ -29,6 +29,8 @@ export interface PlannedStage {
   readonly reasons: readonly string[];
   /** Multiplications and additions of its training; null where there is none or it is not known. */
   readonly trainingFlops: number | null;
+  /** Whether training may end before it has taken so many: early stopping. */
+  readonly isMost: boolean;
   /** Time of its training at the rate at which this workspace's generalist was trained; null before there is one. */
   readonly seconds: number | null;
 }
@@ -113,6 +115,7 @@ export async function planStages(
     return {
       ...planned,
       trainingFlops,
+      isMost: planned.stage === 'generalist' && trainingFlops !== null && settings.generalist.patience !== null,
       seconds: isTimed ? trainingFlops / rate / processes : null,
     };
   });
