@@ -28,7 +28,7 @@ export function renderSummary(results: readonly Result[]): string {
       'relative',
       'best rival',
       'operations of training',
-      'of an answer',
+      'of a prediction',
       'parameters',
     ],
     results.map((result) => {
