@@ -115,7 +115,8 @@ export async function planStages(
     return {
       ...planned,
       trainingFlops,
-      isMost: planned.stage === 'generalist' && trainingFlops !== null && settings.generalist.patience !== null,
+      isMost:
+        planned.stage === 'generalist' && trainingFlops !== null && settings.generalist.patience !== null,
       seconds: isTimed ? trainingFlops / rate / processes : null,
     };
   });
