@@ -39,6 +39,14 @@ const resolve = (
   });
 
 describe('the table', () => {
+  test('a comma inside of a text is written with a backslash', () => {
+    const teachers = listedOptions.find(({ flag }) => flag === 'teacher')?.option;
+    if (teachers === undefined) throw new Error('no such option');
+    expect(parseText(teachers, 'ensemble, models/a\\,b.onnx')).toEqual({
+      value: ['ensemble', 'models/a,b.onnx'],
+    });
+  });
+
   test('gives every option flag, environment name and key of its own', () => {
     for (const names of [
       listedOptions.map(({ flag }) => flag),

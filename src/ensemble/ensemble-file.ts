@@ -7,6 +7,8 @@ import { fusionRule, fusionRules } from './rules/index.js';
 import type { RuleParameter } from './rules/rule.js';
 
 const positive = z.number().positive();
+/** Far beyond what calibration tries; a logit divided by less is not finite. */
+const temperature = z.number().min(1e-4).max(1e4);
 const parameterValues = z.record(z.string(), z.number());
 
 const ensembleFileSchema = z
@@ -21,12 +23,12 @@ const ensembleFileSchema = z
     rule: z.enum(fusionRules.map(({ name }) => name)),
     /** Of the rule's parameters that are per ensemble. */
     parameters: parameterValues.exactOptional(),
-    generalistTemperature: positive,
+    generalistTemperature: temperature,
     specialists: z
       .array(
         z.looseObject({
           id: z.int().nonnegative(),
-          temperature: positive,
+          temperature,
           weight: positive,
           /** Of the rule's parameters that are per specialist. */
           parameters: parameterValues.exactOptional(),

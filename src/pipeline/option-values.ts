@@ -21,7 +21,7 @@ function describePlainValues(option: Option): string {
     case 'numbers':
       return `numbers from ${option.min} to ${option.max}, as in 1,2.5`;
     case 'texts':
-      return 'texts separated by commas';
+      return 'texts separated by commas; \\, is a comma inside of one';
     case 'string':
       return 'a text';
     case 'path':
@@ -70,7 +70,7 @@ function readText(option: Option, text: string): JsonValue {
     case 'numbers':
       return text.split(',').map(readNumber);
     case 'texts':
-      return text.split(',').map((entry) => entry.trim());
+      return text.split(/(?<!\\),/).map((entry) => entry.replaceAll('\\,', ',').trim());
     case 'string':
     case 'path':
       return text;
