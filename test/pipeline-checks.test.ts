@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { silentLog } from '../src/core/log.js';
+import { createPredictionWriter } from '../src/data/predictions.js';
 import { planStages } from '../src/pipeline/plan.js';
 import { runStages } from '../src/pipeline/run.js';
 import { resolveSettings } from '../src/pipeline/settings.js';
@@ -137,10 +138,25 @@ describe('what cannot work is refused while planning', () => {
     });
   });
 
+  test.each<readonly [target: StageName, words: string]>([
+    ['report', '--classes 12 --predictions stored'],
+    ['answers', '--classes 12 --teacher stored'],
+  ])('and so are predictions for other classes: %s %s', async (target, words) => {
+    const writer = createPredictionWriter(join(folder, 'stored'), { classes: 7 });
+    await writer.close();
+    await expect(plan(target, words)).rejects.toMatchObject({
+      code: 'predictions-invalid',
+      message: expect.stringContaining('expected predictions for 12 classes, but its metadata'),
+    });
+    expect(await plan(target, words.replace('12', '7'))).toMatchObject({
+      outline: { dataset: { classes: 7 } },
+    });
+  });
+
   test('and so are subsets for other classes', async () => {
     await expect(plan('subsets', '--classes 12 --subsets other-subsets.json')).rejects.toMatchObject({
       code: 'subsets-invalid',
-      message: expect.stringContaining('is for 7 classes, the data set has 12'),
+      message: expect.stringContaining('are for 7 classes, the data set has 12'),
     });
   });
 

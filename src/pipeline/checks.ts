@@ -58,8 +58,10 @@ export function checkSource({
   );
 }
 
+const fewValidationImages = 3; // a class, on average: what fewer choose is mostly noise
+
 function checkDataset(context: CheckContext): void {
-  const { settings, origins, outline } = context;
+  const { settings, origins, outline, warn } = context;
   const { dataset } = settings;
   const kind = outline.dataset?.kind;
   if (kind === undefined) return;
@@ -87,6 +89,14 @@ function checkDataset(context: CheckContext): void {
     throw invalid(
       `--source ${dataset.source}: expected images of at least 2 classes, found ${outline.dataset?.classes}: ` +
         'put each class into a folder of its own',
+    );
+  }
+  const { images, classes } = outline.dataset ?? {};
+  if (images && classes && images.validation < fewValidationImages * classes) {
+    warn(
+      `${images.validation.toLocaleString('en')} validation images for ${classes.toLocaleString('en')} classes, ` +
+        `${(images.validation / classes).toFixed(1)} of each: what they choose (rule, weights, which specialists are ` +
+        'kept) is little more than chance. More images, or a larger --validation-fraction, help',
     );
   }
 }
@@ -292,19 +302,25 @@ export function needsPredictions({
   return routedShare > 0 || softShare > 0 || head === 'full';
 }
 
-const fewValidationImages = 3; // a class, on average: what fewer choose is mostly noise
+/**
+ * Subsets, and the predictions that they come from, are of the classes of the data set.
+ *
+ * @param place where the subsets are from
+ * @throws KdSpecError `subsets-invalid`
+ */
+export function expectSubsetsOf(classes: number, found: number, place: string): void {
+  if (found === classes) return;
+  throw new KdSpecError(
+    'subsets-invalid',
+    `the subsets of ${place} are for ${found} classes, the data set has ${classes}: give subsets, or predictions to ` +
+      'cluster, of these classes; predictions in which the last classes never occur name their number in the metadata of ' +
+      'their schema (kd-spec.classes)',
+  );
+}
 
-function checkEnsemble({ settings, origins, outline, warn }: CheckContext): void {
+function checkEnsemble({ settings, origins, outline }: CheckContext): void {
   const { routingMass, calibrate, select } = settings.ensemble;
   needImages(outline, 'validation', 'calibrating the ensemble');
-  const { images, classes } = outline.dataset ?? {};
-  if (images && classes && images.validation < fewValidationImages * classes) {
-    warn(
-      `${images.validation.toLocaleString('en')} validation images for ${classes.toLocaleString('en')} classes, ` +
-        `${(images.validation / classes).toFixed(1)} of each: what they choose (rule, weights, which specialists are ` +
-        'kept) is little more than chance. More images, or a larger --validation-fraction, help',
-    );
-  }
   ignored(origins, routingMass !== null, {
     'ensemble.routingTop': '--routing-mass chooses the specialists: give one of the two',
   });

@@ -2,8 +2,10 @@ import { findDamage, findManifest, type Manifest } from '../core/artefact.js';
 import { artefactFolder, isContinuable } from '../core/artefact-writer.js';
 import { assert, KdSpecError } from '../core/errors.js';
 import { canonicalJson, type JsonValue } from '../core/json.js';
-import { checkSource, checks } from './checks.js';
+import { placeTeacher } from '../distillation/teacher-places.js';
+import { checkSource, checks, expectSubsetsOf } from './checks.js';
 import { optionsOf } from './option-list.js';
+import { ownTeachers } from './options/answers-options.js';
 import type { Settings } from './options.js';
 import {
   type DatasetOutline,
@@ -100,6 +102,7 @@ export async function planStages(
   const warnings: string[] = [];
   const warn = (message: string) => warnings.push(message);
   for (const stage of toMake) checks[stage]({ settings, origins, outline, warn });
+  await checkGivenPredictions(settings, outline.dataset, toMake);
 
   const rate = trainingRate(manifests.get('generalist'));
   const costs: Partial<Record<StageName, number | null | undefined>> = {
@@ -155,19 +158,43 @@ async function subsetSizes(
   dataset: DatasetOutline | null,
   made: Manifest | undefined,
 ): Promise<readonly number[] | undefined> {
+  const classes = knownClasses(dataset);
   if (made) {
-    return metricsOf('subsets', made.metrics)?.classesBySubset.map(({ size }) => size);
+    const metrics = metricsOf('subsets', made.metrics);
+    if (metrics && classes !== null) expectSubsetsOf(classes, metrics.classes, 'the workspace');
+    return metrics?.classesBySubset.map(({ size }) => size);
   }
   if (file === null) return undefined;
   const { readSubsets } = await import('../ensemble/subsets/subsets-file.js');
   const given = await readSubsets(file);
-  if (dataset?.isExact && dataset.classes !== null && given.classes !== dataset.classes) {
-    throw new KdSpecError(
-      'subsets-invalid',
-      `${file} is for ${given.classes} classes, the data set has ${dataset.classes}: give subsets of these classes`,
-    );
-  }
+  if (classes !== null) expectSubsetsOf(classes, given.classes, file);
   return given.subsets.map(({ classes }) => classes.length);
+}
+
+/** Predictions that are given as files are for the classes of the data set; files that do not say are checked as they are read. */
+async function checkGivenPredictions(
+  { subsets, answers }: Settings,
+  dataset: DatasetOutline | null,
+  toMake: readonly StageName[],
+): Promise<void> {
+  const classes = knownClasses(dataset);
+  if (classes === null) return;
+  const own: readonly string[] = ownTeachers;
+  const paths = [
+    ...(toMake.includes('subsets') && subsets.predictions !== null ? [subsets.predictions] : []),
+    ...(toMake.includes('answers') ? answers.teachers.filter((name) => !own.includes(name)) : [])
+      .map(placeTeacher)
+      .filter(({ kind }) => kind === 'predictions')
+      .map(({ path }) => path),
+  ];
+  if (paths.length === 0) return;
+  const { readPredictions } = await import('../data/predictions.js');
+  for (const path of paths) await readPredictions(path, { classes });
+}
+
+/** Classes of the data set, with those of an imported model that have no images; null while they are not known. */
+function knownClasses(dataset: DatasetOutline | null): number | null {
+  return dataset?.isExact ? (dataset.modelClasses ?? dataset.classes) : null;
 }
 
 /** Operations of training a second, as the generalist of this workspace was trained. */

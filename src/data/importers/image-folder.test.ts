@@ -100,6 +100,8 @@ test('names of parts that clash, or that leave out train, are refused', async ()
 test('a class may be called train, or test', async () => {
   expect((await open(await tree({ train: 2, bus: 2, car: 2 }))).classes).toEqual(['bus', 'car', 'train']);
   expect((await open(await tree({ test: 2, exam: 2 }))).classes).toEqual(['exam', 'test']);
+  const both = await tree({ train: 2, test: 2, bus: 2, car: 2 });
+  expect((await open(both)).classes).toEqual(['bus', 'car', 'test', 'train']);
 });
 
 test('parts without labels or images are set aside from train, and counted', async () => {

@@ -167,8 +167,11 @@ async function partsOf(
   const others = folders.filter(({ name }) => splitOfName(name) === undefined);
   const isOnlyPart = others.length === folders.length - 1;
   const train = await contents(trainFolder.path, new ImportFindings());
+  if (others.length > 0 && train.images.length > 0) {
+    // A class of the name train among others, of which one may be called test, too.
+    if (isOnlyPart || (train.folders.length === 0 && (await someHoldImages(others)))) return { train: root };
+  }
   if (others.length > 0 && isOnlyPart) {
-    if (train.images.length > 0) return { train: root }; // a class of the name train among others
     throw new KdSpecError(
       'dataset-invalid',
       `${root}: ${trainFolder.name} holds folders, and ${others.length} other folders stand beside it, such as ` +
@@ -193,6 +196,13 @@ async function partsOf(
     ...(found.validation && { validation: at(found.validation) }),
     ...(found.test && { test: at(found.test) }),
   };
+}
+
+async function someHoldImages(folders: readonly FolderEntry[]): Promise<boolean> {
+  for (const { path } of folders) {
+    if ((await contents(path, new ImportFindings())).images.length > 0) return true;
+  }
+  return false;
 }
 
 /** The folders and the images directly in a folder. */

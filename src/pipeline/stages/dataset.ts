@@ -9,9 +9,6 @@ import type { Settings } from '../options.js';
 import type { StageContext } from '../stage.js';
 import type { StageResults } from '../stage-metrics.js';
 
-/** Validation images a class below which what they choose is mostly noise. */
-const fewValidationImages = 3;
-
 /** Imports or generates the data set and writes it as Arrow shards. */
 export async function makeDataset({
   settings,
@@ -73,18 +70,16 @@ function logReport({ leftOut, notes }: ImportReport, log: Log): void {
   }
 }
 
-/** @param labels (classes), validation images of each class; whether there are any was checked while planning */
+/**
+ * Classes that nothing is chosen by; that there are few validation images on average was said while planning.
+ *
+ * @param labels (classes), validation images of each class
+ */
 function checkValidation(labels: Int32Array, classes: readonly string[], log: Log): void {
   const without = labels.reduce((sum, count) => sum + (count === 0 ? 1 : 0), 0);
-  const mean = labels.reduce((sum, count) => sum + count, 0) / classes.length;
-  if (without === 0 && mean >= fewValidationImages) return;
-  const none =
-    without === 0
-      ? ''
-      : `, none of ${without.toLocaleString('en')} of ${classes.length.toLocaleString('en')} classes, such as ` +
-        `${classes[labels.indexOf(0)]}`;
+  if (without === 0) return;
   log.warn(
-    `${mean.toFixed(1)} validation images a class${none}: what is chosen by so few is mostly noise; add images, or raise ` +
-      '--validation-fraction',
+    `${without.toLocaleString('en')} of ${classes.length.toLocaleString('en')} classes have no validation image, such ` +
+      `as ${classes[labels.indexOf(0)]}: nothing can be chosen by these; add images, or raise --validation-fraction`,
   );
 }

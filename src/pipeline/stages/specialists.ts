@@ -18,7 +18,7 @@ import { findFinished, type SpecialistWork } from '../../jobs/specialist-work.js
 import { describeFailures, submitMissing, trainMissing } from '../../jobs/train-missing.js';
 import { loadGeneralist, readDefinition } from '../../models/checkpoint.js';
 import { forwardFlops } from '../../models/network-definition.js';
-import { needsPredictions } from '../checks.js';
+import { expectSubsetsOf, needsPredictions } from '../checks.js';
 import type { StageContext } from '../stage.js';
 import { type StageResults, specialistMetrics } from '../stage-metrics.js';
 
@@ -34,8 +34,9 @@ export async function trainSpecialists(context: StageContext): Promise<StageResu
     slurm: _slurm,
     ...training
   } = settings.specialists;
-  const { subsets } = await readSubsets(join(context.input('subsets'), subsetsFileName));
+  const { classes, subsets } = await readSubsets(join(context.input('subsets'), subsetsFileName));
   const dataset = await openDataset(context.input('dataset'));
+  expectSubsetsOf(dataset.classes.length, classes, 'the workspace');
   const labelCounts = await countLabels(dataset.splits.train, dataset.classes.length);
   const work: SpecialistWork = {
     directory,
