@@ -7,6 +7,7 @@ import { z } from 'zod';
 import { packageFolder } from '../src/core/package.js';
 import { createRandom } from '../src/core/random.js';
 import { openOnnxClassifier } from '../src/models/onnx/onnx-classifier.js';
+import { openSession } from '../src/models/onnx/runtime.js';
 import { jsonOf, kdSpec } from './fixtures/command-line.js';
 import { floats, modelFile, node } from './support/onnx-models.js';
 
@@ -146,6 +147,31 @@ test('specialists are made of classes that have images, and no others', async ()
   expect(
     (await readdir(join(folder, 'kd-workspace', 'specialists'))).filter((name) => /^\d+$/.test(name)),
   ).toHaveLength(2);
+});
+
+test('exported, the model keeps its own output and gets the fused distribution beside it', async () => {
+  const output = jsonOf(await kdSpec(['export', '--out', 'patched.onnx', '--json'], { folder }));
+  // The name is taken by the model's own output.
+  expect(output).toMatchObject({
+    inputs: ['image'],
+    outputs: ['kd_spec_probabilities', 'generalist'],
+    classes: 6,
+  });
+  expect(output.maxDifference).toBeLessThan(1e-4);
+  const images = Float32Array.from({ length: 2 * 3 * size * size }, (_, at) => (at * 37) % 256);
+  const [before, after] = await Promise.all(
+    ['model.onnx', 'patched.onnx'].map(async (name) => {
+      const session = await openSession(await readFile(join(folder, name)), { name });
+      const results = await session.run(
+        { image: { type: 'float32', data: images, shape: [2, 3, size, size] } },
+        ['probabilities'],
+      );
+      session.dispose();
+      return results.get('probabilities');
+    }),
+  );
+  expect(before?.shape).toEqual([2, 6]);
+  expect(after).toEqual(before);
 });
 
 test.each([

@@ -5,6 +5,7 @@ import type { JsonObject } from '../core/json.js';
 import { type StageName, stageCommands, stageNames } from '../pipeline/stage-names.js';
 import { addFlags, flagsOf } from './command-line.js';
 import { doctorCommand } from './commands/doctor.js';
+import { exportCommand } from './commands/export.js';
 import { inferCommand } from './commands/infer.js';
 import { jobsCommand } from './commands/jobs.js';
 import type { CommandContext } from './context.js';
@@ -39,6 +40,7 @@ export function commands(context: CommandContext): readonly CommandModule[] {
     stage('student'),
     stage('report'),
     inferCommand(context),
+    exportCommand(context),
     doctorCommand(context),
   ];
 }

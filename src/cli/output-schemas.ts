@@ -145,6 +145,18 @@ const infer = z.object({
     .describe('images without an answer'),
 });
 
+const exported = z.object({
+  file: z.string(),
+  inputs: z.array(z.string()),
+  outputs: z.array(z.string()).describe('the fused distribution, and that of the generalist'),
+  classes: count,
+  specialists: count.describe('that take part'),
+  rule: z.string(),
+  bytes,
+  images: count.describe('on which the model was compared with the ensemble'),
+  maxDifference: z.number().nonnegative().describe('greatest difference of a probability there'),
+});
+
 const doctor = z.object({
   kdSpec: z.string(),
   node: z.string(),
@@ -178,6 +190,7 @@ export const outputSchemas = {
   distill: student.extend({ artefact }),
   evaluate: reportSchema.extend({ artefact }),
   infer,
+  export: exported,
   doctor,
   jobs,
   plan,

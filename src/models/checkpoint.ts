@@ -90,6 +90,11 @@ export function checkTensors(
   if (stranger !== undefined) throw invalid(`tensor "${stranger}" is not expected`);
 }
 
+/** How a foreign model is cut and fed on whose features a generalist stands; undefined for one of our own. */
+export async function readBackbone(directory: string): Promise<unknown> {
+  return (await readConfig(directory, generalistConfigSchema)).backbone;
+}
+
 /** The network that a generalist's, or a student's, artefact folder holds, without its weights. */
 export async function readDefinition(directory: string): Promise<NetworkDefinition> {
   return (await readConfig(directory, generalistConfigSchema)).network;

@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { asFileError } from '../../core/file-error.js';
 import type { ClassNames } from '../classifier.js';
-import { invalid, type OnnxModel } from './model-file.js';
+import { fusedNamesKey, invalid, type OnnxModel } from './model-file.js';
 
 /** The classes of a foreign model. */
 export interface OnnxClasses {
@@ -16,7 +16,7 @@ export interface OnnxClasses {
 }
 
 /** Keys under which exporters write class names, as a list, a mapping, or a line each. */
-const metadataKeys = ['character', 'names', 'classes', 'class_names', 'labels', 'id2label'];
+const metadataKeys = [fusedNamesKey, 'character', 'names', 'classes', 'class_names', 'labels', 'id2label'];
 
 /**
  * Finds the names of a model's classes: in `--labels`, in the model's metadata, or in `config.json` beside it.

@@ -31,6 +31,10 @@ export interface OnnxModel {
   readonly bytes: number;
 }
 
+/** Metadata of a model that kd-spec exported: the output with the fused distribution, and the names of its classes. */
+export const fusedOutputKey = 'kd_spec_output';
+export const fusedNamesKey = 'kd_spec_names';
+
 /** Protocol buffers end here; larger models keep their weights in external data. */
 const mostBytes = 2 ** 31 - 1;
 

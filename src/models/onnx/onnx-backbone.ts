@@ -61,6 +61,19 @@ const blankOutput = 'kd_spec_blank';
  * @throws KdSpecError `checkpoint-invalid`
  */
 export async function loadOnnxBackbone(directory: string, description: unknown): Promise<Backbone> {
+  const { model, backbone } = await readImportedModel(directory, description);
+  return openOnnxBackbone(model, backbone);
+}
+
+/**
+ * Reads the model of an imported generalist, and how it is cut and fed.
+ *
+ * @throws KdSpecError `checkpoint-invalid`
+ */
+export async function readImportedModel(
+  directory: string,
+  description: unknown,
+): Promise<{ readonly model: OnnxModel; readonly backbone: OnnxBackboneDescription }> {
   const parsed = onnxBackboneSchema.safeParse(description);
   if (!parsed.success) {
     throw new KdSpecError(
@@ -68,7 +81,7 @@ export async function loadOnnxBackbone(directory: string, description: unknown):
       `${join(directory, 'config.json')}: backbone: ${z.prettifyError(parsed.error)}; import the model again`,
     );
   }
-  return openOnnxBackbone(await readOnnxModel(join(directory, parsed.data.model)), parsed.data);
+  return { model: await readOnnxModel(join(directory, parsed.data.model)), backbone: parsed.data };
 }
 
 /**

@@ -8,7 +8,14 @@ import {
   possibleReadings,
   toModelInput,
 } from './image-input.js';
-import { declaredExtents, invalid, type OutputHolds, outputHolds, readOnnxModel } from './model-file.js';
+import {
+  declaredExtents,
+  fusedOutputKey,
+  invalid,
+  type OutputHolds,
+  outputHolds,
+  readOnnxModel,
+} from './model-file.js';
 import { type OutputTensor, openSession } from './runtime.js';
 
 /** How a foreign model is opened as it is, without a look inside. */
@@ -22,7 +29,8 @@ export interface OnnxClassifierOptions extends InputHints {
 }
 
 /**
- * An ONNX model as a classifier, by its first output of (batch, classes).
+ * An ONNX model as a classifier, by its first output of (batch, classes), or, of a model that kd-spec exported, by the
+ * fused one.
  *
  * What the output holds is read from the operators that make it, once for the model. Where the model does not say how
  * its images are normalised, values from 0 to 1 are taken, red first.
@@ -34,8 +42,9 @@ export async function openOnnxClassifier(
   { labels, fallbackClasses, note = () => {}, ...hints }: OnnxClassifierOptions = {},
 ): Promise<Classifier> {
   const model = await readOnnxModel(path);
-  const [output] = model.graph.output;
-  const holds = outputHolds(model, output.name);
+  const fused = model.metadata.get(fusedOutputKey);
+  const output = model.graph.output.find(({ name }) => name === fused) ?? model.graph.output[0];
+  const holds = output.name === fused ? 'probabilities' : outputHolds(model, output.name);
   const input = await findImageInput(model, hints);
   const [reading, ...others] = possibleReadings(input);
   for (const text of input.notes) note(text);

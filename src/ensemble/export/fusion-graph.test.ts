@@ -1,0 +1,204 @@
+import { create, toBinary } from '@bufbuild/protobuf';
+import {
+  GraphProtoSchema,
+  ModelProtoSchema,
+  OperatorSetIdProtoSchema,
+  TensorProto_DataType,
+  TypeProto_TensorSchema,
+  TypeProtoSchema,
+  ValueInfoProtoSchema,
+} from 'onnx-buf';
+import { describe, expect, test } from 'vitest';
+import { createRandom, type Random } from '../../core/random.js';
+import { softmax } from '../../math/softmax.js';
+import { createGraphWriter } from '../../models/onnx/graph-writer.js';
+import type { FoldedLayer } from '../../models/onnx/network-graph.js';
+import { openSession } from '../../models/onnx/runtime.js';
+import { fusionRule } from '../rules/index.js';
+import { type ExportedFusion, type ExportedSpecialist, writeFusion } from './fusion-graph.js';
+
+const classes = 40;
+const width = 7;
+
+function normal(random: Random, length: number, scale: number): Float32Array {
+  return Float32Array.from({ length }, () => scale * random.normal());
+}
+
+function layer(random: Random, inputs: number, outputs: number): FoldedLayer {
+  return { weights: normal(random, inputs * outputs, 0.8), bias: normal(random, outputs, 0.5) };
+}
+
+/** Subsets of unequal sizes: of a partition, or overlapping. */
+function randomEnsemble(
+  random: Random,
+  { overlap, ...settings }: Partial<ExportedFusion> & { readonly overlap: boolean },
+): ExportedFusion {
+  const order = Array.from({ length: classes }, (_, c) => c);
+  random.shuffle(order);
+  const specialists: ExportedSpecialist[] = [];
+  for (let m = 0; m < 5; m++) {
+    const size = 3 + m;
+    const start = overlap ? m * 3 : m * 7;
+    const hidden = 4 + m;
+    specialists.push({
+      classes: Int32Array.from(order.slice(start, start + size)).sort(),
+      layers: [layer(random, width, hidden), layer(random, hidden, size + 1)],
+      temperature: 0.5 + random.uniform(),
+      weight: 0.3 + 2 * random.uniform(),
+      correction: random.normal(),
+    });
+  }
+  return {
+    classes,
+    width,
+    generalistTemperature: 1.3,
+    routing: { top: 2 },
+    rule: 'combine',
+    dustbinTrust: 0,
+    specialists,
+    ...settings,
+  };
+}
+
+/** The model with nothing in it but the fusion. */
+function fusionModel(ensemble: ExportedFusion, opset: number): Uint8Array {
+  const value = (name: string) =>
+    create(ValueInfoProtoSchema, {
+      name,
+      type: create(TypeProtoSchema, {
+        value: {
+          case: 'tensorType',
+          value: create(TypeProto_TensorSchema, { elemType: TensorProto_DataType.FLOAT }),
+        },
+      }),
+    });
+  const graph = create(GraphProtoSchema, {
+    name: 'fusion',
+    input: [value('logits'), value('features')],
+    output: [value('probabilities'), value('generalist')],
+  });
+  const writer = createGraphWriter(graph, opset, { prefix: 'kd_' });
+  const outputs = writeFusion(writer, { logits: 'logits', features: 'features' }, ensemble);
+  writer.name(outputs.probabilities, 'probabilities');
+  writer.name(outputs.generalist, 'generalist');
+  return toBinary(
+    ModelProtoSchema,
+    create(ModelProtoSchema, {
+      irVersion: 8n,
+      opsetImport: [create(OperatorSetIdProtoSchema, { domain: '', version: BigInt(opset) })],
+      graph,
+    }),
+  );
+}
+
+/** The oracle: the same ensemble, step by step, with the rule's exact form. */
+function fuseExactly(ensemble: ExportedFusion, logits: Float32Array, features: Float32Array): Float64Array {
+  const plain = softmax(logits);
+  const { routing, specialists } = ensemble;
+  const active = specialists.filter(({ classes: subset }) => {
+    if ('mass' in routing)
+      return subset.reduce((sum, c) => sum + (plain[c] < 1e-6 ? 0 : plain[c]), 0) >= routing.mass;
+    const first = [...plain.keys()].sort((a, b) => plain[b] - plain[a]).slice(0, routing.top);
+    return first.some((c) => subset.includes(c));
+  });
+  const predictions = active.map(({ classes: subset, layers, temperature, weight, correction }) => {
+    let values = Array.from(features);
+    layers.forEach(({ weights, bias }, index) => {
+      values = Array.from(bias, (b, output) => {
+        const sum = values.reduce(
+          (total, value, row) => total + value * weights[row * bias.length + output],
+          b,
+        );
+        return index < layers.length - 1 ? Math.max(0, sum) : sum;
+      });
+    });
+    values[values.length - 1] += correction;
+    return { classes: subset, probabilities: softmax(Float64Array.from(values), { temperature }), weight };
+  });
+  const softened = softmax(logits, { temperature: ensemble.generalistTemperature });
+  return fusionRule(ensemble.rule).create(classes)(Float64Array.from(softened), predictions, {
+    parameters: { dustbinTrust: ensemble.dustbinTrust },
+  });
+}
+
+async function expectAgreement(random: Random, ensemble: ExportedFusion, opset = 17): Promise<void> {
+  const count = 12;
+  const logits = normal(random, count * classes, 3);
+  const features = normal(random, count * width, 1);
+  const session = await openSession(fusionModel(ensemble, opset), { name: 'fusion' });
+  const results = await session.run(
+    {
+      logits: { type: 'float32', data: logits, shape: [count, classes] },
+      features: { type: 'float32', data: features, shape: [count, width] },
+    },
+    ['probabilities', 'generalist'],
+  );
+  session.dispose();
+  const found = results.get('probabilities');
+  expect(found?.shape).toEqual([count, classes]);
+  let worst = 0;
+  for (let row = 0; row < count; row++) {
+    const exact = fuseExactly(
+      ensemble,
+      logits.subarray(row * classes, (row + 1) * classes),
+      features.subarray(row * width, (row + 1) * width),
+    );
+    for (let c = 0; c < classes; c++) {
+      worst = Math.max(worst, Math.abs(exact[c] - (found?.values[row * classes + c] ?? Number.NaN)));
+    }
+  }
+  expect(worst).toBeLessThan(2e-6);
+}
+
+describe('the graph computes what the exact form of the rule computes,', () => {
+  const cases = (['combine', 'share-inside'] as const).flatMap((rule) =>
+    [false, true].flatMap((overlap) =>
+      [{ top: 1 }, { top: 3 }, { mass: 0.2 }].flatMap((routing) =>
+        (rule === 'combine' ? [0, 0.4, 1] : [0]).map((dustbinTrust) => ({
+          rule,
+          overlap,
+          routing,
+          dustbinTrust,
+        })),
+      ),
+    ),
+  );
+  test.each(cases)(
+    '$rule, overlapping $overlap, routed by $routing, trust $dustbinTrust',
+    async (settings) => {
+      const random = createRandom('fusion graph', JSON.stringify(settings));
+      for (let round = 0; round < 3; round++) await expectAgreement(random, randomEnsemble(random, settings));
+    },
+  );
+
+  test.each([11, 13, 18, 21])('in operator set %i', async (opset) => {
+    const random = createRandom('operator set', opset);
+    await expectAgreement(random, randomEnsemble(random, { overlap: true, dustbinTrust: 0.3 }), opset);
+  });
+
+  test('without any specialist it is the generalist at temperature 1', async () => {
+    const random = createRandom('none');
+    const ensemble = {
+      ...randomEnsemble(random, { overlap: false }),
+      specialists: [],
+      generalistTemperature: 1,
+    };
+    await expectAgreement(random, ensemble);
+  });
+});
+
+test.each([{ top: 1 }, { top: 4 }, { mass: 0.15 }])(
+  'the rule of the paper is minimised, too, for subsets that share no class, routed by %o',
+  async (routing) => {
+    const random = createRandom('paper graph', JSON.stringify(routing));
+    for (let round = 0; round < 20; round++)
+      await expectAgreement(random, randomEnsemble(random, { overlap: false, rule: 'paper', routing }));
+  },
+);
+
+test('what has no graph is refused', () => {
+  const overlapping = randomEnsemble(createRandom(1), { overlap: true, rule: 'paper' });
+  expect(() => fusionModel(overlapping, 17)).toThrow(/share no class.*--rule combine/);
+  const unknown = randomEnsemble(createRandom(1), { overlap: false, rule: 'of thumb' });
+  expect(() => fusionModel(unknown, 17)).toThrow(/"of thumb" cannot be written/);
+});

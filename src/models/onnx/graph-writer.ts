@@ -1,0 +1,154 @@
+import { create } from '@bufbuild/protobuf';
+import {
+  type AttributeProto,
+  AttributeProto_AttributeType,
+  AttributeProtoSchema,
+  type GraphProto,
+  NodeProtoSchema,
+  TensorProto_DataType,
+  TensorProtoSchema,
+} from 'onnx-buf';
+
+/** Attributes of a node: integers and lists of them; `{ float }` is a real number, a text a text. */
+type Attributes = Readonly<Record<string, number | readonly number[] | { readonly float: number } | string>>;
+
+/** Adds nodes and constants to a graph; every method that computes returns the name of its value. */
+export interface GraphWriter {
+  readonly opset: number;
+  /** A node with one output, of the standard operators. */
+  node(operator: string, inputs: readonly string[], attributes?: Attributes): string;
+  /** A node with several outputs. */
+  nodes(
+    operator: string,
+    inputs: readonly string[],
+    outputs: number,
+    attributes?: Attributes,
+  ): readonly string[];
+  floats(values: Float32Array | readonly number[], shape: readonly number[]): string;
+  doubles(values: Float64Array | readonly number[], shape: readonly number[]): string;
+  integers(values: ArrayLike<number>, shape: readonly number[]): string;
+  /** One float32. */
+  scalar(value: number): string;
+  add(a: string, b: string): string;
+  sub(a: string, b: string): string;
+  mul(a: string, b: string): string;
+  div(a: string, b: string): string;
+  reshape(x: string, shape: readonly number[]): string;
+  gather(x: string, indices: string, axis: number): string;
+  /** Elements `[start, end)` of one axis. */
+  slice(x: string, axis: number, start: number, end: number): string;
+  concat(values: readonly string[], axis: number): string;
+  /** The sum over one axis, which stays with an extent of 1. */
+  sum(x: string, axis: number): string;
+  softmax(x: string, rank: number): string;
+  logSoftmax(x: string, rank: number): string;
+  castTo(x: string, type: 'float32' | 'float64' | 'int64'): string;
+  /** Gives a value the name of an output. */
+  name(x: string, output: string): void;
+}
+
+const types = {
+  float32: TensorProto_DataType.FLOAT,
+  float64: TensorProto_DataType.DOUBLE,
+  int64: TensorProto_DataType.INT64,
+} as const;
+
+/**
+ * Opens a graph for writing.
+ *
+ * @param opset of the model, 11 or more; forms of operators that changed after it are written as it knows them
+ * @param options.prefix of the names of everything that is added
+ */
+export function createGraphWriter(
+  graph: GraphProto,
+  opset: number,
+  { prefix }: { readonly prefix: string },
+): GraphWriter {
+  let count = 0;
+  const fresh = (what: string) => `${prefix}${what.toLowerCase()}_${count++}`;
+  const constants = new Map<string, string>(); // small ones are shared
+  const nodes: GraphWriter['nodes'] = (operator, inputs, outputs, attributes = {}) => {
+    const names = Array.from({ length: outputs }, () => fresh(operator));
+    graph.node.push(
+      create(NodeProtoSchema, {
+        opType: operator,
+        name: names[0],
+        input: [...inputs],
+        output: names,
+        attribute: Object.entries(attributes).map(([name, value]) => attribute(name, value)),
+      }),
+    );
+    return names;
+  };
+  const node: GraphWriter['node'] = (operator, inputs, attributes) =>
+    nodes(operator, inputs, 1, attributes)[0];
+  const tensor = (
+    dataType: TensorProto_DataType,
+    data: Uint8Array<ArrayBuffer>,
+    shape: readonly number[],
+  ) => {
+    const key = data.length <= 64 ? `${dataType}:${shape.join()}:${data.join()}` : undefined;
+    const known = key === undefined ? undefined : constants.get(key);
+    if (known !== undefined) return known;
+    const name = fresh('constant');
+    graph.initializer.push(
+      create(TensorProtoSchema, { name, dims: shape.map(BigInt), dataType, rawData: data }),
+    );
+    if (key !== undefined) constants.set(key, name);
+    return name;
+  };
+  const floats: GraphWriter['floats'] = (values, shape) =>
+    tensor(types.float32, new Uint8Array(Float32Array.from(values).buffer), shape);
+  const integers: GraphWriter['integers'] = (values, shape) => {
+    const wide = BigInt64Array.from({ length: values.length }, (_, index) => BigInt(values[index]));
+    return tensor(types.int64, new Uint8Array(wide.buffer), shape);
+  };
+  const binary = (operator: string) => (a: string, b: string) => node(operator, [a, b]);
+  return {
+    opset,
+    node,
+    nodes,
+    floats,
+    integers,
+    doubles: (values, shape) =>
+      tensor(types.float64, new Uint8Array(Float64Array.from(values).buffer), shape),
+    scalar: (value) => floats([value], []),
+    add: binary('Add'),
+    sub: binary('Sub'),
+    mul: binary('Mul'),
+    div: binary('Div'),
+    reshape: (x, shape) => node('Reshape', [x, integers(shape, [shape.length])]),
+    gather: (x, indices, axis) => node('Gather', [x, indices], { axis }),
+    slice: (x, axis, start, end) =>
+      node('Slice', [x, integers([start], [1]), integers([end], [1]), integers([axis], [1])]),
+    concat: (values, axis) => node('Concat', values, { axis }),
+    // Axes became an input with operator set 13.
+    sum: (x, axis) =>
+      opset >= 13
+        ? node('ReduceSum', [x, integers([axis], [1])], { keepdims: 1 })
+        : node('ReduceSum', [x], { axes: [axis], keepdims: 1 }),
+    // Before operator set 13 everything from the axis on was one; on the last axis both are the same.
+    softmax: (x, rank) => node('Softmax', [x], { axis: rank - 1 }),
+    logSoftmax: (x, rank) => node('LogSoftmax', [x], { axis: rank - 1 }),
+    castTo: (x, type) => node('Cast', [x], { to: types[type] }),
+    name(x, output) {
+      graph.node.push(
+        create(NodeProtoSchema, {
+          opType: 'Identity',
+          name: `${prefix}${output}`,
+          input: [x],
+          output: [output],
+        }),
+      );
+    },
+  };
+}
+
+function attribute(name: string, value: Attributes[string]): AttributeProto {
+  const { INT, INTS, FLOAT, STRING } = AttributeProto_AttributeType;
+  if (typeof value === 'number') return create(AttributeProtoSchema, { name, type: INT, i: BigInt(value) });
+  if (typeof value === 'string')
+    return create(AttributeProtoSchema, { name, type: STRING, s: new TextEncoder().encode(value) });
+  if ('float' in value) return create(AttributeProtoSchema, { name, type: FLOAT, f: value.float });
+  return create(AttributeProtoSchema, { name, type: INTS, ints: value.map(BigInt) });
+}
