@@ -38,6 +38,13 @@ const resolve = (
     datasetsFolder: join(folder, 'datasets'),
   });
 
+/** A test's title names a long text by its beginning. */
+function withTitles(rows: readonly (readonly [text: string, line: number, message: string])[]) {
+  return rows.map(
+    ([text, line, message]) => [JSON.stringify(text).slice(0, 80), line, text, message] as const,
+  );
+}
+
 describe('the table', () => {
   test('a comma inside of a text is written with a backslash', () => {
     const teachers = listedOptions.find(({ flag }) => flag === 'teacher')?.option;
@@ -194,40 +201,42 @@ const bomb = `generalist:
 ${['bc', 'cd', 'de'].map(([from, to]) => `      - &${to} [${Array(10).fill(`*${from}`).join(', ')}]\n`).join('')}`;
 
 describe('a pipeline file', () => {
-  test.each([
-    ['seed: 1\ndataset:\n  clases: 5\n', 3, 'unknown key "dataset.clases" (did you mean "classes"?)'],
-    ['generalst: {}\n', 1, 'did you mean "generalist"?'],
-    ['dataset:\n  epochs: 3\n', 2, 'there is generalist.epochs'],
-    [
-      '# note\n\ngeneralist:\n  epochs: 0\n',
-      4,
-      'generalist.epochs: expected an integer from 1 to 100000, got 0',
-    ],
-    ['generalist:\n  network:\n    dense: 3\n', 3, 'generalist.network.dense: expected integers'],
-    ['dataset: 5\n', 1, 'dataset is to be a mapping of source, classes'],
-    ['- 1\n', 1, 'the file is to be a mapping'],
-    ['seed: 1\nseed: 2\n', 2, 'not YAML'],
-    ['a: "\n\n', 1, 'not YAML'],
-    ['quiet: true\n', 1, 'unknown key "quiet"'],
-    ['__proto__: 1\n', 1, 'unknown key'],
-    ['"a\\u001b[31m": 1\n', 1, 'unknown key "a\\u001b[31m"'],
-    ['generalist:\n  epochs: *nowhere\n', 2, 'not YAML'],
-    ['generalist:\n  epochs: !foo 3\n', 2, 'not YAML'],
-    ['seed: 1\n---\nseed: 2\n', 2, 'not YAML'],
-    ['generalist:\n  network:\n    dense: &a [1, *a]\n', 3, 'a value that contains itself'],
-    ['generalist: &g\n  network: *g\n', 2, 'unknown key "generalist.network.network"'],
-    ['workspace: "a\\0b"\n', 1, 'workspace: expected a path, got "a\\u0000b"'],
-    ['dataset:\n  source: "a\\0b"\n', 2, 'dataset.source: expected a text'],
-    ['answers:\n  teachers: ["a\\0b"]\n', 2, 'answers.teachers: expected texts'],
-    ['generalist:\n  learningRate: .nan\n', 2, 'got NaN'],
-    ['generalist:\n  epochs: 1e999\n', 2, 'got Infinity'],
-    ['generalist:\n  <<: { epoch: 2 }\n', 2, 'unknown key "generalist.epoch"'],
-    ['generalist:\n  <<: [{ seed: 1 }, { epochs: 0 }]\n', 2, 'generalist.epochs: expected'],
-    ['? [a, b]\n: 1\n', 1, 'unknown key'],
-    [`seed: ${'[ '.repeat(20_000)}\n`, 1, 'not YAML'],
-    [bomb, 0, 'not YAML that can be read'],
-    ['%YAML 1.1\n---\ngeneralist:\n  epochs: 2001-01-01\n', 4, 'expected an integer'],
-  ])('with %j is refused at line %i', async (text, line, message) => {
+  test.each(
+    withTitles([
+      ['seed: 1\ndataset:\n  clases: 5\n', 3, 'unknown key "dataset.clases" (did you mean "classes"?)'],
+      ['generalst: {}\n', 1, 'did you mean "generalist"?'],
+      ['dataset:\n  epochs: 3\n', 2, 'there is generalist.epochs'],
+      [
+        '# note\n\ngeneralist:\n  epochs: 0\n',
+        4,
+        'generalist.epochs: expected an integer from 1 to 100000, got 0',
+      ],
+      ['generalist:\n  network:\n    dense: 3\n', 3, 'generalist.network.dense: expected integers'],
+      ['dataset: 5\n', 1, 'dataset is to be a mapping of source, classes'],
+      ['- 1\n', 1, 'the file is to be a mapping'],
+      ['seed: 1\nseed: 2\n', 2, 'not YAML'],
+      ['a: "\n\n', 1, 'not YAML'],
+      ['quiet: true\n', 1, 'unknown key "quiet"'],
+      ['__proto__: 1\n', 1, 'unknown key'],
+      ['"a\\u001b[31m": 1\n', 1, 'unknown key "a\\u001b[31m"'],
+      ['generalist:\n  epochs: *nowhere\n', 2, 'not YAML'],
+      ['generalist:\n  epochs: !foo 3\n', 2, 'not YAML'],
+      ['seed: 1\n---\nseed: 2\n', 2, 'not YAML'],
+      ['generalist:\n  network:\n    dense: &a [1, *a]\n', 3, 'a value that contains itself'],
+      ['generalist: &g\n  network: *g\n', 2, 'unknown key "generalist.network.network"'],
+      ['workspace: "a\\0b"\n', 1, 'workspace: expected a path, got "a\\u0000b"'],
+      ['dataset:\n  source: "a\\0b"\n', 2, 'dataset.source: expected a text'],
+      ['answers:\n  teachers: ["a\\0b"]\n', 2, 'answers.teachers: expected texts'],
+      ['generalist:\n  learningRate: .nan\n', 2, 'got NaN'],
+      ['generalist:\n  epochs: 1e999\n', 2, 'got Infinity'],
+      ['generalist:\n  <<: { epoch: 2 }\n', 2, 'unknown key "generalist.epoch"'],
+      ['generalist:\n  <<: [{ seed: 1 }, { epochs: 0 }]\n', 2, 'generalist.epochs: expected'],
+      ['? [a, b]\n: 1\n', 1, 'unknown key'],
+      [`seed: ${'[ '.repeat(20_000)}\n`, 1, 'not YAML'],
+      [bomb, 0, 'not YAML that can be read'],
+      ['%YAML 1.1\n---\ngeneralist:\n  epochs: 2001-01-01\n', 4, 'expected an integer'],
+    ]),
+  )('with %s is refused at line %i', async (_title, line, text, message) => {
     const path = await write('bad.yaml', text);
     const error = await readPipelineFile(path).catch((reason: unknown) => reason);
     expect(error).toMatchObject({ code: 'pipeline-invalid', message: expect.stringContaining(message) });
