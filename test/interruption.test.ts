@@ -1,5 +1,4 @@
-import { interruptedGeneralist, interruptedPool } from './support/interrupted-training.js';
+import { interruptedGeneralist } from './support/interrupted-training.js';
 
-// The other signals, and kills: test/slow/interruption.test.ts.
+// The other signals, kills, and pools: test/slow/interruption.test.ts.
 interruptedGeneralist([['SIGTERM', 75, []]]);
-interruptedPool(['SIGINT']);

@@ -1,10 +1,9 @@
-import { readFile, rm } from 'node:fs/promises';
-import { join } from 'node:path';
+import { rm } from 'node:fs/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { jsonOf, kdSpec, startKdSpec } from './fixtures/command-line.js';
+import { jsonOf, kdSpec } from './fixtures/command-line.js';
 import { copyOfTiny } from './fixtures/tiny-workspace.js';
 
-/** Training on Kubernetes, with this machine's processes for pods; test/python holds the manifest to the schemas. */
+/** Settings and manifest of a training on Kubernetes; test/slow/kubernetes.test.ts runs its pods, test/python holds the manifest to the schemas. */
 const words = ['train-specialists', '--engine', 'kubernetes', '--specialist-epochs', '60'];
 let folder: string;
 beforeAll(async () => {
@@ -17,14 +16,6 @@ afterAll(() => rm(folder, { recursive: true, force: true }));
 
 const manifest = async (...flags: string[]) =>
   jsonOf(await kdSpec(['jobs', 'manifest', '--json', ...flags], { folder }));
-
-/** What the pod of an index runs. */
-async function startPod(index: number) {
-  const [program, ...command] = (await manifest()).spec.template.spec.containers[0].command;
-  expect(program).toBe('kd-spec');
-  const inPod = command.map((word: string) => (word === '/workspace' ? join(folder, 'kd-workspace') : word));
-  return startKdSpec(inPod, { folder, env: { JOB_COMPLETION_INDEX: String(index) } });
-}
 
 test('a pod has a time limit if one is given, as for Slurm', async () => {
   expect((await manifest()).spec.template.spec).not.toHaveProperty('activeDeadlineSeconds');
@@ -50,29 +41,4 @@ test('a command that needs the specialists meanwhile is not done yet', async () 
   const ended = await kdSpec(['calibrate', '--quiet'], { folder });
   expect(ended).toMatchObject({ code: 75, stdout: '' });
   expect(ended.stderr).toMatch(/^0 of 3 specialists are done .*: kd-spec jobs follow waits for them/);
-});
-
-test('a pod whose time is over keeps its checkpoint, and others train what is missing while somebody follows', {
-  timeout: 120_000,
-}, async () => {
-  const following = startKdSpec(['jobs', 'follow', '--quiet', '--json'], { folder });
-  const first = await startPod(0);
-  const metrics = join(folder, 'kd-workspace', '.partial', 'specialists', '.partial', '0', 'metrics.jsonl');
-  const epochs = async () => (await readFile(metrics, 'utf8').catch(() => '')).split('\n').length - 1;
-  await expect.poll(epochs, { timeout: 30_000, interval: 20 }).toBeGreaterThan(2);
-  first.child.kill('SIGTERM');
-  const stopped = await first.finished;
-  expect(stopped.code).toBe(75);
-  expect(stopped.stderr).toMatch(/stopped at step \d+, checkpoint kept/);
-
-  const { completions } = (await manifest()).spec;
-  expect(completions).toBe(3);
-  for (let index = 0; index < completions; index++) {
-    const pod = await startPod(index);
-    expect((await pod.finished).code).toBe(0);
-  }
-  expect(jsonOf(await following.finished).counts).toEqual({ done: 3 });
-  const collected = await kdSpec([...words, '--wait', '--quiet'], { folder });
-  expect(collected.code).toBe(0);
-  expect(collected.stdout).toContain('by jobs of kubernetes');
 });

@@ -23,9 +23,9 @@ afterAll(() => rm(root, { recursive: true, force: true }));
 const spoilt = 1; // the position whose specialist has accidents
 
 describe('a pool', { timeout: 120_000 }, () => {
-  const pool = async (share: Partial<typeof plenty>, hangSeconds = 900) => {
+  const pool = async (share: Partial<typeof plenty>) => {
     const { createPool }: typeof import('../src/jobs/pool/pool.js') = await import(builtJobs('pool/pool.js'));
-    return createPool({ ...plenty, ...share }, { hangSeconds });
+    return createPool({ ...plenty, ...share }, { hangSeconds: 900 });
   };
   /** Has the workers that start from now on run some text when they are told to train the spoilt position. */
   const spoil = async (name: string, text: string) => {
@@ -33,19 +33,6 @@ describe('a pool', { timeout: 120_000 }, () => {
   };
   afterEach(() => {
     vi.unstubAllEnvs();
-  });
-
-  test('ends a worker that computes without progress past the limit, and another trains its specialist', async () => {
-    const once = 'if (!existsSync(mark)) { writeFileSync(mark, ""); for (;;); }';
-    await spoil('hang', once);
-    const { log, warnings } = warningsLog();
-    const work = workOf(join(root, 'pool-hung'));
-    const { done, failed } = await trainMissing(await pool({}, 10), work, { log });
-    expect(failed).toEqual([]);
-    expect(done.map(({ id }) => id).sort()).toEqual([0, 1, 2]);
-    expect(warnings).toEqual([
-      `specialist ${spoilt}: its process made no progress for 10 s and was ended (--hang-seconds sets the limit); trying again`,
-    ]);
   });
 
   test('tries a specialist that crashes its worker twice more, and trains the others', async () => {

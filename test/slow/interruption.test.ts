@@ -4,4 +4,4 @@ interruptedGeneralist([
   ['SIGINT', 130, []],
   ['SIGKILL', null, ['--checkpoint-seconds', '1']],
 ]);
-interruptedPool(['SIGTERM', 'a coordinator that was killed', 'a worker that was killed']);
+interruptedPool(['SIGINT', 'SIGTERM', 'a coordinator that was killed', 'a worker that was killed']);

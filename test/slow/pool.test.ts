@@ -17,7 +17,7 @@ import {
   warningsLog,
 } from '../support/tiny-specialists.js';
 
-/** Accidents of a pool's processes that take their time: suspension, and memory beyond a share. */
+/** Accidents of a pool's processes that take their time: hanging, suspension, and memory beyond a share. */
 let root: string;
 let workOf: (directory: string) => SpecialistWork;
 beforeAll(async () => {
@@ -41,6 +41,19 @@ describe('a pool', () => {
   };
   afterEach(() => {
     vi.unstubAllEnvs();
+  });
+
+  test('ends a worker that computes without progress past the limit, and another trains its specialist', async () => {
+    const once = 'if (!existsSync(mark)) { writeFileSync(mark, ""); for (;;); }';
+    await spoil('hang', once);
+    const { log, warnings } = warningsLog();
+    const work = workOf(join(root, 'pool-hung'));
+    const { done, failed } = await trainMissing(await pool({}, 10), work, { log });
+    expect(failed).toEqual([]);
+    expect(done.map(({ id }) => id).sort()).toEqual([0, 1, 2]);
+    expect(warnings).toEqual([
+      `specialist ${spoilt}: its process made no progress for 10 s and was ended (--hang-seconds sets the limit); trying again`,
+    ]);
   });
 
   test('ends a worker that was suspended, too', async () => {
