@@ -152,7 +152,7 @@ export function interruptedPool(cases: readonly PoolCase[]): void {
     beforeAll(async () => {
       const folder = await workFolder();
       // In this process: whoever trains, and however often it was interrupted, the weights are these.
-      expect((await kdSpec([...words, '--quiet'], { folder })).code).toBe(0);
+      expect((await kdSpec(words, { folder })).code).toBe(0);
       uninterrupted = await models(folder);
     });
 
