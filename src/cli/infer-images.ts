@@ -13,37 +13,37 @@ import { alignColumns } from './summary.js';
 
 const maxInputBytes = 256 * 2 ** 20; // of standard input
 const imagesAtOnce = 256;
-const spokenClasses = 3; // that the text names of each specialist
+const shownClasses = 3; // that the text names of each specialist
 
-/** An image to ask about: where it is from, and what to read. */
-interface Asked {
+/** An image to classify: where it is from, and what to read. */
+interface Query {
   readonly path: string;
   readonly image: string | Uint8Array;
 }
 
-/** An image that could not be answered for. */
+/** An image that could not be classified. */
 interface Failure {
   readonly path: string;
   readonly error: KdSpecError;
 }
 
-/** What can be said about some images. */
+/** The predictions for some images. */
 export interface InferredImages {
   readonly json: JsonObject;
   /** The same for a person. */
   readonly text: string;
-  /** What the command is to end with, when there are images without an answer. */
+  /** What the command is to end with, when there are images without a prediction. */
   readonly error?: KdSpecError;
 }
 
 /**
- * Answers for images with the generalist and the ensemble of a workspace, or with its student.
+ * Predicts for images with the generalist and the ensemble of a workspace, or with its student.
  *
- * An image that cannot be read takes nothing from the others: it is named, and they are answered.
+ * An image that cannot be read takes nothing from the others: it is named, and they are classified.
  *
  * @param images files, folders, or `-` for standard input
- * @param options.model who answers
- * @param options.top classes an answer names
+ * @param options.model what predicts
+ * @param options.top classes in a prediction
  * @param options.stdin where `-` reads
  * @returns also where the workspace has no ensemble, or no student: then every image is an error
  * @throws KdSpecError `interrupted`
@@ -66,33 +66,33 @@ export async function inferImages(
     readonly stdin?: AsyncIterable<Uint8Array>;
   },
 ): Promise<InferredImages> {
-  const respondent = await respondentOf(model, settings, top).catch((error: unknown) => {
+  const predictor = await predictorOf(model, settings, top).catch((error: unknown) => {
     if (error instanceof KdSpecError) return error;
     throw error;
   });
-  if (respondent instanceof KdSpecError) return withoutModel(images, respondent);
-  const answers: { path: string; answer: Said }[] = [];
+  if (predictor instanceof KdSpecError) return withoutModel(images, predictor);
+  const predictions: { path: string; prediction: Prediction }[] = [];
   const failures: Failure[] = [];
   try {
     for await (const group of groupsOf(expand(images, stdin), imagesAtOnce)) {
-      if (signal.aborted) throw new KdSpecError('interrupted', `stopped after ${answers.length} images`);
-      for (const outcome of await askAbout(group, respondent.ask)) {
-        if ('answer' in outcome) answers.push(outcome);
+      if (signal.aborted) throw new KdSpecError('interrupted', `stopped after ${predictions.length} images`);
+      for (const outcome of await predictGroup(group, predictor.predict)) {
+        if ('prediction' in outcome) predictions.push(outcome);
         else failures.push(outcome);
       }
     }
   } finally {
-    respondent.dispose();
+    predictor.dispose();
   }
-  const error = summarise(failures, answers.length, log);
+  const error = summarise(failures, predictions.length, log);
   return {
     json: {
-      images: answers.map(({ path, answer }) => ({ path, ...answer.json })),
+      images: predictions.map(({ path, prediction }) => ({ path, ...prediction.json })),
       ...(failures.length > 0 && {
         errors: failures.map(({ path, error: { code, message } }) => ({ path, code, message })),
       }),
     },
-    text: answers.map(({ path, answer }) => `${path}\n${answer.text}`).join('\n\n'),
+    text: predictions.map(({ path, prediction }) => `${path}\n${prediction.text}`).join('\n\n'),
     ...(error && { error }),
   };
 }
@@ -103,28 +103,28 @@ function withoutModel(images: readonly string[], error: KdSpecError): InferredIm
   return { json: { images: [], errors: images.map((path) => ({ path, code, message })) }, text: '', error };
 }
 
-/** What is said about one image. */
-interface Said {
+/** The prediction for one image, for a program and for a person. */
+interface Prediction {
   readonly json: JsonObject;
   readonly text: string;
 }
 
-/** Whoever answers, by the same two words. */
-interface Respondent {
-  /** One answer an image, in order. */
-  readonly ask: (images: readonly (string | Uint8Array)[]) => Promise<readonly Said[]>;
+/** An ensemble or a student. */
+interface Predictor {
+  /** One prediction an image, in order. */
+  readonly predict: (images: readonly (string | Uint8Array)[]) => Promise<readonly Prediction[]>;
   readonly dispose: () => void;
 }
 
-async function respondentOf(
+async function predictorOf(
   model: 'ensemble' | 'student',
   { workspace, backend }: Settings,
   top: number,
-): Promise<Respondent> {
+): Promise<Predictor> {
   if (model === 'student') {
     const student = await loadStudent(join(workspace, 'student'), { backend });
     return {
-      async ask(images) {
+      async predict(images) {
         const all = await student.classify(images, { top });
         return all.map((ranked) => ({
           json: { student: ranked.map((item) => ({ ...item })) },
@@ -139,48 +139,48 @@ async function respondentOf(
   }
   const ensemble = await loadEnsemble(workspace, { backend });
   return {
-    async ask(images) {
+    async predict(images) {
       const all = await ensemble.classify(images, { top });
-      return all.map((answer) => ({ json: toJson(answer), text: describe(answer) }));
+      return all.map((one) => ({ json: toJson(one), text: describe(one) }));
     },
     dispose: () => ensemble.dispose(),
   };
 }
 
-/** Asks about the images of a group at once, and, if one of them cannot be read, about each by itself; in their order. */
-async function askAbout(
-  group: readonly (Asked | Failure)[],
-  ask: Respondent['ask'],
-): Promise<readonly ({ readonly path: string; readonly answer: Said } | Failure)[]> {
-  const asked = group.filter((one) => 'image' in one);
+/** Predicts for a group of images at once, and, if one of them cannot be read, for each by itself; in their order. */
+async function predictGroup(
+  group: readonly (Query | Failure)[],
+  predict: Predictor['predict'],
+): Promise<readonly ({ readonly path: string; readonly prediction: Prediction } | Failure)[]> {
+  const queries = group.filter((one) => 'image' in one);
   try {
-    const said = await ask(asked.map(({ image }) => image));
+    const predictions = await predict(queries.map(({ image }) => image));
     let next = 0;
-    return group.map((one) => ('image' in one ? { path: one.path, answer: said[next++] } : one));
+    return group.map((one) => ('image' in one ? { path: one.path, prediction: predictions[next++] } : one));
   } catch (error) {
     if (!(error instanceof KdSpecError)) throw error;
-    if (group.length === 1) return asked.map(({ path }) => failureOf(path, error));
+    if (group.length === 1) return queries.map(({ path }) => failureOf(path, error));
     const outcomes = [];
-    for (const one of group) outcomes.push(...(await askAbout([one], ask)));
+    for (const one of group) outcomes.push(...(await predictGroup([one], predict)));
     return outcomes;
   }
 }
 
 function failureOf(path: string, error: KdSpecError): Failure {
-  const { code, message, cause } = error; // bytes have no path: where they came from is said here
+  const { code, message, cause } = error; // bytes have no path: this says where they came from
   return {
     path,
     error: path === '-' ? new KdSpecError(code, `standard input: ${message}`, { cause }) : error,
   };
 }
 
-/** Tells of every image without an answer: in the error itself where there is one, in warnings where there are more. */
-function summarise(failures: readonly Failure[], answered: number, log: Log): KdSpecError | undefined {
+/** Reports every image without a prediction: in the error itself where there is one, in warnings where there are more. */
+function summarise(failures: readonly Failure[], classified: number, log: Log): KdSpecError | undefined {
   if (failures.length <= 1) return failures[0]?.error;
   for (const { error } of failures) log.warn(`${error.message} (${error.code})`);
   return new KdSpecError(
     failures[0].error.code,
-    `${failures.length} of ${failures.length + answered} images could not be classified: see the warnings above`,
+    `${failures.length} of ${failures.length + classified} images could not be classified: see the warnings above`,
   );
 }
 
@@ -188,7 +188,7 @@ function summarise(failures: readonly Failure[], answered: number, log: Log): Kd
 async function* expand(
   words: readonly string[],
   stdin: AsyncIterable<Uint8Array>,
-): AsyncGenerator<Asked | Failure> {
+): AsyncGenerator<Query | Failure> {
   for (const path of words) {
     try {
       if (path === '-') yield { path, image: await readAll(stdin) };
@@ -246,9 +246,9 @@ function describe({ generalist, ensemble, specialists }: Classification): string
     ['', 'generalist', 'ensemble'],
     ...ensemble.map((_, rank) => [String(rank + 1), named(generalist[rank]), named(ensemble[rank])]),
   ]);
-  const said = specialists.map(({ id, dustbin, top }) => {
-    const classes = top.slice(0, spokenClasses).map(named).join(', ');
+  const queried = specialists.map(({ id, dustbin, top }) => {
+    const classes = top.slice(0, shownClasses).map(named).join(', ');
     return `specialist ${id}: ${classes}; none of its classes ${percent(dustbin)}`;
   });
-  return [table, ...(said.length > 0 ? said : ['no specialist was queried'])].join('\n');
+  return [table, ...(queried.length > 0 ? queried : ['no specialist was queried'])].join('\n');
 }

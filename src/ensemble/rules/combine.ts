@@ -1,13 +1,12 @@
 import type { GeometricMean } from '../../compute/operations.js';
 import {
-  checkClass,
-  checkedSum,
-  checkLengths,
   checkWeight,
   type Logarithms,
   type Probabilities,
   type SpecialistPrediction,
   smallestSoftmax,
+  startFromGeneralist,
+  subsetMasses,
   sumOfMasses,
 } from './distributions.js';
 import {
@@ -85,22 +84,13 @@ function combineExactly(
 ): Float64Array {
   const trust = parameterValue(dustbinTrust, parameters);
   checkWeight(generalistWeight, 'the generalist');
-  const scale = 1 / checkedSum(generalist, 'the generalist');
-  for (let c = 0; c < q.length; c++) q[c] = scale * generalist[c];
+  startFromGeneralist(generalist, q);
   for (let m = 0; m < specialists.length; m++) {
-    const owner = `specialist ${m}`;
-    checkLengths(specialists[m], owner);
-    checkedSum(specialists[m].probabilities, owner);
     const { classes, probabilities } = specialists[m];
-    const weight = checkWeight(specialists[m].weight ?? 1, owner);
+    const masses = subsetMasses(q, specialists[m], `specialist ${m}`);
+    const { weight, named } = masses;
+    let { inside } = masses;
     const share = weight / (generalistWeight + weight);
-
-    let inside = 0; // Q_S
-    let named = 0; // 1 - p^m_dustbin
-    for (let i = 0; i < classes.length; i++) {
-      inside += q[checkClass(classes[i], q.length, owner)];
-      named += probabilities[i];
-    }
     if (named === 0) continue;
     const logs = new Float64Array(classes.length); // of r
     const ofGeneralist = m === 0 ? logarithms : undefined; // the others find q changed

@@ -140,3 +140,38 @@ export function checkLengths({ classes, probabilities }: SpecialistPrediction, o
     );
   }
 }
+
+/**
+ * Writes the generalist's distribution, scaled to sum to 1.
+ *
+ * @param q (classes), is overwritten
+ * @throws KdSpecError `fusion-input` when the generalist's is no distribution
+ */
+export function startFromGeneralist(generalist: Probabilities, q: Float64Array): void {
+  const scale = 1 / checkedSum(generalist, 'the generalist');
+  for (let c = 0; c < q.length; c++) q[c] = scale * generalist[c];
+}
+
+/**
+ * A specialist's weight, and the mass of its subset, once all of it has been checked.
+ *
+ * @param q (classes)
+ * @returns `inside`: Q_S, by `q`; `named`: 1 - p^m_dustbin, by the specialist
+ * @throws KdSpecError `fusion-input` when something is not a distribution, or a class is out of range
+ */
+export function subsetMasses(
+  q: Float64Array,
+  { classes, probabilities, weight = 1 }: SpecialistPrediction,
+  owner: string,
+): { readonly weight: number; readonly inside: number; readonly named: number } {
+  checkLengths({ classes, probabilities }, owner);
+  checkedSum(probabilities, owner);
+  checkWeight(weight, owner);
+  let inside = 0;
+  let named = 0;
+  for (let i = 0; i < classes.length; i++) {
+    inside += q[checkClass(classes[i], q.length, owner)];
+    named += probabilities[i];
+  }
+  return { weight, inside, named };
+}

@@ -1,10 +1,9 @@
 import {
-  checkClass,
-  checkedSum,
-  checkLengths,
   checkWeight,
   type Probabilities,
   type SpecialistPrediction,
+  startFromGeneralist,
+  subsetMasses,
 } from './distributions.js';
 import type { FastFormOptions, FuseInPlace, FusionOptions, FusionRule } from './rule.js';
 
@@ -43,23 +42,13 @@ function shareOut(
   { generalistWeight = 1, out: q = new Float64Array(generalist.length) }: FusionOptions = {},
 ): Float64Array {
   checkWeight(generalistWeight, 'the generalist');
-  const scale = 1 / checkedSum(generalist, 'the generalist');
-  for (let c = 0; c < q.length; c++) q[c] = scale * generalist[c];
+  startFromGeneralist(generalist, q);
   for (let m = 0; m < specialists.length; m++) {
-    const owner = `specialist ${m}`;
-    checkLengths(specialists[m], owner);
-    checkedSum(specialists[m].probabilities, owner);
     const { classes, probabilities } = specialists[m];
-    const weight = checkWeight(specialists[m].weight ?? 1, owner);
-    let subsetMass = 0; // Q_S
-    let named = 0; // 1 - p^m_dustbin
-    for (let i = 0; i < classes.length; i++) {
-      subsetMass += q[checkClass(classes[i], q.length, owner)];
-      named += probabilities[i];
-    }
+    const { weight, inside, named } = subsetMasses(q, specialists[m], `specialist ${m}`);
     if (named === 0) continue;
     const kept = generalistWeight / (generalistWeight + weight);
-    const shared = (weight / (generalistWeight + weight)) * subsetMass;
+    const shared = (weight / (generalistWeight + weight)) * inside;
     for (let i = 0; i < classes.length; i++) {
       const c = classes[i];
       q[c] = kept * q[c] + shared * (probabilities[i] / named);
