@@ -82,7 +82,7 @@ export function atSpecialist(id: number, error: unknown): Error {
     : new Error(message, { cause: error });
 }
 
-/** A log of which only the progress is heard: what a job tells whoever started it. */
+/** A log that passes on progress alone: what a job reports to the process that started it. */
 export function progressLog(tell: (progress: JobProgress) => void): Log {
   return {
     ...silentLog,

@@ -56,7 +56,7 @@ export function classColumns(affinity: CsrMatrix): CsrMatrix {
 }
 
 /**
- * How much each class is confused with others: what a specialist for it could mend.
+ * How much each class is confused with others: what a specialist for it could correct.
  *
  *     mass_i = sum over j ≠ i of max(0, a_ij)
  *

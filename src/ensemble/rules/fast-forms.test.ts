@@ -81,7 +81,7 @@ describe.each(fusionRules)('$name', (rule) => {
     );
   });
 
-  test('the result is a distribution, however sure anybody is', () => {
+  test('the result is a distribution, however confident a prediction is', () => {
     fc.assert(
       fc.property(problems(rule, 300), ([logits, specialists, parameters, usesKernel]) => {
         const generalist = Float32Array.from(softmax(logits));

@@ -21,7 +21,7 @@ const stateSchema = z.object({ work: z.string(), arrays: z.array(arraySchema) })
 /** One job array. */
 export type SlurmArray = Readonly<z.infer<typeof arraySchema>>;
 
-/** What was submitted for some work, named by its digest. Lies in the workspace, for whoever shares it. */
+/** What was submitted for some work, named by its digest. Lies in the workspace, for every process that shares it. */
 export interface SlurmState {
   readonly work: string;
   readonly arrays: readonly SlurmArray[];
