@@ -9,7 +9,7 @@ const common = {
   server: { deps: { external: [/\/dist\//] } }, // what is built runs as Node runs it
 };
 /** A folder where each run leaves its results, for a count over several runs: scripts/test-count.ts. */
-const results = process.env.KD_SPEC_TEST_RESULTS;
+const results = process.env.TEST_RESULTS;
 const globalSetup = 'test/fixtures/global-setup.ts';
 
 /**

@@ -8,6 +8,6 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-KD_SPEC_TEST_PYTHON=$(scripts/python-venv.sh)
-export KD_SPEC_TEST_PYTHON
+TEST_PYTHON=$(scripts/python-venv.sh)
+export TEST_PYTHON
 npx vitest run test/python

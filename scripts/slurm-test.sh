@@ -8,8 +8,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 scripts/slurm.sh install
-KD_SPEC_TEST_SLURM=$(mktemp -d "${TMPDIR:-/tmp}/kd-spec-slurm-XXXXXX")
-export KD_SPEC_TEST_SLURM
-trap 'scripts/slurm.sh stop "$KD_SPEC_TEST_SLURM"' EXIT
-scripts/slurm.sh start "$KD_SPEC_TEST_SLURM"
+TEST_SLURM=$(mktemp -d "${TMPDIR:-/tmp}/kd-spec-slurm-XXXXXX")
+export TEST_SLURM
+trap 'scripts/slurm.sh stop "$TEST_SLURM"' EXIT
+scripts/slurm.sh start "$TEST_SLURM"
 npx vitest run --no-file-parallelism test/slurm.test.ts test/slow/jobs.test.ts "$@"

@@ -5,7 +5,7 @@
  *
  * A STATUS of not 0, of a check that is not a test of vitest, counts as a failure where no test failed.
  *
- * With `KD_SPEC_TEST_RESULTS=FOLDER` every run of vitest leaves its results there as JSON (vitest.config.ts). A test that
+ * With `TEST_RESULTS=FOLDER` every run of vitest leaves its results there as JSON (vitest.config.ts). A test that
  * one run skips, because another has what it needs, counts where it ran.
  */
 import { readdirSync, readFileSync } from 'node:fs';

@@ -18,7 +18,7 @@ import { copyOfTiny } from './fixtures/tiny-workspace.js';
  * The Slurm engine on a real Slurm, the one that scripts/slurm-test.sh starts: what becomes of jobs, nodes and
  * coordinators that end at the wrong moment, and that the specialists are those of the pool in any case.
  */
-const slurm = process.env.KD_SPEC_TEST_SLURM ?? '';
+const slurm = process.env.TEST_SLURM ?? '';
 const env = { SLURM_CONF: join(slurm, 'slurm.conf') };
 const script = join(packageFolder(), 'scripts', 'slurm.sh');
 

@@ -9,7 +9,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 npm run native
-KD_SPEC_TEST_NATIVE=tensorflow npx vitest run src/compute test/contract
+TEST_NATIVE=tensorflow npx vitest run src/compute test/contract
 
 npm run --silent build
 folder=$(mktemp -d)

@@ -9,7 +9,7 @@ import type { DatasetSource, LabelledImage } from '../../src/data/source.js';
 import { writeDataset } from '../../src/data/write-dataset.js';
 
 /** The interpreter of an environment with `datasets`; `scripts/python-interop.sh` makes one and sets this. */
-const python = process.env.KD_SPEC_TEST_PYTHON;
+const python = process.env.TEST_PYTHON;
 
 describe.skipIf(!python)("Python's datasets", () => {
   let root: string;

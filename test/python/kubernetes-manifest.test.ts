@@ -6,7 +6,7 @@ import { kdSpec } from '../fixtures/command-line.js';
 import { copyOfTiny } from '../fixtures/tiny-workspace.js';
 
 /** The interpreter of an environment with `kubernetes-validate`; `scripts/python-interop.sh` makes one and sets this. */
-const python = process.env.KD_SPEC_TEST_PYTHON;
+const python = process.env.TEST_PYTHON;
 const versions = ['1.29', '1.33', '1.37'];
 
 /** What the official schemas say of a manifest, by version; null is nothing. */

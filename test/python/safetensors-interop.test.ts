@@ -7,7 +7,7 @@ import { readSafetensors } from '../../src/models/safetensors.js';
 import { tinyFolder } from '../fixtures/tiny-workspace.js';
 
 /** The interpreter of an environment with `safetensors`; `scripts/python-interop.sh` makes one and sets this. */
-const python = process.env.KD_SPEC_TEST_PYTHON;
+const python = process.env.TEST_PYTHON;
 
 describe.skipIf(!python)("Python's safetensors", () => {
   let workspace: string;

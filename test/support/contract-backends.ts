@@ -4,16 +4,16 @@ import { assert } from '../../src/core/errors.js';
 /**
  * The backends that every test of the contract runs on: wasm, and native TensorFlow where it is there.
  *
- * `KD_SPEC_TEST_NATIVE` names a native backend that must be there; without it one that is missing is left out.
+ * `TEST_NATIVE` names a native backend that must be there; without it one that is missing is left out.
  * A process can hold one build of TensorFlow, so that there is one native backend at a time.
  */
 export async function contractBackends(): Promise<readonly BackendName[]> {
-  const required = process.env.KD_SPEC_TEST_NATIVE as BackendName | undefined;
+  const required = process.env.TEST_NATIVE as BackendName | undefined;
   const wanted = required ?? 'tensorflow';
   const native = (await describeBackends()).find(({ name }) => name === wanted);
   if (required) {
-    assert(native !== undefined, `KD_SPEC_TEST_NATIVE names no backend: ${required}`);
-    assert(native.available, `KD_SPEC_TEST_NATIVE wants ${required}, but: ${native.reason}`);
+    assert(native !== undefined, `TEST_NATIVE names no backend: ${required}`);
+    assert(native.available, `TEST_NATIVE wants ${required}, but: ${native.reason}`);
   }
   return native?.available ? ['wasm', wanted] : ['wasm'];
 }

@@ -23,7 +23,7 @@ let root: string;
 let workOf: (directory: string) => SpecialistWork;
 
 /** The folder of the Slurm that scripts/slurm-test.sh starts; where there is none, its engine is left out. */
-const slurm = process.env.KD_SPEC_TEST_SLURM ?? '';
+const slurm = process.env.TEST_SLURM ?? '';
 
 async function onSlurm(options: Partial<SlurmOptions> = {}): Promise<Engine> {
   process.env.SLURM_CONF = join(slurm, 'slurm.conf');
