@@ -279,6 +279,7 @@ async function fitWeights(
   await fitting.fitWeight();
   for (let m = 0; weights === 'each' && m < specialists; m++) await fitting.fitWeight(m);
   for (const parameter of rule.parameters) {
+    if (parameter.fittedOn !== 'validation') continue;
     if (parameter.per === 'ensemble') await fitting.fitParameter(parameter);
     else for (let m = 0; m < specialists; m++) await fitting.fitParameter(parameter, m);
   }

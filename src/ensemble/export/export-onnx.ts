@@ -32,6 +32,8 @@ import type { InputTensor } from '../../models/onnx/runtime.js';
 import type { HostTensor } from '../../models/safetensors.js';
 import type { EnsembleFile } from '../ensemble-file.js';
 import { fusionRule } from '../rules/index.js';
+import { parameterValue } from '../rules/rule.js';
+import { massShift } from '../rules/share-inside.js';
 import type { Specialist } from '../specialist/specialist.js';
 import { type ExportedSpecialist, writeFusion } from './fusion-graph.js';
 
@@ -202,7 +204,7 @@ async function exported(
   position: number,
   isHeadAlone: boolean,
 ): Promise<ExportedSpecialist> {
-  const { temperature, weight } = settings.specialists[position];
+  const { temperature, weight, parameters = {} } = settings.specialists[position];
   const refuse = (what: string) =>
     new KdSpecError('option-invalid', `specialist ${config.id} ${what}, which has no form as a graph yet`);
   if (config.retrain === 'all') throw refuse('retrained its convolutions (--retrain all)');
@@ -218,6 +220,7 @@ async function exported(
     layers: isHeadAlone ? layers.slice(-1) : layers,
     temperature,
     weight,
+    massShift: parameterValue(massShift, parameters),
     correction: config.dustbin.correction,
   };
 }

@@ -31,7 +31,15 @@ function layer(random: Random, inputs: number, outputs: number): FoldedLayer {
 /** Subsets of unequal sizes: of a partition, or overlapping. */
 function randomEnsemble(
   random: Random,
-  { overlap, ...settings }: Partial<ExportedFusion> & { readonly overlap: boolean },
+  {
+    overlap,
+    shifts = 0,
+    ...settings
+  }: Partial<ExportedFusion> & {
+    readonly overlap: boolean;
+    /** Of mass shifts, in nats. */
+    readonly shifts?: number;
+  },
 ): ExportedFusion {
   const order = Array.from({ length: classes }, (_, c) => c);
   random.shuffle(order);
@@ -45,6 +53,7 @@ function randomEnsemble(
       layers: [layer(random, width, hidden), layer(random, hidden, size + 1)],
       temperature: 0.5 + random.uniform(),
       weight: 0.3 + 2 * random.uniform(),
+      massShift: shifts === 0 ? 0 : shifts * random.normal(),
       correction: random.normal(),
     });
   }
@@ -101,20 +110,23 @@ function fuseExactly(ensemble: ExportedFusion, logits: Float32Array, features: F
     const first = [...plain.keys()].sort((a, b) => plain[b] - plain[a]).slice(0, routing.top);
     return first.some((c) => subset.includes(c));
   });
-  const predictions = active.map(({ classes: subset, layers, temperature, weight, correction }) => {
-    let values = Array.from(features);
-    layers.forEach(({ weights, bias }, index) => {
-      values = Array.from(bias, (b, output) => {
-        const sum = values.reduce(
-          (total, value, row) => total + value * weights[row * bias.length + output],
-          b,
-        );
-        return index < layers.length - 1 ? Math.max(0, sum) : sum;
+  const predictions = active.map(
+    ({ classes: subset, layers, temperature, weight, massShift = 0, correction }) => {
+      let values = Array.from(features);
+      layers.forEach(({ weights, bias }, index) => {
+        values = Array.from(bias, (b, output) => {
+          const sum = values.reduce(
+            (total, value, row) => total + value * weights[row * bias.length + output],
+            b,
+          );
+          return index < layers.length - 1 ? Math.max(0, sum) : sum;
+        });
       });
-    });
-    values[values.length - 1] += correction;
-    return { classes: subset, probabilities: softmax(Float64Array.from(values), { temperature }), weight };
-  });
+      values[values.length - 1] += correction;
+      const probabilities = softmax(Float64Array.from(values), { temperature });
+      return { classes: subset, probabilities, weight, parameters: { massShift } };
+    },
+  );
   const softened = softmax(logits, { temperature: ensemble.generalistTemperature });
   return fusionRule(ensemble.rule).create(classes)(Float64Array.from(softened), predictions, {
     parameters: { dustbinTrust: ensemble.dustbinTrust },
@@ -154,17 +166,17 @@ describe('the graph computes what the exact form of the rule computes,', () => {
   const cases = (['combine', 'share-inside'] as const).flatMap((rule) =>
     [false, true].flatMap((overlap) =>
       [{ top: 1 }, { top: 3 }, { mass: 0.2 }].flatMap((routing) =>
-        (rule === 'combine' ? [0, 0.4, 1] : [0]).map((dustbinTrust) => ({
+        (rule === 'combine' ? [0, 0.4, 1] : [0, 2]).map((strength) => ({
           rule,
           overlap,
           routing,
-          dustbinTrust,
+          ...(rule === 'combine' ? { dustbinTrust: strength } : { shifts: strength }),
         })),
       ),
     ),
   );
   test.each(cases)(
-    '$rule, overlapping $overlap, routed by $routing, trust $dustbinTrust',
+    '$rule, overlapping $overlap, routed by $routing, trust $dustbinTrust, shifts of $shifts',
     async (settings) => {
       const random = createRandom('fusion graph', JSON.stringify(settings));
       for (let round = 0; round < 3; round++) await expectAgreement(random, randomEnsemble(random, settings));

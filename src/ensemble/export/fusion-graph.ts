@@ -11,6 +11,8 @@ export interface ExportedSpecialist {
   readonly layers: readonly FoldedLayer[];
   readonly temperature: number;
   readonly weight: number;
+  /** Of the rule `share-inside`, in nats; 0 where it is left out. */
+  readonly massShift?: number;
   /** Added to the dustbin's logit. */
   readonly correction: number;
 }
@@ -90,6 +92,8 @@ interface Tables {
   /** (specialists + 1, 1) each: the weight, its share beside the generalist's weight of 1. */
   readonly weight: string;
   readonly share: string;
+  /** What the mass of the subset is multiplied by before all is scaled to 1. */
+  readonly lift: string;
   readonly inverseTemperature: string;
   readonly areDisjoint: boolean;
   /** The most subsets that share a class. */
@@ -113,6 +117,7 @@ function writeTables(graph: GraphWriter, { classes, specialists }: ExportedFusio
     classIds: graph.integers(ids, [count + 1, largest]),
     weight: column(({ weight }) => weight, 0),
     share: column(({ weight }) => weight / (1 + weight), 0),
+    lift: column(({ massShift = 0 }) => Math.exp(massShift), 1),
     inverseTemperature: column(({ temperature }) => 1 / temperature, 1),
     areDisjoint: mostPerClass <= 1,
     mostPerClass,
@@ -130,6 +135,7 @@ interface Active {
   /** (batch, slots, 1) each; no specialist has a weight of 0. */
   readonly weight: string;
   readonly share: string;
+  readonly lift: string;
   readonly inverseTemperature: string;
   readonly largest: number;
   readonly areDisjoint: boolean;
@@ -140,7 +146,7 @@ function writeRouting(
   graph: GraphWriter,
   generalist: string,
   { classes, routing, specialists }: ExportedFusion,
-  { largest, classIds, weight, share, inverseTemperature, areDisjoint, mostPerClass }: Tables,
+  { largest, classIds, weight, share, lift, inverseTemperature, areDisjoint, mostPerClass }: Tables,
 ): Active {
   const count = specialists.length;
   const none = graph.integers([count], []);
@@ -183,6 +189,7 @@ function writeRouting(
     classIds: ofSlots(classIds, largest),
     weight: ofSlots(weight, 1),
     share: ofSlots(share, 1),
+    lift: ofSlots(lift, 1),
     inverseTemperature: ofSlots(inverseTemperature, 1),
   };
 }
@@ -270,16 +277,17 @@ function fuse(
   graph: GraphWriter,
   q: string,
   active: Queried,
-  { rule, dustbinTrust }: ExportedFusion,
+  { rule, dustbinTrust, specialists }: ExportedFusion,
 ): string {
   if (rule === 'share-inside' || rule === 'combine') {
     const trust = rule === 'combine' ? dustbinTrust : 0;
+    const isShifted = rule === 'share-inside' && specialists.some(({ massShift = 0 }) => massShift !== 0);
     const mean = rule === 'combine' ? geometric : arithmetic;
-    // Subsets that share no class are fused at once, unless one changes the mass of what lies outside.
-    if (active.areDisjoint && trust === 0) return inside(graph, q, active, mean, trust);
+    // Subsets that share no class are fused at once, unless a dustbin changes the mass of what lies outside.
+    if (active.areDisjoint && trust === 0) return inside(graph, q, active, { mean, trust, isShifted });
     let fused = q;
     for (let slot = 0; slot < active.slots; slot++)
-      fused = inside(graph, fused, oneOf(graph, active, slot), mean, trust);
+      fused = inside(graph, fused, oneOf(graph, active, slot), { mean, trust, isShifted });
     return fused;
   }
   if (rule === 'paper' && active.areDisjoint) return minimiseDivergences(graph, q, active);
@@ -368,6 +376,7 @@ function oneOf(graph: GraphWriter, active: Queried, slot: number): Queried {
     classIds: only(active.classIds),
     weight: only(active.weight),
     share: only(active.share),
+    lift: only(active.lift),
     inverseTemperature: only(active.inverseTemperature),
     logits: only(active.logits),
   };
@@ -375,8 +384,17 @@ function oneOf(graph: GraphWriter, active: Queried, slot: number): Queried {
 
 type Mean = (graph: GraphWriter, generalist: string, logits: string, active: Queried) => string;
 
-/** Shares the mass of each subset out again inside it: the rules `share-inside` and `combine`. */
-function inside(graph: GraphWriter, q: string, active: Queried, mean: Mean, trust: number): string {
+/**
+ * Shares the mass of each subset out again inside it: the rules `share-inside` and `combine`.
+ *
+ * @param options.isShifted whether masses are multiplied by `lift`; several slots then need disjoint subsets
+ */
+function inside(
+  graph: GraphWriter,
+  q: string,
+  active: Queried,
+  { mean, trust, isShifted }: { readonly mean: Mean; readonly trust: number; readonly isShifted: boolean },
+): string {
   const { slots, largest, classIds, inverseTemperature } = active;
   const places = graph.reshape(classIds, [-1, slots * largest]);
   const masses = graph.reshape(graph.node('GatherElements', [q, places], { axis: 1 }), [-1, slots, largest]);
@@ -385,6 +403,10 @@ function inside(graph: GraphWriter, q: string, active: Queried, mean: Mean, trus
   const distribution = mean(graph, masses, logits, active); // (batch, slots, largest), sums to 1
   const scatter = (into: string, values: string) =>
     graph.node('ScatterElements', [into, places, graph.reshape(values, [-1, slots * largest])], { axis: 1 });
+  if (isShifted) {
+    const shifted = scatter(q, graph.mul(distribution, graph.mul(subsetMass, active.lift)));
+    return graph.div(shifted, graph.sum(shifted, 1));
+  }
   if (trust === 0) return scatter(q, graph.mul(distribution, subsetMass));
   // One slot: the mass of the subset moves, and what lies outside is scaled.
   const outside = scatter(q, graph.mul(masses, graph.scalar(0)));

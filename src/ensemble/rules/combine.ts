@@ -4,6 +4,7 @@ import {
   type Logarithms,
   type Probabilities,
   type SpecialistPrediction,
+  scaleAll,
   smallestSoftmax,
   startFromGeneralist,
   subsetMasses,
@@ -28,6 +29,7 @@ const dustbinTrust: RuleParameter = {
   range: [1 / 64, 1],
   scale: 'log',
   tolerance: 0.05,
+  fittedOn: 'validation',
 };
 
 /** The rule of geometric means: inside a subset, and between the two beliefs about the subset's mass. */
@@ -276,8 +278,4 @@ function namedMasses(
   const rest = exact ? Math.exp((logits[size] - top) / temperature) : 0;
   const floor = top + temperature * (Math.log(smallestSoftmax) + Math.log(sum + rest));
   return { named: sum / (sum + rest), dustbin: rest / (sum + rest), floor };
-}
-
-function scaleAll(q: Float32Array, factor: number): void {
-  for (let c = 0; c < q.length; c++) q[c] *= factor;
 }

@@ -175,3 +175,8 @@ export function subsetMasses(
   }
   return { weight, inside, named };
 }
+
+/** Multiplies every value by a factor. */
+export function scaleAll(q: Float32Array, factor: number): void {
+  for (let c = 0; c < q.length; c++) q[c] *= factor;
+}

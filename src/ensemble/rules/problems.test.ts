@@ -14,6 +14,8 @@ interface Problem {
   readonly weight: number;
   /** v */
   readonly trust: number;
+  /** In nats. */
+  readonly shift: number;
   /** Two more distributions over the classes, from which others that are allowed are made. */
   readonly others: readonly Float64Array[];
 }
@@ -30,6 +32,7 @@ const problems = fc.integer({ min: 1, max: classCount - 1 }).chain((size) =>
     specialist: distribution(size + 1),
     weight: fc.double({ min: 0.1, max: 10, noNaN: true }),
     trust: fc.constantFrom(0, 0.4, 1),
+    shift: fc.constantFrom(0, -2, 0.7, 3),
     others: fc.tuple(distribution(classCount), distribution(classCount)),
   }),
 );
@@ -72,14 +75,17 @@ const statements: readonly {
   },
   {
     rule: shareInside,
-    objective(q, { generalist, classes: { length: size }, specialist, weight }) {
-      const shares = inside(q, size);
+    objective(q, { generalist, classes: { length: size }, specialist, weight, shift }) {
+      const [shares, mass] = [inside(q, size), massOf(q, size)];
       return (
-        divergence(inside(generalist, size), shares) + weight * divergence(inside(specialist, size), shares)
+        divergence(inside(generalist, size), shares) +
+        weight * divergence(inside(specialist, size), shares) +
+        divergence(binary(mass), binary(massOf(generalist, size))) -
+        shift * mass
       );
     },
     allowed: (q, { generalist, classes: { length: size } }) =>
-      compose(massOf(generalist, size), inside(q, size), outside(generalist, size)),
+      compose(massOf(q, size), inside(q, size), outside(generalist, size)),
   },
   {
     rule: combine,
@@ -98,10 +104,12 @@ const statements: readonly {
   },
 ];
 
-const fuse = (rule: FusionRule, { generalist, classes, specialist, weight, trust }: Problem) =>
-  rule.create(classCount)(generalist, [{ classes, probabilities: specialist, weight }], {
-    parameters: { dustbinTrust: trust },
-  });
+const fuse = (rule: FusionRule, { generalist, classes, specialist, weight, trust, shift }: Problem) =>
+  rule.create(classCount)(
+    generalist,
+    [{ classes, probabilities: specialist, weight, parameters: { massShift: shift } }],
+    { parameters: { dustbinTrust: trust } },
+  );
 
 test.each(statements)('$rule.name minimises its objective over what is allowed', (statement) => {
   const { rule, objective, allowed } = statement;
@@ -131,6 +139,7 @@ test('the problems are three: no rule solves that of another', () => {
     specialist: Float64Array.of(0.1, 0.5, 0.2, 0.2),
     weight: 2,
     trust: 0.4,
+    shift: 0.3,
     others: [],
   };
   for (const { rule, objective, allowed } of statements) {

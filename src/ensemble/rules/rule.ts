@@ -23,6 +23,11 @@ export interface RuleParameter {
   readonly scale: 'log' | 'linear';
   /** How near calibration comes to the best value: relative on a `log` scale, else absolute. */
   readonly tolerance: number;
+  /**
+   * What decides it: the likelihood of validation images, or also what becomes of bystanders, images of classes that
+   * no specialist learns. Without bystanders such a parameter stays neutral.
+   */
+  readonly fittedOn: 'validation' | 'validation and bystanders';
 }
 
 /** Values of parameters by name; one that is missing is neutral. */

@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
+import { softmax } from '../../math/softmax.js';
 import { fusionRule, fusionRules } from './index.js';
 import { createFuser } from './paper.js';
 
@@ -14,6 +15,75 @@ test('share-inside keeps the mass of the subset and shares it out by weight', ()
   [(0.3 + 3 * 0.7 * 0.8) / 4, 0.1, (0.4 + 3 * 0.7 * 0.2) / 4, 0.2].forEach((p, c) => {
     expect(q[c]).toBeCloseTo(p, 14);
   });
+});
+
+test('a shift raises the odds of the subset, and leaves proportions inside and outside as they are', () => {
+  const shifted = shareInside(generalist, [{ ...specialist, parameters: { massShift: Math.log(2) } }]);
+  const plain = shareInside(generalist, [specialist]);
+  // Odds of 0.7 to 0.3, doubled.
+  expect(shifted[0] + shifted[2]).toBeCloseTo(1.4 / 1.7, 14);
+  expect(shifted[0] / shifted[2]).toBeCloseTo(plain[0] / plain[2], 14);
+  expect(shifted[1] / shifted[3]).toBeCloseTo(0.5, 14);
+});
+
+const positiveDistribution = (length: number) =>
+  fc
+    .array(fc.double({ min: -6, max: 6, noNaN: true }), { minLength: length, maxLength: length })
+    .map((logits) => Float64Array.from(softmax(Float64Array.from(logits))));
+const weights = fc.double({ min: 0.01, max: 100, noNaN: true });
+const shifts = fc.double({ min: -4, max: 4, noNaN: true });
+
+test('share-inside: no class outside changes without a shift, and each loses as the shift rises', () => {
+  fc.assert(
+    fc.property(
+      positiveDistribution(6),
+      positiveDistribution(4),
+      weights,
+      fc.tuple(shifts, shifts),
+      (p, predicted, weight, both) => {
+        const classes = Int32Array.of(4, 1, 2);
+        const outside = [0, 3, 5];
+        const [low, high] = [...both].sort((a, b) => a - b);
+        const at = (massShift: number) =>
+          fusionRule('share-inside').create(6)(p, [
+            { classes, probabilities: predicted, weight, parameters: { massShift } },
+          ]);
+        const [plain, lower, higher] = [at(0), at(low), at(high)];
+        for (const c of outside) {
+          expect(plain[c]).toBeCloseTo(p[c], 14);
+          expect(higher[c]).toBeLessThanOrEqual(lower[c] + 1e-15);
+        }
+        for (const c of classes) expect(higher[c]).toBeGreaterThanOrEqual(lower[c] - 1e-15);
+        // Which class of the subset comes before which other does not depend on the shift.
+        for (const c of classes)
+          for (const other of classes)
+            if (Math.abs(plain[c] - plain[other]) > 1e-12)
+              expect(higher[c] > higher[other]).toBe(plain[c] > plain[other]);
+      },
+    ),
+    { numRuns: 500 },
+  );
+});
+
+test('share-inside: the order of specialists that share no class makes no difference, shifted or not', () => {
+  fc.assert(
+    fc.property(
+      positiveDistribution(6),
+      fc.tuple(positiveDistribution(3), positiveDistribution(4)),
+      fc.tuple(shifts, shifts),
+      (p, [a, b], [shiftA, shiftB]) => {
+        const both = [
+          { classes: Int32Array.of(0, 3), probabilities: a, parameters: { massShift: shiftA } },
+          { classes: Int32Array.of(1, 2, 5), probabilities: b, parameters: { massShift: shiftB } },
+        ];
+        const fuse = fusionRule('share-inside').create(6);
+        const other = fuse(p, both.toReversed());
+        fuse(p, both).forEach((q, c) => {
+          expect(q).toBeCloseTo(other[c], 12);
+        });
+      },
+    ),
+  );
 });
 
 test('a specialist that says only dustbin changes nothing', () => {
