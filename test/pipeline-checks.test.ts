@@ -58,7 +58,7 @@ describe('what cannot work is refused while planning', () => {
     // What the source is.
     ['dataset', '--source /nothere', 'found nothing at /nothere: check the path'],
     ['dataset', '--source hann', 'did you mean "han"?'],
-    ['dataset', '--source file.txt', 'found a file'],
+    ['dataset', '--source file.txt', 'a file of another kind'],
     ['dataset', '--source alone', 'expected images of at least 2 classes, found 1'],
     // What it does not take.
     ['dataset', `${photos} --classes 3`, '--classes does nothing for a folder of class folders'],

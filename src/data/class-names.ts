@@ -24,13 +24,8 @@ export async function readClassNames(
     advice,
   }: { readonly expected: number; readonly code: ErrorCode; readonly advice: string },
 ): Promise<readonly string[]> {
-  const text = await readFile(path, 'utf8').catch((error: unknown) => {
-    throw asFileError(error, path, 'class names, one a line');
-  });
-  const classes = text
-    .replace(/^\ufeff/, '')
-    .replace(/\r?\n$/, '')
-    .split(/\r?\n/);
+  const text = await readText(path);
+  const classes = linesOf(text);
   if (classes.length === expected) return classes;
   const kind = foreignKind(Buffer.from(text.slice(0, 256)));
   throw new KdSpecError(
@@ -38,4 +33,38 @@ export async function readClassNames(
     `${path}: expected ${expected} class names, one a line, ` +
       (kind === undefined ? `found ${classes.length}: ${advice}` : `but ${kind}`),
   );
+}
+
+/**
+ * Reads class names that a person wrote down, one a line, in the order of the labels.
+ *
+ * @throws KdSpecError `not-found`, `not-readable`, `dataset-invalid` for an empty line or a name that comes twice
+ */
+export async function readAllClassNames(path: string): Promise<readonly string[]> {
+  const classes = linesOf(await readText(path)).map((name) => name.normalize('NFC'));
+  const seen = new Map<string, number>();
+  for (const [line, name] of classes.entries()) {
+    const twin = seen.get(name);
+    seen.set(name, line);
+    if (name.trim() !== '' && twin === undefined) continue;
+    const found = twin === undefined ? 'none' : `"${name}" as in line ${twin + 1}`;
+    throw new KdSpecError(
+      'dataset-invalid',
+      `${path}:${line + 1}: expected the name of a class of its own, found ${found}: a line is a class, the first is 0`,
+    );
+  }
+  return classes;
+}
+
+async function readText(path: string): Promise<string> {
+  return readFile(path, 'utf8').catch((error: unknown) => {
+    throw asFileError(error, path, 'class names, one a line');
+  });
+}
+
+function linesOf(text: string): readonly string[] {
+  return text
+    .replace(/^\ufeff/, '')
+    .replace(/\r?\n$/, '')
+    .split(/\r?\n/);
 }

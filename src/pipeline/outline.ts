@@ -135,7 +135,7 @@ export async function outlineSource({ dataset, seed }: Settings): Promise<Datase
     case 'speech':
       return { source, kind: source, classes, images: null, image: null, isExact: false, modelClasses: null };
   }
-  await expectFolder(source);
+  await expectSource(source);
   const { onnx, ...hints } = dataset.model;
   const { describeOnnx } = await import('../models/onnx/import-onnx.js');
   const model =
@@ -282,13 +282,18 @@ function square(size: number, channels: 1 | 3): ImageShape {
   return { height: size, width: size, channels };
 }
 
-async function expectFolder(source: string): Promise<void> {
-  const info = await stat(source).catch(() => undefined);
-  if (info?.isDirectory()) return;
-  const meant = info ? undefined : nearestName(basename(source), generatorNames);
+async function expectSource(source: string): Promise<void> {
+  if (await stat(source).catch(() => undefined)) {
+    await recognise(source).catch((error: unknown) => {
+      if (!(error instanceof KdSpecError)) throw error;
+      throw new KdSpecError('option-invalid', `--source: ${error.message}`, { cause: error });
+    });
+    return;
+  }
+  const meant = nearestName(basename(source), generatorNames);
   throw new KdSpecError(
     'option-invalid',
-    `--source: expected ${sourceChoices}; found ${info ? 'a file' : 'nothing'} at ${source}` +
+    `--source: expected ${sourceChoices}; found nothing at ${source}` +
       `${meant === undefined ? ': check the path' : `: did you mean "${meant}"?`}`,
   );
 }

@@ -8,11 +8,13 @@ import { column, encodedImages } from '../arrow-columns.js';
 import { indexShard, type ShardIndex } from '../arrow-shard.js';
 import { ImportFindings } from '../import-report.js';
 import { readRows } from '../shard-rows.js';
-import type { DatasetSource, ImageShape, SplitName } from '../source.js';
+import { type DatasetSource, type ImageShape, type SplitName, splitNames } from '../source.js';
 import { findSplits } from '../split-names.js';
 import { decodeImages, type EncodedImage } from './decode-images.js';
+import { divideTrain } from './divided-rows.js';
 import { type Importer, type ImportOptions, importOptions, withoutNull } from './importer.js';
 import {
+  cellReader,
   chooseImageColumn,
   chooseLabelColumn,
   classesOf,
@@ -21,7 +23,6 @@ import {
   required,
   unlabelled,
 } from './label-column.js';
-import { splitBySeed } from './split-by-seed.js';
 
 /** How a Hugging Face data set is imported. */
 export interface HuggingFaceOptions extends ImportOptions {
@@ -100,11 +101,12 @@ export async function huggingFaceSource(
     test: own.test ? 0 : testFraction,
   };
   const isDivided = fractions.validation + fractions.test > 0;
-  const labels = isDivided ? await trainLabels(train, reader) : undefined;
-  const splits = labels && splitBySeed(labels, fractions, seed);
+  const rows = isDivided ? await trainRows(train, reader, options.group) : undefined;
+  const splits =
+    rows && divideTrain(rows.labels, fractions, { seed, groups: rows.groups, findings, place: directory });
   const partOf = (name: SplitName) => {
     const isOwn = name === 'train' ? !splits : own[name] !== undefined;
-    const isIn = (row: number) => splits?.[row] === name;
+    const isIn = (row: number) => splits?.[row] === splitNames.indexOf(name);
     return { stored: own[name] ?? train, ...(!isOwn && { isIn }) };
   };
   return {
@@ -114,7 +116,7 @@ export async function huggingFaceSource(
     augmentation: { kind: 'shift', pixels: 2 },
     count: (name) => {
       const { stored, isIn } = partOf(name);
-      return isIn ? (splits?.filter((split) => split === name).length ?? 0) : rowCount(stored);
+      return isIn ? (splits?.filter((_, row) => isIn(row)).length ?? 0) : rowCount(stored);
     },
     images: (name) => {
       const { stored, isIn } = partOf(name);
@@ -197,15 +199,49 @@ interface ImageReader {
   readonly findings: ImportFindings;
 }
 
-async function trainLabels(train: StoredSplit, { labelColumn, labelOf }: ImageReader): Promise<Int32Array> {
+/** The label of every training row, and its group where groups are wanted. */
+async function trainRows(
+  train: StoredSplit,
+  { labelColumn, labelOf, findings }: ImageReader,
+  group: string | undefined,
+): Promise<{ readonly labels: Int32Array; readonly groups: Int32Array | undefined }> {
+  const key = group === undefined ? undefined : columnGroup(group, train);
   const labels = new Int32Array(rowCount(train));
+  const groups = new Int32Array(key === undefined ? 0 : labels.length);
+  const numbers = new Map<string, number>();
   const stream = readRows(train.shards, (batch, path, firstRow) => {
+    const place = { path, firstRow };
     const data = required(column(batch, labelColumn.column), labelColumn.column, path);
-    const labelAt = labelReader(data, labelColumn, labelOf, { path, firstRow });
-    return { take: (position: number, row: number) => ({ row, label: labelAt(position) }) };
+    const labelAt = labelReader(data, labelColumn, labelOf, place);
+    const groupAt = key && cellReader(required(column(batch, key.name), key.name, path), key.kind, place);
+    return {
+      take: (position: number, row: number) => {
+        const label = labelAt(position);
+        if (label === unlabelled)
+          findings.leaveOut('rows without a label', `${path}, row ${firstRow + position}`);
+        return { row, label, group: groupAt?.(position) };
+      },
+    };
   });
-  for await (const { row, label } of stream) labels[row] = label;
-  return labels;
+  for await (const { row, label, group: name } of stream) {
+    labels[row] = label;
+    if (key === undefined) continue;
+    const number = name === undefined ? -1 : (numbers.get(name) ?? numbers.size);
+    if (name === undefined)
+      findings.note('rows without a group, each taken for one of its own', train.infoPath);
+    else numbers.set(name, number);
+    groups[row] = number;
+  }
+  return { labels, groups: key && groups };
+}
+
+/** The column that `--group` names. */
+function columnGroup(
+  group: string,
+  { features, infoPath }: StoredSplit,
+): { readonly name: string; readonly kind: LabelColumn['kind'] } {
+  const { column: name, kind } = chooseLabelColumn(features, group, infoPath, '--group');
+  return { name, kind };
 }
 
 /** The encoded images of a split in a shuffled order; rows without a label are left out. */

@@ -240,7 +240,7 @@ async function* readImages(
 /** A folder with the training images of an IDX data set. */
 export const idx: Importer = {
   async recognises(source) {
-    const names = await readdir(source);
+    const names = await readdir(source).catch(() => []);
     return names.some((name) => /^train-images[-.]idx3-ubyte(\.gz)?$/.test(name));
   },
   open: (source, { validationFraction, seed }) => idxSource(source, { validationFraction, seed }),

@@ -1,5 +1,5 @@
-import { realpath } from 'node:fs/promises';
-import { basename, join } from 'node:path';
+import { realpath, stat } from 'node:fs/promises';
+import { basename, join, relative, sep } from 'node:path';
 import { KdSpecError } from '../../core/errors.js';
 import { createRandom } from '../../core/random.js';
 import {
@@ -11,11 +11,12 @@ import {
   isImageFile,
 } from '../image-files.js';
 import { ImportFindings } from '../import-report.js';
-import type { DatasetSource, ImageShape, SplitName } from '../source.js';
+import { type DatasetSource, type ImageShape, type SplitName, splitNames } from '../source.js';
 import { findSplits, splitOfName } from '../split-names.js';
 import { decodeImages } from './decode-images.js';
+import { divideTrain } from './divided-rows.js';
+import { pathGroup } from './group-key.js';
 import { type Importer, type ImportOptions, importOptions } from './importer.js';
-import { splitBySeed } from './split-by-seed.js';
 
 interface ImageFile {
   readonly image: string;
@@ -72,12 +73,20 @@ export async function imageFolderSource(directory: string, options: ImportOption
     else if (folder !== undefined)
       findings.note(`a part without labelled images: ${part} is set aside from train`, folder);
   }
-  const splits = splitBySeed(
-    train.map(({ label }) => label),
+  const assigned = divideTrain(
+    Int32Array.from(train, ({ label }) => label),
     { validation: own.validation ? 0 : validationFraction, test: own.test ? 0 : testFraction },
-    seed,
+    {
+      seed,
+      groups:
+        options.group === undefined
+          ? undefined
+          : groupsOf(train, layout.folders.train, options.group, findings),
+      findings,
+      place: directory,
+    },
   );
-  const divided = (split: SplitName) => train.filter((_, index) => splits[index] === split);
+  const divided = (split: SplitName) => train.filter((_, index) => splitNames[assigned[index]] === split);
   const files = {
     train: divided('train'),
     validation: own.validation ?? divided('validation'),
@@ -95,9 +104,30 @@ export async function imageFolderSource(directory: string, options: ImportOption
   };
 }
 
+/** The group of each file, by its path below the folder of the classes. */
+function groupsOf(
+  files: readonly ImageFile[],
+  root: string,
+  group: string,
+  findings: ImportFindings,
+): Int32Array {
+  const groupOf = pathGroup(group, 'a folder of class folders');
+  const numbers = new Map<string, number>();
+  return Int32Array.from(files, ({ image }) => {
+    const name = groupOf(relative(root, image).split(sep).join('/'));
+    if (name === undefined || name === '') {
+      findings.note('images without a group, each taken for one of its own', image);
+      return -1;
+    }
+    const number = numbers.get(name) ?? numbers.size;
+    numbers.set(name, number);
+    return number;
+  });
+}
+
 /** Any folder; the last importer to be tried. */
 export const imageFolder: Importer = {
-  recognises: async () => true,
+  recognises: async (source) => (await stat(source)).isDirectory(),
   open: (source, options) => imageFolderSource(source, importOptions(options)),
 };
 

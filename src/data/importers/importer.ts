@@ -10,6 +10,8 @@ export interface SourceOptions {
   readonly channels: 1 | 3 | null;
   readonly imageColumn: string | null;
   readonly labelColumn: string | null;
+  readonly group: string | null;
+  readonly classNames: string | null;
   readonly onError: 'stop' | 'skip';
   readonly validationFraction: number;
   readonly testFraction: number;
@@ -27,7 +29,7 @@ export interface SourceOptions {
 
 /** One kind of source: how it is recognised and opened. */
 export interface Importer {
-  /** Whether a source, a name or the path of a folder, is of this kind. */
+  /** Whether a source, the path of a file or of a folder, is of this kind. */
   recognises(source: string): Promise<boolean>;
   /**
    * Opens it; images are read later, when the source is iterated.
@@ -53,13 +55,33 @@ export interface ImportOptions {
   readonly onError?: 'stop' | 'skip';
   /** Names the division into parts, and the order. */
   readonly seed: number;
+  /** What keeps images together on one side of every split; see `group-key.ts`. */
+  readonly group?: string;
+}
+
+/** How images with labels in a table, or in files of their own, are imported. */
+export interface TableOptions extends ImportOptions {
+  /** The column of images, or of their paths. */
+  readonly imageColumn?: string;
+  readonly labelColumn?: string;
+  /** A file with the names of the classes, a line each. */
+  readonly classNames?: string;
+}
+
+/** The options of tables beside those of every import, from those of a command. */
+export function tableOptions({
+  imageColumn,
+  labelColumn,
+  classNames,
+}: SourceOptions): Pick<TableOptions, 'imageColumn' | 'labelColumn' | 'classNames'> {
+  return withoutNull({ imageColumn, labelColumn, classNames });
 }
 
 const defaultImageSize = 32; // of imported images, in pixels
 
 /** The options of an import of images, from those of a command. */
 export function importOptions(options: SourceOptions): ImportOptions {
-  const { imageSize, channels, validationFraction, testFraction, onError, seed } = options;
+  const { imageSize, channels, validationFraction, testFraction, onError, seed, group } = options;
   return {
     imageSize: imageSize ?? defaultImageSize,
     ...(channels !== null && { channels }),
@@ -67,6 +89,7 @@ export function importOptions(options: SourceOptions): ImportOptions {
     testFraction,
     onError,
     seed,
+    ...(group !== null && { group }),
   };
 }
 

@@ -17,7 +17,8 @@ export interface ListedImporter {
 }
 
 const parts = ['validationFraction', 'testFraction'] as const;
-const images = ['imageSize', 'channels', 'onError'] as const;
+const images = ['imageSize', 'channels', 'onError', 'group'] as const;
+const columns = ['imageColumn', 'labelColumn'] as const;
 
 /**
  * The kinds of data set that can be opened, in the order in which a source is compared with them.
@@ -52,7 +53,7 @@ export const importers: readonly ListedImporter[] = [
   {
     name: 'hugging-face',
     source: 'a Hugging Face data set (save_to_disk)',
-    options: [...images, ...parts, 'imageColumn', 'labelColumn'],
+    options: [...images, ...parts, ...columns],
     load: async () => (await import('./hugging-face.js')).huggingFace,
   },
   {
@@ -60,6 +61,12 @@ export const importers: readonly ListedImporter[] = [
     source: 'a folder of IDX files',
     options: ['validationFraction'],
     load: async () => (await import('./idx.js')).idx,
+  },
+  {
+    name: 'image-table',
+    source: 'a table of paths and labels (.csv, .tsv, .jsonl) or a folder with one (metadata.csv)',
+    options: [...images, ...parts, ...columns, 'classNames'],
+    load: async () => (await import('./image-table.js')).imageTable,
   },
   {
     name: 'image-folder',
@@ -75,12 +82,12 @@ export const generatorNames = importers.filter(({ isGenerator }) => isGenerator)
 const paths = importers.filter(({ isGenerator }) => !isGenerator).map(({ source }) => source);
 
 /** What a source can be, in words. */
-export const sourceChoices = `${generatorNames.join(', ')}, or the path of ${paths.join(', or of ')}`;
+export const sourceChoices = `${generatorNames.join(', ')}, or the path of ${paths.join(', of ')}`;
 
 /**
  * Opens a source with the first importer of the list that recognises it.
  *
- * @param source a generator's name, or the path of a folder
+ * @param source a generator's name, or the path of a file or folder
  * @throws KdSpecError `not-found` when it is neither; what the importer throws
  */
 export async function openSource(
@@ -100,11 +107,11 @@ export async function recognise(source: string): Promise<ListedImporter> {
   const generator = importers.find(({ isGenerator, name }) => isGenerator && name === source);
   if (generator) return generator;
   const info = await stat(source).catch(() => undefined);
-  if (info?.isDirectory()) {
+  if (info) {
     for (const importer of importers) {
       if (!importer.isGenerator && (await (await importer.load()).recognises(source))) return importer;
     }
   }
-  const what = info && !info.isDirectory() ? 'a file' : 'neither a known data set nor a folder';
+  const what = info ? 'a file of another kind' : 'neither a known data set nor a file or folder';
   throw new KdSpecError('not-found', `${source} is ${what}: expected ${sourceChoices}`);
 }

@@ -45,14 +45,25 @@ export function chooseImageColumn(features: Features, wanted: string | undefined
 /**
  * The column of labels: the one that is wanted, or else the only ClassLabel, or else the only one of integers or strings.
  *
+ * @param flag named it
  * @throws KdSpecError `dataset-invalid` when there is no such column, or more than one
  */
-export function chooseLabelColumn(features: Features, wanted: string | undefined, path: string): LabelColumn {
+export function chooseLabelColumn(
+  features: Features,
+  wanted: string | undefined,
+  path: string,
+  flag: '--label-column' | '--group' = '--label-column',
+): LabelColumn {
   const names = Object.keys(features);
   const labels = names.filter((name) => fits(classLabel)(features[name]));
   const values = names.filter((name) => fits(integer)(features[name]) || fits(string)(features[name]));
   const candidates = wanted !== undefined ? [...labels, ...values] : labels.length > 0 ? labels : values;
-  const name = choose(candidates, wanted, { what: 'labels', flag: '--label-column', names, path });
+  const name = choose(candidates, wanted, {
+    what: flag === '--group' ? 'groups' : 'labels',
+    flag,
+    names,
+    path,
+  });
   const isNamed = wanted !== undefined;
   const parsed = classLabel.safeParse(features[name]);
   if (parsed.success) return { column: name, kind: 'ClassLabel', names: parsed.data.names, isNamed };
@@ -64,7 +75,7 @@ function choose(
   candidates: readonly string[],
   wanted: string | undefined,
   place: {
-    readonly what: 'images' | 'labels';
+    readonly what: 'images' | 'labels' | 'groups';
     readonly flag: string;
     readonly names: readonly string[];
     readonly path: string;
@@ -169,7 +180,7 @@ export function labelReader(
 }
 
 /** The label of a row as text; undefined for null, the integer -1 (no label, in Python) and the empty text. */
-function cellReader(
+export function cellReader(
   data: Data,
   kind: LabelColumn['kind'],
   place: ColumnPlace,

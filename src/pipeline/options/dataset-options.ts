@@ -40,7 +40,8 @@ export const datasetOptions = {
     default: null,
     nullable: true,
     affects: 'result',
-    description: 'Name the column of images in a Hugging Face data set (none: the only one)',
+    description:
+      'Name the column of images, of paths of images, or of features (none: the only one, or the usual name)',
   },
   labelColumn: {
     type: 'string',
@@ -48,7 +49,23 @@ export const datasetOptions = {
     nullable: true,
     affects: 'result',
     description:
-      'Name the column of labels in a Hugging Face data set: ClassLabel, integers or strings (none: the only one)',
+      'Name the column of labels: ClassLabel, integers or strings (none: the only one, or the usual name)',
+  },
+  group: {
+    type: 'string',
+    default: null,
+    nullable: true,
+    affects: 'result',
+    description:
+      'Keep what belongs together (a font, a vendor, a specimen) on one side of every split: a column of the table, or a regular expression with parentheses around the part of the path that names it',
+  },
+  classNames: {
+    type: 'path',
+    default: null,
+    nullable: true,
+    affects: 'result',
+    description:
+      'Take the classes from this file, a name a line, in the order of the integers that label them',
   },
   onError: {
     type: 'choice',

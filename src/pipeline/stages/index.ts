@@ -12,7 +12,7 @@ const table: { readonly [Name in StageName]: Stage<StageResults[Name]> & { reado
     command: stageCommands.dataset,
     title: 'write the data set as Arrow shards',
     needs: () => [],
-    files: modelFiles,
+    files: (settings) => ({ ...modelFiles(settings), ...namesFile(settings) }),
     run: async (context) => (await import('./dataset.js')).makeDataset(context),
   },
   generalist: {
@@ -93,6 +93,10 @@ const table: { readonly [Name in StageName]: Stage<StageResults[Name]> & { reado
 
 /** The stages in the order of the data. Each is loaded when it runs, so that help and plans load no backend. */
 export const stages: readonly Stage[] = stageNames.map((name) => table[name]);
+
+function namesFile({ dataset: { classNames } }: Settings): Record<string, string> {
+  return classNames === null ? {} : { 'dataset.classNames': classNames };
+}
 
 /** A foreign model that takes the place of a trained generalist, and the names of its classes. */
 function modelFiles({ dataset: { model } }: Settings): Record<string, string> {

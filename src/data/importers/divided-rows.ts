@@ -1,0 +1,248 @@
+import { KdSpecError } from '../../core/errors.js';
+import { readAllClassNames } from '../class-names.js';
+import { compareCodePoints } from '../image-files.js';
+import type { ImportFindings } from '../import-report.js';
+import { type SplitName, splitNames } from '../source.js';
+import { type SplitFractions, splitBySeed } from './split-by-seed.js';
+
+/** Numbers texts in the order in which they come first. */
+class Numbering {
+  readonly texts: string[] = [];
+  private readonly numbers = new Map<string, number>();
+
+  numberOf(text: string): number {
+    const known = this.numbers.get(text);
+    if (known !== undefined) return known;
+    this.numbers.set(text, this.texts.length);
+    return this.texts.push(text) - 1;
+  }
+}
+
+const classLimit = 1_000_000;
+const noLabel = -1;
+const ownGroup = -1;
+
+/**
+ * The labels and groups of the rows of a source, part by part, in the order in which the source holds them: what is
+ * needed to number the classes and to divide the rows, 8 bytes a row.
+ */
+export class RowLabels {
+  private readonly labels = new Numbering();
+  private readonly groups = new Numbering();
+  private readonly parts = new Map<SplitName, { readonly labels: number[]; readonly groups: number[] }>();
+
+  /**
+   * Adds the next row of a part.
+   *
+   * @param label as the source has it; undefined, and the empty text, for a row without one
+   * @param group what the row belongs to; undefined for a row that belongs to nothing else
+   */
+  add(part: SplitName, label: string | undefined, group?: string): void {
+    const rows = this.parts.get(part) ?? { labels: [], groups: [] };
+    this.parts.set(part, rows);
+    const text = label?.normalize('NFC').trim();
+    rows.labels.push(text === undefined || text === '' ? noLabel : this.labels.numberOf(text));
+    rows.groups.push(group === undefined || group === '' ? ownGroup : this.groups.numberOf(group));
+    if (this.labels.texts.length > classLimit) {
+      throw new KdSpecError(
+        'dataset-invalid',
+        `expected at most ${classLimit} classes, found more labels, such as "${text}": is it a column of labels? ` +
+          'Choose another with --label-column',
+      );
+    }
+  }
+
+  /** The number of rows of a part that were added. */
+  count(part: SplitName): number {
+    return this.parts.get(part)?.labels.length ?? 0;
+  }
+
+  /**
+   * Numbers the classes and gives every labelled row its split.
+   *
+   * The classes are the labels that occur in `train`: by size where all of them are whole numbers, else by code points.
+   * Of whole numbers -1 means no label. A part that is missing, or has no labelled row, is set aside from `train`.
+   *
+   * @param options.place the source, for messages
+   * @param options.classNames a file that names the classes, a line each: labels are then these names, or line numbers
+   *   from 0
+   * @param options.hasGroups whether groups were asked for: they then stay on one side
+   * @throws KdSpecError `dataset-invalid` when there is no label in `train`, or one elsewhere that is not in `train`
+   */
+  async divide({
+    place,
+    classNames,
+    hasGroups,
+    fractions,
+    seed,
+    findings,
+  }: {
+    readonly place: string;
+    readonly classNames: string | undefined;
+    readonly hasGroups: boolean;
+    readonly fractions: SplitFractions;
+    readonly seed: number;
+    readonly findings: ImportFindings;
+  }): Promise<DividedRows> {
+    const train = this.parts.get('train');
+    const occurring = new Set(train?.labels);
+    occurring.delete(noLabel);
+    const texts = [...occurring].map((label) => this.labels.texts[label]);
+    if (texts.length === 0) {
+      throw new KdSpecError(
+        'dataset-invalid',
+        `${place}: expected labelled rows in the training part, found ${train?.labels.length ?? 0} rows and no label`,
+      );
+    }
+    const areIntegers = texts.every((text) => /^-?\d{1,18}$/.test(text));
+    const named = classNames === undefined ? undefined : await readAllClassNames(classNames);
+    const values = areIntegers ? texts.filter((text) => text !== '-1').sort(compareIntegers) : texts;
+    const classes = named ?? (areIntegers ? values : values.sort(compareCodePoints));
+    const numbers = new Map(classes.map((name, label) => [name, label]));
+    const isNumbered = named !== undefined && areIntegers;
+    const classOf = this.labels.texts.map((text) =>
+      areIntegers && text === '-1'
+        ? noLabel
+        : isNumbered
+          ? classAtLine(text, classes.length)
+          : numbers.get(text),
+    );
+
+    const assigned = new Map<SplitName, Int8Array>();
+    const labels = new Map<SplitName, Int32Array>();
+    for (const [part, rows] of this.parts) {
+      const ofRows = new Int32Array(rows.labels.length);
+      let without = 0;
+      for (const [row, number] of rows.labels.entries()) {
+        const label = number === noLabel ? noLabel : classOf[number];
+        if (label === undefined) throw unknownLabel(place, part, this.labels.texts[number], classes, named);
+        if (label === noLabel) without++;
+        ofRows[row] = label;
+      }
+      if (without > 0) findings.leaveOut('rows without a label', `${place}, the ${part} part`, without);
+      labels.set(part, ofRows);
+      assigned.set(
+        part,
+        Int8Array.from(ofRows, (label) => (label === noLabel ? -1 : splitNames.indexOf(part))),
+      );
+    }
+    const has = (part: SplitName) => assigned.get(part)?.some((split) => split >= 0) === true;
+    for (const part of splitNames) {
+      if (assigned.has(part) && !has(part))
+        findings.note(`a part without labelled rows: ${part} is set aside from train`, place);
+    }
+    const ownLabels = labels.get('train') ?? new Int32Array(0);
+    const groups = hasGroups ? Int32Array.from(train?.groups ?? []) : undefined;
+    const splits = divideTrain(
+      ownLabels,
+      { validation: has('validation') ? 0 : fractions.validation, test: has('test') ? 0 : fractions.test },
+      { seed, groups, findings, place },
+    );
+    if (hasGroups) this.noteGroups(place, findings);
+    assigned.set('train', splits);
+    return { classes, labels, assigned };
+  }
+
+  private noteGroups(place: string, findings: ImportFindings): void {
+    const partsOf = this.groups.texts.map(() => new Set<SplitName>());
+    let single = 0;
+    for (const [part, { groups }] of this.parts) {
+      for (const group of groups) {
+        if (group === ownGroup) single++;
+        else partsOf[group].add(part);
+      }
+    }
+    if (single > 0) findings.note('rows without a group, each taken for one of its own', place, single);
+    const torn = partsOf.findIndex((parts) => parts.size > 1);
+    if (torn < 0) return;
+    findings.note(
+      'groups that the source itself has on both sides of a split',
+      this.groups.texts[torn],
+      partsOf.filter((parts) => parts.size > 1).length,
+    );
+  }
+}
+
+/** See {@link RowLabels.divide}. */
+export interface DividedRows {
+  readonly classes: readonly string[];
+  /** By part of the source: (rows), the class of each row, -1 for a row without a label. */
+  readonly labels: ReadonlyMap<SplitName, Int32Array>;
+  /** By part of the source: (rows), the index in `splitNames` of the split that each row goes to, -1 for none. */
+  readonly assigned: ReadonlyMap<SplitName, Int8Array>;
+}
+
+/** The part of the source that holds a split, and the rows of it that belong to the split, in the order of the source. */
+export function rowsOfSplit(
+  { assigned }: DividedRows,
+  split: SplitName,
+): { readonly part: SplitName; readonly rows: Int32Array } {
+  const wanted = splitNames.indexOf(split);
+  const own = assigned.get(split);
+  const part = own?.includes(wanted) === true ? split : 'train';
+  const splits = assigned.get(part) ?? new Int8Array(0);
+  return { part, rows: Int32Array.from(splits.keys()).filter((row) => splits[row] === wanted) };
+}
+
+/** The split of every training row that has a label. */
+export function divideTrain(
+  labels: Int32Array,
+  fractions: SplitFractions,
+  {
+    seed,
+    groups,
+    findings,
+    place,
+  }: {
+    readonly seed: number;
+    readonly groups: Int32Array | undefined;
+    readonly findings: ImportFindings;
+    readonly place: string;
+  },
+): Int8Array {
+  const labelled = Int32Array.from(labels.keys()).filter((row) => labels[row] >= 0);
+  const splits = splitBySeed(
+    labelled.map((row) => labels[row]),
+    fractions,
+    seed,
+    groups && labelled.map((row) => groups[row]),
+  );
+  const assigned = new Int8Array(labels.length).fill(-1);
+  for (const [position, row] of labelled.entries()) assigned[row] = splitNames.indexOf(splits[position]);
+  for (const split of groups ? (['validation', 'test'] as const) : []) {
+    const share = splits.filter((name) => name === split).length / Math.max(1, splits.length);
+    if (Math.abs(share - fractions[split]) <= fractions[split] / 2) continue;
+    findings.note(
+      `${(100 * share).toFixed(1)}% of the rows set aside for ${split} instead of ${(100 * fractions[split]).toFixed(1)}%, ` +
+        'since groups stay whole',
+      place,
+    );
+  }
+  return assigned;
+}
+
+function compareIntegers(a: string, b: string): number {
+  const difference = BigInt(a) - BigInt(b);
+  return difference < 0n ? -1 : difference > 0n ? 1 : 0;
+}
+
+function classAtLine(text: string, classes: number): number | undefined {
+  const line = Number(text);
+  return line >= 0 && line < classes ? line : undefined;
+}
+
+function unknownLabel(
+  place: string,
+  part: SplitName,
+  text: string,
+  classes: readonly string[],
+  named: readonly string[] | undefined,
+): KdSpecError {
+  return new KdSpecError(
+    'dataset-invalid',
+    `${place}: found the label "${text}" in the ${part} part, ` +
+      (named
+        ? `which is none of the ${classes.length} classes of --class-names: add it there, or remove the rows`
+        : 'expected only labels that occur in the training part: add training images of it, or remove the rows'),
+  );
+}
