@@ -1,8 +1,8 @@
-import type { ImageBatch, InputSpec } from './classifier.js';
+import { checkBatch, disposed, type ImageBatch, type InputSpec, type Predict } from './classifier.js';
 
 /**
- * The frozen part of a generalist: images in, features out. The convolutions of a network, or an ONNX graph that was
- * cut before its head.
+ * The frozen part of a generalist: images in, features out. The lower layers of a network, or an ONNX graph that was
+ * cut before its head. It owns resources until `dispose`; after it, `features` throws KdSpecError `disposed`.
  *
  * A generalist is a backbone and dense layers on its features, the last of them the head; a specialist is dense layers
  * on the same features.
@@ -16,7 +16,50 @@ export interface Backbone {
   /**
    * @param batch of images as `input` describes them
    * @returns (batch, width), a new array
+   * @throws KdSpecError `image-shape` when the batch is not what `input` says, `disposed`
    */
   features(batch: ImageBatch): Promise<Float32Array>;
+  /** Frees what it owns; a second call does nothing. */
   dispose(): void;
+}
+
+/** The dense layers that stand on a backbone. */
+export interface DenseHead {
+  readonly classes: number;
+  /**
+   * @param features (batch, width) as the backbone makes them
+   * @param count images in the batch
+   * @returns (batch, classes), a new array
+   */
+  logits(features: Float32Array, count: number): Promise<Float32Array>;
+}
+
+/** What differs from one kind of backbone to the next. */
+export interface BackboneParts extends Pick<Backbone, 'name' | 'width' | 'input'> {
+  /** Writes (batch, width) to `out`, which has as much room and no more. */
+  readonly features: Predict;
+  /** Called once. */
+  readonly dispose: () => void;
+}
+
+/** Makes a backbone of one computation: checks every batch, and refuses to work after `dispose`. */
+export function createBackbone(parts: BackboneParts): Backbone {
+  const { name, width, input } = parts;
+  let isDisposed = false;
+  return {
+    name,
+    width,
+    input,
+    async features(batch) {
+      if (isDisposed) throw disposed(name);
+      checkBatch(parts, batch);
+      const out = new Float32Array(batch.count * width); // (batch, width)
+      if (batch.count > 0) await parts.features(batch, out);
+      return out;
+    },
+    dispose() {
+      if (!isDisposed) parts.dispose();
+      isDisposed = true;
+    },
+  };
 }

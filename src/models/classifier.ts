@@ -148,7 +148,7 @@ function softmaxOf(logits: Predict | undefined, classes: number): Predict {
 }
 
 /** What every method throws after `dispose`. */
-function disposed(name: string): KdSpecError {
+export function disposed(name: string): KdSpecError {
   return new KdSpecError(
     'disposed',
     `${name} was disposed of, and its memory is free: call dispose() after the last prediction, or load it again`,
@@ -156,11 +156,11 @@ function disposed(name: string): KdSpecError {
 }
 
 /**
- * Checks a batch at the boundary of a classifier.
+ * Checks a batch at the boundary of a classifier or a backbone.
  *
  * @throws KdSpecError `image-shape`
  */
-function checkBatch({ name, input }: Pick<Classifier, 'name' | 'input'>, batch: ImageBatch): void {
+export function checkBatch({ name, input }: Pick<Classifier, 'name' | 'input'>, batch: ImageBatch): void {
   if (input.kind === 'rows') {
     const bad = batch.rows?.find((row) => !(row >= 0 && row < input.rows));
     if (batch.rows?.length === batch.count && bad === undefined) return;

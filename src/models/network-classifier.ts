@@ -1,15 +1,13 @@
 import { join } from 'node:path';
-import type { Operations, Tensor2D, Tensor4D } from '../compute/operations.js';
+import type { Operations, Tensor, Tensor2D } from '../compute/operations.js';
 import { readClassNames } from '../data/class-names.js';
 import { classesName } from '../data/dataset-files.js';
 import { loadGeneralist } from './checkpoint.js';
 import { type Classifier, type ClassNames, createClassifier, type ImageBatch } from './classifier.js';
 import type { Network } from './network.js';
-import { runNetwork } from './run-network.js';
+import { chunkImages, imageShapeOf, runInChunks, runNetwork } from './run-network.js';
 
-/** Images that go through a network at once, and bytes of their logits: what a cache does not hold is slower. */
-const chunkImages = 128;
-const chunkBytes = 2 ** 23;
+const chunkBytes = 2 ** 23; // of logits: what a cache does not hold is slower
 
 /** The most images to give a network at once, so that what it computes of them stays in the processor's cache. */
 export function chunkSize(classes: number): number {
@@ -26,34 +24,18 @@ export function networkClassifier(
   network: Network,
   { name, classes }: { readonly name: string; readonly classes: ClassNames },
 ): Classifier {
-  const { operations, definition } = network;
-  const { input, outputs } = definition;
-  const run =
-    (compute: (images: Tensor4D) => Tensor2D) =>
-    async (batch: ImageBatch, out: Float32Array): Promise<void> => {
-      const { count } = batch;
-      const inputs = await network.inputsOf(batch);
-      const most = chunkSize(outputs);
-      const size = input.height * input.width * input.channels;
-      for (let start = 0; start < count; start += most) {
-        const chunk = Math.min(most, count - start);
-        const predicted = operations.tidy(() => {
-          const values = inputs.subarray(start * size, (start + chunk) * size);
-          return compute(operations.tensor(values, [chunk, input.height, input.width, input.channels]));
-        });
-        try {
-          out.set(operations.valuesInPlace(predicted) ?? (await operations.read(predicted)), start * outputs);
-        } finally {
-          predicted.dispose();
-        }
-      }
-    };
+  const { operations } = network;
+  const options = { shape: imageShapeOf(network), most: chunkSize(network.definition.outputs) };
+  const predict =
+    (run: (images: Tensor) => Tensor2D) =>
+    async (batch: ImageBatch, out: Float32Array): Promise<void> =>
+      runInChunks(network, await network.inputsOf(batch), out, { ...options, count: batch.count, run });
   return createClassifier({
     name,
     classes,
     input: network.images,
-    logits: run((images) => runNetwork(network, images)),
-    probabilities: run((images) => operations.softmax(runNetwork(network, images))),
+    logits: predict((images) => runNetwork(network, images)),
+    probabilities: predict((images) => operations.softmax(runNetwork(network, images))),
     dispose: () => network.dispose(),
   });
 }

@@ -2,6 +2,9 @@ import type { Tensor, Tensor1D, Tensor2D, Tensor4D } from '../compute/operations
 import type { Network } from './network.js';
 import { convolutionalFeatures, type NetworkPart, networkParts, pools } from './network-definition.js';
 
+/** Images that go through a network at once: what a processor's cache does not hold is slower. */
+export const chunkImages = 128;
+
 const momentum = 0.9; // share of a running statistic that a training step leaves
 
 /**
@@ -92,4 +95,52 @@ function activateLayer<T extends Tensor>(
   const activation = 'relu';
   if (!isTraining) return operations.normalise(features, tensors, { activation });
   return operations.batchNormalise(features, tensors, { activation, momentum });
+}
+
+/**
+ * Runs layers of a network over a batch on the host, some images at a time.
+ *
+ * @param inputs (count, ...shape)
+ * @param out (count, outputs), gets what `run` returns
+ * @param options.shape of the input of one image
+ * @param options.most images at a time
+ */
+export async function runInChunks(
+  { operations }: Network,
+  inputs: Float32Array,
+  out: Float32Array,
+  {
+    shape,
+    count,
+    most = chunkImages,
+    run,
+  }: {
+    readonly shape: readonly number[];
+    readonly count: number;
+    readonly most?: number;
+    readonly run: (input: Tensor) => Tensor2D;
+  },
+): Promise<void> {
+  const size = inputs.length / count;
+  const width = out.length / count;
+  for (let start = 0; start < count; start += most) {
+    const images = Math.min(most, count - start);
+    const result = operations.tidy(() => {
+      const values = inputs.subarray(start * size, (start + images) * size);
+      return run(operations.tensor(values, [images, ...shape]));
+    });
+    try {
+      out.set(operations.valuesInPlace(result) ?? (await operations.read(result)), start * width);
+    } finally {
+      result.dispose();
+    }
+  }
+}
+
+/** The shape of an image that a network takes. */
+export function imageShapeOf({
+  definition,
+}: Network): readonly [height: number, width: number, channels: number] {
+  const { height, width, channels } = definition.input;
+  return [height, width, channels];
 }

@@ -13,6 +13,7 @@ import { readSubsets } from '../../src/ensemble/subsets/subsets-file.js';
 import type { Engine } from '../../src/jobs/engine.js';
 import type { SpecialistWork } from '../../src/jobs/specialist-work.js';
 import { loadGeneralist } from '../../src/models/checkpoint.js';
+import { cutNetwork } from '../../src/models/network-backbone.js';
 import { tinyFolder } from '../fixtures/tiny-workspace.js';
 
 /** The address of a built module of src/jobs: threads and workers are programs of their own, which only dist/ has. */
@@ -54,15 +55,13 @@ export async function tinySpecialists(root: string): Promise<(directory: string)
   const { parameters } = await readManifest(join(workspace, 'specialists', '0'));
   const features = { folder: join(root, 'features'), views: 1 };
   const { operations } = await selectBackend('wasm');
+  const { backbone } = cutNetwork(await loadGeneralist(generalist, operations), 'dense');
   await shareFeatures(
     features,
-    {
-      generalist: await loadGeneralist(generalist, operations),
-      dataset: await openDataset(dataset),
-      seed: 1,
-    },
-    { from: 'dense', withPredictions: false, log: silentLog, signal: never },
+    { backbone, dataset: await openDataset(dataset), seed: 1 },
+    { log: silentLog, signal: never },
   );
+  backbone.dispose();
   return (directory) => ({
     directory,
     generalist,

@@ -14,6 +14,7 @@ import { jftLikeSource } from '../../data/jft-like/jft-like-source.js';
 import { countLabels } from '../../data/label-counts.js';
 import { writeDataset } from '../../data/write-dataset.js';
 import { createNetwork, type Network } from '../../models/network.js';
+import { cutNetwork } from '../../models/network-backbone.js';
 import { runNetwork } from '../../models/run-network.js';
 import { cacheFeatures } from './cached-features.js';
 import { outsiderMasses, shareFeatures, systematicSample, viewFeatures } from './shared-features.js';
@@ -72,8 +73,8 @@ test('systematic sampling gives every item its expected copies, rounded, and the
 
 test('features are computed once for all, and a specialist takes its own and a sample of the others', async () => {
   const shared = { folder: join(root, 'shared'), views };
-  const options = { from: 'dense', withPredictions: true, log: silentLog, signal } as const;
-  const ingredients = { generalist, dataset, seed: 1 };
+  const options = { log: silentLog, signal };
+  const ingredients = { ...cutNetwork(generalist, 'dense'), dataset, seed: 1 };
   const seconds = await shareFeatures(shared, ingredients, options);
   expect(await shareFeatures(shared, ingredients, options)).toBe(seconds); // nothing is computed twice
 

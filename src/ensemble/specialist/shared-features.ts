@@ -11,9 +11,7 @@ import { createPredictionWriter, readPredictions } from '../../data/predictions.
 import { createCsrBuilder } from '../../math/csr.js';
 import { softmax } from '../../math/softmax.js';
 import { keepMass } from '../../math/top-k.js';
-import type { Network } from '../../models/network.js';
-import { convolutionalFeatures, hiddenFeatures, type NetworkPart } from '../../models/network-definition.js';
-import { runNetwork } from '../../models/run-network.js';
+import type { Backbone, DenseHead } from '../../models/backbone.js';
 import { openBatchesAhead } from '../../training/batches-ahead.js';
 import { imageSource } from '../../training/image-batches.js';
 
@@ -40,42 +38,36 @@ export function viewPredictions({ folder }: SharedFeatures, view: number): strin
 }
 
 /**
- * Runs the frozen parts of the generalist over the training split, once a view for all specialists together.
+ * Runs a backbone over the training split, once a view for all specialists together.
  *
- * What is computed is the input of the first trained part, as Arrow shards in a shuffled order; and, where outsiders
- * are to be drawn by it, the generalist's most probable classes. A view is sealed and takes its place when it is
- * whole, so that an interrupted run goes on with the next one; one that does not read as it was sealed is made again.
+ * What is computed is the features, the input of the first trained part, as Arrow shards in a shuffled order; and, where
+ * a head is given, the generalist's most probable classes. A view is sealed and takes its place when it is whole, so
+ * that an interrupted run goes on with the next one; one that does not read as it was sealed is made again.
  *
  * @param shared where the features are to lie
- * @param options.from the first part that specialists train
- * @param options.withPredictions whether to keep predictions too, which costs a pass through the head
+ * @param of.backbone of the generalist
+ * @param of.head of the generalist, for its predictions; none: only features are kept, which spares its pass
  * @returns seconds of all sittings
  * @throws KdSpecError `interrupted`, `disk-full`
  *
- * Cost: a forward pass of the frozen parts over every image and view; memory for a few batches.
+ * Cost: a forward pass of the backbone over every image and view; memory for a few batches.
  */
 export async function shareFeatures(
   shared: SharedFeatures,
   {
-    generalist,
+    backbone,
+    head,
     dataset,
     seed,
-  }: { readonly generalist: Network; readonly dataset: Dataset; readonly seed: number },
-  {
-    from,
-    withPredictions,
-    log,
-    signal,
   }: {
-    readonly from: Exclude<NetworkPart, 'convolutions'>;
-    readonly withPredictions: boolean;
-    readonly log: Log;
-    readonly signal: AbortSignal;
+    readonly backbone: Backbone;
+    readonly head?: DenseHead | undefined;
+    readonly dataset: Dataset;
+    readonly seed: number;
   },
+  { log, signal }: { readonly log: Log; readonly signal: AbortSignal },
 ): Promise<number> {
-  const { definition, operations } = generalist;
   const rows = dataset.splits.train.rows;
-  const width = from === 'dense' ? convolutionalFeatures(definition) : hiddenFeatures(definition);
   const progress = log.progress('features for all specialists', shared.views * rows);
   await using batches = await openBatchesAhead(
     imageSource,
@@ -89,35 +81,27 @@ export async function shareFeatures(
     const partial = join(shared.folder, `view-${view}.partial`);
     await rm(partial, { recursive: true, force: true });
     await mkdir(partial, { recursive: true });
-    const features = await createFeatureWriter(join(partial, 'features'), { width });
-    const predictions = createPredictionWriter(join(partial, 'predictions'), { classes: definition.outputs });
+    const features = await createFeatureWriter(join(partial, 'features'), { width: backbone.width });
+    const predictions =
+      head && createPredictionWriter(join(partial, 'predictions'), { classes: head.classes });
     try {
       let done = 0;
       for await (const { inputs, shape, labels } of batches.batches(view, 0)) {
         if (signal.aborted) throw new KdSpecError('interrupted', 'stopped before the features were computed');
         const [count] = shape;
-        const own = await generalist.inputsOf({ images: inputs, count });
-        const { input: taken } = definition;
-        const outputs = operations.tidy(() => {
-          const images = operations.tensor(own, [count, taken.height, taken.width, taken.channels]);
-          const input = runNetwork(generalist, images, {
-            to: from === 'dense' ? 'convolutions' : 'dense',
-          });
-          return withPredictions ? [input, runNetwork(generalist, input, { from })] : [input];
-        });
-        const [values, logits] = await Promise.all(outputs.map((tensor) => operations.read(tensor)));
-        operations.dispose(outputs);
+        const values = await backbone.features({ images: inputs, count });
         await features.write({ features: values, labels });
-        if (withPredictions) {
-          await predictions.write({ probabilities: sparse(logits, definition.outputs), labels });
+        if (head) {
+          const probabilities = sparse(await head.logits(values, count), head.classes);
+          await predictions?.write({ probabilities, labels });
         }
         done += labels.length;
         progress.update(view * rows + done);
       }
       await features.close();
-      if (withPredictions) await predictions.close();
+      await predictions?.close();
     } catch (error) {
-      await Promise.all([features.abort(), predictions.abort()]);
+      await Promise.all([features.abort(), predictions?.abort()]);
       throw error;
     }
     await writeFile(join(partial, secondsFile), String((performance.now() - startedMs) / 1000));

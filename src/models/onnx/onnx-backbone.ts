@@ -12,8 +12,7 @@ import {
 } from 'onnx-buf';
 import { z } from 'zod';
 import { assert, KdSpecError } from '../../core/errors.js';
-import type { Backbone } from '../backbone.js';
-import type { ImageBatch } from '../classifier.js';
+import { type Backbone, createBackbone } from '../backbone.js';
 import { wholeModel } from './constants.js';
 import { toModelInput } from './image-input.js';
 import { invalid, type OnnxModel, readOnnxModel } from './model-file.js';
@@ -100,7 +99,6 @@ export async function openOnnxBackbone(
     name: model.path,
   });
   const outputs = blank === null ? [name] : [name, blankOutput];
-  let isOpen = true;
   /** Images that the model takes at once; 1 once it refused more, since some exporters fix the batch without saying so. */
   let most = input.batch ?? Number.POSITIVE_INFINITY;
 
@@ -120,14 +118,12 @@ export async function openOnnxBackbone(
     out.set(features.subarray(0, out.length));
   };
 
-  return {
+  return createBackbone({
     name: model.path,
     width,
     input: { kind: 'images', image: input.image },
-    async features({ images, count }: ImageBatch) {
-      if (!isOpen) throw new KdSpecError('disposed', `${model.path} was disposed of: load it again`);
-      const out = new Float32Array(count * width); // (batch, width)
-      const size = images.length / Math.max(1, count);
+    async features({ images, count }, out) {
+      const size = images.length / count;
       for (let first = 0; first < count; ) {
         const some = Math.min(most, count - first);
         const from = images.subarray(first * size, (first + some) * size);
@@ -141,13 +137,9 @@ export async function openOnnxBackbone(
           most = 1;
         }
       }
-      return out;
     },
-    dispose() {
-      if (isOpen) session.dispose();
-      isOpen = false;
-    },
-  };
+    dispose: () => session.dispose(),
+  });
 }
 
 /** The graph with the features as its output instead of its own: the runtime leaves out what they do not need. */

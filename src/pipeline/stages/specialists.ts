@@ -17,6 +17,7 @@ import { trainingCommand } from '../../jobs/slurm/submission.js';
 import { findFinished, type SpecialistWork } from '../../jobs/specialist-work.js';
 import { describeFailures, submitMissing, trainMissing } from '../../jobs/train-missing.js';
 import { loadGeneralist, readDefinition } from '../../models/checkpoint.js';
+import { cutNetwork } from '../../models/network-backbone.js';
 import { forwardFlops } from '../../models/network-definition.js';
 import { expectSubsetsOf, needsPredictions } from '../checks.js';
 import type { StageContext } from '../stage.js';
@@ -106,7 +107,7 @@ async function chooseEngine({
 }
 
 /**
- * Computes what all specialists share, unless every specialist is done: the outputs of the frozen parts for the
+ * Computes what all specialists share, unless every specialist is done: the generalist's backbone for the
  * training images. They lie beside the unfinished specialists, and go with them.
  */
 async function shareBetween(
@@ -125,20 +126,18 @@ async function shareBetween(
   const shared = { folder: join(work.directory, '.partial', 'features'), views };
   const { operations } = await selectBackend(settings.backend);
   const generalist = await loadGeneralist(work.generalist, operations);
+  const { backbone, head } = cutNetwork(generalist, from);
   try {
     const all = forwardFlops(generalist.definition);
     const frozen = all - forwardFlops(generalist.definition, { from });
     const done = await Promise.all(work.subsets.map((_, position) => findFinished(work, position)));
+    const ingredients = { backbone, head: withPredictions ? head : undefined, dataset, seed: settings.seed };
     const seconds = done.every((manifest) => manifest !== undefined)
       ? 0
-      : await shareFeatures(
-          shared,
-          { generalist, dataset, seed: settings.seed },
-          { from, withPredictions, log, signal },
-        );
+      : await shareFeatures(shared, ingredients, { log, signal });
     const flops = views * dataset.splits.train.rows * (withPredictions ? all : frozen);
     return { features: shared, seconds, flops };
   } finally {
-    generalist.dispose();
+    backbone.dispose();
   }
 }
