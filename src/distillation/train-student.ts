@@ -7,27 +7,16 @@ import { createNetwork, type Network, networkValues } from '../models/network.js
 import type { NetworkDefinition } from '../models/network-definition.js';
 import { readSafetensors, writeSafetensors } from '../models/safetensors.js';
 import { Optimizer } from '../training/optimizer.js';
-import type { OptimizerKind } from '../training/optimizer-kind.js';
-import type { Schedule } from '../training/schedule.js';
-import { type TrainingPlan, train } from '../training/train.js';
+import { planTraining, type TrainingOptions } from '../training/plan.js';
+import { train } from '../training/train.js';
 import type { SoftTargetStore } from './soft-target-store.js';
 import { type StudentObjective, studentBatches, type TransferViews } from './student-batches.js';
 import type { SelectedRows, TransferSet } from './transfer-set.js';
 
-/** How a student is trained, whatever it listens to. */
-export interface StudentTraining {
-  readonly epochs: number;
-  readonly batchSize: number;
-  readonly optimizer: OptimizerKind;
-  readonly learningRate: number;
-  readonly schedule: Schedule['kind'];
-  /** Share of all steps. */
-  readonly warmup: number;
-  readonly weightDecay: number;
-  readonly labelSmoothing: number;
+/** How a student is trained, whatever it learns from. */
+export interface StudentTraining extends TrainingOptions {
   /** `best` keeps the epoch that is best on validation (early stopping), `last` the last. */
   readonly keep: 'last' | 'best';
-  readonly seed: number;
   readonly checkpointSeconds: number;
 }
 
@@ -93,23 +82,12 @@ export async function trainStudent(
   const network = createNetwork(operations, definition, createRandom(seed, 'student'));
   const optimizer = new Optimizer(training.optimizer, network, 'convolutions');
   const stepsPerEpoch = Math.ceil(selected.count / batchSize);
-  const totalSteps = epochs * stepsPerEpoch;
-  const plan: TrainingPlan = {
-    seed,
-    epochs,
+  const plan = planTraining(training, {
     stepsPerEpoch,
     from: 'convolutions',
-    schedule: {
-      kind: training.schedule,
-      learningRate: training.learningRate,
-      warmupSteps: Math.round(training.warmup * totalSteps),
-      totalSteps,
-    },
-    weightDecay: training.weightDecay,
-    labelSmoothing: training.labelSmoothing,
     batches: (epoch, skip) =>
       studentBatches(set, selected, { softTargets, views, objective, batchSize, seed, epoch, skip }),
-  };
+  });
   try {
     const { loss, state } = await train(network, optimizer, plan, {
       directory,
@@ -135,7 +113,7 @@ export async function trainStudent(
       epoch = curve.find(({ validation }) => validation === best)?.epoch ?? epochs;
       network.assign(await readSafetensors(join(directory, bestFile)));
     }
-    return { network, loss, seconds: state.seconds, steps: totalSteps, epoch, curve };
+    return { network, loss, seconds: state.seconds, steps: epochs * stepsPerEpoch, epoch, curve };
   } catch (error) {
     network.dispose();
     throw error;

@@ -7,7 +7,8 @@ import type { Network } from '../../models/network.js';
 import { forwardFlops, trainingFlopsFactor } from '../../models/network-definition.js';
 import { checkpointsFolder } from '../../training/checkpoints.js';
 import { Optimizer } from '../../training/optimizer.js';
-import { type TrainingBatch, type TrainingPlan, train } from '../../training/train.js';
+import { planTraining, type TrainingOptions } from '../../training/plan.js';
+import { type TrainingBatch, train } from '../../training/train.js';
 import type { Subset } from '../subsets/subsets.js';
 import { featuresFolder } from './cached-features.js';
 import { dustbinCorrection } from './dustbin.js';
@@ -26,28 +27,21 @@ import {
 } from './specialist.js';
 import { specialistInput } from './specialist-input.js';
 
-/** How specialists are trained. */
-export interface SpecialistTraining {
+/** How specialists are trained; an epoch is a pass over the special examples. */
+export interface SpecialistTraining extends Omit<TrainingOptions, 'maxNorm'> {
   readonly retrain: Retrain;
   /** `full` needs cached features: it is taught by the generalist's predictions. */
   readonly head: SpecialistHead;
   /** Units of each dense layer, none fewer than the generalist's; null: the generalist's. */
   readonly dense: readonly number[] | null;
-  /** Passes over the special examples. */
-  readonly epochs: number;
-  readonly batchSize: number;
   /** Share of each batch that is special; the paper's is a half. */
   readonly specialFraction: number;
-  readonly learningRate: number;
-  readonly weightDecay: number;
-  readonly labelSmoothing: number;
   /** For `head` and `top`: how often each example is augmented and its features cached. */
   readonly views: number;
   /** For `head` and `top`: share of the outsiders that is drawn by the generalist's mass on the subset. */
   readonly routedShare: number;
   /** For `head` and `top`: how much the generalist's own predictions count as soft targets beside the labels. */
   readonly softShare: number;
-  readonly seed: number;
   readonly checkpointSeconds: number;
 }
 
@@ -63,7 +57,6 @@ export interface SpecialistIngredients {
 }
 
 const sampleBatches = 16; // batches from which the dustbin's row is fitted: about 2,000 examples
-const warmupShare = 0.1; // of all steps
 
 /**
  * Trains the specialist of one subset (section 5.2) and saves it in `directory`.
@@ -122,23 +115,13 @@ export async function trainSpecialist(
     random: createRandom(view.seed, 'wider'),
   });
 
-  const plan: TrainingPlan = {
-    seed,
-    epochs,
+  const plan = planTraining(training, {
     stepsPerEpoch,
     from,
-    schedule: {
-      kind: 'cosine',
-      learningRate: training.learningRate,
-      warmupSteps: Math.round(warmupShare * totalSteps),
-      totalSteps,
-    },
-    weightDecay: training.weightDecay,
-    labelSmoothing: training.labelSmoothing,
     batches: (epoch, skip) => relabelled(batches.after(epoch * stepsPerEpoch + skip), outputOf),
-  };
+  });
 
-  const optimizer = new Optimizer('adamw', network, from);
+  const optimizer = new Optimizer(training.optimizer, network, from);
   try {
     const { loss, state } = await train(network, optimizer, plan, {
       directory,

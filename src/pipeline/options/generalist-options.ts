@@ -1,47 +1,9 @@
 import type { OptionTable } from '../option-types.js';
+import { checkedSchedules, maxNormOption, networkOptions, trainingOptions } from './training-options.js';
 
 /** Options of the stage that makes the generalist. */
 export const generalistOptions = {
-  network: {
-    convolutions: {
-      type: 'integers',
-      default: [32, 64],
-      min: 1,
-      max: 4096,
-      affects: 'result',
-      description: 'Set the filters of each convolutional block (none: a multi-layer perceptron)',
-    },
-    kernel: {
-      type: 'choice',
-      default: 3,
-      choices: [1, 3, 5, 7],
-      affects: 'result',
-      description: 'Set the height and width of the filters in pixels',
-    },
-    dense: {
-      type: 'integers',
-      default: [192],
-      min: 1,
-      max: 65_536,
-      affects: 'result',
-      description: 'Set the units of each dense layer before the head (none: no such layer)',
-    },
-    normalisation: {
-      type: 'choice',
-      default: 'batch',
-      choices: ['batch', 'none'],
-      affects: 'result',
-      description: 'Normalise the output of each layer but the head',
-    },
-    dropout: {
-      type: 'number',
-      default: 0,
-      min: 0,
-      max: 0.95,
-      affects: 'result',
-      description: 'Drop outputs of dense layers with this probability in training',
-    },
-  },
+  network: networkOptions,
   head: {
     sampled: {
       type: 'integer',
@@ -55,14 +17,27 @@ export const generalistOptions = {
         'Compute this many classes per training step and estimate the others, for very many classes (none: compute all)',
     },
   },
-  epochs: {
-    type: 'integer',
-    default: 100,
-    min: 1,
-    max: 100_000,
-    affects: 'result',
-    description: 'Train for this many passes over the training images; with --patience, for at most as many',
-  },
+  ...trainingOptions({
+    prefix: '',
+    of: '',
+    schedules: checkedSchedules,
+    defaults: {
+      epochs: 100,
+      batchSize: 32,
+      learningRate: 0.002,
+      schedule: 'plateau',
+      warmup: 0.05,
+      weightDecay: 0.01,
+    },
+    warmupNote: '; over at most one epoch with --schedule plateau',
+    descriptions: {
+      epochs: 'Train for this many passes over the training images; with --patience, for at most as many',
+      batchSize: 'Use this many images per step',
+      labelSmoothing: 'Spread this much probability of each target over all classes',
+      seed: 'Use another seed for the initial weights and the order of images, to train several generalists on one data set',
+    },
+  }),
+  maxNorm: maxNormOption(''),
   patience: {
     type: 'integer',
     default: 5,
@@ -73,88 +48,12 @@ export const generalistOptions = {
     description:
       'Stop training after this many validation checks in a row without a lower loss (at its best temperature), and keep the best weights. Checks run after each epoch, and every 1,000 steps of a longer one (none: train all epochs and keep the last weights)',
   },
-  batchSize: {
-    type: 'integer',
-    default: 32,
-    min: 1,
-    max: 65_536,
-    affects: 'result',
-    description: 'Use this many images per step',
-  },
-  learningRate: {
-    type: 'number',
-    default: 0.002,
-    min: 1e-8,
-    max: 10,
-    affects: 'result',
-    description: 'Set the highest learning rate',
-  },
-  schedule: {
-    type: 'choice',
-    default: 'plateau',
-    choices: ['plateau', 'cosine', 'constant'],
-    affects: 'result',
-    description:
-      'Choose the learning rate after the warm-up: cosine falls to zero over all epochs; plateau stays until validation stops improving (--patience) or the last steps are due, then falls to zero over a quarter of the steps so far; constant stays',
-  },
-  warmup: {
-    type: 'number',
-    default: 0.05,
-    min: 0,
-    max: 0.9,
-    affects: 'result',
-    description:
-      'Raise the learning rate from near zero over this share of all steps; over at most one epoch with --schedule plateau',
-  },
-  weightDecay: {
-    type: 'number',
-    default: 0.01,
-    min: 0,
-    max: 10,
-    affects: 'result',
-    description: 'Set the decoupled weight decay',
-  },
-  labelSmoothing: {
-    type: 'number',
-    default: 0,
-    min: 0,
-    max: 0.9,
-    affects: 'result',
-    description: 'Spread this much probability of each target over all classes',
-  },
-  optimizer: {
-    type: 'choice',
-    default: 'adamw',
-    choices: ['adamw', 'sgd'],
-    affects: 'result',
-    description: 'Choose the optimiser; sgd uses Nesterov momentum',
-  },
-  maxNorm: {
-    type: 'number',
-    default: null,
-    nullable: true,
-    min: 0.01,
-    max: 1000,
-    affects: 'result',
-    description: "Limit the norm of each hidden unit's incoming weights (none: no limit)",
-  },
   augment: {
     type: 'boolean',
     flag: 'generalist-augment',
     default: true,
     affects: 'result',
     description: 'Augment training images as the data set defines, differently in each epoch',
-  },
-  seed: {
-    type: 'integer',
-    flag: 'generalist-seed',
-    default: null,
-    nullable: true,
-    min: 0,
-    max: 0xffff_ffff,
-    affects: 'result',
-    description:
-      'Use another seed for the initial weights and the order of images, to train several generalists on one data set',
   },
   checkpointSeconds: {
     type: 'number',

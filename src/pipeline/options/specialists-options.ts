@@ -1,4 +1,5 @@
 import type { OptionTable } from '../option-types.js';
+import { plainSchedules, trainingOptions } from './training-options.js';
 
 /** Options of the stage that makes the specialists and where they are trained. */
 export const specialistsOptions = {
@@ -30,33 +31,26 @@ export const specialistsOptions = {
     description:
       "Set the units of each dense layer of a specialist, at least the generalist's; it starts with the generalist's predictions and has room to learn more (none: the generalist's)",
   },
-  epochs: {
-    type: 'integer',
-    flag: 'specialist-epochs',
-    default: 10,
-    min: 1,
-    max: 100_000,
-    affects: 'result',
-    description: "Train for this many passes over the images of a specialist's own classes",
-  },
-  learningRate: {
-    type: 'number',
-    flag: 'specialist-learning-rate',
-    default: 0.001,
-    min: 1e-8,
-    max: 10,
-    affects: 'result',
-    description: 'Set the highest learning rate of a specialist',
-  },
-  batchSize: {
-    type: 'integer',
-    flag: 'specialist-batch-size',
-    default: 32,
-    min: 2,
-    max: 65_536,
-    affects: 'result',
-    description: "Use this many images per step, of a specialist's own classes and of others together",
-  },
+  ...trainingOptions({
+    prefix: 'specialist-',
+    of: ' of a specialist',
+    schedules: plainSchedules,
+    defaults: {
+      epochs: 10,
+      batchSize: 32,
+      learningRate: 0.001,
+      schedule: 'cosine',
+      warmup: 0.1,
+      weightDecay: 0.01,
+    },
+    leastBatch: 2, // one of its own classes, and one of another
+    descriptions: {
+      epochs: "Train for this many passes over the images of a specialist's own classes",
+      batchSize: "Use this many images per step, of a specialist's own classes and of others together",
+      labelSmoothing: "Spread this much probability of a specialist's targets over all its outputs",
+      seed: 'Use another seed for the order and the choice of images, to train other specialists of the same subsets',
+    },
+  }),
   specialFraction: {
     type: 'number',
     default: 0.5,
@@ -81,24 +75,6 @@ export const specialistsOptions = {
     affects: 'result',
     description:
       "Draw this share of the images of other classes by the generalist's probability for the subset, the rest uniformly",
-  },
-  weightDecay: {
-    type: 'number',
-    flag: 'specialist-weight-decay',
-    default: 0.01,
-    min: 0,
-    max: 10,
-    affects: 'result',
-    description: 'Set the decoupled weight decay of a specialist',
-  },
-  labelSmoothing: {
-    type: 'number',
-    flag: 'specialist-label-smoothing',
-    default: 0,
-    min: 0,
-    max: 0.9,
-    affects: 'result',
-    description: "Spread this much probability of a specialist's targets over all its outputs",
   },
   softShare: {
     type: 'number',

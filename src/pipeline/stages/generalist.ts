@@ -19,7 +19,8 @@ import { openBatchesAhead } from '../../training/batches-ahead.js';
 import { checkpointsFolder, writeTraining } from '../../training/checkpoints.js';
 import { imageSource } from '../../training/image-batches.js';
 import { Optimizer } from '../../training/optimizer.js';
-import { type TrainingPlan, train } from '../../training/train.js';
+import { planTraining } from '../../training/plan.js';
+import { train } from '../../training/train.js';
 import type { StageContext } from '../stage.js';
 import type { StageResults } from '../stage-metrics.js';
 
@@ -46,36 +47,23 @@ export async function trainGeneralist(context: StageContext): Promise<StageResul
     sampledHead: sampledClasses !== undefined,
   });
   const stepsPerEpoch = Math.ceil(splits.train.rows / batchSize);
-  const totalSteps = epochs * stepsPerEpoch;
-  const { schedule, patience } = options;
+  const { patience } = options;
   await using batches = await openBatchesAhead(
     imageSource,
     { directory: dataset.directory, seed, purpose: 'generalist', batchSize, isAugmented: options.augment },
     { epochs, examples: epochs * splits.train.rows },
   );
 
-  const plan: TrainingPlan = {
-    seed,
-    epochs,
-    stepsPerEpoch,
-    from: 'convolutions',
-    schedule: {
-      kind: schedule,
-      learningRate: options.learningRate,
-      // How long a training by plateau will be is not known beforehand, so that its share has a bound.
-      warmupSteps: Math.min(
-        Math.round(options.warmup * totalSteps),
-        schedule === 'plateau' ? stepsPerEpoch : totalSteps,
-      ),
-      totalSteps,
+  const plan = planTraining(
+    { ...options, seed },
+    {
+      stepsPerEpoch,
+      from: 'convolutions',
+      stopping: patience === null ? undefined : { patience, stepsPerCheck },
+      sampledClasses,
+      batches: (epoch, skip) => batches.batches(epoch, skip),
     },
-    stopping: patience === null ? undefined : { patience, stepsPerCheck },
-    weightDecay: options.weightDecay,
-    labelSmoothing: options.labelSmoothing,
-    sampledClasses,
-    maxNorm: options.maxNorm,
-    batches: (epoch, skip) => batches.batches(epoch, skip),
-  };
+  );
   try {
     const { loss, state, steps, seconds } = await train(network, optimizer, plan, {
       directory,

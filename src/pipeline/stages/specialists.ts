@@ -49,7 +49,11 @@ export async function trainSpecialists(context: StageContext): Promise<StageResu
     },
     subsets,
     labelCounts: [...labelCounts],
-    training: { ...training, seed: settings.seed, checkpointSeconds: settings.generalist.checkpointSeconds },
+    training: {
+      ...training,
+      seed: training.seed ?? settings.seed,
+      checkpointSeconds: settings.generalist.checkpointSeconds,
+    },
     backend: settings.backend,
   };
   const { engine, workers } = await chooseEngine(context);
