@@ -43,7 +43,7 @@ export async function indexArrowFiles(
 }
 
 /** The names in the order of their parts. */
-function partOrder(names: readonly string[], path: string, isOrdered: boolean): readonly string[] {
+export function partOrder(names: readonly string[], path: string, isOrdered: boolean): readonly string[] {
   const [one, ...others] = names;
   const skeleton = (name: string) => name.replace(/\d+/g, '#');
   const other = others.find((name) => skeleton(name) !== skeleton(one));

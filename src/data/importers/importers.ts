@@ -63,6 +63,12 @@ export const importers: readonly ListedImporter[] = [
     load: async () => (await import('./idx.js')).idx,
   },
   {
+    name: 'web-dataset',
+    source: 'WebDataset shards (.tar, .tar.gz) or a folder of them',
+    options: [...images, ...parts, ...columns, 'classNames'],
+    load: async () => (await import('./web-dataset.js')).webDataset,
+  },
+  {
     name: 'image-table',
     source: 'a table of paths and labels (.csv, .tsv, .jsonl) or a folder with one (metadata.csv)',
     options: [...images, ...parts, ...columns, 'classNames'],

@@ -176,7 +176,7 @@ function jsonRow(text: string, path: string, line: number): TextRow {
  *
  * @throws Error when it is no object
  */
-function cellsOfJson(value: unknown): ReadonlyMap<string, string> {
+export function cellsOfJson(value: unknown): ReadonlyMap<string, string> {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) throw new Error('not an object');
   const cells = new Map<string, string>();
   for (const [name, cell] of Object.entries(value)) {
