@@ -115,9 +115,14 @@ export async function listImages(folder: string): Promise<readonly string[]> {
   );
 }
 
+/** Whether the ending of a file's name is that of an image that can be decoded. */
+export function hasImageName(path: string): boolean {
+  return imageNames.test(path);
+}
+
 /** Whether a file is taken for an image: by its name, or by its first bytes where the name says nothing. */
 export async function isImageFile(path: string): Promise<boolean> {
-  if (imageNames.test(path)) return true;
+  if (hasImageName(path)) return true;
   if (foreignImageNames.test(path)) return false;
   const head = await firstBytes(path, 16).catch(() => undefined);
   return head !== undefined && isImageHead(head);
@@ -126,9 +131,10 @@ export async function isImageFile(path: string): Promise<boolean> {
 /** What a file is that is not taken for an image. */
 export function describeForeign(path: string): string {
   const ending = extname(path).toLowerCase();
-  if (/^\.(parquet|arrow|feather)$/.test(ending))
-    return `tables (${ending}): import what Python's datasets.load_dataset(...).save_to_disk(...) makes of them`;
-  if (/^\.(zip|tar|tgz|gz|7z|rar)$/.test(ending)) return `archives (${ending}): unpack them`;
+  if (/^\.(parquet|arrow|feather|csv|tsv|jsonl)$/.test(ending))
+    return `tables (${ending}) beside images: name one with --source if it is the data set`;
+  if (/^\.(zip|tar|tgz|gz|7z|rar)$/.test(ending))
+    return `archives (${ending}): unpack them, or name their folder with --source if they are WebDataset shards`;
   if (foreignImageNames.test(path)) return `images of a format that cannot be read (${ending}): convert them`;
   return ending === '' ? 'files that are no images' : `files that are no images (${ending})`;
 }

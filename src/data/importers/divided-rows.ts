@@ -1,5 +1,4 @@
 import { KdSpecError } from '../../core/errors.js';
-import { readAllClassNames } from '../class-names.js';
 import { compareCodePoints } from '../image-files.js';
 import type { ImportFindings } from '../import-report.js';
 import { type SplitName, splitNames } from '../source.js';
@@ -64,26 +63,29 @@ export class RowLabels {
    * Of whole numbers -1 means no label. A part that is missing, or has no labelled row, is set aside from `train`.
    *
    * @param options.place the source, for messages
-   * @param options.classNames a file that names the classes, a line each: labels are then these names, or line numbers
-   *   from 0
+   * @param options.names of the classes, where they are known: labels are then these names, or, where they are whole
+   *   numbers that are no names, or `areNumbered` says so, their places from 0
+   * @param options.isId the column of labels, if another value in each row would mean that it holds ids
    * @param options.hasGroups whether groups were asked for: they then stay on one side
    * @throws KdSpecError `dataset-invalid` when there is no label in `train`, or one elsewhere that is not in `train`
    */
-  async divide({
+  divide({
     place,
-    classNames,
+    names: known,
+    isId,
     hasGroups,
     fractions,
     seed,
     findings,
   }: {
     readonly place: string;
-    readonly classNames: string | undefined;
+    readonly names?: { readonly list: readonly string[]; readonly areNumbered?: boolean } | undefined;
+    readonly isId?: string | undefined;
     readonly hasGroups: boolean;
     readonly fractions: SplitFractions;
     readonly seed: number;
     readonly findings: ImportFindings;
-  }): Promise<DividedRows> {
+  }): DividedRows {
     const train = this.parts.get('train');
     const occurring = new Set(train?.labels);
     occurring.delete(noLabel);
@@ -95,11 +97,22 @@ export class RowLabels {
       );
     }
     const areIntegers = texts.every((text) => /^-?\d{1,18}$/.test(text));
-    const named = classNames === undefined ? undefined : await readAllClassNames(classNames);
+    const labelled = train?.labels.filter((label) => label !== noLabel).length ?? 0;
+    if (isId !== undefined && texts.length > 1 && texts.length === labelled) {
+      throw new KdSpecError(
+        'dataset-invalid',
+        `${place}: expected labels in ${isId}, found another value in each of ${labelled} rows: is it an id? If it is the ` +
+          `class, say so with --label-column ${isId}`,
+      );
+    }
+    const named = known?.list;
     const values = areIntegers ? texts.filter((text) => text !== '-1').sort(compareIntegers) : texts;
     const classes = named ?? (areIntegers ? values : values.sort(compareCodePoints));
     const numbers = new Map(classes.map((name, label) => [name, label]));
-    const isNumbered = named !== undefined && areIntegers;
+    const isNumbered =
+      named !== undefined &&
+      areIntegers &&
+      (known?.areNumbered === true || !values.every((text) => numbers.has(text)));
     const classOf = this.labels.texts.map((text) =>
       areIntegers && text === '-1'
         ? noLabel

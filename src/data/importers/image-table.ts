@@ -9,7 +9,7 @@ import { findSplits, splitOfName } from '../split-names.js';
 import { decodeImages } from './decode-images.js';
 import { type DividedRows, RowLabels, rowsOfSplit } from './divided-rows.js';
 import { type GroupKey, parseGroupKey } from './group-key.js';
-import { type Importer, importOptions, type TableOptions, tableOptions } from './importer.js';
+import { type Importer, importOptions, namesOf, type TableOptions, tableOptions } from './importer.js';
 import { isTextTable, type TextRow, textRows } from './text-table.js';
 
 /** A table and where it stands. */
@@ -82,9 +82,9 @@ export async function imageTableSource(source: string, options: TableOptions): P
       ofPart.push(row.path);
     });
   }
-  const divided = await rows.divide({
+  const divided = rows.divide({
     place: source,
-    classNames: options.classNames,
+    names: await namesOf(options),
     hasGroups: group !== undefined,
     fractions: { validation: validationFraction, test: testFraction },
     seed,

@@ -1,4 +1,5 @@
 import type { Log } from '../../core/log.js';
+import { readAllClassNames } from '../class-names.js';
 import type { DatasetSource } from '../source.js';
 
 /** The dataset options as a command resolves them; null leaves a choice to the kind of data set. */
@@ -91,6 +92,13 @@ export function importOptions(options: SourceOptions): ImportOptions {
     seed,
     ...(group !== null && { group }),
   };
+}
+
+/** The classes that `classNames` names. */
+export async function namesOf({
+  classNames,
+}: Pick<TableOptions, 'classNames'>): Promise<{ readonly list: readonly string[] } | undefined> {
+  return classNames === undefined ? undefined : { list: await readAllClassNames(classNames) };
 }
 
 /** Options that were not set are left to the default of the function that takes them. */

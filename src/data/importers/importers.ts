@@ -63,6 +63,12 @@ export const importers: readonly ListedImporter[] = [
     load: async () => (await import('./idx.js')).idx,
   },
   {
+    name: 'parquet',
+    source: 'Parquet files (.parquet, as on the Hugging Face Hub) or a folder of them',
+    options: [...images, ...parts, ...columns, 'classNames'],
+    load: async () => (await import('./parquet.js')).parquet,
+  },
+  {
     name: 'web-dataset',
     source: 'WebDataset shards (.tar, .tar.gz) or a folder of them',
     options: [...images, ...parts, ...columns, 'classNames'],

@@ -2,7 +2,7 @@ import { stat } from 'node:fs/promises';
 import { basename, dirname, join, relative, sep } from 'node:path';
 import { KdSpecError } from '../../core/errors.js';
 import { partOrder } from '../arrow-folder.js';
-import { folderEntries } from '../image-files.js';
+import { folderEntries, hasImageName } from '../image-files.js';
 import { ImportFindings } from '../import-report.js';
 import { type SplitName, splitNames } from '../source.js';
 import { splitOfName } from '../split-names.js';
@@ -59,6 +59,29 @@ export async function filesByPart(
       if (!isFolder && names.test(name)) paths.push(path);
       else if (isFolder && depth < deepest) await collect(path, depth + 1);
     }
+  }
+}
+
+/**
+ * Whether a source is a file of this name, or a folder that holds some, or folders of some, and no images beside them.
+ *
+ * Cost: looks into folders until the first file that decides.
+ */
+export async function holdsFiles(source: string, names: RegExp): Promise<boolean> {
+  const info = await stat(source).catch(() => undefined);
+  return info?.isDirectory() ? (await look(source, 0)) === 'found' : names.test(source);
+
+  async function look(folder: string, depth: number): Promise<'found' | 'others' | 'nothing'> {
+    const entries = await folderEntries(folder, new ImportFindings());
+    const files = entries.filter(({ isFolder }) => !isFolder);
+    if (files.some(({ name }) => names.test(name))) return 'found';
+    if (files.some(({ name }) => hasImageName(name))) return 'others';
+    for (const { path, isFolder } of entries) {
+      if (!isFolder || depth === deepest) continue;
+      const found = await look(path, depth + 1);
+      if (found !== 'nothing') return found;
+    }
+    return 'nothing';
   }
 }
 

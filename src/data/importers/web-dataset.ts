@@ -1,4 +1,3 @@
-import { stat } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { KdSpecError } from '../../core/errors.js';
 import { createRandom } from '../../core/random.js';
@@ -7,8 +6,8 @@ import type { DatasetSource, ImageShape, SplitName } from '../source.js';
 import { decodeImages, type EncodedImage } from './decode-images.js';
 import { type DividedRows, RowLabels, rowsOfSplit } from './divided-rows.js';
 import { type GroupKey, parseGroupKey } from './group-key.js';
-import { type Importer, importOptions, type TableOptions, tableOptions } from './importer.js';
-import { filesByPart } from './part-files.js';
+import { type Importer, importOptions, namesOf, type TableOptions, tableOptions } from './importer.js';
+import { filesByPart, holdsFiles } from './part-files.js';
 import { isGzip, readEntry, tarEntries } from './tar.js';
 import { cellsOfJson } from './text-table.js';
 
@@ -90,9 +89,9 @@ export async function webDatasetSource(source: string, options: TableOptions): P
       ofPart.push(archive);
     }
   }
-  const divided = await rows.divide({
+  const divided = rows.divide({
     place: source,
-    classNames: options.classNames,
+    names: await namesOf(options),
     hasGroups: group !== undefined,
     fractions: { validation: validationFraction, test: testFraction },
     seed,
@@ -111,14 +110,7 @@ export async function webDatasetSource(source: string, options: TableOptions): P
 
 /** An archive, or a folder that holds some, or folders of some. */
 export const webDataset: Importer = {
-  async recognises(source) {
-    const info = await stat(source).catch(() => undefined);
-    if (!info?.isDirectory()) return archiveNames.test(source);
-    const parts = await filesByPart(source, archiveNames, 'tar archives', new ImportFindings()).catch(
-      () => undefined,
-    );
-    return parts !== undefined;
-  },
+  recognises: (source) => holdsFiles(source, archiveNames),
   open: (source, options) =>
     webDatasetSource(source, { ...importOptions(options), ...tableOptions(options) }),
 };

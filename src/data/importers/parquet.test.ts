@@ -1,0 +1,192 @@
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { parquetWriteBuffer } from 'hyparquet-writer';
+import sharp from 'sharp';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { hubParquet } from '../../../test/support/hub-parquet.js';
+import { checkPages } from '../parquet-pages.js';
+import { type DatasetSource, type SplitName, splitNames } from '../source.js';
+import { recognise } from './importers.js';
+import { parquetSource } from './parquet.js';
+
+// What Python's `datasets` and pyarrow write is checked in test/python.
+
+let root: string;
+let greys: Buffer[];
+beforeAll(async () => {
+  root = await mkdtemp(join(tmpdir(), 'kd-spec-parquet-'));
+  greys = await Promise.all(
+    Array.from({ length: 60 }, (_, k) =>
+      sharp({ create: { width: 4, height: 4, channels: 3, background: { r: k, g: k, b: k } } })
+        .png()
+        .toBuffer(),
+    ),
+  );
+});
+afterAll(() => rm(root, { recursive: true }));
+
+let made = 0;
+async function folder(files: Readonly<Record<string, Uint8Array>>): Promise<string> {
+  const directory = join(root, String(made++));
+  for (const [name, bytes] of Object.entries(files)) {
+    await mkdir(dirname(join(directory, name)), { recursive: true });
+    await writeFile(join(directory, name), bytes);
+  }
+  return directory;
+}
+
+const names = ['ash', 'b\u0153uf', 'oak'];
+/** Rows `from` to `to`, whose grey tells the row, the row its class, and six rows a vendor. */
+const rows = (from: number, to: number, label = (k: number): number | null => k % 3) => {
+  const numbers = Array.from({ length: to - from }, (_, k) => from + k);
+  return hubParquet(
+    numbers.map((k) => greys[k]),
+    { labels: numbers.map(label), names, vendors: numbers.map((k) => `v${Math.floor(k / 6)}`) },
+  );
+};
+const open = (source: string, more = {}) => parquetSource(source, { imageSize: 8, seed: 1, ...more });
+
+/** The greys of a split in their order; each with its class. */
+async function shown(
+  source: DatasetSource,
+  split: SplitName,
+  label = (k: number) => names[k % 3],
+): Promise<readonly number[]> {
+  const greysOfSplit = [];
+  for await (const { pixels, label: found } of source.images(split)) {
+    expect(source.classes[found]).toBe(label(pixels[0]));
+    greysOfSplit.push(pixels[0]);
+  }
+  expect(greysOfSplit).toHaveLength(source.count(split));
+  return greysOfSplit;
+}
+const upTo = (count: number, from = 0) => Array.from({ length: count }, (_, k) => from + k);
+const ascending = (values: readonly number[]) => values.toSorted((a, b) => a - b);
+
+test('a folder as on the Hub: shards by part, features from the metadata, rows shuffled by seed', async () => {
+  const directory = await folder({
+    'README.md': Buffer.from('# Trees'),
+    'data/train-00000-of-00002.parquet': rows(0, 23),
+    'data/train-00001-of-00002.parquet': rows(23, 40),
+    'data/validation-00000-of-00001.parquet': rows(40, 50),
+    'data/test-00000-of-00001.parquet': rows(50, 60),
+  });
+  expect((await recognise(directory)).name).toBe('parquet');
+  const source = await open(directory);
+  expect(source.classes).toEqual(names);
+  const train = await shown(source, 'train');
+  expect(ascending(train)).toEqual(upTo(40));
+  expect(train).not.toEqual(upTo(40));
+  expect(await shown(await open(directory), 'train')).toEqual(train);
+  expect(ascending(await shown(source, 'validation'))).toEqual(upTo(10, 40));
+  expect(ascending(await shown(source, 'test'))).toEqual(upTo(10, 50));
+  await rm(join(directory, 'data', 'train-00001-of-00002.parquet'));
+  await expect(open(directory)).rejects.toThrow(/expected 2 files named -of-00002/);
+});
+
+test('one file, divided by seed and by groups; other columns as labels', async () => {
+  const directory = await folder({ 'trees.parquet': rows(0, 60, (k) => (k === 7 ? null : k % 3)) });
+  const path = join(directory, 'trees.parquet');
+  const source = await open(path, { group: 'vendor', validationFraction: 0.2, testFraction: 0.2 });
+  const groups = [];
+  for (const split of splitNames)
+    groups.push(new Set((await shown(source, split)).map((k) => Math.floor(k / 6))));
+  expect(groups.map(({ size }) => size)).toEqual([6, 2, 2]);
+  expect(new Set(groups.flatMap((one) => [...one])).size).toBe(10);
+  expect(source.report?.().leftOut).toEqual([
+    { what: 'rows without a label', count: 1, example: `${path}, the train part` },
+  ]);
+  const vendors = await open(path, { labelColumn: 'vendor', validationFraction: 0, testFraction: 0 });
+  expect(vendors.classes).toHaveLength(10);
+  await shown(vendors, 'train', (k) => `v${Math.floor(k / 6)}`);
+  await expect(open(path, { labelColumn: 'maker' })).rejects.toThrow(/kind, vendor; found "maker"/);
+});
+
+test('columns of plain types: binary images, integers as labels, null images', async () => {
+  const bytes = (images: readonly (Uint8Array | null)[]) =>
+    Buffer.from(
+      parquetWriteBuffer({
+        columnData: [
+          { name: 'jpg', data: [...images], type: 'BYTE_ARRAY', nullable: true },
+          { name: 'label', data: images.map((_, k) => [10, 9][k % 2]), type: 'INT32' },
+        ],
+        rowGroupSize: 7,
+      }),
+    );
+  const directory = await folder({
+    'a.parquet': bytes(greys),
+    'b.parquet': bytes([...greys.slice(0, 9), null]),
+  });
+  const path = join(directory, 'a.parquet');
+  await expect(open(path)).rejects.toThrow(/one column of images, found none.*jpg, label/);
+  const source = await open(path, { imageColumn: 'jpg', validationFraction: 0, testFraction: 0 });
+  expect(source.classes).toEqual(['9', '10']);
+  expect(ascending(await shown(source, 'train', (k) => String([10, 9][k % 2])))).toEqual(upTo(60));
+  const holes = await open(join(directory, 'b.parquet'), {
+    imageColumn: 'jpg',
+    validationFraction: 0,
+    testFraction: 0,
+  });
+  for await (const _ of holes.images('train'));
+  expect(() => holes.report?.()).toThrow(/row 9: expected the bytes of an image, found none/);
+});
+
+test.each([
+  ['a label beyond its names', () => rows(0, 9, () => 3), /label "3".*none of the 3 classes/],
+  ['the end is missing', () => rows(0, 9).subarray(0, -5), /without the mark of a Parquet file/],
+  ['a Git LFS pointer', () => Buffer.from('version https://git-lfs.github.com/spec/v1'), /Git LFS/],
+  [
+    'metadata of another size',
+    () => overwritten(rows(0, 9), -8, 0x7fff_ffff),
+    /metadata of 2147483647 bytes/,
+  ],
+  ['nothing', () => Buffer.from('PAR1'), /Parquet file/],
+])('%s: refused', async (_, bytes, message) => {
+  const directory = await folder({ 'train.parquet': bytes() });
+  await expect(open(directory)).rejects.toMatchObject({
+    name: 'KdSpecError',
+    message: expect.stringMatching(message),
+  });
+});
+
+function overwritten(bytes: Buffer, at: number, value: number): Buffer {
+  const changed = Buffer.from(bytes);
+  changed.writeUInt32LE(value, changed.length + at);
+  return changed;
+}
+
+test('pages that announce more than there can be are refused before anything is made for them', () => {
+  /** A page header: fields 1 to 3 (kind and sizes), and field 5, the header of a data page with its values. */
+  const page = (unpacked: number, packed: number, values: number) => {
+    const varint = (value: number) => {
+      const bytes = [];
+      for (let left = 2 * value; ; left = Math.floor(left / 128)) {
+        bytes.push(left < 128 ? left : (left % 128) | 128);
+        if (left < 128) return bytes;
+      }
+    };
+    const fields = [
+      0x15,
+      ...varint(0),
+      0x15,
+      ...varint(unpacked),
+      0x15,
+      ...varint(packed),
+      0x2c,
+      0x15,
+      ...varint(values),
+      0,
+      0,
+    ];
+    return Uint8Array.from([...fields, ...new Uint8Array(8)]);
+  };
+  const limits = { values: 100, pageBytes: 1000 };
+  expect(() => checkPages(page(1000, 8, 100), limits)).not.toThrow();
+  expect(() => checkPages(page(1001, 8, 100), limits)).toThrow(/a page of 1001 bytes/);
+  expect(() => checkPages(page(1000, 9, 100), limits)).toThrow(/beyond its column/);
+  expect(() => checkPages(page(8, 8, 2 ** 31), limits)).toThrow(/a page of 2147483648 values/);
+  expect(() => checkPages(Uint8Array.from([...page(8, 8, 60), ...page(8, 8, 60)]), limits)).toThrow(
+    /60 values/,
+  );
+});
