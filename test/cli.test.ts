@@ -61,7 +61,7 @@ let folder: string;
 beforeAll(async () => {
   const source = packageFolder();
   installed = await mkdtemp(join(tmpdir(), 'kd-spec-cli-'));
-  for (const name of ['node_modules', 'pipelines', 'datasets']) {
+  for (const name of ['node_modules', 'pipelines', 'datasets', 'pages']) {
     await symlink(join(source, name), join(installed, name)).catch(() => {});
   }
   await cp(join(source, 'package.json'), join(installed, 'package.json'));

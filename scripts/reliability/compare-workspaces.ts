@@ -65,8 +65,11 @@ async function essence(workspace: string, path: string): Promise<Buffer> {
   if (name === 'manifest.json')
     return Buffer.from(await essenceOfManifest(workspace, JSON.parse(content.toString())));
   if (name === 'index.html') {
-    const report = await readFile(join(workspace, path, '..', 'report.json'), 'utf8');
-    return Buffer.from(String(renderReportPage(JSON.parse(report)) === content.toString()));
+    const parts = ['report.json', 'details.json'].map((part) => join(workspace, path, '..', part));
+    const [report, details] = await Promise.all(parts.map((part) => readFile(part, 'utf8')));
+    return Buffer.from(
+      String(renderReportPage(JSON.parse(report), JSON.parse(details)) === content.toString()),
+    );
   }
   if (name.endsWith('.json')) return Buffer.from(timeless(JSON.parse(content.toString())));
   if (name.endsWith('.jsonl')) {
@@ -94,6 +97,6 @@ async function essenceOfManifest(workspace: string, manifest: RawManifest): Prom
 
 function timeless(value: unknown): string {
   return JSON.stringify(value, (key, member) =>
-    /seconds?$|^(startedAt|finishedAt|modifiedMs|doneBefore)$/i.test(key) ? undefined : member,
+    /seconds?$|^(startedAt|finishedAt|modifiedMs|doneBefore|digest)$/i.test(key) ? undefined : member,
   );
 }

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
-/** The folder of the installed package, which holds `package.json`, `pipelines` and `datasets`. */
+/** The folder of the installed package, which holds `package.json`, `pipelines`, `datasets` and `pages`. */
 export function packageFolder(): string {
   return fileURLToPath(new URL('../../', import.meta.url)).replace(/[\\/]$/, '');
 }

@@ -1,58 +1,16 @@
 import * as Plot from '@observablehq/plot';
-import { parseHTML } from 'linkedom';
-import { percent, signedPercent } from '../core/percent.js';
-import { epochText, operations } from '../core/quantity-text.js';
-import { escapeHtml } from './html.js';
-
-/*
- * The charts of the pages, drawn by Observable Plot as inline SVG.
- *
- * A page has no script that could fit a picture to the window, and text in a picture that is scaled down cannot be
- * read. So each chart is drawn twice, for a desktop and for a telephone, and the style sheet shows one. Colours are
- * custom properties of the page, so that one picture serves light and dark.
- */
-const layouts = [
-  { name: 'wide', width: 812 },
-  { name: 'narrow', width: 358 },
-] as const;
-
-interface Layout {
-  readonly width: number;
-  readonly isNarrow: boolean;
-}
-
-/** @param description for those who do not see the picture */
-function figure(description: string, draw: (layout: Layout) => Plot.PlotOptions): string {
-  const { document } = parseHTML('<!doctype html><html><body></body></html>');
-  const pictures = layouts.map(({ name, width }) => {
-    const svg = Plot.plot({
-      document,
-      width,
-      className: `chart-${name}`,
-      ...draw({ width, isNarrow: name === 'narrow' }),
-    });
-    svg.setAttribute('role', 'img');
-    svg.setAttribute('aria-label', description);
-    return String(svg.outerHTML);
-  });
-  return `<div class="chart">${pictures.join('')}</div>`;
-}
-
-/**
- * Percentages on an axis, with as many digits as tell its ticks apart.
- *
- * @param span of the axis, which Plot divides into about `count` steps of 1, 2 or 5 times a power of ten
- */
-function percentTicks(format: (fraction: number, digits: number) => string, span: number, count: number) {
-  const step = span / count / Math.SQRT1_2; // from sqrt(1/2) of a step Plot rounds up to it
-  const digits = step < 0.001 ? 2 : step < 0.01 ? 1 : 0;
-  return (fraction: number) => format(fraction, digits);
-}
-
-/** Whether it is the first or the last of a list. */
-const isEnd = (_: unknown, index: number, all: readonly unknown[]) => index === 0 || index === all.length - 1;
-
-const spanOf = (values: readonly number[]) => Math.max(...values) - Math.min(...values);
+import { percent, percentWithin, signedPercent } from '../core/percent.js';
+import { operations } from '../core/quantity-text.js';
+import {
+  figure,
+  lineFrame,
+  percentAxis,
+  percentTicks,
+  spanOf,
+  wholeTicks,
+  xAxisStyle,
+} from './chart-frame.js';
+import type { ReliabilityBin } from './reliability.js';
 
 /** One row of {@link signedChart}: a value with its standard error, as fractions. */
 export interface SignedRow {
@@ -107,7 +65,133 @@ export function signedChart(rows: readonly SignedRow[], mark: 'bar' | 'dot', des
   }));
 }
 
-const errorBars = (rows: readonly SignedRow[]) =>
+/** Accuracies of several predictors below one another, with one standard error. */
+export function accuracyChart(
+  rows: readonly { readonly label: string; readonly value: number; readonly standardError: number }[],
+  description: string,
+): string {
+  const labels = rows.map(({ label }) => label);
+  const ends = rows.flatMap(({ value, standardError }) => [value - standardError, value + standardError]);
+  const room = Math.max(0.01, spanOf(ends) / 6);
+  const domain = [Math.max(0, Math.min(...ends) - room), Math.min(1, Math.max(...ends) + room)];
+  return figure(description, ({ isNarrow }) => ({
+    height: rows.length * 30 + 34,
+    marginTop: 2,
+    marginBottom: 32,
+    marginLeft: isNarrow ? 92 : 112,
+    marginRight: isNarrow ? 92 : 108,
+    x: { label: null, domain },
+    y: { label: null, domain: labels, padding: 0.4 },
+    marks: [
+      Plot.gridX({ stroke: 'var(--line)', strokeOpacity: 1, ticks: isNarrow ? 3 : 7 }),
+      Plot.axisX({
+        tickSize: 0,
+        ticks: isNarrow ? 3 : 7,
+        fill: 'var(--soft)',
+        tickFormat: percentTicks(percent, spanOf(domain), isNarrow ? 3 : 7),
+      }),
+      Plot.axisY({ tickSize: 0, fill: 'var(--ink)' }),
+      errorBars(rows),
+      Plot.dot(rows, {
+        x: 'value',
+        y: 'label',
+        r: 5,
+        fill: ({ label }) => (label === 'Ensemble' ? 'var(--gain)' : 'var(--soft)'),
+      }),
+      Plot.text(rows, {
+        y: 'label',
+        text: ({ value, standardError }) => percentWithin(value, standardError),
+        frameAnchor: 'right',
+        textAnchor: 'end',
+        dx: isNarrow ? 92 : 108,
+        fill: 'var(--ink)',
+        fontVariant: 'tabular-nums',
+      }),
+    ],
+  }));
+}
+
+/** Many signed values side by side, the largest first, with one standard error. */
+export function rankedChart(rows: readonly SignedRow[], description: string): string {
+  const points = rows
+    .toSorted((a, b) => b.value - a.value)
+    .map((row, index) => ({ ...row, rank: index + 1 }));
+  const ends = points.flatMap(({ value, standardError }) => [value - standardError, value + standardError]);
+  const domain = [Math.min(0, ...ends), Math.max(0, ...ends, 0.01)];
+  return figure(description, ({ width, isNarrow }) => ({
+    ...lineFrame(isNarrow),
+    marginRight: 12,
+    x: { label: 'specialists, by rank', domain: [0.5, points.length + 0.5] },
+    y: { label: null, nice: true, domain },
+    marks: [
+      ...percentAxis(spanOf(domain), signedPercent),
+      Plot.axisX(wholeTicks(1, points.length, width / 60), xAxisStyle),
+      Plot.ruleY([0], { stroke: 'var(--soft)' }),
+      Plot.ruleX(points, {
+        x: 'rank',
+        y1: ({ value, standardError }) => value - standardError,
+        y2: ({ value, standardError }) => value + standardError,
+        stroke: 'var(--ink)',
+        strokeOpacity: 0.4,
+      }),
+      Plot.dot(points, {
+        x: 'rank',
+        y: 'value',
+        r: points.length > 100 ? 2 : 3.5,
+        fill: ({ value }) => (value < 0 ? 'var(--loss)' : 'var(--gain)'),
+        title: 'title',
+      }),
+    ],
+  }));
+}
+
+/**
+ * How often predictions are right, by how confident they are; on the diagonal, as often as they say.
+ *
+ * @param curves the first is drawn as a thin dashed line, the second in full
+ */
+export function reliabilityChart(
+  { asIs, fitted }: { readonly asIs: readonly ReliabilityBin[]; readonly fitted: readonly ReliabilityBin[] },
+  description: string,
+): string {
+  const most = Math.max(1, ...fitted.map(({ examples }) => examples));
+  return figure(
+    description,
+    ({ isNarrow }) => ({
+      height: isNarrow ? 330 : 360,
+      marginLeft: 44,
+      marginRight: 12,
+      marginTop: 10,
+      marginBottom: 40,
+      x: { label: 'confidence', domain: [0, 1] },
+      y: { label: null, domain: [0, 1] },
+      r: { range: [2, 9], domain: [0, most] },
+      marks: [
+        ...percentAxis(1),
+        Plot.axisX({ ...xAxisStyle, ticks: 5, tickFormat: (value: number) => percent(value, 0) }),
+        Plot.line([0, 1], {
+          x: (value) => value,
+          y: (value) => value,
+          stroke: 'var(--line)',
+          strokeWidth: 2,
+        }),
+        Plot.line(asIs, { x: 'confidence', y: 'accuracy', stroke: 'var(--soft)', strokeDasharray: '4 4' }),
+        Plot.line(fitted, { x: 'confidence', y: 'accuracy', stroke: 'var(--accent)', strokeWidth: 2 }),
+        Plot.dot(fitted, {
+          x: 'confidence',
+          y: 'accuracy',
+          r: 'examples',
+          fill: 'var(--accent)',
+          title: ({ examples, confidence, accuracy }) =>
+            `confidence ${percent(confidence)}, correct ${percent(accuracy)}: ${examples.toLocaleString('en')} images`,
+        }),
+      ],
+    }),
+    { wide: 390 },
+  );
+}
+
+const errorBars = (rows: readonly Pick<SignedRow, 'label' | 'value' | 'standardError'>[]) =>
   Plot.ruleY(rows, {
     x1: ({ value, standardError }) => value - standardError,
     x2: ({ value, standardError }) => value + standardError,
@@ -116,54 +200,6 @@ const errorBars = (rows: readonly SignedRow[]) =>
     strokeOpacity: 0.55,
     strokeWidth: 1.5,
   });
-
-/** A check of the generalist's training, at least after each epoch. */
-export interface CurvePoint {
-  /** Epochs done. */
-  readonly epoch: number;
-  /** Mean training loss over the epoch so far. */
-  readonly loss: number;
-  /** Top-1 on validation after the epoch. */
-  readonly validationTop1?: number;
-  /** Mean negative log-likelihood on validation after the epoch, in nats. */
-  readonly validationLoss?: number;
-}
-
-/** Validation accuracy over the epochs of training; empty for less than two. */
-export function trainingCurve(curve: readonly CurvePoint[], description: string): string {
-  const points = curve.flatMap(({ epoch, validationTop1 }) =>
-    validationTop1 === undefined ? [] : [{ epoch, top1: validationTop1 }],
-  );
-  if (points.length < 2) return '';
-  const last = points[points.length - 1];
-  const most = Math.max(...points.map(({ top1 }) => top1)) || 1;
-  return figure(description, ({ width, isNarrow }) => ({
-    ...lineFrame(isNarrow),
-    x: { label: 'epoch', domain: [points[0].epoch, last.epoch] },
-    y: { label: null, domain: [0, most], nice: true },
-    marks: [
-      ...percentAxis(most),
-      Plot.axisX(wholeTicks(points[0].epoch, last.epoch, width / 60), xAxisStyle),
-      Plot.line(points, { x: 'epoch', y: 'top1', stroke: 'var(--gain)', strokeWidth: 2 }),
-      Plot.dot(points, {
-        x: 'epoch',
-        y: 'top1',
-        r: points.length > 40 ? 1.5 : 3,
-        fill: 'var(--gain)',
-        title: ({ epoch, top1 }) => `epoch ${epochText(epoch)}: ${percent(top1)}`,
-      }),
-      Plot.text([last], {
-        x: 'epoch',
-        y: 'top1',
-        text: ({ top1 }) => percent(top1),
-        textAnchor: 'start',
-        dx: 8,
-        fill: 'var(--ink)',
-        fontWeight: 600,
-      }),
-    ],
-  }));
-}
 
 /** A rule of routing with its accuracy on validation. */
 export interface RoutingPoint {
@@ -181,6 +217,9 @@ export const routingRuleText = ({ rule, value }: RoutingPoint) =>
   rule === 'top'
     ? `first ${value === 1 ? 'class' : `${value} classes`}`
     : `mass of ${percent(value, 0)} or more`;
+
+/** Whether it is the first or the last of a list. */
+const isEnd = (_: unknown, index: number, all: readonly unknown[]) => index === 0 || index === all.length - 1;
 
 /** The least height of the picture, so that differences which are noise look small. */
 const leastRoutingSpan = 0.02;
@@ -245,106 +284,4 @@ export function routingCurve(routing: readonly RoutingPoint[], description: stri
       }),
     ],
   }));
-}
-
-/** A student of a sweep with its accuracy on validation. */
-export interface SweepPoint {
-  readonly temperature: number;
-  readonly hardWeight: number;
-  readonly validation: { readonly examples: number; readonly errors: number; readonly top1: number };
-}
-
-/** Validation accuracy over the temperature, on a logarithmic axis, with one standard error; a line for each weight. */
-export function sweepChart(
-  candidates: readonly SweepPoint[],
-  { best, teacher, description }: { best: SweepPoint; teacher: number | undefined; description: string },
-): string {
-  const weights = [...new Set(candidates.map(({ hardWeight }) => hardWeight))].sort((a, b) => a - b);
-  const nameOf = (weight: number) => (weights.length > 1 ? `labels × ${weight}` : 'student');
-  const points = candidates
-    .map(({ temperature, hardWeight, validation: { examples, errors, top1 } }) => ({
-      temperature,
-      weight: nameOf(hardWeight),
-      top1,
-      standardError: Math.sqrt((top1 * (1 - top1)) / Math.max(1, examples)),
-      title: `T = ${temperature}, weight ${hardWeight}: ${percent(top1)}, ${errors} errors`,
-    }))
-    .sort((a, b) => a.temperature - b.temperature);
-  const temperatures = [...new Set(points.map(({ temperature }) => temperature))];
-  const [low, high] = [temperatures[0], temperatures[temperatures.length - 1]];
-  const ends = points.flatMap(({ top1, standardError }) => [top1 - standardError, top1 + standardError]);
-  if (teacher !== undefined) ends.push(teacher);
-  const legend = weights.map(
-    (weight, index) => `<li style="color:${seriesColour(index)}">${escapeHtml(nameOf(weight))}</li>`,
-  );
-  const chart = figure(description, ({ isNarrow }) => ({
-    ...lineFrame(isNarrow),
-    height: isNarrow ? 260 : 330,
-    marginRight: 16,
-    x: { type: 'log', label: 'temperature', domain: low === high ? [low / 2, high * 2] : [low, high] },
-    y: { label: null, nice: true },
-    color: { domain: weights.map(nameOf), range: weights.map((_, index) => seriesColour(index)) },
-    marks: [
-      ...percentAxis(spanOf(ends)),
-      Plot.axisX(temperatures, { ...xAxisStyle, text: String }),
-      ...(teacher === undefined
-        ? []
-        : [
-            Plot.ruleY([teacher], { stroke: 'var(--soft)', strokeDasharray: '5 4' }),
-            Plot.text([teacher], {
-              y: teacher,
-              text: [`teacher ${percent(teacher)}`],
-              frameAnchor: 'left',
-              textAnchor: 'start',
-              dx: 4,
-              dy: -8,
-              fill: 'var(--soft)',
-            }),
-          ]),
-      Plot.line(points, { x: 'temperature', y: 'top1', stroke: 'weight', strokeWidth: 2 }),
-      Plot.ruleX(points, {
-        x: 'temperature',
-        y1: ({ top1, standardError }) => top1 - standardError,
-        y2: ({ top1, standardError }) => top1 + standardError,
-        stroke: 'weight',
-        strokeOpacity: 0.6,
-      }),
-      Plot.dot(points, { x: 'temperature', y: 'top1', fill: 'weight', r: 4, title: 'title' }),
-      Plot.dot([best], {
-        x: 'temperature',
-        y: ({ validation }) => validation.top1,
-        r: 8,
-        stroke: 'var(--ink)',
-        strokeWidth: 1.5,
-        className: 'chosen',
-      }),
-    ],
-  }));
-  return `<ul class="legend">${legend.join('')}</ul>${chart}`;
-}
-
-const seriesColour = (index: number) => `var(--series-${(index % 6) + 1})`;
-
-const lineFrame = (isNarrow: boolean) => ({
-  height: isNarrow ? 220 : 260,
-  marginLeft: 44,
-  marginRight: 56,
-  marginTop: 14,
-  marginBottom: 40,
-});
-
-const xAxisStyle = { tickSize: 0, fill: 'var(--soft)', labelArrow: 'none', labelAnchor: 'center' } as const;
-
-/** Lines across the picture at round percentages. */
-const percentAxis = (span: number) => [
-  Plot.gridY({ stroke: 'var(--line)', strokeOpacity: 1, ticks: 5 }),
-  Plot.axisY({ tickSize: 0, ticks: 5, fill: 'var(--soft)', tickFormat: percentTicks(percent, span, 5) }),
-];
-
-/** Whole numbers from the first to the last, at most so many. */
-function wholeTicks(first: number, last: number, most: number): readonly number[] {
-  const start = Math.ceil(first);
-  const step = Math.max(1, Math.ceil((last - start) / most));
-  const length = Math.max(0, Math.floor((last - start) / step) + 1);
-  return Array.from({ length }, (_, index) => start + index * step);
 }

@@ -1,22 +1,26 @@
 import { KdSpecError } from '../core/errors.js';
-import { encodeSmallPng } from '../data/png.js';
 import type { ImageShape } from '../data/source.js';
+import { imageDataUri } from '../data/thumbnails.js';
 import type { Ensemble } from '../ensemble/ensemble.js';
 import type { LabelledBatch } from '../models/accuracy.js';
 import { createEvaluation, type Evaluation } from './evaluation.js';
+import { createDetails, type ObservedDetails } from './report-details.js';
 import { createExampleSearch, describeTrace, type ReportExample } from './report-example.js';
+
+const exampleSide = 512; // pixels
 
 /** Batches of a split, with the row of each image in it. */
 export type EvaluatedBatch = LabelledBatch & { readonly rows: Int32Array };
 
 /**
- * Measures an ensemble against its generalist on labelled images, and finds an image to show.
+ * Measures an ensemble against its generalist on labelled images, and collects what a page shows of single images.
  *
  * Beside the active specialists, every kept one that covers the label is queried: conditional accuracy asks for them.
  *
  * @param batches of labelled images
  * @param options.image their shape
  * @param options.total stops after this many images
+ * @param options.seed of what is drawn at random to be shown
  * @param options.update called with the number of images that are done, after each batch
  * @throws KdSpecError `interrupted` between two batches
  */
@@ -26,15 +30,21 @@ export async function evaluateEnsemble(
   {
     image,
     total,
+    seed,
     signal,
     update = () => {},
   }: {
     readonly image: ImageShape;
     readonly total: number;
+    readonly seed: number;
     readonly signal: AbortSignal;
     readonly update?: (done: number) => void;
   },
-): Promise<{ readonly evaluation: Evaluation; readonly example: ReportExample | undefined }> {
+): Promise<{
+  readonly evaluation: Evaluation;
+  readonly example: ReportExample | undefined;
+  readonly details: ObservedDetails;
+}> {
   const { classes, settings } = ensemble;
   const configs = ensemble.specialists.map(({ config }) => config);
   // The evaluation numbers the kept specialists from 0; the ensemble numbers all of them.
@@ -42,6 +52,7 @@ export async function evaluateEnsemble(
   const numberOf = new Map(kept.map((position, number) => [position, number]));
   const evaluation = createEvaluation(kept.map((position) => configs[position]));
   const search = createExampleSearch();
+  const details = createDetails(classes, configs, { image, seed, total });
   let memory = new Float32Array();
   let done = 0;
   for await (const batch of batches) {
@@ -53,12 +64,14 @@ export async function evaluateEnsemble(
     });
     for (const [row, trace] of traces.slice(0, total - done).entries()) {
       const label = batch.labels[row];
-      search.offer(trace, () => ({
+      const pixels = () => pixelsOf(batch.images, row, image);
+      await search.offer(trace, async () => ({
         row: batch.rows[row],
         label: { index: label, class: classes[label] },
-        image: { ...image, png: pngDataUri(batch.images, row, image) },
+        image: { ...image, png: await imageDataUri(pixels(), image, { most: exampleSide }) },
         ...describeTrace(trace, classes, configs),
       }));
+      await details.observe({ row: batch.rows[row], label, trace, pixels });
       const numbered = trace.specialists.flatMap(({ position, ...specialist }) => {
         const number = numberOf.get(position);
         return number === undefined ? [] : [{ number, ...specialist }];
@@ -75,18 +88,16 @@ export async function evaluateEnsemble(
     update(done);
     if (done >= total) break;
   }
-  return { evaluation: evaluation.result(), example: search.result() };
+  return { evaluation: evaluation.result(), example: search.result(), details: await details.result() };
 }
 
 /**
- * An image of a batch as a file that a page can hold.
+ * An image of a batch.
  *
  * @param images (batch, height, width, channels), 0 to 1
+ * @returns (height, width, channels), 0 to 255
  */
-function pngDataUri(images: Float32Array, row: number, image: ImageShape): string {
-  const size = image.height * image.width * image.channels;
-  const pixels = Uint8Array.from(images.subarray(row * size, (row + 1) * size), (value) =>
-    Math.round(255 * value),
-  );
-  return `data:image/png;base64,${Buffer.from(encodeSmallPng(pixels, image)).toString('base64')}`;
+function pixelsOf(images: Float32Array, row: number, { height, width, channels }: ImageShape): Uint8Array {
+  const size = height * width * channels;
+  return Uint8Array.from(images.subarray(row * size, (row + 1) * size), (value) => Math.round(255 * value));
 }

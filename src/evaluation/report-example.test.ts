@@ -24,10 +24,10 @@ const [first, second] = [
   [0.1, 0.7, 0.1, 0.1],
 ];
 
-function search(offers: readonly ShownTrace[]): ReportExample | undefined {
+async function search(offers: readonly ShownTrace[]): Promise<ReportExample | undefined> {
   const found = createExampleSearch();
   for (const [row, offer] of offers.entries()) {
-    found.offer(offer, () => ({
+    await found.offer(offer, async () => ({
       row,
       label: { index: 0, class: 'a' },
       image: { height: 1, width: 1, channels: 1, png: '' },
@@ -37,23 +37,23 @@ function search(offers: readonly ShownTrace[]): ReportExample | undefined {
   return found.result();
 }
 
-test('the first image with a specialist and two different answers is shown, right or wrong', () => {
+test('the first image with a specialist and two different answers is shown, right or wrong', async () => {
   const offers = [
     answers(first, second, { active: [] }),
     answers(first, first),
     answers(first, second), // the ensemble is wrong here
     answers(second, first),
   ];
-  expect(search(offers)).toMatchObject({ row: 2, differs: true });
+  expect(await search(offers)).toMatchObject({ row: 2, differs: true });
 });
 
-test('without different answers it is the first with a specialist, without those none', () => {
+test('without different answers it is the first with a specialist, without those none', async () => {
   const silent = answers(first, second, { active: [] });
-  expect(search([silent, answers(first, first), answers(first, first)])).toMatchObject({
+  expect(await search([silent, answers(first, first), answers(first, first)])).toMatchObject({
     row: 1,
     differs: false,
   });
-  expect(search([silent, silent])).toBeUndefined();
+  expect(await search([silent, silent])).toBeUndefined();
 });
 
 test('specialists that were only measured are not among those that spoke', () => {

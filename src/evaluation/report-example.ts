@@ -1,6 +1,6 @@
 import type { ImageShape } from '../data/source.js';
 import type { ImageTrace, SpecialistTrace } from '../ensemble/inference.js';
-import { topK } from '../math/top-k.js';
+import { firstLargest } from '../math/rank.js';
 import { type RankedClass, rankClasses } from '../models/ranked-class.js';
 
 /** What of a trace is shown. */
@@ -45,10 +45,10 @@ export function createExampleSearch() {
   let found: ReportExample | undefined;
   return {
     /** Offers an image; `describe` is called only if it is to be kept. */
-    offer(trace: ShownTrace, describe: () => Omit<ReportExample, 'differs'>): void {
+    async offer(trace: ShownTrace, describe: () => Promise<Omit<ReportExample, 'differs'>>): Promise<void> {
       if (found?.differs || !trace.specialists.some(({ isActive }) => isActive)) return;
-      const differs = firstClass(trace.generalist) !== firstClass(trace.ensemble);
-      if (differs || found === undefined) found = { ...describe(), differs };
+      const differs = firstLargest(trace.generalist) !== firstLargest(trace.ensemble);
+      if (differs || found === undefined) found = { ...(await describe()), differs };
     },
     result: (): ReportExample | undefined => found,
   };
@@ -81,8 +81,4 @@ export function describeTrace(
         };
       }),
   };
-}
-
-function firstClass(probabilities: Float32Array): number {
-  return topK(probabilities, 1).indices[0];
 }

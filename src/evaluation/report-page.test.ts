@@ -2,7 +2,9 @@ import { parseHTML } from 'linkedom';
 import { expect, test } from 'vitest';
 import { createRandom } from '../core/random.js';
 import { createEvaluation } from './evaluation.js';
+import { createReliability } from './reliability.js';
 import type { Report } from './report.js';
+import type { ReportDetails } from './report-details.js';
 import { renderReportPage } from './report-page.js';
 import { reportSchema } from './report-schema.js';
 
@@ -74,9 +76,88 @@ function exampleReport(): Report {
   };
 }
 
+function exampleDetails(): ReportDetails {
+  const curve = {
+    calibrationError: 0.0712,
+    bins: [
+      { examples: 30, confidence: 0.3, accuracy: 0.2 },
+      { examples: 70, confidence: 0.8, accuracy: 0.75 },
+    ],
+  };
+  const reliability = { examples: 100, asIs: curve, fitted: curve, temperature: 1.6 };
+  const card = { isCorrectedByImage: false, temperature: 1.25, weight: 0.5, dustbinCorrection: 2.06 };
+  return {
+    classes: ['<b>', '"two"', '三', 'four', '</script><script>alert(1)</script>', 'six'],
+    counts: {
+      images: [50, 50, 50, 50, 50, 50],
+      generalist: [10, 20, 30, 25, 20, 10],
+      ensemble: [15, 25, 28, 25, 30, 20],
+    },
+    confusions: [
+      [0, 1, 12, 5],
+      [1, 0, 7, 4],
+      [2, 3, 6, 8],
+    ],
+    unlisted: { generalist: 3, ensemble: 0 },
+    selection: 'Validation chose.',
+    specialists: [
+      { id: 0, classes: [0, 1, 2], kept: true, reason: 'it helps', ...card },
+      { id: 1, classes: [2, 3], kept: false, reason: 'it does not', ...card },
+    ],
+    thumbnails: {
+      picture: 'data:image/png;base64,AAAA',
+      columns: 2,
+      rows: 2,
+      width: 4,
+      height: 4,
+      classes: [0, 1, 2],
+    },
+    gallery: {
+      seed: 5,
+      fixed: {
+        images: 40,
+        shown: [
+          {
+            row: 17,
+            label: { index: 1, class: '<true>' },
+            picture: 'data:image/png;base64,BBBB',
+            generalist: [{ index: 0, class: 'zero', probability: 0.625 }],
+            ensemble: [{ index: 1, class: '<true>', probability: 0.75 }],
+            specialists: [
+              { id: 1, size: 2, dustbin: 0.1875, top: [{ index: 1, class: '<true>', probability: 0.8125 }] },
+            ],
+          },
+        ],
+      },
+      broken: { images: 0, shown: [] },
+    },
+    reliability: { generalist: reliability, ensemble: reliability },
+    specialistCurves: [
+      {
+        id: 0,
+        points: [
+          { epoch: 1, loss: 2 },
+          { epoch: 2, loss: 1 },
+        ],
+      },
+    ],
+    provenance: [
+      {
+        stage: 'generalist',
+        kdSpecVersion: '0.1.0',
+        seed: 3,
+        backend: 'wasm',
+        digest: 'ab'.repeat(32),
+        finishedAt: '2026-01-02T03:04:05.678Z',
+        parameters: { epochs: 12, 'network.dense': [192], patience: null },
+      },
+    ],
+  };
+}
+
 test('the page shows the figures of the report, and asks nobody for anything', () => {
   const report = exampleReport();
-  const html = renderReportPage(report);
+  const html = renderReportPage(report, exampleDetails());
   const { document } = parseHTML(html);
   const text = document.body.textContent ?? '';
   expect(text).toContain(`${(100 * report.test.ensemble.top1).toFixed(1)}%`);
@@ -93,37 +174,85 @@ test('the page shows the figures of the report, and asks nobody for anything', (
   for (const words of ['combine, in use', '53.2%', '1.2345', '1 of 3', '51.2%', '1.3456', '4.2%'])
     expect(text).toContain(words);
   expect(text).toContain('image 17');
+  expect(text).toContain('drawn at random (seed 5)');
+  expect(text).toContain('abababababababab');
+  expect(text).toContain('2026-01-02 03:04 UTC');
+  expect(text).toContain('7.1% with a fitted temperature (1.60)');
+  const pictures = [
+    'accuracy',
+    'coverage',
+    'gains',
+    'two of reliability',
+    'routing',
+    'top-1',
+    'losses',
+    'specialists',
+  ];
   for (const layout of ['wide', 'narrow']) {
     const inCharts = (selector: string) => document.querySelectorAll(`svg.chart-${layout}${selector}`).length;
-    expect(inCharts('[role=img][aria-label]')).toBe(4);
-    expect(inCharts(' circle')).toBe(2 + 2 + 3);
+    expect(inCharts('[role=img][aria-label]')).toBe(pictures.length + 1);
     expect(inCharts(' [aria-label=bar] > *')).toBe(report.coverage.length);
-    expect(inCharts(' [aria-label=line] > path')).toBe(3);
   }
-  expect([...document.querySelectorAll('.classes li')].map((item) => item.textContent)).toEqual([
-    '<b>',
-    '"two"',
-    '三',
-    '三',
-    'four',
-  ]);
   expect(
     [...document.querySelectorAll('.bars li')].map((item) => [item.className, item.textContent]),
   ).toEqual([
     ['other', 'zero62.5%'],
-    ['true', '<true>81.3%'],
-    ['dustbin', 'none of these18.8%'],
     ['true', '<true>75.0%'],
   ]);
-  expect(document.querySelector('img')?.getAttribute('src')).toBe('data:image/png;base64,AAAA');
-  expect(html).not.toMatch(/<script|https?:|src="(?!data:)|@import|url\(|NaN|undefined|Infinity/);
+  expect(text).toContain('Specialist 1, 2 classes: <true> 81.3%; none of these 18.8%');
+  expect(document.querySelector('img')?.getAttribute('src')).toBe('data:image/png;base64,BBBB');
   expect(text).toContain('Marks & <signs>');
+});
+
+test('the page asks nobody for anything, and no name of a class ends its data', () => {
+  const html = renderReportPage(exampleReport(), exampleDetails());
+  const { document } = parseHTML(html);
+  const [json, code, ...more] = [...document.querySelectorAll('script')];
+  expect(more).toEqual([]);
+  expect(JSON.parse(json.textContent ?? '').classes).toEqual(exampleDetails().classes);
+  expect(code.textContent).toContain('pagedList');
+  expect(html).toContain("default-src 'none'");
+  const shown = html.replace(code.textContent ?? '', '').replace(json.textContent ?? '', '');
+  expect(shown).not.toMatch(/https?:|src="(?!data:)|@import|url\(|NaN|undefined|Infinity/);
+  const program = (code.textContent ?? '').replace(/\/\*[\s\S]*?\*\//g, ''); // comments name types
+  expect(program).not.toMatch(/https?:|fetch\(|XMLHttpRequest|import\(|innerHTML/);
+  // Each place that the script fills is there.
+  for (const [, id] of (code.textContent ?? '').matchAll(/(?:pagedList|getElementById)\(\s*'([\w-]+)'/g))
+    expect(document.getElementById(id), id).not.toBeNull();
+});
+
+test('a table of many columns names them beside each figure, for narrow windows', () => {
+  const { document } = parseHTML(renderReportPage(exampleReport(), exampleDetails()));
+  const rules = [...document.querySelectorAll('#rules .stack td')].map((cell) =>
+    cell.getAttribute('data-label'),
+  );
+  expect(rules.slice(0, 4)).toEqual([
+    'specialists kept',
+    'top-1',
+    'negative log-likelihood, nats',
+    'expected calibration error',
+  ]);
 });
 
 test('a report without specialists and without examples is a page too', () => {
   const { example: _, ...report } = exampleReport();
   const empty: Report = { ...report, ...createEvaluation([]).result(), subsets: [], stages: [] };
-  expect(renderReportPage(empty)).not.toMatch(/NaN|undefined|Infinity/);
+  const reliability = createReliability().result();
+  const details: ReportDetails = {
+    ...exampleDetails(),
+    counts: { images: [0, 0], generalist: [0, 0], ensemble: [0, 0] },
+    classes: ['a', 'b'],
+    confusions: [],
+    specialists: [],
+    specialistCurves: [],
+    provenance: [],
+    thumbnails: { picture: '', columns: 1, rows: 1, width: 1, height: 1, classes: [] },
+    gallery: { seed: 1, fixed: { images: 0, shown: [] }, broken: { images: 0, shown: [] } },
+    reliability: { generalist: reliability, ensemble: reliability },
+  };
+  const { document } = parseHTML(renderReportPage(empty, details));
+  for (const code of document.querySelectorAll('script')) code.remove();
+  expect(document.body.innerHTML).not.toMatch(/NaN|undefined|Infinity/);
 });
 
 test('the schema takes what a report holds, with or without what is optional, and nothing else', () => {

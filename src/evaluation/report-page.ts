@@ -1,39 +1,76 @@
 import { percent, percentWithin, signedPercent, signedWithin } from '../core/percent.js';
 import { count, duration, epochText, operations } from '../core/quantity-text.js';
-import { routingCurve, routingRuleText, signedChart, trainingCurve } from './charts.js';
+import {
+  accuracyChart,
+  rankedChart,
+  reliabilityChart,
+  routingCurve,
+  routingRuleText,
+  signedChart,
+} from './charts.js';
+import { lossCurve, specialistCurves, trainingCurve } from './curve-charts.js';
+import type { Gallery, GalleryPart } from './gallery.js';
+import { galleryTile } from './gallery-tile.js';
 import { escapeHtml, htmlPage, htmlTable } from './html.js';
 import type { Report } from './report.js';
-import { exampleSection } from './report-example-section.js';
+import type { ReportDetails } from './report-details.js';
 
-/** How many class names of a subset are shown before the rest is only counted. */
-const shownClasses = 24;
+/** What the script of a page reads. */
+export interface PageData
+  extends Pick<ReportDetails, 'classes' | 'counts' | 'confusions' | 'specialists' | 'thumbnails'> {
+  readonly split: Report['split'];
+  /** On the split, of the specialists that were kept. */
+  readonly gains: Report['specialists'];
+}
 
 /**
- * One self-contained page that shows a report: no script, no request, light and dark.
+ * One self-contained page that shows a report: no request, light and dark. Figures stand in the page itself; what has as many
+ * parts as there are classes is searched and paged by a small script.
  *
  * @param report from the evaluation
+ * @param details of classes and images
  * @returns HTML, to be written as `index.html`
  */
-export function renderReportPage(report: Report): string {
-  const sections = [
-    headline(report),
-    ...(report.example === undefined ? [] : [exampleSection(report.example, report.split)]),
-    coverageSection(report),
-    gainSection(report),
-    likelihoodSection(report),
-    rulesSection(report),
-    costSection(report),
-    curveSection(report),
-    subsetSection(report),
-    timeSection(report),
+export function renderReportPage(report: Report, details: ReportDetails): string {
+  const sections: readonly (readonly [id: string, name: string, body: string])[] = [
+    ['coverage', 'By coverage', coverageSection(report)],
+    ['map', 'Map of confusions', mapSection(report, details)],
+    ['pairs', 'Confused pairs', pairSection(report, details)],
+    ['classes', 'Classes', classSection(report, details)],
+    ['specialists', 'Specialists', specialistSection(report, details)],
+    ['images', 'Images', gallerySection(details.gallery, report)],
+    ['probabilities', 'Probabilities', likelihoodSection(report, details)],
+    ['rules', 'Fusion rules', rulesSection(report)],
+    ['cost', 'Cost', costSection(report)],
+    ['training', 'Training', trainingSection(report, details)],
+    ['settings', 'Settings', settingsSection(report, details)],
   ];
-  return htmlPage('kd-spec report', sections.join('\n'));
+  const present = sections.filter(([, , body]) => body !== '');
+  const { classes, counts, confusions, specialists, thumbnails } = details;
+  const data: PageData = {
+    split: report.split,
+    gains: report.specialists,
+    classes,
+    counts,
+    confusions,
+    specialists,
+    thumbnails,
+  };
+  const body = present.map(([id, , html]) => `<section id="${id}">${html}</section>`).join('\n');
+  return htmlPage('kd-spec report', headline(report) + body, {
+    contents: present.map(([id, name]) => [id, name]),
+    data,
+    script: 'report.js',
+  });
 }
+
+/** What stands where the script puts a list. */
+const withoutScript = '<p class="note">This list needs the script of the page.</p>';
 
 function headline({ dataset, split, test, conditional, fusion, ceiling, student }: Report): string {
   const cards = [
-    { name: 'Conditional top-1', ...conditional },
     { name: `${titled(split)} top-1`, ...test },
+    { name: 'Conditional top-1', ...conditional },
   ].map(({ name, generalist, ensemble, difference, relativeGain }) => {
     const relative = relativeGain === undefined ? '' : `, ${signedPercent(relativeGain)} relative`;
     return (
@@ -67,6 +104,17 @@ function headline({ dataset, split, test, conditional, fusion, ceiling, student 
     `<header><h1>Generalist and ensemble</h1><p>${escapeHtml(dataset.description)}.</p>` +
     `<p class="note">${count(dataset.classes)} classes; ${count(fusion.kept)} of ${count(fusion.trained)} specialists kept on validation, fused by the rule ` +
     `“${escapeHtml(fusion.rule)}”.</p></header><div class="cards">${cards.join('')}</div>` +
+    accuracyChart(
+      [
+        { label: 'Generalist', ...top1Of(test.generalist) },
+        { label: 'Ensemble', ...top1Of(test.ensemble) },
+        ...(student === undefined ? [] : [{ label: 'Student', ...top1Of(student) }]),
+        ...(ceiling === undefined
+          ? []
+          : [{ label: 'Ceiling', value: ceiling.top1, standardError: ceiling.standardError }]),
+      ],
+      `Top-1 on ${split} with one standard error`,
+    ) +
     htmlTable(
       'Accuracy, ± one standard error',
       ['', `${split} top-1`, `${split} top-5`, 'conditional top-1'],
@@ -74,9 +122,14 @@ function headline({ dataset, split, test, conditional, fusion, ceiling, student 
     ) +
     `<p class="note">${titled(split)}: ${count(test.examples)} examples, all classes. Conditional: ${count(conditional.pairs)} pairs ` +
     'of an example and a specialist that covers its label, predictions restricted to that specialist’s classes. ' +
-    'Errors of differences are paired.</p>'
+    `Errors of differences are paired.${ceiling === undefined ? '' : ' Ceiling: a classifier that knows how the images were made.'}</p>`
   );
 }
+
+const top1Of = ({ top1, top1StandardError }: Report['test']['generalist']) => ({
+  value: top1,
+  standardError: top1StandardError,
+});
 
 function coverageSection({ coverage }: Report): string {
   if (coverage.length === 0) return '';
@@ -99,62 +152,111 @@ function coverageSection({ coverage }: Report): string {
     }),
   );
   return (
-    '<section><h2>By number of specialists covering the class</h2>' +
+    '<h2>By number of specialists covering the class</h2>' +
     signedChart(bars, 'bar', 'Relative change of top-1 correct by number of covering specialists') +
     htmlTable(
       'Top-1 correct',
       ['covered by', 'examples', 'generalist correct', 'ensemble correct', 'relative change'],
       rows,
-    ) +
-    '</section>'
+    )
   );
 }
 
-function gainSection({ specialists, subsets }: Report): string {
+function mapSection({ split, subsets }: Report, { confusions, unlisted }: ReportDetails): string {
+  if (confusions.length === 0) return '';
+  const missing = unlistedText(unlisted);
+  return (
+    '<h2>Map of confusions</h2><p class="note">A row is a true class, a column the class that was predicted, in the order of ' +
+    `the ${count(subsets.length)} subsets: the shaded squares are the confusions that a specialist can see. The darker a point, ` +
+    `the more images of ${split}. Correct predictions are left out.${missing} Drag to move; buttons, two fingers, + and −, or ` +
+    'Ctrl with the wheel zoom until names and images stand beside the cells; a click on a point tells what it is.</p>' +
+    `<div class="map"><div class="controls" id="map-controls">${withoutScript}</div>` +
+    '<canvas id="map-canvas" tabindex="0" role="img" aria-label="Map of confusions: which class is taken for which. ' +
+    'The list of confused pairs below has the same figures as text."></canvas>' +
+    '<div class="map-detail" id="map-detail" role="status"></div></div>'
+  );
+}
+
+function unlistedText({ generalist, ensemble }: ReportDetails['unlisted']): string {
+  if (generalist + ensemble === 0) return '';
+  return (
+    ` The rarest are left out, too: of the generalist those of ${count(generalist)} images, of the ensemble those of ` +
+    `${count(ensemble)}.`
+  );
+}
+
+function pairSection({ split }: Report, { confusions, unlisted }: ReportDetails): string {
+  if (confusions.length === 0) return '';
+  return (
+    `<h2>Confused pairs, before and after</h2><p class="note">Images of ${split} for which one class of a pair was predicted ` +
+    `in place of the other, in either direction.${unlistedText(unlisted)}</p><div id="pair-list">${withoutScript}</div>`
+  );
+}
+
+function classSection({ split }: Report, { counts }: ReportDetails): string {
+  const images = counts.images.filter((number) => number > 0);
+  if (images.length === 0) return '';
+  const [fewest, mostImages] = [Math.min(...images), Math.max(...images)];
+  const each = fewest === mostImages ? count(fewest) : `${count(fewest)} to ${count(mostImages)}`;
+  const without = counts.images.length - images.length;
+  return (
+    `<h2>Each class</h2><p class="note">${count(images.length)} classes with ${each} ${each === '1' ? 'image' : 'images'} each in ${split}` +
+    `${without > 0 ? `; ${count(without)} have none there` : ''}. The accuracy of a single class on so few images is uncertain: ` +
+    `one image more or less is ${percent(1 / median(images), 0)} of a class of ${count(median(images))}.</p>` +
+    `<div id="class-list">${withoutScript}</div>`
+  );
+}
+
+function median(values: readonly number[]): number {
+  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)];
+}
+
+const mostNamedRows = 24; // of a chart; more are drawn side by side without their names
+
+function specialistSection(report: Report, { specialists: cards, selection }: ReportDetails): string {
+  if (cards.length === 0) return '';
+  return (
+    `<h2>Specialists</h2><p class="note">${escapeHtml(selection)}</p>${gainCharts(report)}` +
+    `<div id="specialist-list">${withoutScript}</div>`
+  );
+}
+
+function gainCharts({ specialists, subsets }: Report): string {
   const names = new Map(subsets.map(({ id, classes }) => [id, classes.slice(0, 3).join(' ')]));
   const sorted = specialists
     .filter(({ covered }) => covered.examples > 0)
     .sort((a, b) => b.covered.gain - a.covered.gain || a.id - b.id);
-  if (sorted.length === 0)
-    return '<section><h2>Each specialist</h2><p>No specialist covers a test example.</p></section>';
+  if (sorted.length === 0) return '<p>No specialist that was kept covers an image of this split.</p>';
   const dots = sorted.map(({ id, covered }) => ({
     label: `specialist ${id}`,
     value: covered.gain,
     standardError: covered.standardError,
-    title: `specialist ${id} (${names.get(id) ?? ''} …): ${count(covered.examples)} covered examples`,
+    title: `specialist ${id} (${names.get(id) ?? ''} …): ${signedWithin(covered.gain, covered.standardError)}, ${count(covered.examples)} images`,
   }));
-  const rows = sorted.map(({ id, size, covered, routed }) => [
-    `specialist ${id}`,
-    count(size),
-    count(covered.examples),
-    percent(covered.generalist),
-    percent(covered.specialist),
-    percent(covered.ensemble),
-    signedWithin(covered.gain, covered.standardError),
-    count(routed.examples),
-    signedWithin(routed.gain, routed.standardError),
-  ]);
-  const header = [
-    '',
-    'classes',
-    'covered',
-    'generalist',
-    'specialist',
-    'ensemble',
-    'own gain',
-    'routed',
-    'ensemble’s gain',
-  ];
+  const description = 'Own gain of each specialist, with one standard error';
   return (
-    '<section><h2>Each specialist</h2><p class="note">Own gain: the specialist’s conditional top-1 minus the ' +
-    'generalist’s, on the examples whose label it covers. Ensemble’s gain: test top-1, on the examples where it ' +
-    'was active.</p>' +
-    signedChart(dots, 'dot', 'Gain of each specialist over the generalist, sorted, with standard errors') +
-    `<details><summary>Figures</summary>${htmlTable('Gain of each specialist', header, rows)}</details></section>`
+    '<p class="note">Own gain: the specialist’s conditional top-1 minus the generalist’s, on the images whose label it covers ' +
+    '(in the chart). Ensemble’s gain: top-1 over all classes, on the images for which it was active. One standard error each.</p>' +
+    (dots.length > mostNamedRows ? rankedChart(dots, description) : signedChart(dots, 'dot', description))
   );
 }
 
-function likelihoodSection({ likelihood, split }: Report): string {
+function gallerySection({ seed, fixed, broken }: Gallery, { split }: Report): string {
+  if (fixed.images + broken.images === 0) return '';
+  const part = (title: string, { images, shown }: GalleryPart) =>
+    images === 0
+      ? `<h3>${title}: none</h3>`
+      : `<h3>${title}: ${count(images)}${shown.length < images ? `, of which ${count(shown.length)}` : ''}</h3>` +
+        `<div class="tiles">${shown.map(galleryTile).join('')}</div>`;
+  return (
+    `<h2>Images that the ensemble fixed, and that it broke</h2><p class="note">Images of ${split}, drawn at random (seed ${seed}): ` +
+    'nobody chose them. The true class is marked.</p>' +
+    part('Wrong by the generalist, right by the ensemble', fixed) +
+    part('Right by the generalist, wrong by the ensemble', broken)
+  );
+}
+
+function likelihoodSection({ likelihood, split }: Report, { reliability }: ReportDetails): string {
   const rows = Object.entries({ Generalist: likelihood.generalist, Ensemble: likelihood.ensemble }).map(
     ([who, fit]) => [
       who,
@@ -162,11 +264,27 @@ function likelihoodSection({ likelihood, split }: Report): string {
       percent(fit.calibrationError),
     ],
   );
+  const diagrams = Object.entries({ Generalist: reliability.generalist, Ensemble: reliability.ensemble }).map(
+    ([who, { asIs, fitted, temperature }]) =>
+      `<div><h3>${who}</h3>` +
+      reliabilityChart(
+        { asIs: asIs.bins, fitted: fitted.bins },
+        `Reliability of the ${who.toLowerCase()}: share of correct predictions by confidence`,
+      ) +
+      `<p class="note">Expected calibration error ${percent(asIs.calibrationError)} as it is, ` +
+      `${percent(fitted.calibrationError)} with a fitted temperature (${temperature.toPrecision(3)}).</p></div>`,
+  );
   return (
-    '<section><h2>Probabilities</h2><p class="note">The generalist as it was trained, the ensemble with the ' +
-    'temperatures and weights that validation chose.</p>' +
+    '<h2>Probabilities</h2><p class="note">The generalist as it was trained, the ensemble with the temperatures and weights ' +
+    'that validation chose.</p>' +
     htmlTable(`On ${split}`, ['', 'negative log-likelihood, nats', 'expected calibration error'], rows) +
-    '</section>'
+    (reliability.generalist.examples === 0
+      ? ''
+      : '<h3>Reliability</h3><p class="note">How often predictions are right, by how confident they are; on the grey line, as ' +
+        'often as they say. Dashed: as they are. In colour: with a temperature for each of the two, fitted here to one half of ' +
+        `${count(reliability.generalist.examples)} images and used on the other half, so that neither looks better only for ` +
+        'having been calibrated. Larger dots are more images.</p>' +
+        `<div class="side-by-side">${diagrams.join('')}</div>`)
   );
 }
 
@@ -180,15 +298,14 @@ function rulesSection({ fusion: { trained, rules = [] } }: Report): string {
     percent(calibrationError),
   ]);
   return (
-    '<section><h2>Fusion rules</h2><p class="note">Each rule with the temperatures, weights and specialists that ' +
+    '<h2>Fusion rules</h2><p class="note">Each rule with the temperatures, weights and specialists that ' +
     'validation chose for it; each half of the validation images with what was chosen on the other half. ' +
     '<i>paper</i> is the rule of Hinton, Vinyals and Dean.</p>' +
     htmlTable(
       'On validation',
       ['rule', 'specialists kept', 'top-1', 'negative log-likelihood, nats', 'expected calibration error'],
       rows,
-    ) +
-    '</section>'
+    )
   );
 }
 
@@ -216,7 +333,7 @@ function costSection({ inference, routing = [] }: Report): string {
     percent(point.top1),
   ]);
   return (
-    '<section><h2>Cost of inference</h2>' +
+    '<h2>Cost of inference</h2>' +
     `<p class="note">${inference.active.toFixed(2)} specialists an image. Images a second: both in turn, on the machine of this report.</p>` +
     htmlTable('Inference', ['', 'computation per image', 'images per second', 'parameters'], rows) +
     (rules.length === 0
@@ -231,60 +348,79 @@ function costSection({ inference, routing = [] }: Report): string {
           ['a specialist is active for the generalist’s', 'specialists per image', 'computation', 'top-1'],
           rules,
         ) +
-        '</details>') +
-    '</section>'
+        '</details>')
   );
 }
 
-function curveSection({ curve = [] }: Report): string {
-  const chart = trainingCurve(curve, 'Validation top-1 of the generalist by epoch');
-  if (chart === '') return '';
+function trainingSection({ curve = [] }: Report, { specialistCurves: curves }: ReportDetails): string {
+  const accuracy = trainingCurve(curve, 'Validation top-1 of the generalist by epoch');
+  const losses = lossCurve(curve, 'Loss of the generalist on training and validation images by epoch');
+  const specialists = specialistCurves(curves, 'Training loss of each specialist by epoch');
+  if (accuracy + losses + specialists === '') return '';
   const rows = curve.map(({ epoch, loss, validationLoss, validationTop1 }) => [
     epochText(epoch),
     loss.toFixed(3),
     validationLoss?.toFixed(3) ?? '',
     validationTop1 === undefined ? '' : percent(validationTop1),
   ]);
+  const block = (title: string, chart: string) =>
+    chart === '' ? '' : `<div><h3>${title}</h3>${chart}</div>`;
   return (
-    '<section><h2>Training of the generalist</h2><p class="note">Top-1 on validation after each epoch. While the ' +
-    'learning rate falls, as at the end of a training, the curve flattens in any case: a flat end does not tell whether ' +
-    `a longer training would reach more.</p>${chart}<details><summary>Figures</summary>` +
-    htmlTable('Epochs', ['epoch', 'training loss', 'validation loss', 'validation top-1'], rows) +
-    '</details></section>'
+    '<h2>Training</h2><p class="note">While the learning rate falls, as at the end of a training, a curve flattens in any ' +
+    'case: a flat end does not tell whether a longer training would reach more.</p>' +
+    block('Generalist: top-1 on validation', accuracy) +
+    `<div class="side-by-side">${block('Generalist: loss, nats', losses)}${block('Specialists: training loss, nats', specialists)}</div>` +
+    (rows.length === 0
+      ? ''
+      : `<details><summary>Figures</summary>${htmlTable('Epochs of the generalist', ['epoch', 'training loss', 'validation loss', 'validation top-1'], rows)}</details>`)
   );
 }
 
-function subsetSection({ subsets }: Report): string {
-  const items = subsets.map(({ id, classes }) => {
-    const shown = classes.slice(0, shownClasses).map((name) => `<li>${escapeHtml(name)}</li>`);
-    const more = classes.length - shown.length;
-    return (
-      `<h3>Subset ${id} <span class="note">${count(classes.length)} classes</span></h3>` +
-      `<ul class="classes">${shown.join('')}${more > 0 ? `<li class="more">and ${count(more)} more</li>` : ''}</ul>`
-    );
-  });
-  return `<section><h2>Subsets, the most typical class first</h2>${items.join('')}</section>`;
-}
-
-function timeSection({ stages }: Report): string {
-  if (stages.length === 0) return '';
+function settingsSection({ stages }: Report, { provenance }: ReportDetails): string {
+  if (provenance.length === 0) return '';
   const total = stages.reduce((sum, { seconds }) => sum + seconds, 0);
-  const rows = stages.map(({ stage, seconds, trainingSeconds, trainingFlops }) => [
+  const times = stages.map(({ stage, seconds, trainingSeconds, trainingFlops }) => [
     stage,
     duration(seconds),
     total > 0 ? percent(seconds / total) : '',
     trainingSeconds === undefined ? '' : duration(trainingSeconds),
     trainingFlops === undefined ? '' : operations(trainingFlops),
   ]);
+  const made = provenance.map(({ stage, seed, backend, kdSpecVersion, finishedAt, digest }) => [
+    stage,
+    String(seed),
+    backend ?? 'none',
+    kdSpecVersion,
+    `${finishedAt.slice(0, 16).replace('T', ' ')} UTC`,
+    digest.slice(0, 16),
+  ]);
+  const settings = provenance.map(({ stage, parameters }) => {
+    const rows = Object.entries(parameters).map(([name, value]) => [name, settingText(value)]);
+    return rows.length === 0
+      ? ''
+      : `<details><summary>${escapeHtml(stage)}: ${count(rows.length)} settings</summary>` +
+          `${htmlTable(`Settings of ${stage}`, ['option', 'value'], rows, { holds: 'texts' })}</details>`;
+  });
   return (
-    '<section><h2>Time</h2>' +
+    '<h2>Time, settings, versions</h2>' +
     htmlTable(
       'Time of each stage; training is summed over processes that work side by side',
       ['stage', 'time', 'share', 'training', 'computation'],
-      [...rows, ['all', duration(total), '', '', '']],
+      [...times, ['all', duration(total), '', '', '']],
     ) +
-    '</section>'
+    htmlTable(
+      'What the report rests on; the hash is the beginning of the SHA-256 over the files',
+      ['stage', 'seed', 'backend', 'kd-spec', 'finished', 'hash'],
+      made,
+    ) +
+    settings.join('')
   );
+}
+
+function settingText(value: unknown): string {
+  if (value === null) return 'none';
+  if (Array.isArray(value)) return value.map(settingText).join(', ') || 'none';
+  return String(value);
 }
 
 function titled(word: string): string {

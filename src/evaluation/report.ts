@@ -1,6 +1,7 @@
 import type { SplitName } from '../data/source.js';
 import type { Accuracy } from '../models/accuracy.js';
-import type { CurvePoint, RoutingPoint } from './charts.js';
+import type { RoutingPoint } from './charts.js';
+import type { CurvePoint } from './curve-charts.js';
 import type { Evaluation } from './evaluation.js';
 import type { InferenceCost } from './inference-cost.js';
 import type { ReportExample } from './report-example.js';

@@ -1,6 +1,6 @@
 import { percent } from '../core/percent.js';
 import { count } from '../core/quantity-text.js';
-import { type SweepPoint, sweepChart } from './charts.js';
+import { type SweepPoint, sweepChart } from './curve-charts.js';
 import { escapeHtml, htmlPage, htmlTable } from './html.js';
 
 interface Accuracy {

@@ -24,17 +24,23 @@ export interface CalibrationError {
  * error.result(); // 0.3
  */
 export function createCalibrationError(bins = 15): CalibrationError {
-  const excess = new Float64Array(bins); // sum of confidence minus sum of correct answers
-  let answers = 0;
+  const sums = Array.from({ length: bins }, () => ({ examples: 0, confidence: 0, correct: 0 }));
   return {
     add(confidence, isCorrect) {
-      const bin = Math.min(bins - 1, Math.floor(confidence * bins));
-      excess[bin] += confidence - Number(isCorrect);
-      answers++;
+      const bin = sums[Math.min(bins - 1, Math.floor(confidence * bins))];
+      bin.examples++;
+      bin.confidence += confidence;
+      bin.correct += Number(isCorrect);
     },
-    result() {
-      if (answers === 0) return 0;
-      return excess.reduce((sum, value) => sum + Math.abs(value), 0) / answers;
-    },
+    result: () => calibrationErrorOf(sums),
   };
+}
+
+/** The same of sums that were taken elsewhere: of each bin the predictions, their confidences, and those that were right. */
+export function calibrationErrorOf(
+  bins: readonly { readonly examples: number; readonly confidence: number; readonly correct: number }[],
+): number {
+  const total = bins.reduce((sum, { examples }) => sum + examples, 0);
+  if (total === 0) return 0;
+  return bins.reduce((sum, { confidence, correct }) => sum + Math.abs(confidence - correct), 0) / total;
 }

@@ -15,6 +15,13 @@ export function rankOf(probabilities: ArrayLike<number>, label: number): number 
   return rank;
 }
 
+/** The most probable class; of equal ones the lowest. */
+export function firstLargest(probabilities: ArrayLike<number>): number {
+  let first = 0;
+  for (let c = 1; c < probabilities.length; c++) if (probabilities[c] > probabilities[first]) first = c;
+  return first;
+}
+
 /**
  * Whether the label is the most probable among some classes only. Ties go to the lower class.
  *

@@ -1,17 +1,26 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { z } from 'zod';
 import { findManifest, readManifest } from '../../core/artefact.js';
+import { signedPercent } from '../../core/percent.js';
 import { imageBatches } from '../../data/batches.js';
 import { openDataset } from '../../data/dataset.js';
-import { loadEnsemble } from '../../ensemble/ensemble.js';
+import { type Ensemble, loadEnsemble } from '../../ensemble/ensemble.js';
 import { readSubsets, subsetsFileName } from '../../ensemble/subsets/subsets-file.js';
-import type { CurvePoint } from '../../evaluation/charts.js';
+import type { CurvePoint } from '../../evaluation/curve-charts.js';
 import { evaluateEnsemble } from '../../evaluation/evaluate-ensemble.js';
 import { inferenceCost } from '../../evaluation/inference-cost.js';
 import type { Report, StageCost } from '../../evaluation/report.js';
+import {
+  detailsFileName,
+  type Provenance,
+  type ReportDetails,
+  type SpecialistCard,
+} from '../../evaluation/report-details.js';
 import { renderReportPage } from '../../evaluation/report-page.js';
 import { batchSizeFor } from '../../models/classifier.js';
 import type { EpochMetrics } from '../../training/metrics-log.js';
+import type { Settings } from '../options.js';
 import type { StageContext } from '../stage.js';
 import { metricsOf, type StageResults } from '../stage-metrics.js';
 import { stageNames } from '../stage-names.js';
@@ -30,9 +39,10 @@ export async function evaluate(context: StageContext): Promise<StageResults['rep
     const batches = () => imageBatches(split, image, { batchSize: batchSizeFor(ensemble.classes.length) });
     const total = Math.min(split.rows, maxExamples ?? split.rows);
     const progress = log.progress(`predictions for ${splitName}`, total);
-    const { evaluation, example } = await evaluateEnsemble(ensemble, batches(), {
+    const { evaluation, example, details } = await evaluateEnsemble(ensemble, batches(), {
       image,
       total,
+      seed: settings.seed,
       signal,
       update: (done) => progress.update(done),
     });
@@ -66,8 +76,22 @@ export async function evaluate(context: StageContext): Promise<StageResults['rep
       }),
       ...(example && { example }),
     };
+    const whole: ReportDetails = {
+      ...details,
+      classes: dataset.classes,
+      specialists: specialistCards(ensemble, settings.ensemble),
+      selection: selectionRule(settings.ensemble),
+      specialistCurves: await Promise.all(
+        ensemble.specialists.map(async ({ config: { id } }) => ({
+          id,
+          points: await readCurve(join(context.input('specialists'), String(id), 'metrics.jsonl')),
+        })),
+      ),
+      provenance: await provenanceOf(context),
+    };
     await writeFile(join(directory, 'report.json'), `${JSON.stringify(report, null, 2)}\n`);
-    await writeFile(join(directory, 'index.html'), renderReportPage(report));
+    await writeFile(join(directory, detailsFileName), `${JSON.stringify(whole)}\n`);
+    await writeFile(join(directory, 'index.html'), renderReportPage(report, whole));
     return report;
   } finally {
     ensemble.dispose();
@@ -89,6 +113,66 @@ async function readCurve(path: string): Promise<readonly CurvePoint[]> {
         ...(validationLoss !== undefined && { validationLoss }),
       };
     });
+}
+
+/** What validation decided about each specialist, kept or not. */
+function specialistCards(
+  { specialists, settings }: Ensemble,
+  { select }: Settings['ensemble'],
+): readonly SpecialistCard[] {
+  return specialists.map(({ config: { id, classes, dustbin } }, position) => {
+    const { temperature, weight, kept, ...rest } = settings.specialists[position];
+    return {
+      id,
+      classes,
+      dustbinCorrection: dustbin.correction,
+      isCorrectedByImage: dustbin.routed !== undefined,
+      temperature,
+      weight,
+      kept,
+      reason: select ? validationText(validationGain.safeParse(rest).data) : 'there was no selection',
+    };
+  });
+}
+
+const validationGain = z.object({
+  examples: z.number(),
+  gain: z.number(),
+  standardError: z.number(),
+  top1Gain: z.number(),
+});
+
+/** What the selection saw of a specialist, as the ensemble's file has it. */
+function validationText(seen: z.infer<typeof validationGain> | undefined): string {
+  if (seen === undefined) return 'no figures of validation were kept';
+  const { examples, gain, standardError, top1Gain } = seen;
+  if (examples === 0) return 'active on no validation image';
+  return (
+    `on ${examples.toLocaleString('en')} validation images: log-likelihood ${gain < 0 ? '−' : '+'}` +
+    `${Math.abs(gain).toFixed(3)} ± ${standardError.toFixed(3)} nats, top-1 ${signedPercent(top1Gain)}`
+  );
+}
+
+function selectionRule({ select, selectionErrors }: Settings['ensemble']): string {
+  if (!select) return 'All specialists were kept, without a selection (--no-select).';
+  const errors = selectionErrors === 1 ? 'one standard error' : `${selectionErrors} standard errors`;
+  return (
+    'Validation chose which specialists are kept, one after the other, the least helpful first: those whose gain in ' +
+    `log-likelihood, on the images for which they are active, is ${selectionErrors === 0 ? 'above zero' : `more than ${errors} above zero`}, ` +
+    'and which lose no top-1 there. The figures of each are those after the last decision.'
+  );
+}
+
+/** With what each artefact was made that the report rests on. */
+async function provenanceOf({ workspace }: StageContext): Promise<readonly Provenance[]> {
+  const found: Provenance[] = [];
+  for (const stage of stageNames.filter((name) => name !== 'report')) {
+    const manifest = await findManifest(join(workspace, stage));
+    if (manifest === undefined) continue;
+    const { kdSpecVersion, seed, backend, digest, finishedAt, parameters } = manifest;
+    found.push({ stage, kdSpecVersion, seed, backend, digest, finishedAt, parameters });
+  }
+  return found;
 }
 
 /** What each stage before this one took. */

@@ -1,0 +1,79 @@
+import { expect, test } from 'vitest';
+import { createRandom } from '../core/random.js';
+import { createReliability } from './reliability.js';
+
+const classes = 5;
+
+/** Examples whose labels are drawn from a distribution, shown to the predictor at another temperature. */
+function measure(temperature: number, examples = 6000) {
+  const random = createRandom(1, 'reliability');
+  const reliability = createReliability();
+  const seen: { readonly label: number; readonly shown: Float64Array }[] = [];
+  for (let example = 0; example < examples; example++) {
+    const logits = Float64Array.from({ length: classes }, () => 2 * random.normal());
+    const truth = softmaxAt(logits, 1);
+    let [left, label] = [random.uniform(), 0];
+    while (label < classes - 1 && left >= truth[label]) left -= truth[label++];
+    const shown = softmaxAt(logits, temperature);
+    reliability.add(label, shown);
+    seen.push({ label, shown });
+  }
+  return { result: reliability.result(), seen };
+}
+
+function softmaxAt(logits: Float64Array, temperature: number): Float64Array {
+  const powers = logits.map((value) => Math.exp(value / temperature));
+  const sum = powers.reduce((total, value) => total + value, 0);
+  return powers.map((value) => value / sum);
+}
+
+test('a predictor that is too sure of itself is found out, and put right by the temperature that was taken from it', () => {
+  const { result } = measure(0.5);
+  expect(result.asIs.calibrationError).toBeGreaterThan(0.08);
+  expect(result.fitted.calibrationError).toBeLessThan(0.03);
+  expect(result.temperature).toBeCloseTo(2, 5);
+});
+
+test('a calibrated predictor stays as it is', () => {
+  const { result } = measure(1);
+  expect(result.temperature).toBe(1);
+  expect(result.fitted).toEqual(result.asIs);
+  expect(result.asIs.calibrationError).toBeLessThan(0.03);
+});
+
+test('each half is judged under the temperature of the other, as a slow computation has it', () => {
+  const { result, seen } = measure(0.7, 301);
+  const temperatures = Array.from({ length: 15 }, (_, index) => 8 / (index + 2));
+  const at = (shown: Float64Array, temperature: number) => softmaxAt(shown.map(Math.log), temperature);
+  const half = (which: number) => seen.filter((_, index) => index % 2 === which);
+  const best = (which: number) => {
+    const losses = temperatures.map((t) =>
+      half(which).reduce((sum, { label, shown }) => sum - Math.log(at(shown, t)[label]), 0),
+    );
+    return temperatures[losses.indexOf(Math.min(...losses))];
+  };
+  const bestOf = [best(0), best(1)];
+  const judged = [0, 1].flatMap((which) =>
+    half(which).map(({ label, shown }) => {
+      const p = at(shown, bestOf[1 - which]);
+      const confidence = Math.max(...p);
+      return { confidence, isCorrect: p.indexOf(confidence) === label };
+    }),
+  );
+  const bins = result.fitted.bins;
+  expect(bins.reduce((sum, { examples }) => sum + examples, 0)).toBe(301);
+  for (const bin of bins) {
+    const low = Math.floor(bin.confidence * 15) / 15;
+    const inBin = judged.filter(({ confidence }) => confidence >= low && confidence < low + 1 / 15);
+    expect(inBin).toHaveLength(bin.examples);
+    const right = inBin.filter(({ isCorrect }) => isCorrect).length;
+    expect(bin.accuracy).toBeCloseTo(right / inBin.length, 10);
+  }
+});
+
+test('impossible labels and no examples at all give figures', () => {
+  const reliability = createReliability();
+  expect(reliability.result()).toMatchObject({ examples: 0, asIs: { calibrationError: 0, bins: [] } });
+  reliability.add(1, Float64Array.of(1, 0));
+  expect(JSON.stringify(reliability.result())).not.toContain('null');
+});
