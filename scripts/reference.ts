@@ -31,9 +31,17 @@ export function referencePage(): string {
       `## \`${name}\`: \`kd-spec ${command}\`\n\nMakes \`<workspace>/${name}\`: ${title}.\n\n` +
       optionTable(listedOptions.filter(({ section }) => section === name)),
   );
-  return [introduction, `## General options\n\n${optionTable(general)}`, ...sections, ruleSection()].join(
-    '\n',
-  );
+  const serve =
+    '## `serve`: `kd-spec serve`\n\nServes the ensemble of a workspace, or an ONNX file, over HTTP, with a page to try ' +
+    'it: see [serving](serving.md).\n\n' +
+    optionTable(listedOptions.filter(({ section }) => section === 'serve'));
+  return [
+    introduction,
+    `## General options\n\n${optionTable(general)}`,
+    ...sections,
+    serve,
+    ruleSection(),
+  ].join('\n');
 }
 
 /** The list of fusion rules. */

@@ -1,8 +1,7 @@
 import type { Argv, Options } from 'yargs';
 import { KdSpecError } from '../core/errors.js';
-import { type ListedOption, listedOptions, optionsOf } from '../pipeline/option-list.js';
+import { type ListedOption, listedOptions, optionsOf, type Section } from '../pipeline/option-list.js';
 import { describeValues, parseText } from '../pipeline/option-values.js';
-import type { StageName } from '../pipeline/stage-names.js';
 
 /** Flags as typed: text, or a boolean; undefined when absent. */
 export type Flags = Readonly<Record<string, string | boolean | undefined>>;
@@ -73,20 +72,20 @@ function readableFlag(word: string): string {
   return `--${flag}=false`;
 }
 
-/** Adds the flags of the general options and of some stages to a command, a group for each stage. */
-export function addFlags(yargs: Argv, stages: readonly StageName[]): Argv {
-  for (const listed of optionsOf(stages)) yargs.option(listed.flag, yargsOption(listed));
+/** Adds the flags of the general options and of some stages or commands to a command, a group for each. */
+export function addFlags(yargs: Argv, sections: readonly Section[]): Argv {
+  for (const listed of optionsOf(sections)) yargs.option(listed.flag, yargsOption(listed));
   return yargs;
 }
 
 /**
- * The flags of some stages among what yargs parsed.
+ * The flags of some stages or commands among what yargs parsed.
  *
  * @throws KdSpecError `usage` when one stands twice that takes one value
  */
-export function flagsOf(argv: Readonly<Record<string, unknown>>, stages: readonly StageName[]): Flags {
+export function flagsOf(argv: Readonly<Record<string, unknown>>, sections: readonly Section[]): Flags {
   const flags: Record<string, string | boolean> = {};
-  for (const { flag, option } of optionsOf(stages)) {
+  for (const { flag, option } of optionsOf(sections)) {
     const value = argv[flag];
     if (Array.isArray(value) && option.type === 'texts') {
       flags[flag] = value.join(',');

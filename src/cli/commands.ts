@@ -8,6 +8,7 @@ import { doctorCommand } from './commands/doctor.js';
 import { exportCommand } from './commands/export.js';
 import { inferCommand } from './commands/infer.js';
 import { jobsCommand } from './commands/jobs.js';
+import { serveCommand } from './commands/serve.js';
 import type { CommandContext } from './context.js';
 
 /** The commands that make a stage's artefact, in words. */
@@ -41,6 +42,7 @@ export function commands(context: CommandContext): readonly CommandModule[] {
     stage('report'),
     inferCommand(context),
     exportCommand(context),
+    serveCommand(context),
     doctorCommand(context),
   ];
 }

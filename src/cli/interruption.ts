@@ -29,7 +29,7 @@ export class Interruption implements Disposable {
     const isRepeated = this.received !== undefined;
     this.received = name;
     if (isRepeated) process.exit(this.exitCode);
-    this.notify('stopping at the next checkpoint; once more ends at once');
+    this.notify('stopping as soon as finished work is kept; once more ends at once');
     this.controller.abort(name);
   }
 }

@@ -33,6 +33,13 @@ export const errorCodes = {
   'jobs-under-way': 'Jobs submitted to a cluster are not done yet.',
   'job-failed': 'A job that trains a specialist failed.',
   'specialists-stopped': 'Training of specialists was stopped; each one in training wrote a checkpoint.',
+  'address-unavailable': 'The server cannot listen at the address that was given.',
+  'request-invalid': 'A request to the server is not one that its API describes.',
+  'request-too-large': 'A request to the server is larger than its limits allow.',
+  'request-refused': 'A request came under another name than the server has, or from a page of another site.',
+  unauthorised: 'A request has no token, or a wrong one.',
+  'server-busy': 'The server has as much under way as it takes.',
+  'deadline-passed': 'A request waited longer for its prediction than it may.',
   interrupted: 'The command was interrupted; finished work is kept, and the next run continues.',
 } as const satisfies Record<string, string>;
 

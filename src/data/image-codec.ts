@@ -33,6 +33,7 @@ export async function encodePng(pixels: Uint8Array, shape: ImageShape): Promise<
  * @param shape what is wanted
  * @param name what to call the image in an error
  * @param options.maxPixels the most pixels that the file's header may announce
+ * @param options.maxSeconds how long decoding may take; none for as long as it takes
  * @returns (height, width, channels), 0 to 255
  * @throws KdSpecError `image-empty`, `image-unreadable`, `image-too-large`
  * Cost: about 20 microseconds for a plain PNG of the very shape and 28 x 28 pixels; else that of sharp.
@@ -41,10 +42,10 @@ export async function decodeImage(
   bytes: Uint8Array,
   shape: ImageShape,
   name = 'the image',
-  { maxPixels = 100e6 }: { readonly maxPixels?: number } = {},
+  { maxPixels = 100e6, maxSeconds = 0 }: { readonly maxPixels?: number; readonly maxSeconds?: number } = {},
 ): Promise<Uint8Array> {
   if (bytes.length === 0) throw empty(name);
-  return decodeSmallPng(bytes, shape) ?? decodeAny(bytes, shape, name, maxPixels);
+  return decodeSmallPng(bytes, shape) ?? decodeAny(bytes, shape, name, maxPixels, maxSeconds);
 }
 
 /**
@@ -92,6 +93,7 @@ async function decodeAny(
   { height, width, channels }: ImageShape,
   name: string,
   maxPixels: number,
+  maxSeconds: number,
 ): Promise<Uint8Array> {
   try {
     const decoder = isBmp(bytes)
@@ -103,6 +105,7 @@ async function decodeAny(
       .resize(width, height, { fit: 'cover' })
       .toColourspace(channels === 1 ? 'b-w' : 'srgb')
       .raw({ depth: 'uchar' })
+      .timeout({ seconds: maxSeconds })
       .toBuffer();
     assert(pixels.length === height * width * channels, `sharp gave ${pixels.length} bytes for ${name}`);
     return new Uint8Array(pixels.buffer, pixels.byteOffset, pixels.length);
@@ -117,6 +120,13 @@ async function decodeAny(
       );
     }
     const reason = cause instanceof Error ? cause.message : String(cause);
+    if (maxSeconds > 0 && reason.startsWith('timeout')) {
+      throw new KdSpecError(
+        'image-too-large',
+        `expected ${name} to be decoded within ${maxSeconds} s, it takes longer: make it smaller`,
+        { cause },
+      );
+    }
     const kind = foreignKind(bytes.subarray(0, 256)) ?? 'it is an image';
     const advice =
       kind === 'it is an image' ? `it cannot be decoded (${reason}): convert or remove it` : kind;

@@ -140,7 +140,7 @@ export function describeForeign(path: string): string {
 }
 
 /** Whether bytes begin as PNG, JPEG, GIF, WebP, TIFF, AVIF or BMP files do. */
-function isImageHead(head: Uint8Array): boolean {
+export function isImageHead(head: Uint8Array): boolean {
   const text = Buffer.from(head).toString('latin1');
   return (
     text.startsWith('\x89PNG\r\n\x1a\n') ||

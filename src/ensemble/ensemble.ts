@@ -120,7 +120,7 @@ export class Ensemble implements Classifier {
     const { image } = this.input;
     const found: Classification[] = [];
     for await (const batch of imageFileBatches(files, image, batchSizeFor(this.classes.length)))
-      for (const trace of await this.trace(batch)) found.push(this.describe(trace, top));
+      for (const trace of await this.trace(batch)) found.push(classificationOf(trace, this, top));
     return found;
   }
 
@@ -128,23 +128,34 @@ export class Ensemble implements Classifier {
   dispose(): void {
     this.classifier.dispose();
   }
+}
 
-  /** The most probable classes of a trace, by name. */
-  private describe({ generalist, ensemble, specialists }: ImageTrace, top: number): Classification {
-    return {
-      generalist: rankClasses(generalist, top, this.classes),
-      ensemble: rankClasses(ensemble, top, this.classes),
-      specialists: specialists.map(({ position, probabilities }) => {
-        const { id, classes } = this.specialists[position].config;
-        const named = probabilities.subarray(0, classes.length);
-        return {
-          id,
-          dustbin: probabilities[classes.length],
-          top: rankClasses(named, top, this.classes, classes),
-        };
-      }),
-    };
-  }
+/**
+ * A trace by name: the most probable classes of generalist, ensemble and each specialist.
+ *
+ * @param top how many classes to name
+ */
+export function classificationOf(
+  { generalist, ensemble, specialists }: ImageTrace,
+  model: {
+    readonly classes: ClassNames;
+    readonly specialists: readonly { readonly config: Pick<Specialist['config'], 'id' | 'classes'> }[];
+  },
+  top: number,
+): Classification {
+  return {
+    generalist: rankClasses(generalist, top, model.classes),
+    ensemble: rankClasses(ensemble, top, model.classes),
+    specialists: specialists.map(({ position, probabilities }) => {
+      const { id, classes } = model.specialists[position].config;
+      const named = probabilities.subarray(0, classes.length);
+      return {
+        id,
+        dustbin: probabilities[classes.length],
+        top: rankClasses(named, top, model.classes, classes),
+      };
+    }),
+  };
 }
 
 /**

@@ -1,12 +1,15 @@
 import { isOption, type Option, type OptionTable } from './option-types.js';
 import { generalOptions } from './options/general-options.js';
-import { stageOptions } from './options.js';
+import { type CommandSection, commandOptions, stageOptions } from './options.js';
 import { type StageName, stageNames } from './stage-names.js';
+
+/** A stage, or a command that has options of its own. */
+export type Section = StageName | CommandSection;
 
 /** One option with all its names. */
 export interface ListedOption {
-  /** The stage it belongs to; undefined for the general options. */
-  readonly section: StageName | undefined;
+  /** The stage or command it belongs to; undefined for the general options. */
+  readonly section: Section | undefined;
   /** Keys from the top of a pipeline file, e.g. `['generalist', 'network', 'dense']`. */
   readonly path: readonly string[];
   /** Without dashes. */
@@ -25,18 +28,19 @@ const perCommand: ReadonlySet<string> = new Set([
   'specialists.wait',
 ]);
 
-/** All options, the general ones first, then by stage. */
+/** All options, the general ones first, then by stage, then by command. */
 export const listedOptions: readonly ListedOption[] = [
   ...list(generalOptions, undefined, []),
   ...stageNames.flatMap((stage) => list(stageOptions[stage], stage, [stage])),
+  ...list(commandOptions.serve, 'serve', ['serve']),
 ];
 
 /** The options that a pipeline file may hold. */
 export const pipelineOptions = listedOptions.filter(({ path }) => !perCommand.has(path.join('.')));
 
-/** The general options, and those of the given stages. */
-export function optionsOf(stages: readonly StageName[]): readonly ListedOption[] {
-  return listedOptions.filter(({ section }) => section === undefined || stages.includes(section));
+/** The general options, and those of the given stages and commands. */
+export function optionsOf(sections: readonly Section[]): readonly ListedOption[] {
+  return listedOptions.filter(({ section }) => section === undefined || sections.includes(section));
 }
 
 /** The pipeline key of an option, e.g. `generalist.network.dense`. */
@@ -46,7 +50,7 @@ export function keyOf({ path }: ListedOption): string {
 
 function list(
   table: OptionTable,
-  section: StageName | undefined,
+  section: Section | undefined,
   prefix: readonly string[],
 ): readonly ListedOption[] {
   return Object.entries(table).flatMap(([key, entry]) => {

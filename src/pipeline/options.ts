@@ -6,6 +6,7 @@ import type { generalOptions } from './options/general-options.js';
 import { generalistOptions } from './options/generalist-options.js';
 import { predictionsOptions } from './options/predictions-options.js';
 import { reportOptions } from './options/report-options.js';
+import { serveOptions } from './options/serve-options.js';
 import { specialistsOptions } from './options/specialists-options.js';
 import { studentOptions } from './options/student-options.js';
 import { subsetsOptions } from './options/subsets-options.js';
@@ -28,5 +29,11 @@ export const stageOptions = {
   report: reportOptions,
 } as const satisfies Record<StageName, OptionTable>;
 
+/** Options of commands that make no stage's artefact, by command. */
+export const commandOptions = { serve: serveOptions } as const satisfies Record<string, OptionTable>;
+export type CommandSection = keyof typeof commandOptions;
+
 /** Every option with the value in force. */
-export type Settings = OptionValues<typeof generalOptions> & OptionValues<typeof stageOptions>;
+export type Settings = OptionValues<typeof generalOptions> &
+  OptionValues<typeof stageOptions> &
+  OptionValues<typeof commandOptions>;

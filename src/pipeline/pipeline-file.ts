@@ -11,7 +11,7 @@ import { pipelineOptions } from './option-list.js';
 import { isOption, type OptionTable } from './option-types.js';
 import { checkValue } from './option-values.js';
 import { generalOptions } from './options/general-options.js';
-import { stageOptions } from './options.js';
+import { commandOptions, stageOptions } from './options.js';
 
 /** A value of a pipeline file and the place it stands in, as `path:line`. */
 interface PlacedValue {
@@ -27,7 +27,9 @@ export interface PipelineFile {
 
 const inPipeline: ReadonlySet<string> = new Set(pipelineOptions.map(({ path }) => path[0] ?? ''));
 const pipelineTable: OptionTable = Object.fromEntries(
-  Object.entries({ ...generalOptions, ...stageOptions }).filter(([key]) => inPipeline.has(key)),
+  Object.entries({ ...generalOptions, ...stageOptions, ...commandOptions }).filter(([key]) =>
+    inPipeline.has(key),
+  ),
 );
 
 /**

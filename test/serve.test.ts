@@ -1,0 +1,188 @@
+import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { connect } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { z } from 'zod';
+import { packageFolder } from '../src/core/package.js';
+import { openDataset } from '../src/data/dataset.js';
+import { examples } from '../src/data/examples.js';
+import { jsonOf, kdSpec, type Running, startKdSpec } from './fixtures/command-line.js';
+import { copyOfTiny, tinyFolder } from './fixtures/tiny-workspace.js';
+
+/** `kd-spec serve` as a process, on the ensemble of a workspace. */
+let folder: string;
+let png: Buffer;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'kd-spec-serve-'));
+  const { splits } = await openDataset(join(tinyFolder(), 'kd-workspace', 'dataset'));
+  for await (const { bytes } of examples(splits.test)) {
+    png = Buffer.from(bytes);
+    break;
+  }
+  await writeFile(join(folder, 'image.png'), png);
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+const running: Running[] = [];
+afterEach(async () => {
+  for (const { child, finished } of running.splice(0)) {
+    child.kill('SIGKILL');
+    await finished;
+  }
+});
+
+/** Starts a server on a free port, and waits until it has said where it is. */
+async function serve(words: readonly string[], workspace = join(tinyFolder(), 'kd-workspace')) {
+  const started = startKdSpec(['serve', '--port', '0', '--workspace', workspace, ...words], { folder });
+  running.push(started);
+  const url = await new Promise<string>((resolve, reject) => {
+    started.child.stdout?.on('data', (chunk) => resolve(String(chunk).trim()));
+    void started.finished.then(({ stderr }) => reject(new Error(stderr)));
+  });
+  return { ...started, url, call: (path: string, init?: RequestInit) => fetch(new URL(path, url), init) };
+}
+
+/** The body of a response, as JSON. */
+const json = async (response: Response) => JSON.parse(await response.text());
+const classify = { method: 'POST', headers: { 'content-type': 'image/png' } };
+
+test('an image is classified as infer does it, in the published shape; the workspace shows its images', async () => {
+  const { call } = await serve([]);
+  const response = await call('/v1/classify?top=4', { ...classify, body: png });
+  expect(response.status).toBe(200);
+  const found = await json(response);
+  const schema = JSON.parse(await readFile(join(packageFolder(), 'docs', 'schemas', 'infer.json'), 'utf8'));
+  expect(z.fromJSONSchema(schema).parse(found)).toEqual(found);
+  const words = [
+    'infer',
+    'image.png',
+    '--top',
+    '4',
+    '--json',
+    '--workspace',
+    join(tinyFolder(), 'kd-workspace'),
+  ];
+  const [inferred] = jsonOf(await kdSpec(words, { folder })).images;
+  expect(found.images).toEqual([{ ...inferred, path: '-' }]);
+
+  const traced = await json(await call('/v1/classify?top=1&trace=true', { ...classify, body: png }));
+  const [{ moved, specialists }] = traced.images;
+  for (const { trace } of specialists) {
+    expect(trace.classes).toBeGreaterThan(1);
+    for (const mass of [trace.mass.generalist, trace.mass.ensemble]) {
+      expect(mass).toBeGreaterThan(0);
+      expect(mass).toBeLessThanOrEqual(1.000001);
+    }
+  }
+  const changes = moved.map(({ generalist, ensemble }: { generalist: number; ensemble: number }) =>
+    Math.abs(generalist - ensemble),
+  );
+  expect(changes).toEqual([...changes].sort((a, b) => b - a));
+  const only = await json(await call('/v1/classify?show=ensemble', { ...classify, body: png }));
+  expect(Object.keys(only.images[0])).toEqual(['path', 'ensemble']);
+  expect(only.images[0].ensemble[0]).toEqual(inferred.ensemble[0]);
+
+  const { count, images } = await json(await call('/v1/test-images?limit=1'));
+  expect(count).toBeGreaterThan(100);
+  const shown = await call(`/v1/test-images/${images[0].row}`);
+  expect(shown.headers.get('content-type')).toBe('image/png');
+  expect(Buffer.from(await shown.arrayBuffer())).toEqual(png);
+  const { examples: count2 } = await json(await call(`/v1/classes/${images[0].index}`));
+  expect(count2).toBeGreaterThan(0);
+  const example = await call(`/v1/classes/${images[0].index}/examples/${count2 - 1}`);
+  expect(
+    Buffer.from(await example.arrayBuffer())
+      .subarray(1, 4)
+      .toString(),
+  ).toBe('PNG');
+  const all = await json(await call('/v1/specialists'));
+  expect(all.count).toBe(3);
+  const one = await json(await call(`/v1/specialists/${all.specialists[0].id}`));
+  expect(one.classes).toHaveLength(all.specialists[0].size);
+});
+
+test('SIGTERM lets a request that is under way end, and the process ends with 0', async () => {
+  const { child, finished, url } = await serve([]);
+  const { port } = new URL(url);
+  const socket = connect(Number(port), '127.0.0.1');
+  const answer = new Promise<string>((resolve) => {
+    let text = '';
+    socket.on('data', (chunk) => {
+      text += chunk;
+    });
+    socket.on('close', () => resolve(text));
+  });
+  const head = `POST /v1/classify?top=1 HTTP/1.1\r\nhost: localhost\r\ncontent-type: image/png\r\ncontent-length: ${png.length}\r\n\r\n`;
+  socket.write(Buffer.concat([Buffer.from(head), png.subarray(0, 10)]));
+  await new Promise((resolve) => setTimeout(resolve, 200));
+  child.kill('SIGTERM');
+  await new Promise((resolve) => setTimeout(resolve, 200));
+  await expect(fetch(url)).rejects.toThrow();
+  socket.write(png.subarray(10));
+  expect(await answer).toMatch(/^HTTP\/1\.1 200 OK/);
+  const { code, stderr } = await finished;
+  expect(code).toBe(0);
+  const lines = stderr.split('\n').filter((line) => line.startsWith('{'));
+  expect(lines.map((line) => JSON.parse(line).message)).toContain('closed');
+});
+
+test('another ensemble in the workspace is taken up while requests go on, and none of them fails', async () => {
+  const copy = await copyOfTiny();
+  const workspace = join(copy, 'kd-workspace');
+  const { call } = await serve(['--reload-seconds', '1'], workspace);
+  const { model } = await json(await call('/v1'));
+  const again = ['calibrate', '--workspace', workspace, '--rule', 'paper', '--quiet'];
+  let isDone = false;
+  const calibrated = startKdSpec(again, { folder: copy }).finished.finally(() => {
+    isDone = true;
+  });
+  const versions = new Set<string | null>();
+  const deadline = Date.now() + 120_000;
+  while (Date.now() < deadline && !(isDone && [...versions].at(-1) !== model)) {
+    const response = await call('/v1/classify?top=1', { ...classify, body: png });
+    expect(response.status).toBe(200);
+    await response.arrayBuffer();
+    versions.add(response.headers.get('x-model-version'));
+  }
+  expect(await calibrated).toMatchObject({ code: 0 });
+  expect(versions.size).toBe(2);
+  expect([...versions][0]).toBe(model);
+  await rm(copy, { recursive: true, force: true });
+});
+
+test('other machines are served with a token alone', async () => {
+  const words = ['serve', '--port', '0', '--workspace', join(tinyFolder(), 'kd-workspace')];
+  const refused = await kdSpec([...words, '--host', '0.0.0.0'], { folder });
+  expect(refused).toMatchObject({ code: 2, stdout: '' });
+  expect(refused.stderr).toMatch(/--token-file/);
+  await writeFile(join(folder, 'short.txt'), 'secret\n');
+  expect(await kdSpec([...words, '--token-file', 'short.txt'], { folder })).toMatchObject({ code: 2 });
+
+  await writeFile(join(folder, 'token.txt'), `${'a1'.repeat(16)}\n${'b2'.repeat(16)}\n`);
+  const { call } = await serve(['--host', '0.0.0.0', '--token-file', 'token.txt']);
+  expect((await call('/v1')).status).toBe(401);
+  const headers = { authorization: `Bearer ${'b2'.repeat(16)}` };
+  expect((await call('/v1', { headers })).status).toBe(200);
+});
+
+test('a class that no folder can be named after takes no corrections', async () => {
+  const { call } = await serve(['--corrections', join(folder, 'corrections')]);
+  const refused = await call('/v1/corrections?index=0', { ...classify, body: png });
+  expect(refused.status).toBe(400);
+  expect((await json(refused)).error.message).toContain('f0/c00');
+});
+
+test('a workspace without an ensemble, and a model that is none, are told', async () => {
+  const empty = await kdSpec(['serve', '--workspace', join(folder, 'nothing')], { folder });
+  expect(empty).toMatchObject({ code: 1, stdout: '' });
+  expect(empty.stderr).toMatch(/kd-spec (run|calibrate)/);
+  const none = await kdSpec(['serve', '--model', 'image.png'], { folder });
+  expect(none.code).toBe(1);
+  expect(none.stderr).toContain('image.png');
+  await cp(join(tinyFolder(), 'kd-workspace', 'ensemble'), join(folder, 'part', 'ensemble'), {
+    recursive: true,
+  });
+  const part = await kdSpec(['serve', '--workspace', join(folder, 'part')], { folder });
+  expect(part.code).toBe(1);
+});
