@@ -11,7 +11,10 @@ export interface BackendKind {
   /** Finds out, without loading anything, whether it can be used here. */
   find(): Availability;
   /** Loads it. What is amiss is a reason, for a person, and not an exception. */
-  load(): Promise<Operations | { readonly missing: string }>;
+  load(options: {
+    /** Whether the user named it, who then gets it even where it cannot be fast. */
+    readonly isNamed: boolean;
+  }): Promise<Operations | { readonly missing: string }>;
   /** The environment that gives one of several processes its share of the machine. */
   environment?(processes: number): Readonly<Record<string, string>>;
 }

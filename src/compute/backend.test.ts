@@ -19,7 +19,7 @@ test('auto takes the first backend that doctor calls available, and says why', a
 
 test('doctor knows how to get what is missing', async () => {
   const backends = await describeBackends();
-  expect(backends.map(({ name }) => name)).toEqual(['tensorflow-gpu', 'tensorflow', 'wasm']);
+  expect(backends.map(({ name }) => name)).toEqual(['tensorflow-gpu', 'webgpu', 'tensorflow', 'wasm']);
   for (const { available, install } of backends) expect(install !== '').toBe(!available);
 });
 

@@ -3,9 +3,10 @@ import type { Availability, BackendKind } from './backend-kind.js';
 import type { Operations } from './operations.js';
 import { tensorflow, tensorflowGpu } from './tensorflow/backend.js';
 import { wasm } from './wasm/backend.js';
+import { webgpu } from './webgpu/backend.js';
 
 /** The backends, fastest first: the order in which `auto` tries them. A new one is a folder and a line here. */
-const kinds = [tensorflowGpu, tensorflow, wasm] as const satisfies readonly BackendKind[];
+const kinds = [tensorflowGpu, webgpu, tensorflow, wasm] as const satisfies readonly BackendKind[];
 
 /** What `--backend` takes. */
 export type BackendName = 'auto' | (typeof kinds)[number]['name'];
@@ -66,7 +67,7 @@ async function select(name: BackendName): Promise<Backend> {
       failures.push(`${kind.name}: ${found.reason}`);
       continue;
     }
-    const loading = loaded.get(kind) ?? kind.load();
+    const loading = loaded.get(kind) ?? kind.load({ isNamed: name !== 'auto' });
     loaded.set(kind, loading);
     const operations = await loading;
     if ('missing' in operations) {
@@ -121,11 +122,14 @@ export async function describeBackends(): Promise<readonly BackendDescription[]>
   });
 }
 
-/** Whether a backend, or the one that `auto` finds, computes on a GPU; found out without loading it. */
-export function runsOnGpu(name: BackendName): boolean {
-  const kind = kinds.find((one) => (name === 'auto' ? one.find().isAvailable : one.name === name));
-  return kind?.usesGpu ?? false;
+/** Whether a backend, or the one that `auto` takes, computes on a GPU; loads it only where it may. */
+export async function runsOnGpu(name: BackendName): Promise<boolean> {
+  if (name !== 'auto') return usesGpu(name);
+  const mayBe = kinds.some((kind) => kind.usesGpu && kind.find().isAvailable);
+  return mayBe && usesGpu((await selectBackend(name)).name);
 }
+
+const usesGpu = (name: string) => kinds.some((kind) => kind.name === name && kind.usesGpu);
 
 /**
  * The environment of one of several processes that compute side by side: each gets its share of the machine from

@@ -175,6 +175,8 @@ export interface ValueAndGradients {
 export interface Operations {
   /** The backend's name, as `--backend` takes it. */
   readonly backend: string;
+  /** What it computes on, for a person, where that has a name of its own. */
+  readonly device?: string;
 
   // Scopes and variables
 

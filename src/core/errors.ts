@@ -24,6 +24,7 @@ export const errorCodes = {
   'artefact-corrupt': 'An artefact of the workspace does not match its manifest.',
   'workspace-busy': 'Another process holds the workspace.',
   'backend-unavailable': 'The requested compute backend cannot be used on this machine.',
+  'backend-failed': 'The GPU reported an error, or a tensor is larger than it can hold.',
   'image-shape': 'Images do not have the shape that a classifier takes, or rows are out of its range.',
   disposed: 'A classifier was used after it was disposed of.',
   'training-diverged': 'The loss became infinite or not a number.',

@@ -4,7 +4,7 @@ import { expect } from 'vitest';
 import type { BackendName } from '../../src/compute/backend.js';
 import { createRandom } from '../../src/core/random.js';
 import { contractBackends } from './contract-backends.js';
-import { type TensorFlowOperations, tensorFlowOn } from './operations.js';
+import { registeredName, type TensorFlowOperations, tensorFlowOn } from './operations.js';
 
 // Every operation and gradient runs on each backend of the contract, and TensorFlow.js's own on cpu.
 
@@ -30,19 +30,23 @@ export async function run(
   inputs: readonly Array32[],
   seed: number,
 ) {
-  const operation = operationOn(await tensorFlowOn(backend));
-  await tf.setBackend(backend === 'cpu' ? 'cpu' : registered(backend));
-  return tf.tidy(() => {
+  const on = await tensorFlowOn(backend);
+  const operation = operationOn(on);
+  await tf.setBackend(registeredName(backend));
+  const results = tf.tidy(() => {
     const tensors = inputs.map(({ values, shape }) => tf.tensor(values, shape));
     const output = operation(...tensors);
     const upstream = normal(seed, output.shape);
     const dy = tf.tensor(upstream.values, upstream.shape);
     const gradients = tf.grads((...arguments_) => operation(...arguments_))(tensors, dy);
-    return [output, ...gradients].map((tensor) => ({
-      shape: tensor.shape,
-      values: tensor.dataSync<'float32'>(),
-    }));
+    return [output, ...gradients];
   });
+  const read = async (tensor: tf.Tensor) => ({ shape: tensor.shape, values: await on.read(tensor) });
+  try {
+    return await Promise.all(results.map(read));
+  } finally {
+    tf.dispose(results);
+  }
 }
 
 export async function expectAgreement(
@@ -57,8 +61,6 @@ export async function expectAgreement(
     compare(backend, actual, expected, { skipGradients, tolerance });
   }
 }
-
-const registered = (backend: BackendName) => (backend === 'wasm' ? 'wasm' : 'tensorflow');
 
 function compare(
   backend: string,

@@ -2,10 +2,11 @@ import { type BackendName, describeBackends } from '../../src/compute/backend.js
 import { assert } from '../../src/core/errors.js';
 
 /**
- * The backends that every test of the contract runs on: wasm, and native TensorFlow where it is there.
+ * The backends that every test of the contract runs on: wasm, and native TensorFlow where it is there,
+ * or the one that `TEST_NATIVE` names.
  *
- * `TEST_NATIVE` names a native backend that must be there; without it one that is missing is left out.
- * A process can hold one build of TensorFlow, so that there is one native backend at a time.
+ * One that is named must be there; without a name TensorFlow is left out where it is missing.
+ * A process can hold one build of TensorFlow, and Dawn wants one of its own, so that there is one at a time.
  */
 export async function contractBackends(): Promise<readonly BackendName[]> {
   const required = process.env.TEST_NATIVE as BackendName | undefined;

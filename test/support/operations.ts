@@ -14,6 +14,10 @@ export async function operationsOn(backend: BackendName | 'cpu'): Promise<Operat
   return createOperations({ name: 'cpu', registered: 'cpu', kernels: plainKernels });
 }
 
+/** The name in TensorFlow.js of what a backend computes with. */
+export const registeredName = (backend: BackendName | 'cpu'): string =>
+  backend === 'tensorflow-gpu' ? 'tensorflow' : backend;
+
 /** Operations whose tensors are what they are: where TensorFlow.js is the oracle. */
 export type TensorFlowOperations = {
   readonly [Name in keyof Operations]: Operations[Name] extends (

@@ -1,8 +1,9 @@
 import * as tf from '@tensorflow/tfjs';
-import { describe, expect, test } from 'vitest';
+import { beforeAll, describe, expect, test } from 'vitest';
 import { tensorFlowOn } from '../../../test/support/operations.js';
 
 const on = await tensorFlowOn('wasm');
+beforeAll(() => tf.setBackend('wasm'));
 
 describe('dropout', () => {
   test('keeps the expectation, is seeded, and masks the gradient as the output', () => {

@@ -34,6 +34,7 @@ export interface NormalisationTensors {
  */
 export interface Kernels {
   read(tensor: tf.Tensor): Promise<Float32Array>;
+  areFinite(tensors: readonly tf.Tensor[]): Promise<boolean>;
   rowRange(tensor: tf.Tensor, start: number, count: number): tf.Tensor;
   gatherRows(matrix: tf.Tensor2D, indices: tf.Tensor1D): tf.Tensor2D;
   firstLargest(matrix: tf.Tensor2D): Promise<Int32Array>;
@@ -73,6 +74,13 @@ export interface Kernels {
 export const plainKernels: Kernels = {
   async read(tensor) {
     return (await tensor.data<'float32'>()).slice(); // some backends hand out the array that the tensor was made of
+  },
+  async areFinite(tensors) {
+    if (tensors.length === 0) return true;
+    const total = tf.tidy(() => tf.addN(tensors.map((tensor) => tf.sum(tensor))));
+    const [sum] = await total.data<'float32'>();
+    total.dispose();
+    return Number.isFinite(sum);
   },
   rowRange: (tensor, start, count) => tf.slice(tensor, [start], [count]),
   gatherRows: (matrix, indices) => tf.gather(matrix, indices),

@@ -12,14 +12,17 @@ import { assertIntegers, assertShape, channelsOf } from './tensor-shape.js';
  *
  * @param backend.name as `--backend` takes it
  * @param backend.registered its name in TensorFlow.js, where it has been initialised
+ * @param backend.device what it computes on, where it knows a name
  */
 export function createOperations({
   name,
   registered,
+  device,
   kernels,
 }: {
   readonly name: string;
   readonly registered: string;
+  readonly device?: string;
   readonly kernels: Kernels;
 }): Operations {
   const here = <T>(run: () => T): T => withBackend(registered, run);
@@ -32,6 +35,7 @@ export function createOperations({
 
   return {
     backend: name,
+    ...(device !== undefined && { device }),
 
     tidy: <T extends Survivors>(scope: () => T) => tidy(scope as () => tf.TensorContainer) as T,
     dispose: (tensors) => tf.dispose(tensors as tf.TensorContainer),
@@ -47,13 +51,7 @@ export function createOperations({
       tidy(() => ownVariable(variable).assign(make(values, variable.shape)));
     },
     read: (tensor) => kernels.read(own(tensor)),
-    async areFinite(tensors) {
-      if (tensors.length === 0) return true;
-      const total = tidy(() => tf.addN(tensors.map((tensor) => tf.sum(own(tensor)))));
-      const [sum] = await kernels.read(total);
-      total.dispose();
-      return Number.isFinite(sum);
-    },
+    areFinite: (tensors) => here(() => kernels.areFinite(tensors.map((tensor) => own(tensor)))),
     valueAndGradients: (loss, variables) =>
       here(() => {
         const { value, grads } = tf.variableGrads(() => own<tf.Scalar>(loss()), variables.map(ownVariable));

@@ -57,7 +57,7 @@ export async function poolSize(
   const usable = Math.floor((1 - spareShare) * freeMegabytes);
   const need = memoryMegabytes ?? workerMegabytes(definition, batchSize);
   const fitting = Math.max(1, Math.min(cores, Math.floor(usable / need)));
-  const workers = asked !== 'auto' ? asked : runsOnGpu(backend) ? 1 : fitting;
+  const workers = asked !== 'auto' ? asked : (await runsOnGpu(backend)) ? 1 : fitting;
   return { workers, memoryMegabytes: memoryMegabytes ?? Math.max(1, Math.floor(usable / workers)) };
 }
 
