@@ -16,7 +16,7 @@ TEST_NATIVE=webgpu npx vitest run src/compute test/contract
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 node dist/cli/main.js run pipelines/quickstart.yaml --backend webgpu --workspace "$folder/ws" \
-  --classes 60 --images-per-class 24 --epochs 2 --clusters 4 --specialist-epochs 1 --views 2 --quiet --json >"$folder/run.json"
+  --classes 40 --convolutions 8,16 --dense 48 --epochs 2 --clusters 3 --specialist-epochs 1 --views 1 --quiet --json >"$folder/run.json"
 for stage in generalist specialists predictions ensemble; do
   grep -q '"backend": *"webgpu"' "$folder/ws/$stage/manifest.json"
 done
