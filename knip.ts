@@ -23,7 +23,7 @@ const config: KnipConfig = {
     `${makers}!`,
     ...(isProduction ? [] : ['scripts/**/*.ts', 'test/**/*.ts']),
   ],
-  ignoreDependencies: ['@fontsource/.+', 'onnxruntime-node', 'webgpu', '@tensorflow/tfjs-backend-webgpu'],
+  ignoreDependencies: ['@fontsource/.+', 'onnxruntime-node'],
   ignoreBinaries: ['mount', 'umount'],
   // An export that its own file uses may be there for its test, but is no dead code.
   ignoreExportsUsedInFile: isProduction ? true : { interface: true, type: true },
