@@ -26,6 +26,7 @@ module.exports = {
         pathNot: [
           '\\.test\\.ts$',
           '^src/cli/main\\.ts$',
+          '^src/core/thread-program\\.ts$',
           '^src/index\\.ts$',
           '^src/jobs/pool/worker\\.ts$',
           '^src/training/batch-thread-program\\.ts$',

@@ -12,6 +12,7 @@ const config: KnipConfig = {
     'src/index.ts!',
     'src/cli/main.ts!',
     'src/jobs/pool/worker.ts!',
+    'src/core/thread-program.ts!',
     'src/math/row-worker.ts!',
     'src/training/batch-thread-program.ts!',
     `${makers}!`,

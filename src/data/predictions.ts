@@ -49,6 +49,7 @@ const classLimit = 1_000_000;
 /** When nobody said how many classes there are: that many, if only one in a thousand of them occurs, are ids. */
 const undeclaredLimit = 10_000;
 const undeclaredShare = 1000;
+const partEntries = 2 ** 20; // that are decoded without a turn of the event loop
 /** How far float32 rounding may carry a row's sum above 1. */
 const sumTolerance = 1e-3;
 
@@ -184,7 +185,10 @@ async function* streamBatches(
       let firstRow = 0;
       for (const location of shard.batches) {
         const batch = await readBatch(handle, shard, location);
-        yield decodePredictions(batch, { path: shard.path, firstRow, classes, seen });
+        for (const part of decodePredictions(batch, { path: shard.path, firstRow, classes, seen })) {
+          yield part;
+          await new Promise((resolve) => setImmediate(resolve)); // some programs write all rows as one batch
+        }
         firstRow += location.rows;
       }
     } finally {
@@ -248,58 +252,69 @@ interface DecodePlace {
   readonly seen: { readonly stamps: Float64Array; row: number };
 }
 
-function decodePredictions(
+/** Decodes a record batch, in parts of bounded size. */
+function* decodePredictions(
   batch: RecordBatch,
   { path, firstRow, classes, seen }: DecodePlace,
-): PredictionBatch {
+): Generator<PredictionBatch> {
   const rows = batch.numRows;
   const invalid = (row: number, what: string) =>
     new KdSpecError('predictions-invalid', `${path}, row ${firstRow + row}: ${what}`);
   const indexColumn = listColumn(column(batch, 'indices'), rows, invalid);
   const valueColumn = listColumn(column(batch, 'probabilities'), rows, invalid);
-  const limit = classes ?? classLimit;
-
-  const offsets = new Int32Array(rows + 1);
-  for (let row = 0; row < rows; row++) {
-    const length = indexColumn.offsets[row + 1] - indexColumn.offsets[row];
-    const other = valueColumn.offsets[row + 1] - valueColumn.offsets[row];
-    if (length !== other)
-      throw invalid(row, `expected as many probabilities as indices, ${length}, found ${other}`);
-    offsets[row + 1] = offsets[row] + length;
-  }
-  const indices = new Int32Array(offsets[rows]);
-  const values = new Float32Array(offsets[rows]);
-  let highest = -1;
-  for (let row = 0; row < rows; row++) {
-    const indexStart = indexColumn.offsets[row] - offsets[row];
-    const valueStart = valueColumn.offsets[row] - offsets[row];
-    const stamp = ++seen.row;
-    let sum = 0;
-    // As wide as the file has them until they are known to be in range: 2^32 + 1 is not 1.
-    for (let entry = offsets[row]; entry < offsets[row + 1]; entry++) {
-      const index = indexColumn.at(indexStart + entry);
-      const value = valueColumn.at(valueStart + entry);
-      if (!(Number.isInteger(index) && index >= 0 && index < limit)) {
-        const isId = classes === undefined && index >= limit;
-        throw invalid(
-          row,
-          `expected whole indices from 0 to ${limit - 1}, found ${index}${isId ? `: ${idAdvice}` : ''}`,
-        );
-      }
-      if (seen.stamps[index] === stamp) throw invalid(row, `expected each class once, found ${index} again`);
-      if (!(value >= 0))
-        throw invalid(row, `expected probabilities of 0 or more, found ${value} for class ${index}`);
-      seen.stamps[index] = stamp;
-      highest = Math.max(highest, index);
-      sum += value;
-      indices[entry] = index;
-      values[entry] = value;
-    }
-    if (!(sum <= 1 + sumTolerance))
-      throw invalid(row, `expected probabilities that sum to at most 1, found ${sum}`);
-  }
   const labels = readLabels(column(batch, 'label'), rows, { path, firstRow }, classes, invalid);
-  return { probabilities: { rows, columns: classes ?? highest + 1, offsets, indices, values }, labels };
+  const limit = classes ?? classLimit;
+  for (let first = 0, end = 0; first < rows || first === 0; first = end) {
+    for (end = first; end < rows && indexColumn.offsets[end] - indexColumn.offsets[first] < partEntries; )
+      end++;
+    const offsets = new Int32Array(end - first + 1);
+    for (let row = first; row < end; row++) {
+      const length = indexColumn.offsets[row + 1] - indexColumn.offsets[row];
+      const other = valueColumn.offsets[row + 1] - valueColumn.offsets[row];
+      if (length !== other)
+        throw invalid(row, `expected as many probabilities as indices, ${length}, found ${other}`);
+      offsets[row - first + 1] = offsets[row - first] + length;
+    }
+    const indices = new Int32Array(offsets[end - first]);
+    const values = new Float32Array(offsets[end - first]);
+    let highest = -1;
+    for (let row = first; row < end; row++) {
+      const start = offsets[row - first];
+      const indexStart = indexColumn.offsets[row] - start;
+      const valueStart = valueColumn.offsets[row] - start;
+      const stamp = ++seen.row;
+      let sum = 0;
+      // As wide as the file has them until they are known to be in range: 2^32 + 1 is not 1.
+      for (let entry = start; entry < offsets[row - first + 1]; entry++) {
+        const index = indexColumn.at(indexStart + entry);
+        const value = valueColumn.at(valueStart + entry);
+        if (!(Number.isInteger(index) && index >= 0 && index < limit)) {
+          const isId = classes === undefined && index >= limit;
+          throw invalid(
+            row,
+            `expected whole indices from 0 to ${limit - 1}, found ${index}${isId ? `: ${idAdvice}` : ''}`,
+          );
+        }
+        if (seen.stamps[index] === stamp)
+          throw invalid(row, `expected each class once, found ${index} again`);
+        if (!(value >= 0))
+          throw invalid(row, `expected probabilities of 0 or more, found ${value} for class ${index}`);
+        seen.stamps[index] = stamp;
+        highest = Math.max(highest, index);
+        sum += value;
+        indices[entry] = index;
+        values[entry] = value;
+      }
+      if (!(sum <= 1 + sumTolerance))
+        throw invalid(row, `expected probabilities that sum to at most 1, found ${sum}`);
+    }
+    const columns = classes ?? highest + 1;
+    yield {
+      probabilities: { rows: end - first, columns, offsets, indices, values },
+      labels: labels?.subarray(first, end),
+    };
+    if (rows === 0) return;
+  }
 }
 
 type Invalid = (row: number, what: string) => KdSpecError;

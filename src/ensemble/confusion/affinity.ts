@@ -2,7 +2,9 @@ import { assert } from '../../core/errors.js';
 import { type CsrMatrix, createCsrBuilder, shareCsr, transposeCsr } from '../../math/csr.js';
 import { createRowThreads, threadsFor } from '../../math/row-threads.js';
 import { type ProductOptions, sparseProduct } from '../../math/sparse-product.js';
-import { collectPredictions, type PredictionStream } from './prediction-rows.js';
+import { type CollectedPredictions, collectPredictions, type PredictionStream } from './prediction-rows.js';
+
+const keptEntries = 64; // of a row, by default
 
 /** How much of an affinity matrix is kept. */
 export interface AffinityOptions {
@@ -40,9 +42,14 @@ export interface AffinityOptions {
  */
 export async function covarianceAffinity(
   batches: PredictionStream,
-  { entriesPerClass = 64 }: AffinityOptions = {},
+  { entriesPerClass }: AffinityOptions = {},
 ): Promise<CsrMatrix> {
   const { probabilities } = await collectPredictions(batches);
+  return covarianceOf(probabilities, entriesPerClass);
+}
+
+/** {@link covarianceAffinity} of what {@link collectPredictions} collected, (examples, classes). */
+export function covarianceOf(probabilities: CsrMatrix, entriesPerClass = keptEntries): CsrMatrix {
   const examples = probabilities.rows;
   const byClass = transposeCsr(probabilities); // (classes, examples)
   const means = Float64Array.from({ length: byClass.rows }, (_, label) => {
@@ -85,9 +92,17 @@ export async function covarianceAffinity(
  */
 export async function confusionAffinity(
   batches: PredictionStream,
-  { kind = 'soft', entriesPerClass = 64 }: AffinityOptions & { readonly kind?: 'soft' | 'hard' } = {},
+  { kind = 'soft', entriesPerClass }: AffinityOptions & { readonly kind?: 'soft' | 'hard' } = {},
 ): Promise<CsrMatrix> {
-  const { probabilities, labels } = await collectPredictions(batches, { labels: 'required' });
+  return confusionOf(await collectPredictions(batches, { labels: 'required' }), kind, entriesPerClass);
+}
+
+/** {@link confusionAffinity} of what {@link collectPredictions} collected with its labels. */
+export function confusionOf(
+  { probabilities, labels }: CollectedPredictions,
+  kind: 'soft' | 'hard',
+  entriesPerClass = keptEntries,
+): CsrMatrix {
   assert(labels !== undefined, 'labels were required');
   const counts = new Float64Array(probabilities.columns);
   for (const label of labels) counts[label]++;

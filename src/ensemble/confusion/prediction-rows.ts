@@ -2,9 +2,17 @@ import { KdSpecError } from '../../core/errors.js';
 import type { PredictionBatch } from '../../data/predictions.js';
 import type { CsrMatrix } from '../../math/csr.js';
 import { createCsrBuilder } from '../../math/csr.js';
+import { sharedArray } from '../../math/row-threads.js';
 
 /** A stream of predictions, from memory or from shards. */
 export type PredictionStream = Iterable<PredictionBatch> | AsyncIterable<PredictionBatch>;
+
+/** Predictions of all rows, in memory that threads share. */
+export interface CollectedPredictions {
+  readonly probabilities: CsrMatrix; // (examples, classes)
+  /** (examples), if all batches have them. */
+  readonly labels: Int32Array | undefined;
+}
 
 /** What rounding, and storage with 32 or 16 bits, may add to a row's sum. */
 const sumTolerance = 1e-2;
@@ -23,7 +31,7 @@ const sumTolerance = 1e-2;
 export async function collectPredictions(
   batches: PredictionStream,
   { labels = 'optional' }: { readonly labels?: 'optional' | 'required' } = {},
-): Promise<{ readonly probabilities: CsrMatrix; readonly labels: Int32Array | undefined }> {
+): Promise<CollectedPredictions> {
   let builder: ReturnType<typeof createCsrBuilder> | undefined;
   let classes = 0;
   let examples = 0;
@@ -105,7 +113,7 @@ function invalid(example: number, what: string): KdSpecError {
 }
 
 function concatenate(parts: readonly Int32Array[], length: number): Int32Array {
-  const all = new Int32Array(length);
+  const all = sharedArray(Int32Array, length);
   let offset = 0;
   for (const part of parts) {
     all.set(part, offset);

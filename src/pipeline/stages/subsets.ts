@@ -1,14 +1,15 @@
 import { join } from 'node:path';
 import { KdSpecError } from '../../core/errors.js';
+import { createPause } from '../../core/pause.js';
+import { runInThread } from '../../core/thread.js';
 import { type Dataset, openDataset } from '../../data/dataset.js';
 import { countLabels } from '../../data/label-counts.js';
-import { type Predictions, readPredictions } from '../../data/predictions.js';
-import { confusionAffinity, covarianceAffinity } from '../../ensemble/confusion/affinity.js';
-import { classColumns } from '../../ensemble/confusion/class-columns.js';
-import { confusionInsideEach, summariseSubsets } from '../../ensemble/subsets/subset-summary.js';
-import { fixedSizeColumns, partitionColumns, type Subset } from '../../ensemble/subsets/subsets.js';
+import { readPredictions } from '../../data/predictions.js';
+import { collectPredictions } from '../../ensemble/confusion/prediction-rows.js';
+import { clusterClasses, type SubsetMaking } from '../../ensemble/subsets/cluster-classes.js';
+import type { Subset } from '../../ensemble/subsets/subsets.js';
 import { readSubsets, subsetsFileName, writeSubsets } from '../../ensemble/subsets/subsets-file.js';
-import { type CsrMatrix, csrSubmatrix } from '../../math/csr.js';
+import type { CsrMatrix } from '../../math/csr.js';
 import { writeSafetensors } from '../../models/safetensors.js';
 import type { Settings } from '../options.js';
 import { defaultClusters } from '../outline.js';
@@ -19,7 +20,7 @@ const shownClasses = 8; // class names that the summary shows for each subset
 
 /** Clusters the classes that are confused into subsets, or takes those that are given. */
 export async function findSubsets(context: StageContext): Promise<StageResults['subsets']> {
-  const { settings, directory, log } = context;
+  const { settings, directory, log, signal } = context;
   const { subsets: options } = settings;
   const isOurs = options.predictions === null;
   const dataset = isOurs ? await openDataset(context.input('dataset')) : undefined;
@@ -30,61 +31,75 @@ export async function findSubsets(context: StageContext): Promise<StageResults['
 
   const started = performance.now();
   log.info(`${options.affinity} of ${predictions.rowCount.toLocaleString('en')} predictions`);
-  const affinity = await affinityOf(predictions, options);
-  const affinitySeconds = (performance.now() - started) / 1000;
-  const clusteringStarted = performance.now();
-  const columns = classColumns(affinity); // (classes, classes)
-  const subsets =
-    options.file === null
-      ? await clusterTrainable(columns, context, dataset)
-      : await subsetsGiven(options.file, affinity.rows);
-  const clusteringSeconds = (performance.now() - clusteringStarted) / 1000;
+  const collected = await collectPredictions(interruptible(predictions.rows(), signal), {
+    labels: options.affinity === 'confusion' ? 'required' : 'optional',
+  });
+  const classes = collected.probabilities.columns;
+  const given = options.file === null ? undefined : await subsetsGiven(options.file, classes);
+  const labels = given ? undefined : await trainableClasses(context, dataset);
+  const readingSeconds = (performance.now() - started) / 1000;
+  const { affinity, subsets, summary, inside, seconds } = await runInThread(
+    clusterClasses,
+    {
+      predictions: collected,
+      affinity: options.affinity === 'covariance' ? 'covariance' : `${options.confusion}-confusion`,
+      distance: options.distance,
+      labels,
+      making: given
+        ? { kind: 'given', subsets: given }
+        : howToCluster(labels?.length ?? classes, options, settings.seed),
+    },
+    { signal, doing: 'clustering' },
+  );
 
   const path = join(directory, subsetsFileName);
-  await writeSubsets(path, { classes: affinity.rows, subsets });
+  await writeSubsets(path, { classes, subsets });
   await writeAffinity(join(directory, 'affinity.safetensors'), affinity);
-  const { subsets: count, ...summary } = summariseSubsets(subsets, affinity, {
-    distance: options.distance,
-    columns,
-  });
-  const inside = confusionInsideEach(subsets, columns);
+  const { subsets: count, ...ofAll } = summary;
   return {
     subsets: subsetsFileName, // a name and no path: workspaces are moved
-    classes: affinity.rows,
+    classes,
     count,
-    ...summary,
+    ...ofAll,
     entries: affinity.indices.length,
-    seconds: { affinity: affinitySeconds, clustering: clusteringSeconds },
-    classesBySubset: subsets.map(({ id, classes }, position) => ({
+    seconds: { affinity: readingSeconds + seconds.affinity, clustering: seconds.clustering },
+    classesBySubset: subsets.map(({ id, classes: members }, position) => ({
       id,
-      size: classes.length,
+      size: members.length,
       confusionInside: inside[position],
-      mostTypical: classes.slice(0, shownClasses).map((label) => names?.[label] ?? String(label)),
+      mostTypical: members.slice(0, shownClasses).map((label) => names?.[label] ?? String(label)),
     })),
   };
 }
 
+/** A stream that ends with KdSpecError `interrupted` soon after the signal aborted, and lets others run meanwhile. */
+async function* interruptible<T>(stream: AsyncIterable<T>, signal: AbortSignal): AsyncGenerator<T> {
+  const pause = createPause(signal, 'reading predictions');
+  for await (const item of stream) {
+    yield item;
+    const turn = pause();
+    if (turn) await turn;
+  }
+}
+
 /**
- * Clusters the classes that have training images. Those without stay with the generalist: a specialist could learn
+ * The classes that have training images, ascending. Those without stay with the generalist: a specialist could learn
  * nothing about them, and would take their mass away.
  */
-async function clusterTrainable(
-  columns: CsrMatrix,
-  { settings: { subsets: options, seed }, log }: StageContext,
+async function trainableClasses(
+  { log }: StageContext,
   dataset: Dataset | undefined,
-): Promise<readonly Subset[]> {
-  if (dataset === undefined) return cluster(columns, options, seed);
-  const counts = await countLabels(dataset.splits.train, columns.rows);
+): Promise<Int32Array | undefined> {
+  if (dataset === undefined) return undefined;
+  const classes = dataset.classes.length;
+  const counts = await countLabels(dataset.splits.train, classes);
   const trainable = Int32Array.from(counts.keys()).filter((label) => counts[label] > 0);
-  if (trainable.length === columns.rows) return cluster(columns, options, seed);
+  if (trainable.length === classes) return undefined;
   log.info(
-    `${trainable.length.toLocaleString('en')} of ${columns.rows.toLocaleString('en')} classes have training images: ` +
+    `${trainable.length.toLocaleString('en')} of ${classes.toLocaleString('en')} classes have training images: ` +
       'subsets are made of these',
   );
-  return cluster(csrSubmatrix(columns, trainable), options, seed).map(({ id, classes }) => ({
-    id,
-    classes: classes.map((position) => trainable[position]),
-  }));
+  return trainable;
 }
 
 async function subsetsGiven(path: string, classes: number): Promise<readonly Subset[]> {
@@ -96,27 +111,22 @@ async function subsetsGiven(path: string, classes: number): Promise<readonly Sub
   );
 }
 
-function affinityOf(predictions: Predictions, options: Settings['subsets']): Promise<CsrMatrix> {
-  return options.affinity === 'covariance'
-    ? covarianceAffinity(predictions.rows())
-    : confusionAffinity(predictions.rows(), { kind: options.confusion });
-}
-
-function cluster(columns: CsrMatrix, options: Settings['subsets'], seed: number): Subset[] {
+/** @param classes how many are clustered */
+function howToCluster(classes: number, options: Settings['subsets'], seed: number): SubsetMaking {
   const { specialists, size, distance, epochs, balance, maxMass } = options;
   if (specialists !== null && size !== null) {
-    return fixedSizeColumns(columns, { specialists, size, distance, seed, epochs });
+    return { kind: 'fixed-size', specialists, size, distance, seed, epochs };
   }
-  const clusters = options.clusters ?? defaultClusters(columns.rows);
-  return partitionColumns(columns, {
-    clusters,
+  return {
+    kind: 'partition',
+    clusters: options.clusters ?? defaultClusters(classes),
     distance,
     seed,
     epochs,
     ...(balance === 'confusion' && { maxMass }),
     ...(options.minSize !== null && { minSize: options.minSize }),
     ...(options.maxSize !== null && { maxSize: options.maxSize }),
-  });
+  };
 }
 
 /** The matrix in compressed rows: `scipy.sparse.csr_matrix((values, indices, offsets))` opens it in Python. */

@@ -1,0 +1,20 @@
+/** The program of a thread of `thread.ts`: runs one task and tells how it ended. */
+import { parentPort, workerData } from 'node:worker_threads';
+import { assert, KdSpecError } from './errors.js';
+import type { FromThread, ThreadData, ThreadTask } from './thread.js';
+
+const { module, name, parameters } = workerData as ThreadData;
+
+async function runTask(): Promise<FromThread<unknown>> {
+  try {
+    const exports: Record<string, ThreadTask<unknown, unknown> | undefined> = await import(module);
+    const task = exports[name];
+    assert(task !== undefined, `${module} has no export ${name}`);
+    return { kind: 'done', result: task.run(parameters) };
+  } catch (error) {
+    const { message, stack } = error instanceof Error ? error : new Error(String(error));
+    return { kind: 'failed', code: error instanceof KdSpecError ? error.code : undefined, message, stack };
+  }
+}
+
+parentPort?.postMessage(await runTask());
