@@ -49,6 +49,7 @@ const classLimit = 1_000_000;
 /** When nobody said how many classes there are: that many, if only one in a thousand of them occurs, are ids. */
 const undeclaredLimit = 10_000;
 const undeclaredShare = 1000;
+const fewClasses = 4096; // for which there is room at first
 const partEntries = 2 ** 20; // that are decoded without a turn of the event loop
 /** How far float32 rounding may carry a row's sum above 1. */
 const sumTolerance = 1e-3;
@@ -178,7 +179,7 @@ async function* streamBatches(
   shards: readonly ShardIndex[],
   classes: number | undefined,
 ): AsyncGenerator<PredictionBatch> {
-  const seen = { stamps: new Float64Array(classes ?? classLimit), row: 0 };
+  const seen = { stamps: new Float64Array(classes ?? fewClasses), row: 0 };
   for (const shard of shards) {
     const handle = await openShard(shard.path);
     try {
@@ -200,14 +201,13 @@ async function* streamBatches(
 /** The highest index or label + 1; `undefined` without rows. */
 async function countClasses(shards: readonly ShardIndex[]): Promise<number | undefined> {
   let classes = 0;
-  const occurs = new Uint8Array(classLimit);
+  let occurs = new Uint8Array(fewClasses);
   for await (const { probabilities, labels } of streamBatches(shards, undefined)) {
     classes = Math.max(classes, probabilities.columns);
+    for (const label of labels ?? []) classes = Math.max(classes, label + 1);
+    if (classes > occurs.length) occurs = grown(occurs, classes);
     for (const index of probabilities.indices) occurs[index] = 1;
-    for (const label of labels ?? []) {
-      classes = Math.max(classes, label + 1);
-      occurs[label] = 1;
-    }
+    for (const label of labels ?? []) occurs[label] = 1;
   }
   const distinct = occurs.reduce((sum, one) => sum + one, 0);
   if (classes > undeclaredLimit && distinct * undeclaredShare < classes) {
@@ -218,6 +218,14 @@ async function countClasses(shards: readonly ShardIndex[]): Promise<number | und
     );
   }
   return classes > 0 ? classes : undefined;
+}
+
+/** A copy with room for an index, and for as many again. */
+function grown<T extends Uint8Array | Float64Array>(array: T, index: number): T {
+  const type = array.constructor as { new (length: number): T };
+  const larger = new type(Math.min(classLimit + 1, 2 * (index + 1)));
+  larger.set(array);
+  return larger;
 }
 
 const idAdvice = 'are these ids? Number the classes from 0 without gaps';
@@ -248,8 +256,8 @@ interface DecodePlace {
   readonly path: string;
   readonly firstRow: number;
   readonly classes: number | undefined;
-  /** (classes), the number of the row in which an index stood last, counted over all batches from 1. */
-  readonly seen: { readonly stamps: Float64Array; row: number };
+  /** (classes so far), the number of the row in which an index stood last, counted over all batches from 1. */
+  readonly seen: { stamps: Float64Array; row: number };
 }
 
 /** Decodes a record batch, in parts of bounded size. */
@@ -295,6 +303,7 @@ function* decodePredictions(
             `expected whole indices from 0 to ${limit - 1}, found ${index}${isId ? `: ${idAdvice}` : ''}`,
           );
         }
+        if (index >= seen.stamps.length) seen.stamps = grown(seen.stamps, index);
         if (seen.stamps[index] === stamp)
           throw invalid(row, `expected each class once, found ${index} again`);
         if (!(value >= 0))

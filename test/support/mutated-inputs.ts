@@ -1,30 +1,7 @@
-import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { cp, mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { gzipSync } from 'node:zlib';
-import {
-  Bool,
-  type DataType,
-  Dictionary,
-  Field,
-  FixedSizeList,
-  Float16,
-  Float32,
-  Float64,
-  Int8,
-  Int32,
-  Int64,
-  List,
-  Schema,
-  Table,
-  tableFromIPC,
-  tableToIPC,
-  Uint8,
-  Uint16,
-  Uint64,
-  Utf8,
-  type Vector,
-  vectorFromArray,
-} from 'apache-arrow';
+import { Field, Float32, Int32, List, Table, tableToIPC, vectorFromArray } from 'apache-arrow';
 import sharp from 'sharp';
 import { readManifest } from '../../src/core/artefact.js';
 import { artefactFolder, beginArtefact, commitArtefact } from '../../src/core/artefact-writer.js';
@@ -43,10 +20,22 @@ import type { DatasetSource } from '../../src/data/source.js';
 import { writeDataset } from '../../src/data/write-dataset.js';
 import { readEnsembleFile } from '../../src/ensemble/ensemble-file.js';
 import { readSubsets } from '../../src/ensemble/subsets/subsets-file.js';
+import { describeOnnx } from '../../src/models/onnx/import-onnx.js';
 import { readOnnxModel } from '../../src/models/onnx/model-file.js';
 import { readSafetensors, writeSafetensors } from '../../src/models/safetensors.js';
 import { readPipelineFile } from '../../src/pipeline/pipeline-file.js';
-import { floats, modelFile, node } from './onnx-models.js';
+import {
+  animatedPng,
+  anyPipeline,
+  anyPredictions,
+  anyShard,
+  anySubsets,
+  bitmap,
+  idxImages,
+  idxLabels,
+  shardOf,
+  tinyModel,
+} from './made-inputs.js';
 
 /** A kind of file that users bring: one that is sound, where it lies, and what reads it. */
 export interface InputKind {
@@ -67,6 +56,10 @@ export interface FuzzOutcome {
   readonly slowestMs: number;
 }
 
+const noHints = {
+  ...{ labels: null, layout: null, channelOrder: null, imageMean: null, imageStd: null },
+  ...{ imageSize: null, blank: null, logits: null, features: null },
+};
 const slowMs = 20_000; // a hang, on however busy a machine
 
 /** Makes one sound file of each kind in a folder. */
@@ -130,6 +123,7 @@ export async function inputKinds(folder: string): Promise<InputKind[]> {
 
   const pixels = Buffer.from(Uint8Array.from({ length: 24 * 20 * 3 }, (_, k) => (k * 37) % 251));
   const picture = () => sharp(pixels, { raw: { width: 24, height: 20, channels: 3 } });
+  const animation = () => sharp(pixels, { raw: { width: 24, height: 20, channels: 3, pageHeight: 10 } });
   const shape = { height: 16, width: 16, channels: 1 } as const;
   const encoded = {
     png: await picture().png().toBuffer(),
@@ -142,6 +136,12 @@ export async function inputKinds(folder: string): Promise<InputKind[]> {
     svg: Buffer.from(
       '<svg xmlns="http://www.w3.org/2000/svg" width="24" height="20"><circle cx="9" cy="9" r="7"/></svg>',
     ),
+    'animated.gif': await animation().gif().toBuffer(),
+    'animated.webp': await animation().webp().toBuffer(),
+    'animated.png': animatedPng(await picture().png().toBuffer()),
+    'pages.tiff': await animation().tiff().toBuffer(),
+    'cmyk.jpeg': await picture().toColourspace('cmyk').jpeg({ progressive: true }).toBuffer(),
+    'deep.png': await picture().toColourspace('rgb16').png().toBuffer(),
     'small.png': Buffer.from(await encodePng(new Uint8Array(256).fill(9), shape)),
   };
   for (const [format, bytes] of Object.entries(encoded)) {
@@ -190,6 +190,30 @@ export async function inputKinds(folder: string): Promise<InputKind[]> {
     await addExisting(name, join(dataset, name), readTheirs);
   }
 
+  for (const [name, type] of Object.entries({
+    ClassLabel: { names: ['ash', 'oak'], _type: 'ClassLabel' },
+    'texts as labels': { dtype: 'string', _type: 'Value' },
+  })) {
+    const directory = at(`theirs-${name}`);
+    await cp(dataset, directory, { recursive: true });
+    const info = { features: { image: { _type: 'Image' }, label: type } };
+    for (const part of ['train', 'validation', 'test'])
+      await writeFile(join(directory, part, 'dataset_info.json'), JSON.stringify(info));
+    await writeFile(join(directory, 'dataset_dict.json'), '{ "splits": ["train"] }');
+    const path = join(directory, 'train', 'data-00000-of-00001.arrow');
+    const read = async () =>
+      drain(await huggingFaceSource(directory, { imageSize: 16, seed: 1, onError: 'skip' }));
+    const rows = Array.from({ length: 12 }, (_, row) => row % 2);
+    const sound = shardOf(
+      rows.map(() => encoded.png),
+      rows,
+      name === 'ClassLabel',
+    );
+    await add(`a Hugging Face shard of any types, ${name}`, path, sound, read, (random) =>
+      anyShard(random, encoded.png),
+    );
+  }
+
   const yaml = at('pipeline.yaml');
   await add(
     'YAML pipeline',
@@ -198,6 +222,8 @@ export async function inputKinds(folder: string): Promise<InputKind[]> {
       '  network: { convolutions: [8, 16], dense: [32] }\n  epochs: 2\nsubsets:\n  clusters: 3\n',
     () => readPipelineFile(yaml),
   );
+  const anyYaml = at('any.yaml');
+  await add('YAML pipeline of any words', anyYaml, 'seed: 3\n', () => readPipelineFile(anyYaml), anyPipeline);
   const ensemble = at('ensemble');
   await mkdir(ensemble);
   await add(
@@ -215,12 +241,22 @@ export async function inputKinds(folder: string): Promise<InputKind[]> {
   );
   const model = at('model.onnx');
   await add('ONNX', model, tinyModel(), () => readOnnxModel(model));
+  const imported = at('imported.onnx');
+  await add('ONNX, looked into for import', imported, tinyModel(), () => describeOnnx(imported, noHints));
   const subsets = at('subsets.json');
   await add(
     'subsets.json',
     subsets,
     '{ "classes": 5, "subsets": [{ "id": 0, "classes": [0, 3] }, { "id": 1, "classes": [1, 2, 4] }] }',
     () => readSubsets(subsets),
+  );
+  const anyJson = at('any-subsets.json');
+  await add(
+    'subsets.json of any values',
+    anyJson,
+    '{ "classes": 1, "subsets": [{ "id": 0, "classes": [0] }] }',
+    () => readSubsets(anyJson),
+    anySubsets,
   );
   return kinds;
 
@@ -232,7 +268,18 @@ export async function inputKinds(folder: string): Promise<InputKind[]> {
 /** Reads a kind of file after each of many mutations; run n of a seed is always the same. */
 export async function fuzz(
   { name, path, sound, read, make }: InputKind,
-  { runs, seed, first = 0 }: { readonly runs: number; readonly seed: number; readonly first?: number },
+  {
+    runs,
+    seed,
+    first = 0,
+    begins = () => {},
+  }: {
+    readonly runs: number;
+    readonly seed: number;
+    readonly first?: number;
+    /** Called before each run. */
+    readonly begins?: (run: number) => void;
+  },
 ): Promise<FuzzOutcome> {
   await read(); // what is sound is read
   const folder = dirname(path);
@@ -241,6 +288,7 @@ export async function fuzz(
   let refused = 0;
   let slowestMs = 0;
   for (let run = first; run < first + runs; run++) {
+    begins(run);
     const random = createRandom(seed, 'fuzz', name, run);
     await writeFile(path, make ? make(random) : mutate(sound, random));
     const started = performance.now();
@@ -320,95 +368,6 @@ function isQuiet(text: string): boolean {
   return !/\p{Cc}/u.test(text.replaceAll(/[\n\t]/g, ''));
 }
 
-/** Predictions whose columns have types, sizes, values and metadata as other programs might write them. */
-function anyPredictions(random: Random): Uint8Array {
-  const pick = <T>(...items: readonly T[]): T => items[random.below(items.length)];
-  const rows = pick(0, 1, 5, 40);
-  const width = pick(0, 1, 2, 3);
-  const odd = [2 ** 31, 2 ** 32 + 1, -1, 0.5, 1e308, Number.NaN, 15_075_141, 999_999];
-  const number = (share: number) =>
-    random.uniform() < share ? random.below(9) : odd[random.below(odd.length)];
-  const oddity = pick(1, 1, 0.95);
-  const column = (values: () => number, type: DataType) => {
-    const isWide = type instanceof Int64 || type instanceof Uint64;
-    const cell = () => {
-      const value = values();
-      return isWide ? BigInt(Number.isSafeInteger(value) ? value : 7) : value;
-    };
-    const isFixed = random.uniform() < 0.3;
-    const item = new Field('item', type, true);
-    const list = isFixed ? new FixedSizeList(width, item) : new List(item);
-    const cells = Array.from({ length: rows }, () => Array.from({ length: width }, cell));
-    return vectorFromArray(cells, list);
-  };
-  const indexType = pick<() => DataType>(
-    () => new Int32(),
-    () => new Int64(),
-    () => new Uint8(),
-    () => new Uint16(),
-    () => new Uint64(),
-    () => new Float64(),
-    () => new Int8(),
-  );
-  const realType = pick<() => DataType>(
-    () => new Float32(),
-    () => new Float64(),
-    () => new Float16(),
-    () => new Int32(),
-  );
-  let next = 0;
-  const columns: Record<string, Vector> = {
-    indices: column(() => (random.uniform() < oddity ? next++ % 9 : number(0)), indexType()),
-    probabilities: column(() => (random.uniform() < oddity ? 0.3 : number(0.5)), realType()),
-  };
-  if (random.uniform() < 0.5) {
-    const labels = Array.from({ length: rows }, () => number(oddity));
-    columns.label = pick<() => Vector>(
-      () => vectorFromArray(labels.map(Math.trunc), new Int32()),
-      () => vectorFromArray(labels, new Float64()),
-      () => vectorFromArray(labels.map(String), new Dictionary(new Utf8(), new Int32())),
-      () =>
-        vectorFromArray(
-          labels.map((value) => value > 4),
-          new Bool(),
-        ),
-    )();
-  }
-  if (random.uniform() < 0.5) {
-    const words = Array.from({ length: rows }, () => pick('x', '\u001b[2J', null));
-    columns[pick('site', '\u001b]0;title\u0007')] = vectorFromArray(
-      words,
-      pick<DataType>(new Utf8(), new Dictionary(new Utf8(), new Int32())),
-    );
-  }
-  const format = pick<'stream' | 'file'>('stream', 'file');
-  const bytes = tableToIPC(new Table(columns), format);
-  if (random.uniform() < 0.6) return bytes;
-  const { schema, batches } = tableFromIPC(bytes);
-  const metadata = new Map([
-    ['kd-spec.classes', pick('9', '4.5', '0', '-1', '1e9', '', '\u001b[31m', '1000000')],
-  ]);
-  return tableToIPC(new Table(new Schema(schema.fields, metadata), batches), format);
-}
-
-/** A BMP file of 24 bits a pixel. */
-function bitmap(width: number, height: number): Buffer {
-  const stride = Math.ceil((width * 3) / 4) * 4;
-  const file = Buffer.alloc(54 + stride * height, 99);
-  file.fill(0, 0, 54);
-  file.write('BM', 'latin1');
-  for (const [place, value] of [
-    [2, file.length],
-    [10, 54],
-    [14, 40],
-    [18, width],
-    [22, height],
-    [26, 1 + (24 << 16)],
-  ])
-    file.writeUInt32LE(value, place);
-  return file;
-}
-
 /** A finished artefact of one file. */
 async function commitEmpty(workspace: string): Promise<string> {
   const identity = { parameters: {}, inputs: {}, seed: 1 };
@@ -429,31 +388,7 @@ async function commitEmpty(workspace: string): Promise<string> {
   return artefactFolder(workspace, 'subsets');
 }
 
-function tinyModel(): Uint8Array {
-  return modelFile({
-    nodes: [node('Flatten', ['image'], ['flat']), node('MatMul', ['flat', 'w'], ['logits'])],
-    initializers: [floats('w', [48, 3], new Float32Array(144).fill(0.1))],
-    outputs: ['logits'],
-    metadata: { names: "{0: 'ash', 1: 'beech', 2: 'cedar'}" },
-  });
-}
-
 async function drain(source: DatasetSource): Promise<void> {
   for (const split of ['train', 'validation', 'test'] as const) for await (const _ of source.images(split));
   source.report?.();
-}
-
-function idxImages(count: number, size: number): Buffer {
-  const header = Buffer.alloc(16);
-  [0x0803, count, size, size].forEach((value, k) => {
-    header.writeUInt32BE(value, 4 * k);
-  });
-  return Buffer.concat([header, Buffer.alloc(count * size * size, 7)]);
-}
-
-function idxLabels(count: number): Buffer {
-  const header = Buffer.alloc(8);
-  header.writeUInt32BE(0x0801, 0);
-  header.writeUInt32BE(count, 4);
-  return Buffer.concat([header, Buffer.from(Array.from({ length: count }, (_, row) => row % 3))]);
 }
