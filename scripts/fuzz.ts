@@ -10,6 +10,7 @@
  * that is left behind, or a word on the terminal.
  */
 import { type ChildProcess, fork } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -31,6 +32,7 @@ const memoryLimitBytes = 2 ** 30;
 
 /** What the process that reads tells the one that watches. */
 type Told =
+  | { readonly kind: 'ready' }
   | { readonly kind: 'begins'; readonly run: number }
   | { readonly kind: 'ended'; readonly outcome: FuzzOutcome; readonly peakBytes: number };
 
@@ -55,6 +57,7 @@ async function readAll(): Promise<void> {
     const outcome = await fuzz(kind, { runs, seed, first, begins: (run) => tell({ kind: 'begins', run }) });
     tell({ kind: 'ended', outcome, peakBytes: process.resourceUsage().maxRSS * 1024 });
   });
+  tell({ kind: 'ready' });
 }
 
 async function watchAll(): Promise<void> {
@@ -147,17 +150,18 @@ interface Reader {
 function createReader(): Reader {
   let child: ChildProcess | undefined;
   let words = '';
-  const start = () => {
+  const start = async () => {
     const started = fork(import.meta.filename, { silent: true, execArgv: process.execArgv });
     for (const stream of [started.stdout, started.stderr])
       stream?.on('data', (data) => {
         words += String(data);
       });
+    await once(started, 'message'); // it is ready
     return started;
   };
   return {
     async read(work) {
-      child ??= start();
+      child ??= await start();
       const reading = child;
       words = '';
       let last = work.first;
@@ -172,7 +176,7 @@ function createReader(): Reader {
         reading.on('message', (told: Told) => {
           beganMs = performance.now();
           if (told.kind === 'begins') last = told.run;
-          else resolve(told);
+          else if (told.kind === 'ended') resolve(told);
         });
         reading.on('exit', (code, signal) => resolve(signal ?? `exit code ${code}`));
       });

@@ -1,7 +1,17 @@
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Field, Float32, Int32, List, makeVector, Table, tableToIPC, vectorFromArray } from 'apache-arrow';
+import {
+  Field,
+  Float32,
+  Int32,
+  List,
+  makeVector,
+  Schema,
+  Table,
+  tableToIPC,
+  vectorFromArray,
+} from 'apache-arrow';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { jsonOf, kdSpec } from './fixtures/command-line.js';
 import { copyOfTiny } from './fixtures/tiny-workspace.js';
@@ -236,6 +246,29 @@ describe('cluster --predictions', () => {
         ),
       );
     }
+  });
+
+  test('names classes as --labels or the metadata of the predictions does; names that do not fit are refused', async () => {
+    const table = foreignPredictions();
+    const names = Array.from({ length: planted * perGroup }, (_, label) => `class ${label}`);
+    const features = { label: { names, _type: 'ClassLabel' } };
+    const metadata = new Map([['huggingface', JSON.stringify({ info: { features } })]]);
+    const named = new Table(new Schema(table.schema.fields, metadata), table.batches);
+    await writeFile(join(folder, 'rows.arrow'), tableToIPC(table, 'stream'));
+    await writeFile(join(folder, 'named.arrow'), tableToIPC(named, 'stream'));
+    await writeFile(join(folder, 'names.txt'), `${names.join('\n')}\n`);
+    await writeFile(join(folder, 'few.txt'), 'a\nb\nc\n');
+    const cluster = (...words: string[]) =>
+      kdSpec(['cluster', ...words, '--clusters', `${planted}`, '--json'], { folder });
+    const first = (answer: { classesBySubset: { mostTypical: string[] }[] }) =>
+      answer.classesBySubset[0].mostTypical[0];
+    const unnamed = first(jsonOf(await cluster('--predictions', 'rows.arrow')));
+    expect(unnamed).toMatch(/^\d+$/);
+    for (const words of ['--predictions named.arrow', '--predictions rows.arrow --labels names.txt'])
+      expect(first(jsonOf(await cluster(...words.split(' '))))).toBe(`class ${unnamed}`);
+    const refused = await cluster('--predictions', 'rows.arrow', '--labels', 'few.txt');
+    expect(refused.code).toBe(1);
+    expect(refused.stderr).toMatch(/few\.txt has 3 class names, the predictions 20 classes.*--labels FILE/);
   });
 
   test('takes subsets made elsewhere instead of clustering, and measures what they hold', async () => {

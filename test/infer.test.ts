@@ -123,6 +123,17 @@ const bad = [
   ['nothing', 'not-found', 'expected images in nothing, found'],
 ] as const;
 
+test('the first image of an animation is classified, with a word', async () => {
+  const frames = sharp(Buffer.alloc(2 * 16 * 16 * 3, 99).fill(9, 16 * 16 * 3), {
+    raw: { width: 16, height: 32, channels: 3, pageHeight: 16 },
+  });
+  await writeFile(join(folder, 'moving.gif'), await frames.gif().toBuffer());
+  const answer = await infer('image.png moving.gif --json');
+  const what = 'animations or files of several pages, of which the first image was taken';
+  expect(JSON.parse(answer.stdout).notes).toEqual([{ what, count: 1, example: 'moving.gif' }]);
+  expect(answer.stderr).toBe(`warning: 1 ${what}, such as moving.gif\n`);
+});
+
 test('bad images end with 1, each with its code and a reason, soon and without much memory', async () => {
   // VmHWM, the largest resident set so far, as the process itself sees it when it ends.
   const hook = join(folder, 'peak.mjs');

@@ -4,7 +4,9 @@ import { KdSpecError } from '../core/errors.js';
 import type { JsonObject } from '../core/json.js';
 import type { Log } from '../core/log.js';
 import { percent } from '../core/percent.js';
+import { hasSeveralImages, readImageBytes } from '../data/image-codec.js';
 import { listImages } from '../data/image-files.js';
+import { severalImages } from '../data/import-report.js';
 import { loadStudent } from '../distillation/student.js';
 import { type Classification, loadEnsemble } from '../ensemble/ensemble.js';
 import type { RankedClass } from '../models/ranked-class.js';
@@ -73,6 +75,7 @@ export async function inferImages(
   if (predictor instanceof KdSpecError) return withoutModel(images, predictor);
   const predictions: { path: string; prediction: Prediction }[] = [];
   const failures: Failure[] = [];
+  const animations: string[] = []; // paths
   try {
     for await (const group of groupsOf(expand(images, stdin), imagesAtOnce)) {
       if (signal.aborted) throw new KdSpecError('interrupted', `stopped after ${predictions.length} images`);
@@ -80,14 +83,21 @@ export async function inferImages(
         if ('prediction' in outcome) predictions.push(outcome);
         else failures.push(outcome);
       }
+      animations.push(...(await withSeveralImages(group)));
     }
   } finally {
     predictor.dispose();
   }
   const error = summarise(failures, predictions.length, log);
+  const [several] = animations;
+  if (several !== undefined)
+    log.warn(`${animations.length.toLocaleString('en')} ${severalImages}, such as ${several}`);
   return {
     json: {
       images: predictions.map(({ path, prediction }) => ({ path, ...prediction.json })),
+      ...(several !== undefined && {
+        notes: [{ what: severalImages, count: animations.length, example: several }],
+      }),
       ...(failures.length > 0 && {
         errors: failures.map(({ path, error: { code, message } }) => ({ path, code, message })),
       }),
@@ -164,6 +174,18 @@ async function predictGroup(
     for (const one of group) outcomes.push(...(await predictGroup([one], predict)));
     return outcomes;
   }
+}
+
+/** The paths of a group's images that are animations, or pages of one file; images that cannot be read are none. */
+async function withSeveralImages(group: readonly (Query | Failure)[]): Promise<readonly string[]> {
+  const paths: string[] = [];
+  for (const one of group) {
+    if (!('image' in one)) continue;
+    const bytes =
+      typeof one.image === 'string' ? await readImageBytes(one.image).catch(() => null) : one.image;
+    if (bytes !== null && (await hasSeveralImages(bytes))) paths.push(one.path);
+  }
+  return paths;
 }
 
 function failureOf(path: string, error: KdSpecError): Failure {

@@ -139,6 +139,10 @@ const infer = z.object({
       ]),
     )
     .describe('predictions of generalist and ensemble, or with --model student of the student'),
+  notes: z
+    .array(z.object({ what: z.string(), count, example: z.string() }))
+    .exactOptional()
+    .describe('images that were taken in a way that a person may not expect'),
   errors: z
     .array(z.object({ path: z.string(), code: z.string(), message: z.string() }))
     .exactOptional()

@@ -146,7 +146,11 @@ async function walkMessages(handle: FileHandle, path: string): Promise<ShardInde
   // Some writers of the file format leave the schema message out: it stands in the footer, too.
   if (!schema && isFile) schema = await readFooterSchema(path);
   if (!schema) throw corrupt(path, 'it has no schema');
-  return { path, schema, rows, batches, schemaMessage: encodeSchema(new Schema(schema.fields)) };
+  try {
+    return { path, schema, rows, batches, schemaMessage: encodeSchema(new Schema(schema.fields)) };
+  } catch (cause) {
+    throw corrupt(path, 'its schema cannot be decoded', cause); // dictionaries that contradict one another
+  }
 }
 
 async function readFooterSchema(path: string): Promise<Schema> {

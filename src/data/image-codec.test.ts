@@ -184,3 +184,27 @@ test('an image of 20,000 x 20,000 pixels is refused from its header', async () =
     message: expect.stringContaining('20000 x 20000'),
   });
 });
+
+test('a header that announces more pixels than the file can hold is refused before they are made room for', async () => {
+  const bmp = Buffer.alloc(200);
+  bmp.write('BM', 'latin1');
+  for (const [place, value] of [
+    [10, 54],
+    [14, 40],
+    [18, 9000],
+    [22, 9000],
+    [26, 1 + (24 << 16)],
+  ])
+    bmp.writeUInt32LE(value, place);
+  for (const [name, bytes] of Object.entries({ 'lie.png': hollowPng(9000, 9000), 'lie.bmp': bmp })) {
+    await expect(readImageFile(await put(name, bytes), shape)).rejects.toMatchObject({
+      code: 'image-unreadable',
+      message: expect.stringMatching(/announces 9000 x 9000 pixels, more than its \d+ bytes can hold/),
+    });
+  }
+  // One colour packs best of all, and is no lie.
+  const blank = sharp({ create: { width: 6000, height: 4000, channels: 3, background: 'white' } });
+  expect([...(await decodeImage(await blank.png({ compressionLevel: 9 }).toBuffer(), shape))]).toEqual(
+    Array(64).fill(255),
+  );
+});

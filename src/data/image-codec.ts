@@ -3,11 +3,11 @@ import sharp, { type Sharp } from 'sharp';
 import { assert, KdSpecError } from '../core/errors.js';
 import { asFileError } from '../core/file-error.js';
 import { foreignKind } from '../core/file-kind.js';
+import { bmpSize, checkAnnouncedSize, isBmp } from './image-size.js';
 import { decodeSmallPng, encodeSmallPng } from './png.js';
 import type { ImageShape } from './source.js';
 
 const maxFileBytes = 2 ** 30;
-const bmpHeaderBytes = 26; // up to the height
 
 /**
  * Encodes an image as PNG, without loss.
@@ -63,11 +63,41 @@ export async function readImageFile(
   options: { readonly maxPixels?: number } = {},
 ): Promise<Uint8Array> {
   if (typeof image !== 'string') return decodeImage(image, shape, 'the image', options);
-  return decodeImage(await readBytes(image), shape, image, options);
+  return decodeImage(await readImageBytes(image), shape, image, options);
+}
+
+/**
+ * Whether a file holds more than one image: an animation (GIF, APNG, WebP, AVIF) or pages (TIFF). {@link decodeImage}
+ * takes the first.
+ *
+ * @param bytes of a file that can be decoded; false for one that cannot
+ * Cost: a look at the header for PNG and JPEG; one at every frame for the others.
+ */
+export async function hasSeveralImages(bytes: Uint8Array): Promise<boolean> {
+  const head = Buffer.from(bytes.buffer, bytes.byteOffset, Math.min(bytes.length, 64)).toString('latin1');
+  if (head.startsWith('\x89PNG')) return isAnimatedPng(bytes);
+  if (/^....ftypavis/s.test(head)) return true;
+  if (!/^(GIF8|RIFF....WEBP|II[*+]\0|MM\0[*+])/s.test(head)) return false;
+  const { pages = 1 } = await sharp(bytes, { limitInputPixels: false })
+    .metadata()
+    .catch(() => ({ pages: 1 }));
+  return pages > 1;
+}
+
+/** Whether a PNG file announces more than one frame; the chunk that does stands before the pixels. */
+function isAnimatedPng(bytes: Uint8Array): boolean {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  const framing = 12; // length, type and checksum of a chunk
+  for (let at = 8; at + framing <= bytes.length; at += view.getUint32(at) + framing) {
+    const type = Buffer.from(bytes.buffer, bytes.byteOffset + at + 4, 4).toString('latin1');
+    if (type === 'acTL') return view.getUint32(at + 8) > 1;
+    if (type === 'IDAT') return false;
+  }
+  return false;
 }
 
 /** The bytes of an image file, if it is a file of a size that an image can have. */
-async function readBytes(path: string): Promise<Uint8Array> {
+export async function readImageBytes(path: string): Promise<Uint8Array> {
   try {
     const info = await stat(path);
     if (info.isDirectory()) {
@@ -95,6 +125,7 @@ async function decodeAny(
   maxPixels: number,
   maxSeconds: number,
 ): Promise<Uint8Array> {
+  checkAnnouncedSize(bytes, name, maxPixels);
   try {
     const decoder = isBmp(bytes)
       ? await decodeBmp(bytes, maxPixels)
@@ -140,15 +171,6 @@ async function announcedSize(bytes: Uint8Array): Promise<{ width: number; height
   return await sharp(bytes, { limitInputPixels: false })
     .metadata()
     .catch(() => undefined);
-}
-
-function isBmp(bytes: Uint8Array): boolean {
-  return bytes.length > bmpHeaderBytes && bytes[0] === 0x42 && bytes[1] === 0x4d; // BM
-}
-
-function bmpSize(bytes: Uint8Array): { width: number; height: number } {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
-  return { width: Math.abs(view.getInt32(18, true)), height: Math.abs(view.getInt32(22, true)) };
 }
 
 /** A BMP file, which sharp does not know, as an image of its pixels. */

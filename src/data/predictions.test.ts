@@ -258,6 +258,33 @@ test('the number of classes in the metadata is a whole number, and that of the d
   );
 });
 
+test('class names stand in the metadata, as a list or as the ClassLabel of a Hugging Face data set', async () => {
+  const one = { indices: list([[0]], new Int32()), probabilities: list([[1]], new Float32()) };
+  let made = 0;
+  const withMetadata = async (entries: Readonly<Record<string, string>>) => {
+    const path = await write(`names-${made++}.arrow`, one, 'stream');
+    const { schema, batches } = tableFromIPC(await readFile(path));
+    const recorded = new Schema(schema.fields, new Map(Object.entries(entries)));
+    await writeFile(path, tableToIPC(new Table(recorded, batches), 'stream'));
+    return readPredictions(path);
+  };
+  const huggingface = '{"info":{"features":{"label":{"names":["ash","oak"],"_type":"ClassLabel"}}}}';
+  for (const entries of [{ huggingface }, { 'kd-spec.names': '["ash", "oak"]' }])
+    expect(await withMetadata(entries)).toMatchObject({ classes: 2, names: ['ash', 'oak'] });
+  for (const entries of [{}, { huggingface: '{' }, { huggingface: '{"info":{"features":{}}}' }])
+    expect((await withMetadata(entries)).names).toBeUndefined();
+  for (const [entries, says] of [
+    [{ 'kd-spec.names': '["ash", "ash"]' }, /2 names, some of them twice/],
+    [{ 'kd-spec.names': '["ash"]', 'kd-spec.classes': '3' }, /one name for each of 3 classes, found 1 names/],
+    [{ 'kd-spec.names': 'ash, oak' }, /is not JSON: write the metadata kd-spec\.names as a JSON list/],
+    [{ 'kd-spec.names': '[1, 2]' }, /expected string/],
+  ] as const)
+    await expect(withMetadata(entries)).rejects.toMatchObject({
+      code: 'predictions-invalid',
+      message: expect.stringMatching(says),
+    });
+});
+
 test('parts are read in the order of their numbers; missing ones, and orders that names do not tell, are refused', async () => {
   const part = (index: number) =>
     tableToIPC(

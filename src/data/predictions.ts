@@ -10,7 +10,9 @@ import {
   type RecordBatch,
   Schema,
 } from 'apache-arrow';
+import { z } from 'zod';
 import { assert, KdSpecError } from '../core/errors.js';
+import { parseJson } from '../core/json-file.js';
 import type { CsrMatrix } from '../math/csr.js';
 import { halfToNumber } from '../math/half.js';
 import { type ColumnPlace, column, integers } from './arrow-columns.js';
@@ -30,6 +32,8 @@ export interface PredictionBatch {
 export interface Predictions {
   /** The number of classes; `undefined` for files without rows that do not say it. */
   readonly classes: number | undefined;
+  /** (classes), where the files name them. */
+  readonly names: readonly string[] | undefined;
   readonly rowCount: number;
   /** Streams all rows, in the written order, a record batch at a time. */
   rows(): AsyncIterable<PredictionBatch>;
@@ -44,11 +48,19 @@ export interface PredictionWriter {
 
 /** Schema metadata that holds the number of classes. */
 const classesKey = 'kd-spec.classes';
+/** And that which holds their names, a JSON list. */
+const namesKey = 'kd-spec.names';
+/** What Python's `datasets` writes: the features of the columns, among them a ClassLabel. */
+const huggingFaceKey = 'huggingface';
+const huggingFaceInfo = z.object({
+  info: z.object({ features: z.object({ label: z.object({ names: z.array(z.string()) }) }) }),
+});
 /** The most classes that kd-spec works with. An index or label beyond is an id, or damage. */
 const classLimit = 1_000_000;
 /** When nobody said how many classes there are: that many, if only one in a thousand of them occurs, are ids. */
 const undeclaredLimit = 10_000;
 const undeclaredShare = 1000;
+const mostNames = 50_000; // that the metadata of every shard may hold
 const fewClasses = 4096; // for which there is room at first
 const partEntries = 2 ** 20; // that are decoded without a turn of the event loop
 /** How far float32 rounding may carry a row's sum above 1. */
@@ -63,13 +75,18 @@ const probabilitiesType = new List(new Field('item', new Float32(), false));
  *
  * @param directory made when it does not exist
  * @param options.classes columns of every batch that will be written
+ * @param options.names of the classes, for the metadata; none where they are many
  * @param options.shardBytes a new shard begins before one grows beyond this many bytes
  * @throws KdSpecError `disk-full`, `not-readable`
  * Cost: a batch is written as it comes, nothing is held.
  */
 export function createPredictionWriter(
   directory: string,
-  { classes, shardBytes = 64 * 2 ** 20 }: { readonly classes: number; readonly shardBytes?: number },
+  {
+    classes,
+    names,
+    shardBytes = 64 * 2 ** 20,
+  }: { readonly classes: number; readonly names?: readonly string[]; readonly shardBytes?: number },
 ): PredictionWriter {
   let opened: { readonly writer: ShardWriter; readonly labelled: boolean } | undefined;
 
@@ -79,7 +96,9 @@ export function createPredictionWriter(
       new Field('probabilities', probabilitiesType, false),
     ];
     if (labelled) fields.push(new Field('label', new Int32(), false));
-    const schema = new Schema(fields, new Map([[classesKey, String(classes)]]));
+    const metadata = new Map([[classesKey, String(classes)]]);
+    if (names && classes <= mostNames) metadata.set(namesKey, JSON.stringify(names));
+    const schema = new Schema(fields, metadata);
     opened = { writer: await createShardWriter(directory, schema, { shardBytes }), labelled };
     return opened;
   };
@@ -142,13 +161,22 @@ export async function readPredictions(
   const { isOrdered = false } = options;
   const shards = await indexArrowFiles(path, 'predictions as Arrow files', { isOrdered });
   let classes = options.classes;
+  let names: readonly string[] | undefined;
   for (const shard of shards) {
     checkColumns(shard);
-    const recorded = recordedClasses(shard);
+    const ofShard = recordedNames(shard);
+    if (names && ofShard && names.join('\n') !== ofShard.join('\n')) {
+      throw new KdSpecError(
+        'predictions-invalid',
+        `${shard.path}: expected the class names of ${shards[0].path}, found others: store them together again`,
+      );
+    }
+    names ??= ofShard;
+    const recorded = recordedClasses(shard) ?? ofShard?.length;
     if (recorded !== undefined && classes !== undefined && recorded !== classes) {
       throw new KdSpecError(
         'predictions-invalid',
-        `${shard.path}: expected predictions for ${classes} classes, but its metadata (${classesKey}) gives ${recorded}: ` +
+        `${shard.path}: expected predictions for ${classes} classes, but its metadata (${classesKey} or class names) gives ${recorded}: ` +
           'are they for another data set?',
       );
     }
@@ -157,6 +185,7 @@ export async function readPredictions(
   classes ??= await countClasses(shards);
   return {
     classes,
+    names,
     rowCount: shards.reduce((sum, { rows }) => sum + rows, 0),
     rows: () => streamBatches(shards, classes),
   };
@@ -173,6 +202,40 @@ function recordedClasses({ path, schema }: ShardIndex): number | undefined {
     `${path}: expected in the metadata ${classesKey} a whole number of classes from 1 to ${classLimit}, ` +
       `found ${JSON.stringify(text)}: write it again, or leave it out`,
   );
+}
+
+/**
+ * The class names that a file's metadata holds: a list under `kd-spec.names`, or the ClassLabel of the column `label` as
+ * Python's `datasets` writes it.
+ */
+function recordedNames({ path, schema }: ShardIndex): readonly string[] | undefined {
+  const text = schema.metadata.get(namesKey);
+  const count = schema.metadata.get(classesKey);
+  let names = huggingFaceNames(schema.metadata.get(huggingFaceKey));
+  if (text !== undefined) {
+    names = parseJson(text, path, z.array(z.string()), {
+      code: 'predictions-invalid',
+      advice: `write the metadata ${namesKey} as a JSON list of names, or leave it out`,
+    });
+  }
+  if (names === undefined) return undefined;
+  const isCounted = count === undefined || Number(count) === names.length;
+  const isPossible = names.length >= 1 && names.length <= classLimit;
+  if (isCounted && isPossible && new Set(names).size === names.length) return names;
+  throw new KdSpecError(
+    'predictions-invalid',
+    `${path}: expected in the metadata one name for each ${isCounted ? 'class' : `of ${count} classes`}, found ` +
+      `${names.length} names${isCounted && isPossible ? ', some of them twice' : ''}: write them again, or leave them out`,
+  );
+}
+
+function huggingFaceNames(text: string | undefined): readonly string[] | undefined {
+  if (text === undefined) return undefined;
+  try {
+    return huggingFaceInfo.safeParse(JSON.parse(text)).data?.info.features.label.names;
+  } catch {
+    return undefined; // of another program that took the same key
+  }
 }
 
 async function* streamBatches(

@@ -20,9 +20,15 @@ export interface TeacherSurroundings {
   readonly image: ImageShape;
   /** Images of the transfer set. */
   readonly transferRows: number;
+  /** Reads the labels of the transfer set, (rows), -1 for one that is not known; undefined where none is. */
+  readonly transferLabels: () => Promise<Int32Array | undefined>;
   /** Gets a sentence for each thing that was assumed of a foreign model. */
   readonly note: (text: string) => void;
+  /** Gets a sentence for what is probably wrong. */
+  readonly warn: (text: string) => void;
 }
+
+const checkedRows = 2000; // labelled rows of stored predictions that are compared with their labels
 
 /**
  * Opens teachers and makes one classifier of them, with the student's classes in the student's order.
@@ -42,7 +48,9 @@ export async function openTeachers(
       const teacher = await openTeacher(name, surroundings);
       opened.push(teacher);
       checkShape(teacher, surroundings.image);
-      opened[opened.length - 1] = inOrderOf(teacher, surroundings);
+      const ordered = inOrderOf(teacher, surroundings);
+      opened[opened.length - 1] = ordered;
+      if (ordered.input.kind === 'rows') await checkStored(ordered, surroundings);
     }
     return meanClassifier(opened, mean);
   } catch (error) {
@@ -52,7 +60,7 @@ export async function openTeachers(
 }
 
 async function openTeacher(name: string, surroundings: TeacherSurroundings): Promise<Classifier> {
-  const { workspace, classes, backend, transferRows, note } = surroundings;
+  const { workspace, classes, backend, transferRows, transferLabels, note, warn } = surroundings;
   const network = async (directory: string, title: string) =>
     loadNetworkClassifier(directory, (await selectBackend(backend)).operations, { name: title });
   if (name === 'generalist') return network(join(workspace, 'generalist'), 'the generalist');
@@ -66,7 +74,7 @@ async function openTeacher(name: string, surroundings: TeacherSurroundings): Pro
     case 'ensemble':
       return loadEnsemble(path, { backend, name });
     case 'predictions':
-      return storedClassifier(path, { name, classes, rows: transferRows });
+      return storedClassifier(path, { name, classes, rows: transferRows, rowLabels: transferLabels, warn });
     case 'unknown':
       throw new KdSpecError(
         'not-found',
@@ -74,6 +82,46 @@ async function openTeacher(name: string, surroundings: TeacherSurroundings): Pro
           'workspace, of predictions (*.arrow), or an .onnx file',
       );
   }
+}
+
+/**
+ * Whether a classifier is right no more often than by chance: what it was given is then in another order than it takes.
+ *
+ *     right / examples <= 1 / classes + 3 standard deviations
+ */
+export function isByChance(right: number, examples: number, classes: number): boolean {
+  const chance = 1 / classes;
+  return right / examples <= chance + 3 * Math.sqrt((chance * (1 - chance)) / examples);
+}
+
+/** Compares stored predictions with the labels of the images that they were stored for, as far as these are known. */
+async function checkStored(
+  teacher: Classifier,
+  { transferLabels, warn }: TeacherSurroundings,
+): Promise<void> {
+  const labels = await transferLabels();
+  if (labels === undefined) return;
+  const labelled = Int32Array.from(labels.keys()).filter((row) => labels[row] >= 0);
+  const stride = Math.max(1, Math.floor(labelled.length / checkedRows));
+  const rows = labelled.filter((_, position) => position % stride === 0);
+  if (rows.length === 0) return;
+  const classes = teacher.classes.length;
+  let right = 0;
+  for (const row of rows) {
+    const one = { images: new Float32Array(), count: 1, rows: Int32Array.of(row) };
+    const probabilities = await teacher.probabilities(one);
+    const largest = probabilities.reduce(
+      (best, value, label) => (value > probabilities[best] ? label : best),
+      0,
+    );
+    if (largest === labels[row]) right++;
+  }
+  if (!isByChance(right, rows.length, classes)) return;
+  warn(
+    `${teacher.name} gets ${right} of ${rows.length} labelled images right, as many as by chance: check that its row r ` +
+      "is image r of the transfer set, and that its classes stand in the data set's order (dataset/classes.txt), or " +
+      'write their names into the metadata of the file (kd-spec.names, a JSON list): they are then matched by name',
+  );
 }
 
 /** The augmented images of a transfer set are drawn once, for teacher and student alike. */

@@ -82,6 +82,18 @@ async function ofFolder(path: string): Promise<TransferSet> {
   };
 }
 
+/**
+ * The labels of a transfer set, (rows), -1 for one that is not known; undefined where none is.
+ *
+ * Cost: one pass over the set, without decoding an image.
+ */
+export async function labelsOf(set: TransferSet): Promise<Int32Array | undefined> {
+  if (!set.isLabelled) return undefined;
+  const labels = new Int32Array(set.rows).fill(-1);
+  for await (const { row, label } of set.examples()) labels[row] = label;
+  return labels;
+}
+
 /** Which images of a transfer set a student sees. */
 export interface Selection {
   /** Classes whose images are used; all when there is none. */

@@ -3,6 +3,8 @@ import { readPredictions } from '../data/predictions.js';
 import { type CsrMatrix, csrRow } from '../math/csr.js';
 import { type Classifier, type ClassNames, createClassifier, rowOf } from './classifier.js';
 
+const oddShare = 0.1; // of labels that differ because somebody corrected them, and not because rows are in another order
+
 /**
  * Predictions in Arrow files as a classifier, row r of which is image r of the set they were made for.
  *
@@ -10,14 +12,31 @@ import { type Classifier, type ClassNames, createClassifier, rowOf } from './cla
  * as they are.
  *
  * @param path an Arrow file or a folder of them, as `kd-spec predict` writes them
+ * @param options.classes of the set; the file's own names, where it has them, take their place
  * @param options.rows images of the set
- * @throws KdSpecError `predictions-invalid` when there are not as many rows; what `readPredictions` throws
+ * @param options.rowLabels reads the labels of the set, -1 for one that is not known; labels in the file have to agree
+ * @param options.warn gets a sentence where few of them do not
+ * @throws KdSpecError `predictions-invalid` when there are not as many rows, or most labels are not those of the set; what
+ *   `readPredictions` throws
  */
 export async function storedClassifier(
   path: string,
-  { name, classes, rows }: { readonly name: string; readonly classes: ClassNames; readonly rows: number },
+  {
+    name,
+    classes: ofSet,
+    rows,
+    rowLabels = async () => undefined,
+    warn = () => {},
+  }: {
+    readonly name: string;
+    readonly classes: ClassNames;
+    readonly rows: number;
+    readonly rowLabels?: () => Promise<Int32Array | undefined>;
+    readonly warn?: (text: string) => void;
+  },
 ): Promise<Classifier> {
-  const predictions = await readPredictions(path, { classes: classes.length, isOrdered: true });
+  const predictions = await readPredictions(path, { classes: ofSet.length, isOrdered: true });
+  const classes = predictions.names ?? ofSet;
   if (predictions.rowCount !== rows) {
     throw new KdSpecError(
       'predictions-invalid',
@@ -26,11 +45,16 @@ export async function storedClassifier(
     );
   }
   const batches: { readonly first: number; readonly matrix: CsrMatrix }[] = [];
+  const stored: { readonly first: number; readonly labels: Int32Array }[] = [];
   let first = 0;
-  for await (const { probabilities } of predictions.rows()) {
+  for await (const { probabilities, labels } of predictions.rows()) {
     batches.push({ first, matrix: probabilities });
+    if (labels) stored.push({ first, labels });
     first += probabilities.rows;
   }
+  const placeOf = new Map(ofSet.map((label, index) => [label, index]));
+  const inSet = Int32Array.from(classes, (label) => placeOf.get(label) ?? -1);
+  if (stored.length > 0) compareLabels(stored, inSet, await rowLabels(), { path, warn });
   return createClassifier({
     name,
     classes,
@@ -47,6 +71,39 @@ export async function storedClassifier(
       batches.length = 0;
     },
   });
+}
+
+/** The labels that stand beside predictions are those of the images, if the rows are in the order of the images. */
+function compareLabels(
+  stored: readonly { readonly first: number; readonly labels: Int32Array }[],
+  inSet: Int32Array,
+  ofImages: Int32Array | undefined,
+  { path, warn }: { readonly path: string; readonly warn: (text: string) => void },
+): void {
+  if (ofImages === undefined) return;
+  let compared = 0;
+  let different = 0;
+  let example = '';
+  for (const { first, labels } of stored) {
+    for (const [position, label] of labels.entries()) {
+      const row = first + position;
+      if (ofImages[row] < 0) continue;
+      compared++;
+      if (inSet[label] === ofImages[row]) continue;
+      different++;
+      example ||= `row ${row} has the label ${label}, image ${row} of the set ${ofImages[row]}`;
+    }
+  }
+  if (different === 0) return;
+  const what = `${path}: ${different} of ${compared} labels are not those of the images: ${example}`;
+  if (different <= compared * oddShare) {
+    warn(`${what}. Were they changed since?`);
+    return;
+  }
+  throw new KdSpecError(
+    'predictions-invalid',
+    `${what}; expected row r to be image r: store the predictions of this set, in its order, or leave the column label out`,
+  );
 }
 
 /** Writes a sparse row as a distribution over all classes. */

@@ -41,7 +41,16 @@ afterAll(() => rm(folder, { recursive: true, force: true }));
 
 const opened = async (...teachers: string[]) => {
   const image = (await openDataset(join(workspace, 'dataset'))).image;
-  const surroundings = { workspace, backend, classes, image, transferRows: stored, note: () => {} } as const;
+  const surroundings = {
+    workspace,
+    backend,
+    classes,
+    image,
+    transferRows: stored,
+    transferLabels: async () => undefined,
+    note: () => {},
+    warn: () => {},
+  } as const;
   return { classifier: await openTeachers(teachers, 'arithmetic', surroundings), batch };
 };
 

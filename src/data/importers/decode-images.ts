@@ -1,5 +1,5 @@
-import { decodeImage, readImageFile } from '../image-codec.js';
-import type { ImportFindings } from '../import-report.js';
+import { decodeImage, hasSeveralImages, readImageBytes } from '../image-codec.js';
+import { type ImportFindings, severalImages } from '../import-report.js';
 import type { ImageShape, LabelledImage } from '../source.js';
 
 /** An image that waits to be decoded: the path of a file, or bytes with a name for messages. */
@@ -24,10 +24,9 @@ export async function* decodeImages(
   const decode = async ({ image, label }: EncodedImage): Promise<LabelledImage | undefined> => {
     const name = typeof image === 'string' ? image : image.name;
     try {
-      const pixels =
-        typeof image === 'string'
-          ? await readImageFile(image, shape)
-          : await decodeImage(image.bytes, shape, name);
+      const bytes = typeof image === 'string' ? await readImageBytes(image) : image.bytes;
+      const pixels = await decodeImage(bytes, shape, name);
+      if (await hasSeveralImages(bytes)) findings.note(severalImages, name);
       return { pixels, label };
     } catch (error) {
       findings.unreadable(name, error);

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import sharp from 'sharp';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { animatedPng } from '../../../test/support/made-inputs.js';
 import type { ImportReport } from '../import-report.js';
 import { type DatasetSource, splitNames } from '../source.js';
 import { imageFolderSource } from './image-folder.js';
@@ -207,4 +208,27 @@ test('the two Unicode forms of a name are one class; names that differ in case a
   await expect(open(await tree({ 'train/Oak': 2, 'train/oak': 2, 'test/OAK': 1 }))).rejects.toThrow(
     /such as OAK/,
   );
+});
+
+test('the first image of animations and of files with pages is taken, with a word; single images need none', async () => {
+  const frames = (count: number) =>
+    sharp(Buffer.alloc(count * 8 * 8 * 3, 9).fill(200, 8 * 8 * 3), {
+      raw: { width: 8, height: 8 * count, channels: 3, pageHeight: 8 },
+    });
+  const files: Record<string, Buffer | number> = { oak: 3 };
+  for (const format of ['gif', 'webp', 'tiff'] as const) {
+    files[`ash/moving.${format}`] = await frames(2).toFormat(format).toBuffer();
+    files[`ash/still.${format}`] = await frames(1).toFormat(format).toBuffer();
+  }
+  files['ash/moving.png'] = animatedPng(png);
+  const source = await open(await tree(files));
+  const pixels: number[] = [];
+  for (const split of splitNames)
+    for await (const image of source.images(split)) if (image.label === 0) pixels.push(image.pixels[0]);
+  expect(pixels).toHaveLength(7);
+  expect(notes(source)).toEqual({
+    'animations or files of several pages, of which the first image was taken': 4,
+  });
+  // What came first is dark; the background of the animated PNG is another colour.
+  expect(pixels.filter((value) => Math.abs(value - 9) < 4)).toHaveLength(6);
 });

@@ -42,7 +42,8 @@ export async function findClassNames(
     readonly blank?: number | undefined;
   },
 ): Promise<OnnxClasses> {
-  const found = labels === undefined ? await namesOfModel(model) : await namesOfFile(labels);
+  const found =
+    labels === undefined ? await namesOfModel(model) : { names: await readNames(labels), source: labels };
   const notes: string[] = [];
   const blankAt = blank ?? (isSequence ? 0 : undefined);
   if (blankAt !== undefined && !(blankAt >= 0 && blankAt < outputs)) {
@@ -142,12 +143,17 @@ async function namesOfModel(model: OnnxModel): Promise<Found | undefined> {
   return undefined;
 }
 
-async function namesOfFile(path: string): Promise<Found> {
+/**
+ * Reads class names from a file: a name a line, a JSON list, or a JSON mapping from index to name.
+ *
+ * @throws KdSpecError `not-found`, `not-readable`, `checkpoint-invalid`
+ */
+export async function readNames(path: string): Promise<ClassNames> {
   const text = await readFile(path, 'utf8').catch((error: unknown) => {
     throw asFileError(error, path, 'a file of class names');
   });
   const names = parseNames(text);
-  if (names && names.length > 0) return { names, source: path };
+  if (names && names.length > 0) return names;
   throw invalid(path, 'expected class names: one a line, a JSON list, or a JSON object from index to name');
 }
 

@@ -201,7 +201,7 @@ export const datasetOptions = {
       nullable: true,
       affects: 'result',
       description:
-        "With --onnx: a file with the names of the model's classes (a line each, or JSON); none: as the model or config.json beside it names them",
+        "With --onnx or --predictions: a file with the names of the classes (a line each, or JSON); none: as the model, config.json beside it, or the predictions' metadata names them",
     },
     layout: {
       type: 'choice',

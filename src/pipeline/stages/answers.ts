@@ -9,8 +9,8 @@ import type { Example } from '../../data/examples.js';
 import { createSoftTargetWriter } from '../../distillation/soft-target-store.js';
 import { type SplitAccuracy, splitAccuracy } from '../../distillation/split-accuracy.js';
 import { viewAugmenter } from '../../distillation/student-batches.js';
-import { openTeachers } from '../../distillation/teachers.js';
-import { openTransferSet, type TransferSet } from '../../distillation/transfer-set.js';
+import { isByChance, openTeachers } from '../../distillation/teachers.js';
+import { labelsOf, openTransferSet, type TransferSet } from '../../distillation/transfer-set.js';
 import { batchSizeFor, type Classifier } from '../../models/classifier.js';
 import { storedClasses } from '../outline.js';
 import type { StageContext } from '../stage.js';
@@ -34,7 +34,9 @@ export async function writeAnswers(context: StageContext): Promise<StageResults[
     classes: dataset.classes,
     image: dataset.image,
     transferRows: set.rows,
+    transferLabels: () => labelsOf(set),
     note: (text) => context.log.info(text),
+    warn: (text) => context.log.warn(text),
   });
   try {
     const width = storedClasses(top, classes);
@@ -70,9 +72,7 @@ function warnOfChance(
 ): void {
   if (validation === undefined || validation.examples === 0) return;
   const { errors, examples } = validation;
-  const chance = 1 / classes.length;
-  const deviation = Math.sqrt((chance * (1 - chance)) / examples);
-  if (1 - errors / examples > chance + 3 * deviation) return;
+  if (!isByChance(examples - errors, examples, classes.length)) return;
   log.warn(
     `${name} gets ${examples - errors} of ${examples} validation images right, as many as by chance: check the order ` +
       'of its classes, and how it wants its images (channels, values)',

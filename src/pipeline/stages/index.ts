@@ -38,8 +38,9 @@ const table: { readonly [Name in StageName]: Stage<StageResults[Name]> & { reado
     command: stageCommands.subsets,
     title: 'cluster confused classes into subsets',
     needs: ({ subsets }) => (subsets.predictions === null ? ['dataset', 'predictions'] : []),
-    files: ({ subsets: { predictions, file } }) => ({
+    files: ({ subsets: { predictions, file }, dataset: { model } }) => ({
       ...(predictions !== null && { 'subsets.predictions': predictions }),
+      ...(predictions !== null && model.labels !== null && { 'dataset.model.labels': model.labels }),
       ...(file !== null && { 'subsets.file': file }),
     }),
     run: async (context) => (await import('./subsets.js')).findSubsets(context),

@@ -26,7 +26,7 @@ export async function predict(context: StageContext): Promise<StageResults['pred
     name: 'the generalist',
   });
   await rm(directory, { recursive: true, force: true }); // rows of an interrupted run: predicting is quick
-  const writer = createPredictionWriter(directory, { classes: classes.length });
+  const writer = createPredictionWriter(directory, { classes: classes.length, names: classes });
   const progress = log.progress(`predictions for ${splitName}`, split.rows);
   const out = new Float32Array(batchSize * classes.length);
   let rows = 0;

@@ -4,12 +4,13 @@ import { createPause } from '../../core/pause.js';
 import { runInThread } from '../../core/thread.js';
 import { type Dataset, openDataset } from '../../data/dataset.js';
 import { countLabels } from '../../data/label-counts.js';
-import { readPredictions } from '../../data/predictions.js';
+import { type Predictions, readPredictions } from '../../data/predictions.js';
 import { collectPredictions } from '../../ensemble/confusion/prediction-rows.js';
 import { clusterClasses, type SubsetMaking } from '../../ensemble/subsets/cluster-classes.js';
 import type { Subset } from '../../ensemble/subsets/subsets.js';
 import { readSubsets, subsetsFileName, writeSubsets } from '../../ensemble/subsets/subsets-file.js';
 import type { CsrMatrix } from '../../math/csr.js';
+import { readNames } from '../../models/onnx/class-names.js';
 import { writeSafetensors } from '../../models/safetensors.js';
 import type { Settings } from '../options.js';
 import { defaultClusters } from '../outline.js';
@@ -24,10 +25,10 @@ export async function findSubsets(context: StageContext): Promise<StageResults['
   const { subsets: options } = settings;
   const isOurs = options.predictions === null;
   const dataset = isOurs ? await openDataset(context.input('dataset')) : undefined;
-  const names = dataset?.classes;
   const predictions = await readPredictions(options.predictions ?? context.input('predictions'), {
-    classes: names?.length,
+    classes: dataset?.classes.length,
   });
+  const names = dataset?.classes ?? (await namesGiven(settings.dataset.model.labels, predictions));
 
   const started = performance.now();
   log.info(`${options.affinity} of ${predictions.rowCount.toLocaleString('en')} predictions`);
@@ -100,6 +101,20 @@ async function trainableClasses(
       'subsets are made of these',
   );
   return trainable;
+}
+
+/** The names of the classes of predictions without a data set, from the file that gives them or from their own. */
+async function namesGiven(
+  path: string | null,
+  { names, classes }: Predictions,
+): Promise<readonly string[] | undefined> {
+  if (path === null) return names;
+  const given = await readNames(path);
+  if (classes === undefined || given.length === classes) return given;
+  throw new KdSpecError(
+    'predictions-invalid',
+    `${path} has ${given.length} class names, the predictions ${classes} classes: give a file with one name for each (--labels FILE)`,
+  );
 }
 
 async function subsetsGiven(path: string, classes: number): Promise<readonly Subset[]> {
