@@ -184,8 +184,14 @@ function createReader(): Reader {
       const how = await ended;
       clearInterval(watchdog);
       reading.removeAllListeners();
-      if (typeof how !== 'string')
-        return { last, outcome: how.outcome, peakBytes: how.peakBytes, failure, words };
+      if (typeof how !== 'string') {
+        const { outcome, peakBytes } = how;
+        if (peakBytes > memoryLimitBytes) {
+          child.disconnect(); // its peak says nothing about the next kind
+          child = undefined;
+        }
+        return { last, outcome, peakBytes, failure, words };
+      }
       child = undefined;
       failure ??= `the process ended with ${how}`;
       return { last, outcome: undefined, peakBytes: 0, failure, words };

@@ -9,8 +9,9 @@ const pngHeaderBytes = 29;
 const mostCoordinate = 10_000_000; // libvips has no larger images than ten times that
 
 /**
- * A size that no image has is refused. A PNG or BMP file cannot hold more pixels than its compression could have packed into its bytes: a header that announces
- * more is damaged, or an attack, and would cost seconds and a gigabyte of memory before that shows.
+ * Refuses sizes that no image has. A PNG or BMP file cannot hold more pixels than its compression could have packed into
+ * its bytes: a header that announces more is damaged, or an attack, and would cost seconds and a gigabyte of memory
+ * before that shows.
  *
  * @throws KdSpecError `image-unreadable`; a size beyond the limit is refused elsewhere
  */
