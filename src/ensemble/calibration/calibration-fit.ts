@@ -50,7 +50,7 @@ interface TemperedExample {
 }
 
 /** A fit in progress, see {@link createCalibrationFit}. */
-export type CalibrationFit = ReturnType<typeof createCalibrationFit>;
+export type CalibrationFit = Awaited<ReturnType<typeof createCalibrationFit>>;
 
 /**
  * The parameters of an ensemble under one rule, and the searches that fit each of them with the others held.
@@ -65,7 +65,7 @@ export type CalibrationFit = ReturnType<typeof createCalibrationFit>;
  *
  * Memory: beside the examples, 8 bytes for each class of an example and of its active subsets.
  */
-export function createCalibrationFit(
+export async function createCalibrationFit(
   examples: readonly CompactExample[],
   specialistCount: number,
   rule: FusionRule,
@@ -82,7 +82,12 @@ export function createCalibrationFit(
   const mostClasses = examples.reduce((most, { classes }) => Math.max(most, classes.length + 1), 0);
   const fuseExactly = rule.create(mostClasses);
   const memory = new Float64Array(mostClasses);
-  const tempered = examples.map((example) => atTemperatureOne(example, memory, parameters.ofSpecialists));
+  const tempered: TemperedExample[] = [];
+  for (const example of examples) {
+    const turn = pause();
+    if (turn) await turn;
+    tempered.push(atTemperatureOne(example, memory, parameters.ofSpecialists));
+  }
   const routed = Array.from({ length: specialistCount }, (): TemperedExample[] => []);
   for (const example of tempered) {
     for (const { specialist } of example.predictions) routed[specialist].push(example);
@@ -150,9 +155,11 @@ export function createCalibrationFit(
     parameters: parameters as Readonly<CalibrationParameters>,
 
     /** Takes over the parameters that were fitted on other examples. */
-    adopt(other: Readonly<CalibrationParameters>): void {
+    async adopt(other: Readonly<CalibrationParameters>): Promise<void> {
       setGeneralistTemperature(other.generalistTemperature);
       for (let m = 0; m < specialistCount; m++) {
+        const turn = pause();
+        if (turn) await turn;
         setTemperature(m)(other.temperatures[m]);
         parameters.weights[m] = other.weights[m];
         parameters.kept[m] = other.kept[m];

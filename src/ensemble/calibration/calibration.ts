@@ -141,7 +141,12 @@ export async function calibrate(
   }
   const pause = createPause(signal, 'calibration');
   const affordable = withinWork(examples, mostWork);
-  const compact = affordable.map((example) => compactExample(example, specialists, classCount));
+  const compact: CompactExample[] = [];
+  for (const example of affordable) {
+    const turn = pause();
+    if (turn) await turn;
+    compact.push(compactExample(example, specialists, classCount));
+  }
   const ids = specialists.map(({ id }) => id);
   const candidates: RuleCalibration[] = [];
   const wanted = rule === 'auto' ? fusionRules : [fusionRule(rule)];
@@ -193,19 +198,20 @@ async function calibrateRule(
   options: FitOptions,
 ): Promise<RuleCalibration> {
   const create = (of: readonly CompactExample[]) => createCalibrationFit(of, ids.length, rule, options.pause);
-  const whole = create(examples);
+  const whole = await create(examples);
   const uncalibrated = fitOf(await whole.outcomes());
 
   // Each half is judged under what was fitted to the other one. One example alone is judged under its own fit.
-  const halves = Array.from({ length: examples.length < folds ? 1 : folds }, (_, fold) => {
+  const halves: { readonly fitted: CalibrationFit; readonly judged: CalibrationFit }[] = [];
+  for (let fold = 0; fold < (examples.length < folds ? 1 : folds); fold++) {
     const isHeldOut = (index: number) => examples.length < folds || index % folds === fold;
-    const fitted = create(examples.filter((_, index) => examples.length < folds || !isHeldOut(index)));
-    const judged = create(examples.filter((_, index) => isHeldOut(index)));
-    return { fitted, judged };
-  });
+    const fitted = await create(examples.filter((_, index) => examples.length < folds || !isHeldOut(index)));
+    const judged = await create(examples.filter((_, index) => isHeldOut(index)));
+    halves.push({ fitted, judged });
+  }
   for (const { fitted, judged } of halves) {
     await fitAll(fitted, ids.length, rule, options);
-    judged.adopt(fitted.parameters);
+    await judged.adopt(fitted.parameters);
   }
   if (options.select) {
     const judges = halves.map(({ judged }) => judged);
@@ -223,10 +229,10 @@ async function calibrateRule(
     }
     for (const { fitted, judged } of halves) {
       await fitWeights(fitted, ids.length, rule, options);
-      judged.adopt(fitted.parameters);
+      await judged.adopt(fitted.parameters);
     }
   }
-  whole.adopt(halves[0].fitted.parameters); // a start near the end
+  await whole.adopt(halves[0].fitted.parameters); // a start near the end
   await fitAll(whole, ids.length, rule, options);
 
   const judges = halves.map(({ judged }) => judged);
