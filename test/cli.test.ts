@@ -1,10 +1,9 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { cp, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { cp, mkdtemp, readdir, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Writable } from 'node:stream';
-import ts from 'typescript';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { runProgram } from '../src/cli/program.js';
 import { packageFolder } from '../src/core/package.js';
@@ -45,15 +44,6 @@ const exportsOf = {
   report: 'evaluate',
 };
 
-const toJavaScript = (text: string) =>
-  ts.transpileModule(text, {
-    compilerOptions: {
-      target: ts.ScriptTarget.ES2023,
-      module: ts.ModuleKind.ESNext,
-      verbatimModuleSyntax: true,
-    },
-  }).outputText;
-
 const children = new Set<ChildProcess>();
 let installed: string;
 let folder: string;
@@ -65,12 +55,7 @@ beforeAll(async () => {
     await symlink(join(source, name), join(installed, name)).catch(() => {});
   }
   await cp(join(source, 'package.json'), join(installed, 'package.json'));
-  for (const entry of await readdir(join(source, 'src'), { recursive: true })) {
-    if (!entry.endsWith('.ts') || entry.endsWith('.test.ts')) continue;
-    const output = join(installed, 'dist', entry.replace(/\.ts$/, '.js'));
-    await mkdir(join(output, '..'), { recursive: true });
-    await writeFile(output, toJavaScript(await readFile(join(source, 'src', entry), 'utf8')));
-  }
+  await cp(join(source, 'dist'), join(installed, 'dist'), { recursive: true });
   for (const [stage, name] of Object.entries(exportsOf)) {
     await writeFile(
       join(installed, 'dist', 'pipeline', 'stages', `${stage}.js`),

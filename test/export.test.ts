@@ -1,4 +1,3 @@
-import { existsSync } from 'node:fs';
 import { readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -11,6 +10,7 @@ import { openOnnxClassifier } from '../src/models/onnx/onnx-classifier.js';
 import { jsonOf, kdSpec } from './fixtures/command-line.js';
 import { copyOfTiny } from './fixtures/tiny-workspace.js';
 
+// Subsets that share classes under a rule that has no graph for them: test/slow/export.test.ts.
 let folder: string;
 beforeAll(async () => {
   folder = await copyOfTiny();
@@ -51,17 +51,6 @@ test.each(['combine', 'share-inside', 'paper'])(
     exported.dispose();
   },
 );
-
-test('what has no form as a graph is refused, and nothing is written', async () => {
-  const { classes } = await openDataset(join(workspace(), 'dataset'));
-  const size = String(Math.ceil(classes.length / 2));
-  const overlapping = ['--clusters', 'none', '--specialists', '3', '--size', size];
-  await kdSpec(['calibrate', '--rule', 'paper', '--no-select', ...overlapping], { folder });
-  const { code, stderr } = await kdSpec(['export', '--out', 'overlapping.onnx'], { folder });
-  expect(stderr).toMatch(/share no class.*--rule combine/);
-  expect(code).toBe(2);
-  expect(existsSync(join(folder, 'overlapping.onnx'))).toBe(false);
-});
 
 test('without a file to write to it is a usage error', async () => {
   expect((await kdSpec(['export'], { folder })).stderr).toMatch(/--out FILE/);

@@ -1,23 +1,17 @@
 import { execFileSync } from 'node:child_process';
-import { readFile, rename, rm, truncate, utimes, writeFile } from 'node:fs/promises';
+import { readFile, rename, truncate, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
 import { kdSpec, type RunOptions } from './fixtures/command-line.js';
-import { copyOfTiny, decisiveBytes, tinyFolder } from './fixtures/tiny-workspace.js';
+import { decisiveBytes, tinyCopies, tinyFolder } from './fixtures/tiny-workspace.js';
 
 /** What the file system and the clock do to a workspace: clear errors, and nothing lost. More: test/slow/faults.test.ts. */
-const folders: string[] = [];
+const workFolder = tinyCopies();
 const mounts: string[] = [];
-afterAll(async () => {
+// Registered after the copies', this is called before.
+afterAll(() => {
   for (const mount of mounts) execFileSync('umount', ['-l', mount]);
-  for (const folder of folders) await rm(folder, { recursive: true, force: true });
 });
-
-async function workFolder(without: readonly string[] = []): Promise<string> {
-  const folder = await copyOfTiny({ without });
-  folders.push(folder);
-  return folder;
-}
 
 const run = (options: RunOptions, ...flags: string[]) =>
   kdSpec(['run', '--quiet', '--json', ...flags], options);

@@ -3,21 +3,15 @@ import { cp, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { kdSpec, kdSpecProcess, startKdSpec } from '../fixtures/command-line.js';
-import { copyOfTiny, decisiveBytes, tinyFolder } from '../fixtures/tiny-workspace.js';
+import { decisiveBytes, tinyCopies, tinyFolder } from '../fixtures/tiny-workspace.js';
 
 /** Disks that fill up, clocks that jump and workspaces that move, while stages are at work. */
-const folders: string[] = [];
+const workFolder = tinyCopies();
 const mounts: string[] = [];
-afterAll(async () => {
+// Registered after the copies', this is called before.
+afterAll(() => {
   for (const mount of mounts) execFileSync('umount', ['-l', mount]);
-  for (const folder of folders) await rm(folder, { recursive: true, force: true });
 });
-
-async function workFolder(without: readonly string[] = []): Promise<string> {
-  const folder = await copyOfTiny({ without });
-  folders.push(folder);
-  return folder;
-}
 
 const made = ['generalist', 'predictions', 'subsets', 'specialists', 'ensemble', 'report'];
 

@@ -3,9 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
 import type { SpecialistWork } from '../../src/jobs/specialist-work.js';
-import { kdSpecProcess } from '../fixtures/command-line.js';
-import { sabotage } from '../fixtures/sabotage.js';
-import { copyOfTiny } from '../fixtures/tiny-workspace.js';
+import { sabotage, stoppedTwice, trainWith, untrained } from '../fixtures/sabotage.js';
+import { tinyCopies } from '../fixtures/tiny-workspace.js';
 import {
   builtJobs,
   bytesOf,
@@ -17,7 +16,7 @@ import {
   warningsLog,
 } from '../support/tiny-specialists.js';
 
-/** Accidents of a pool's processes that take their time: hanging, suspension, and memory beyond a share. */
+/** Accidents of a pool's processes that take their time: crashes, hanging, suspension, and memory beyond a share. */
 let root: string;
 let workOf: (directory: string) => SpecialistWork;
 beforeAll(async () => {
@@ -41,6 +40,16 @@ describe('a pool', () => {
   };
   afterEach(() => {
     vi.unstubAllEnvs();
+  });
+
+  test('tries a specialist that crashes its worker twice more, and trains the others', async () => {
+    await spoil('crash', 'process.exit(9)');
+    const { log, warnings } = warningsLog();
+    const { done, failed } = await trainMissing(await pool({}), workOf(join(root, 'pool-crash')), { log });
+    expect(done.map(({ id }) => id).sort()).toEqual([0, 2]);
+    const reason = 'its process ended with exit code 9';
+    expect(failed).toEqual([{ id: spoilt, reason: `lost 3 times, the last time because ${reason}` }]);
+    expect(warnings).toEqual(Array(2).fill(`specialist ${spoilt}: ${reason}; trying again`));
   });
 
   test('ends a worker that computes without progress past the limit, and another trains its specialist', async () => {
@@ -100,22 +109,12 @@ describe('a pool', () => {
 });
 
 describe('train-specialists', () => {
-  const folders: string[] = [];
-  afterAll(async () => {
-    for (const folder of folders) await rm(folder, { recursive: true, force: true });
-  });
+  const workFolder = tinyCopies();
   const hangOnce = 'if (!existsSync(mark)) { writeFileSync(mark, ""); for (;;); }';
   const hog = 'globalThis.hog = Buffer.alloc(900_000_000, 1); for (;;);';
 
-  async function trainWith(accident: string, ...flags: string[]) {
-    const folder = await copyOfTiny({ without: ['specialists', 'ensemble', 'report'] });
-    folders.push(folder);
-    const env = { NODE_OPTIONS: await sabotage(join(folder, 'accident.mjs'), spoilt, accident) };
-    return kdSpecProcess(['train-specialists', '--quiet', '--json', ...flags], { folder, env });
-  }
-
   test('--hang-seconds alone makes a process that can be ended', async () => {
-    const trained = await trainWith(hangOnce, '--hang-seconds', '10');
+    const trained = await trainWith(await workFolder(untrained), hangOnce, '--hang-seconds', '10');
     expect(trained.code).toBe(0);
     expect(trained.stderr).toBe(
       'warning: specialist 1: its process made no progress for 10 s and was ended (--hang-seconds sets the limit); trying again\n',
@@ -123,10 +122,15 @@ describe('train-specialists', () => {
   });
 
   test.runIf(process.platform === 'linux')('so does --worker-memory', async () => {
-    const { code, stderr } = await trainWith(hog, '--worker-memory', '700');
+    const { code, stderr } = await trainWith(await workFolder(untrained), hog, '--worker-memory', '700');
     expect(code).toBe(1);
     expect(stderr).toMatch(
       /specialist 1: lost 3 times, .* ended for its memory: \d+ MB, of a share of 700 MB/,
     );
+  });
+
+  test('SIGINT twice ends it with 130, and its processes, whatever they do', async () => {
+    const ended = await stoppedTwice(await workFolder(untrained), 'SIGINT');
+    expect(ended).toMatchObject({ code: 130 });
   });
 });

@@ -8,6 +8,7 @@ import { jobsFolder } from '../../src/jobs/jobs-folder.js';
 import type { SlurmOptions } from '../../src/jobs/slurm/slurm-options.js';
 import type { SpecialistWork } from '../../src/jobs/specialist-work.js';
 import { type Running, startKdSpec } from '../fixtures/command-line.js';
+import { plainSlurm } from './slurm.js';
 import {
   builtJobs,
   bytesOf,
@@ -34,8 +35,7 @@ async function onSlurm(options: Partial<SlurmOptions> = {}): Promise<Engine> {
     builtJobs('slurm/submission.js')
   );
   const workspace = join(root, 'workspace-of-slurm');
-  const none = { partition: null, account: null, time: null, memory: null, atMost: null, setup: null };
-  const asked = { ...none, cpus: 1, gpus: 0, options: null, ...options };
+  const asked = { ...plainSlurm, ...options };
   return createSlurm(jobsFolder(workspace), trainingCommand(workspace), asked, { pollMs: 500 });
 }
 

@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { describe, expect, onTestFinished, test } from 'vitest';
+import { beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { parse } from 'yaml';
 import { speak } from './speak.js';
 import { speakCorpus, speechSource, windowAt } from './speech-source.js';
@@ -57,11 +57,13 @@ test('what is missing is told, and a number of sentences that the text does not 
 });
 
 describe.skipIf(!isInstalled)('with espeak-ng', () => {
-  test('the same seed speaks the same, and windows are those of the utterances', {
-    timeout: 60_000,
-  }, async () => {
-    const options = { classes: 300, sentences: 1, seed: 7 };
-    const corpus = await speakCorpus(options);
+  const options = { classes: 300, sentences: 1, seed: 7 };
+  let corpus: Awaited<ReturnType<typeof speakCorpus>>;
+  beforeAll(async () => {
+    corpus = await speakCorpus(options);
+  });
+
+  test('the same seed speaks the same, and windows are those of the utterances', async () => {
     const source = await speechSource(options);
     expect(source.classes).toEqual(corpus.classes.names);
     expect(source.classes.length).toBeLessThanOrEqual(300);
@@ -75,9 +77,7 @@ describe.skipIf(!isInstalled)('with espeak-ng', () => {
     expect(found.toSorted()).toEqual(wanted.toSorted());
   });
 
-  test('breathy voices sound the same, whoever else draws random numbers in the process', {
-    timeout: 60_000,
-  }, async () => {
+  test('breathy voices sound the same, whoever else draws random numbers in the process', async () => {
     const sentence = { voice: 'en-us+f2', speed: 175, pitch: 50, text: 'The same breath twice.' };
     const soundOf = async (python: string) => {
       for await (const { sound } of speak([sentence], { python })) return sound;
@@ -92,14 +92,11 @@ describe.skipIf(!isInstalled)('with espeak-ng', () => {
     expect(await soundOf(drawFirst)).toEqual(await soundOf('python3'));
   });
 
-  test('phonemes that differ sound different: the loudest channels of s lie above those of o', {
-    timeout: 60_000,
-  }, async () => {
-    const { utterances } = await speakCorpus({ classes: 300, sentences: 2, seed: 1 });
+  test('phonemes that differ sound different: the loudest channels of s lie above those of o', () => {
     const centreOf = (phoneme: string) => {
       let sum = 0;
       let count = 0;
-      for (const { frames, phonemes } of utterances.train)
+      for (const { frames, phonemes } of corpus.utterances.train)
         for (const [t, name] of phonemes.entries()) {
           if (name !== phoneme) continue;
           const channels = frames.subarray(40 * t, 40 * (t + 1));

@@ -2,6 +2,7 @@ import { chmod, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest';
+import { plainSlurm } from '../../../test/support/slurm.js';
 import { silentLog } from '../../core/log.js';
 import type { SpecialistWork } from '../specialist-work.js';
 import { parseVersion, runSlurmCommand } from './commands.js';
@@ -88,17 +89,6 @@ afterEach(() => {
   vi.unstubAllEnvs();
 });
 
-const plain: SlurmOptions = {
-  partition: null,
-  account: null,
-  time: null,
-  memory: null,
-  cpus: 1,
-  gpus: 0,
-  atMost: null,
-  options: null,
-  setup: null,
-};
 const commands = ['sbatch', 'squeue', 'sacct', 'scontrol', 'scancel'];
 
 /** A site with a workspace of some specialists, and a command that submits them. */
@@ -128,7 +118,7 @@ async function siteOf(name: string, { specialists = 2, without = [] as readonly 
   const warnings: string[] = [];
   const log = { ...silentLog, warn: (message: string) => warnings.push(message) };
   const submit = async (options: Partial<SlurmOptions> = {}) => {
-    const engine = createSlurm(workspace, ['train'], { ...plain, ...options }, { pollMs: 10_000 });
+    const engine = createSlurm(workspace, ['train'], { ...plainSlurm, ...options }, { pollMs: 10_000 });
     await using jobs = await engine.open(work, { log, listener: () => {} });
     await jobs.submit([...work.subsets.keys()]);
   };
@@ -263,7 +253,7 @@ test.each([
   [null, { SBATCH_CLUSTERS: 'c' }, 'c'],
   ['--mem=8G', {}, null],
 ])('with the words %s and %j jobs go to %s', (options, env, clusters) => {
-  expect(askedClusters({ ...plain, options }, env)).toBe(clusters);
+  expect(askedClusters({ ...plainSlurm, options }, env)).toBe(clusters);
 });
 
 test.each([
@@ -271,7 +261,7 @@ test.each([
   [{ time: '2026-01-01T00:00' }, '--slurm-time'],
   [{ memory: '8 gigabytes' }, '--slurm-memory'],
 ])('%j is refused before anything is computed', (options, flag) => {
-  expect(() => checkSlurmOptions({ ...plain, ...options })).toThrow(
+  expect(() => checkSlurmOptions({ ...plainSlurm, ...options })).toThrow(
     expect.objectContaining({ code: 'option-invalid', message: expect.stringContaining(flag) }),
   );
 });

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { plainSlurm } from '../../../test/support/slurm.js';
 import { silentLog } from '../../core/log.js';
 import type { SpecialistWork } from '../specialist-work.js';
 import {
@@ -29,17 +30,6 @@ import { batchScript, sbatchWords, submitArrays } from './submission.js';
 
 /** What is read from Slurm's commands and said to them. A real Slurm stands behind test/slurm.test.ts. */
 const said = (stdout: string): CommandEnd => ({ code: 0, stdout, stderr: '' });
-const plain: SlurmOptions = {
-  partition: null,
-  account: null,
-  time: null,
-  memory: null,
-  cpus: 1,
-  gpus: 0,
-  atMost: null,
-  options: null,
-  setup: null,
-};
 const array = (positions: readonly number[], jobId: string | null = null): SlurmArray => ({
   name: 'kd-spec-x',
   jobId,
@@ -111,7 +101,7 @@ describe('time limits', () => {
 
 describe('what sbatch is told', () => {
   test('is little by default', () => {
-    expect(sbatchWords(array([3, 5]), { folder: '/w/.jobs', options: plain, after: null })).toEqual([
+    expect(sbatchWords(array([3, 5]), { folder: '/w/.jobs', options: plainSlurm, after: null })).toEqual([
       '--parsable',
       '--job-name=kd-spec-x',
       '--array=0-1',
@@ -192,7 +182,7 @@ describe('submission', () => {
     const state = await submitArrays(run, folder, { work: 'w', arrays: [] }, positions, {
       command: ['train'],
       cluster,
-      options: { ...plain, atMost: 3 },
+      options: { ...plainSlurm, atMost: 3 },
     });
     expect(state.arrays.map(({ jobId, positions: of }) => [jobId, of.length])).toEqual([
       ['101', 10],
@@ -232,7 +222,7 @@ describe('submission', () => {
       return said(name === 'sbatch' ? `${++jobs}` : '');
     };
     const work = workOf(workspace, 3);
-    const engine = createSlurm(workspace, ['train'], plain, { run, pollMs: 10_000 });
+    const engine = createSlurm(workspace, ['train'], plainSlurm, { run, pollMs: 10_000 });
     await using opened = await engine.open(work, { log: silentLog, listener: () => {} });
     await Promise.all([0, 1, 2].map((position) => opened.submit([position])));
     const arrays = (await readSlurmState(workspace))?.arrays.map(({ jobId, positions }) => [
@@ -264,7 +254,7 @@ describe('submission', () => {
     };
     const warnings: string[] = [];
     const log = { ...silentLog, warn: (message: string) => warnings.push(message) };
-    const engine = createSlurm(workspace, ['train'], plain, { run, pollMs: 10_000 });
+    const engine = createSlurm(workspace, ['train'], plainSlurm, { run, pollMs: 10_000 });
     await using opened = await engine.open(workOf(workspace, 1), { log, listener: () => {} });
     expect(calls).toEqual(['scancel 12']);
     expect(looksAfterCancel).toBe(2);
