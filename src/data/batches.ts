@@ -92,7 +92,7 @@ export async function* batchExamples(
   let gathered: Example[] = [];
   const start = () => {
     const batch = decodeBatch(gathered, shape, augment);
-    // A failure belongs to whoever takes this batch, not to the process.
+    // A failure is thrown where this batch is taken, not in the process.
     batch.catch(() => {});
     underway.push(batch);
     gathered = [];

@@ -38,7 +38,7 @@ export type Degrade = (pixels: Uint8Array, random: Random, out: Float32Array, of
  *
  *     low  = resample(affine(1 - image)) to (r h, r w);  low *= blur;  out = clamp(c * up(low) + b + n)
  *
- * The amounts are drawn anew for each image, uniformly between none and the one that the strength allows.
+ * The amounts are drawn for each image, uniformly between none and the one that the strength allows.
  * One resampling does the affine map and the loss of resolution together; what lies outside the image is white.
  *
  * @param shape of the images; each channel is degraded by the same map, with noise of its own

@@ -92,7 +92,7 @@ export type StudentBias = {
   readonly fittedOn: 'validation';
   readonly validation: { readonly before: SplitAccuracy; readonly after: SplitAccuracy };
   readonly test: { readonly before: SplitAccuracy };
-  /** Only where it was asked for: the offset that is best on the test itself. It is not used. */
+  /** Only where it is wanted: the offset that is best on the test itself. It is not used. */
   readonly testTuned?: { readonly offset: number; readonly test: SplitAccuracy };
 };
 

@@ -25,7 +25,7 @@ export interface EpochAccuracy {
   /** 1 for the first. */
   readonly epoch: number;
   readonly validation: number;
-  /** Of images of the transfer set, and of the test; only when the whole curve was asked for. */
+  /** Of images of the transfer set, and of the test; only for the whole curve. */
   readonly train?: number;
   readonly test?: number;
 }

@@ -170,7 +170,7 @@ function massOn(probabilities: Float32Array, classes: readonly number[]): number
 
 /** What the generalist predicts for an image, as far as routing looks at it. */
 export interface GeneralistView {
-  /** (classes), at temperature 1 where that was asked for, else at its own; good during the call. */
+  /** (classes), at temperature 1 where that is wanted, else at its own; good during the call. */
   readonly plain: Float32Array;
   /** The most probable class. */
   readonly first: number;
@@ -198,7 +198,7 @@ export interface Queried {
   dispose(): void;
 }
 
-/** Runs the generalist on a batch, asks `choose` for the specialists to query for each image, and runs those. */
+/** Runs the generalist on a batch, has `choose` name the specialists to query for each image, and runs those. */
 export type Query = (
   batch: ImageBatch,
   choose: (generalist: GeneralistView, image: number) => readonly number[],

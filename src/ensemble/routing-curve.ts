@@ -1,4 +1,5 @@
 import type { Pause } from '../core/pause.js';
+import { firstClass } from '../math/rank.js';
 import type { LabelledBatch } from '../models/accuracy.js';
 import type { Network } from '../models/network.js';
 import { forwardFlops } from '../models/network-definition.js';
@@ -76,7 +77,7 @@ export async function measureRouting(
           fusion.fuse(q, queried.ofImage(image, positions));
           sums[rule].active += positions.length;
           sums[rule].flops += positions.reduce((sum, position) => sum + costs[position], 0);
-          sums[rule].correct += Number(indexOfLargest(q) === batch.labels[image]);
+          sums[rule].correct += Number(firstClass(q) === batch.labels[image]);
         }
         examples++;
       }
@@ -92,10 +93,4 @@ export async function measureRouting(
     flopsPerImage: ofGeneralist + sums[rule].flops / examples,
     top1: sums[rule].correct / examples,
   }));
-}
-
-function indexOfLargest(values: Float32Array): number {
-  let largest = 0;
-  for (let index = 1; index < values.length; index++) if (values[index] > values[largest]) largest = index;
-  return largest;
 }

@@ -1,5 +1,5 @@
 import * as Plot from '@observablehq/plot';
-import { percent, percentWithin, signedPercent } from '../core/percent.js';
+import { percent, percentWithin, signedPercent, signedWithin } from '../core/percent.js';
 import { operations } from '../core/quantity-text.js';
 import {
   figure,
@@ -54,7 +54,7 @@ export function signedChart(rows: readonly SignedRow[], mark: 'bar' | 'dot', des
           ]),
       Plot.text(rows, {
         y: 'label',
-        text: ({ value, standardError }) => `${signedPercent(value)} ± ${(100 * standardError).toFixed(1)}`,
+        text: ({ value, standardError }) => signedWithin(value, standardError),
         frameAnchor: 'right',
         textAnchor: 'end',
         dx: isNarrow ? 92 : 108,

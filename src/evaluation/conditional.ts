@@ -23,7 +23,7 @@ export interface ConditionalAccuracy {
   readonly relativeGain?: number;
 }
 
-/** What a specialist whose subset holds the label says. */
+/** What a specialist whose subset holds the label predicts. */
 export interface CoveringAnswer {
   /** (s), its subset. */
   readonly classes: ArrayLike<number>;

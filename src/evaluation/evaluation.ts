@@ -5,14 +5,14 @@ import { type CoverageRow, createCoverage } from './coverage.js';
 import { createLikelihoodFit, type Likelihood } from './likelihood.js';
 import { createSpecialistGains, type SpecialistGain } from './specialist-gain.js';
 
-/** One test example with what everybody said about it. Specialists are positions in the list of specialists. */
+/** One test example with what was predicted for it. Specialists are positions in the list of specialists. */
 export interface EvaluatedExample {
   readonly label: number;
   /** (classes) */
   readonly generalist: ArrayLike<number>;
   /** (classes) */
   readonly ensemble: ArrayLike<number>;
-  /** The specialists that took part in the ensemble's answer. */
+  /** The specialists that took part in the ensemble's prediction. */
   readonly active: readonly number[];
   /** For every specialist that covers the label, active or not: (s + 1), the dustbin last. */
   readonly covering: ReadonlyMap<number, ArrayLike<number>>;

@@ -21,7 +21,7 @@ const columnsBesideEachOther = 4; // that a telephone has room for
  * A table whose first column names its rows. One with more columns than a telephone has room for is shown there as a block
  * for each row.
  *
- * @param caption said to everybody, above the table
+ * @param caption above the table
  * @param header the column names
  * @param rows cells as text; all columns but the first are numbers and stand to the right
  * @param options.holds what the cells hold; texts stand to the left and break anywhere

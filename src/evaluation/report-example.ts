@@ -10,8 +10,8 @@ export interface ShownTrace extends Pick<ImageTrace, 'generalist' | 'ensemble'> 
 
 const shownClasses = 5; // of each answer
 
-/** What one specialist said about an image. */
-export interface SpecialistStatement {
+/** What one specialist predicted for an image. */
+export interface ShownSpecialist {
   readonly id: number;
   /** Classes of its subset. */
   readonly size: number;
@@ -32,13 +32,13 @@ export interface ReportExample {
   readonly differs: boolean;
   readonly generalist: readonly RankedClass[];
   readonly ensemble: readonly RankedClass[];
-  /** Those that were asked. */
-  readonly specialists: readonly SpecialistStatement[];
+  /** Those that were queried. */
+  readonly specialists: readonly ShownSpecialist[];
 }
 
 /**
- * Finds the image to show: the first, in the order of the offers, for which a specialist was asked and the first
- * answers of generalist and ensemble differ; without such an image, the first for which a specialist was asked.
+ * Finds the image to show: the first, in the order of the offers, for which a specialist was queried and the first
+ * classes of generalist and ensemble differ; without such an image, the first for which a specialist was queried.
  * Whether an answer is right plays no part, so that the choice flatters nobody.
  */
 export function createExampleSearch() {

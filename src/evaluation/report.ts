@@ -11,7 +11,7 @@ export interface StageCost {
   readonly stage: string;
   /** Of the whole stage, by the clock, over all its sittings. */
   readonly seconds: number;
-  /** Of training alone; of specialists the sum over all of them, whoever trained side by side. */
+  /** Of training alone; of specialists the sum over all of them, however many trained at once. */
   readonly trainingSeconds?: number;
   /** Multiplications and additions of training. */
   readonly trainingFlops?: number;
@@ -59,8 +59,8 @@ export interface Report extends Evaluation {
   readonly routing?: readonly RoutingPoint[];
   /** The epochs of the generalist's training. */
   readonly curve?: readonly CurvePoint[];
-  /** The distilled student on the same images, where it was asked for. */
+  /** The distilled student on the same images, where there is one. */
   readonly student?: Accuracy & { readonly parameters: number };
-  /** One image with the answers of both; absent when no specialist was asked about any. */
+  /** One image with the predictions of both; absent when no specialist was queried for any. */
   readonly example?: ReportExample;
 }

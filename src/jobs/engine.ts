@@ -2,7 +2,7 @@ import { type ErrorCode, KdSpecError } from '../core/errors.js';
 import { type Log, silentLog } from '../core/log.js';
 import type { SpecialistOutcome, SpecialistWork } from './specialist-work.js';
 
-/** How often a lost job is tried again, whoever runs it. */
+/** How often a lost job is tried again, on every engine. */
 export const maxRetries = 2;
 
 /**
@@ -10,7 +10,7 @@ export const maxRetries = 2;
  *
  * A job is "train the specialist at position p of this work": idempotent, resumable, and it leaves an artefact or an
  * unfinished training. So an engine only has to start jobs, to say how each ended, and to stop them. What is done is
- * seen in the folder ({@link collect}), and whoever drives the engine decides what is tried again
+ * seen in the folder ({@link collect}), and what drives the engine decides what is tried again
  * ({@link trainMissing}). One contract suite, test/support/engine-contract.ts, holds all engines to this.
  */
 export interface Engine {

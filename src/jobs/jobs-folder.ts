@@ -10,7 +10,7 @@ import { canonicalJson, type JsonObject } from '../core/json.js';
 import { isOwnFailure, type JobEnd } from './engine.js';
 import type { SpecialistWork } from './specialist-work.js';
 
-/** The folder of a workspace that holds what jobs and whoever looks after them share. */
+/** The folder of a workspace that holds what jobs and their coordinator share. */
 export function jobsFolder(workspace: string): string {
   return join(workspace, '.jobs');
 }

@@ -5,7 +5,7 @@ import { collect } from './specialist-work.js';
 /**
  * Leaves the jobs to somebody else: it writes the work where `kd-spec jobs train` finds it, says how to start the
  * jobs, and looks in the folder for what they made. A job that would fail in the same way again has left a note there;
- * one that was lost is for whoever started it to start again.
+ * one that was lost has to be started again from where it was started.
  *
  * @param folder the workspace's jobsFolder
  * @param howToStart a command line for a person

@@ -63,7 +63,7 @@ function keyOf({ parameters, seed, inputs }: ArtefactIdentity): string {
   return canonicalJson({ parameters, seed, inputs });
 }
 
-/** What stands in the folder of some work, whoever made it. */
+/** What stands in the folder of some work, from whichever engine. */
 export interface Collection {
   readonly done: readonly SpecialistOutcome[];
   /** Positions of the subsets whose specialists are still to be trained. */

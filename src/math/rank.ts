@@ -23,6 +23,17 @@ export function firstLargest(probabilities: ArrayLike<number>): number {
 }
 
 /**
+ * The most probable class, the lower one of a tie.
+ *
+ * @param probabilities (classes), one or more; logits as well
+ */
+export function firstClass(probabilities: ArrayLike<number>): number {
+  let best = 0;
+  for (let c = 1; c < probabilities.length; c++) if (probabilities[c] > probabilities[best]) best = c;
+  return best;
+}
+
+/**
  * Whether the label is the most probable among some classes only. Ties go to the lower class.
  *
  * @param classes (s), class indices, the label among them

@@ -56,7 +56,7 @@ export function threadsFor(entries: number): number {
 /**
  * Starts threads that share work on rows with the calling one.
  *
- * The rows are cut into chunks, and whoever is free takes the next. The caller works too and waits only for chunks
+ * The rows are cut into chunks, and a free thread takes the next. The caller works too and waits only for chunks
  * that others have begun: a thread that is late, or never starts, costs time and nothing else.
  *
  * @param threads how many, the calling one included; with 1, or when the program is not built, it works alone

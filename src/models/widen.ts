@@ -6,7 +6,7 @@ import { freshValues, type Network, networkFromTensors, networkValues } from './
  * The same function by a network with more units in its dense layers.
  *
  * The units that are there keep their weights. Those added take in what a fresh network's would, and nothing downstream
- * listens to them yet (their outgoing weights are 0), so that the outputs do not change until training moves them.
+ * uses them yet (their outgoing weights are 0), so that the outputs do not change until training moves them.
  *
  * @param dense units of each dense layer, as many layers as there are and none narrower
  * @returns a network of its own; `network` stays its caller's

@@ -95,7 +95,7 @@ const program = new URL('./batch-thread-program.js', import.meta.url);
  * A thread that makes the batches of a training ahead of it.
  *
  * The thread runs on from epoch to epoch. Asking for the batches that come next anyway continues it; asking for
- * others starts it anew at their place. What the thread throws is thrown where its batch would have been taken.
+ * others restarts it at their place. What the thread throws is thrown where its batch would have been taken.
  */
 export class BatchThread implements EpochBatches, AsyncDisposable {
   private readonly worker: Worker;

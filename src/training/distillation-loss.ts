@@ -3,7 +3,7 @@ import { KdSpecError } from '../core/errors.js';
 import type { CsrMatrix } from '../math/csr.js';
 
 /**
- * What a teacher says about the examples of a batch, and how much each example listens to it and to its label.
+ * What a teacher predicts for the examples of a batch, and how much it and the label count for each.
  *
  * An example with a soft weight of 0 has a hard target alone; one with a hard weight of 0 may be without a label.
  * So the choice between soft and hard targets is free for each example (section 6.1: hard for a specialist's own

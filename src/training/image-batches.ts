@@ -27,7 +27,7 @@ export interface ImageSourceParameters {
   readonly isAugmented?: boolean;
 }
 
-/** Every training image once an epoch, in a new order and augmented anew. */
+/** Every training image once an epoch, in a new order and with a new augmentation. */
 export const imageSource: BatchSource<ImageSourceParameters> = {
   module: import.meta.url,
   name: 'imageSource',

@@ -22,7 +22,7 @@ export interface TrainingBatch {
   readonly shape: readonly [number, ...number[]];
   /** (batch), indices of the network's outputs. */
   readonly labels: Int32Array;
-  /** What a teacher says about the examples; without it every example has its label as a hard target. */
+  /** What a teacher predicts for the examples; without it every example has its label as a hard target. */
   readonly teacher?: TeacherTargets;
 }
 

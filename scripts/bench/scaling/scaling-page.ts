@@ -119,7 +119,7 @@ Its own code, with jobs that take no time and with Slurm's commands replaced by 
 
 | for each specialist | |
 | --- | --: |
-| look whether it is there, hand it out, hear its end | ${milliseconds(coordinator.perJob)} |
+| look whether it is there, hand it out, note its end | ${milliseconds(coordinator.perJob)} |
 | read and check a finished one | ${milliseconds(coordinator.perArtefact)} |
 | submit it to Slurm, without Slurm's own time | ${milliseconds(coordinator.slurmSubmit)} |
 | one look at what Slurm says of it, every 5 s | ${milliseconds(coordinator.slurmLook)} |

@@ -141,7 +141,7 @@ export function confusionTable(comparisons: readonly Comparison[]): Paragraphs {
   return [
     "Of the confusion of a subset's classes, the share that is with one another (*inside*), and its correlation with what the specialist gains within its classes, and with what all gain on the images about which it was asked. Subsets of one clustering differ little in it, so that other things about them may decide; [those that hold less on purpose](inside-jft-like-3k.md) gain less:",
     table(
-      ['seed', 'subsets', 'inside', 'gain within', 'correlation', 'gain where asked', 'correlation'],
+      ['seed', 'subsets', 'inside', 'gain within', 'correlation', 'gain where queried', 'correlation'],
       rows,
     ),
   ];
@@ -162,7 +162,7 @@ export function routingTable({ seed, routing = [], contenders }: Comparison): Pa
     `What it brings to ask more specialists, and what it costs (seed ${seed}; temperatures and weights are those fitted under the pipeline's own rule):`,
     table(
       [
-        'a specialist is asked for the',
+        'a specialist is queried for the',
         'specialists an image',
         'operations of an answer',
         'validation top-1',

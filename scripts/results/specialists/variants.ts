@@ -112,5 +112,5 @@ export const ablations = ({ classes, dense, epochs, batchSize }: Ablated): reado
     balance: 'confusion',
   }),
   ofSubsets('subsets by confusion with labels', { affinity: 'confusion' }),
-  ofSubsets('subsets by first answers with labels', { affinity: 'confusion', confusion: 'hard' }),
+  ofSubsets('subsets by first predictions with labels', { affinity: 'confusion', confusion: 'hard' }),
 ];

@@ -1,4 +1,5 @@
 import { KdSpecError } from '../../core/errors.js';
+import { percent } from '../../core/percent.js';
 import { compareCodePoints } from '../image-files.js';
 import type { ImportFindings } from '../import-report.js';
 import { type SplitName, splitNames } from '../source.js';
@@ -226,7 +227,7 @@ export function divideTrain(
     const share = splits.filter((name) => name === split).length / Math.max(1, splits.length);
     if (Math.abs(share - fractions[split]) <= fractions[split] / 2) continue;
     findings.note(
-      `${(100 * share).toFixed(1)}% of the rows set aside for ${split} instead of ${(100 * fractions[split]).toFixed(1)}%, ` +
+      `${percent(share)} of the rows set aside for ${split} instead of ${percent(fractions[split])}, ` +
         'since groups stay whole',
       place,
     );

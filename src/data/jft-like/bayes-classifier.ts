@@ -1,7 +1,8 @@
 import { selectBackend } from '../../compute/backend.js';
 import type { Operations } from '../../compute/operations.js';
 import type { Log } from '../../core/log.js';
-import { topK } from '../../math/top-k.js';
+import { percent } from '../../core/percent.js';
+import { firstClass } from '../../math/rank.js';
 import type { Ceiling, LabelledImage } from '../source.js';
 import { type Generator, middleLevel } from './image-generator.js';
 import { annotatedDistribution } from './label-noise.js';
@@ -32,12 +33,12 @@ export async function bayesCeiling(
       generator,
       batch.map(({ pixels }) => pixels),
     );
-    for (const [i, { label }] of batch.entries()) if (topK(posteriors[i], 1).indices[0] === label) correct++;
+    for (const [i, { label }] of batch.entries()) if (firstClass(posteriors[i]) === label) correct++;
     progress.update(start + batch.length);
   }
   const top1 = correct / images.length;
   const standardError = Math.sqrt((top1 * (1 - top1)) / images.length);
-  progress.finish(`top-1 ${(100 * top1).toFixed(1)}%`);
+  progress.finish(`top-1 ${percent(top1)}`);
   return { top1, standardError, examples: images.length };
 }
 

@@ -1,3 +1,5 @@
+import { percent } from '../../core/percent.js';
+import { firstClass } from '../../math/rank.js';
 import { logSumExp } from '../../math/softmax.js';
 import type { Backbone } from '../backbone.js';
 import { describeReading, type OnnxImageInput, type Reading } from './image-input.js';
@@ -96,8 +98,6 @@ function doubts(examples: number, chosen: ReadingScore, second: ReadingScore | u
   ];
 }
 
-const percent = (share: number) => `${(100 * share).toFixed(1)}%`;
-
 function score(
   features: Float32Array,
   { width, classes, weights, bias }: HostHead,
@@ -113,9 +113,7 @@ function score(
       if (value === 0) continue;
       for (let c = 0, at = d * classes; c < classes; c++, at++) logits[c] += value * weights[at];
     }
-    let best = 0;
-    for (let c = 1; c < classes; c++) if (logits[c] > logits[best]) best = c;
-    if (best === label) correct++;
+    if (firstClass(logits) === label) correct++;
     loss += logSumExp(logits) - logits[label];
   }
   return { top1: correct / labels.length, negativeLogLikelihood: loss / labels.length };

@@ -4,8 +4,9 @@ import { selectBackend } from '../../compute/backend.js';
 import { createRandom } from '../../core/random.js';
 import { imageBatches } from '../../data/batches.js';
 import { type Dataset, openDataset } from '../../data/dataset.js';
-import { rankOf } from '../../math/rank.js';
+import { classesName } from '../../data/dataset-files.js';
 import { logSumExp } from '../../math/softmax.js';
+import { createAccuracy } from '../../models/accuracy.js';
 import { writeConfig } from '../../models/checkpoint.js';
 import { createNetwork, type Network } from '../../models/network.js';
 import {
@@ -75,7 +76,7 @@ export async function trainGeneralist(context: StageContext): Promise<StageResul
     });
     await writeTraining(directory, network, optimizer, state);
     await writeConfig(directory, { kind: 'generalist', network: definition });
-    await copyFile(join(dataset.directory, 'classes.txt'), join(directory, 'classes.txt'));
+    await copyFile(join(dataset.directory, classesName), join(directory, classesName));
     await rm(checkpointsFolder(directory), { recursive: true, force: true });
     const flopsPerImage = forwardFlops(definition);
     const epochsDone = steps / stepsPerEpoch;
@@ -99,8 +100,7 @@ export async function trainGeneralist(context: StageContext): Promise<StageResul
 async function validate(network: Network, { splits, image }: Dataset) {
   const { operations, definition } = network;
   const { outputs } = definition;
-  let examples = 0;
-  let correct = 0;
+  const accuracy = createAccuracy();
   const losses = temperatures.map(() => 0); // sums over the images
   const tempered = new Float64Array(outputs);
   for await (const { images, labels } of imageBatches(splits.validation, image, { batchSize: 256 })) {
@@ -110,18 +110,18 @@ async function validate(network: Network, { splits, image }: Dataset) {
     logits.dispose();
     for (const [row, label] of labels.entries()) {
       const ofImage = values.subarray(row * outputs, (row + 1) * outputs);
-      if (rankOf(ofImage, label) === 0) correct++;
+      accuracy.add(label, ofImage);
       for (const [at, temperature] of temperatures.entries()) {
         for (let output = 0; output < outputs; output++) tempered[output] = ofImage[output] / temperature;
         losses[at] += logSumExp(tempered) - tempered[label];
       }
     }
-    examples += labels.length;
-    if (examples >= curveExamples) break;
+    if (accuracy.examples >= curveExamples) break;
   }
+  const { examples } = accuracy;
   if (examples === 0) return {};
   return {
-    validationTop1: correct / examples,
+    validationTop1: accuracy.result().top1,
     validationLoss: losses[temperatures.indexOf(1)] / examples,
     validationTemperedLoss: Math.min(...losses) / examples,
   };
