@@ -16,7 +16,7 @@ async function writePhotos(folder: string): Promise<void> {
   const colours = { red: [200, 40, 40], orange: [200, 120, 40], green: [40, 160, 60], blue: [40, 70, 200] };
   for (const [name, colour] of Object.entries(colours)) {
     await mkdir(join(folder, 'photos', name), { recursive: true });
-    for (let index = 0; index < 20; index++) {
+    for (let index = 0; index < 30; index++) {
       const random = createRandom(name, index);
       const pixels = Uint8Array.from(
         { length: 16 * 16 * 3 },
@@ -47,13 +47,11 @@ test("the README's example: a user's own folder of images, distilled by one comm
     const commands = block?.split('\n').filter((line) => line.startsWith('kd-spec ')) ?? [];
     expect(commands).toHaveLength(2);
     const outputs = [];
-    // Colours are learnt in a few epochs, from small images, by a small network.
+    // Colours are learnt in a few epochs, from small images.
     const env = {
       KD_SPEC_BACKEND: 'wasm',
       KD_SPEC_QUIET: 'true',
       KD_SPEC_EPOCHS: '5',
-      KD_SPEC_CONVOLUTIONS: '8',
-      KD_SPEC_DENSE: '16',
       KD_SPEC_IMAGE_SIZE: '16',
     };
     for (const command of commands)
