@@ -14,7 +14,7 @@ const globalSetup = 'test/fixtures/global-setup.ts';
 
 /**
  * `unit` and `whole` are what `npm test` runs: every feature's main checks. `slow` is for what takes long and concerns
- * rare conditions: `npm run test:slow`.
+ * rare conditions: `npm run test:slow`. `browser` needs Chromium: `scripts/browser-test.sh`.
  */
 export default defineConfig({
   test: {
@@ -30,10 +30,11 @@ export default defineConfig({
           ...common,
           name: 'whole',
           include: ['test/**/*.test.ts'],
-          exclude: ['test/slow/**'],
+          exclude: ['test/slow/**', 'test/browser/**'],
           globalSetup,
         },
       },
+      { test: { ...common, name: 'browser', include: ['test/browser/**/*.test.ts'], globalSetup } },
       { test: { ...common, name: 'slow', include: ['test/slow/**/*.test.ts'], globalSetup } },
     ],
   },
