@@ -23,8 +23,9 @@ export type {
   PredictionOptions,
 } from './models/classifier.js';
 export type { RankedClass } from './models/ranked-class.js';
-export type { LogEntry } from './serving/app.js';
+
 export type { TracingClassifier } from './serving/batcher.js';
 export type { Gallery } from './serving/gallery.js';
+export type { LogEntry } from './serving/messages.js';
 export type { Servable } from './serving/served-model.js';
 export { type ClassifierServer, createServer, type ServerOptions } from './serving/server.js';

@@ -19,6 +19,7 @@ import type {
   ClassMessage,
   CorrectionMessage,
   ErrorMessage,
+  LogEntry,
   ServerMessage,
   SpecialistSubsetMessage,
   SpecialistsMessage,
@@ -29,12 +30,6 @@ import { documentedOperations, openApiDocument } from './openapi.js';
 import { type PageFile, pageFiles } from './page-files.js';
 import { type ReceivedImage, receiveImages } from './request-images.js';
 import type { ModelSlot, ServedModel } from './served-model.js';
-
-/** What happened, as one line of a log. */
-export interface LogEntry extends JsonObject {
-  readonly level: 'info' | 'warn' | 'error';
-  readonly message: string;
-}
 
 /** What the routes work with. */
 export interface Surroundings {

@@ -129,3 +129,10 @@ export interface ServerMessage {
 export interface ErrorMessage {
   readonly error: { readonly code: string; readonly message: string; readonly requestId: string };
 }
+
+/** What happened, as one line of a log. */
+export interface LogEntry {
+  readonly level: 'info' | 'warn' | 'error';
+  readonly message: string;
+  readonly [detail: string]: string | number | boolean;
+}

@@ -6,10 +6,11 @@ import { systemErrorCode } from '../core/file-error.js';
 import type { Classifier } from '../models/classifier.js';
 import { createAccess, isLoopback } from './access.js';
 import { createAdmission } from './admission.js';
-import { createApp, type LogEntry } from './app.js';
+import { createApp } from './app.js';
 import { createDecoder } from './classify.js';
 import { openCorrections } from './corrections.js';
 import type { Gallery } from './gallery.js';
+import type { LogEntry } from './messages.js';
 import { createMetrics } from './metrics.js';
 import { createModelSlot, type Servable } from './served-model.js';
 
