@@ -32,6 +32,7 @@ export function reportSummary(
   return [
     `${dataset.description}.`,
     accuracies(report),
+    ...(report.bystanders ? [bystanderText(report.bystanders)] : []),
     ...(coverage.length > 0 ? [coverageTable(report)] : []),
     `${count(fusion.kept)} of ${count(fusion.trained)} specialists kept on validation, fused by the rule ${fusion.rule}.`,
     ...(fusion.rules && fusion.rules.length > 1 ? [rulesTable(fusion.rules)] : []),
@@ -75,6 +76,27 @@ function accuracies({ split, test, conditional, ceiling, student }: Report): str
     ...(ceiling ? ['Ceiling: a classifier that knows how the images were made.'] : []),
   ];
   return `${table}\n\n${notes.join('\n')}`;
+}
+
+function bystanderText({
+  examples,
+  labelled,
+  generalist,
+  ensemble,
+  agreement,
+  harm,
+  standardError,
+  bound,
+}: NonNullable<Report['bystanders']>): string {
+  const right =
+    generalist && ensemble
+      ? `${percentWithin(generalist.top1, generalist.top1StandardError)} of the ${count(labelled)} with a label right before, ` +
+        `${percentWithin(ensemble.top1, ensemble.top1StandardError)} after; `
+      : '';
+  return (
+    `Bystanders, ${count(examples)} images of what no specialist learned: ${right}${percent(agreement)} of predictions are ` +
+    `the generalist's.\nHarm ${percentWithin(harm, standardError)}${bound === undefined ? '' : `, where at most ${percent(bound)} was allowed`}.`
+  );
 }
 
 function rulesTable(rules: NonNullable<Report['fusion']['rules']>): string {

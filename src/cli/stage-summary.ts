@@ -51,7 +51,7 @@ function importSummary({
 }
 
 const summaries: { readonly [Name in keyof Metrics]: (metrics: Metrics[Name]) => string } = {
-  dataset: ({ description, classes, train, validation, test, shards, bytes }) =>
+  dataset: ({ description, classes, train, validation, test, shards, bytes, bystanders }) =>
     blocks(
       `${description}.`,
       alignColumns(
@@ -66,6 +66,12 @@ const summaries: { readonly [Name in keyof Metrics]: (metrics: Metrics[Name]) =>
         'lrr',
       ),
       `${count(classes)} classes, ${byteSize(bytes)} in ${count(shards)} shards.`,
+      ...(bystanders
+        ? [
+            `Bystanders, which tell what specialists do to the rest: ${count(bystanders.fit)} images for fitting, ` +
+              `${count(bystanders.test)} for the test (${bystanders.description}).`,
+          ]
+        : []),
     ),
 
   generalist: ({

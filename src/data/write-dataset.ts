@@ -182,6 +182,9 @@ async function writeSplit(
   }
 }
 
+/** What classes without a training image are called among what an import left out. */
+export const withoutTraining = 'classes without a training image, which cannot be learned';
+
 /** Adds the classes without a training image to what an import left out, and writes all of it. */
 async function writeReport(
   path: string,
@@ -197,9 +200,10 @@ async function writeReport(
     );
   }
   const [example] = empty;
-  const what = 'classes without a training image, which cannot be learned';
   const leftOut =
-    empty.length > 0 ? [...report.leftOut, { what, count: empty.length, example }] : report.leftOut;
+    empty.length > 0
+      ? [...report.leftOut, { what: withoutTraining, count: empty.length, example }]
+      : report.leftOut;
   await writeFile(path, `${JSON.stringify({ ...report, leftOut }, null, 2)}\n`);
   return { ...report, leftOut };
 }

@@ -33,6 +33,7 @@ export interface PageData
  */
 export function renderReportPage(report: Report, details: ReportDetails): string {
   const sections: readonly (readonly [id: string, name: string, body: string])[] = [
+    ['harm', 'Harm', bystanderSection(report)],
     ['coverage', 'By coverage', coverageSection(report)],
     ['map', 'Map of confusions', mapSection(report, details)],
     ['pairs', 'Confused pairs', pairSection(report, details)],
@@ -130,6 +131,28 @@ const top1Of = ({ top1, top1StandardError }: Report['test']['generalist']) => ({
   value: top1,
   standardError: top1StandardError,
 });
+
+/** What happens to the classes that nobody touched. */
+function bystanderSection({ bystanders }: Report): string {
+  if (bystanders === undefined) return '';
+  const { description, examples, labelled, generalist, ensemble, agreement, harm, standardError, bound } =
+    bystanders;
+  const accuracy = (who: typeof generalist) =>
+    who === undefined ? '' : percentWithin(who.top1, who.top1StandardError);
+  const rows = [
+    [`Top-1 of the generalist, ${count(labelled)} images with a label`, accuracy(generalist)],
+    ['Top-1 of the ensemble', accuracy(ensemble)],
+    ['Predictions that stay as they were', percent(agreement)],
+    ['Harm', percentWithin(harm, standardError)],
+    ...(bound === undefined ? [] : [['Allowed', percent(bound)]]),
+  ];
+  return (
+    '<h2>Harm to bystanders</h2>' +
+    htmlTable('Images of what no specialist learned, ± one standard error', ['', ''], rows) +
+    `<p class="note">${count(examples)} images: ${escapeHtml(description)}. Harm is the accuracy that they lose; of images ` +
+    'without a label, every prediction that changes.</p>'
+  );
+}
 
 function coverageSection({ coverage }: Report): string {
   if (coverage.length === 0) return '';

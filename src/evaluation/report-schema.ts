@@ -98,6 +98,20 @@ export const reportSchema = z.object({
         "figures on validation of each rule that was fitted, each half of the images with what was chosen on the other half; the one in use first, the paper's always among them",
       ),
   }),
+  bystanders: z
+    .object({
+      description: z.string(),
+      examples: count,
+      labelled: count,
+      generalist: top1.exactOptional(),
+      ensemble: top1.exactOptional(),
+      agreement: share.describe("of images whose most probable class is the generalist's"),
+      harm: difference.describe('accuracy lost, and changed predictions of images without a label'),
+      standardError,
+      bound: share.exactOptional().describe('on the harm, under which the rule was chosen'),
+    })
+    .exactOptional()
+    .describe('images of what no specialist learned'),
   stages: z.array(
     z.object({
       stage: z.string(),

@@ -3,6 +3,7 @@ import type { Accuracy } from '../models/accuracy.js';
 import type { RoutingPoint } from './charts.js';
 import type { CurvePoint } from './curve-charts.js';
 import type { Evaluation } from './evaluation.js';
+import type { BystanderReport } from './harm.js';
 import type { InferenceCost } from './inference-cost.js';
 import type { ReportExample } from './report-example.js';
 
@@ -50,6 +51,8 @@ export interface Report extends Evaluation {
     /** The rules that were fitted, the one in use first. */
     readonly rules?: readonly RuleOnValidation[];
   };
+  /** What specialists do to images of what none of them learned, where there are bystanders. */
+  readonly bystanders?: BystanderReport;
   /** The stages before the report, in order. */
   readonly stages: readonly StageCost[];
   readonly ceiling?: ReportCeiling;

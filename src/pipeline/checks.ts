@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { KdSpecError } from '../core/errors.js';
+import { heldOutCount } from '../data/bystanders.js';
 import { manifestName } from '../data/dataset-files.js';
 import { importers } from '../data/importers/importers.js';
 import { placeTeacher } from '../distillation/teacher-places.js';
@@ -64,6 +65,12 @@ function checkDataset(context: CheckContext): void {
   const { settings, origins, outline, warn } = context;
   const { dataset } = settings;
   const kind = outline.dataset?.kind;
+  ignored(origins, dataset.bystanders !== null || dataset.model.onnx === null, {
+    'dataset.holdOut':
+      dataset.bystanders === null
+        ? 'every class of a generalist that is trained here has images (--onnx imports one)'
+        : '--bystanders gives the images',
+  });
   if (kind === undefined) return;
   const chosen = importers.find(({ name }) => name === kind);
   for (const key of new Set(importers.flatMap(({ options }) => options))) {
@@ -260,7 +267,9 @@ function checkSpecialists({ settings, origins, outline }: CheckContext): void {
   }
   const classes = outline.dataset?.classes;
   const isAll = outline.dataset?.isExact === true && classes !== null;
-  if (isAll && subsets.file === null && (subsets.clusters === 1 || subsets.size === classes)) {
+  // Of an imported model most classes may lie outside, and bystanders are images of those.
+  const isOnlyPart = outline.dataset !== null && mayHaveBystanders(settings, outline.dataset);
+  if (isAll && !isOnlyPart && subsets.file === null && (subsets.clusters === 1 || subsets.size === classes)) {
     throw invalid(
       `${subsets.clusters === 1 ? '--clusters 1' : `--size ${subsets.size}`} makes a subset of all classes, and a ` +
         'specialist tells its classes from the others: leave some out',
@@ -324,8 +333,23 @@ function checkEnsemble({ settings, origins, outline }: CheckContext): void {
   ignored(origins, routingMass !== null, {
     'ensemble.routingTop': '--routing-mass chooses the specialists: give one of the two',
   });
+  const hasNone = outline.dataset !== null && !mayHaveBystanders(settings, outline.dataset);
+  ignored(origins, hasNone, {
+    'ensemble.harm': 'there are no bystanders to measure it on (--bystanders PATH)',
+  });
   ignored(origins, !calibrate, { 'ensemble.weights': 'nothing is fitted with --no-calibrate' });
   ignored(origins, !select, { 'ensemble.selectionErrors': 'all specialists are kept with --no-select' });
+}
+
+/** Whether there are bystanders, as far as it is known beforehand. */
+function mayHaveBystanders(
+  { dataset }: Settings,
+  { classes, modelClasses, isExact }: NonNullable<Outline['dataset']>,
+): boolean {
+  if (dataset.bystanders !== null) return true;
+  if (dataset.model.onnx === null || dataset.holdOut === 0) return false;
+  if (!isExact || classes === null || modelClasses === null) return true;
+  return classes < modelClasses && heldOutCount(classes, dataset.holdOut) > 0;
 }
 
 function checkAnswers({ settings, origins, outline }: CheckContext): void {

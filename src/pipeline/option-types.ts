@@ -13,8 +13,9 @@ interface OptionBase {
   readonly nullable?: true;
 }
 
+/** A `share` may also be given in per cent, as in 0.5%. */
 interface NumberOption extends OptionBase {
-  readonly type: 'integer' | 'number';
+  readonly type: 'integer' | 'number' | 'share';
   readonly default: number | null;
   readonly min: number;
   readonly max: number;
@@ -83,7 +84,7 @@ export type Option =
 /** Options by key; a group of options is one nested mapping in a pipeline file. */
 export type OptionTable = { readonly [key: string]: Option | OptionTable };
 
-type PlainValue<O> = O extends { type: 'integer' | 'number' }
+type PlainValue<O> = O extends { type: 'integer' | 'number' | 'share' }
   ? number
   : O extends { type: 'integers' | 'numbers' }
     ? readonly number[]

@@ -16,6 +16,8 @@ function describePlainValues(option: Option): string {
       return `an integer from ${option.min} to ${option.max}`;
     case 'number':
       return `a number from ${option.min} to ${option.max}`;
+    case 'share':
+      return `a share from ${option.min} to ${option.max}, or in per cent, as in 0.5%`;
     case 'integers':
       return `integers from ${option.min} to ${option.max}, as in 32,64, or ${emptyList(option)} for an empty list`;
     case 'numbers':
@@ -65,6 +67,8 @@ function readText(option: Option, text: string): JsonValue {
     case 'integer':
     case 'number':
       return readNumber(text);
+    case 'share':
+      return readShare(text);
     case 'integers':
       return text === emptyList(option) ? [] : text.split(',').map(readNumber);
     case 'numbers':
@@ -96,9 +100,18 @@ function readNumber(text: string): JsonValue {
   return text === '' || Number.isNaN(Number(text)) ? text : Number(text);
 }
 
-/** Whether a value, as it stands in a pipeline file, fits an option. */
+/** 0.5% is 0.005: exactly what the decimal number would be. */
+function readShare(text: string): JsonValue {
+  const percent = /^(.*\S)\s*%$/.exec(text)?.[1];
+  if (percent === undefined) return readNumber(text);
+  const value = readNumber(percent);
+  return typeof value === 'number' ? Number((value / 100).toPrecision(15)) : text;
+}
+
+/** The value of an option as it stands in a pipeline file, or what was expected there. */
 export function checkValue(option: Option, value: unknown): Checked {
-  return fits(option, value) ? { value } : { expected: describeValues(option) };
+  const read = option.type === 'share' && typeof value === 'string' ? readShare(value) : value;
+  return fits(option, read) ? { value: read } : { expected: describeValues(option) };
 }
 
 function fits(option: Option, value: unknown): value is JsonValue {
@@ -110,6 +123,7 @@ function fitsPlain(option: Option, value: unknown): boolean {
     case 'integer':
       return Number.isSafeInteger(value) && isBetween(value, option.min, option.max);
     case 'number':
+    case 'share':
       return isBetween(value, option.min, option.max);
     case 'integers':
       return (

@@ -13,6 +13,22 @@ const onValidation = z.object({
   calibrationError: share.describe('expected calibration error'),
 });
 
+const harm = z.number().min(-1).max(1).describe('accuracy of the generalist less that of the ensemble');
+const onBystanders = z
+  .object({
+    examples: count,
+    harm,
+    standardError: z.number().nonnegative(),
+    bound: share.nullable().describe('on the harm with one standard error to spare; null: none'),
+    crossFitted: z
+      .object({ harm, standardError: z.number().nonnegative() })
+      .describe('each half with what was chosen on the other half'),
+    refused: harm
+      .exactOptional()
+      .describe('the least harm that was found, where all of it was beyond the bound: no specialist is kept'),
+  })
+  .describe('images of what no specialist learns; absent where there are none');
+
 const accuracy = z.object({
   examples: count,
   errors: count,
@@ -88,6 +104,20 @@ export const stageMetrics = {
     test: count,
     shards: count,
     bytes: count,
+    bystanders: z
+      .object({
+        description: z.string(),
+        fit: count.describe('images for fitting'),
+        test: count.describe('images for the test'),
+        unlabelled: count.describe('of these images, those without a label'),
+        classes: count.describe('of which there are test images with a label'),
+        heldOut: z
+          .array(z.string())
+          .exactOptional()
+          .describe('classes with images that were kept from the specialists'),
+      })
+      .exactOptional()
+      .describe('images that measure what specialists do to the rest of the classifier'),
     import: z
       .object({
         kind: z.string().describe('what the source was recognised as'),
@@ -174,12 +204,14 @@ export const stageMetrics = {
     uncalibrated: onValidation.describe('by the same rule, with temperatures and weights of 1'),
     ensemble: onValidation,
     crossFitted: onValidation.describe('each half with what was chosen on the other half'),
+    bystanders: onBystanders.exactOptional(),
     rules: z
       .array(
         z.object({
           rule: z.string(),
           kept: count,
           crossFitted: onValidation.describe('each half with what was chosen on the other half'),
+          bystanders: onBystanders.exactOptional(),
         }),
       )
       .exactOptional()

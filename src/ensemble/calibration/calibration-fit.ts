@@ -42,6 +42,7 @@ type TemperedPrediction = CompactPrediction &
 /** An example at the present temperatures. */
 interface TemperedExample {
   readonly example: CompactExample;
+  readonly isBystander: boolean;
   /** (n + 1), the bucket last. */
   readonly generalist: Float64Array;
   readonly predictions: readonly TemperedPrediction[];
@@ -59,6 +60,8 @@ export type CalibrationFit = Awaited<ReturnType<typeof createCalibrationFit>>;
  * computes only the distributions that it changes, and a trial of the weight none.
  *
  * @param examples of the validation split
+ * @param bystanders images of what no specialist learns; their weight is that of all examples until
+ *   `weighBystanders` changes it
  * @param specialistCount the number of specialists, whether they are active on an example or not
  * @param rule how distributions are fused
  * @param pause called for each example that is visited
@@ -67,6 +70,7 @@ export type CalibrationFit = Awaited<ReturnType<typeof createCalibrationFit>>;
  */
 export async function createCalibrationFit(
   examples: readonly CompactExample[],
+  bystanders: readonly CompactExample[],
   specialistCount: number,
   rule: FusionRule,
   pause: Pause,
@@ -79,15 +83,20 @@ export async function createCalibrationFit(
     ofSpecialists: Array.from({ length: specialistCount }, () => neutralValues(rule, 'specialist')),
     kept: Array.from({ length: specialistCount }, () => true),
   };
-  const mostClasses = examples.reduce((most, { classes }) => Math.max(most, classes.length + 1), 0);
+  const all = [...examples, ...bystanders];
+  const mostClasses = all.reduce((most, { classes }) => Math.max(most, classes.length + 1), 0);
   const fuseExactly = rule.create(mostClasses);
   const memory = new Float64Array(mostClasses);
   const tempered: TemperedExample[] = [];
-  for (const example of examples) {
+  for (const [position, example] of all.entries()) {
     const turn = pause();
     if (turn) await turn;
-    tempered.push(atTemperatureOne(example, memory, parameters.ofSpecialists));
+    const isBystander = position >= examples.length;
+    tempered.push({ ...atTemperatureOne(example, memory, parameters.ofSpecialists), isBystander });
   }
+  const validation = tempered.slice(0, examples.length);
+  const others = tempered.slice(examples.length);
+  let othersWeight = examples.length / Math.max(1, bystanders.length); // of each, beside 1 of a validation example
   const routed = Array.from({ length: specialistCount }, (): TemperedExample[] => []);
   for (const example of tempered) {
     for (const { specialist } of example.predictions) routed[specialist].push(example);
@@ -102,12 +111,15 @@ export async function createCalibrationFit(
   };
   const negativeLogLikelihood = async (on: readonly TemperedExample[]) => {
     let sum = 0;
+    let total = 0;
     for (const example of on) {
       const turn = pause();
       if (turn) await turn;
-      sum -= logLikelihood(fuse(example), example.example);
+      const weight = example.isBystander ? othersWeight : 1;
+      sum -= weight * logLikelihood(fuse(example), example.example);
+      total += weight;
     }
-    return sum / on.length;
+    return sum / total;
   };
   const search = async (
     on: readonly TemperedExample[],
@@ -210,16 +222,30 @@ export async function createCalibrationFit(
       parameters.kept[specialist] = false;
     },
 
-    /** What the ensemble makes of every example. */
-    outcomes(): Promise<readonly Outcome[]> {
-      return visit(tempered, (example) => outcome(fuse(example), example.example));
+    /** How much all bystanders together count in a fit, beside 1 of all validation examples together. */
+    weighBystanders(weight: number): void {
+      othersWeight = (weight * validation.length) / Math.max(1, others.length);
     },
 
-    /** The outcomes with and without a specialist beside the others that are kept, where it is active. */
+    /** What the ensemble makes of every validation example. */
+    outcomes(): Promise<readonly Outcome[]> {
+      return visit(validation, (example) => outcome(fuse(example), example.example));
+    },
+
+    /** Whether generalist and ensemble are right about each bystander. */
+    bystanderOutcomes(): Promise<readonly { readonly before: 0 | 1; readonly after: 0 | 1 }[]> {
+      return visit(others, (example) => ({
+        before: outcome(example.generalist, example.example).correct,
+        after: outcome(fuse(example), example.example).correct,
+      }));
+    },
+
+    /** The validation outcomes with and without a specialist beside the others that are kept, where it is active. */
     outcomesWithAndWithout(specialist: number): Promise<readonly (readonly [Outcome, Outcome])[]> {
       const withIt = parameters.kept.with(specialist, true);
       const withoutIt = parameters.kept.with(specialist, false);
-      return visit(routed[specialist], (example) => [
+      const own = routed[specialist].filter(({ isBystander }) => !isBystander);
+      return visit(own, (example) => [
         outcome(fuse(example, withIt), example.example),
         outcome(fuse(example, withoutIt), example.example),
       ]);
@@ -237,7 +263,7 @@ function atTemperatureOne(
   example: CompactExample,
   memory: Float64Array,
   ofSpecialists: readonly Record<string, number>[],
-): TemperedExample {
+): Omit<TemperedExample, 'isBystander'> {
   return {
     example,
     generalist: temperedGeneralist(example, 1),

@@ -13,6 +13,7 @@ import {
   temperedGeneralist,
 } from './calibration-example.js';
 import { type CalibrationFit, createCalibrationFit } from './calibration-fit.js';
+import { type BoundedFit, fitUnderBound, type Harm, harmOf } from './harm-bound.js';
 
 export type { CalibrationExample } from './calibration-example.js';
 
@@ -47,6 +48,14 @@ export interface Fit {
   readonly calibrationError: number;
 }
 
+/** What specialists do to bystanders under a rule, and what bounded it. */
+export interface BystanderCalibration extends BoundedFit {
+  /** A share of the bystanders. */
+  readonly bound: number;
+  /** Each half of the bystanders under what was chosen on the other half, and on its half of validation. */
+  readonly crossFitted: Harm;
+}
+
 /** A rule with everything that is chosen for it on validation, and how well it does there. */
 export interface RuleCalibration {
   /** The name of a rule. */
@@ -61,6 +70,8 @@ export interface RuleCalibration {
   readonly ensemble: Fit;
   /** The same, each half of the examples under what was chosen on the other half. */
   readonly crossFitted: Fit;
+  /** Where there are bystanders. */
+  readonly bystanders?: BystanderCalibration;
 }
 
 /** The rule in use, and those that were fitted beside it. */
@@ -73,8 +84,18 @@ export interface Calibration extends RuleCalibration {
 }
 
 export interface CalibrateOptions {
-  /** The name of a rule; `auto` fits every one and takes that of the lowest cross-fitted negative log-likelihood. */
+  /**
+   * The name of a rule; `auto` fits every one and takes that of the lowest cross-fitted negative log-likelihood, or,
+   * with bystanders, that of the best cross-fitted top-1 within the bound.
+   */
   readonly rule?: string;
+  /**
+   * Images of what no specialist learns, labelled with their class, or with the generalist's first class where the
+   * label is not known: harm is then any change.
+   */
+  readonly bystanders?: readonly CalibrationExample[];
+  /** The most harm to bystanders, as a share of them; default none. */
+  readonly harm?: number;
   /** Whether to fit temperatures and weights; else all are 1. */
   readonly fit?: boolean;
   /** One weight for all specialists, or one for each. */
@@ -113,6 +134,9 @@ const comparedRule = paper; // fitted beside whichever rule is in use
  * @throws KdSpecError `option-invalid` without any example, `predictions-invalid` on a label out of range,
  *   `interrupted` after the signal aborted
  *
+ * With bystanders, these count as much as validation in every fit, and what moves probability into subsets and out of
+ * them is then fitted under the bound on harm: see `fitUnderBound`. Selection looks at validation alone.
+ *
  * The paper's rule is fitted in any case, to compare the one in use with.
  *
  * Cost: about 120 fusions an example, over its own few classes, for each rule; with M active specialists M times that
@@ -130,6 +154,8 @@ export async function calibrate(
     selectionErrors = 1,
     sweeps = 2,
     mostWork = 3e8,
+    bystanders = [],
+    harm = Number.POSITIVE_INFINITY,
     signal,
   }: CalibrateOptions = {},
 ): Promise<Calibration> {
@@ -140,25 +166,34 @@ export async function calibrate(
     );
   }
   const pause = createPause(signal, 'calibration');
-  const affordable = withinWork(examples, mostWork);
-  const compact: CompactExample[] = [];
-  for (const example of affordable) {
-    const turn = pause();
-    if (turn) await turn;
-    compact.push(compactExample(example, specialists, classCount));
-  }
+  const compacted = async (all: readonly CalibrationExample[]) => {
+    const compact: CompactExample[] = [];
+    for (const example of withinWork(all, mostWork)) {
+      const turn = pause();
+      if (turn) await turn;
+      compact.push(compactExample(example, specialists, classCount));
+    }
+    return compact;
+  };
+  const compact = await compacted(examples);
+  const others = await compacted(bystanders);
   const ids = specialists.map(({ id }) => id);
   const candidates: RuleCalibration[] = [];
   const wanted = rule === 'auto' ? fusionRules : [fusionRule(rule)];
   for (const candidate of fusionRules) {
     if (!wanted.includes(candidate) && candidate !== comparedRule) continue;
-    const options = { fit, weights, select, selectionErrors, sweeps, pause };
-    candidates.push(await calibrateRule(compact, ids, candidate, options));
+    const options = { fit, weights, select, selectionErrors, sweeps, harm, pause };
+    candidates.push(
+      await calibrateRule({ validation: compact, bystanders: others }, ids, candidate, options),
+    );
   }
-  const loss = ({ crossFitted }: RuleCalibration) => crossFitted.negativeLogLikelihood;
+  // Within a bound on the harm to top-1 the gain is that of top-1; likelihood decides between equals.
+  const order = (a: RuleCalibration, b: RuleCalibration) =>
+    (others.length > 0 ? b.crossFitted.top1 - a.crossFitted.top1 : 0) ||
+    a.crossFitted.negativeLogLikelihood - b.crossFitted.negativeLogLikelihood;
   const used = candidates
     .filter((candidate) => wanted.some(({ name }) => name === candidate.rule))
-    .reduce((best, other) => (loss(other) < loss(best) ? other : best));
+    .reduce((best, other) => (order(other, best) < 0 ? other : best));
   return {
     ...used,
     examples: compact.length,
@@ -167,7 +202,7 @@ export async function calibrate(
   };
 }
 
-type FitOptions = Required<Omit<CalibrateOptions, 'rule' | 'signal' | 'mostWork'>> & {
+type FitOptions = Required<Omit<CalibrateOptions, 'rule' | 'signal' | 'mostWork' | 'bystanders'>> & {
   readonly pause: Pause;
 };
 
@@ -191,23 +226,40 @@ function withinWork(examples: readonly CalibrationExample[], most: number): read
   return beyond < 0 ? examples : examples.slice(0, Math.max(1, beyond));
 }
 
+/** Compact examples of both kinds. */
+interface Examples {
+  readonly validation: readonly CompactExample[];
+  readonly bystanders: readonly CompactExample[];
+}
+
 async function calibrateRule(
-  examples: readonly CompactExample[],
+  examples: Examples,
   ids: readonly number[],
   rule: FusionRule,
   options: FitOptions,
 ): Promise<RuleCalibration> {
-  const create = (of: readonly CompactExample[]) => createCalibrationFit(of, ids.length, rule, options.pause);
+  const isBounded = examples.bystanders.length > 0;
+  const create = ({ validation, bystanders }: Examples) =>
+    createCalibrationFit(validation, bystanders, ids.length, rule, options.pause);
+  const boundedFit = (fitting: CalibrationFit) =>
+    fitUnderBound(
+      fitting,
+      options.fit ? () => fitMovers(fitting, ids.length, rule, options) : undefined,
+      options.harm,
+    );
   const whole = await create(examples);
   const uncalibrated = fitOf(await whole.outcomes());
 
   // Each half is judged under what was fitted to the other one. One example alone is judged under its own fit.
+  const count = Math.min(examples.validation.length, isBounded ? examples.bystanders.length : folds);
+  const half = (fold: number, isHeldOut: boolean): Examples => {
+    const of = (all: readonly CompactExample[]) =>
+      count < folds ? all : all.filter((_, index) => (index % folds === fold) === isHeldOut);
+    return { validation: of(examples.validation), bystanders: of(examples.bystanders) };
+  };
   const halves: { readonly fitted: CalibrationFit; readonly judged: CalibrationFit }[] = [];
-  for (let fold = 0; fold < (examples.length < folds ? 1 : folds); fold++) {
-    const isHeldOut = (index: number) => examples.length < folds || index % folds === fold;
-    const fitted = await create(examples.filter((_, index) => examples.length < folds || !isHeldOut(index)));
-    const judged = await create(examples.filter((_, index) => isHeldOut(index)));
-    halves.push({ fitted, judged });
+  for (let fold = 0; fold < (count < folds ? 1 : folds); fold++) {
+    halves.push({ fitted: await create(half(fold, false)), judged: await create(half(fold, true)) });
   }
   for (const { fitted, judged } of halves) {
     await fitAll(fitted, ids.length, rule, options);
@@ -234,6 +286,12 @@ async function calibrateRule(
   }
   await whole.adopt(halves[0].fitted.parameters); // a start near the end
   await fitAll(whole, ids.length, rule, options);
+  const bounded = isBounded ? await boundedFit(whole) : undefined;
+  if (isBounded)
+    for (const { fitted, judged } of halves) {
+      await boundedFit(fitted);
+      await judged.adopt(fitted.parameters);
+    }
 
   const judges = halves.map(({ judged }) => judged);
   const { generalistTemperature, temperatures, weights, kept, ofEnsemble, ofSpecialists } = whole.parameters;
@@ -258,6 +316,13 @@ async function calibrateRule(
     uncalibrated,
     ensemble: fitOf(await whole.outcomes()),
     crossFitted: fitOf(crossFitted),
+    ...(bounded && {
+      bystanders: {
+        ...bounded,
+        bound: options.harm,
+        crossFitted: harmOf((await Promise.all(judges.map((judged) => judged.bystanderOutcomes()))).flat()),
+      },
+    }),
   };
 }
 
@@ -286,6 +351,23 @@ async function fitWeights(
   for (let m = 0; weights === 'each' && m < specialists; m++) await fitting.fitWeight(m);
   for (const parameter of rule.parameters) {
     if (parameter.fittedOn !== 'validation') continue;
+    if (parameter.per === 'ensemble') await fitting.fitParameter(parameter);
+    else for (let m = 0; m < specialists; m++) await fitting.fitParameter(parameter, m);
+  }
+}
+
+/** What a rule moves probability by into subsets and out of them: its own parameters, or else its weights. */
+async function fitMovers(
+  fitting: CalibrationFit,
+  specialists: number,
+  rule: FusionRule,
+  { weights }: FitOptions,
+): Promise<void> {
+  if (rule.parameters.length === 0) {
+    await fitting.fitWeight();
+    for (let m = 0; weights === 'each' && m < specialists; m++) await fitting.fitWeight(m);
+  }
+  for (const parameter of rule.parameters) {
     if (parameter.per === 'ensemble') await fitting.fitParameter(parameter);
     else for (let m = 0; m < specialists; m++) await fitting.fitParameter(parameter, m);
   }

@@ -5,6 +5,7 @@ import { KdSpecError } from '../../core/errors.js';
 import type { Log } from '../../core/log.js';
 import { derivedSeed } from '../../core/random.js';
 import { sealDamage, sealFolder } from '../../core/sealed-folder.js';
+import type { Bystanders } from '../../data/bystanders.js';
 import type { Dataset } from '../../data/dataset.js';
 import { createFeatureWriter } from '../../data/feature-shards.js';
 import { createPredictionWriter, readPredictions } from '../../data/predictions.js';
@@ -27,7 +28,7 @@ const keptMass = 0.999; // of a prediction
 /** Most classes that a prediction lists. */
 export const keptClasses = 50;
 
-/** The features of one view: the whole training split, each image augmented once. */
+/** The features of one view: the whole training split and labelled bystanders, each image augmented once. */
 export function viewFeatures({ folder }: SharedFeatures, view: number): string {
   return join(folder, `view-${view}`, 'features');
 }
@@ -38,7 +39,8 @@ export function viewPredictions({ folder }: SharedFeatures, view: number): strin
 }
 
 /**
- * Runs a backbone over the training split, once a view for all specialists together.
+ * Runs a backbone over the training split, once a view for all specialists together; and over bystanders that have a
+ * label, behind it, as examples of what lies outside every subset.
  *
  * What is computed is the features, the input of the first trained part, as Arrow shards in a shuffled order; and, where
  * a head is given, the generalist's most probable classes. A view is sealed and takes its place when it is whole, so
@@ -58,22 +60,27 @@ export async function shareFeatures(
     backbone,
     head,
     dataset,
+    bystanders,
     seed,
   }: {
     readonly backbone: Backbone;
     readonly head?: DenseHead | undefined;
     readonly dataset: Dataset;
+    readonly bystanders?: Bystanders | undefined;
     readonly seed: number;
   },
   { log, signal }: { readonly log: Log; readonly signal: AbortSignal },
 ): Promise<number> {
-  const rows = dataset.splits.train.rows;
+  const rows = dataset.splits.train.rows + (bystanders?.fit.rows ?? 0);
   const progress = log.progress('features for all specialists', shared.views * rows);
-  await using batches = await openBatchesAhead(
-    imageSource,
-    { directory: dataset.directory, seed: derivedSeed(seed), purpose: 'features', batchSize },
-    { epochs: shared.views, examples: shared.views * rows },
-  );
+  const open = ({ directory, splits }: Dataset) =>
+    openBatchesAhead(
+      imageSource,
+      { directory, seed: derivedSeed(seed), purpose: 'features', batchSize },
+      { epochs: shared.views, examples: shared.views * splits.train.rows },
+    );
+  await using training = await open(dataset);
+  await using others = bystanders && (await open(bystanders.dataset));
   for (let view = 0; view < shared.views; view++) {
     const place = join(shared.folder, `view-${view}`);
     if ((await sealDamage(place)) === undefined) continue;
@@ -86,14 +93,23 @@ export async function shareFeatures(
       head && createPredictionWriter(join(partial, 'predictions'), { classes: head.classes });
     try {
       let done = 0;
-      for await (const { inputs, shape, labels } of batches.batches(view, 0)) {
+      for await (const { inputs, shape, labels } of inTurn(
+        training.batches(view, 0),
+        others?.batches(view, 0),
+      )) {
         if (signal.aborted) throw new KdSpecError('interrupted', 'stopped before the features were computed');
         const [count] = shape;
         const values = await backbone.features({ images: inputs, count });
-        await features.write({ features: values, labels });
-        if (head) {
-          const probabilities = sparse(await head.logits(values, count), head.classes);
-          await predictions?.write({ probabilities, labels });
+        // An image without a label may show any class, so that it teaches nothing.
+        const kept = [...labels.keys()].filter((row) => labels[row] < dataset.classes.length);
+        if (kept.length > 0) {
+          const known = Int32Array.from(kept, (row) => labels[row]);
+          const own = rowsOf(values, kept, backbone.width);
+          await features.write({ features: own, labels: known });
+          if (head) {
+            const probabilities = sparse(await head.logits(own, kept.length), head.classes);
+            await predictions?.write({ probabilities, labels: known });
+          }
         }
         done += labels.length;
         progress.update(view * rows + done);
@@ -112,6 +128,23 @@ export async function shareFeatures(
   }
   progress.finish();
   return secondsOf(shared);
+}
+
+async function* inTurn<Item>(
+  first: AsyncIterable<Item>,
+  second: AsyncIterable<Item> | undefined,
+): AsyncGenerator<Item> {
+  yield* first;
+  if (second) yield* second;
+}
+
+/** Some rows of (rows, width): the array itself where all are wanted. */
+function rowsOf(values: Float32Array, rows: readonly number[], width: number): Float32Array {
+  if (rows.length * width === values.length) return values;
+  const taken = new Float32Array(rows.length * width);
+  for (const [place, row] of rows.entries())
+    taken.set(values.subarray(row * width, (row + 1) * width), place * width);
+  return taken;
 }
 
 const secondsFile = 'seconds.txt';

@@ -50,7 +50,7 @@ export interface SpecialistIngredients {
   readonly subset: Subset;
   readonly generalist: Network;
   readonly dataset: Dataset;
-  /** Examples of each class in the training split, (classes). */
+  /** Examples of each class in the training split, and among the bystanders that teach dustbins, (classes). */
   readonly labelCounts: Int32Array;
   /** For `head` and `top`: what the frozen parts make of the training images. */
   readonly features: SharedFeatures | undefined;
@@ -163,12 +163,14 @@ function viewOf(subset: Subset, dataset: Dataset, labelCounts: Int32Array, seed:
   const members = new Set(subset.classes);
   let specialExamples = 0;
   for (const label of members) specialExamples += labelCounts[label];
-  const otherExamples = dataset.splits.train.rows - specialExamples;
+  const examples = labelCounts.reduce((sum, count) => sum + count, 0);
+  const otherExamples = examples - specialExamples;
   if (specialExamples === 0 || otherExamples === 0) {
     throw new KdSpecError(
       'subsets-invalid',
-      `subset ${subset.id} (${members.size} classes) holds ${specialExamples} of the ${dataset.splits.train.rows} ` +
-        'training examples: a specialist needs some of its own and some of other classes; cluster into other subsets',
+      `subset ${subset.id} (${members.size} classes) holds ${specialExamples} of the ${examples} training examples: a ` +
+        'specialist needs some of its own and some of other classes; cluster into other subsets, or give images of ' +
+        'other classes with --bystanders PATH',
     );
   }
   return {

@@ -178,6 +178,23 @@ export const datasetOptions = {
     affects: 'result',
     description: 'Keep this share of imported images for the test, if the source has no such split',
   },
+  bystanders: {
+    type: 'path',
+    default: null,
+    nullable: true,
+    affects: 'result',
+    description:
+      'Measure on these images what specialists do to the rest of the classifier: images of other classes, or without labels, in any form that --source takes, or one folder of images; they are divided into a part for fitting and one for the test (none: see --hold-out)',
+  },
+  holdOut: {
+    type: 'share',
+    default: 0.1,
+    min: 0,
+    max: 0.5,
+    affects: 'result',
+    description:
+      'With --onnx, where only some of its classes have images and there are no --bystanders: keep this share of those classes from the specialists, so that they play the bystanders (0: none)',
+  },
   shardMegabytes: {
     type: 'integer',
     default: 64,

@@ -7,11 +7,13 @@ const rules = fusionRules.map(({ name, title }) => `${name} (${title})`).join(',
 export const ensembleOptions = {
   routingTop: {
     type: 'integer',
-    default: 1,
+    default: null,
+    nullable: true,
     min: 1,
     max: 1000,
     affects: 'result',
-    description: "Query the specialists of this many of the generalist's most probable classes",
+    description:
+      "Query the specialists of this many of the generalist's most probable classes (none: 1, or --routing-mass 0.03125 where bystanders bound the harm)",
   },
   routingMass: {
     type: 'number',
@@ -23,12 +25,22 @@ export const ensembleOptions = {
     description:
       'Query a specialist if the generalist gives at least this probability to its subset, instead of --routing-top (none: --routing-top decides)',
   },
+  harm: {
+    type: 'share',
+    default: 0.005,
+    nullable: true,
+    min: 0,
+    max: 1,
+    affects: 'result',
+    description:
+      'Allow at most this loss of accuracy on bystanders, as in 0.5% or 0.005; rules and mass shifts are chosen under it (none: no bound)',
+  },
   rule: {
     type: 'choice',
     default: 'auto',
     choices: [...fusionRules.map(({ name }) => name), 'auto'],
     affects: 'result',
-    description: `Choose how distributions are fused: ${rules}; auto takes the rule that is best on validation`,
+    description: `Choose how distributions are fused: ${rules}; auto takes the rule that is best on validation, within --harm where there are bystanders`,
   },
   calibrate: {
     type: 'boolean',

@@ -1,10 +1,19 @@
 import { rm } from 'node:fs/promises';
-import { assert } from '../../core/errors.js';
+import { assert, KdSpecError } from '../../core/errors.js';
 import type { Log } from '../../core/log.js';
+import {
+  asBystanders,
+  bystanderFolder,
+  heldOutCount,
+  holdOutClasses,
+  openBystanderSource,
+} from '../../data/bystanders.js';
 import type { ImportReport } from '../../data/import-report.js';
+import type { SourceOptions } from '../../data/importers/importer.js';
 import { openSource } from '../../data/importers/importers.js';
 import { withKnownClasses } from '../../data/importers/known-classes.js';
-import { writeDataset } from '../../data/write-dataset.js';
+import type { DatasetSource } from '../../data/source.js';
+import { withoutTraining, writeDataset } from '../../data/write-dataset.js';
 import type { Settings } from '../options.js';
 import type { StageContext } from '../stage.js';
 import type { StageResults } from '../stage-metrics.js';
@@ -18,20 +27,25 @@ export async function makeDataset({
 }: StageContext): Promise<StageResults['dataset']> {
   const { dataset, seed } = settings;
   const foreign = dataset.model.onnx === null ? undefined : await describeModel(dataset, log);
-  const { importer, source: own } = await openSource(dataset.source, {
+  const options = {
     ...dataset,
     ...(foreign && { imageSize: foreign.input.image.height, channels: foreign.input.image.channels }),
     seed,
     log,
-  });
-  const source = foreign ? withKnownClasses(own, foreign.classes.names, foreign.model.path) : own;
+  };
+  const { importer, source: own } = await openSource(dataset.source, options);
+  const known = foreign ? withKnownClasses(own, foreign.classes.names, foreign.model.path) : own;
+  const held = foreign && dataset.bystanders === null ? holdOut(known, own, settings, log) : undefined;
+  const source = held?.rest ?? known;
   await rm(directory, { recursive: true, force: true }); // shards of an interrupted run: writing starts afresh
-  const { splits, classes, labels, report } = await writeDataset(directory, source, {
-    shardBytes: dataset.shardMegabytes * 2 ** 20,
-    log,
-    signal,
-  });
+  const writing = { shardBytes: dataset.shardMegabytes * 2 ** 20, log, signal };
+  const { splits, classes, labels, report } = await writeDataset(directory, source, writing);
   if (report) logReport(report, log);
+  const others =
+    dataset.bystanders === null
+      ? held?.bystanders
+      : await givenBystanders(dataset.bystanders, source, labels.train, options);
+  const bystanders = others && (await writeBystanders(directory, others, writing));
   checkValidation(labels.validation, source.classes, log);
   const { train, validation, test } = splits;
   return {
@@ -42,6 +56,12 @@ export async function makeDataset({
     test: test.rows,
     shards: train.shards + validation.shards + test.shards,
     bytes: train.bytes + validation.bytes + test.bytes,
+    ...(bystanders && {
+      bystanders: {
+        ...bystanders,
+        ...(held && { heldOut: held.heldOut.map((label) => source.classes[label]) }),
+      },
+    }),
     ...(report && {
       import: {
         kind: importer.name,
@@ -49,6 +69,74 @@ export async function makeDataset({
         notes: report.notes.map((finding) => ({ ...finding })),
       },
     }),
+  };
+}
+
+/** Takes some of the classes with images to play the bystanders, where there are images of a part of all classes. */
+function holdOut(
+  known: DatasetSource,
+  own: DatasetSource,
+  { dataset: { holdOut: share }, seed }: Settings,
+  log: Log,
+): ReturnType<typeof holdOutClasses> | undefined {
+  const names = new Set(own.classes.map((name) => name.normalize('NFC')));
+  const withImages = [...known.classes.keys()].filter((label) =>
+    names.has(known.classes[label].normalize('NFC')),
+  );
+  if (withImages.length === known.classes.length || share === 0) return undefined;
+  const count = heldOutCount(withImages.length, share);
+  if (count === 0) {
+    log.warn(
+      `images of ${withImages.length} classes are too few to keep some from the specialists, so that nothing measures ` +
+        'what these do to the other classes: give images of others with --bystanders PATH',
+    );
+    return undefined;
+  }
+  const held = holdOutClasses(known, withImages, { count, seed });
+  const [first] = held.heldOut;
+  log.info(
+    `${count.toLocaleString('en')} of the ${withImages.length.toLocaleString('en')} classes with images are kept from ` +
+      `the specialists, to measure what these do to other classes, such as ${known.classes[first]}; --bystanders PATH ` +
+      'gives other images for that, and --hold-out 0 none',
+  );
+  return held;
+}
+
+/** @param trainLabels (classes), training images of each class */
+async function givenBystanders(
+  path: string,
+  { classes, image, augmentation }: DatasetSource,
+  trainLabels: Int32Array,
+  options: SourceOptions,
+): Promise<DatasetSource> {
+  const sameImages = { ...options, imageSize: image.height, channels: image.channels };
+  const source = await openBystanderSource(path, sameImages);
+  return { ...asBystanders(source, classes, (label) => trainLabels[label] > 0), augmentation };
+}
+
+async function writeBystanders(
+  directory: string,
+  source: DatasetSource,
+  options: Parameters<typeof writeDataset>[2] & { readonly log: Log },
+) {
+  const { splits, labels, report } = await writeDataset(bystanderFolder(directory), source, options);
+  const { train: fit, test } = splits;
+  const unlabelled = source.classes.length - 1;
+  const leftOut = report?.leftOut.filter(({ what }) => what !== withoutTraining) ?? [];
+  logReport({ leftOut, notes: [] }, options.log);
+  if (fit.rows === 0 || test.rows === 0) {
+    throw new KdSpecError(
+      'dataset-invalid',
+      `--bystanders: expected images of classes without training images for fitting and for the test, found ` +
+        `${fit.rows} and ${test.rows}: give more, or leave it out`,
+    );
+  }
+  return {
+    description: source.description,
+    fit: fit.rows,
+    test: test.rows,
+    unlabelled: labels.train[unlabelled] + labels.test[unlabelled],
+    classes: labels.test.subarray(0, unlabelled).reduce((sum, images) => sum + Number(images > 0), 0),
   };
 }
 

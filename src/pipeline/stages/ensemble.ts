@@ -2,11 +2,16 @@ import { join } from 'node:path';
 import { selectBackend } from '../../compute/backend.js';
 import { writeJsonAtomically } from '../../core/atomic-file.js';
 import type { JsonObject } from '../../core/json.js';
+import type { Log } from '../../core/log.js';
 import { createPause } from '../../core/pause.js';
-import { imageBatches } from '../../data/batches.js';
-import { openDataset, type Split } from '../../data/dataset.js';
+import { percent, percentWithin } from '../../core/percent.js';
+import { type ImageBatch, imageBatches } from '../../data/batches.js';
+import { type Bystanders, openBystanders } from '../../data/bystanders.js';
+import { type Dataset, openDataset, type Split } from '../../data/dataset.js';
+import { countLabels } from '../../data/label-counts.js';
 import type { ImageShape } from '../../data/source.js';
 import {
+  type Calibration,
   type CalibrationExample,
   calibrate,
   type RuleCalibration,
@@ -16,7 +21,10 @@ import { loadSpecialists } from '../../ensemble/ensemble.js';
 import { ensembleFileName } from '../../ensemble/ensemble-file.js';
 import { mostActive } from '../../ensemble/routing.js';
 import { measureRouting } from '../../ensemble/routing-curve.js';
+import { shareInside } from '../../ensemble/rules/share-inside.js';
+import { firstLargest } from '../../math/rank.js';
 import { loadGeneralist } from '../../models/checkpoint.js';
+import type { Settings } from '../options.js';
 import type { StageContext } from '../stage.js';
 import type { StageResults } from '../stage-metrics.js';
 
@@ -27,46 +35,44 @@ const curveExamples = 4000; // on which rules of routing are compared
 /** Chooses, on validation, temperatures, weights, the fusion rule and which specialists are kept. */
 export async function calibrateEnsemble(context: StageContext): Promise<StageResults['ensemble']> {
   const { settings, directory, log, signal } = context;
-  const {
-    routingTop,
-    routingMass,
-    rule,
-    calibrate: fit,
-    weights,
-    select,
-    selectionErrors,
-  } = settings.ensemble;
+  const { calibrate: fit, weights, select, selectionErrors, harm } = settings.ensemble;
   const { name: backend, operations } = await selectBackend(settings.backend);
   context.usesBackend(backend);
-  const { splits, image, classes } = await openDataset(context.input('dataset'));
+  const dataset = await openDataset(context.input('dataset'));
+  const { splits, image, classes } = dataset;
+  const bystanders = await openBystanders(context.input('dataset'));
+  const rule = await ruleToTry(context, dataset, bystanders);
+  const { routingTop, routingMass } = routingOf(settings.ensemble, bystanders !== undefined);
   const generalist = await loadGeneralist(context.input('generalist'), operations);
   const specialists = await loadSpecialists(context.input('specialists'), generalist);
   try {
     const configs = specialists.map(({ config }) => config);
     const routingRule = { top: routingTop, mass: routingMass, most: mostActive };
-    const validation = splits.validation;
-    const progress = log.progress('predictions for validation', Math.min(validation.rows, maxExamples));
-    const examples: CalibrationExample[] = [];
-    const pause = createPause(signal, 'calibration');
-    const batches = firstBatches(validation, image, maxExamples);
-    for await (const example of calibrationExamples(generalist, specialists, batches, routingRule)) {
-      examples.push(example);
-      const turn = pause();
-      if (!turn) continue;
-      progress.update(examples.length);
-      await turn;
-    }
-    progress.finish();
-    log.info(`calibrating on ${examples.length.toLocaleString('en')} validation images`);
-    const options = { rule, fit, weights, select, selectionErrors };
-    const calibration = await calibrate(examples, configs, classes.length, { ...options, signal });
+    const predict = (split: Split, what: string) =>
+      predictionsFor(split, `predictions for ${what}`, context, (batches) =>
+        calibrationExamples(generalist, specialists, batches, routingRule),
+      );
+    const examples = await predict(splits.validation, 'validation');
+    const others = bystanders && (await predict(bystanders.fit, 'bystanders'));
+    log.info(
+      `calibrating on ${examples.length.toLocaleString('en')} validation images` +
+        (others ? ` and ${others.length.toLocaleString('en')} bystanders` : ''),
+    );
+    const options = { rule, fit, weights, select, selectionErrors, signal };
+    const calibration = await calibrate(examples, configs, classes.length, {
+      ...options,
+      ...(bystanders && others && { bystanders: others.map((one) => withLabel(one, bystanders)) }),
+      ...(harm !== null && { harm }),
+    });
+    if (others) tellOfHarm(calibration, log);
     if (calibration.examples < examples.length) {
       log.info(
         `fitted to the first ${calibration.examples.toLocaleString('en')} of them: so many specialists are active on an ` +
           'image that more would take too long',
       );
     }
-    const curve = firstBatches(validation, image, curveExamples);
+    const pause = createPause(signal, 'calibration');
+    const curve = firstBatches(splits.validation, image, curveExamples);
     const points = await measureRouting(generalist, specialists, calibration, curve, { pause });
     const routing = points.map((point) => ({ ...point }));
     const keptOf = (fitted: RuleCalibration) => fitted.specialists.filter(({ kept }) => kept).length;
@@ -79,6 +85,7 @@ export async function calibrateEnsemble(context: StageContext): Promise<StageRes
       uncalibrated: { ...calibration.uncalibrated },
       ensemble: { ...calibration.ensemble },
       crossFitted: { ...calibration.crossFitted },
+      ...bystandersJson(calibration),
       routing,
     };
     await writeJsonAtomically(join(directory, ensembleFileName), {
@@ -94,6 +101,7 @@ export async function calibrateEnsemble(context: StageContext): Promise<StageRes
         uncalibrated: { ...other.uncalibrated },
         ensemble: { ...other.ensemble },
         crossFitted: { ...other.crossFitted },
+        ...bystandersJson(other),
         specialists: specialistsJson(other),
       })),
     });
@@ -106,12 +114,114 @@ export async function calibrateEnsemble(context: StageContext): Promise<StageRes
         rule: fitted.rule,
         kept: keptOf(fitted),
         crossFitted: { ...fitted.crossFitted },
+        ...bystandersJson(fitted),
       })),
     };
   } finally {
     generalist.dispose();
     for (const { network } of specialists) network.dispose();
   }
+}
+
+/**
+ * The rule of the settings; where images of a part of the classes are all there is to choose by, the only one that needs
+ * no measure of what it does to the others.
+ */
+async function ruleToTry(
+  { settings, log }: StageContext,
+  { splits, classes }: Dataset,
+  bystanders: Bystanders | undefined,
+): Promise<string> {
+  const { rule } = settings.ensemble;
+  if (settings.dataset.model.onnx === null || bystanders !== undefined) return rule;
+  const counts = await countLabels(splits.train, classes.length);
+  const without = counts.reduce((sum, count) => sum + Number(count === 0), 0);
+  if (without === 0 || rule === shareInside.name) return rule;
+  if (rule !== 'auto') {
+    log.warn(
+      `--rule ${rule} may take probability from the ${without.toLocaleString('en')} classes without images, and no ` +
+        'bystanders tell how much: give --bystanders PATH, or --rule share-inside',
+    );
+    return rule;
+  }
+  log.info(
+    `rule ${shareInside.name}: it leaves the probability of every class outside a subset as it is, and no bystanders ` +
+      'measure what another rule, or a shift of its masses, would do to them (--bystanders PATH)',
+  );
+  return shareInside.name;
+}
+
+/** Where masses may be shifted, specialists are needed on images whose first class is outside their subset, too. */
+function routingOf(
+  { routingTop, routingMass }: Settings['ensemble'],
+  hasBystanders: boolean,
+): { readonly routingTop: number; readonly routingMass: number | null } {
+  const isOpen = routingTop === null && routingMass === null && hasBystanders;
+  return { routingTop: routingTop ?? 1, routingMass: isOpen ? 1 / mostActive : routingMass };
+}
+
+/** The first predictions for a split, as calibration takes them. */
+async function predictionsFor(
+  split: Split,
+  name: string,
+  { input, log, signal }: StageContext,
+  predict: (batches: AsyncIterable<ImageBatch>) => AsyncIterable<CalibrationExample>,
+): Promise<readonly CalibrationExample[]> {
+  const { image } = await openDataset(input('dataset'));
+  const progress = log.progress(name, Math.min(split.rows, maxExamples));
+  const examples: CalibrationExample[] = [];
+  const pause = createPause(signal, 'calibration');
+  for await (const example of predict(firstBatches(split, image, maxExamples))) {
+    examples.push(example);
+    const turn = pause();
+    if (!turn) continue;
+    progress.update(examples.length);
+    await turn;
+  }
+  progress.finish();
+  return examples;
+}
+
+/** A bystander without a label counts as the generalist's first class: any change is harm. */
+function withLabel(example: CalibrationExample, { unlabelled }: Bystanders): CalibrationExample {
+  if (example.label !== unlabelled) return example;
+  const { classes, probabilities } = example.generalist;
+  return { ...example, label: classes[firstLargest(probabilities)] };
+}
+
+/** What each rule costs bystanders and brings on validation, and which is used. */
+function tellOfHarm(calibration: Calibration, log: Log): void {
+  for (const { rule, crossFitted, bystanders } of [calibration, ...calibration.others]) {
+    if (bystanders === undefined) continue;
+    const { harm, bound, refused } = bystanders;
+    const used = rule === calibration.rule ? ', in use' : '';
+    const limit = Number.isFinite(bound) ? `at most ${percent(bound)}` : 'no bound';
+    if (refused === undefined) {
+      log.info(
+        `rule ${rule}${used}: validation top-1 ${percent(calibration.generalist.top1)} to ${percent(crossFitted.top1)}, ` +
+          `harm to bystanders ${percentWithin(harm.harm, harm.standardError)} (${limit})`,
+      );
+    } else {
+      log.warn(
+        `rule ${rule}${used}: harm to bystanders would be ${percent(refused)} or more, and may be ${limit} with a ` +
+          `standard error to spare, of ${harm.examples.toLocaleString('en')} bystanders: predictions are left to the ` +
+          'generalist',
+      );
+    }
+  }
+}
+
+function bystandersJson({ bystanders }: RuleCalibration) {
+  if (bystanders === undefined) return {};
+  const { harm, bound, refused, crossFitted } = bystanders;
+  return {
+    bystanders: {
+      ...harm,
+      bound: Number.isFinite(bound) ? bound : null,
+      crossFitted: { harm: crossFitted.harm, standardError: crossFitted.standardError },
+      ...(refused !== undefined && { refused }),
+    },
+  };
 }
 
 /** The first images of a split, in batches. */

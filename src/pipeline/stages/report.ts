@@ -4,11 +4,13 @@ import { z } from 'zod';
 import { findManifest, readManifest } from '../../core/artefact.js';
 import { signedPercent } from '../../core/percent.js';
 import { imageBatches } from '../../data/batches.js';
+import { openBystanders } from '../../data/bystanders.js';
 import { openDataset } from '../../data/dataset.js';
 import { type Ensemble, loadEnsemble } from '../../ensemble/ensemble.js';
 import { readSubsets, subsetsFileName } from '../../ensemble/subsets/subsets-file.js';
 import type { CurvePoint } from '../../evaluation/curve-charts.js';
 import { evaluateEnsemble } from '../../evaluation/evaluate-ensemble.js';
+import { type BystanderReport, evaluateBystanders } from '../../evaluation/harm.js';
 import { inferenceCost } from '../../evaluation/inference-cost.js';
 import type { Report, StageCost } from '../../evaluation/report.js';
 import {
@@ -50,8 +52,10 @@ export async function evaluate(context: StageContext): Promise<StageResults['rep
     const inference = await inferenceCost(ensemble, batches(), { signal });
     const { subsets } = await readSubsets(join(context.input('subsets'), subsetsFileName));
     const calibration = metricsOf('ensemble', (await readManifest(context.input('ensemble'))).metrics);
+    const bystanders = await measureHarm(context, ensemble);
     const report: Report = {
       ...evaluation,
+      ...(bystanders && { bystanders }),
       dataset: { description: dataset.description, classes: dataset.classes.length },
       split: settings.report.split,
       subsets: subsets.map(({ id, classes }) => ({
@@ -96,6 +100,30 @@ export async function evaluate(context: StageContext): Promise<StageResults['rep
   } finally {
     ensemble.dispose();
   }
+}
+
+/** What the ensemble does to the bystanders: those for the test, unless validation is evaluated. */
+async function measureHarm(
+  { input, settings, log, signal }: StageContext,
+  ensemble: Ensemble,
+): Promise<BystanderReport | undefined> {
+  const bystanders = await openBystanders(input('dataset'));
+  if (bystanders === undefined) return undefined;
+  const { split, maxExamples } = settings.report;
+  const part = split === 'test' ? bystanders.test : bystanders.fit;
+  const total = Math.min(part.rows, maxExamples ?? part.rows);
+  const progress = log.progress('predictions for bystanders', total);
+  const batches = imageBatches(part, bystanders.dataset.image, {
+    batchSize: batchSizeFor(ensemble.classes.length),
+  });
+  const measured = await evaluateBystanders(ensemble, batches, {
+    total,
+    signal,
+    update: (done) => progress.update(done),
+  });
+  progress.finish();
+  const { harm } = settings.ensemble;
+  return { description: bystanders.description, ...measured, ...(harm !== null && { bound: harm }) };
 }
 
 /** The epochs of `metrics.jsonl`; none where the generalist was imported. */

@@ -3,10 +3,13 @@ import { join } from 'node:path';
 import { selectBackend } from '../../compute/backend.js';
 import { readManifest } from '../../core/artefact.js';
 import { KdSpecError } from '../../core/errors.js';
+import type { Log } from '../../core/log.js';
+import { type Bystanders, labelledBystanders, openBystanders } from '../../data/bystanders.js';
 import { type Dataset, openDataset } from '../../data/dataset.js';
 import { countLabels } from '../../data/label-counts.js';
 import { type SharedFeatures, shareFeatures } from '../../ensemble/specialist/shared-features.js';
 import { firstTrainedPart } from '../../ensemble/specialist/specialist.js';
+import type { Subset } from '../../ensemble/subsets/subsets.js';
 import { readSubsets, subsetsFileName } from '../../ensemble/subsets/subsets-file.js';
 import type { Engine } from '../../jobs/engine.js';
 import { jobsFolder } from '../../jobs/jobs-folder.js';
@@ -35,10 +38,16 @@ export async function trainSpecialists(context: StageContext): Promise<StageResu
     slurm: _slurm,
     ...training
   } = settings.specialists;
-  const { classes, subsets } = await readSubsets(join(context.input('subsets'), subsetsFileName));
+  const { classes, subsets: found } = await readSubsets(join(context.input('subsets'), subsetsFileName));
   const dataset = await openDataset(context.input('dataset'));
   expectSubsetsOf(dataset.classes.length, classes, 'the workspace');
   const labelCounts = await countLabels(dataset.splits.train, dataset.classes.length);
+  const subsets = withImages(found, labelCounts, dataset.classes, log);
+  const bystanders = training.retrain === 'all' ? undefined : await openBystanders(context.input('dataset'));
+  if (bystanders) {
+    const others = await labelledBystanders(bystanders);
+    for (let label = 0; label < labelCounts.length; label++) labelCounts[label] += others[label];
+  }
   const work: SpecialistWork = {
     directory,
     generalist: context.input('generalist'),
@@ -57,7 +66,7 @@ export async function trainSpecialists(context: StageContext): Promise<StageResu
     backend: settings.backend,
   };
   const { engine, workers } = await chooseEngine(context);
-  const sharing = await shareBetween(work, dataset, context);
+  const sharing = await shareBetween(work, { dataset, bystanders }, context);
   const shared = { ...work, features: sharing.features };
   if (engine.outlivesCoordinator && !wait) await submitMissing(engine, shared, { log, signal });
   const { done, failed } = await trainMissing(engine, shared, { log, signal });
@@ -85,6 +94,31 @@ export async function trainSpecialists(context: StageContext): Promise<StageResu
       ...specialistMetrics.parse(manifests[position].metrics),
     })),
   };
+}
+
+/**
+ * The subsets without classes that have no training images, which given subsets, and those of given predictions, may
+ * hold: a specialist could learn nothing about such a class, and would take its mass away.
+ */
+function withImages(
+  subsets: readonly Subset[],
+  labelCounts: Int32Array,
+  names: readonly string[],
+  log: Log,
+): readonly Subset[] {
+  const dropped = new Set(
+    subsets.flatMap(({ classes }) => classes.filter((label) => labelCounts[label] === 0)),
+  );
+  const [example] = dropped;
+  if (example === undefined) return subsets;
+  log.warn(
+    `${dropped.size.toLocaleString('en')} classes of the subsets have no training image, such as ${names[example]}: they ` +
+      'stay with the generalist',
+  );
+  return subsets.map(({ id, classes }) => {
+    const left = classes.filter((label) => labelCounts[label] > 0);
+    return { id, classes: left.length > 0 ? left : classes }; // one without any is refused by its training
+  });
 }
 
 /** Who trains, as the settings say, and in how many processes of this machine: none where a cluster does. */
@@ -116,7 +150,7 @@ async function chooseEngine({
  */
 async function shareBetween(
   work: SpecialistWork,
-  dataset: Dataset,
+  { dataset, bystanders }: { readonly dataset: Dataset; readonly bystanders: Bystanders | undefined },
   { settings, log, signal }: StageContext,
 ): Promise<{
   readonly features: SharedFeatures | undefined;
@@ -135,11 +169,18 @@ async function shareBetween(
     const all = forwardFlops(generalist.definition);
     const frozen = all - forwardFlops(generalist.definition, { from });
     const done = await Promise.all(work.subsets.map((_, position) => findFinished(work, position)));
-    const ingredients = { backbone, head: withPredictions ? head : undefined, dataset, seed: settings.seed };
+    const ingredients = {
+      backbone,
+      head: withPredictions ? head : undefined,
+      dataset,
+      bystanders,
+      seed: settings.seed,
+    };
     const seconds = done.every((manifest) => manifest !== undefined)
       ? 0
       : await shareFeatures(shared, ingredients, { log, signal });
-    const flops = views * dataset.splits.train.rows * (withPredictions ? all : frozen);
+    const rows = dataset.splits.train.rows + (bystanders?.fit.rows ?? 0);
+    const flops = views * rows * (withPredictions ? all : frozen);
     return { features: shared, seconds, flops };
   } finally {
     backbone.dispose();

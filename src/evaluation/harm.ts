@@ -1,0 +1,96 @@
+import { KdSpecError } from '../core/errors.js';
+import type { Ensemble } from '../ensemble/ensemble.js';
+import { createMean } from '../math/mean.js';
+import { firstLargest, rankOf } from '../math/rank.js';
+import type { LabelledBatch } from '../models/accuracy.js';
+
+/** Top-1 accuracy with its standard error, fractions in [0, 1]. */
+interface Top1 {
+  readonly top1: number;
+  readonly top1StandardError: number;
+}
+
+/** What specialists do to images of what none of them learned, fractions in [0, 1]. */
+export interface BystanderReport {
+  /** What the images are. */
+  readonly description: string;
+  readonly examples: number;
+  /** Those whose class is known. */
+  readonly labelled: number;
+  /** Over the labelled ones; absent where there is none. */
+  readonly generalist?: Top1;
+  readonly ensemble?: Top1;
+  /** Share of all images whose most probable class is the generalist's. */
+  readonly agreement: number;
+  /** Of labelled images the accuracy that is lost, of the others every change of the most probable class. */
+  readonly harm: number;
+  /** Of the paired difference. */
+  readonly standardError: number;
+  /** Under which the rule and its numbers were chosen; absent where there was none. */
+  readonly bound?: number;
+}
+
+/**
+ * Measures what an ensemble does to bystanders.
+ *
+ *     harm = (1/n) (sum over labelled images of [generalist right] - [ensemble right] + unlabelled images that changed)
+ *
+ * @param batches of bystanders; a label that is no class of the ensemble stands for none
+ * @param options.total images, at most
+ * @throws KdSpecError `interrupted` between two batches
+ *
+ * Cost: a prediction of generalist and ensemble for each image.
+ */
+export async function evaluateBystanders(
+  ensemble: Ensemble,
+  batches: AsyncIterable<LabelledBatch>,
+  {
+    total,
+    signal,
+    update = () => {},
+  }: {
+    readonly total: number;
+    readonly signal: AbortSignal;
+    readonly update?: (done: number) => void;
+  },
+): Promise<Omit<BystanderReport, 'description' | 'bound'>> {
+  const classes = ensemble.classes.length;
+  const [generalist, fused, agreement, harm] = [createMean(), createMean(), createMean(), createMean()];
+  let memory = new Float32Array();
+  let done = 0;
+  for await (const batch of batches) {
+    if (signal.aborted) throw new KdSpecError('interrupted', `evaluation: stopped after ${done} bystanders`);
+    if (memory.length < batch.count * classes) memory = new Float32Array(batch.count * classes);
+    const traces = await ensemble.trace(batch, { out: memory });
+    for (const [row, trace] of traces.slice(0, total - done).entries()) {
+      const isChanged = Number(firstLargest(trace.generalist) !== firstLargest(trace.ensemble));
+      agreement.add(1 - isChanged);
+      const label = batch.labels[row];
+      if (label >= classes) {
+        harm.add(isChanged);
+      } else {
+        const before = Number(rankOf(trace.generalist, label) === 0);
+        const after = Number(rankOf(trace.ensemble, label) === 0);
+        generalist.add(before);
+        fused.add(after);
+        harm.add(before - after);
+      }
+      done++;
+    }
+    update(done);
+    if (done >= total) break;
+  }
+  const top1 = (mean: ReturnType<typeof createMean>): Top1 => {
+    const { mean: share, standardError } = mean.estimate();
+    return { top1: share, top1StandardError: standardError };
+  };
+  const estimate = harm.estimate();
+  return {
+    examples: done,
+    labelled: generalist.examples,
+    ...(generalist.examples > 0 && { generalist: top1(generalist), ensemble: top1(fused) }),
+    agreement: agreement.estimate().mean,
+    harm: estimate.mean,
+    standardError: estimate.standardError,
+  };
+}
