@@ -1,4 +1,5 @@
 import { assert } from '../core/errors.js';
+import { createPause, type Pause } from '../core/pause.js';
 import type { Split } from './dataset.js';
 import { type Example, examples } from './examples.js';
 import { decodeImage } from './image-codec.js';
@@ -89,6 +90,7 @@ export async function* batchExamples(
 ): AsyncGenerator<ImageBatch> {
   assert(batchSize >= 1 && lookahead >= 0, `batches of ${batchSize}, ${lookahead} ahead`);
   const underway: Promise<ImageBatch>[] = [];
+  const pause = createPause(undefined, 'batches'); // small images are decoded without waiting for anything
   let gathered: Example[] = [];
   const start = () => {
     const batch = decodeBatch(gathered, shape, augment);
@@ -101,14 +103,16 @@ export async function* batchExamples(
     gathered.push(example);
     if (gathered.length < batchSize) continue;
     start();
-    while (underway.length > lookahead) yield* take(underway);
+    while (underway.length > lookahead) yield* take(underway, pause);
   }
   if (gathered.length > 0 && !dropLast) start();
-  while (underway.length > 0) yield* take(underway);
+  while (underway.length > 0) yield* take(underway, pause);
 }
 
-async function* take(underway: Promise<ImageBatch>[]): AsyncGenerator<ImageBatch> {
+async function* take(underway: Promise<ImageBatch>[], pause: Pause): AsyncGenerator<ImageBatch> {
   const batch = await underway.shift();
+  const turn = pause();
+  if (turn) await turn;
   if (batch) yield batch;
 }
 

@@ -60,5 +60,5 @@ export interface DatasetSource {
    */
   report?(): ImportReport;
   /** The accuracy that nothing can exceed, where the source knows it. */
-  ceiling?(): Promise<Ceiling>;
+  ceiling?(signal?: AbortSignal): Promise<Ceiling>;
 }

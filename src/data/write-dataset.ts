@@ -4,6 +4,7 @@ import { Binary, Int64, makeData, Utf8 } from 'apache-arrow';
 import { assert, KdSpecError } from '../core/errors.js';
 import { asFileError } from '../core/file-error.js';
 import { type Log, silentLog } from '../core/log.js';
+import { createPause } from '../core/pause.js';
 import { createShardWriter, type ShardRecord } from './arrow-shard-writer.js';
 import { writeClassNames } from './class-names.js';
 import { classesName, manifestName, reportName } from './dataset-files.js';
@@ -91,7 +92,7 @@ export async function writeDataset(
     };
     const found = source.report?.();
     const report = found && (await writeReport(join(directory, reportName), found, labels.train, source));
-    const ceiling = await source.ceiling?.();
+    const ceiling = await source.ceiling?.(signal);
     const manifest: DatasetManifest = {
       format: 'kd-spec-dataset',
       version: 1,
@@ -143,6 +144,7 @@ async function writeSplit(
   let labels: bigint[] = [];
   let bytes = 0;
   let done = 0;
+  const pause = createPause(undefined, 'writing'); // a generator makes images without waiting for anything
   const flush = async () => {
     if (images.length > 0) await writer.write(imageColumns(images, labels));
     images = [];
@@ -151,6 +153,8 @@ async function writeSplit(
   };
   try {
     for await (const { pixels, label } of source.images(split)) {
+      const turn = pause();
+      if (turn) await turn;
       if (signal?.aborted) {
         throw new KdSpecError(
           'interrupted',

@@ -3,6 +3,7 @@ import type { Operations, Scalar, Tensor2D } from '../compute/operations.js';
 import { flush } from '../core/atomic-file.js';
 import { assert, KdSpecError } from '../core/errors.js';
 import type { Log } from '../core/log.js';
+import { createPause } from '../core/pause.js';
 import { createRandom } from '../core/random.js';
 import type { Network } from '../models/network.js';
 import { type NetworkPart, networkTensors } from '../models/network-definition.js';
@@ -113,6 +114,7 @@ export async function train(
   const progress = log.progress(label, plan.epochs * stepsPerEpoch);
   let schedule = bentSchedule(plan.schedule, course);
   let isDone = isOver(step, plan.schedule, course);
+  const pause = createPause(undefined, label); // the checkpoint comes first: an abort is seen to below
   let clock = performance.now();
   let checkpointAt = clock + checkpointSeconds * 1000;
   let examplesSinceReport = 0;
@@ -122,6 +124,8 @@ export async function train(
     for await (const batch of plan.batches(epoch, step - epoch * stepsPerEpoch)) {
       pending.push(await trainingStep(network, optimizer, { ...plan, schedule }, batch, step));
       step++;
+      const turn = pause();
+      if (turn) await turn;
       examplesSinceReport += batch.shape[0];
       const stepOfEpoch = step - epoch * stepsPerEpoch;
       const endsEpoch = stepOfEpoch === stepsPerEpoch;

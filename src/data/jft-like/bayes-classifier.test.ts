@@ -8,18 +8,18 @@ import { drawImage, type Generator } from './image-generator.js';
 import { annotatedDistribution } from './label-noise.js';
 import { classTemplates } from './templates.js';
 
-function generator(
+async function generator(
   classes: number,
   {
     labelNoise = 0.1,
     imageSize = 8,
     ...changes
   }: Partial<Difficulty> & { labelNoise?: number; imageSize?: number },
-): Generator {
+): Promise<Generator> {
   const difficulty = { ...defaultDifficulty, ...changes };
   const seed = 4;
   const tree = classTree(classes, difficulty);
-  const templates = classTemplates(tree, imageSize, seed, difficulty);
+  const templates = await classTemplates(tree, imageSize, seed, difficulty);
   return {
     seed,
     tree,
@@ -63,7 +63,7 @@ function bruteForce(made: Generator, pixels: Uint8Array): Float64Array {
 }
 
 test('posteriors agree with explicit densities over every class, shift and contrast', async () => {
-  const made = generator(30, { own: { norm: 2, cells: 5 } });
+  const made = await generator(30, { own: { norm: 2, cells: 5 } });
   const images = Array.from({ length: 12 }, (_, index) => drawImage(made, (7 * index) % 30, index).pixels);
   const posteriors = await bayesPosteriors(made, images);
   let largestDifference = 0;
@@ -78,14 +78,14 @@ test('posteriors agree with explicit densities over every class, shift and contr
 
 test('the ceiling is 100% where classes lie far apart and labels are right', async () => {
   const far = { family: { norm: 60, cells: 3 }, genus: { norm: 40, cells: 5 }, own: { norm: 30, cells: 7 } };
-  const made = generator(60, { labelNoise: 0, imageSize: 16, noiseLevels: 3, ...far });
+  const made = await generator(60, { labelNoise: 0, imageSize: 16, noiseLevels: 3, ...far });
   const images = Array.from({ length: 150 }, (_, index) => drawImage(made, index % 60, index));
   expect(await bayesCeiling(made, images, silentLog)).toEqual({ top1: 1, standardError: 0, examples: 150 });
 });
 
 test('with nothing to see the posterior is the annotated frequency of the classes', async () => {
   const nothing = { norm: 0, cells: 3 };
-  const made = generator(40, { family: nothing, genus: nothing, own: nothing });
+  const made = await generator(40, { family: nothing, genus: nothing, own: nothing });
   const [posterior] = await bayesPosteriors(made, [drawImage(made, 0, 0).pixels]);
   const noise = { rate: 0.1, siblingShare: defaultDifficulty.siblingShare };
   const expected = annotatedDistribution(made.frequencies, made.tree, noise);

@@ -1,6 +1,7 @@
 import { selectBackend } from '../../compute/backend.js';
 import type { Operations } from '../../compute/operations.js';
 import type { Log } from '../../core/log.js';
+import { createPause, type Pause } from '../../core/pause.js';
 import { percent } from '../../core/percent.js';
 import { firstClass } from '../../math/rank.js';
 import type { Ceiling, LabelledImage } from '../source.js';
@@ -16,6 +17,7 @@ const negligible = 50; // classes e^50 times less probable than another are left
  * Top-1 accuracy, on annotated images, of the classifier that knows the generator: what nothing can exceed.
  *
  * @param images at least one, drawn by the generator by its true frequencies
+ * @param signal ends it soon after an abort
  * @returns the share of images whose annotated label is the most probable one, with its binomial standard error
  *
  * Cost: images * classes * shifts * pixels multiplications; 15,000 classes, 1,000 images: about 20 s on wasm.
@@ -24,7 +26,9 @@ export async function bayesCeiling(
   generator: Generator,
   images: readonly LabelledImage[],
   log: Log,
+  signal?: AbortSignal,
 ): Promise<Ceiling> {
+  const pause = createPause(signal, 'ceiling');
   const progress = log.progress('ceiling', images.length);
   let correct = 0;
   for (let start = 0; start < images.length; start += imagesPerBatch) {
@@ -32,6 +36,7 @@ export async function bayesCeiling(
     const posteriors = await bayesPosteriors(
       generator,
       batch.map(({ pixels }) => pixels),
+      pause,
     );
     for (const [i, { label }] of batch.entries()) if (firstClass(posteriors[i]) === label) correct++;
     progress.update(start + batch.length);
@@ -51,11 +56,13 @@ export async function bayesCeiling(
  * the classes. Clipping at 0 and 255 is neglected: it befalls about one pixel in a million.
  *
  * @param images each (imageSize, imageSize), 0 to 255
+ * @param pause called for each block of classes
  * @returns for each image (classes), sums to 1
  */
 export async function bayesPosteriors(
   generator: Generator,
   images: readonly Uint8Array[],
+  pause: Pause = () => undefined,
 ): Promise<readonly Float64Array[]> {
   const { operations } = await selectBackend('wasm');
   const { tree, templates, frequencies, labelNoise, difficulty } = generator;
@@ -67,6 +74,8 @@ export async function bayesPosteriors(
   const logJoint = images.map(() => new Float64Array(tree.classes)); // each (classes)
   const best = images.map(() => Number.NEGATIVE_INFINITY); // largest of logJoint so far
   for (let first = 0; first < tree.classes; first += classesPerBlock) {
+    const turn = pause();
+    if (turn) await turn;
     const last = Math.min(first + classesPerBlock, tree.classes);
     const shifted = shiftedTemplates(templates, first, last); // (block classes * shifts, pixels)
     const products = await dotProducts(operations, shifted, columns, images.length); // (block classes * shifts, images)

@@ -6,10 +6,14 @@ import { defaultDifficulty } from './difficulty.js';
 import { drawImage, type Generator } from './image-generator.js';
 import { classTemplates } from './templates.js';
 
-function generator({ labelNoise = 0.1, imageSize = 16, difficulty = defaultDifficulty } = {}): Generator {
+async function generator({
+  labelNoise = 0.1,
+  imageSize = 16,
+  difficulty = defaultDifficulty,
+} = {}): Promise<Generator> {
   const [classes, seed] = [200, 1];
   const tree = classTree(classes, difficulty);
-  const templates = classTemplates(tree, imageSize, seed, difficulty);
+  const templates = await classTemplates(tree, imageSize, seed, difficulty);
   return {
     seed,
     tree,
@@ -20,8 +24,8 @@ function generator({ labelNoise = 0.1, imageSize = 16, difficulty = defaultDiffi
   };
 }
 
-test('images are the same byte for byte on every machine', () => {
-  const made = generator();
+test('images are the same byte for byte on every machine', async () => {
+  const made = await generator();
   const digest = (label: number, index: number) =>
     createHash('sha256')
       .update(drawImage(made, label, index).pixels)
@@ -35,8 +39,8 @@ test('images are the same byte for byte on every machine', () => {
   ]);
 });
 
-test('pixels do not depend on the rate of label noise, labels do', () => {
-  const [clean, noisy] = [generator({ labelNoise: 0 }), generator({ labelNoise: 0.99 })];
+test('pixels do not depend on the rate of label noise, labels do', async () => {
+  const [clean, noisy] = [await generator({ labelNoise: 0 }), await generator({ labelNoise: 0.99 })];
   const images = Array.from({ length: 20 }, (_, index) => [
     drawImage(clean, 3, index),
     drawImage(noisy, 3, index),
@@ -46,8 +50,10 @@ test('pixels do not depend on the rate of label noise, labels do', () => {
   expect(images.filter(([, b]) => b.label !== 3).length).toBeGreaterThan(15);
 });
 
-test('without noise an image is a window of the template, at every shift and contrast alike often', () => {
-  const made = generator({ difficulty: { ...defaultDifficulty, noiseLevels: 20, contrasts: [0.75, 1.25] } });
+test('without noise an image is a window of the template, at every shift and contrast alike often', async () => {
+  const made = await generator({
+    difficulty: { ...defaultDifficulty, noiseLevels: 20, contrasts: [0.75, 1.25] },
+  });
   const { margin, canvasSize, values, imageSize } = made.templates;
   const quiet: Generator = { ...made, difficulty: { ...made.difficulty, noiseLevels: 0 } };
   const seen = new Map<string, number>();
@@ -74,15 +80,15 @@ test('without noise an image is a window of the template, at every shift and con
   for (const count of seen.values()) expect(Math.abs(count - 100)).toBeLessThan(50);
 });
 
-test('noise has the stated deviation and is rarely clipped', () => {
-  const made = generator({ difficulty: { ...defaultDifficulty, contrasts: [0] } });
+test('noise has the stated deviation and is rarely clipped', async () => {
+  const made = await generator({ difficulty: { ...defaultDifficulty, contrasts: [0] } });
   let squares = 0;
   for (let index = 0; index < 200; index++) {
     for (const level of drawImage(made, 5, index).pixels) squares += (level - 128) ** 2;
   }
   expect(Math.sqrt(squares / (200 * 256))).toBeCloseTo(20, 0);
 
-  const usual = generator();
+  const usual = await generator();
   let clipped = 0;
   for (let index = 0; index < 1000; index++) {
     for (const level of drawImage(usual, index % 200, index).pixels)
@@ -91,9 +97,9 @@ test('noise has the stated deviation and is rarely clipped', () => {
   expect(clipped / 256_000).toBeLessThan(1e-4);
 });
 
-test('siblings differ less than cousins, cousins less than strangers, at every image size', () => {
+test('siblings differ less than cousins, cousins less than strangers, at every image size', async () => {
   for (const imageSize of [16, 24]) {
-    const { tree, templates, difficulty } = generator({ imageSize });
+    const { tree, templates, difficulty } = await generator({ imageSize });
     const area = templates.canvasSize ** 2;
     const distance = (a: number, b: number) => {
       let squares = 0;

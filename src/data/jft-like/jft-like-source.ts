@@ -90,7 +90,7 @@ export async function jftLikeSource({
 
   const tree = classTree(classes, difficulty);
   const frequencies = classFrequencies(classes, seed, difficulty);
-  const templates = classTemplates(tree, imageSize, seed, difficulty);
+  const templates = await classTemplates(tree, imageSize, seed, difficulty);
   const generator: Generator = { seed, tree, templates, frequencies, labelNoise, difficulty };
   const count = (split: SplitName) => Math.round(classes * perClass[split]);
 
@@ -103,10 +103,10 @@ export async function jftLikeSource({
     }
   }
 
-  async function ceiling() {
+  async function ceiling(signal?: AbortSignal) {
     const sample: LabelledImage[] = [];
     for await (const image of images('test')) if (sample.push(image) === ceilingImages) break;
-    return await bayesCeiling(generator, sample, log);
+    return await bayesCeiling(generator, sample, log, signal);
   }
 
   return {

@@ -1,3 +1,4 @@
+import { createPause } from '../../core/pause.js';
 import { createRandom, type Random } from '../../core/random.js';
 import type { ClassTree } from './class-tree.js';
 import type { Difficulty, Pattern } from './difficulty.js';
@@ -23,12 +24,12 @@ export interface Templates {
  *
  * Cost: O(classes * details * canvas), memory 4 bytes * classes * canvas (19 MB at 15,000 classes of 16 × 16).
  */
-export function classTemplates(
+export async function classTemplates(
   tree: ClassTree,
   imageSize: number,
   seed: number,
   difficulty: Difficulty,
-): Templates {
+): Promise<Templates> {
   const margin = Math.max(1, Math.round(imageSize * difficulty.shiftShare));
   const canvasSize = imageSize + 2 * margin;
   const area = canvasSize * canvasSize;
@@ -41,7 +42,10 @@ export function classTemplates(
   let family = -1;
   let familyPattern: Float64Array = new Float64Array(0);
   let details: readonly Float64Array[] = [];
+  const pause = createPause(undefined, 'templates');
   for (const genus of tree.genera) {
+    const turn = pause();
+    if (turn) await turn;
     if (genus.family !== family) {
       family = genus.family;
       familyPattern = draw(difficulty.family, 'family', family);
