@@ -234,6 +234,7 @@ describe('a pipeline file', () => {
       ['? [a, b]\n: 1\n', 1, 'unknown key'],
       [`seed: ${'[ '.repeat(20_000)}\n`, 1, 'not YAML'],
       [bomb, 0, 'not YAML that can be read'],
+      ['version https://git-lfs.github.com/spec/v1\noid sha256:ab\n', 0, 'it is a Git LFS pointer'],
       ['%YAML 1.1\n---\ngeneralist:\n  epochs: 2001-01-01\n', 4, 'expected an integer'],
     ]),
   )('with %s is refused at line %i', async (_title, line, text, message) => {

@@ -1,4 +1,5 @@
 import { KdSpecError } from '../core/errors.js';
+import { createPause } from '../core/pause.js';
 import type { ImageShape } from '../data/source.js';
 import { imageDataUri } from '../data/thumbnails.js';
 import type { Ensemble } from '../ensemble/ensemble.js';
@@ -53,6 +54,7 @@ export async function evaluateEnsemble(
   const evaluation = createEvaluation(kept.map((position) => configs[position]));
   const search = createExampleSearch();
   const details = createDetails(classes, configs, { image, seed, total });
+  const pause = createPause(signal, 'evaluation');
   let memory = new Float32Array();
   let done = 0;
   for await (const batch of batches) {
@@ -63,6 +65,8 @@ export async function evaluateEnsemble(
       also: (row) => evaluation.covering(batch.labels[row]).map((number) => kept[number]),
     });
     for (const [row, trace] of traces.slice(0, total - done).entries()) {
+      const turn = pause();
+      if (turn) await turn;
       const label = batch.labels[row];
       const pixels = () => pixelsOf(batch.images, row, image);
       await search.offer(trace, async () => ({

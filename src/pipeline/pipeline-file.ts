@@ -4,6 +4,7 @@ import { basename, dirname, join, resolve } from 'node:path';
 import { type Document, isAlias, isMap, isScalar, isSeq, LineCounter, parseDocument, visit } from 'yaml';
 import { KdSpecError } from '../core/errors.js';
 import { withFileErrors } from '../core/file-error.js';
+import { foreignKind } from '../core/file-kind.js';
 import type { JsonValue } from '../core/json.js';
 import { suggestion } from '../core/nearest-name.js';
 import { packageFolder } from '../core/package.js';
@@ -140,7 +141,11 @@ async function readText(path: string): Promise<string> {
       let length = 0;
       while (length < buffer.length) {
         const { bytesRead } = await file.read(buffer, length, buffer.length - length);
-        if (bytesRead === 0) return buffer.toString('utf8', 0, length);
+        if (bytesRead === 0) {
+          const kind = length === 0 ? undefined : foreignKind(buffer.subarray(0, Math.min(length, 256)));
+          if (kind === undefined) return buffer.toString('utf8', 0, length);
+          throw new KdSpecError('pipeline-invalid', `${path}: expected YAML, but ${kind}`);
+        }
         length += bytesRead;
       }
     } finally {
