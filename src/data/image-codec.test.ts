@@ -208,3 +208,14 @@ test('a header that announces more pixels than the file can hold is refused befo
     Array(64).fill(255),
   );
 });
+
+test('an AVIF file that announces a size which no image has is refused before libvips writes of it', async () => {
+  const blank = sharp({ create: { width: 24, height: 20, channels: 3, background: 'white' } });
+  const avif = await blank.avif({ effort: 0 }).toBuffer();
+  expect(await decodeImage(avif, shape)).toHaveLength(64);
+  avif.writeUInt32BE(2_003_683_864, avif.indexOf('ispe') + 8);
+  await expect(decodeImage(avif, shape)).rejects.toMatchObject({
+    code: 'image-unreadable',
+    message: expect.stringContaining('2003683864 x 20'),
+  });
+});
