@@ -1,8 +1,18 @@
+import { stat } from 'node:fs/promises';
+import { join } from 'node:path';
 import type { CommandModule } from 'yargs';
 import { KdSpecError } from '../../core/errors.js';
+import type { JsonObject } from '../../core/json.js';
+import type { Log } from '../../core/log.js';
+import { percent } from '../../core/percent.js';
+import type { Classification } from '../../ensemble/ensemble.js';
+import type { RankedClass } from '../../models/ranked-class.js';
+import type { Settings } from '../../pipeline/options.js';
 import { addFlags, flagsOf, restoreLoneDash } from '../command-line.js';
 import { type CommandContext, printResult } from '../context.js';
+import { alignColumns } from '../summary.js';
 
+/** The command that classifies images. */
 export function inferCommand(context: CommandContext): CommandModule {
   return {
     command: 'infer [images..]',
@@ -48,7 +58,6 @@ export function inferCommand(context: CommandContext): CommandModule {
       }
       const { resolveSettings } = await import('../../pipeline/settings.js');
       const { createTerminalLog, usesColor } = await import('../terminal-log.js');
-      const { inferImages } = await import('../infer-images.js');
       const { settings } = await resolveSettings(flagsOf(argv, []), context.env, { folder: context.folder });
       const color = usesColor(context.stderr, context.env);
       using log = createTerminalLog(context.stderr, { quiet: settings.quiet, color });
@@ -68,4 +77,271 @@ export function inferCommand(context: CommandContext): CommandModule {
 
 function texts(value: unknown): readonly string[] {
   return Array.isArray(value) ? value.map(String) : [];
+}
+
+const maxInputBytes = 256 * 2 ** 20; // of standard input
+const imagesAtOnce = 256;
+const shownClasses = 3; // that the text names of each specialist
+
+/** An image to classify: where it is from, and what to read. */
+interface Query {
+  readonly path: string;
+  readonly image: string | Uint8Array;
+}
+
+/** An image that could not be classified. */
+interface Failure {
+  readonly path: string;
+  readonly error: KdSpecError;
+}
+
+/** The predictions for some images. */
+interface InferredImages {
+  readonly json: JsonObject;
+  /** The same for a person. */
+  readonly text: string;
+  /** What the command is to end with, when there are images without a prediction. */
+  readonly error?: KdSpecError;
+}
+
+/**
+ * Predicts for images with the generalist and the ensemble of a workspace, or with its student.
+ *
+ * An image that cannot be read takes nothing from the others: it is named, and they are classified.
+ *
+ * @param images files, folders, or `-` for standard input
+ * @param options.model what predicts
+ * @param options.top classes in a prediction
+ * @param options.stdin where `-` reads
+ * @returns also where the workspace has no ensemble, or no student: then every image is an error
+ * @throws KdSpecError `interrupted`
+ */
+async function inferImages(
+  images: readonly string[],
+  {
+    model,
+    top,
+    settings,
+    log,
+    signal,
+    stdin = process.stdin,
+  }: {
+    readonly model: 'ensemble' | 'student';
+    readonly top: number;
+    readonly settings: Settings;
+    readonly log: Log;
+    readonly signal: AbortSignal;
+    readonly stdin?: AsyncIterable<Uint8Array>;
+  },
+): Promise<InferredImages> {
+  const predictor = await predictorOf(model, settings, top).catch((error: unknown) => {
+    if (error instanceof KdSpecError) return error;
+    throw error;
+  });
+  if (predictor instanceof KdSpecError) return withoutModel(images, predictor);
+  const { severalImages } = await import('../../data/import-report.js');
+  const predictions: { path: string; prediction: Prediction }[] = [];
+  const failures: Failure[] = [];
+  const animations: string[] = []; // paths
+  try {
+    for await (const group of groupsOf(expand(images, stdin), imagesAtOnce)) {
+      if (signal.aborted) throw new KdSpecError('interrupted', `stopped after ${predictions.length} images`);
+      for (const outcome of await predictGroup(group, predictor.predict)) {
+        if ('prediction' in outcome) predictions.push(outcome);
+        else failures.push(outcome);
+      }
+      animations.push(...(await withSeveralImages(group)));
+    }
+  } finally {
+    predictor.dispose();
+  }
+  const error = summarise(failures, predictions.length, log);
+  const [several] = animations;
+  if (several !== undefined)
+    log.warn(`${animations.length.toLocaleString('en')} ${severalImages}, such as ${several}`);
+  return {
+    json: {
+      images: predictions.map(({ path, prediction }) => ({ path, ...prediction.json })),
+      ...(several !== undefined && {
+        notes: [{ what: severalImages, count: animations.length, example: several }],
+      }),
+      ...(failures.length > 0 && {
+        errors: failures.map(({ path, error: { code, message } }) => ({ path, code, message })),
+      }),
+    },
+    text: predictions.map(({ path, prediction }) => `${path}\n${prediction.text}`).join('\n\n'),
+    ...(error && { error }),
+  };
+}
+
+/** Without a model every image that was named is an error, for a program that reads JSON; a person reads it once. */
+function withoutModel(images: readonly string[], error: KdSpecError): InferredImages {
+  const { code, message } = error;
+  return { json: { images: [], errors: images.map((path) => ({ path, code, message })) }, text: '', error };
+}
+
+/** The prediction for one image, for a program and for a person. */
+interface Prediction {
+  readonly json: JsonObject;
+  readonly text: string;
+}
+
+/** An ensemble or a student. */
+interface Predictor {
+  /** One prediction an image, in order. */
+  readonly predict: (images: readonly (string | Uint8Array)[]) => Promise<readonly Prediction[]>;
+  readonly dispose: () => void;
+}
+
+async function predictorOf(
+  model: 'ensemble' | 'student',
+  { workspace, backend }: Settings,
+  top: number,
+): Promise<Predictor> {
+  if (model === 'student') {
+    const { loadStudent } = await import('../../distillation/student.js');
+    const student = await loadStudent(join(workspace, 'student'), { backend });
+    return {
+      async predict(images) {
+        const all = await student.classify(images, { top });
+        return all.map((ranked) => ({
+          json: { student: ranked.map((item) => ({ ...item })) },
+          text: alignColumns([
+            ['', 'student'],
+            ...ranked.map((item, rank) => [String(rank + 1), named(item)]),
+          ]),
+        }));
+      },
+      dispose: () => student.dispose(),
+    };
+  }
+  const { loadEnsemble } = await import('../../ensemble/ensemble.js');
+  const ensemble = await loadEnsemble(workspace, { backend });
+  return {
+    async predict(images) {
+      const all = await ensemble.classify(images, { top });
+      return all.map((one) => ({ json: toJson(one), text: describe(one) }));
+    },
+    dispose: () => ensemble.dispose(),
+  };
+}
+
+/** Predicts for a group of images at once, and, if one of them cannot be read, for each by itself; in their order. */
+async function predictGroup(
+  group: readonly (Query | Failure)[],
+  predict: Predictor['predict'],
+): Promise<readonly ({ readonly path: string; readonly prediction: Prediction } | Failure)[]> {
+  const queries = group.filter((one) => 'image' in one);
+  try {
+    const predictions = await predict(queries.map(({ image }) => image));
+    let next = 0;
+    return group.map((one) => ('image' in one ? { path: one.path, prediction: predictions[next++] } : one));
+  } catch (error) {
+    if (!(error instanceof KdSpecError)) throw error;
+    if (group.length === 1) return queries.map(({ path }) => failureOf(path, error));
+    const outcomes = [];
+    for (const one of group) outcomes.push(...(await predictGroup([one], predict)));
+    return outcomes;
+  }
+}
+
+/** The paths of a group's images that are animations, or pages of one file; images that cannot be read are none. */
+async function withSeveralImages(group: readonly (Query | Failure)[]): Promise<readonly string[]> {
+  const { hasSeveralImages, readImageBytes } = await import('../../data/image-codec.js');
+  const paths: string[] = [];
+  for (const one of group) {
+    if (!('image' in one)) continue;
+    const bytes =
+      typeof one.image === 'string' ? await readImageBytes(one.image).catch(() => null) : one.image;
+    if (bytes !== null && (await hasSeveralImages(bytes))) paths.push(one.path);
+  }
+  return paths;
+}
+
+function failureOf(path: string, error: KdSpecError): Failure {
+  const { code, message, cause } = error; // bytes have no path: this says where they came from
+  return {
+    path,
+    error: path === '-' ? new KdSpecError(code, `standard input: ${message}`, { cause }) : error,
+  };
+}
+
+/** Reports every image without a prediction: in the error itself where there is one, in warnings where there are more. */
+function summarise(failures: readonly Failure[], classified: number, log: Log): KdSpecError | undefined {
+  if (failures.length <= 1) return failures[0]?.error;
+  for (const { error } of failures) log.warn(`${error.message} (${error.code})`);
+  return new KdSpecError(
+    failures[0].error.code,
+    `${failures.length} of ${failures.length + classified} images could not be classified: see the warnings above`,
+  );
+}
+
+/** The images that words on the command line mean: those in a folder, by name; a file is itself. */
+async function* expand(
+  words: readonly string[],
+  stdin: AsyncIterable<Uint8Array>,
+): AsyncGenerator<Query | Failure> {
+  const { listImages } = await import('../../data/image-files.js');
+  for (const path of words) {
+    try {
+      if (path === '-') yield { path, image: await readAll(stdin) };
+      else if (!(await stat(path).catch(() => undefined))?.isDirectory()) yield { path, image: path };
+      else for (const image of await listImages(path)) yield { path: image, image };
+    } catch (error) {
+      if (!(error instanceof KdSpecError)) throw error;
+      yield failureOf(path, error);
+    }
+  }
+}
+
+/** Items in groups of a size; the last may be smaller. */
+async function* groupsOf<T>(items: AsyncIterable<T>, size: number): AsyncGenerator<readonly T[]> {
+  let group: T[] = [];
+  for await (const item of items) {
+    group.push(item);
+    if (group.length < size) continue;
+    yield group;
+    group = [];
+  }
+  if (group.length > 0) yield group;
+}
+
+/** All of a stream, unless there is no end of it. */
+async function readAll(stream: AsyncIterable<Uint8Array>): Promise<Uint8Array> {
+  const chunks: Uint8Array[] = [];
+  let bytes = 0;
+  for await (const chunk of stream) {
+    chunks.push(chunk);
+    bytes += chunk.length;
+    if (bytes > maxInputBytes) {
+      throw new KdSpecError(
+        'image-too-large',
+        `expected an image of at most ${maxInputBytes} bytes on standard input, got more: make it smaller`,
+      );
+    }
+  }
+  return Buffer.concat(chunks);
+}
+
+function toJson({ generalist, ensemble, specialists }: Classification): JsonObject {
+  const ranked = (classes: readonly RankedClass[]) => classes.map((item) => ({ ...item }));
+  return {
+    generalist: ranked(generalist),
+    ensemble: ranked(ensemble),
+    specialists: specialists.map(({ id, dustbin, top }) => ({ id, dustbin, top: ranked(top) })),
+  };
+}
+
+const named = (item: RankedClass | undefined) => (item ? `${item.class}  ${percent(item.probability)}` : '');
+
+function describe({ generalist, ensemble, specialists }: Classification): string {
+  const table = alignColumns([
+    ['', 'generalist', 'ensemble'],
+    ...ensemble.map((_, rank) => [String(rank + 1), named(generalist[rank]), named(ensemble[rank])]),
+  ]);
+  const queried = specialists.map(({ id, dustbin, top }) => {
+    const classes = top.slice(0, shownClasses).map(named).join(', ');
+    return `specialist ${id}: ${classes}; none of its classes ${percent(dustbin)}`;
+  });
+  return [table, ...(queried.length > 0 ? queried : ['no specialist was queried'])].join('\n');
 }
