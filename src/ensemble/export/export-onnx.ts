@@ -19,7 +19,6 @@ import type { ClassNames } from '../../models/classifier.js';
 import { type Network, networkValues } from '../../models/network.js';
 import { wholeModel } from '../../models/onnx/constants.js';
 import { createGraphWriter, type GraphWriter } from '../../models/onnx/graph-writer.js';
-import { type Reading, toModelInput } from '../../models/onnx/image-input.js';
 import { fusedNamesKey, fusedOutputKey, type OnnxModel } from '../../models/onnx/model-file.js';
 import {
   type FoldedLayer,
@@ -28,6 +27,7 @@ import {
   writeDense,
 } from '../../models/onnx/network-graph.js';
 import type { OnnxBackboneDescription } from '../../models/onnx/onnx-backbone.js';
+import { type Reading, toModelInput } from '../../models/onnx/reading.js';
 import type { InputTensor } from '../../models/onnx/runtime.js';
 import type { HostTensor } from '../../models/safetensors.js';
 import type { EnsembleFile } from '../ensemble-file.js';
@@ -35,7 +35,8 @@ import { fusionRule } from '../rules/index.js';
 import { parameterValue } from '../rules/rule.js';
 import { massShift } from '../rules/share-inside.js';
 import type { Specialist } from '../specialist/specialist.js';
-import { type ExportedSpecialist, writeFusion } from './fusion-graph.js';
+import { writeFusion } from './fusion-graph.js';
+import type { ExportedSpecialist } from './query-graph.js';
 
 /** An ensemble as one ONNX model. */
 export interface ExportedModel {

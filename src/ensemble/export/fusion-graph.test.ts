@@ -15,7 +15,8 @@ import { createGraphWriter } from '../../models/onnx/graph-writer.js';
 import type { FoldedLayer } from '../../models/onnx/network-graph.js';
 import { openSession } from '../../models/onnx/runtime.js';
 import { fusionRule } from '../rules/index.js';
-import { type ExportedFusion, type ExportedSpecialist, writeFusion } from './fusion-graph.js';
+import { writeFusion } from './fusion-graph.js';
+import type { ExportedFusion, ExportedSpecialist } from './query-graph.js';
 
 const classes = 40;
 const width = 7;

@@ -5,8 +5,9 @@ import { TensorProto_DataType } from 'onnx-buf';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { modelFile, node } from '../../../test/support/onnx-models.js';
 import { halfToNumber, numberToHalf } from '../../math/half.js';
-import { findImageInput, type InputHints, possibleReadings, toModelInput } from './image-input.js';
+import { findImageInput, type InputHints, possibleReadings } from './image-input.js';
 import { readOnnxModel } from './model-file.js';
+import { toModelInput } from './reading.js';
 
 let folder: string;
 beforeEach(async () => {

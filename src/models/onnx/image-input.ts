@@ -2,32 +2,13 @@ import { readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { TensorProto_DataType } from 'onnx-buf';
 import type { ImageShape } from '../../data/source.js';
-import { numberToHalf } from '../../math/half.js';
 import { declaredExtents, integersAttribute, invalid, type OnnxModel } from './model-file.js';
-import type { InputTensor, InputType } from './runtime.js';
-
-/** How values in [0, 1] become what a model takes: `(value - mean) / deviation` for each channel. */
-export interface Normalisation {
-  /** For a person: `imagenet`, `0 to 255`, or where it was read. */
-  readonly name: string;
-  /** (channels), in the channel order of the model. */
-  readonly mean: readonly number[];
-  /** (channels) */
-  readonly deviation: readonly number[];
-}
-
-/** One way to feed images to a model. */
-export interface Reading {
-  readonly order: 'rgb' | 'bgr';
-  readonly normalisation: Normalisation;
-}
+import { type InputForm, inOrder, type Normalisation, normalisations, type Reading } from './reading.js';
+import type { InputType } from './runtime.js';
 
 /** The image input of a foreign model. */
-export interface OnnxImageInput {
+export interface OnnxImageInput extends InputForm {
   readonly name: string;
-  readonly type: InputType;
-  readonly layout: 'channels-first' | 'channels-last' | 'flat';
-  readonly image: ImageShape;
   /** Images that the model takes at once, where that is fixed. */
   readonly batch: number | undefined;
   /** What is known about order and normalisation; undefined is found out with labelled images. */
@@ -321,23 +302,6 @@ function sizeOf(value: unknown): { readonly height: number; readonly width: numb
   return typeof both === 'number' ? { height: both, width: both } : undefined;
 }
 
-/** The normalisations that are in use, by name, for images of so many channels. */
-function normalisations(channels: number): Readonly<Record<string, Normalisation>> {
-  const all = (name: string, mean: number, deviation: number): Normalisation => ({
-    name,
-    mean: Array.from({ length: channels }, () => mean),
-    deviation: Array.from({ length: channels }, () => deviation),
-  });
-  return {
-    '0 to 1': all('0 to 1', 0, 1),
-    '-1 to 1': all('-1 to 1', 0.5, 0.5),
-    '0 to 255': all('0 to 255', 0, 1 / 255),
-    ...(channels === 3
-      ? { imagenet: { name: 'imagenet', mean: [0.485, 0.456, 0.406], deviation: [0.229, 0.224, 0.225] } }
-      : { inverted: all('inverted', 1, -1) }),
-  };
-}
-
 /** Every reading that what is declared leaves open; one where nothing is open. */
 export function possibleReadings({ image, declared }: OnnxImageInput): readonly Reading[] {
   const orders: readonly Reading['order'][] = declared.order ? [declared.order] : ['rgb', 'bgr'];
@@ -347,67 +311,4 @@ export function possibleReadings({ image, declared }: OnnxImageInput): readonly 
   return known.flatMap((normalisation) =>
     orders.map((order) => ({ order, normalisation: inOrder(normalisation, order) })),
   );
-}
-
-/** Means are given for red, green and blue: for a model of the other order they turn round. */
-function inOrder(normalisation: Normalisation, order: Reading['order']): Normalisation {
-  if (order === 'rgb') return normalisation;
-  return {
-    ...normalisation,
-    mean: [...normalisation.mean].reverse(),
-    deviation: [...normalisation.deviation].reverse(),
-  };
-}
-
-/** For a person: `RGB, imagenet`. */
-export function describeReading({ order, normalisation }: Reading, channels: number): string {
-  return channels === 1 ? normalisation.name : `${order.toUpperCase()}, ${normalisation.name}`;
-}
-
-/**
- * Images as a model takes them.
- *
- * @param images (count, height, width, channels), in [0, 1], red first
- */
-export function toModelInput(
-  { type, layout, image }: Pick<OnnxImageInput, 'type' | 'layout' | 'image'>,
-  { order, normalisation }: Reading,
-  images: Float32Array,
-  count: number,
-): InputTensor {
-  const { height, width, channels } = image;
-  const area = height * width;
-  const values = new Float32Array(images.length);
-  for (let channel = 0; channel < channels; channel++) {
-    const source = order === 'bgr' ? channels - 1 - channel : channel;
-    const scale = 1 / normalisation.deviation[channel];
-    const shift = normalisation.mean[channel];
-    for (let row = 0; row < count; row++) {
-      for (let pixel = 0; pixel < area; pixel++) {
-        const from = (row * area + pixel) * channels;
-        const to = layout === 'channels-first' ? (row * channels + channel) * area + pixel : from + channel;
-        values[to] = (images[from + source] - shift) * scale;
-      }
-    }
-  }
-  const shapes = {
-    'channels-first': [count, channels, height, width],
-    'channels-last': [count, height, width, channels],
-    flat: [count, area * channels],
-  };
-  const shape = shapes[layout];
-  return { type, shape, data: narrowed(values, type) };
-}
-
-function narrowed(values: Float32Array, type: InputType): InputTensor['data'] {
-  switch (type) {
-    case 'float32':
-      return values;
-    case 'float64':
-      return Float64Array.from(values);
-    case 'uint8':
-      return Uint8Array.from(values, (value) => Math.max(0, Math.min(255, Math.round(value))));
-    case 'float16':
-      return Uint16Array.from(values, numberToHalf);
-  }
 }

@@ -5,9 +5,10 @@ import type { HostTensor } from '../safetensors.js';
 import { findClassNames, type OnnxClasses } from './class-names.js';
 import { wholeModel } from './constants.js';
 import { findHead, type OnnxHead } from './find-head.js';
-import { findImageInput, type OnnxImageInput, possibleReadings, type Reading } from './image-input.js';
+import { findImageInput, type OnnxImageInput, possibleReadings } from './image-input.js';
 import { invalid, type OnnxModel, readOnnxModel } from './model-file.js';
 import { type OnnxBackboneDescription, openOnnxBackbone } from './onnx-backbone.js';
+import type { Reading } from './reading.js';
 import { type CheckImages, checkReadings, type SelfCheck } from './self-check.js';
 
 /** What a person says about a foreign model; what is left out is read from the model or its neighbours. */

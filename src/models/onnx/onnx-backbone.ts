@@ -14,12 +14,11 @@ import { z } from 'zod';
 import { assert, KdSpecError } from '../../core/errors.js';
 import { type Backbone, createBackbone } from '../backbone.js';
 import { wholeModel } from './constants.js';
-import { toModelInput } from './image-input.js';
+import { openImageSession, type SessionPart } from './image-session.js';
 import { invalid, type OnnxModel, readOnnxModel } from './model-file.js';
-import { type OutputTensor, openSession } from './runtime.js';
+import { inputSchema, readingSchema } from './reading.js';
 
 const count = z.int().positive();
-const channel = z.array(z.number()).min(1).max(3).readonly();
 
 /** How a foreign model is cut and fed: what `config.json` of an imported generalist says about its backbone. */
 export const onnxBackboneSchema = z.strictObject({
@@ -33,18 +32,8 @@ export const onnxBackboneSchema = z.strictObject({
   output: z.string(),
   /** The class of a sequence recogniser that stands for no character; null for any other model. */
   blank: z.int().nonnegative().nullable(),
-  input: z.strictObject({
-    name: z.string(),
-    type: z.enum(['float32', 'float16', 'float64', 'uint8']),
-    layout: z.enum(['channels-first', 'channels-last', 'flat']),
-    image: z.strictObject({ height: count, width: count, channels: z.union([z.literal(1), z.literal(3)]) }),
-    /** Images that the model takes at once; null for any number. */
-    batch: count.nullable(),
-  }),
-  reading: z.strictObject({
-    order: z.enum(['rgb', 'bgr']),
-    normalisation: z.strictObject({ name: z.string(), mean: channel, deviation: channel }),
-  }),
+  input: inputSchema,
+  reading: readingSchema,
 });
 
 export type OnnxBackboneDescription = z.infer<typeof onnxBackboneSchema>;
@@ -95,49 +84,19 @@ export async function openOnnxBackbone(
   model: OnnxModel,
   { features: name, width, output, blank, input, reading }: OnnxBackboneDescription,
 ): Promise<Backbone> {
-  const session = await openSession(await wholeModel(model, cutGraph(model, name, output, blank)), {
-    name: model.path,
-  });
+  const feed = { name: input.name, form: input, reading, batch: input.batch ?? undefined };
+  const session = await openImageSession(
+    await wholeModel(model, cutGraph(model, name, output, blank)),
+    feed,
+    { path: model.path },
+  );
   const outputs = blank === null ? [name] : [name, blankOutput];
-  /** Images that the model takes at once; 1 once it refused more, since some exporters fix the batch without saying so. */
-  let most = input.batch ?? Number.POSITIVE_INFINITY;
-
-  const runSome = async (images: Float32Array, count: number, out: Float32Array) => {
-    const results = await session.run({ [input.name]: toModelInput(input, reading, images, count) }, outputs);
-    const features = results.get(name);
-    assert(features !== undefined, 'the session returns what was named');
-    takeFeatures(model, features, results.get(blankOutput), { count, width, out });
-  };
-  /** A model of a fixed batch gets black images after the last. */
-  const runPadded = async (images: Float32Array, batch: number, out: Float32Array) => {
-    const size = input.image.height * input.image.width * input.image.channels;
-    const padded = new Float32Array(batch * size);
-    padded.set(images);
-    const features = new Float32Array(batch * width);
-    await runSome(padded, batch, features);
-    out.set(features.subarray(0, out.length));
-  };
-
   return createBackbone({
     name: model.path,
     width,
     input: { kind: 'images', image: input.image },
-    async features({ images, count }, out) {
-      const size = images.length / count;
-      for (let first = 0; first < count; ) {
-        const some = Math.min(most, count - first);
-        const from = images.subarray(first * size, (first + some) * size);
-        const to = out.subarray(first * width, (first + some) * width);
-        try {
-          if (input.batch !== null && some < input.batch) await runPadded(from, input.batch, to);
-          else await runSome(from, some, to);
-          first += some;
-        } catch (error) {
-          if (some === 1 || most !== Number.POSITIVE_INFINITY) throw error;
-          most = 1;
-        }
-      }
-    },
+    features: (batch, out) =>
+      session.run(batch, outputs, (part) => takeFeatures(model, part, outputs, { width, out })),
     dispose: () => session.dispose(),
   });
 }
@@ -182,16 +141,20 @@ function cutGraph(model: OnnxModel, features: string, output: string, blank: num
 /** Copies the features of each image, at its least blank step, to `out`. */
 function takeFeatures(
   model: OnnxModel,
-  { values, shape }: OutputTensor,
-  blanks: OutputTensor | undefined,
-  { count, width, out }: { readonly count: number; readonly width: number; readonly out: Float32Array },
+  { results, first, count, ran }: SessionPart,
+  [name, blankName]: readonly string[],
+  { width, out }: { readonly width: number; readonly out: Float32Array },
 ): void {
-  const steps = values.length / (count * width);
+  const features = results.get(name);
+  assert(features !== undefined, 'the session returns what was named');
+  const { values, shape } = features;
+  const blanks = blankName === undefined ? undefined : results.get(blankName);
+  const steps = values.length / (ran * width);
   const isExpected = blanks ? shape.length === 3 && Number.isInteger(steps) : steps === 1;
   if (!isExpected) {
     throw invalid(
       model.path,
-      `expected features of ${count} x ${width}, got [${shape.join(', ')}]: ` +
+      `expected features of ${ran} x ${width}, got [${shape.join(', ')}]: ` +
         (steps > 1
           ? 'the model predicts for several places of an image; of such models only sequence recognisers with a blank ' +
             'are read (--blank INDEX)'
@@ -204,8 +167,8 @@ function takeFeatures(
       if (blanks.values[image * steps + step] < blanks.values[image * steps + best]) best = step;
     }
     const from = (image * steps + best) * width;
-    out.set(values.subarray(from, from + width), image * width);
+    out.set(values.subarray(from, from + width), (first + image) * width);
   }
-  if (!out.every(Number.isFinite))
+  if (!out.subarray(first * width, (first + count) * width).every(Number.isFinite))
     throw invalid(model.path, 'its features are not all finite for these images');
 }

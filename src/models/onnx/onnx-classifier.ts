@@ -1,22 +1,10 @@
 import { type Classifier, type ClassNames, createClassifier, lowestLogProbability } from '../classifier.js';
 import { findClassNames } from './class-names.js';
 import { wholeModel } from './constants.js';
-import {
-  findImageInput,
-  type InputHints,
-  type OnnxImageInput,
-  possibleReadings,
-  toModelInput,
-} from './image-input.js';
-import {
-  declaredExtents,
-  fusedOutputKey,
-  invalid,
-  type OutputHolds,
-  outputHolds,
-  readOnnxModel,
-} from './model-file.js';
-import { type OutputTensor, openSession } from './runtime.js';
+import { findImageInput, type InputHints, possibleReadings } from './image-input.js';
+import { openImageSession, type SessionPart } from './image-session.js';
+import { fusedOutputKey, invalid, type OutputHolds, outputHolds, readOnnxModel } from './model-file.js';
+import type { OutputTensor } from './runtime.js';
 
 /** How a foreign model is opened as it is, without a look inside. */
 export interface OnnxClassifierOptions extends InputHints {
@@ -52,20 +40,20 @@ export async function openOnnxClassifier(
   if (holds === 'scores')
     note(`${path}: its scores are independent of each other; their logits are taken as a softmax's`);
 
-  const session = await openSession(await wholeModel(model), { name: path });
-  const run = async (images: Float32Array, count: number): Promise<OutputTensor> => {
-    const results = await session.run({ [input.name]: toModelInput(input, reading, images, count) }, [
-      output.name,
-    ]);
+  const feed = { name: input.name, form: input, reading, batch: input.batch };
+  const session = await openImageSession(await wholeModel(model), feed, { path });
+  const size = input.image.height * input.image.width * input.image.channels;
+  const rowsOf = ({ results, ran }: SessionPart): OutputTensor => {
     const found = results.get(output.name);
-    if (found?.shape.length === 2 && found.shape[0] === count) return found;
-    throw invalid(path, `expected an output of [${count}, classes], got [${found?.shape.join(', ')}]`);
+    if (found?.shape.length === 2 && found.shape[0] === ran) return found;
+    throw invalid(path, `expected an output of [${ran}, classes], got [${found?.shape.join(', ')}]`);
   };
   try {
-    const size = input.image.height * input.image.width * input.image.channels;
-    const batch = input.batch ?? (await takesTwo(run, size));
-    const width =
-      declaredExtents(output)?.at(-1) ?? (await run(new Float32Array(batch * size), batch)).shape[1];
+    let width = 0;
+    // Black images show that the model runs, and how many classes it has.
+    await session.run({ images: new Float32Array(2 * size), count: 2 }, [output.name], (part) => {
+      width = rowsOf(part).shape[1];
+    });
     const found = await findClassNames(model, width, { isSequence: false, labels });
     const isFallback = found.source === 'none' && fallbackClasses?.length === width;
     const classes = isFallback ? fallbackClasses : found.names;
@@ -74,46 +62,21 @@ export async function openOnnxClassifier(
         `${path}: it has no class names: its outputs are taken to be in the order of the data set's classes`,
       );
     else for (const text of found.notes) note(text);
-    const most = input.batch ?? (batch === 1 ? 1 : Number.POSITIVE_INFINITY);
     return createClassifier({
       name: path,
       classes,
       input: { kind: 'images', image: input.image },
-      async logits({ images, count }, out) {
-        for (let first = 0; first < count; ) {
-          const some = Math.min(most, count - first);
-          const part = padded(images.subarray(first * size, (first + some) * size), input.batch, size);
-          const { values } = await run(part, part.length / size);
-          writeLogits(path, holds, values.subarray(0, some * width), out.subarray(first * width));
-          first += some;
-        }
-      },
+      logits: (batch, out) =>
+        session.run(batch, [output.name], (part) => {
+          const values = rowsOf(part).values.subarray(0, part.count * width);
+          writeLogits(path, holds, values, out.subarray(part.first * width));
+        }),
       dispose: () => session.dispose(),
     });
   } catch (error) {
     session.dispose();
     throw error;
   }
-}
-
-/** 2 where a model of a free batch runs two images at once, else 1: some exporters fix the batch without saying so. */
-async function takesTwo(
-  run: (images: Float32Array, count: number) => Promise<unknown>,
-  size: number,
-): Promise<1 | 2> {
-  await run(new Float32Array(size), 1); // a refusal of one image is the model's own error
-  return run(new Float32Array(2 * size), 2).then(
-    () => 2,
-    () => 1,
-  );
-}
-
-/** Black images after the last, where the model takes a fixed number. */
-function padded(images: Float32Array, batch: OnnxImageInput['batch'], size: number): Float32Array {
-  if (batch === undefined || images.length === batch * size) return images;
-  const all = new Float32Array(batch * size);
-  all.set(images);
-  return all;
 }
 
 function writeLogits(path: string, holds: OutputHolds, values: Float32Array, out: Float32Array): void {

@@ -55,6 +55,9 @@ interface RuntimeTensor {
 
 const require = createRequire(import.meta.url);
 
+/** Which ONNX Runtime: `auto` is the native one where it is installed, `wasm` the one in WebAssembly. */
+export type RuntimeName = 'auto' | 'wasm';
+
 /**
  * Opens a model in ONNX Runtime: the native one where onnxruntime-node is installed, about twice as fast, else the one
  * in WebAssembly, which is always there.
@@ -65,9 +68,9 @@ const require = createRequire(import.meta.url);
  */
 export async function openSession(
   model: Uint8Array,
-  { name }: { readonly name: string },
+  { name, runtime = 'auto' }: { readonly name: string; readonly runtime?: RuntimeName | undefined },
 ): Promise<OnnxSession> {
-  const { InferenceSession, Tensor } = await loadRuntime();
+  const { InferenceSession, Tensor } = await loadRuntime(runtime);
   const options = { logSeverityLevel: 3 }; // errors alone: warnings of a foreign model help nobody
   const session = await InferenceSession.create(model, options).catch((cause: unknown) => {
     throw invalid(name, `ONNX Runtime refuses the model (${firstLine(cause)})`, cause);
@@ -115,8 +118,8 @@ function nativeRuntime(): Runtime | undefined {
   }
 }
 
-async function loadRuntime(): Promise<Runtime> {
-  const native = nativeRuntime();
+async function loadRuntime(name: RuntimeName): Promise<Runtime> {
+  const native = name === 'auto' ? nativeRuntime() : undefined;
   if (native) return native;
   const { InferenceSession, Tensor } = await import('onnxruntime-web');
   return { InferenceSession, Tensor } as Runtime;

@@ -2,7 +2,8 @@ import { percent } from '../../core/percent.js';
 import { firstClass } from '../../math/rank.js';
 import { logSumExp } from '../../math/softmax.js';
 import type { Backbone } from '../backbone.js';
-import { describeReading, type OnnxImageInput, type Reading } from './image-input.js';
+import type { OnnxImageInput } from './image-input.js';
+import { describeReading, type Reading } from './reading.js';
 
 /** Labelled images to try a foreign model on. */
 export interface CheckImages {

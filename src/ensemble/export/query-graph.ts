@@ -1,0 +1,228 @@
+import type { GraphWriter } from '../../models/onnx/graph-writer.js';
+import type { FoldedLayer } from '../../models/onnx/network-graph.js';
+
+/** A specialist as a graph needs it. */
+export interface ExportedSpecialist {
+  /** (s), the subset: distinct class indices. */
+  readonly classes: Int32Array;
+  /** ReLU layers and, last, the head of s + 1 outputs, the dustbin last. */
+  readonly layers: readonly FoldedLayer[];
+  readonly temperature: number;
+  readonly weight: number;
+  /** Of the rule `share-inside`, in nats; 0 where it is left out. */
+  readonly massShift?: number;
+  /** Added to the dustbin's logit. */
+  readonly correction: number;
+}
+
+/** An ensemble as a graph needs it. */
+export interface ExportedFusion {
+  readonly classes: number;
+  /** Width of the features that specialists take. */
+  readonly width: number;
+  readonly generalistTemperature: number;
+  readonly routing: { readonly top: number } | { readonly mass: number };
+  readonly rule: string;
+  readonly dustbinTrust: number;
+  /** Those that take part. */
+  readonly specialists: readonly ExportedSpecialist[];
+}
+
+/** A logit that leaves nothing to a class that only fills a subset up. */
+export const never = -1e9;
+
+/** A class below this does not count when masses are compared with a threshold, as in routing. */
+const negligible = 1e-6;
+
+/** The specialists that are queried for each image. */
+export interface Active {
+  /** Most specialists of an image. */
+  readonly slots: number;
+  /** (batch, slots), positions, ascending; the number of specialists stands for none. */
+  readonly ids: string;
+  /** (batch, slots, largest) */
+  readonly classIds: string;
+  /** (batch, slots, 1) each; no specialist has a weight of 0. */
+  readonly weight: string;
+  readonly share: string;
+  readonly lift: string;
+  readonly inverseTemperature: string;
+  readonly largest: number;
+  readonly areDisjoint: boolean;
+}
+
+/** What they predict, too. */
+export interface Queried extends Active {
+  /** (batch, slots, largest + 1), the dustbin last, its correction added. */
+  readonly logits: string;
+}
+
+/** What is stored of all specialists, by position; a row after the last stands for none. */
+export interface Tables {
+  /** Classes of the largest subset. */
+  readonly largest: number;
+  /** (specialists + 1, largest), class indices; the number of classes fills up. */
+  readonly classIds: string;
+  /** (specialists + 1, 1) each: the weight, its share beside the generalist's weight of 1. */
+  readonly weight: string;
+  readonly share: string;
+  /** What the mass of the subset is multiplied by before all is scaled to 1. */
+  readonly lift: string;
+  readonly inverseTemperature: string;
+  readonly areDisjoint: boolean;
+  /** The most subsets that share a class. */
+  readonly mostPerClass: number;
+}
+
+export function writeTables(graph: GraphWriter, { classes, specialists }: ExportedFusion): Tables {
+  const count = specialists.length;
+  const largest = Math.max(...specialists.map((specialist) => specialist.classes.length));
+  const ids = new Int32Array((count + 1) * largest).fill(classes);
+  const covering = new Int32Array(classes);
+  for (const [m, specialist] of specialists.entries()) {
+    ids.set(specialist.classes, m * largest);
+    for (const c of specialist.classes) covering[c]++;
+  }
+  const column = (value: (specialist: ExportedSpecialist) => number, none: number) =>
+    graph.floats([...specialists.map(value), none], [count + 1, 1]);
+  const mostPerClass = covering.reduce((most, times) => Math.max(most, times), 0);
+  return {
+    largest,
+    classIds: graph.integers(ids, [count + 1, largest]),
+    weight: column(({ weight }) => weight, 0),
+    share: column(({ weight }) => weight / (1 + weight), 0),
+    lift: column(({ massShift = 0 }) => Math.exp(massShift), 1),
+    inverseTemperature: column(({ temperature }) => 1 / temperature, 1),
+    areDisjoint: mostPerClass <= 1,
+    mostPerClass,
+  };
+}
+
+/** Step 1 and 2 of section 5.4: which specialists are queried. */
+export function writeRouting(
+  graph: GraphWriter,
+  generalist: string,
+  { classes, routing, specialists }: ExportedFusion,
+  { largest, classIds, weight, share, lift, inverseTemperature, areDisjoint, mostPerClass }: Tables,
+): Active {
+  const count = specialists.length;
+  const none = graph.integers([count], []);
+  let ids: string;
+  let slots: number;
+  if ('top' in routing) {
+    const top = Math.min(routing.top, classes);
+    slots = Math.min(top * mostPerClass, count);
+    const [, first] = graph.nodes('TopK', [generalist, graph.integers([top], [1])], 2, { axis: 1 });
+    const covering = new Int32Array(classes * mostPerClass).fill(count);
+    const filled = new Int32Array(classes);
+    for (const [m, specialist] of specialists.entries())
+      for (const c of specialist.classes) covering[c * mostPerClass + filled[c]++] = m;
+    const called = graph.gather(graph.integers(covering, [classes, mostPerClass]), first, 0);
+    const sorted = ascending(graph, graph.reshape(called, [-1, top * mostPerClass]), top * mostPerClass);
+    ids = withoutRepetition(graph, sorted, top * mostPerClass, none);
+    if (slots < top * mostPerClass) ids = graph.slice(ids, 1, 0, slots);
+  } else {
+    slots = Math.min(count, Math.max(1, Math.floor((mostPerClass + 1e-9) / routing.mass)));
+    const counted = graph.node('Where', [
+      graph.node('Less', [generalist, graph.scalar(negligible)]),
+      graph.mul(generalist, graph.scalar(0)),
+      generalist,
+    ]);
+    const nothing = graph.mul(graph.slice(counted, 1, 0, 1), graph.scalar(0));
+    const flat = graph.reshape(graph.slice(classIds, 0, 0, count), [count * largest]);
+    const gathered = graph.gather(graph.concat([counted, nothing], 1), flat, 1);
+    const masses = graph.reshape(graph.sum(graph.reshape(gathered, [-1, count, largest]), 2), [-1, count]);
+    const [values, places] = graph.nodes('TopK', [masses, graph.integers([slots], [1])], 2, { axis: 1 });
+    const isCalled = graph.node('Less', [graph.scalar(routing.mass), graph.add(values, graph.scalar(1e-9))]);
+    ids = ascending(graph, graph.node('Where', [isCalled, places, none]), slots);
+  }
+  const ofSlots = (table: string, width: number) =>
+    graph.reshape(graph.gather(table, ids, 0), [-1, slots, width]);
+  return {
+    slots,
+    ids,
+    largest,
+    areDisjoint,
+    classIds: ofSlots(classIds, largest),
+    weight: ofSlots(weight, 1),
+    share: ofSlots(share, 1),
+    lift: ofSlots(lift, 1),
+    inverseTemperature: ofSlots(inverseTemperature, 1),
+  };
+}
+
+function ascending(graph: GraphWriter, ids: string, count: number): string {
+  return graph.nodes('TopK', [ids, graph.integers([count], [1])], 2, { axis: 1, largest: 0 })[0];
+}
+
+/** Replaces what repeats in ascending ids, and moves it to the end. */
+function withoutRepetition(graph: GraphWriter, ids: string, count: number, none: string): string {
+  if (count === 1) return ids;
+  const repeats = graph.node('Equal', [graph.slice(ids, 1, 1, count), graph.slice(ids, 1, 0, count - 1)]);
+  const rest = graph.node('Where', [repeats, none, graph.slice(ids, 1, 1, count)]);
+  return ascending(graph, graph.concat([graph.slice(ids, 1, 0, 1), rest], 1), count);
+}
+
+/**
+ * The logits of the active specialists, the dustbin's with its correction.
+ *
+ * @returns (batch, slots, largest + 1), the dustbin last
+ */
+export function writeSpecialists(
+  graph: GraphWriter,
+  features: string,
+  { specialists, width }: ExportedFusion,
+  { ids, slots }: Active,
+  { largest }: Tables,
+): string {
+  const depth = specialists[0].layers.length;
+  let input = graph.reshape(features, [-1, 1, 1, width]);
+  let inputs = width;
+  for (let layer = 0; layer < depth; layer++) {
+    const isHead = layer === depth - 1;
+    const outputs = isHead
+      ? largest + 1
+      : Math.max(...specialists.map(({ layers }) => layers[layer].bias.length));
+    const { weights, bias } = stacked(specialists, layer, { inputs, outputs, isHead });
+    const count = specialists.length + 1;
+    const product = graph.node('MatMul', [
+      input,
+      graph.gather(graph.floats(weights, [count, inputs, outputs]), ids, 0), // (batch, slots, inputs, outputs)
+    ]);
+    const biases = graph.gather(graph.floats(bias, [count, 1, outputs]), ids, 0);
+    const sum = graph.add(product, biases); // (batch, slots, 1, outputs)
+    input = isHead ? sum : graph.node('Relu', [sum]);
+    inputs = outputs;
+  }
+  return graph.reshape(input, [-1, slots, largest + 1]);
+}
+
+/** One layer of all specialists, filled up to the widest; a row after the last stands for none. */
+function stacked(
+  specialists: readonly ExportedSpecialist[],
+  layer: number,
+  {
+    inputs,
+    outputs,
+    isHead,
+  }: { readonly inputs: number; readonly outputs: number; readonly isHead: boolean },
+): { readonly weights: Float32Array; readonly bias: Float32Array } {
+  const count = specialists.length + 1;
+  const weights = new Float32Array(count * inputs * outputs);
+  const bias = new Float32Array(count * outputs);
+  for (const [m, { layers, correction }] of specialists.entries()) {
+    const own = layers[layer];
+    const width = own.bias.length;
+    const rows = own.weights.length / width;
+    // The dustbin stands last, behind what fills the subset up.
+    const place = (output: number) => (isHead && output === width - 1 ? outputs - 1 : output);
+    if (isHead) bias.fill(never, m * outputs, (m + 1) * outputs);
+    for (let output = 0; output < width; output++) {
+      const to = place(output);
+      bias[m * outputs + to] = own.bias[output] + (isHead && output === width - 1 ? correction : 0);
+      for (let row = 0; row < rows; row++)
+        weights[(m * inputs + row) * outputs + to] = own.weights[row * width + output];
+    }
+  }
+  return { weights, bias };
+}

@@ -1,0 +1,78 @@
+import type { ImageBatch } from '../classifier.js';
+import { type InputForm, type Reading, toModelInput } from './reading.js';
+import { type OutputTensor, openSession, type RuntimeName } from './runtime.js';
+
+/** How images are given to a model. */
+export interface ImageFeed {
+  /** The name of its input. */
+  readonly name: string;
+  readonly form: InputForm;
+  readonly reading: Reading;
+  /** Images that it takes at once, where that is fixed. */
+  readonly batch?: number | undefined;
+}
+
+/** What a model returned for consecutive images of a batch. */
+export interface SessionPart {
+  /** By the names of the outputs; with rows behind the last image where the model takes a fixed number. */
+  readonly results: ReadonlyMap<string, OutputTensor>;
+  /** The first image, and how many. */
+  readonly first: number;
+  readonly count: number;
+  /** Images that ran, those of no interest included. */
+  readonly ran: number;
+}
+
+/** An ONNX model that takes images, in whatever batches. */
+export interface ImageSession {
+  /**
+   * @param outputs the names of those that are wanted
+   * @param take gets what the model returned for each part of the batch, in order; throws where that is not usable
+   */
+  run(batch: ImageBatch, outputs: readonly string[], take: (part: SessionPart) => void): Promise<void>;
+  dispose(): void;
+}
+
+/**
+ * Opens a model that takes images.
+ *
+ * A batch goes through at once; where the number of images is fixed, so many at a time, with black images after the
+ * last. Some exporters fix the batch at 1 without saying so: after a first refusal of more, images go one by one.
+ *
+ * @throws KdSpecError `checkpoint-invalid` when the runtime refuses the model
+ */
+export async function openImageSession(
+  model: Uint8Array,
+  { name, form, reading, batch }: ImageFeed,
+  { path, runtime }: { readonly path: string; readonly runtime?: RuntimeName | undefined },
+): Promise<ImageSession> {
+  const session = await openSession(model, { name: path, runtime });
+  const size = form.image.height * form.image.width * form.image.channels;
+  let most = batch ?? Number.POSITIVE_INFINITY;
+  return {
+    async run({ images, count }, outputs, take) {
+      for (let first = 0; first < count; ) {
+        const some = Math.min(most, count - first);
+        const part = padded(images.subarray(first * size, (first + some) * size), batch, size);
+        const ran = part.length / size;
+        try {
+          const results = await session.run({ [name]: toModelInput(form, reading, part, ran) }, outputs);
+          take({ results, first, count: some, ran });
+          first += some;
+        } catch (error) {
+          if (some === 1 || most !== Number.POSITIVE_INFINITY) throw error;
+          most = 1;
+        }
+      }
+    },
+    dispose: () => session.dispose(),
+  };
+}
+
+/** Black images after the last, where the model takes a fixed number. */
+function padded(images: Float32Array, batch: number | undefined, size: number): Float32Array {
+  if (batch === undefined || images.length === batch * size) return images;
+  const all = new Float32Array(batch * size);
+  all.set(images);
+  return all;
+}
