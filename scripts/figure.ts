@@ -10,7 +10,8 @@ import * as Plot from '@observablehq/plot';
 import { parseHTML } from 'linkedom';
 import { percent } from '../src/core/percent.js';
 import { count } from '../src/core/quantity-text.js';
-import { type Example, examples, loadEnsemble, openDataset, type RankedClass } from '../src/index.js';
+import { loadNetworkEnsemble } from '../src/ensemble/ensemble.js';
+import { type Example, examples, openDataset, type RankedClass } from '../src/index.js';
 
 const pictureSize = 168;
 const panel = { left: 216, width: 196, gap: 36, top: 54, rowHeight: 34 };
@@ -34,7 +35,7 @@ interface Pictured {
 /** The first image of the test split, in the written order, that the generalist gets wrong and the ensemble right. */
 async function firstCorrected(workspace: string): Promise<{ found: Pictured; row: number; classes: number }> {
   const dataset = await openDataset(join(workspace, 'dataset'));
-  const ensemble = await loadEnsemble(workspace);
+  const ensemble = await loadNetworkEnsemble(workspace);
   try {
     let batch: Example[] = [];
     const corrected = async () => {

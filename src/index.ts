@@ -7,8 +7,9 @@ export type { DatasetSource, ImageShape, LabelledImage, SplitName } from './data
 export { writeDataset } from './data/write-dataset.js';
 export { loadStudent, type Student } from './distillation/student.js';
 export { confusionAffinity, covarianceAffinity } from './ensemble/confusion/affinity.js';
-export { type Classification, type Ensemble, loadEnsemble } from './ensemble/ensemble.js';
+export type { Classification, Ensemble } from './ensemble/ensemble.js';
 export type { ImageTrace, SpecialistTrace } from './ensemble/inference.js';
+export { type EnsembleRuntime, loadEnsemble } from './ensemble/load-ensemble.js';
 export { createFuser, type Fused, fuse } from './ensemble/rules/paper.js';
 export { dustbinCorrection } from './ensemble/specialist/dustbin.js';
 export { fixedSizeSubsets, partitionSubsets, type Subset } from './ensemble/subsets/subsets.js';

@@ -1,16 +1,21 @@
-import { readFile, rm } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { cp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { z } from 'zod';
 import { packageFolder } from '../src/core/package.js';
 import { imageBatches } from '../src/data/batches.js';
 import { openDataset } from '../src/data/dataset.js';
-import { loadEnsemble } from '../src/ensemble/ensemble.js';
-import { openOnnxClassifier } from '../src/models/onnx/onnx-classifier.js';
+import { examples } from '../src/data/examples.js';
+import { loadStudent } from '../src/distillation/student.js';
+import { loadEnsemble } from '../src/ensemble/load-ensemble.js';
+import type { ImageBatch } from '../src/models/classifier.js';
+import { wholeModel } from '../src/models/onnx/constants.js';
+import { readOnnxModel } from '../src/models/onnx/model-file.js';
+import { openSession } from '../src/models/onnx/runtime.js';
 import { jsonOf, kdSpec } from './fixtures/command-line.js';
 import { copyOfTiny } from './fixtures/tiny-workspace.js';
 
-// Subsets that share classes under a rule that has no graph for them: test/slow/export.test.ts.
 let folder: string;
 beforeAll(async () => {
   folder = await copyOfTiny();
@@ -18,40 +23,158 @@ beforeAll(async () => {
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
 const workspace = () => join(folder, 'kd-workspace');
+const partition = ['--clusters', '3', '--specialists', 'none', '--size', 'none'];
+const overlapping = ['--clusters', 'none', '--specialists', '4', '--size', '30'];
 
-test.each(['combine', 'share-inside', 'paper'])(
-  'under the rule %s, the exported file, opened by its path, predicts what the ensemble predicts',
-  async (rule) => {
-    const partition = ['--clusters', '3', '--specialists', 'none', '--size', 'none'];
-    const made = jsonOf(
-      await kdSpec(['calibrate', '--rule', rule, '--no-select', ...partition, '--json'], { folder }),
-    );
-    expect(made.rule).toBe(rule);
-    const output = jsonOf(await kdSpec(['export', '--out', 'ensemble.onnx', '--json'], { folder }));
-    const schema = JSON.parse(
-      await readFile(join(packageFolder(), 'docs', 'schemas', 'export.json'), 'utf8'),
-    );
-    expect(z.fromJSONSchema(schema).parse(output)).toEqual(output);
+async function calibrated(...flags: readonly string[]): Promise<void> {
+  const { code, stderr } = await kdSpec(['calibrate', '--no-select', ...flags, '--json'], { folder });
+  expect(code, stderr).toBe(0);
+}
+
+async function exported(...flags: readonly string[]) {
+  const output = jsonOf(await kdSpec(['export', '--out', 'ensemble.onnx', ...flags, '--json'], { folder }));
+  const schema = JSON.parse(await readFile(join(packageFolder(), 'docs', 'schemas', 'export.json'), 'utf8'));
+  expect(z.fromJSONSchema(schema).parse(output)).toEqual(output);
+  return output;
+}
+
+const file = () => join(folder, 'ensemble.onnx');
+
+async function someImages(count: number): Promise<ImageBatch> {
+  const { splits, image } = await openDataset(join(workspace(), 'dataset'));
+  for await (const batch of imageBatches(splits.test, image, { batchSize: count })) return batch;
+  throw new Error('no images');
+}
+
+/** The greatest difference of a probability between the exported file and the workspace's ensemble. */
+async function greatestDifference(batchSize: number): Promise<number> {
+  const [own, found] = [await loadEnsemble(workspace(), { backend: 'wasm' }), await loadEnsemble(file())];
+  const batch = await someImages(batchSize);
+  const [expected, actual] = [await own.probabilities(batch), await found.probabilities(batch)];
+  expect(found.classes).toEqual(own.classes);
+  expect(found.input).toEqual(own.input);
+  own.dispose();
+  found.dispose();
+  return expected.reduce((most, value, at) => Math.max(most, Math.abs(value - actual[at])), 0);
+}
+
+test.each([
+  ['combine', partition],
+  ['share-inside', partition],
+  ['paper', partition],
+  ['paper', overlapping],
+] as const)(
+  'under the rule %s, subsets by %s, the file, opened by its path, predicts what the ensemble predicts',
+  async (rule, subsets) => {
+    await calibrated('--rule', rule, ...subsets);
+    const output = await exported();
     expect(output).toMatchObject({ inputs: ['images'], outputs: ['probabilities', 'generalist'], rule });
     expect(output.maxDifference).toBeLessThan(1e-4);
-
-    const dataset = await openDataset(join(workspace(), 'dataset'));
-    const ensemble = await loadEnsemble(workspace(), { backend: 'wasm' });
-    const exported = await openOnnxClassifier(join(folder, 'ensemble.onnx'));
-    expect(exported.classes).toEqual(ensemble.classes);
-    for (const batchSize of [1, 32]) {
-      for await (const batch of imageBatches(dataset.splits.test, dataset.image, { batchSize })) {
-        const [own, found] = [await ensemble.probabilities(batch), await exported.probabilities(batch)];
-        const worst = own.reduce((most, value, at) => Math.max(most, Math.abs(value - found[at])), 0);
-        expect(worst).toBeLessThan(1e-4);
-        break;
-      }
-    }
-    ensemble.dispose();
-    exported.dispose();
+    for (const batchSize of [1, 64]) expect(await greatestDifference(batchSize)).toBeLessThan(1e-4);
   },
 );
 
-test('without a file to write to it is a usage error', async () => {
+test('a trace names the specialists, and infer says of the file what it says of the workspace', async () => {
+  await calibrated('--rule', 'combine', ...partition);
+  await exported('--trace');
+  const { splits } = await openDataset(join(workspace(), 'dataset'));
+  const pictures: string[] = [];
+  for await (const { bytes } of examples(splits.test)) {
+    pictures.push(`${pictures.length}.png`);
+    await writeFile(join(folder, pictures[pictures.length - 1]), bytes);
+    if (pictures.length === 4) break;
+  }
+  const infer = async (...flags: readonly string[]) =>
+    jsonOf(await kdSpec(['infer', ...pictures, '--top', '3', ...flags, '--json'], { folder })).images;
+  const own = await infer();
+  expect(own.some(({ specialists }: { specialists: unknown[] }) => specialists.length > 0)).toBe(true);
+  for (const flags of [
+    ['--model', 'ensemble.onnx'],
+    ['--model', 'ensemble.onnx', '--runtime', 'wasm'],
+    ['--runtime', 'onnx'],
+  ])
+    expectNear(await infer(...flags), own);
+});
+
+/** The same values, numbers within rounding. */
+function expectNear(actual: unknown, expected: unknown): void {
+  if (typeof expected === 'number' && typeof actual === 'number') {
+    expect(Math.abs(actual - expected)).toBeLessThan(1e-4);
+  } else if (
+    typeof expected === 'object' &&
+    expected !== null &&
+    typeof actual === 'object' &&
+    actual !== null
+  ) {
+    expect(Object.keys(actual)).toEqual(Object.keys(expected));
+    const others = new Map(Object.entries(actual));
+    for (const [key, value] of Object.entries(expected)) expectNear(others.get(key), value);
+  } else {
+    expect(actual).toEqual(expected);
+  }
+}
+
+test('uint8 images in, weights in a second file: the same predictions', async () => {
+  await exported('--with-preprocessing', '--external-data');
+  expect((await stat(`${file()}.data`)).size).toBeGreaterThan((await stat(file())).size);
+  expect(await greatestDifference(64)).toBeLessThan(1e-4);
+  const session = await openSession(await wholeModel(await readOnnxModel(file())), { name: 'the file' });
+  const { images, count } = await someImages(3);
+  const { splits, image } = await openDataset(join(workspace(), 'dataset'));
+  expect(splits.test.rows).toBeGreaterThan(count);
+  const results = await session.run(
+    {
+      images: {
+        type: 'uint8',
+        data: Uint8Array.from(images, (value) => Math.round(255 * value)),
+        shape: [count, image.height, image.width, image.channels],
+      },
+    },
+    ['probabilities'],
+  );
+  session.dispose();
+  const found = await loadEnsemble(file());
+  expectNear(results.get('probabilities')?.values, await found.probabilities({ images, count }));
+  found.dispose();
+});
+
+test.each([
+  ['fp16', 0.02, 0.75],
+  ['int8', 0.1, 0.5],
+])('weights in %s make a smaller file, and what they cost is measured', async (weights, most, share) => {
+  const whole = await exported();
+  const rounded = await exported('--weights', weights);
+  expect(rounded.bytes).toBeLessThan(share * whole.bytes);
+  expect(rounded.maxDifference).toBeLessThan(most);
+  expect(rounded.maxDifference).toBeGreaterThan(whole.maxDifference);
+  const { images, ensemble, exported: after } = rounded.validation;
+  expect(images).toBeGreaterThan(50);
+  expect(Math.abs(ensemble - after)).toBeLessThan(0.1);
+});
+
+test('the student exports, too', async () => {
+  await cp(join(workspace(), 'generalist'), join(workspace(), 'student'), { recursive: true }); // one network like another
+  const output = await exported('--model', 'student');
+  expect(output).toMatchObject({ specialists: 0, outputs: ['probabilities', 'generalist'] });
+  const [own, found] = [
+    await loadStudent(join(workspace(), 'student'), { backend: 'wasm' }),
+    await loadEnsemble(file()),
+  ];
+  const batch = await someImages(5);
+  expectNear(await found.probabilities(batch), await own.probabilities(batch));
+  own.dispose();
+  found.dispose();
+});
+
+test('what cannot be done is refused, and nothing is written', async () => {
+  const { code, stderr } = await kdSpec(['export', '--out', 'none.onnx', '--replace-output'], { folder });
+  expect(stderr).toMatch(/--replace-output is for an imported model/);
+  expect(code).toBe(2);
+  expect(existsSync(join(folder, 'none.onnx'))).toBe(false);
   expect((await kdSpec(['export'], { folder })).stderr).toMatch(/--out FILE/);
+  await expect(loadEnsemble(file(), { runtime: 'tensorflow' })).rejects.toMatchObject({
+    code: 'option-invalid',
+  });
+  const words = ['infer', '0.png', '--model', 'nothing.onnx'];
+  expect((await kdSpec(words, { folder })).stderr).toMatch(/not-found/);
 });

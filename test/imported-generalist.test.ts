@@ -1,75 +1,26 @@
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import sharp from 'sharp';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { z } from 'zod';
 import { packageFolder } from '../src/core/package.js';
-import { createRandom } from '../src/core/random.js';
 import { openOnnxClassifier } from '../src/models/onnx/onnx-classifier.js';
 import { openSession } from '../src/models/onnx/runtime.js';
 import { jsonOf, kdSpec } from './fixtures/command-line.js';
-import { floats, modelFile, node } from './support/onnx-models.js';
+import { colourModel, colourNames, size, writePictures } from './support/colour-model.js';
 
-// A stranger's classifier of colours: the mean of each channel, from 0 to 255, blue first, and a linear head on it. It
-// knows six classes; there are images of four, and of one that it does not know.
-const size = 12;
-const colours = {
-  red: [0.9, 0.1, 0.1],
-  orange: [0.9, 0.5, 0.1],
-  green: [0.1, 0.8, 0.2],
-  blue: [0.1, 0.2, 0.9],
-  purple: [0.6, 0.1, 0.8],
-  white: [0.95, 0.95, 0.95],
-} as const;
-const names = Object.keys(colours);
+// The stranger's classifier knows six colours; there are images of four, and of one that it does not know.
+const names = colourNames;
 const pictured = ['blue', 'green', 'orange', 'red'];
-
-/** Nearest mean colour, as a softmax: 2 m·x - |m|², for values from 0 to 255 with blue first. */
-function colourModel(): Uint8Array {
-  const means = Object.values(colours).map((rgb) => [...rgb].reverse().map((value) => 255 * value));
-  const sharpness = 16 / 255 ** 2;
-  const weights = Float32Array.from({ length: 3 * names.length }, (_, at) => {
-    const channel = Math.floor(at / names.length);
-    return 2 * sharpness * means[at % names.length][channel];
-  });
-  const bias = Float32Array.from(
-    means,
-    (mean) => -sharpness * mean.reduce((sum, value) => sum + value * value, 0),
-  );
-  return modelFile({
-    input: ['batch', 3, size, size],
-    nodes: [
-      node('GlobalAveragePool', ['image'], ['pooled']),
-      node('Flatten', ['pooled'], ['features']),
-      node('Gemm', ['features', 'w', 'b'], ['logits']),
-      node('Softmax', ['logits'], ['probabilities'], { axis: -1 }),
-    ],
-    initializers: [floats('w', [3, names.length], weights), floats('b', [names.length], bias)],
-    outputs: ['probabilities'],
-    metadata: { names: JSON.stringify(names) },
-  });
-}
 
 let folder: string;
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'kd-spec-import-'));
   await writeFile(join(folder, 'model.onnx'), colourModel());
-  for (const name of [...pictured, 'mauve']) {
-    await mkdir(join(folder, 'photos', name), { recursive: true });
-    const rgb =
-      name === 'mauve' ? colours.purple : (Object.entries(colours).find(([one]) => one === name)?.[1] ?? []);
-    for (let index = 0; index < 30; index++) {
-      const random = createRandom(name, index);
-      const shift = rgb.map(() => 0.18 * random.normal());
-      const pixels = Uint8Array.from({ length: size * size * 3 }, (_, at) =>
-        Math.max(0, Math.min(255, 255 * (rgb[at % 3] + shift[at % 3]) + 20 * random.normal())),
-      );
-      await sharp(pixels, { raw: { width: size, height: size, channels: 3 } })
-        .png()
-        .toFile(join(folder, 'photos', name, `${index}.png`));
-    }
-  }
+  await writePictures(join(folder, 'photos'), [...pictured, 'mauve'], {
+    colourOf: (label) => (label === 'mauve' ? 'purple' : label),
+  });
 });
 afterAll(async () => rm(folder, { recursive: true, force: true }));
 

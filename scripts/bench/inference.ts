@@ -15,7 +15,7 @@ import { parseArgs } from 'node:util';
 import type { BackendName } from '../../src/compute/backend.js';
 import { imageBatches } from '../../src/data/batches.js';
 import { openDataset } from '../../src/data/dataset.js';
-import { loadEnsemble } from '../../src/ensemble/ensemble.js';
+import { loadNetworkEnsemble } from '../../src/ensemble/ensemble.js';
 import type { Report } from '../../src/evaluation/report.js';
 import { batchSizeFor, type ImageBatch } from '../../src/models/classifier.js';
 import { networkClassifier } from '../../src/models/network-classifier.js';
@@ -37,7 +37,7 @@ type Who = 'generalist' | 'ensemble' | 'trace';
 type Round = Readonly<Record<Who, number>>;
 
 async function measure(workspace: string) {
-  const ensemble = await loadEnsemble(workspace, { backend: values.backend as BackendName });
+  const ensemble = await loadNetworkEnsemble(workspace, { backend: values.backend as BackendName });
   const { splits, image } = await openDataset(join(workspace, 'dataset'));
   const classes = ensemble.classes.length;
   const small = 128;

@@ -8,6 +8,7 @@ import { doctorCommand } from './commands/doctor.js';
 import { exportCommand } from './commands/export.js';
 import { inferCommand } from './commands/infer.js';
 import { jobsCommand } from './commands/jobs.js';
+import { patchCommand } from './commands/patch.js';
 import { serveCommand } from './commands/serve.js';
 import type { CommandContext } from './context.js';
 
@@ -29,6 +30,7 @@ export function commands(context: CommandContext): readonly CommandModule[] {
   const stage = (name: StageName) => stageCommand(name, context);
   return [
     runCommand(context),
+    patchCommand(context),
     stage('dataset'),
     stage('generalist'),
     importCommand(context),

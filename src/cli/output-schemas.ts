@@ -133,7 +133,7 @@ const infer = z.object({
                 top: z.array(rankedClassSchema),
               }),
             )
-            .describe('those that were queried'),
+            .describe('those that were queried; an exported file names them where it has a trace'),
         }),
         z.object({ path: z.string(), student: ranked }),
       ]),
@@ -150,15 +150,54 @@ const infer = z.object({
 });
 
 const exported = z.object({
-  file: z.string(),
+  file: z.string().describe('or the folder'),
+  format: z.enum(['onnx', 'safetensors', 'hf', 'web']),
+  files: z.array(z.string()).describe('the model and, where its weights are external, their file'),
   inputs: z.array(z.string()),
-  outputs: z.array(z.string()).describe('the fused distribution, and that of the generalist'),
+  outputs: z
+    .array(z.string())
+    .describe('the fused distribution, that of the generalist and, with --trace, those of the specialists'),
   classes: count,
   specialists: count.describe('that take part'),
   rule: z.string(),
-  bytes,
+  weights: z.enum(['fp32', 'fp16', 'int8']),
+  bytes: bytes.describe('of all files'),
   images: count.describe('on which the model was compared with the ensemble'),
   maxDifference: z.number().nonnegative().describe('greatest difference of a probability there'),
+  validation: z
+    .object({
+      images: count,
+      ensemble: z.number().min(0).max(1),
+      exported: z.number().min(0).max(1),
+    })
+    .nullable()
+    .describe('top-1 of both on validation images, where weights were rounded'),
+});
+
+const patchShare = z.number().min(0).max(1);
+const patchFigures = z.object({
+  top1: patchShare.describe('of test images of the classes with images'),
+  bystanders: patchShare
+    .nullable()
+    .describe('of bystanders, of which those without a label count where nothing changed; null without any'),
+});
+
+const patch = z.object({
+  file: z.string(),
+  files: z.array(z.string()).describe('the model and, over 2 GB, the file of its weights'),
+  bytes: bytes.describe('of all files'),
+  before: patchFigures,
+  after: patchFigures,
+  examples: z.object({ test: count, bystanders: count }),
+  classes: count.describe('with images'),
+  specialists: count.describe('that were added'),
+  earlier: z
+    .array(z.object({ specialists: count, classes: count, before: patchFigures, after: patchFigures }))
+    .describe('what patches that the model already had did when they were made'),
+  rivals: z
+    .array(z.object({ name: z.string(), top1: patchShare, bystanders: patchShare.nullable() }))
+    .describe('what else the same images could have been used for'),
+  report: z.string().describe('path of the report page'),
 });
 
 const doctor = z.object({
@@ -195,6 +234,7 @@ export const outputSchemas = {
   evaluate: reportSchema.extend({ artefact }),
   infer,
   export: exported,
+  patch,
   doctor,
   jobs,
   plan,

@@ -96,7 +96,7 @@ async function describeOutcomes(
 }
 
 /** The outcome of each stage; none after a dry run. */
-async function bringUpToDate(
+export async function bringUpToDate(
   target: StageName,
   resolved: ResolvedSettings,
   context: CommandContext,

@@ -30,6 +30,7 @@ export const errorCodes = {
   'training-diverged': 'The loss became infinite or not a number.',
   'fusion-input': 'The distributions given to the fusion are not valid.',
   'subsets-invalid': 'The requested subsets cannot be made, or a subsets file does not fit its schema.',
+  'patch-refused': 'A patched model would be worse than the original, or no better.',
   'slurm-failed': 'A command of Slurm is missing or too old, does not respond, or refused a request.',
   'jobs-under-way': 'Jobs submitted to a cluster are not done yet.',
   'job-failed': 'A job that trains a specialist failed.',

@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { type BackendName, selectBackend } from '../compute/backend.js';
 import { KdSpecError } from '../core/errors.js';
 import type { ImageShape } from '../data/source.js';
-import { loadEnsemble } from '../ensemble/ensemble.js';
+import { loadEnsemble } from '../ensemble/load-ensemble.js';
 import { type Classifier, type ClassNames, createClassifier } from '../models/classifier.js';
 import { type ClassifierMean, meanClassifier } from '../models/mean-classifier.js';
 import { loadNetworkClassifier } from '../models/network-classifier.js';

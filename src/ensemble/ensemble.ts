@@ -19,7 +19,7 @@ import { networkClassNames } from '../models/network-classifier.js';
 import { type RankedClass, rankClasses } from '../models/ranked-class.js';
 import { type EnsembleFile, readEnsembleFile } from './ensemble-file.js';
 import { type AlsoQuery, createInference, type ImageTrace, type Inference } from './inference.js';
-import { loadSpecialist, type Specialist } from './specialist/specialist.js';
+import { loadSpecialist, type Specialist, type SpecialistConfig } from './specialist/specialist.js';
 
 /** How one image was classified, by name. */
 export interface Classification {
@@ -35,14 +35,56 @@ export interface Classification {
   }[];
 }
 
-/** Options of {@link Ensemble.trace}. */
+/** Options of {@link NetworkEnsemble.trace}. */
 export interface TraceOptions extends PredictionOptions {
   /** Further specialists to query for an image, by position, for the trace alone. */
   readonly also?: AlsoQuery | undefined;
 }
 
-/** A generalist with its specialists, as one classifier. Owns its networks until `dispose`. */
-export class Ensemble implements Classifier {
+/**
+ * A generalist with its specialists, as one classifier: the networks of a workspace, or a file that was exported. It owns
+ * what it was loaded from until `dispose`.
+ */
+export interface Ensemble extends Classifier {
+  /** Those that traces name by position. */
+  readonly specialists: readonly { readonly config: Pick<SpecialistConfig, 'id' | 'classes'> }[];
+  /**
+   * How a batch is classified: the same distributions as `probabilities`, by the same computation, with what the
+   * generalist and each queried specialist predicted. A file names its specialists where it was exported with a trace.
+   *
+   * @returns one for each image, in order
+   * @throws as `probabilities`
+   */
+  trace(batch: ImageBatch, options?: PredictionOptions): Promise<readonly ImageTrace[]>;
+  /**
+   * Classifies image files; many at once are faster than one by one.
+   *
+   * @param files paths, or the bytes of PNG, JPEG or WebP files
+   * @param options.top how many classes to name
+   * @throws KdSpecError `not-found`, `image-empty`, `image-unreadable`, `image-too-large`, `disposed`
+   */
+  classify(
+    files: readonly (string | Uint8Array)[],
+    options?: { readonly top?: number },
+  ): Promise<readonly Classification[]>;
+}
+
+/** Classifies image files by the traces of an ensemble: what {@link Ensemble.classify} does, whatever is behind it. */
+export async function classifyFiles(
+  ensemble: Pick<Ensemble, 'input' | 'classes' | 'specialists' | 'trace'>,
+  files: readonly (string | Uint8Array)[],
+  top: number,
+): Promise<readonly Classification[]> {
+  const { input, classes } = ensemble;
+  assert(input.kind === 'images', 'an ensemble predicts for images');
+  const found: Classification[] = [];
+  for await (const batch of imageFileBatches(files, input.image, batchSizeFor(classes.length)))
+    for (const trace of await ensemble.trace(batch)) found.push(classificationOf(trace, ensemble, top));
+  return found;
+}
+
+/** An ensemble of networks on a backend, which training, evaluation and export look into. */
+export class NetworkEnsemble implements Ensemble {
   readonly name: string;
   readonly classes: ClassNames;
   readonly input: InputSpec;
@@ -105,23 +147,11 @@ export class Ensemble implements Classifier {
     return this.inference.trace(batch, this.classifier.roomFor(batch, out), also);
   }
 
-  /**
-   * Classifies image files; many at once are faster than one by one.
-   *
-   * @param files paths, or the bytes of PNG, JPEG or WebP files
-   * @param options.top how many classes to name
-   * @throws KdSpecError `not-found`, `image-empty`, `image-unreadable`, `image-too-large`, `disposed`
-   */
   async classify(
     files: readonly (string | Uint8Array)[],
     { top = 5 }: { readonly top?: number } = {},
   ): Promise<readonly Classification[]> {
-    assert(this.input.kind === 'images', 'a generalist predicts for images');
-    const { image } = this.input;
-    const found: Classification[] = [];
-    for await (const batch of imageFileBatches(files, image, batchSizeFor(this.classes.length)))
-      for (const trace of await this.trace(batch)) found.push(classificationOf(trace, this, top));
-    return found;
+    return classifyFiles(this, files, top);
   }
 
   /** Frees the networks; a second call does nothing. */
@@ -137,10 +167,7 @@ export class Ensemble implements Classifier {
  */
 export function classificationOf(
   { generalist, ensemble, specialists }: ImageTrace,
-  model: {
-    readonly classes: ClassNames;
-    readonly specialists: readonly { readonly config: Pick<Specialist['config'], 'id' | 'classes'> }[];
-  },
+  model: Pick<Ensemble, 'classes' | 'specialists'>,
   top: number,
 ): Classification {
   return {
@@ -159,21 +186,15 @@ export function classificationOf(
 }
 
 /**
- * Loads the ensemble of a workspace.
+ * Loads the networks of a workspace's ensemble.
  *
  * @param workspace a folder in which `kd-spec run` or `kd-spec calibrate` has finished
  * @throws KdSpecError `not-found` or `checkpoint-invalid` when something is missing or damaged
- *
- * @example
- * const ensemble = await loadEnsemble('kd-workspace');
- * const [image] = await ensemble.classify(['glyph.png']);
- * console.log(image.ensemble[0].class);
- * ensemble.dispose();
  */
-export async function loadEnsemble(
+export async function loadNetworkEnsemble(
   workspace: string,
-  { backend = 'auto', name }: { readonly backend?: BackendName; readonly name?: string } = {},
-): Promise<Ensemble> {
+  { backend = 'auto', name }: { readonly backend?: BackendName; readonly name?: string | undefined } = {},
+): Promise<NetworkEnsemble> {
   const settings = await readEnsembleFile(join(workspace, 'ensemble'));
   const { operations } = await selectBackend(backend);
   const generalist = await loadGeneralist(join(workspace, 'generalist'), operations);
@@ -188,10 +209,35 @@ export async function loadEnsemble(
         `${workspace}: the ensemble was calibrated for other specialists than those in specialists/; run kd-spec calibrate again`,
       );
     }
-    return new Ensemble(classes, generalist, specialists, settings, { ...(name !== undefined && { name }) });
+    return new NetworkEnsemble(classes, generalist, specialists, settings, {
+      ...(name !== undefined && { name }),
+    });
   } catch (error) {
     generalist.dispose();
     for (const { network } of specialists) network.dispose();
+    throw error;
+  }
+}
+
+/**
+ * A network as an ensemble without specialists, which predicts what the network does: a student, where an ensemble is
+ * wanted.
+ *
+ * @param directory of its artefact
+ * @throws KdSpecError `not-found` or `checkpoint-invalid`
+ */
+export async function networkAsEnsemble(
+  directory: string,
+  { backend, name }: { readonly backend: BackendName; readonly name: string },
+): Promise<NetworkEnsemble> {
+  const { operations } = await selectBackend(backend);
+  const network = await loadGeneralist(directory, operations);
+  try {
+    const classes = await networkClassNames(directory, network.definition.outputs);
+    const settings = { routingTop: 1, rule: 'combine', generalistTemperature: 1, specialists: [] };
+    return new NetworkEnsemble(classes, network, [], settings, { name });
+  } catch (error) {
+    network.dispose();
     throw error;
   }
 }

@@ -3,7 +3,7 @@ import { dissentingSpecialists } from '../../test/support/dissenting-specialists
 import { selectBackend } from '../compute/backend.js';
 import { createRandom } from '../core/random.js';
 import { forwardFlops } from '../models/network-definition.js';
-import { Ensemble } from './ensemble.js';
+import { NetworkEnsemble } from './ensemble.js';
 import { measureRouting } from './routing-curve.js';
 
 const { operations } = await selectBackend('wasm');
@@ -31,7 +31,7 @@ test('a rule of routing scores what the ensemble under that rule scores, and cos
 
   const names = Array.from({ length: outputs }, (_, c) => String(c));
   for (const [place, { top = 1, mass }] of rules.map((rule) => ({ mass: null, ...rule })).entries()) {
-    const ensemble = new Ensemble(names, generalist, specialists, {
+    const ensemble = new NetworkEnsemble(names, generalist, specialists, {
       ...settings,
       routingTop: top,
       routingMass: mass,

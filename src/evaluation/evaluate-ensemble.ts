@@ -2,7 +2,7 @@ import { KdSpecError } from '../core/errors.js';
 import { createPause } from '../core/pause.js';
 import type { ImageShape } from '../data/source.js';
 import { imageDataUri } from '../data/thumbnails.js';
-import type { Ensemble } from '../ensemble/ensemble.js';
+import type { NetworkEnsemble } from '../ensemble/ensemble.js';
 import type { LabelledBatch } from '../models/accuracy.js';
 import { createEvaluation, type Evaluation } from './evaluation.js';
 import { createDetails, type ObservedDetails } from './report-details.js';
@@ -26,7 +26,7 @@ export type EvaluatedBatch = LabelledBatch & { readonly rows: Int32Array };
  * @throws KdSpecError `interrupted` between two batches
  */
 export async function evaluateEnsemble(
-  ensemble: Ensemble,
+  ensemble: NetworkEnsemble,
   batches: AsyncIterable<EvaluatedBatch>,
   {
     image,

@@ -1,5 +1,5 @@
 import { KdSpecError } from '../core/errors.js';
-import type { Ensemble } from '../ensemble/ensemble.js';
+import type { NetworkEnsemble } from '../ensemble/ensemble.js';
 import { firstTrainedPart } from '../ensemble/specialist/specialist.js';
 import { batchSizeFor, type ImageBatch } from '../models/classifier.js';
 import { networkClassifier } from '../models/network-classifier.js';
@@ -37,7 +37,7 @@ export interface InferenceCost {
  * @throws KdSpecError `interrupted` between two batches
  */
 export async function inferenceCost(
-  ensemble: Ensemble,
+  ensemble: NetworkEnsemble,
   batches: AsyncIterable<ImageBatch>,
   { signal }: { readonly signal: AbortSignal },
 ): Promise<InferenceCost | undefined> {

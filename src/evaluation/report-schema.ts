@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises';
 import { z } from 'zod';
 import { splitNames } from '../data/source.js';
 import type { Report } from './report.js';
@@ -177,3 +178,14 @@ export const reportSchema = z.object({
     })
     .exactOptional(),
 }) satisfies z.ZodType<Report>;
+
+/** The report of a workspace; undefined where there is none, or of another version. */
+export async function readReport(path: string): Promise<Pick<Report, 'test' | 'split'> | undefined> {
+  const text = await readFile(path, 'utf8').catch(() => undefined);
+  if (text === undefined) return undefined;
+  try {
+    return reportSchema.safeParse(JSON.parse(text)).data;
+  } catch {
+    return undefined;
+  }
+}

@@ -5,7 +5,7 @@ import type { BackendName } from '../compute/backend.js';
 import { readManifest } from '../core/artefact.js';
 import { KdSpecError } from '../core/errors.js';
 import { canonicalJson } from '../core/json.js';
-import { loadEnsemble } from '../ensemble/ensemble.js';
+import { loadEnsemble } from '../ensemble/load-ensemble.js';
 import type { Classifier } from '../models/classifier.js';
 import { datasetGallery, type Gallery } from './gallery.js';
 

@@ -7,9 +7,14 @@ import { createRandom } from '../../src/core/random.js';
 import { imageBatches } from '../../src/data/batches.js';
 import { openDataset } from '../../src/data/dataset.js';
 import { openTeachers } from '../../src/distillation/teachers.js';
+import { loadNetworkEnsemble } from '../../src/ensemble/ensemble.js';
+import { exportOnnx } from '../../src/ensemble/export/export-onnx.js';
+import { exportedParts } from '../../src/ensemble/export/exported-parts.js';
+import { loadEnsemble } from '../../src/ensemble/load-ensemble.js';
 import type { ImageBatch } from '../../src/models/classifier.js';
 import { loadNetworkClassifier } from '../../src/models/network-classifier.js';
 import { openOnnxClassifier } from '../../src/models/onnx/onnx-classifier.js';
+import { writeOnnxModel } from '../../src/models/onnx/write-model.js';
 import { storedClassifier } from '../../src/models/stored-classifier.js';
 import { tinyFolder } from '../fixtures/tiny-workspace.js';
 import { classifierContract } from '../support/classifier-contract.js';
@@ -64,6 +69,20 @@ classifierContract('a checkpoint', async () => {
 });
 
 classifierContract('the ensemble', () => opened('ensemble'));
+
+classifierContract('the ensemble in ONNX Runtime', async () => ({
+  classifier: await loadEnsemble(workspace, { backend, runtime: 'onnx' }),
+  batch,
+}));
+
+classifierContract('an exported file', async () => {
+  const networks = await loadNetworkEnsemble(workspace, { backend });
+  const model = await exportOnnx(await exportedParts(networks, join(workspace, 'generalist')));
+  networks.dispose();
+  const path = join(folder, 'ensemble.onnx');
+  await writeOnnxModel(path, model.proto);
+  return { classifier: await loadEnsemble(path), batch };
+});
 
 classifierContract('the mean of a network and an ensemble', () => opened('generalist', 'ensemble'));
 

@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import { selectBackend } from '../../src/compute/backend.js';
 import { createRandom } from '../../src/core/random.js';
 import { encodeSmallPng } from '../../src/data/png.js';
-import { Ensemble } from '../../src/ensemble/ensemble.js';
+import { NetworkEnsemble } from '../../src/ensemble/ensemble.js';
 import { createAccuracy, predictEach } from '../../src/models/accuracy.js';
 import { createClassifier, lowestLogProbability } from '../../src/models/classifier.js';
 import { createNetwork } from '../../src/models/network.js';
@@ -34,7 +34,7 @@ const ofEnsemble = async () => {
   const random = createRandom(2, 'ensemble');
   const options = { outputs, sureness: 2, dissent: -1 };
   const made = await dissentingSpecialists(operations, subsets, random, options);
-  return new Ensemble(classes, made.generalist, made.specialists, {
+  return new NetworkEnsemble(classes, made.generalist, made.specialists, {
     routingTop: 1,
     rule: 'combine',
     parameters: { dustbinTrust: 0.3 },

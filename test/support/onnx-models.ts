@@ -72,6 +72,8 @@ export function modelFile(parts: {
   readonly nodes: readonly NodeProto[];
   readonly initializers: readonly TensorProto[];
   readonly outputs: readonly string[];
+  /** Of outputs by name, where they are declared. */
+  readonly outputShapes?: Readonly<Record<string, readonly (number | string)[]>>;
   readonly metadata?: Readonly<Record<string, string>>;
   readonly opset?: number;
 }): Uint8Array {
@@ -81,16 +83,18 @@ export function modelFile(parts: {
     nodes,
     initializers,
     outputs,
+    outputShapes = {},
   } = parts;
-  const dims = input.map((extent) =>
-    create(TensorShapeProto_DimensionSchema, {
-      value:
-        typeof extent === 'number'
-          ? { case: 'dimValue', value: BigInt(extent) }
-          : { case: 'dimParam', value: extent },
-    }),
-  );
-  const tensorOf = (name: string, elemType: TensorProto_DataType, dim?: typeof dims) => {
+  const dimsOf = (shape: readonly (number | string)[]) =>
+    shape.map((extent) =>
+      create(TensorShapeProto_DimensionSchema, {
+        value:
+          typeof extent === 'number'
+            ? { case: 'dimValue', value: BigInt(extent) }
+            : { case: 'dimParam', value: extent },
+      }),
+    );
+  const tensorOf = (name: string, elemType: TensorProto_DataType, dim?: ReturnType<typeof dimsOf>) => {
     const shape = dim && create(TensorShapeProtoSchema, { dim });
     const value = create(TypeProto_TensorSchema, { elemType, ...(shape && { shape }) });
     return create(ValueInfoProtoSchema, {
@@ -110,8 +114,11 @@ export function modelFile(parts: {
         name: 'model',
         node: [...nodes],
         initializer: [...initializers],
-        input: [tensorOf('image', inputType, dims)],
-        output: outputs.map((name) => tensorOf(name, TensorProto_DataType.FLOAT)),
+        input: [tensorOf('image', inputType, dimsOf(input))],
+        output: outputs.map((name) => {
+          const shape = outputShapes[name];
+          return tensorOf(name, TensorProto_DataType.FLOAT, shape && dimsOf(shape));
+        }),
       }),
     }),
   );

@@ -1,14 +1,14 @@
-import { stat, writeFile } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { basename, join, resolve } from 'node:path';
 import type { CommandModule } from 'yargs';
 import { assert, KdSpecError } from '../../core/errors.js';
-import { asFileError } from '../../core/file-error.js';
 import type { JsonObject } from '../../core/json.js';
+import { percent } from '../../core/percent.js';
 import { byteSize, count } from '../../core/quantity-text.js';
 import { createRandom } from '../../core/random.js';
 import type { ImageShape } from '../../data/source.js';
-import type { Ensemble } from '../../ensemble/ensemble.js';
-import type { ExportedModel } from '../../ensemble/export/export-onnx.js';
+import type { Ensemble, NetworkEnsemble } from '../../ensemble/ensemble.js';
+import type { ExportedModel, ExportOptions } from '../../ensemble/export/export-onnx.js';
+import type { ImageBatch } from '../../models/classifier.js';
 import type { Settings } from '../../pipeline/options.js';
 import { addFlags, flagsOf } from '../command-line.js';
 import { type CommandContext, printResult } from '../context.js';
@@ -17,21 +17,75 @@ import { alignColumns } from '../summary.js';
 // Modules that load a runtime or read images are imported where they are needed, so that every other command starts
 // without them.
 
+const precisions = ['fp32', 'fp16', 'int8'] as const;
+const formats = ['onnx', 'safetensors', 'hf', 'web'] as const;
+
+/** What is chosen on the command line. */
+interface ExportChoices extends Required<ExportOptions> {
+  readonly format: (typeof formats)[number];
+  readonly model: 'ensemble' | 'student';
+  /** For a card. */
+  readonly licence: string | undefined;
+  readonly isExternal: boolean;
+}
+
 /** The command that writes an ensemble for other programs. */
 export function exportCommand(context: CommandContext): CommandModule {
   return {
     command: 'export',
-    describe: 'Write generalist, specialists and fusion of a workspace as one ONNX model',
+    describe: 'Write generalist, specialists and fusion of a workspace for other programs',
     builder: (yargs) =>
       addFlags(
         yargs
-          .option('out', { type: 'string', requiresArg: true, describe: 'Write the model to this file' })
+          .option('out', {
+            type: 'string',
+            requiresArg: true,
+            describe: 'Write to this file, or with --format hf or web to this folder',
+          })
           .option('format', {
             type: 'string',
             requiresArg: true,
-            choices: ['onnx'],
+            choices: formats,
             defaultDescription: 'onnx',
-            describe: 'Choose the format',
+            describe:
+              'Choose the format: one ONNX model; the weights alone (safetensors); a folder as hubs of models keep one, with class names, preprocessing and a card (hf); a folder of static files with a page that classifies dropped images in the browser (web)',
+          })
+          .option('model', {
+            type: 'string',
+            requiresArg: true,
+            choices: ['ensemble', 'student'],
+            defaultDescription: 'ensemble',
+            describe: 'Export the ensemble, or the student alone',
+          })
+          .option('weights', {
+            type: 'string',
+            requiresArg: true,
+            choices: precisions,
+            defaultDescription: 'fp32',
+            describe:
+              'Store the weights that are added in this precision; what it costs is measured on validation images',
+          })
+          .option('trace', {
+            type: 'boolean',
+            describe: 'Add outputs with what the queried specialists predict',
+          })
+          .option('replace-output', {
+            type: 'boolean',
+            describe: "Put the fused distribution where an imported model's own output was, too",
+          })
+          .option('with-preprocessing', {
+            type: 'boolean',
+            describe: 'Take uint8 images (batch, height, width, channels), red first; the model scales them',
+          })
+          .option('license', {
+            type: 'string',
+            requiresArg: true,
+            describe:
+              'State this licence in the card of --format hf: that of the model it was made of, such as apache-2.0',
+          })
+          .option('external-data', {
+            type: 'boolean',
+            describe: 'Write the weights to a second file, FILE.data, as a model over 2 GB always does',
           }),
         [],
       ),
@@ -39,17 +93,28 @@ export function exportCommand(context: CommandContext): CommandModule {
       if (typeof argv.out !== 'string') throw new KdSpecError('usage', 'expected where to write: --out FILE');
       const { resolveSettings } = await import('../../pipeline/settings.js');
       const { settings } = await resolveSettings(flagsOf(argv, []), context.env, { folder: context.folder });
-      const result = await exportEnsemble(resolve(context.folder, argv.out), settings);
+      const format = formats.find((name) => name === argv.format) ?? 'onnx';
+      const result = await exportEnsemble(resolve(context.folder, argv.out), settings, {
+        format,
+        licence: typeof argv.license === 'string' ? argv.license : undefined,
+        model: argv.model === 'student' ? 'student' : 'ensemble',
+        weights: precisions.find((name) => name === argv.weights) ?? 'fp32',
+        trace: argv.trace === true,
+        replaceOutput: argv['replace-output'] === true,
+        withPreprocessing: argv['with-preprocessing'] === true || format === 'web',
+        isExternal: argv['external-data'] === true,
+      });
       printResult(context, result, settings.json);
     },
   };
 }
 
 const comparedImages = 64;
+const measuredImages = 2048; // of validation: one point of standard error at 50%
 const mostDifference = 1e-3; // of a probability: more is a defect, not rounding
 
 /**
- * Writes the ensemble of a workspace as an ONNX model, after comparing both on images.
+ * Writes the ensemble of a workspace, an ONNX model after comparing both on images.
  *
  * @param path where to write; what is there is replaced
  * @throws KdSpecError `option-invalid` for what has no form as a graph, `not-found` without an ensemble
@@ -57,48 +122,63 @@ const mostDifference = 1e-3; // of a probability: more is a defect, not rounding
 async function exportEnsemble(
   path: string,
   { workspace, backend }: Settings,
+  { format, model: which, isExternal, licence, ...options }: ExportChoices,
 ): Promise<{ readonly json: JsonObject; readonly text: string }> {
-  const { loadEnsemble } = await import('../../ensemble/ensemble.js');
+  const { loadNetworkEnsemble, networkAsEnsemble } = await import('../../ensemble/ensemble.js');
   const { exportOnnx } = await import('../../ensemble/export/export-onnx.js');
-  const { readBackbone } = await import('../../models/checkpoint.js');
-  const { readImportedModel } = await import('../../models/onnx/onnx-backbone.js');
-  const ensemble = await loadEnsemble(workspace, { backend });
+  const { exportedParts } = await import('../../ensemble/export/exported-parts.js');
+  const ensemble =
+    which === 'student'
+      ? await networkAsEnsemble(join(workspace, 'student'), { backend, name: 'the student' })
+      : await loadNetworkEnsemble(workspace, { backend });
   try {
-    const { generalist, specialists, settings, classes } = ensemble;
-    const folder = join(workspace, 'generalist');
-    const backbone = await readBackbone(folder);
-    const imported = backbone === undefined ? undefined : await readImportedModel(folder, backbone);
-    const model = await exportOnnx({ generalist, specialists, settings, classes, imported });
-    const compared = await compare(model, ensemble, workspace);
-    if (!(compared.maxDifference < mostDifference)) {
-      throw new KdSpecError(
-        'fusion-input',
-        `the exported model differs from the ensemble by ${compared.maxDifference.toPrecision(2)} on ` +
-          `${compared.images} images: this is a defect of kd-spec; nothing was written`,
-      );
-    }
-    await writeFile(path, model.bytes).catch((error: unknown) => {
-      throw asFileError(error, path, 'the exported model');
+    const folder = join(workspace, which === 'student' ? 'student' : 'generalist');
+    const model = await exportOnnx(await exportedParts(ensemble, folder), options);
+    const compared = await compare(model, ensemble, workspace, options.weights);
+    const { feed, outputs, metadata } = model;
+    const { classes } = ensemble;
+    const { files, bytes } = await write(path, model, ensemble, {
+      format,
+      workspace,
+      licence,
+      isExternal,
+      weights: options.weights,
     });
-    const { size } = await stat(path);
     const json = {
       file: path,
-      inputs: [model.input],
-      outputs: [model.outputs.probabilities, model.outputs.generalist],
+      format,
+      files: [...files],
+      inputs: [feed.name],
+      outputs: [...outputs],
       classes: classes.length,
-      specialists: settings.specialists.filter(({ kept }) => kept).length,
-      rule: settings.rule,
-      bytes: size,
+      specialists: metadata.specialists,
+      rule: metadata.rule,
+      weights: options.weights,
+      bytes,
       ...compared,
     };
+    const { form } = feed;
+    const shape = {
+      'channels-first': '(batch, channels, height, width)',
+      'channels-last': '(batch, height, width, channels)',
+      flat: '(batch, values)',
+    }[form.layout];
+    const range = form.type === 'uint8' ? '0 to 255' : feed.reading.normalisation.name;
+    const { validation, images, maxDifference } = compared;
     const text = alignColumns([
-      ['model', `${path}, ${byteSize(size)}`],
-      [
-        'input',
-        imported ? `${model.input}, as before` : `${model.input}: (batch, channels, height, width), 0 to 1`,
-      ],
-      ['outputs', `${json.outputs.join(', ')}: (batch, ${count(classes.length)})`],
-      ['agrees', `within ${compared.maxDifference.toExponential(1)} on ${count(compared.images)} images`],
+      ['model', `${files.join(', ')}, ${byteSize(bytes)}`],
+      ['input', `${feed.name}: ${shape}, ${form.type}, ${range}`],
+      ['outputs', `${outputs.join(', ')}: (batch, ${count(classes.length)})`],
+      ['agrees', `within ${maxDifference.toExponential(1)} on ${count(images)} images`],
+      ...(validation
+        ? [
+            [
+              'accuracy',
+              `top-1 ${percent(validation.exported)} with weights in ${options.weights}, ` +
+                `${percent(validation.ensemble)} without, on ${count(validation.images)} validation images`,
+            ],
+          ]
+        : []),
     ]);
     return { json, text };
   } finally {
@@ -106,30 +186,126 @@ async function exportEnsemble(
   }
 }
 
-/** The greatest difference of a probability between ensemble and exported model, on test images or, without any, noise. */
-async function compare(
-  { bytes, input, outputs, feed }: ExportedModel,
-  ensemble: Ensemble,
-  workspace: string,
-): Promise<{ readonly images: number; readonly maxDifference: number }> {
-  assert(ensemble.input.kind === 'images', 'a generalist predicts for images');
-  const batch = await imagesOf(workspace, ensemble.input.image);
-  const expected = await ensemble.probabilities(batch);
-  const { openSession } = await import('../../models/onnx/runtime.js');
-  const session = await openSession(bytes, { name: 'the exported model' });
-  try {
-    const results = await session.run({ [input]: feed(batch.images, batch.count) }, [outputs.probabilities]);
-    const found = results.get(outputs.probabilities)?.values ?? new Float32Array();
-    let maxDifference = found.length === expected.length ? 0 : Number.POSITIVE_INFINITY;
-    for (let i = 0; i < expected.length; i++)
-      maxDifference = Math.max(maxDifference, Math.abs(found[i] - expected[i]));
-    return { images: batch.count, maxDifference };
-  } finally {
-    session.dispose();
+/** Writes what was exported in a format. */
+async function write(
+  path: string,
+  model: ExportedModel,
+  ensemble: NetworkEnsemble,
+  {
+    format,
+    workspace,
+    licence,
+    isExternal,
+    weights,
+  }: Pick<ExportChoices, 'format' | 'licence' | 'isExternal' | 'weights'> & { readonly workspace: string },
+): Promise<{ readonly files: readonly string[]; readonly bytes: number }> {
+  const { classes } = ensemble;
+  const title = `Which of ${count(classes.length)} classes?`;
+  switch (format) {
+    case 'onnx': {
+      const { writeOnnxModel } = await import('../../models/onnx/write-model.js');
+      return writeOnnxModel(path, model.proto, { isExternal });
+    }
+    case 'web': {
+      const { writeWebFolder } = await import('../../ensemble/export/web-folder.js');
+      return { files: [path], bytes: await writeWebFolder(path, model, { classes, title }) };
+    }
+    case 'safetensors': {
+      const { writeEnsembleTensors } = await import('../../ensemble/export/hugging-face-folder.js');
+      return { files: [path], bytes: await writeEnsembleTensors(path, ensemble) };
+    }
+    case 'hf': {
+      const { writeHuggingFaceFolder } = await import('../../ensemble/export/hugging-face-folder.js');
+      const { modelCard } = await import('../../evaluation/model-card.js');
+      const { openDataset } = await import('../../data/dataset.js');
+      const { readReport } = await import('../../evaluation/report-schema.js');
+      const { description } = await openDataset(join(workspace, 'dataset'));
+      const { feed, metadata, outputs } = model;
+      const { rule, specialists } = metadata;
+      const facts = { classes: classes.length, specialists, rule, outputs, input: feed.name, weights };
+      const card = modelCard(
+        { name: basename(path), licence, description, ...facts },
+        await readReport(join(workspace, 'report', 'report.json')),
+      );
+      return { files: [path], bytes: await writeHuggingFaceFolder(path, model, { classes, card }) };
+    }
   }
 }
 
-async function imagesOf(workspace: string, image: ImageShape) {
+/** What became of the ensemble on its way into a file. */
+interface Comparison extends JsonObject {
+  readonly images: number;
+  readonly maxDifference: number;
+  /** Top-1 of both on validation images, where rounded weights may cost some. */
+  readonly validation: {
+    readonly images: number;
+    readonly ensemble: number;
+    readonly exported: number;
+  } | null;
+}
+
+/**
+ * Compares a model with the ensemble: the greatest difference of a probability on test images or, without any, noise;
+ * and, where weights were rounded, the accuracy of both on validation images.
+ *
+ * @throws KdSpecError `fusion-input` where they differ though nothing was rounded
+ */
+async function compare(
+  model: ExportedModel,
+  ensemble: NetworkEnsemble,
+  workspace: string,
+  weights: ExportChoices['weights'],
+): Promise<Comparison> {
+  assert(ensemble.input.kind === 'images', 'a generalist predicts for images');
+  const { openExportedEnsemble } = await import('../../ensemble/export/exported-ensemble.js');
+  const { modelBytes } = await import('../../ensemble/export/export-onnx.js');
+  const { image } = ensemble.input;
+  const exported = await openExportedEnsemble(modelBytes(model), { path: 'the exported model' });
+  try {
+    const batch = await imagesOf(workspace, image);
+    const expected = await ensemble.probabilities(batch);
+    const found = await exported.probabilities(batch);
+    let maxDifference = found.length === expected.length ? 0 : Number.POSITIVE_INFINITY;
+    for (let i = 0; i < expected.length; i++)
+      maxDifference = Math.max(maxDifference, Math.abs(found[i] - expected[i]));
+    if (weights !== 'fp32') {
+      const validation = await accuracies(workspace, image, { ensemble, exported });
+      return { images: batch.count, maxDifference, validation };
+    }
+    if (maxDifference < mostDifference) return { images: batch.count, maxDifference, validation: null };
+    throw new KdSpecError(
+      'fusion-input',
+      `the exported model differs from the ensemble by ${maxDifference.toPrecision(2)} on ` +
+        `${batch.count} images: this is a defect of kd-spec; nothing was written`,
+    );
+  } finally {
+    exported.dispose();
+  }
+}
+
+async function accuracies(
+  workspace: string,
+  image: ImageShape,
+  classifiers: { readonly ensemble: Ensemble; readonly exported: Ensemble },
+): Promise<Comparison['validation']> {
+  const { imageBatches } = await import('../../data/batches.js');
+  const { openDataset } = await import('../../data/dataset.js');
+  const { createAccuracy, predictEach } = await import('../../models/accuracy.js');
+  const { splits } = await openDataset(join(workspace, 'dataset'));
+  const images = Math.min(splits.validation.rows, measuredImages);
+  const top1 = async (classifier: Ensemble) => {
+    const accuracy = createAccuracy();
+    const batches = imageBatches(splits.validation, image, { batchSize: 128 });
+    await predictEach(classifier, batches, accuracy.add, {
+      signal: new AbortController().signal,
+      maxRows: images,
+    });
+    return accuracy.result().top1;
+  };
+  return { images, ensemble: await top1(classifiers.ensemble), exported: await top1(classifiers.exported) };
+}
+
+async function imagesOf(workspace: string, image: ImageShape): Promise<ImageBatch> {
   const { imageBatches } = await import('../../data/batches.js');
   const { openDataset } = await import('../../data/dataset.js');
   const dataset = await openDataset(join(workspace, 'dataset')).catch(() => undefined);

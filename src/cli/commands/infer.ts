@@ -1,5 +1,5 @@
 import { stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import type { CommandModule } from 'yargs';
 import { KdSpecError } from '../../core/errors.js';
 import type { JsonObject } from '../../core/json.js';
@@ -16,7 +16,7 @@ import { alignColumns } from '../summary.js';
 export function inferCommand(context: CommandContext): CommandModule {
   return {
     command: 'infer [images..]',
-    describe: 'Classify images with generalist and ensemble, or with the student',
+    describe: 'Classify images with generalist and ensemble, with an exported file, or with the student',
     builder: (yargs) =>
       addFlags(
         yargs
@@ -34,9 +34,16 @@ export function inferCommand(context: CommandContext): CommandModule {
           .option('model', {
             type: 'string',
             requiresArg: true,
-            choices: ['ensemble', 'student'],
             defaultDescription: 'ensemble',
-            describe: 'Choose the model: generalist and ensemble, or the student alone',
+            describe: 'Choose the model: ensemble, student, or an .onnx file that was exported',
+          })
+          .option('runtime', {
+            type: 'string',
+            requiresArg: true,
+            choices: runtimes,
+            defaultDescription: 'auto',
+            describe:
+              'Run an ensemble on networks (tensorflow, wasm) or, as it would be exported, in ONNX Runtime (onnx); a file runs there in any case, with wasm in the one that is always installed',
           })
           .option('top', {
             type: 'string',
@@ -62,7 +69,8 @@ export function inferCommand(context: CommandContext): CommandModule {
       const color = usesColor(context.stderr, context.env);
       using log = createTerminalLog(context.stderr, { quiet: settings.quiet, color });
       const answer = await inferImages(images, {
-        model: argv.model === 'student' ? 'student' : 'ensemble',
+        model: modelOf(argv.model, context.folder),
+        runtime: runtimes.find((name) => name === argv.runtime) ?? 'auto',
         top,
         settings,
         log,
@@ -75,9 +83,23 @@ export function inferCommand(context: CommandContext): CommandModule {
   };
 }
 
+/** `ensemble`, `student`, or the path of a file. */
+function modelOf(value: unknown, folder: string): string {
+  const model = typeof value === 'string' ? value : 'ensemble';
+  if (model === 'ensemble' || model === 'student') return model;
+  if (model.toLowerCase().endsWith('.onnx')) return resolve(folder, model);
+  throw new KdSpecError(
+    'option-invalid',
+    `--model: expected ensemble, student or an .onnx file that was exported, got "${model}"`,
+  );
+}
+
 function texts(value: unknown): readonly string[] {
   return Array.isArray(value) ? value.map(String) : [];
 }
+
+const runtimes = ['auto', 'onnx', 'tensorflow', 'wasm'] as const;
+type Runtime = (typeof runtimes)[number];
 
 const maxInputBytes = 256 * 2 ** 20; // of standard input
 const imagesAtOnce = 256;
@@ -110,7 +132,8 @@ interface InferredImages {
  * An image that cannot be read takes nothing from the others: it is named, and they are classified.
  *
  * @param images files, folders, or `-` for standard input
- * @param options.model what predicts
+ * @param options.model `ensemble`, `student`, or the path of a file that was exported
+ * @param options.runtime what runs it
  * @param options.top classes in a prediction
  * @param options.stdin where `-` reads
  * @returns also where the workspace has no ensemble, or no student: then every image is an error
@@ -120,13 +143,15 @@ async function inferImages(
   images: readonly string[],
   {
     model,
+    runtime,
     top,
     settings,
     log,
     signal,
     stdin = process.stdin,
   }: {
-    readonly model: 'ensemble' | 'student';
+    readonly model: string;
+    readonly runtime: Runtime;
     readonly top: number;
     readonly settings: Settings;
     readonly log: Log;
@@ -134,7 +159,7 @@ async function inferImages(
     readonly stdin?: AsyncIterable<Uint8Array>;
   },
 ): Promise<InferredImages> {
-  const predictor = await predictorOf(model, settings, top).catch((error: unknown) => {
+  const predictor = await predictorOf(model, settings, { runtime, top }).catch((error: unknown) => {
     if (error instanceof KdSpecError) return error;
     throw error;
   });
@@ -194,13 +219,21 @@ interface Predictor {
 }
 
 async function predictorOf(
-  model: 'ensemble' | 'student',
+  model: string,
   { workspace, backend }: Settings,
-  top: number,
+  { runtime, top }: { readonly runtime: Runtime; readonly top: number },
 ): Promise<Predictor> {
   if (model === 'student') {
     const { loadStudent } = await import('../../distillation/student.js');
-    const student = await loadStudent(join(workspace, 'student'), { backend });
+    if (runtime === 'onnx') {
+      throw new KdSpecError(
+        'option-invalid',
+        '--runtime onnx runs an ensemble: export the student (kd-spec export --model student --out FILE) and name the file',
+      );
+    }
+    const student = await loadStudent(join(workspace, 'student'), {
+      backend: runtime === 'auto' ? backend : runtime,
+    });
     return {
       async predict(images) {
         const all = await student.classify(images, { top });
@@ -215,8 +248,8 @@ async function predictorOf(
       dispose: () => student.dispose(),
     };
   }
-  const { loadEnsemble } = await import('../../ensemble/ensemble.js');
-  const ensemble = await loadEnsemble(workspace, { backend });
+  const { loadEnsemble } = await import('../../ensemble/load-ensemble.js');
+  const ensemble = await loadEnsemble(model === 'ensemble' ? workspace : model, { backend, runtime });
   return {
     async predict(images) {
       const all = await ensemble.classify(images, { top });

@@ -88,10 +88,10 @@ async function open(
     if (opened.note !== undefined) note(opened.note);
     return opened;
   }
-  const { openOnnxClassifier } = await import('../../models/onnx/onnx-classifier.js');
+  const { openModelFile } = await import('../../ensemble/load-ensemble.js');
   const { hashFile } = await import('../../core/file-hashes.js');
   const version = (await hashFile(model)).slice(0, 12);
-  return { classifier: await openOnnxClassifier(model, { note }), version, gallery: undefined };
+  return { classifier: await openModelFile(model, { note }), version, gallery: undefined };
 }
 
 async function readTokenFile(path: string): Promise<string> {

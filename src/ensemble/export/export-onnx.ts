@@ -2,67 +2,64 @@ import { create, toBinary } from '@bufbuild/protobuf';
 import {
   type GraphProto,
   GraphProtoSchema,
+  type ModelProto,
   ModelProtoSchema,
   OperatorSetIdProtoSchema,
   StringStringEntryProtoSchema,
-  TensorProto_DataType,
-  TensorShapeProto_DimensionSchema,
-  TensorShapeProtoSchema,
-  TypeProto_TensorSchema,
-  TypeProtoSchema,
-  type ValueInfoProto,
-  ValueInfoProtoSchema,
 } from 'onnx-buf';
 import { KdSpecError } from '../../core/errors.js';
 import { packageVersion } from '../../core/package.js';
-import type { ClassNames } from '../../models/classifier.js';
-import { type Network, networkValues } from '../../models/network.js';
-import { wholeModel } from '../../models/onnx/constants.js';
-import { createGraphWriter, type GraphWriter } from '../../models/onnx/graph-writer.js';
-import { fusedNamesKey, fusedOutputKey, type OnnxModel } from '../../models/onnx/model-file.js';
+import { withData } from '../../models/onnx/constants.js';
 import {
-  type FoldedLayer,
-  foldedDenseLayers,
-  writeConvolutions,
-  writeDense,
-} from '../../models/onnx/network-graph.js';
-import type { OnnxBackboneDescription } from '../../models/onnx/onnx-backbone.js';
-import { type Reading, toModelInput } from '../../models/onnx/reading.js';
-import type { InputTensor } from '../../models/onnx/runtime.js';
-import type { HostTensor } from '../../models/safetensors.js';
-import type { EnsembleFile } from '../ensemble-file.js';
-import { fusionRule } from '../rules/index.js';
-import { parameterValue } from '../rules/rule.js';
-import { massShift } from '../rules/share-inside.js';
-import type { Specialist } from '../specialist/specialist.js';
-import { writeFusion } from './fusion-graph.js';
-import type { ExportedSpecialist } from './query-graph.js';
+  type ExportedMetadata,
+  type PatchRecord,
+  readExportedMetadata,
+} from '../../models/onnx/exported-metadata.js';
+import { createGraphWriter, type GraphWriter } from '../../models/onnx/graph-writer.js';
+import type { ImageFeed } from '../../models/onnx/image-session.js';
+import {
+  ensembleKey,
+  fusedNamesKey,
+  fusedOutputKey,
+  inputKey,
+  type OnnxModel,
+} from '../../models/onnx/model-file.js';
+import { writeConvolutions, writeDense } from '../../models/onnx/network-graph.js';
+import type { Reading } from '../../models/onnx/reading.js';
+import type { WeightPrecision } from '../../models/onnx/stored-weights.js';
+import { type ExportedParts, type HostParts, hostParts } from './exported-parts.js';
+import { type FusionOutputs, writeFusion } from './fusion-graph.js';
+import { bytesIn, imageInfo, writePreprocessing } from './image-graph.js';
+import { renameValue, sortNodes, writeImported, writeReplacement } from './imported-graph.js';
+import { elementTypeOf, valueInfo } from './value-info.js';
+
+/** What may be chosen about a file. */
+export interface ExportOptions {
+  /** How weights are stored that are written, those of an imported model excepted. */
+  readonly weights?: WeightPrecision;
+  /** Whether the outputs tell what the specialists predict. */
+  readonly trace?: boolean;
+  /** Whether the fused distribution takes the place of an imported model's own output, too. */
+  readonly replaceOutput?: boolean;
+  /** Whether the model takes uint8 images, (batch, height, width, channels), red first, instead of its own tensors. */
+  readonly withPreprocessing?: boolean;
+}
 
 /** An ensemble as one ONNX model. */
 export interface ExportedModel {
-  readonly bytes: Uint8Array;
-  /** The name of the image input. */
-  readonly input: string;
-  readonly outputs: { readonly probabilities: string; readonly generalist: string };
-  /** Images (count, height, width, channels) in [0, 1] as the model takes them. */
-  feed(images: Float32Array, count: number): InputTensor;
-}
-
-/** What is exported. */
-export interface ExportedParts {
-  readonly generalist: Network;
-  readonly specialists: readonly Specialist[];
-  readonly settings: EnsembleFile;
-  readonly classes: ClassNames;
-  /** The model of an imported generalist, and how it is cut and fed. */
-  readonly imported?: { readonly model: OnnxModel; readonly backbone: OnnxBackboneDescription } | undefined;
+  readonly proto: ModelProto;
+  /** The image input, and how it is fed. */
+  readonly feed: ImageFeed;
+  /** The names of the outputs that were added. */
+  readonly outputs: readonly string[];
+  /** The output with the fused distribution. */
+  readonly fused: string;
+  readonly metadata: ExportedMetadata;
 }
 
 const ownOpset = 17;
 const leastOpset = 11; // GatherElements and ScatterElements
 const irVersion = 8n;
-const ours = 'kd_spec_'; // begins the name of everything that is added
-const mostBytes = 2 ** 31 - 1; // of a protocol buffer
 
 /**
  * Writes a generalist with its specialists, their calibration, routing and fusion as one ONNX model in standard
@@ -70,15 +67,18 @@ const mostBytes = 2 ** 31 - 1; // of a protocol buffer
  *
  * A generalist of our own has the input `images`, (batch, channels, height, width), float32 in [0, 1], and the names of
  * its classes in the metadata, key `names`, as a JSON list. An imported one keeps its graph, inputs, outputs and
- * metadata as they are, and gets these two outputs beside its own; the names stand under `kd_spec_names`. The metadata
- * name the fused output, so that `openOnnxClassifier` finds it.
+ * metadata as they are, and gets these two outputs beside its own; the names stand under `kd_spec_names`. A file that was
+ * exported before keeps its specialists: the new ones are fused with what it predicts. The metadata say all that is needed
+ * to open the file as a classifier.
  *
  * @throws KdSpecError `option-invalid` for what has no form as a graph: rules, specialists that retrained convolutions
- * or have a full head, corrections that depend on the image, old operator sets, and models over 2 GB
+ * or have a full head, corrections that depend on the image, old operator sets
  */
-export async function exportOnnx(parts: ExportedParts): Promise<ExportedModel> {
-  const { generalist, specialists, settings, classes, imported } = parts;
-  const { definition } = generalist;
+export async function exportOnnx(
+  parts: ExportedParts,
+  { weights = 'fp32', trace = false, replaceOutput = false, withPreprocessing = false }: ExportOptions = {},
+): Promise<ExportedModel> {
+  const { classes, imported } = parts;
   const opset = imported?.model.opset ?? ownOpset;
   if (opset < leastOpset) {
     throw new KdSpecError(
@@ -87,81 +87,118 @@ export async function exportOnnx(parts: ExportedParts): Promise<ExportedModel> {
         '(onnx.version_converter.convert_version(model, 17) in Python) and import it again',
     );
   }
-  const graph = create(
-    GraphProtoSchema,
-    imported ? { ...imported.model.graph } : { name: 'kd-spec ensemble' },
-  );
-  graph.node = [...graph.node];
-  graph.initializer = [...graph.initializer];
-  const writer = createGraphWriter(graph, opset, { prefix: ours });
-  const values = await networkValues(generalist);
-  const features = imported
-    ? writeImportedFeatures(writer, imported.backbone)
-    : writeConvolutions(writer, 'images', definition, values);
-  const layers = foldedDenseLayers(definition, values);
-  const hidden = writeHidden(writer, features, layers);
-  const logits = writeDense(writer, hidden, layers.slice(-1));
-  const kept = specialists.filter((_, position) => settings.specialists[position].kept);
-  const isHeadAlone = kept.some(({ config }) => config.retrain === 'head');
-  const fused = writeFusion(
-    writer,
-    { logits, features: isHeadAlone ? hidden : features },
-    {
-      classes: definition.outputs,
-      width: isHeadAlone ? (layers.at(-2)?.bias.length ?? widthOf(layers)) : widthOf(layers),
-      generalistTemperature: settings.generalistTemperature,
-      routing: routingOf(settings, kept, definition.outputs),
-      rule: settings.rule,
-      dustbinTrust: settings.parameters?.dustbinTrust ?? 0,
-      specialists: await Promise.all(
-        specialists.flatMap((specialist, position) =>
-          settings.specialists[position].kept ? [exported(specialist, settings, position, isHeadAlone)] : [],
-        ),
-      ),
-    },
-  );
-  const taken = new Set(graph.node.flatMap(({ output }) => output));
-  const nameOf = (name: string) => (taken.has(name) ? `kd_spec_${name}` : name);
-  const outputs = { probabilities: nameOf('probabilities'), generalist: nameOf('generalist') };
-  writer.name(fused.probabilities, outputs.probabilities);
-  writer.name(fused.generalist, outputs.generalist);
-  const infos = Object.values(outputs).map((name) => valueInfo(name, ['batch', definition.outputs]));
-  graph.output = [...graph.output, ...infos];
-  const entries = {
-    [fusedOutputKey]: outputs.probabilities,
-    [imported ? fusedNamesKey : 'names']: JSON.stringify(classes),
-  };
-  const added = Object.entries(entries).map(([key, value]) =>
-    create(StringStringEntryProtoSchema, { key, value }),
-  );
-  removeUnused(graph);
-  checkSize(graph);
-  if (imported) {
-    const { model, backbone } = imported;
-    const metadataProps = [
-      ...model.proto.metadataProps.filter(({ key }) => !Object.hasOwn(entries, key)),
-      ...added,
-    ];
-    const proto = create(ModelProtoSchema, { ...model.proto, metadataProps });
-    const { input, reading } = backbone;
-    return {
-      bytes: await wholeModel({ ...model, proto }, graph),
-      input: input.name,
-      outputs,
-      feed: (images, count) => toModelInput(input, reading, images, count),
-    };
+  if (replaceOutput && imported === undefined) {
+    throw new KdSpecError(
+      'option-invalid',
+      '--replace-output is for an imported model: an ensemble of our own has no output of before',
+    );
   }
-  const { height, width, channels } = definition.input;
-  graph.input = [valueInfo('images', ['batch', channels, height, width])];
-  const model = create(ModelProtoSchema, {
-    irVersion,
-    producerName: 'kd-spec',
-    producerVersion: packageVersion(),
-    opsetImport: [create(OperatorSetIdProtoSchema, { domain: '', version: BigInt(opset) })],
-    graph,
-    metadataProps: added,
+  if (replaceOutput && trace && imported?.backbone.blank !== null) {
+    throw new KdSpecError(
+      'option-invalid',
+      'with --replace-output a sequence recogniser is fused at every step, which has no trace: leave out --trace',
+    );
+  }
+  const host = await hostParts(parts, weights);
+  const before = imported && readExportedMetadata(imported.model);
+  const exports = (before?.exports ?? 0) + 1;
+  const prefix = exports > 1 ? `kd_spec_${exports}_` : 'kd_spec_';
+  const graph = imported
+    ? create(GraphProtoSchema, {
+        ...imported.model.graph,
+        node: [...imported.model.graph.node],
+        initializer: [...imported.model.graph.initializer],
+        input: [...imported.model.graph.input],
+        output: [...imported.model.graph.output],
+      })
+    : create(GraphProtoSchema, { name: 'kd-spec ensemble' });
+  const writer = createGraphWriter(graph, opset, { prefix });
+  const written: Written = imported
+    ? writeOnImported(writer, graph, host, {
+        ...imported,
+        before,
+        prefix,
+        replaced: before?.imported?.replaced ?? (replaceOutput ? imported.backbone.output : null),
+      })
+    : writeOwn(writer, parts, host, weights);
+
+  let { feed } = written;
+  if (withPreprocessing) {
+    writePreprocessing(writer, graph, feed);
+    feed = bytesIn(feed);
+  }
+  if (!imported || withPreprocessing) graph.input = [imageInfo(feed), ...otherInputs(graph, feed.name)];
+  const { outputs, fused, metadata } = writeOutputs(writer, graph, host, written, { trace, before });
+  sortNodes(graph);
+  removeUnused(graph, prefix);
+
+  const { name, form, reading, batch } = feed;
+  const { rule, specialists } = host.fusion;
+  const all: ExportedMetadata = {
+    version: 1,
+    exports,
+    rule,
+    specialists: specialists.length + (before?.specialists ?? 0),
+    ...metadata,
+  };
+  const metadataProps = entriesOf(imported?.model, {
+    [fusedOutputKey]: fused,
+    [imported ? fusedNamesKey : 'names']: JSON.stringify(classes),
+    [inputKey]: JSON.stringify({ name, ...form, batch: batch ?? null, reading }),
+    [ensembleKey]: JSON.stringify(all),
   });
-  const asTheyAre: Reading = {
+  const proto = imported
+    ? await withData(
+        { ...imported.model, proto: create(ModelProtoSchema, { ...imported.model.proto, metadataProps }) },
+        graph,
+      )
+    : create(ModelProtoSchema, {
+        irVersion,
+        producerName: 'kd-spec',
+        producerVersion: packageVersion(),
+        opsetImport: [create(OperatorSetIdProtoSchema, { domain: '', version: BigInt(opset) })],
+        graph,
+        metadataProps,
+      });
+  return { proto, feed, outputs, fused, metadata: all };
+}
+
+/** The bytes of a model's file. */
+export function modelBytes({ proto }: Pick<ExportedModel, 'proto'>): Uint8Array {
+  return toBinary(ModelProtoSchema, proto);
+}
+
+/** The same model with what its last patch did in its metadata, as measured. */
+export function withPatchRecord(model: ExportedModel, patch: PatchRecord): ExportedModel {
+  const metadata = { ...model.metadata, patches: [...model.metadata.patches, patch] };
+  const metadataProps = model.proto.metadataProps.map((entry) =>
+    entry.key === ensembleKey ? { ...entry, value: JSON.stringify(metadata) } : entry,
+  );
+  return { ...model, metadata, proto: create(ModelProtoSchema, { ...model.proto, metadataProps }) };
+}
+
+/** A graph with the fusion in it, before it has outputs. */
+interface Written {
+  readonly feed: ImageFeed;
+  /** (batch, classes) each, but for the trace. */
+  readonly values: FusionOutputs;
+  readonly imported: ExportedMetadata['imported'];
+}
+
+function writeOwn(
+  writer: GraphWriter,
+  { generalist: { definition } }: ExportedParts,
+  { values, layers, takesHidden, fusion }: HostParts,
+  weights: WeightPrecision,
+): Written {
+  const features = writeConvolutions(writer, 'images', definition, values, weights);
+  const hidden =
+    layers.length === 1
+      ? features
+      : writer.node('Relu', [writeDense(writer, features, layers.slice(0, -1), weights)]);
+  const logits = writeDense(writer, hidden, layers.slice(-1), weights);
+  const { channels } = definition.input;
+  const reading: Reading = {
     order: 'rgb',
     normalisation: {
       name: '0 to 1',
@@ -169,103 +206,154 @@ export async function exportOnnx(parts: ExportedParts): Promise<ExportedModel> {
       deviation: Array.from({ length: channels }, () => 1),
     },
   };
-  const input = { type: 'float32', layout: 'channels-first', image: definition.input } as const;
   return {
-    bytes: toBinary(ModelProtoSchema, model),
-    input: 'images',
-    outputs,
-    feed: (images, count) => toModelInput(input, asTheyAre, images, count),
+    feed: {
+      name: 'images',
+      form: { type: 'float32', layout: 'channels-first', image: definition.input },
+      reading,
+    },
+    values: writeFusion(writer, { logits, features: takesHidden ? hidden : features }, fusion),
+    imported: null,
   };
 }
 
-/** The features of an imported model, (batch, width): of a sequence recogniser those of the least blank step. */
-function writeImportedFeatures(
-  graph: GraphWriter,
-  { features, output, blank, width }: OnnxBackboneDescription,
-): string {
-  if (blank === null) return graph.reshape(features, [-1, width]);
-  const blanks = graph.gather(output, graph.integers([blank], []), 2); // (batch, steps)
-  const step = graph.node('ArgMin', [blanks], { axis: 1, keepdims: 1 }); // (batch, 1)
-  const ones = graph.integers(new Int32Array(width).fill(1), [1, 1, width]);
-  const places = graph.mul(graph.reshape(step, [-1, 1, 1]), ones); // (batch, 1, width)
-  return graph.reshape(graph.node('GatherElements', [features, places], { axis: 1 }), [-1, width]);
-}
-
-/** The dense layers before the head, each with its ReLU. */
-function writeHidden(graph: GraphWriter, features: string, layers: readonly FoldedLayer[]): string {
-  if (layers.length === 1) return features;
-  return graph.node('Relu', [writeDense(graph, features, layers.slice(0, -1))]);
-}
-
-const widthOf = ([first]: readonly FoldedLayer[]) => first.weights.length / first.bias.length;
-
-async function exported(
-  { config, network }: Specialist,
-  settings: EnsembleFile,
-  position: number,
-  isHeadAlone: boolean,
-): Promise<ExportedSpecialist> {
-  const { temperature, weight, parameters = {} } = settings.specialists[position];
-  const refuse = (what: string) =>
-    new KdSpecError('option-invalid', `specialist ${config.id} ${what}, which has no form as a graph yet`);
-  if (config.retrain === 'all') throw refuse('retrained its convolutions (--retrain all)');
-  if ((config.retrain === 'head') !== isHeadAlone) throw refuse('retrained other layers than the others');
-  if (config.head === 'full') throw refuse('has a full softmax (--specialist-head full)');
-  const usesDustbin = fusionRule(settings.rule).usesDustbin(settings.parameters ?? {});
-  if (config.dustbin.routed !== undefined && usesDustbin)
-    throw refuse('has a dustbin correction that depends on the image (--routed-share)');
-  const values: ReadonlyMap<string, HostTensor> = await networkValues(network);
-  const layers = foldedDenseLayers(network.definition, values);
-  return {
-    classes: Int32Array.from(config.classes),
-    layers: isHeadAlone ? layers.slice(-1) : layers,
-    temperature,
-    weight,
-    massShift: parameterValue(massShift, parameters),
-    correction: config.dustbin.correction,
-  };
-}
-
-function routingOf(
-  { routingTop, routingMass, routingMost }: EnsembleFile,
-  specialists: readonly Specialist[],
-  classes: number,
-): { readonly top: number } | { readonly mass: number } {
-  const covering = new Int32Array(classes);
-  for (const { config } of specialists) for (const label of config.classes) covering[label]++;
-  const most = covering.reduce((largest, count) => Math.max(largest, count), 0);
-  const slots = typeof routingMass === 'number' ? Math.floor(most / routingMass) : routingTop * most;
-  if (routingMost !== undefined && Math.min(slots, specialists.length) > routingMost) {
+function writeOnImported(
+  writer: GraphWriter,
+  graph: GraphProto,
+  { layers, fusion }: HostParts,
+  {
+    model,
+    backbone,
+    before,
+    prefix,
+    replaced,
+  }: NonNullable<ExportedParts['imported']> & {
+    readonly before: ExportedMetadata | undefined;
+    readonly prefix: string;
+    /** The output to replace. */
+    readonly replaced: string | null;
+  },
+): Written {
+  const { blank, input, reading } = backbone;
+  const { classes } = fusion;
+  // The fused output of an earlier patch is an input of this one, which takes its name.
+  const earlier = before && model.metadata.get(fusedOutputKey);
+  const start = earlier === undefined ? undefined : `${prefix}start`;
+  if (earlier !== undefined && start !== undefined) renameValue(graph, earlier, start);
+  // So is the output that is replaced: what was there is read on, under another name.
+  if (replaced !== null) renameValue(graph, replaced, `${prefix}replaced`);
+  const own = replaced === backbone.output ? `${prefix}replaced` : backbone.output;
+  const everyStep = replaced !== null && blank !== null;
+  if (everyStep && before !== undefined) {
     throw new KdSpecError(
       'option-invalid',
-      `up to ${slots} specialists may be queried for an image, and kd-spec takes the first ${routingMost}, which has no ` +
-        'form as a graph yet: raise --routing-mass, or lower --routing-top',
+      'a sequence recogniser whose own output was replaced cannot be patched again: patch the file without ' +
+        '--replace-output, and replace the output with the last patch',
     );
   }
-  return typeof routingMass === 'number' ? { mass: routingMass } : { top: routingTop };
+  const described = { ...backbone, output: own };
+  const from = writeImported(writer, modelOf(model, graph), described, { classes, everyStep });
+  // Imported heads stand on the features alone.
+  const logits = from.logits ?? writeDense(writer, from.features, layers.slice(-1));
+  const values = writeFusion(writer, { logits, features: from.features, start }, fusion);
+  if (replaced !== null) {
+    const place = { output: replaced, blank, classes };
+    const value = writeReplacement(writer, modelOf(model, graph), own, values.probabilities, place);
+    writer.name(castAs(writer, graph, replaced, value), replaced);
+  }
+  return {
+    feed: { name: input.name, form: formOf(input), reading, batch: input.batch ?? undefined },
+    values: {
+      probabilities: from.pick(values.probabilities, classes),
+      generalist: from.pick(values.generalist, classes),
+      ...(values.trace && !everyStep && { trace: values.trace }),
+    },
+    imported: { logits: own, blank, replaced },
+  };
 }
 
-function valueInfo(name: string, shape: readonly (number | string)[]): ValueInfoProto {
-  const dim = shape.map((extent) =>
-    create(TensorShapeProto_DimensionSchema, {
-      value:
-        typeof extent === 'number'
-          ? { case: 'dimValue', value: BigInt(extent) }
-          : { case: 'dimParam', value: extent },
-    }),
+const formOf = ({ type, layout, image }: ImageFeed['form']): ImageFeed['form'] => ({ type, layout, image });
+
+/** A model as it is after values were given other names. */
+function modelOf(model: OnnxModel, graph: GraphProto): OnnxModel {
+  const producers = new Map(graph.node.flatMap((node) => node.output.map((name) => [name, node] as const)));
+  return { ...model, graph, producers };
+}
+
+function castAs(writer: GraphWriter, graph: GraphProto, output: string, value: string): string {
+  const type = elementTypeOf(graph, output);
+  if (type === 'float32') return value;
+  if (type !== undefined) return writer.castTo(value, type);
+  throw new KdSpecError(
+    'option-invalid',
+    `the output "${output}" does not hold real numbers: leave out --replace-output`,
   );
-  const value = create(TypeProto_TensorSchema, {
-    elemType: TensorProto_DataType.FLOAT,
-    shape: create(TensorShapeProtoSchema, { dim }),
-  });
-  return create(ValueInfoProtoSchema, {
-    name,
-    type: create(TypeProtoSchema, { value: { case: 'tensorType', value } }),
-  });
+}
+
+/** Names what the fusion made, and declares it. */
+function writeOutputs(
+  writer: GraphWriter,
+  graph: GraphProto,
+  { fusion }: HostParts,
+  { values, imported }: Written,
+  { trace, before }: { readonly trace: boolean; readonly before: ExportedMetadata | undefined },
+) {
+  const { classes, specialists } = fusion;
+  const taken = new Set([
+    ...graph.node.flatMap(({ output }) => output),
+    ...graph.output.map(({ name }) => name),
+  ]);
+  const free = (name: string) => (taken.has(name) ? `kd_spec_${name}` : name);
+  const made = new Set(graph.node.flatMap(({ output }) => output));
+  const add = (value: string, name: string, shape: readonly (number | string)[]) => {
+    writer.name(value, name);
+    if (!graph.output.some((info) => info.name === name)) graph.output.push(valueInfo(name, shape));
+    return name;
+  };
+  // An output that an earlier patch had, and whose value was given another name, is this one's.
+  const earlier = graph.output.find(({ name }) => !made.has(name))?.name;
+  const fused = add(values.probabilities, earlier ?? free('probabilities'), ['batch', classes]);
+  const generalist = before?.generalist ?? add(values.generalist, free('generalist'), ['batch', classes]);
+  const outputs = [fused, generalist];
+  const traces = [...(before?.traces ?? [])];
+  if (trace && values.trace) {
+    const number = traces.length === 0 ? '' : `_${traces.length + 1}`;
+    const ids = add(values.trace.ids, free(`specialist_ids${number}`), ['batch', 'slots']);
+    const probabilities = add(values.trace.probabilities, free(`specialist_probabilities${number}`), [
+      'batch',
+      'slots',
+      'outcomes',
+    ]);
+    outputs.push(ids, probabilities);
+    traces.push({
+      ids,
+      probabilities,
+      specialists: specialists.map(({ id, classes, correction }) => ({
+        id,
+        classes: Array.from(classes),
+        correction,
+      })),
+    });
+  }
+  return { outputs, fused, metadata: { generalist, imported, traces, patches: before?.patches ?? [] } };
+}
+
+/** Inputs beside the images: old models list their weights among them. */
+function otherInputs(graph: GraphProto, name: string) {
+  return graph.input.filter((info) => info.name !== name);
+}
+
+/** The metadata of a model with ours in place of those that an earlier export wrote. */
+function entriesOf(model: OnnxModel | undefined, entries: Readonly<Record<string, string>>) {
+  const kept = model?.proto.metadataProps.filter(({ key }) => !Object.hasOwn(entries, key)) ?? [];
+  return [
+    ...kept,
+    ...Object.entries(entries).map(([key, value]) => create(StringStringEntryProtoSchema, { key, value })),
+  ];
 }
 
 /** Leaves out what was added and no output needs: a rule has no use for all tables. Nodes stand in the order they run. */
-function removeUnused(graph: GraphProto): void {
+function removeUnused(graph: GraphProto, ours: string): void {
   const needed = new Set(graph.output.map(({ name }) => name));
   const isKept = graph.node.toReversed().map((node) => {
     const isNeeded = node.output.some((name) => needed.has(name)) || !node.name.startsWith(ours);
@@ -274,14 +362,4 @@ function removeUnused(graph: GraphProto): void {
   });
   graph.node = graph.node.filter((_, position) => isKept[isKept.length - 1 - position]);
   graph.initializer = graph.initializer.filter(({ name }) => needed.has(name) || !name.startsWith(ours));
-}
-
-function checkSize({ initializer }: GraphProto): void {
-  const size = initializer.reduce((sum, { rawData }) => sum + rawData.length, 0);
-  if (size < mostBytes) return;
-  throw new KdSpecError(
-    'option-invalid',
-    `the model would have ${(size / 2 ** 30).toFixed(1)} GB, and an ONNX file has at most 2: make fewer or smaller ` +
-      'specialists',
-  );
 }

@@ -50,6 +50,7 @@ function randomEnsemble(
     const start = overlap ? m * 3 : m * 7;
     const hidden = 4 + m;
     specialists.push({
+      id: m,
       classes: Int32Array.from(order.slice(start, start + size)).sort(),
       layers: [layer(random, width, hidden), layer(random, hidden, size + 1)],
       temperature: 0.5 + random.uniform(),
@@ -65,6 +66,7 @@ function randomEnsemble(
     routing: { top: 2 },
     rule: 'combine',
     dustbinTrust: 0,
+    precision: 'fp32',
     specialists,
     ...settings,
   };
@@ -134,9 +136,13 @@ function fuseExactly(ensemble: ExportedFusion, logits: Float32Array, features: F
   });
 }
 
-async function expectAgreement(random: Random, ensemble: ExportedFusion, opset = 17): Promise<void> {
+async function expectAgreement(
+  random: Random,
+  ensemble: ExportedFusion,
+  { opset = 17, sharpness = 3 }: { readonly opset?: number; readonly sharpness?: number } = {},
+): Promise<void> {
   const count = 12;
-  const logits = normal(random, count * classes, 3);
+  const logits = normal(random, count * classes, sharpness);
   const features = normal(random, count * width, 1);
   const session = await openSession(fusionModel(ensemble, opset), { name: 'fusion' });
   const results = await session.run(
@@ -186,7 +192,7 @@ describe('the graph computes what the exact form of the rule computes,', () => {
 
   test.each([11, 13, 18, 21])('in operator set %i', async (opset) => {
     const random = createRandom('operator set', opset);
-    await expectAgreement(random, randomEnsemble(random, { overlap: true, dustbinTrust: 0.3 }), opset);
+    await expectAgreement(random, randomEnsemble(random, { overlap: true, dustbinTrust: 0.3 }), { opset });
   });
 
   test('without any specialist it is the generalist at temperature 1', async () => {
@@ -209,9 +215,32 @@ test.each([{ top: 1 }, { top: 4 }, { mass: 0.15 }])(
   },
 );
 
-test('what has no graph is refused', () => {
-  const overlapping = randomEnsemble(createRandom(1), { overlap: true, rule: 'paper' });
-  expect(() => fusionModel(overlapping, 17)).toThrow(/share no class.*--rule combine/);
+test.each([{ top: 1 }, { top: 3 }, { mass: 0.1 }])(
+  'and for subsets that share classes, routed by %o',
+  async (routing) => {
+    const random = createRandom('paper graph of overlapping subsets', JSON.stringify(routing));
+    for (let round = 0; round < 4; round++)
+      await expectAgreement(random, randomEnsemble(random, { overlap: true, rule: 'paper', routing }));
+  },
+);
+
+test.each([11, 21])('and in operator set %i', async (opset) => {
+  const random = createRandom('paper graph', opset);
+  const ensemble = randomEnsemble(random, { overlap: true, rule: 'paper', routing: { top: 2 } });
+  await expectAgreement(random, ensemble, { opset });
+});
+
+test.each([false, true])(
+  'where generalist and dustbins contradict each other without doubt, overlapping %s, the rule is exact, too',
+  async (overlap) => {
+    const random = createRandom('sharp', overlap ? 1 : 0);
+    const ensemble = randomEnsemble(random, { overlap, rule: 'paper', routing: { top: 3 } });
+    const certain = ensemble.specialists.map((one) => ({ ...one, correction: 30 * random.normal() }));
+    await expectAgreement(random, { ...ensemble, specialists: certain }, { sharpness: 8 });
+  },
+);
+
+test('a rule that has no graph is refused', () => {
   const unknown = randomEnsemble(createRandom(1), { overlap: false, rule: 'of thumb' });
   expect(() => fusionModel(unknown, 17)).toThrow(/"of thumb" cannot be written/);
 });

@@ -2,12 +2,17 @@ import type { GraphWriter } from '../../models/onnx/graph-writer.js';
 import { type ExportedFusion, writeRouting, writeSpecialists, writeTables } from './query-graph.js';
 import { fuse } from './rule-graphs.js';
 
-/** Values of the graph that the fusion starts from. */
+/** Values of the graph that the fusion starts from; a row is an image. */
 export interface FusionInputs {
   /** (batch, classes), the generalist's. */
   readonly logits: string;
   /** (batch, width) */
   readonly features: string;
+  /**
+   * (batch, classes), a distribution to fuse with instead of the generalist's at its temperature: what earlier specialists
+   * made of it. Routing goes by the generalist in any case.
+   */
+  readonly start?: string | undefined;
 }
 
 /** Values that the fusion adds. */
@@ -16,6 +21,15 @@ export interface FusionOutputs {
   readonly probabilities: string;
   /** (batch, classes), the generalist's at temperature 1. */
   readonly generalist: string;
+  /** What the queried specialists predict; undefined where there are none. */
+  readonly trace?:
+    | {
+        /** (batch, slots), float32: positions of specialists, ascending; their number stands for none. */
+        readonly ids: string;
+        /** (batch, slots, largest + 1), at temperature 1, the dustbin last, after its correction. */
+        readonly probabilities: string;
+      }
+    | undefined;
 }
 
 /**
@@ -29,22 +43,27 @@ export interface FusionOutputs {
  */
 export function writeFusion(
   graph: GraphWriter,
-  inputs: FusionInputs,
+  { logits, features, start }: FusionInputs,
   ensemble: ExportedFusion,
 ): FusionOutputs {
   const { classes, generalistTemperature, specialists } = ensemble;
-  const generalist = graph.softmax(inputs.logits, 2);
-  if (specialists.length === 0) return { probabilities: generalist, generalist };
+  const generalist = graph.softmax(logits, 2);
+  const softened =
+    start ??
+    (generalistTemperature === 1
+      ? generalist
+      : graph.softmax(graph.div(logits, graph.scalar(generalistTemperature)), 2));
+  if (specialists.length === 0) return { probabilities: softened, generalist };
   const tables = writeTables(graph, ensemble);
   const active = writeRouting(graph, generalist, ensemble, tables);
-  const logits = writeSpecialists(graph, inputs.features, ensemble, active, tables);
-  const softened =
-    generalistTemperature === 1
-      ? generalist
-      : graph.softmax(graph.div(inputs.logits, graph.scalar(generalistTemperature)), 2);
+  const predicted = writeSpecialists(graph, features, ensemble, active, tables);
   // One more column, of no mass, takes what only fills subsets up.
   const nothing = graph.mul(graph.slice(softened, 1, 0, 1), graph.scalar(0));
   const extended = graph.concat([softened, nothing], 1); // (batch, classes + 1)
-  const fused = fuse(graph, extended, { ...active, logits }, ensemble);
-  return { probabilities: graph.slice(fused, 1, 0, classes), generalist };
+  const fused = fuse(graph, extended, { ...active, logits: predicted }, ensemble);
+  return {
+    probabilities: graph.slice(fused, 1, 0, classes),
+    generalist,
+    trace: { ids: graph.castTo(active.ids, 'float32'), probabilities: graph.softmax(predicted, 3) },
+  };
 }

@@ -1,8 +1,11 @@
 import type { GraphWriter } from '../../models/onnx/graph-writer.js';
 import type { FoldedLayer } from '../../models/onnx/network-graph.js';
+import { storeWeights, type WeightPrecision } from '../../models/onnx/stored-weights.js';
 
 /** A specialist as a graph needs it. */
 export interface ExportedSpecialist {
+  /** As in the workspace. */
+  readonly id: number;
   /** (s), the subset: distinct class indices. */
   readonly classes: Int32Array;
   /** ReLU layers and, last, the head of s + 1 outputs, the dustbin last. */
@@ -24,6 +27,8 @@ export interface ExportedFusion {
   readonly routing: { readonly top: number } | { readonly mass: number };
   readonly rule: string;
   readonly dustbinTrust: number;
+  /** How the weights of the specialists are stored. */
+  readonly precision: WeightPrecision;
   /** Those that take part. */
   readonly specialists: readonly ExportedSpecialist[];
 }
@@ -38,8 +43,10 @@ const negligible = 1e-6;
 export interface Active {
   /** Most specialists of an image. */
   readonly slots: number;
-  /** (batch, slots), positions, ascending; the number of specialists stands for none. */
+  /** (batch, slots), positions, ascending; {@link none} stands for none. */
   readonly ids: string;
+  /** The number of specialists. */
+  readonly none: number;
   /** (batch, slots, largest) */
   readonly classIds: string;
   /** (batch, slots, 1) each; no specialist has a weight of 0. */
@@ -49,6 +56,9 @@ export interface Active {
   readonly inverseTemperature: string;
   readonly largest: number;
   readonly areDisjoint: boolean;
+  /** As {@link Tables} has them. */
+  readonly mostPerClass: number;
+  readonly covering: string;
 }
 
 /** What they predict, too. */
@@ -72,20 +82,26 @@ export interface Tables {
   readonly areDisjoint: boolean;
   /** The most subsets that share a class. */
   readonly mostPerClass: number;
+  /** (classes + 1, mostPerClass), the specialists whose subsets hold a class; none holds what fills up. */
+  readonly covering: string;
 }
 
 export function writeTables(graph: GraphWriter, { classes, specialists }: ExportedFusion): Tables {
   const count = specialists.length;
   const largest = Math.max(...specialists.map((specialist) => specialist.classes.length));
   const ids = new Int32Array((count + 1) * largest).fill(classes);
-  const covering = new Int32Array(classes);
+  const timesCovered = new Int32Array(classes);
   for (const [m, specialist] of specialists.entries()) {
     ids.set(specialist.classes, m * largest);
-    for (const c of specialist.classes) covering[c]++;
+    for (const c of specialist.classes) timesCovered[c]++;
   }
   const column = (value: (specialist: ExportedSpecialist) => number, none: number) =>
     graph.floats([...specialists.map(value), none], [count + 1, 1]);
-  const mostPerClass = covering.reduce((most, times) => Math.max(most, times), 0);
+  const mostPerClass = timesCovered.reduce((most, times) => Math.max(most, times), 0);
+  const covering = new Int32Array((classes + 1) * mostPerClass).fill(count);
+  const filled = new Int32Array(classes);
+  for (const [m, specialist] of specialists.entries())
+    for (const c of specialist.classes) covering[c * mostPerClass + filled[c]++] = m;
   return {
     largest,
     classIds: graph.integers(ids, [count + 1, largest]),
@@ -95,6 +111,7 @@ export function writeTables(graph: GraphWriter, { classes, specialists }: Export
     inverseTemperature: column(({ temperature }) => 1 / temperature, 1),
     areDisjoint: mostPerClass <= 1,
     mostPerClass,
+    covering: graph.integers(covering, [classes + 1, mostPerClass]),
   };
 }
 
@@ -103,7 +120,7 @@ export function writeRouting(
   graph: GraphWriter,
   generalist: string,
   { classes, routing, specialists }: ExportedFusion,
-  { largest, classIds, weight, share, lift, inverseTemperature, areDisjoint, mostPerClass }: Tables,
+  { largest, classIds, weight, share, lift, inverseTemperature, areDisjoint, mostPerClass, covering }: Tables,
 ): Active {
   const count = specialists.length;
   const none = graph.integers([count], []);
@@ -113,11 +130,7 @@ export function writeRouting(
     const top = Math.min(routing.top, classes);
     slots = Math.min(top * mostPerClass, count);
     const [, first] = graph.nodes('TopK', [generalist, graph.integers([top], [1])], 2, { axis: 1 });
-    const covering = new Int32Array(classes * mostPerClass).fill(count);
-    const filled = new Int32Array(classes);
-    for (const [m, specialist] of specialists.entries())
-      for (const c of specialist.classes) covering[c * mostPerClass + filled[c]++] = m;
-    const called = graph.gather(graph.integers(covering, [classes, mostPerClass]), first, 0);
+    const called = graph.gather(covering, first, 0);
     const sorted = ascending(graph, graph.reshape(called, [-1, top * mostPerClass]), top * mostPerClass);
     ids = withoutRepetition(graph, sorted, top * mostPerClass, none);
     if (slots < top * mostPerClass) ids = graph.slice(ids, 1, 0, slots);
@@ -141,8 +154,11 @@ export function writeRouting(
   return {
     slots,
     ids,
+    none: count,
     largest,
     areDisjoint,
+    mostPerClass,
+    covering,
     classIds: ofSlots(classIds, largest),
     weight: ofSlots(weight, 1),
     share: ofSlots(share, 1),
@@ -171,7 +187,7 @@ function withoutRepetition(graph: GraphWriter, ids: string, count: number, none:
 export function writeSpecialists(
   graph: GraphWriter,
   features: string,
-  { specialists, width }: ExportedFusion,
+  { specialists, width, precision }: ExportedFusion,
   { ids, slots }: Active,
   { largest }: Tables,
 ): string {
@@ -185,10 +201,11 @@ export function writeSpecialists(
       : Math.max(...specialists.map(({ layers }) => layers[layer].bias.length));
     const { weights, bias } = stacked(specialists, layer, { inputs, outputs, isHead });
     const count = specialists.length + 1;
-    const product = graph.node('MatMul', [
-      input,
-      graph.gather(graph.floats(weights, [count, inputs, outputs]), ids, 0), // (batch, slots, inputs, outputs)
-    ]);
+    const stored = storeWeights(graph, weights, [count, inputs, outputs], precision, {
+      outputs: 2,
+      perRow: true,
+    });
+    const product = graph.node('MatMul', [input, stored.rows(ids)]); // of (batch, slots, inputs, outputs)
     const biases = graph.gather(graph.floats(bias, [count, 1, outputs]), ids, 0);
     const sum = graph.add(product, biases); // (batch, slots, 1, outputs)
     input = isHead ? sum : graph.node('Relu', [sum]);

@@ -28,13 +28,10 @@ export function fuse(
       fused = inside(graph, fused, oneOf(graph, active, slot), { mean, trust, isShifted });
     return fused;
   }
-  if (rule === 'paper' && active.areDisjoint) return minimiseDivergences(graph, q, active);
+  if (rule === 'paper') return minimiseDivergences(graph, q, active);
   throw new KdSpecError(
     'option-invalid',
-    rule === 'paper'
-      ? 'the rule "paper" is written as a graph for subsets that share no class: cluster with --subsets partition, or ' +
-          'calibrate with --rule combine or --rule share-inside'
-      : `the rule "${rule}" cannot be written as a graph: calibrate with --rule combine or --rule share-inside`,
+    `the rule "${rule}" cannot be written as a graph: calibrate with --rule combine or --rule share-inside`,
   );
 }
 

@@ -5,6 +5,7 @@ import {
   AttributeProto_AttributeType,
   type GraphProto,
   GraphProtoSchema,
+  type ModelProto,
   ModelProtoSchema,
   type NodeProto,
   type TensorProto,
@@ -278,6 +279,15 @@ const otherBytes: Partial<Record<number, number>> = {
  * @throws KdSpecError `checkpoint-invalid`, and `not-found` when a file of data is missing
  */
 export async function wholeModel(model: OnnxModel, graph: GraphProto = model.graph): Promise<Uint8Array> {
+  return toBinary(ModelProtoSchema, await withData(model, graph));
+}
+
+/**
+ * A model with the external data inside that belong to its graph.
+ *
+ * @throws as {@link wholeModel}
+ */
+export async function withData(model: OnnxModel, graph: GraphProto): Promise<ModelProto> {
   const initializer: TensorProto[] = [];
   for (const tensor of graph.initializer) {
     if (tensor.dataLocation !== TensorProto_DataLocation.EXTERNAL) {
@@ -302,10 +312,10 @@ export async function wholeModel(model: OnnxModel, graph: GraphProto = model.gra
       }),
     );
   }
-  return toBinary(
-    ModelProtoSchema,
-    create(ModelProtoSchema, { ...model.proto, graph: create(GraphProtoSchema, { ...graph, initializer }) }),
-  );
+  return create(ModelProtoSchema, {
+    ...model.proto,
+    graph: create(GraphProtoSchema, { ...graph, initializer }),
+  });
 }
 
 /** The bytes of a tensor in a file beside the model, which must not lie outside its folder. */

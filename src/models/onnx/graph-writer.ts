@@ -15,6 +15,8 @@ type Attributes = Readonly<Record<string, number | readonly number[] | { readonl
 /** Adds nodes and constants to a graph; every method that computes returns the name of its value. */
 export interface GraphWriter {
   readonly opset: number;
+  /** Begins the name of everything that is added. */
+  readonly prefix: string;
   /** A node with one output, of the standard operators. */
   node(operator: string, inputs: readonly string[], attributes?: Attributes): string;
   /** A node with several outputs. */
@@ -27,6 +29,10 @@ export interface GraphWriter {
   floats(values: Float32Array | readonly number[], shape: readonly number[]): string;
   doubles(values: Float64Array | readonly number[], shape: readonly number[]): string;
   integers(values: ArrayLike<number>, shape: readonly number[]): string;
+  /** float16, as its bits. */
+  halves(values: Uint16Array<ArrayBuffer>, shape: readonly number[]): string;
+  /** int8 */
+  bytes(values: Int8Array<ArrayBuffer>, shape: readonly number[]): string;
   /** One float32. */
   scalar(value: number): string;
   add(a: string, b: string): string;
@@ -42,7 +48,7 @@ export interface GraphWriter {
   sum(x: string, axis: number): string;
   softmax(x: string, rank: number): string;
   logSoftmax(x: string, rank: number): string;
-  castTo(x: string, type: 'float32' | 'float64' | 'int64'): string;
+  castTo(x: string, type: keyof typeof types): string;
   /** Gives a value the name of an output. */
   name(x: string, output: string): void;
 }
@@ -51,6 +57,9 @@ const types = {
   float32: TensorProto_DataType.FLOAT,
   float64: TensorProto_DataType.DOUBLE,
   int64: TensorProto_DataType.INT64,
+  float16: TensorProto_DataType.FLOAT16,
+  int8: TensorProto_DataType.INT8,
+  uint8: TensorProto_DataType.UINT8,
 } as const;
 
 /**
@@ -106,12 +115,15 @@ export function createGraphWriter(
   const binary = (operator: string) => (a: string, b: string) => node(operator, [a, b]);
   return {
     opset,
+    prefix,
     node,
     nodes,
     floats,
     integers,
     doubles: (values, shape) =>
       tensor(types.float64, new Uint8Array(Float64Array.from(values).buffer), shape),
+    halves: (values, shape) => tensor(types.float16, new Uint8Array(values.buffer), shape),
+    bytes: (values, shape) => tensor(types.int8, new Uint8Array(values.buffer), shape),
     scalar: (value) => floats([value], []),
     add: binary('Add'),
     sub: binary('Sub'),

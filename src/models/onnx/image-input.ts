@@ -2,8 +2,15 @@ import { readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { TensorProto_DataType } from 'onnx-buf';
 import type { ImageShape } from '../../data/source.js';
-import { declaredExtents, integersAttribute, invalid, type OnnxModel } from './model-file.js';
-import { type InputForm, inOrder, type Normalisation, normalisations, type Reading } from './reading.js';
+import { declaredExtents, inputKey, integersAttribute, invalid, type OnnxModel } from './model-file.js';
+import {
+  feedSchema,
+  type InputForm,
+  inOrder,
+  type Normalisation,
+  normalisations,
+  type Reading,
+} from './reading.js';
 import type { InputType } from './runtime.js';
 
 /** The image input of a foreign model. */
@@ -64,6 +71,11 @@ export async function findImageInput(model: OnnxModel, hints: InputHints = {}): 
         'float16, double or uint8 images',
     );
   }
+  const { given: _, ...said } = hints;
+  const told = Object.values(said).some((hint) => hint !== undefined)
+    ? undefined
+    : inputOfExported(model, input.name);
+  if (told) return told;
   const notes: string[] = [];
   const config = await readNeighbours(path, notes);
   const extents = declaredExtents(input) ?? [undefined, undefined, undefined, undefined];
@@ -101,6 +113,27 @@ export async function findImageInput(model: OnnxModel, hints: InputHints = {}): 
     declared: { ...(order && { order }), ...(normalisation && { normalisation }) },
     notes,
   };
+}
+
+/** What a file that kd-spec exported says about its input; undefined for any other. */
+function inputOfExported({ path, metadata }: OnnxModel, name: string): OnnxImageInput | undefined {
+  const text = metadata.get(inputKey);
+  if (text === undefined) return undefined;
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    value = undefined;
+  }
+  const { data } = feedSchema.safeParse(value);
+  if (data === undefined || data.name !== name) {
+    throw invalid(path, `its metadata "${inputKey}" do not describe the input "${name}": export it again`);
+  }
+  const { type, layout, image, batch, reading } = data;
+  const { order, normalisation } = reading;
+  // Declared means are those of red, green and blue.
+  const declared = { order, normalisation: inOrder(normalisation, order) };
+  return { name, type, layout, image, batch: batch ?? undefined, declared, notes: [] };
 }
 
 /** Images whose values come in one row, if those that will be given have as many. */

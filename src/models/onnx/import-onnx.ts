@@ -4,6 +4,7 @@ import type { NetworkDefinition } from '../network-definition.js';
 import type { HostTensor } from '../safetensors.js';
 import { findClassNames, type OnnxClasses } from './class-names.js';
 import { wholeModel } from './constants.js';
+import { readExportedMetadata } from './exported-metadata.js';
 import { findHead, type OnnxHead } from './find-head.js';
 import { findImageInput, type OnnxImageInput, possibleReadings } from './image-input.js';
 import { invalid, type OnnxModel, readOnnxModel } from './model-file.js';
@@ -44,8 +45,9 @@ export interface OnnxDescription {
  */
 export async function describeOnnx(path: string, hints: OnnxHints): Promise<OnnxDescription> {
   const model = await readOnnxModel(path);
+  const exported = readExportedMetadata(model)?.imported;
   const head = await findHead(model, {
-    logits: hints.logits ?? undefined,
+    logits: hints.logits ?? exported?.logits,
     features: hints.features ?? undefined,
   });
   const input = await findImageInput(model, {
@@ -66,7 +68,7 @@ export async function describeOnnx(path: string, hints: OnnxHints): Promise<Onnx
   const classes = await findClassNames(model, head.classes, {
     isSequence: head.isSequence,
     labels: hints.labels ?? undefined,
-    blank: hints.blank ?? undefined,
+    blank: hints.blank ?? exported?.blank ?? undefined,
   });
   const holds = {
     scores: [`its outputs are independent scores (${head.path[0]}): their logits are taken as a softmax's`],

@@ -31,9 +31,14 @@ export interface OnnxModel {
   readonly bytes: number;
 }
 
-/** Metadata of a model that kd-spec exported: the output with the fused distribution, and the names of its classes. */
+/**
+ * Metadata of a model that kd-spec exported: the output with the fused distribution, the names of its classes, how its
+ * images are fed, and what the ensemble is made of.
+ */
 export const fusedOutputKey = 'kd_spec_output';
 export const fusedNamesKey = 'kd_spec_names';
+export const inputKey = 'kd_spec_input';
+export const ensembleKey = 'kd_spec_ensemble';
 
 /** Protocol buffers end here; larger models keep their weights in external data. */
 const mostBytes = 2 ** 31 - 1;
@@ -47,7 +52,16 @@ const mostBytes = 2 ** 31 - 1;
  * Cost: the file is held in memory; 21 MB are decoded in 0.14 s.
  */
 export async function readOnnxModel(path: string): Promise<OnnxModel> {
-  const bytes = await readModelBytes(path);
+  return decodeOnnxModel(path, await readModelBytes(path));
+}
+
+/**
+ * The graph of an ONNX model whose bytes are at hand.
+ *
+ * @param path of its file, for messages and external data
+ * @throws KdSpecError `checkpoint-invalid` when it is not an ONNX model
+ */
+export function decodeOnnxModel(path: string, bytes: Uint8Array): OnnxModel {
   const proto = decode(path, bytes);
   const { graph } = proto;
   if (graph === undefined || graph.output.length === 0) {
@@ -78,7 +92,8 @@ export async function readOnnxModel(path: string): Promise<OnnxModel> {
   };
 }
 
-async function readModelBytes(path: string): Promise<Uint8Array> {
+/** The bytes of a model's file, at most 2 GB of them. */
+export async function readModelBytes(path: string): Promise<Uint8Array> {
   try {
     const { size } = await stat(path);
     if (size > mostBytes) {

@@ -2,6 +2,7 @@ import { assert } from '../../core/errors.js';
 import { type NetworkDefinition, pools } from '../network-definition.js';
 import type { HostTensor } from '../safetensors.js';
 import type { GraphWriter } from './graph-writer.js';
+import { storeWeights, type WeightPrecision } from './stored-weights.js';
 
 /** A layer on host arrays, its normalisation folded in: `y = weights' x + bias`. */
 export interface FoldedLayer {
@@ -62,6 +63,7 @@ export function writeConvolutions(
   images: string,
   definition: NetworkDefinition,
   values: NetworkValues,
+  precision: WeightPrecision = 'fp32',
 ): string {
   const { input, kernel, convolutions } = definition;
   let { height, width } = input;
@@ -69,13 +71,10 @@ export function writeConvolutions(
   let features = images;
   for (const [index, filters] of convolutions.entries()) {
     const { weights, bias } = folded(values, `convolutions.${index}`);
-    const turned = graph.floats(channelsFirst(weights, kernel, channels, filters), [
-      filters,
-      channels,
-      kernel,
-      kernel,
-    ]);
-    const convolved = graph.node('Conv', [features, turned, graph.floats(bias, [filters])], {
+    const turned = channelsFirst(weights, kernel, channels, filters);
+    const shape = [filters, channels, kernel, kernel];
+    const stored = storeWeights(graph, turned, shape, precision, { outputs: 0 }).whole();
+    const convolved = graph.node('Conv', [features, stored, graph.floats(bias, [filters])], {
       kernel_shape: [kernel, kernel],
       pads: [0, 0, 0, 0].map(() => (kernel - 1) / 2), // kernels are odd, so that every side has as much
     });
@@ -105,12 +104,18 @@ function channelsFirst(weights: Float32Array, kernel: number, inputs: number, ou
 }
 
 /** Writes dense layers with ReLU between them: (batch, inputs) to (batch, outputs of the last). */
-export function writeDense(graph: GraphWriter, features: string, layers: readonly FoldedLayer[]): string {
+export function writeDense(
+  graph: GraphWriter,
+  features: string,
+  layers: readonly FoldedLayer[],
+  precision: WeightPrecision = 'fp32',
+): string {
   let x = features;
   for (const [index, { weights, bias }] of layers.entries()) {
+    const shape = [weights.length / bias.length, bias.length];
     const product = graph.node('MatMul', [
       x,
-      graph.floats(weights, [weights.length / bias.length, bias.length]),
+      storeWeights(graph, weights, shape, precision, { outputs: 1 }).whole(),
     ]);
     x = graph.add(product, graph.floats(bias, [bias.length]));
     if (index < layers.length - 1) x = graph.node('Relu', [x]);

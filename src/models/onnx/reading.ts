@@ -45,6 +45,9 @@ export const readingSchema = z.strictObject({
   normalisation: z.strictObject({ name: z.string(), mean: channel, deviation: channel }),
 });
 
+/** All that has to be known to feed a model: the metadata of an exported file have it as JSON. */
+export const feedSchema = inputSchema.extend({ reading: readingSchema });
+
 /** The normalisations that are in use, by name, for images of so many channels. */
 export function normalisations(channels: number): Readonly<Record<string, Normalisation>> {
   const all = (name: string, mean: number, deviation: number): Normalisation => ({

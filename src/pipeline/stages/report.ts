@@ -6,7 +6,7 @@ import { signedPercent } from '../../core/percent.js';
 import { imageBatches } from '../../data/batches.js';
 import { openBystanders } from '../../data/bystanders.js';
 import { openDataset } from '../../data/dataset.js';
-import { type Ensemble, loadEnsemble } from '../../ensemble/ensemble.js';
+import { loadNetworkEnsemble, type NetworkEnsemble } from '../../ensemble/ensemble.js';
 import { readSubsets, subsetsFileName } from '../../ensemble/subsets/subsets-file.js';
 import type { CurvePoint } from '../../evaluation/curve-charts.js';
 import { evaluateEnsemble } from '../../evaluation/evaluate-ensemble.js';
@@ -32,7 +32,7 @@ import { evaluateStudent } from './student-accuracy.js';
 export async function evaluate(context: StageContext): Promise<StageResults['report']> {
   const { settings, directory, log, signal } = context;
   const dataset = await openDataset(context.input('dataset'));
-  const ensemble = await loadEnsemble(context.workspace, { backend: settings.backend });
+  const ensemble = await loadNetworkEnsemble(context.workspace, { backend: settings.backend });
   context.usesBackend(ensemble.generalist.operations.backend);
   try {
     const { split: splitName, maxExamples } = settings.report;
@@ -145,7 +145,7 @@ async function readCurve(path: string): Promise<readonly CurvePoint[]> {
 
 /** What validation decided about each specialist, kept or not. */
 function specialistCards(
-  { specialists, settings }: Ensemble,
+  { specialists, settings }: NetworkEnsemble,
   { select }: Settings['ensemble'],
 ): readonly SpecialistCard[] {
   return specialists.map(({ config: { id, classes, dustbin } }, position) => {

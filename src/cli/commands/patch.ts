@@ -1,0 +1,231 @@
+import { join, relative, resolve } from 'node:path';
+import type { CommandModule } from 'yargs';
+import { KdSpecError } from '../../core/errors.js';
+import type { JsonObject } from '../../core/json.js';
+import { percent, signedWithin } from '../../core/percent.js';
+import { byteSize, count } from '../../core/quantity-text.js';
+import type { Ensemble } from '../../ensemble/ensemble.js';
+import type { PatchFigures } from '../../evaluation/patch-figures.js';
+import type { Classifier } from '../../models/classifier.js';
+import type { PatchRecord } from '../../models/onnx/exported-metadata.js';
+import type { ResolvedSettings } from '../../pipeline/settings.js';
+import { stageNames } from '../../pipeline/stage-names.js';
+import { addFlags, flagsOf } from '../command-line.js';
+import { type CommandContext, printResult } from '../context.js';
+import { bringUpToDate } from '../run-stages.js';
+import { alignColumns } from '../summary.js';
+
+/** The command that does all of it: somebody's model and images in, a better model out. */
+export function patchCommand(context: CommandContext): CommandModule {
+  return {
+    command: 'patch <file>',
+    describe:
+      'Fix what an ONNX classifier confuses with labelled images, and write it as one file that harms nothing else',
+    builder: (yargs) =>
+      addFlags(
+        yargs
+          .positional('file', {
+            type: 'string',
+            describe: 'Patch this ONNX model, or this file that was patched before',
+          })
+          .option('images', {
+            type: 'string',
+            requiresArg: true,
+            describe: 'Take labelled images of the classes in question from here, as with --source',
+          })
+          .option('out', {
+            type: 'string',
+            requiresArg: true,
+            describe: 'Write the patched model to this file',
+          })
+          .option('replace-output', {
+            type: 'boolean',
+            describe: "Put the fused distribution where the model's own output was, too",
+          }),
+        stageNames,
+      ),
+    handler: async (argv) => {
+      const flags = flagsOf(argv, stageNames);
+      if (typeof argv.images !== 'string')
+        throw new KdSpecError('usage', 'expected labelled images: --images FOLDER');
+      if (typeof argv.out !== 'string') throw new KdSpecError('usage', 'expected where to write: --out FILE');
+      if (flags.onnx !== undefined || flags.source !== undefined) {
+        throw new KdSpecError(
+          'usage',
+          'patch takes the model as its argument and the images as --images: leave out --onnx and --source',
+        );
+      }
+      const { resolveSettings } = await import('../../pipeline/settings.js');
+      const named = { ...flags, onnx: String(argv.file), source: argv.images };
+      const resolved = await resolveSettings(named, context.env, { folder: context.folder });
+      refuseWhatCannotBeExported(resolved);
+      const outcomes = await bringUpToDate('report', resolved, context);
+      if (outcomes.length === 0) return; // a dry run
+      const result = await writePatched(resolve(context.folder, argv.out), resolved, {
+        replaceOutput: argv['replace-output'] === true,
+        signal: context.signal,
+        folder: context.folder,
+      });
+      printResult(context, result, resolved.settings.json);
+    },
+  };
+}
+
+/** Says before hours of training what export would refuse after them. */
+function refuseWhatCannotBeExported({ settings: { specialists } }: ResolvedSettings): void {
+  if (specialists.head !== 'full') return;
+  throw new KdSpecError(
+    'option-invalid',
+    '--specialist-head full has no form as a graph, and patch writes one: leave it out',
+  );
+}
+
+/**
+ * Writes the ensemble of a workspace into its model, measures the result against the model, as files, and keeps it where it
+ * is better.
+ *
+ * @throws KdSpecError `patch-refused` where it is not: nothing is written
+ */
+async function writePatched(
+  out: string,
+  { settings }: ResolvedSettings,
+  {
+    replaceOutput,
+    signal,
+    folder,
+  }: { readonly replaceOutput: boolean; readonly signal: AbortSignal; readonly folder: string },
+): Promise<{ readonly json: JsonObject; readonly text: string }> {
+  const { workspace, backend } = settings;
+  const { loadNetworkEnsemble } = await import('../../ensemble/ensemble.js');
+  const { openExportedEnsemble } = await import('../../ensemble/export/exported-ensemble.js');
+  const { exportOnnx, modelBytes, withPatchRecord } = await import('../../ensemble/export/export-onnx.js');
+  const { exportedParts } = await import('../../ensemble/export/exported-parts.js');
+  const { writeOnnxModel } = await import('../../models/onnx/write-model.js');
+  const networks = await loadNetworkEnsemble(workspace, { backend });
+  const parts = await exportedParts(networks, join(workspace, 'generalist'));
+  const model = await exportOnnx(parts, { replaceOutput }).finally(() => networks.dispose());
+  const own = parts.imported?.model;
+  const wasPatched = own !== undefined && model.metadata.exports > 1;
+  const { readModelBytes } = await import('../../models/onnx/model-file.js');
+  const original = wasPatched
+    ? await openExportedEnsemble(await readModelBytes(own.path), { path: own.path })
+    : undefined;
+  const patched = await openExportedEnsemble(modelBytes(model), { path: out });
+  const measured = await measure(workspace, patched, original, signal).finally(() => {
+    patched.dispose();
+    original?.dispose();
+  });
+  const added = model.metadata.specialists - (original?.metadata.specialists ?? 0);
+  refuseWorse(measured, { added, bound: null });
+  const { test, bystanders, classes } = measured;
+  const figuresOf = (when: 'before' | 'after') => ({
+    top1: test[when],
+    bystanders: bystanders?.[when] ?? null,
+  });
+  const record: PatchRecord = {
+    specialists: added,
+    classes,
+    before: figuresOf('before'),
+    after: figuresOf('after'),
+  };
+  const { files, bytes } = await writeOnnxModel(out, withPatchRecord(model, record).proto);
+  const report = join(workspace, 'report', 'index.html');
+  const earlier = original?.metadata.patches ?? [];
+  const json = {
+    file: out,
+    files: [...files],
+    bytes,
+    before: record.before,
+    after: record.after,
+    examples: { test: test.examples, bystanders: bystanders?.examples ?? 0 },
+    classes,
+    specialists: added,
+    earlier: [...earlier],
+    rivals: [],
+    report,
+  };
+  const row = (name: string, figures: PatchFigures) => [
+    name,
+    percent(figures.before),
+    percent(figures.after),
+    signedWithin(figures.after - figures.before, figures.standardError),
+    `${count(figures.examples)} images`,
+  ];
+  const text = [
+    alignColumns(
+      [
+        ['', 'before', 'after', 'change', ''],
+        row(`${count(classes)} classes with images`, test),
+        ...(bystanders ? [row('bystanders', bystanders)] : []),
+      ],
+      'lrrrl',
+    ),
+    ...earlier.map(
+      (one, index) =>
+        `patch ${index + 1}: ${count(one.specialists)} specialists as they were; ${count(one.classes)} classes went from ` +
+        `${percent(one.before.top1)} to ${percent(one.after.top1)} when it was made`,
+    ),
+    ...(bystanders ? [] : ['nothing measured the other classes: --bystanders PATH names images of some']),
+    `file: ${relative(folder, out)}, ${byteSize(bytes)}, ${count(added)} specialists more`,
+    `report: ${relative(folder, report)}`,
+  ].join('\n');
+  return { json, text };
+}
+
+/** What a patched file does to images that nothing was chosen on. */
+interface Measured {
+  readonly test: PatchFigures;
+  readonly bystanders: PatchFigures | undefined;
+  /** Classes with training images. */
+  readonly classes: number;
+}
+
+async function measure(
+  workspace: string,
+  patched: Ensemble,
+  original: Classifier | undefined,
+  signal: AbortSignal,
+): Promise<Measured> {
+  const { imageBatches } = await import('../../data/batches.js');
+  const { openDataset } = await import('../../data/dataset.js');
+  const { countLabels } = await import('../../data/label-counts.js');
+  const { patchFigures } = await import('../../evaluation/patch-figures.js');
+  const folder = join(workspace, 'dataset');
+  const { splits, image, classes } = await openDataset(folder);
+  const batchSize = 128;
+  const test = imageBatches(splits.test, image, { batchSize });
+  const labels = await countLabels(splits.train, classes.length);
+  return {
+    test: await patchFigures(patched, test, { original, signal }),
+    bystanders: undefined,
+    classes: labels.reduce((sum, images) => sum + Number(images > 0), 0),
+  };
+}
+
+/** @throws KdSpecError `patch-refused` */
+function refuseWorse(
+  { test, bystanders }: Measured,
+  { added, bound }: { readonly added: number; readonly bound: number | null },
+): void {
+  const refuse = (what: string) => new KdSpecError('patch-refused', `${what}; nothing was written`);
+  if (added === 0) {
+    throw refuse(
+      'no specialist helps by more than chance, so that the patched model would be the original: give more images of the ' +
+        'classes that it confuses',
+    );
+  }
+  if (test.after < test.before) {
+    throw refuse(
+      `the patched model gets ${percent(test.after)} of ${count(test.examples)} test images right, the original ` +
+        `${percent(test.before)}: give more images, or another --seed`,
+    );
+  }
+  const harm = bystanders ? bystanders.before - bystanders.after : 0;
+  if (bystanders && bound !== null && harm > bound) {
+    throw refuse(
+      `bystanders lose ${percent(harm, 2)} (${percent(bystanders.before)} to ${percent(bystanders.after)} of ` +
+        `${count(bystanders.examples)}), more than --harm ${percent(bound, 2)} allows: give more bystanders, so that the ` +
+        'bound can be kept, or allow more',
+    );
+  }
+}

@@ -1,0 +1,134 @@
+import { KdSpecError } from '../../core/errors.js';
+import { readBackbone } from '../../models/checkpoint.js';
+import type { ClassNames } from '../../models/classifier.js';
+import { type Network, networkValues } from '../../models/network.js';
+import type { OnnxModel } from '../../models/onnx/model-file.js';
+import { type FoldedLayer, foldedDenseLayers } from '../../models/onnx/network-graph.js';
+import { type OnnxBackboneDescription, readImportedModel } from '../../models/onnx/onnx-backbone.js';
+import type { WeightPrecision } from '../../models/onnx/stored-weights.js';
+import type { HostTensor } from '../../models/safetensors.js';
+import type { NetworkEnsemble } from '../ensemble.js';
+import type { EnsembleFile } from '../ensemble-file.js';
+import { fusionRule } from '../rules/index.js';
+import { parameterValue } from '../rules/rule.js';
+import { massShift } from '../rules/share-inside.js';
+import type { Specialist } from '../specialist/specialist.js';
+import type { ExportedFusion, ExportedSpecialist } from './query-graph.js';
+
+/** What is exported. */
+export interface ExportedParts {
+  readonly generalist: Network;
+  readonly specialists: readonly Specialist[];
+  readonly settings: EnsembleFile;
+  readonly classes: ClassNames;
+  /** The model of an imported generalist, and how it is cut and fed. */
+  readonly imported?: { readonly model: OnnxModel; readonly backbone: OnnxBackboneDescription } | undefined;
+}
+
+/**
+ * What is exported of an ensemble.
+ *
+ * @param folder the artefact of its generalist
+ */
+export async function exportedParts(
+  { generalist, specialists, settings, classes }: NetworkEnsemble,
+  folder: string,
+): Promise<ExportedParts> {
+  const backbone = await readBackbone(folder);
+  const imported = backbone === undefined ? undefined : await readImportedModel(folder, backbone);
+  return { generalist, specialists, settings, classes, imported };
+}
+
+/** Generalist and specialists on host arrays, as the graph needs them. */
+export interface HostParts {
+  /** Tensors of the generalist by name. */
+  readonly values: ReadonlyMap<string, HostTensor>;
+  /** Its dense layers and, last, its head. */
+  readonly layers: readonly FoldedLayer[];
+  /** Whether specialists take the input of its head, not that of its dense layers. */
+  readonly takesHidden: boolean;
+  readonly fusion: ExportedFusion;
+}
+
+/**
+ * Reads what a graph is made of out of networks.
+ *
+ * @throws KdSpecError `option-invalid` for what has no form as a graph: specialists that retrained convolutions or have
+ * a full head, corrections that depend on the image, routing that is cut off
+ */
+export async function hostParts(
+  { generalist, specialists, settings }: ExportedParts,
+  precision: WeightPrecision,
+): Promise<HostParts> {
+  const { definition } = generalist;
+  const values = await networkValues(generalist);
+  const layers = foldedDenseLayers(definition, values);
+  const kept = specialists.filter((_, position) => settings.specialists[position].kept);
+  const takesHidden = kept.some(({ config }) => config.retrain === 'head');
+  const width = layers[0].weights.length / layers[0].bias.length;
+  return {
+    values,
+    layers,
+    takesHidden,
+    fusion: {
+      classes: definition.outputs,
+      width: takesHidden ? (layers.at(-2)?.bias.length ?? width) : width,
+      generalistTemperature: settings.generalistTemperature,
+      routing: routingOf(settings, kept, definition.outputs),
+      rule: settings.rule,
+      dustbinTrust: settings.parameters?.dustbinTrust ?? 0,
+      precision,
+      specialists: await Promise.all(
+        specialists.flatMap((specialist, position) =>
+          settings.specialists[position].kept ? [exported(specialist, settings, position, takesHidden)] : [],
+        ),
+      ),
+    },
+  };
+}
+
+async function exported(
+  { config, network }: Specialist,
+  settings: EnsembleFile,
+  position: number,
+  takesHidden: boolean,
+): Promise<ExportedSpecialist> {
+  const { temperature, weight, parameters = {} } = settings.specialists[position];
+  const refuse = (what: string) =>
+    new KdSpecError('option-invalid', `specialist ${config.id} ${what}, which has no form as a graph`);
+  if (config.retrain === 'all') throw refuse('retrained its convolutions (--retrain all)');
+  if ((config.retrain === 'head') !== takesHidden) throw refuse('retrained other layers than the others');
+  if (config.head === 'full') throw refuse('has a full softmax (--specialist-head full)');
+  const usesDustbin = fusionRule(settings.rule).usesDustbin(settings.parameters ?? {});
+  if (config.dustbin.routed !== undefined && usesDustbin)
+    throw refuse('has a dustbin correction that depends on the image (--routed-share)');
+  const layers = foldedDenseLayers(network.definition, await networkValues(network));
+  return {
+    id: config.id,
+    classes: Int32Array.from(config.classes),
+    layers: takesHidden ? layers.slice(-1) : layers,
+    temperature,
+    weight,
+    massShift: parameterValue(massShift, parameters),
+    correction: config.dustbin.correction,
+  };
+}
+
+function routingOf(
+  { routingTop, routingMass, routingMost }: EnsembleFile,
+  specialists: readonly Specialist[],
+  classes: number,
+): ExportedFusion['routing'] {
+  const covering = new Int32Array(classes);
+  for (const { config } of specialists) for (const label of config.classes) covering[label]++;
+  const most = covering.reduce((largest, count) => Math.max(largest, count), 0);
+  const slots = typeof routingMass === 'number' ? Math.floor(most / routingMass) : routingTop * most;
+  if (routingMost !== undefined && Math.min(slots, specialists.length) > routingMost) {
+    throw new KdSpecError(
+      'option-invalid',
+      `up to ${slots} specialists may be queried for an image, and kd-spec takes the first ${routingMost}, which has no ` +
+        'form as a graph: raise --routing-mass, or lower --routing-top',
+    );
+  }
+  return typeof routingMass === 'number' ? { mass: routingMass } : { top: routingTop };
+}

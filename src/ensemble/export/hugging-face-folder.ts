@@ -1,0 +1,104 @@
+import { mkdir, stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { asFileError } from '../../core/file-error.js';
+import { packageVersion } from '../../core/package.js';
+import type { ClassNames } from '../../models/classifier.js';
+import { networkValues } from '../../models/network.js';
+import type { ImageFeed } from '../../models/onnx/image-session.js';
+import { writeOnnxModel } from '../../models/onnx/write-model.js';
+import { type HostTensor, writeSafetensors } from '../../models/safetensors.js';
+import type { NetworkEnsemble } from '../ensemble.js';
+import type { ExportedModel } from './export-onnx.js';
+
+/**
+ * Writes the weights of generalist and specialists into one safetensors file: `generalist.<tensor>` and
+ * `specialists.<id>.<tensor>`. Its metadata have as JSON what a program needs beside them: class names, definitions of
+ * the networks, subsets, and how the ensemble was calibrated. The backbone of an imported model is not in it.
+ *
+ * @returns its bytes
+ */
+export async function writeEnsembleTensors(path: string, ensemble: NetworkEnsemble): Promise<number> {
+  const { generalist, specialists, settings, classes } = ensemble;
+  const tensors = new Map<string, HostTensor>();
+  const add = (prefix: string, values: ReadonlyMap<string, HostTensor>) => {
+    for (const [name, tensor] of values) tensors.set(`${prefix}.${name}`, tensor);
+  };
+  add('generalist', await networkValues(generalist));
+  for (const { config, network } of specialists)
+    add(`specialists.${config.id}`, await networkValues(network));
+  const described = specialists.map(({ config, network }) => ({
+    id: config.id,
+    classes: config.classes,
+    retrain: config.retrain,
+    dustbin: config.dustbin,
+    network: network.definition,
+  }));
+  try {
+    await writeSafetensors(path, tensors, {
+      kd_spec_version: packageVersion(),
+      classes: JSON.stringify(classes),
+      generalist: JSON.stringify(generalist.definition),
+      specialists: JSON.stringify(described),
+      ensemble: JSON.stringify(settings),
+    });
+    return (await stat(path)).size;
+  } catch (error) {
+    throw asFileError(error, path, 'the weights');
+  }
+}
+
+/**
+ * Writes a folder as hubs of models keep one: `model.onnx`, `config.json` with the class names, the preprocessor's
+ * settings, and a card.
+ *
+ * @param card the text of `README.md`
+ * @returns bytes of the model
+ */
+export async function writeHuggingFaceFolder(
+  folder: string,
+  model: ExportedModel,
+  { classes, card }: { readonly classes: ClassNames; readonly card: string },
+): Promise<number> {
+  const { feed, fused, metadata } = model;
+  const config = {
+    model_type: 'kd-spec',
+    architectures: ['KdSpecEnsemble'],
+    kd_spec_version: packageVersion(),
+    num_labels: classes.length,
+    id2label: Object.fromEntries(classes.map((name, index) => [String(index), name])),
+    label2id: Object.fromEntries(classes.map((name, index) => [name, index])),
+    num_channels: feed.form.image.channels,
+    rule: metadata.rule,
+    specialists: metadata.specialists,
+    onnx: { input: feed.name, outputs: { probabilities: fused, generalist: metadata.generalist } },
+  };
+  const json = (value: object) => `${JSON.stringify(value, null, 2)}\n`;
+  try {
+    await mkdir(folder, { recursive: true });
+    const { bytes } = await writeOnnxModel(join(folder, 'model.onnx'), model.proto);
+    await writeFile(join(folder, 'config.json'), json(config));
+    await writeFile(join(folder, 'preprocessor_config.json'), json(preprocessorOf(feed)));
+    await writeFile(join(folder, 'README.md'), card);
+    return bytes;
+  } catch (error) {
+    throw asFileError(error, folder, 'the folder of the model');
+  }
+}
+
+/** What is done to an image before the model, in the words of image processors: values of 0 to 255, scaled, normalised. */
+function preprocessorOf({ form, reading: { order, normalisation } }: ImageFeed) {
+  const { height, width, channels } = form.image;
+  return {
+    image_processor_type: 'ViTImageProcessor',
+    do_resize: true,
+    size: { height, width },
+    resample: 3,
+    do_rescale: true,
+    rescale_factor: 1 / 255,
+    do_normalize: true,
+    image_mean: normalisation.mean,
+    image_std: normalisation.deviation,
+    do_convert_rgb: channels === 3,
+    ...(order === 'bgr' && { do_flip_channel_order: true }),
+  };
+}

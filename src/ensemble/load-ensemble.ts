@@ -1,0 +1,83 @@
+import { join } from 'node:path';
+import type { BackendName } from '../compute/backend.js';
+import { KdSpecError } from '../core/errors.js';
+import type { Classifier } from '../models/classifier.js';
+import { readExportedMetadata } from '../models/onnx/exported-metadata.js';
+import { decodeOnnxModel, readModelBytes } from '../models/onnx/model-file.js';
+import { openOnnxClassifier } from '../models/onnx/onnx-classifier.js';
+import { type Ensemble, loadNetworkEnsemble } from './ensemble.js';
+import { exportOnnx, modelBytes } from './export/export-onnx.js';
+import { openExportedEnsemble } from './export/exported-ensemble.js';
+import { exportedParts } from './export/exported-parts.js';
+
+/** What runs an ensemble: its networks on a backend, or its exported form in ONNX Runtime. */
+export type EnsembleRuntime = 'auto' | 'onnx' | 'tensorflow' | 'wasm';
+
+/** Options of {@link loadEnsemble}. */
+export interface LoadOptions {
+  /** Of the networks; default `auto`, the fastest that is installed. */
+  readonly backend?: BackendName;
+  /**
+   * Default `auto`: networks on the backend, a file in the fastest ONNX Runtime. `onnx` runs a workspace's ensemble in
+   * ONNX Runtime, too, as it would be exported; `wasm` runs a file in the one that is always there.
+   */
+  readonly runtime?: EnsembleRuntime;
+  /** For messages; default the path of a file, or `the ensemble`. */
+  readonly name?: string;
+}
+
+/**
+ * Opens any ONNX classifier: one that was exported with all that it says about itself, another by its first output.
+ *
+ * @param options.note gets a sentence for each thing that was assumed
+ * @throws KdSpecError `not-found`, `checkpoint-invalid`
+ */
+export async function openModelFile(
+  path: string,
+  { note }: { readonly note: (text: string) => void },
+): Promise<Classifier> {
+  const bytes = await readModelBytes(path);
+  return readExportedMetadata(decodeOnnxModel(path, bytes)) === undefined
+    ? openOnnxClassifier(path, { note })
+    : openExportedEnsemble(bytes, { path });
+}
+
+/**
+ * Loads the ensemble of a workspace, or one that was exported as a file.
+ *
+ * @param path a folder in which `kd-spec run` or `kd-spec calibrate` has finished, or an `.onnx` file that `kd-spec export`
+ * or `kd-spec patch` wrote
+ * @throws KdSpecError `not-found` or `checkpoint-invalid` when something is missing or damaged; `option-invalid` for a
+ * runtime that cannot run it
+ *
+ * @example
+ * const ensemble = await loadEnsemble('kd-workspace');
+ * const [image] = await ensemble.classify(['glyph.png']);
+ * console.log(image.ensemble[0].class);
+ * ensemble.dispose();
+ */
+export async function loadEnsemble(
+  path: string,
+  { backend = 'auto', runtime = 'auto', name }: LoadOptions = {},
+): Promise<Ensemble> {
+  if (path.toLowerCase().endsWith('.onnx')) {
+    if (runtime === 'tensorflow') {
+      throw new KdSpecError(
+        'option-invalid',
+        `${path}: an exported file runs in ONNX Runtime: take the runtime auto, onnx or wasm, or load the workspace`,
+      );
+    }
+    const options = { path, name, runtime: runtime === 'wasm' ? 'wasm' : 'auto' } as const;
+    return openExportedEnsemble(await readModelBytes(path), options);
+  }
+  if (runtime !== 'onnx') {
+    return loadNetworkEnsemble(path, { backend: runtime === 'auto' ? backend : runtime, name });
+  }
+  const networks = await loadNetworkEnsemble(path, { backend, name });
+  try {
+    const model = await exportOnnx(await exportedParts(networks, join(path, 'generalist')), { trace: true });
+    return await openExportedEnsemble(modelBytes(model), { path, name: networks.name });
+  } finally {
+    networks.dispose();
+  }
+}

@@ -1,0 +1,89 @@
+import { packageVersion } from '../core/package.js';
+import { percent, percentWithin, signedWithin } from '../core/percent.js';
+import { count } from '../core/quantity-text.js';
+import type { Report } from './report.js';
+
+/** What a card says beside the report. */
+export interface CardFacts {
+  readonly name: string;
+  /** Of the model, or of the model that it was made of. */
+  readonly licence: string | undefined;
+  readonly description: string;
+  readonly classes: number;
+  readonly specialists: number;
+  readonly rule: string;
+  readonly outputs: readonly string[];
+  readonly input: string;
+  readonly weights: string;
+}
+
+/**
+ * The card of an exported ensemble, as Markdown with the front matter that hubs of models read: what it is, what it was made
+ * of, how good it is, and under which licence.
+ *
+ * @param report of the workspace; none leaves the figures out, and says so
+ */
+export function modelCard(facts: CardFacts, report: Pick<Report, 'test' | 'split'> | undefined): string {
+  const { name, licence, description, classes, specialists, rule, outputs, input, weights } = facts;
+  const front = [
+    '---',
+    'library_name: onnx',
+    'pipeline_tag: image-classification',
+    `license: ${licence === undefined ? 'unknown' : JSON.stringify(licence)}`,
+    'tags:',
+    '- kd-spec',
+    '- ensemble-of-specialists',
+    '---',
+  ];
+  const lines = [
+    `# ${name}`,
+    '',
+    `A classifier of ${count(classes)} classes: a generalist and ${count(specialists)} specialists for the classes that it ` +
+      `confuses, fused by the rule \`${rule}\` inside one ONNX graph. Made with kd-spec ${packageVersion()}.`,
+    '',
+    '## Data',
+    '',
+    description,
+    '',
+    '## Figures',
+    '',
+    ...figures(report),
+    '',
+    '## Use',
+    '',
+    '```python',
+    'import json, onnxruntime',
+    "session = onnxruntime.InferenceSession('model.onnx')",
+    `probabilities, = session.run([${JSON.stringify(outputs[0])}], {${JSON.stringify(input)}: images})`,
+    "names = json.load(open('config.json'))['id2label']",
+    'print(names[str(probabilities[0].argmax())])',
+    '```',
+    '',
+    `\`preprocessor_config.json\` says how images are scaled. Outputs: ${outputs.map((output) => `\`${output}\``).join(', ')}, ` +
+      `the fused distribution first. Weights that kd-spec added are stored in ${weights}.`,
+    '',
+    '## Licence',
+    '',
+    licence === undefined
+      ? 'Not stated. The licence of the original model, where there is one, and those of the images apply.'
+      : `${licence}. The licences of the images that specialists were trained on apply, too.`,
+    '',
+  ];
+  return [...front, '', ...lines].join('\n');
+}
+
+function figures(report: Pick<Report, 'test' | 'split'> | undefined): readonly string[] {
+  if (report === undefined)
+    return ['Not measured: `kd-spec evaluate` writes a report that this card quotes.'];
+  const { generalist, ensemble, difference, examples } = report.test;
+  return [
+    `On ${count(examples)} images of the ${report.split} split, all classes:`,
+    '',
+    '| | top-1 | top-5 |',
+    '|---|---|---|',
+    `| generalist | ${percentWithin(generalist.top1, generalist.top1StandardError)} | ${percent(generalist.top5)} |`,
+    `| ensemble | ${percentWithin(ensemble.top1, ensemble.top1StandardError)} | ${percent(ensemble.top5)} |`,
+    '',
+    `Difference in top-1, paired: ${signedWithin(difference.top1, difference.top1StandardError)}.`,
+  ];
+}

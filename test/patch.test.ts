@@ -1,0 +1,159 @@
+import { existsSync } from 'node:fs';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { z } from 'zod';
+import { packageFolder } from '../src/core/package.js';
+import { createRandom } from '../src/core/random.js';
+import { loadEnsemble } from '../src/ensemble/load-ensemble.js';
+import { readOnnxModel } from '../src/models/onnx/model-file.js';
+import { type OutputTensor, openSession } from '../src/models/onnx/runtime.js';
+import { jsonOf, kdSpec } from './fixtures/command-line.js';
+import { colourModel, colourNames, colours, size, writePictures } from './support/colour-model.js';
+
+// Models that take red for orange and purple for blue.
+const favours = { orange: 6, blue: 9 };
+let folder: string;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'kd-spec-patch-'));
+  await writeFile(join(folder, 'model.onnx'), colourModel({ favours }));
+  await writeFile(join(folder, 'steps.onnx'), colourModel({ favours, isSequence: true }));
+  await writePictures(join(folder, 'warm'), ['red', 'orange', 'green', 'white'], { perLabel: 60 });
+  await writePictures(join(folder, 'cold'), ['blue', 'purple', 'green', 'white'], { perLabel: 60 });
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+const quick = ['--specialist-epochs', '30', '--min-size', '2', '--clusters', '2', '--views', '2'];
+
+/** The rule under which patches of different classes have nothing to do with one another. */
+const inside = ['--rule', 'share-inside'];
+
+async function patched(words: readonly string[]) {
+  const output = jsonOf(await kdSpec(['patch', ...words, ...quick, '--json'], { folder }));
+  const schema = JSON.parse(await readFile(join(packageFolder(), 'docs', 'schemas', 'patch.json'), 'utf8'));
+  expect(z.fromJSONSchema(schema).parse(output)).toEqual(output);
+  return output;
+}
+
+/** Pictures of colours as the models take them, every other one between two colours; the same at each call. */
+function someTensor(count: number) {
+  const random = createRandom('pictures');
+  const means = Object.values(colours);
+  const images = Array.from({ length: count }, (_, row) => {
+    const [one, other] = [means[row % means.length], means[(row * 5 + 1) % means.length]];
+    const share = row % 2 === 0 ? 0 : random.uniform();
+    const bgr = one.map((value, c) => 255 * (value + share * (other[c] - value))).reverse();
+    return bgr.flatMap((value) => Array.from({ length: size * size }, () => value + random.normal()));
+  });
+  return { type: 'float32', data: Float32Array.from(images.flat()), shape: [count, 3, size, size] } as const;
+}
+
+async function run(file: string, outputs: readonly string[]): Promise<readonly OutputTensor[]> {
+  const session = await openSession(await readFile(join(folder, file)), { name: file });
+  const results = await session.run({ image: someTensor(48) }, outputs);
+  session.dispose();
+  return outputs.map((name) => results.get(name) ?? { values: new Float32Array(), shape: [] });
+}
+
+test('one command makes a better file of a model and images, which keeps its outputs', async () => {
+  const output = await patched(['model.onnx', '--images', 'warm', '--out', 'warm.onnx', ...inside]);
+  expect(output.after.top1).toBeGreaterThan(output.before.top1 + 0.1);
+  expect(output).toMatchObject({ classes: 4, earlier: [] });
+  expect(existsSync(output.report)).toBe(true);
+  const [[before], [after]] = [
+    await run('model.onnx', ['probabilities']),
+    await run('warm.onnx', ['probabilities']),
+  ];
+  expect(after).toEqual(before);
+
+  const ensemble = await loadEnsemble(join(folder, 'warm.onnx'));
+  expect(ensemble.classes).toEqual(colourNames);
+  expect(ensemble.input).toMatchObject({ image: { height: size, width: size, channels: 3 } });
+  ensemble.dispose();
+});
+
+test('a patched file is patched again: the first specialists stay byte for byte, and both show', async () => {
+  const output = await patched(['warm.onnx', '--images', 'cold', '--out', 'both.onnx', ...inside]);
+  expect(output.after.top1).toBeGreaterThan(output.before.top1 + 0.1);
+  expect(output.earlier).toHaveLength(1);
+  const [once, twice] = await Promise.all(
+    ['warm.onnx', 'both.onnx'].map((name) => readOnnxModel(join(folder, name))),
+  );
+  for (const [name, { rawData, dims, dataType }] of once.initializers)
+    expect(twice.initializers.get(name)).toMatchObject({ rawData, dims, dataType });
+  expect(twice.graph.output.map(({ name }) => name)).toEqual(once.graph.output.map(({ name }) => name));
+
+  // What the second patch does to the colours of the first is nothing, and the other way round.
+  const outputs = ['kd_spec_probabilities'];
+  const [[first], [both]] = [await run('warm.onnx', outputs), await run('both.onnx', outputs)];
+  const [red, orange, blue, purple] = ['red', 'orange', 'blue', 'purple'].map((name) =>
+    colourNames.indexOf(name),
+  );
+  let moved = 0;
+  for (let row = 0; row < 48; row++) {
+    const at = (tensor: OutputTensor, c: number) => tensor.values[row * colourNames.length + c];
+    for (const c of [red, orange]) expect(at(both, c)).toBeCloseTo(at(first, c), 5);
+    expect(at(both, blue) + at(both, purple)).toBeCloseTo(at(first, blue) + at(first, purple), 5);
+    moved = Math.max(moved, Math.abs(at(both, blue) - at(first, blue)));
+  }
+  expect(moved).toBeGreaterThan(0.1);
+});
+
+test('of a recogniser of steps the output is replaced at every step, and its blanks stay', async () => {
+  await patched(['steps.onnx', '--images', 'warm', '--out', 'replaced.onnx', '--replace-output']);
+  const outputs = ['probabilities', 'kd_spec_probabilities', 'generalist'];
+  const [[before], [after, fused, generalist]] = [
+    await run('steps.onnx', ['probabilities']),
+    await run('replaced.onnx', outputs),
+  ];
+  expect(after.shape).toEqual([48, 3, 7]);
+  const width = colourNames.length;
+  let moved = 0;
+  for (let row = 0; row < 48; row++) {
+    let least = 0;
+    for (let step = 0; step < 3; step++) {
+      const from = (row * 3 + step) * 7;
+      const [old, now] = [before, after].map(({ values }) => values.subarray(from, from + 7));
+      expect(now[0]).toBeCloseTo(old[0], 5);
+      expect(now.reduce((sum, value) => sum + value, 0)).toBeCloseTo(1, 4);
+      if (old[0] < before.values[(row * 3 + least) * 7]) least = step;
+    }
+    const from = (row * 3 + least) * 7;
+    for (let c = 0; c < width; c++) {
+      const here = row * width + c;
+      expect(after.values[from + 1 + c]).toBeCloseTo(fused.values[here] * (1 - after.values[from]), 4);
+      moved = Math.max(moved, Math.abs(fused.values[here] - generalist.values[here]));
+    }
+  }
+  expect(moved).toBeGreaterThan(0.1);
+});
+
+test('a file that is no better is not written', async () => {
+  await writeFile(join(folder, 'good.onnx'), colourModel());
+  const words = [
+    'patch',
+    'good.onnx',
+    '--images',
+    'warm',
+    '--out',
+    'worse.onnx',
+    ...quick,
+    '--selection-errors',
+    '9',
+  ];
+  const { code, stderr } = await kdSpec(words, { folder });
+  expect(stderr).toMatch(/patch-refused/);
+  expect(code).toBe(1);
+  expect(existsSync(join(folder, 'worse.onnx'))).toBe(false);
+});
+
+test.each([
+  [['model.onnx', '--out', 'a.onnx'], /--images FOLDER/],
+  [['model.onnx', '--images', 'warm'], /--out FILE/],
+  [['model.onnx', '--images', 'warm', '--out', 'a.onnx', '--onnx', 'b.onnx'], /leave out --onnx/],
+])('%s is a usage error', async (words, message) => {
+  const { code, stderr } = await kdSpec(['patch', ...words], { folder });
+  expect(stderr).toMatch(message);
+  expect(code).toBe(2);
+});

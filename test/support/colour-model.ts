@@ -1,0 +1,103 @@
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import sharp from 'sharp';
+import { createRandom } from '../../src/core/random.js';
+import { floats, integers, modelFile, node } from './onnx-models.js';
+
+// A stranger's classifier of colours, and pictures of them.
+
+export const size = 12;
+export const colours: Readonly<Record<string, readonly number[]>> = {
+  red: [0.9, 0.1, 0.1],
+  orange: [0.9, 0.5, 0.1],
+  green: [0.1, 0.8, 0.2],
+  blue: [0.1, 0.2, 0.9],
+  purple: [0.6, 0.1, 0.8],
+  white: [0.95, 0.95, 0.95],
+};
+export const colourNames = Object.keys(colours);
+
+/**
+ * Takes the mean of each channel, from 0 to 255, blue first, and a linear head on it: the nearest mean colour, as a
+ * softmax of `2 m·x - |m|²`.
+ *
+ * @param options.favours what is added to the logits of colours by name: what the model confuses
+ * @param options.isSequence predicts for three columns of the picture, with a blank before the colours: (batch, 3, 7)
+ */
+export function colourModel({
+  favours = {},
+  isSequence = false,
+}: {
+  readonly favours?: Readonly<Record<string, number>>;
+  readonly isSequence?: boolean;
+} = {}): Uint8Array {
+  const means = Object.values(colours).map((rgb) => [...rgb].reverse().map((value) => 255 * value));
+  const sharpness = 16 / 255 ** 2;
+  const columns = isSequence ? [undefined, ...means] : means; // the blank has no colour
+  const outputs = columns.length;
+  const weights = Float32Array.from({ length: 3 * outputs }, (_, at) => {
+    const mean = columns[at % outputs];
+    return mean ? 2 * sharpness * mean[Math.floor(at / outputs)] : 0;
+  });
+  const names = isSequence ? ['', ...colourNames] : colourNames;
+  const bias = Float32Array.from(columns, (mean, c) =>
+    mean ? (favours[names[c]] ?? 0) - sharpness * mean.reduce((sum, value) => sum + value * value, 0) : 2,
+  );
+  const features = isSequence
+    ? [
+        node('AveragePool', ['image'], ['pooled'], {
+          kernel_shape: [size, size / 3],
+          strides: [size, size / 3],
+        }),
+        node('Reshape', ['pooled', 'steps'], ['channels']),
+        node('Transpose', ['channels'], ['features'], { perm: [0, 2, 1] }),
+      ]
+    : [node('GlobalAveragePool', ['image'], ['pooled']), node('Flatten', ['pooled'], ['features'])];
+  return modelFile({
+    input: ['batch', 3, size, size],
+    nodes: [
+      ...features,
+      node('MatMul', ['features', 'w'], ['product']),
+      node('Add', ['product', 'b'], ['logits']),
+      node('Softmax', ['logits'], ['probabilities'], { axis: -1 }),
+    ],
+    initializers: [
+      floats('w', [3, outputs], weights),
+      floats('b', [outputs], bias),
+      ...(isSequence ? [integers('steps', [3], BigInt64Array.of(0n, 3n, 3n))] : []),
+    ],
+    outputs: ['probabilities'],
+    ...(isSequence && { outputShapes: { probabilities: ['batch', 3, outputs] } }),
+    metadata: { names: JSON.stringify(colourNames) },
+  });
+}
+
+/** Writes pictures of colours into a folder for each label. */
+export async function writePictures(
+  folder: string,
+  labels: readonly string[],
+  {
+    colourOf = (label) => label,
+    perLabel = 30,
+    seed = '',
+  }: {
+    readonly colourOf?: (label: string) => string;
+    readonly perLabel?: number;
+    readonly seed?: string;
+  } = {},
+): Promise<void> {
+  for (const label of labels) {
+    await mkdir(join(folder, label), { recursive: true });
+    const rgb = colours[colourOf(label)];
+    for (let index = 0; index < perLabel; index++) {
+      const random = createRandom(`${label}${seed}`, index);
+      const shift = rgb.map(() => 0.18 * random.normal());
+      const pixels = Uint8Array.from({ length: size * size * 3 }, (_, at) =>
+        Math.max(0, Math.min(255, 255 * (rgb[at % 3] + shift[at % 3]) + 20 * random.normal())),
+      );
+      await sharp(pixels, { raw: { width: size, height: size, channels: 3 } })
+        .png()
+        .toFile(join(folder, label, `${index}.png`));
+    }
+  }
+}
