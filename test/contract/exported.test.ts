@@ -1,0 +1,48 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { selectBackend } from '../../src/compute/backend.js';
+import { modelBytes } from '../../src/ensemble/export/export-onnx.js';
+import { openExportedEnsemble } from '../../src/ensemble/export/exported-ensemble.js';
+import { type ExportedCase, exportedCases, imagesFor } from '../support/exported-ensembles.js';
+
+let folder: string;
+let cases: readonly ExportedCase[];
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'kd-spec-exported-'));
+  cases = await exportedCases((await selectBackend('wasm')).operations, folder);
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+test.each([1, 64])(
+  'exported ensembles predict and trace what they predict in networks, %i at once',
+  async (count) => {
+    for (const { name, ensemble, model } of cases) {
+      const { height, channels } = model.feed.form.image;
+      const batch = imagesFor(height, channels, count);
+      const exported = await openExportedEnsemble(modelBytes(model), { path: name });
+      const [expected, found] = [await ensemble.trace(batch), await exported.trace(batch)];
+      expect(found).toHaveLength(count);
+      for (const [image, trace] of expected.entries()) {
+        for (const who of ['generalist', 'ensemble'] as const)
+          expectNear(found[image][who], trace[who], `${who} of ${name}`);
+        const queried = found[image].specialists;
+        expect(queried.map(({ position }) => position)).toEqual(
+          trace.specialists.map(({ position }) => position),
+        );
+        for (const [place, { probabilities, correction }] of trace.specialists.entries()) {
+          expectNear(queried[place].probabilities, probabilities, `specialist of ${name}`);
+          expect(queried[place].correction).toBe(correction);
+        }
+      }
+      exported.dispose();
+    }
+  },
+);
+
+function expectNear(actual: ArrayLike<number>, expected: ArrayLike<number>, what: string): void {
+  expect(actual.length, what).toBe(expected.length);
+  for (let at = 0; at < expected.length; at++)
+    expect(Math.abs(actual[at] - expected[at]), what).toBeLessThan(1e-4);
+}
