@@ -240,6 +240,21 @@ test.each([false, true])(
   },
 );
 
+test('where the subsets hold every class, dustbins have no other classes to pay', async () => {
+  const random = createRandom('every class');
+  const { specialists, ...rest } = randomEnsemble(random, {
+    overlap: true,
+    rule: 'paper',
+    routing: { top: 40 },
+  });
+  const third = Math.ceil(classes / 3);
+  const whole = specialists.slice(0, 3).map((one, m) => {
+    const own = Int32Array.from({ length: third + 4 }, (_, i) => (m * third + i) % classes).sort();
+    return { ...one, classes: own, layers: [layer(random, width, 5), layer(random, 5, own.length + 1)] };
+  });
+  await expectAgreement(random, { ...rest, specialists: whole });
+});
+
 test('a rule that has no graph is refused', () => {
   const unknown = randomEnsemble(createRandom(1), { overlap: false, rule: 'of thumb' });
   expect(() => fusionModel(unknown, 17)).toThrow(/"of thumb" cannot be written/);

@@ -149,13 +149,16 @@ function ofAnySubsets(graph: GraphWriter, q: string, active: Queried): string {
     wide(isSomebody),
   );
   const times = graph.reshape(graph.sum(held, 2), [-1, slots * largest]); // 0 for what fills up
-  const ofBucket = graph.add(graph.mul(bucket, zero), one); // (batch, 1), 1
-  const share = graph.div(
-    graph.concat([graph.node('Min', [times, one]), ofBucket], 1),
-    graph.node('Max', [graph.concat([times, ofBucket], 1), one]),
-  ); // (batch, entries), the weight of an entry
-  const noSubset = graph.mul(graph.slice(graph.reshape(held, [-1, slots * largest, slots]), 1, 0, 1), zero);
-  const outside = graph.sub(one, graph.concat([held, noSubset], 1)); // (batch, entries, slots)
+  // There is no bucket where the subsets hold every class, and what fills up is no class either.
+  const hasBucket = wide(graph.node('Greater', [bucket, zero])); // (batch, 1)
+  const exists = graph.concat([graph.node('Min', [times, one]), hasBucket], 1); // (batch, entries), 0 or 1
+  const often = graph.node('Max', [graph.concat([times, hasBucket], 1), one]);
+  const share = graph.div(exists, often); // (batch, entries), the weight of an entry
+  const noSubset = graph.mul(graph.slice(held, 1, 0, 1), zero);
+  const outside = graph.mul(
+    graph.sub(one, graph.concat([held, noSubset], 1)),
+    graph.reshape(exists, [-1, entries, 1]),
+  ); // (batch, entries, slots)
   const weighted = graph.mul(outside, graph.reshape(share, [-1, entries, 1]));
 
   const sumOutside = (rates: string) =>
