@@ -7,7 +7,7 @@ import sharp from 'sharp';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { openDataset } from '../../src/data/dataset.js';
 import { examples } from '../../src/data/examples.js';
-import { loadEnsemble } from '../../src/ensemble/ensemble.js';
+import { loadEnsemble } from '../../src/ensemble/load-ensemble.js';
 import { type Running, startKdSpec } from '../fixtures/command-line.js';
 import { tinyFolder } from '../fixtures/tiny-workspace.js';
 import { startChromium } from '../support/chromium.js';
