@@ -20,6 +20,7 @@ beforeAll(async () => {
   await writeFile(join(folder, 'model.onnx'), colourModel({ favours }));
   await writeFile(join(folder, 'steps.onnx'), colourModel({ favours, isSequence: true }));
   await writePictures(join(folder, 'warm'), ['red', 'orange', 'green', 'white'], { perLabel: 60 });
+  await writePictures(join(folder, 'others'), ['blue', 'purple'], { perLabel: 40 });
   await writePictures(join(folder, 'cold'), ['blue', 'purple', 'green', 'white'], { perLabel: 60 });
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
@@ -57,9 +58,20 @@ async function run(file: string, outputs: readonly string[]): Promise<readonly O
 }
 
 test('one command makes a better file of a model and images, which keeps its outputs', async () => {
-  const output = await patched(['model.onnx', '--images', 'warm', '--out', 'warm.onnx', ...inside]);
+  const output = await patched([
+    'model.onnx',
+    '--images',
+    'warm',
+    '--bystanders',
+    'others',
+    '--out',
+    'warm.onnx',
+    ...inside,
+  ]);
   expect(output.after.top1).toBeGreaterThan(output.before.top1 + 0.1);
   expect(output).toMatchObject({ classes: 4, earlier: [] });
+  expect(output.examples.bystanders).toBeGreaterThan(20);
+  expect(output.after.bystanders).toBeGreaterThan(output.before.bystanders - 0.1);
   expect(existsSync(output.report)).toBe(true);
   const [[before], [after]] = [
     await run('model.onnx', ['probabilities']),

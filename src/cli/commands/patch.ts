@@ -116,7 +116,7 @@ async function writePatched(
     original?.dispose();
   });
   const added = model.metadata.specialists - (original?.metadata.specialists ?? 0);
-  refuseWorse(measured, { added, bound: null });
+  refuseWorse(measured, { added, bound: settings.ensemble.harm });
   const { test, bystanders, classes } = measured;
   const figuresOf = (when: 'before' | 'after') => ({
     top1: test[when],
@@ -187,6 +187,7 @@ async function measure(
   signal: AbortSignal,
 ): Promise<Measured> {
   const { imageBatches } = await import('../../data/batches.js');
+  const { openBystanders } = await import('../../data/bystanders.js');
   const { openDataset } = await import('../../data/dataset.js');
   const { countLabels } = await import('../../data/label-counts.js');
   const { patchFigures } = await import('../../evaluation/patch-figures.js');
@@ -195,9 +196,16 @@ async function measure(
   const batchSize = 128;
   const test = imageBatches(splits.test, image, { batchSize });
   const labels = await countLabels(splits.train, classes.length);
+  const others = await openBystanders(folder);
   return {
     test: await patchFigures(patched, test, { original, signal }),
-    bystanders: undefined,
+    bystanders:
+      others &&
+      (await patchFigures(patched, imageBatches(others.test, others.dataset.image, { batchSize }), {
+        original,
+        unlabelled: others.unlabelled,
+        signal,
+      })),
     classes: labels.reduce((sum, images) => sum + Number(images > 0), 0),
   };
 }

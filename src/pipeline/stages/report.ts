@@ -105,7 +105,7 @@ export async function evaluate(context: StageContext): Promise<StageResults['rep
 /** What the ensemble does to the bystanders: those for the test, unless validation is evaluated. */
 async function measureHarm(
   { input, settings, log, signal }: StageContext,
-  ensemble: Ensemble,
+  ensemble: NetworkEnsemble,
 ): Promise<BystanderReport | undefined> {
   const bystanders = await openBystanders(input('dataset'));
   if (bystanders === undefined) return undefined;
