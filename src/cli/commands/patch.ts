@@ -218,8 +218,12 @@ function refuseWorse(
   const refuse = (what: string) => new KdSpecError('patch-refused', `${what}; nothing was written`);
   if (added === 0) {
     throw refuse(
-      'no specialist helps by more than chance, so that the patched model would be the original: give more images of the ' +
-        'classes that it confuses',
+      'no specialist was kept, so that the patched model would be the original: give more images of the classes that it ' +
+        'confuses' +
+        (bystanders && bound !== null
+          ? `, or more bystanders: ${count(bystanders.examples)} tell a harm within --harm ${percent(bound, 2)} from chance ` +
+            'only where hardly one of them changes'
+          : ''),
     );
   }
   if (test.after < test.before) {
