@@ -214,6 +214,17 @@ const doctor = z.object({
   backends: z.array(
     z.object({ name: z.string(), available: z.boolean(), reason: z.string(), install: z.string() }),
   ),
+  measurements: z
+    .array(
+      z.object({
+        trial: z.string(),
+        rates: z.array(
+          z.object({ backend: z.string(), device: z.string().nullable(), examplesPerSecond: z.number() }),
+        ),
+        measuredAt: z.string(),
+      }),
+    )
+    .describe('what auto chooses by, the newest first; it measures where several backends load'),
 });
 
 /**

@@ -8,6 +8,8 @@ export interface BackendKind {
   readonly install: string;
   /** Whether it fills a GPU, which then takes one process at a time. */
   readonly usesGpu: boolean;
+  /** Whether a process of it keeps one core busy and no more. */
+  readonly usesOneCore?: boolean;
   /** Finds out, without loading anything, whether it can be used here. */
   find(): Availability;
   /** Loads it. What is amiss is a reason, for a person, and not an exception. */

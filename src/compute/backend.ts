@@ -1,25 +1,29 @@
-import { KdSpecError } from '../core/errors.js';
-import type { Availability, BackendKind } from './backend-kind.js';
+import { assert } from '../core/errors.js';
+import type { BackendKind } from './backend-kind.js';
+import type { Measurement } from './measurements.js';
 import type { Operations } from './operations.js';
+import { createSelector, howToGet, rememberedChoice, type Trial } from './selector.js';
 import { tensorflow, tensorflowGpu } from './tensorflow/backend.js';
 import { wasm } from './wasm/backend.js';
 import { webgpu } from './webgpu/backend.js';
 
-/** The backends, fastest first: the order in which `auto` tries them. A new one is a folder and a line here. */
-const kinds = [tensorflowGpu, webgpu, tensorflow, wasm] as const satisfies readonly BackendKind[];
+/** The backends, as a rule fastest first: how `auto` tries them where it has not measured. A new one is a folder and a line here. */
+const table = [tensorflowGpu, webgpu, tensorflow, wasm] as const satisfies readonly BackendKind[];
+const kinds: readonly BackendKind[] = table;
 
 /** What `--backend` takes. */
-export type BackendName = 'auto' | (typeof kinds)[number]['name'];
+export type BackendName = 'auto' | (typeof table)[number]['name'];
 
 /** All that `--backend` takes. */
 export const backendNames: readonly ['auto', ...BackendName[]] = [
   'auto',
-  ...kinds.map(({ name }) => name).reverse(),
+  ...table.map(({ name }) => name).reverse(),
 ];
+const selector = createSelector(kinds);
 
 /** A backend that is loaded and, for a person, why it is this one. */
 export interface Backend {
-  readonly name: string;
+  readonly name: BackendName;
   readonly reason: string;
   /** What networks on it are made of. */
   readonly operations: Operations;
@@ -34,73 +38,37 @@ export interface BackendDescription {
   readonly install: string;
 }
 
-const selections = new Map<BackendName, Promise<Backend>>();
-
 /**
  * Loads a compute backend.
  *
- * `auto` takes the first that loads, fastest first. A second call with the same name costs nothing. A program that
- * computes with TensorFlow.js itself keeps the backend that it has set.
+ * `auto` takes the one that is fastest at the trial. It measures where there are several that load, once: the machine
+ * remembers it. Without a trial it takes the one that was chosen last, else the first that loads, in the order of the
+ * table. A second call with the same arguments costs nothing. A program that computes with TensorFlow.js itself keeps
+ * the backend that it has set.
  *
  * @returns the backend, its name and why it was chosen
  * @throws KdSpecError `backend-unavailable` when the backend that was named cannot be loaded
  */
-export async function selectBackend(name: BackendName = 'auto'): Promise<Backend> {
-  const selection = selections.get(name) ?? select(name);
-  selections.set(name, selection);
-  try {
-    return await selection;
-  } catch (error) {
-    selections.delete(name);
-    throw error;
-  }
+export async function selectBackend(
+  name: BackendName = 'auto',
+  { trial }: { readonly trial?: Trial } = {},
+): Promise<Backend> {
+  const { name: selected, reason, operations } = await selector.select(name, { trial });
+  const own = backendNames.find((one) => one === selected);
+  assert(own !== undefined, `no backend is called ${selected}`);
+  return { name: own, reason, operations };
 }
 
-const loaded = new Map<BackendKind, Promise<Operations | { readonly missing: string }>>();
-
-async function select(name: BackendName): Promise<Backend> {
-  const wanted = kinds.filter((kind) => name === 'auto' || kind.name === name);
-  const failures: string[] = [];
-  for (const kind of wanted) {
-    const found = kind.find();
-    if (!found.isAvailable) {
-      failures.push(`${kind.name}: ${found.reason}`);
-      continue;
-    }
-    const loading = loaded.get(kind) ?? kind.load({ isNamed: name !== 'auto' });
-    loaded.set(kind, loading);
-    const operations = await loading;
-    if ('missing' in operations) {
-      loaded.delete(kind);
-      failures.push(`${kind.name}: ${operations.missing}`);
-      continue;
-    }
-    if (operations.backend !== kind.name) {
-      failures.push(`${kind.name}: it finds no GPU that it can use`);
-      if (name !== 'auto') break;
-    }
-    return {
-      name: operations.backend,
-      reason: name === 'auto' ? chosenBecause(failures) : 'requested by name',
-      operations,
-    };
-  }
-  const first: BackendKind | undefined = wanted.at(0);
-  const remedy = first ? howToGet(first, first.find()) : 'see docs/backends.md';
-  throw new KdSpecError(
-    'backend-unavailable',
-    `expected a compute backend named ${name === 'auto' ? kinds.map((kind) => kind.name).join(', ') : name}, ` +
-      `but it does not load here (${failures.join('; ') || 'no such backend'}): ` +
-      `${remedy.startsWith('npm ') ? `run \`${remedy}\`` : remedy}, or choose --backend wasm; \`kd-spec doctor\` lists what there is`,
-  );
+/** What `auto` has measured on this machine with the backends as they are now, the newest first. */
+export async function measuredBackends(): Promise<readonly Measurement[]> {
+  return selector.measurements();
 }
 
-function chosenBecause(failures: readonly string[]): string {
-  return failures.length === 0 ? 'the fastest there is' : `the fastest that loads (${failures.join('; ')})`;
-}
-
-function howToGet({ install }: BackendKind, found: Availability): string {
-  return found.isAvailable ? install : (found.remedy ?? install);
+/** What `auto` takes before it has a trial: what was fastest in the newest measurement, else the first available. */
+export async function defaultBackend(): Promise<BackendDescription | undefined> {
+  const available = (await describeBackends()).filter((backend) => backend.available);
+  const preferred = rememberedChoice(await measuredBackends());
+  return available.find(({ name }) => name === preferred) ?? available.at(0);
 }
 
 /**

@@ -9,8 +9,9 @@ import { type Log, silentLog } from '../core/log.js';
 import { packageVersion } from '../core/package.js';
 import { WorkspaceLock } from '../core/workspace-lock.js';
 import { openDataset } from '../data/dataset.js';
+import { specialistTrial } from '../ensemble/specialist/specialist-trial.js';
 import { trainSpecialist } from '../ensemble/specialist/train-specialist.js';
-import { loadGeneralist } from '../models/checkpoint.js';
+import { loadGeneralist, readDefinition } from '../models/checkpoint.js';
 import { atSpecialist } from './engine.js';
 import { failuresFolder, forgetFailure, readWork, writeFailure } from './jobs-folder.js';
 import {
@@ -43,7 +44,10 @@ export interface SpecialistTrainer {
  * it, in whatever order, the result is the same; two processes never train the same specialist at a time.
  */
 export async function openSpecialistTrainer(work: SpecialistWork): Promise<SpecialistTrainer> {
-  const { name: backend, operations } = await selectBackend(work.backend);
+  const trial = specialistTrial(await readDefinition(work.generalist), work.subsets, work.training, {
+    inParallel: false,
+  });
+  const { name: backend, operations } = await selectBackend(work.backend, { trial });
   const generalist = await loadGeneralist(work.generalist, operations, { withBackbone: false });
   const dataset = await openDataset(work.dataset);
   const labelCounts = Int32Array.from(work.labelCounts);

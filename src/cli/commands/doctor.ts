@@ -1,5 +1,6 @@
 import { availableParallelism, cpus, freemem, totalmem } from 'node:os';
 import type { CommandModule } from 'yargs';
+import type { Measurement } from '../../compute/measurements.js';
 import { packageVersion } from '../../core/package.js';
 import { type CommandContext, printResult } from '../context.js';
 import { alignColumns } from '../summary.js';
@@ -10,9 +11,14 @@ export function doctorCommand(context: CommandContext): CommandModule {
     describe: 'Show which compute backends run on this machine, and how to install others',
     builder: (yargs) => yargs.option('json', { type: 'boolean', describe: 'Print exactly one JSON object' }),
     handler: async (argv) => {
-      const { describeBackends } = await import('../../compute/backend.js');
+      const { defaultBackend, describeBackends, measuredBackends } = await import('../../compute/backend.js');
       const backends = await describeBackends();
-      const chosen = backends.find(({ available }) => available);
+      const chosen = await defaultBackend();
+      const measurements = (await measuredBackends()).map(({ trial, rates, measuredAt }) => ({
+        trial,
+        rates,
+        measuredAt,
+      }));
       const machine = {
         platform: `${process.platform}-${process.arch}`,
         processor: cpus()[0]?.model ?? 'unknown',
@@ -26,6 +32,7 @@ export function doctorCommand(context: CommandContext): CommandModule {
         machine,
         backend: chosen?.name ?? null,
         backends,
+        measurements,
       };
       const gigabytes = (bytes: number) => `${(bytes / 2 ** 30).toFixed(1)} GB`;
       const text = [
@@ -51,8 +58,24 @@ export function doctorCommand(context: CommandContext): CommandModule {
             install,
           ]),
         ]),
+        ...(measurements.length === 0 ? [] : ['', measurementsText(measurements)]),
       ].join('\n');
       printResult(context, { json, text }, argv.json === true);
     },
   };
+}
+
+/** What `auto` chooses by, a line for each backend of each measurement. */
+function measurementsText(
+  measurements: readonly Pick<Measurement, 'trial' | 'rates' | 'measuredAt'>[],
+): string {
+  const rows = measurements.flatMap(({ trial, rates, measuredAt }) =>
+    rates.map(({ backend, device, examplesPerSecond }, index) => [
+      index === 0 ? trial : '',
+      device === null ? backend : `${backend} (${device})`,
+      Math.round(examplesPerSecond).toLocaleString('en'),
+      index === 0 ? measuredAt.slice(0, 10) : '',
+    ]),
+  );
+  return alignColumns([['measured for auto', 'backend', 'examples/s', 'on'], ...rows]);
 }

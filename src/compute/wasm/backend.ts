@@ -9,6 +9,7 @@ export const wasm = {
   name: 'wasm',
   install: 'npm install @tensorflow/tfjs-backend-wasm',
   usesGpu: false,
+  usesOneCore: true,
   find: () =>
     folder() === undefined
       ? { isAvailable: false, reason: 'not installed' }

@@ -30,7 +30,8 @@ export const generalOptions = {
     default: 'auto',
     choices: backendNames,
     affects: 'execution',
-    description: 'Choose the compute backend; auto takes the fastest that is installed',
+    description:
+      'Choose the compute backend; auto takes the fastest, by a short measurement where several are installed',
   },
   resume: {
     type: 'boolean',

@@ -22,6 +22,7 @@ import { imageSource } from '../../training/image-batches.js';
 import { Optimizer } from '../../training/optimizer.js';
 import { planTraining } from '../../training/plan.js';
 import { train } from '../../training/train.js';
+import { trainingTrial } from '../../training/trial.js';
 import type { StageContext } from '../stage.js';
 import type { StageResults } from '../stage-metrics.js';
 
@@ -34,16 +35,20 @@ export async function trainGeneralist(context: StageContext): Promise<StageResul
   const { settings, directory, log, signal } = context;
   const { generalist: options } = settings;
   const seed = options.seed ?? settings.seed;
-  const { name: backend, operations } = await selectBackend(settings.backend);
-  context.usesBackend(backend);
   const dataset = await openDataset(context.input('dataset'));
   const { splits, image, classes } = dataset;
 
   const definition: NetworkDefinition = { input: image, ...options.network, outputs: classes.length };
-  const network = createNetwork(operations, definition, createRandom(seed, 'generalist'));
   const { batchSize, epochs } = options;
   const { sampled } = options.head;
   const sampledClasses = sampled === null || sampled >= classes.length ? undefined : sampled;
+  const trial = trainingTrial(
+    { ...definition, outputs: sampledClasses ?? definition.outputs },
+    { batchSize, optimizer: options.optimizer },
+  );
+  const { name: backend, operations } = await selectBackend(settings.backend, { trial });
+  context.usesBackend(backend);
+  const network = createNetwork(operations, definition, createRandom(seed, 'generalist'));
   const optimizer = new Optimizer(options.optimizer, network, 'convolutions', {
     sampledHead: sampledClasses !== undefined,
   });

@@ -1,6 +1,6 @@
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { selectBackend } from '../../compute/backend.js';
+import { type BackendName, selectBackend } from '../../compute/backend.js';
 import { readManifest } from '../../core/artefact.js';
 import { KdSpecError } from '../../core/errors.js';
 import type { Log } from '../../core/log.js';
@@ -9,6 +9,7 @@ import { type Dataset, openDataset } from '../../data/dataset.js';
 import { countLabels } from '../../data/label-counts.js';
 import { type SharedFeatures, shareFeatures } from '../../ensemble/specialist/shared-features.js';
 import { firstTrainedPart } from '../../ensemble/specialist/specialist.js';
+import { specialistTrial } from '../../ensemble/specialist/specialist-trial.js';
 import type { Subset } from '../../ensemble/subsets/subsets.js';
 import { readSubsets, subsetsFileName } from '../../ensemble/subsets/subsets-file.js';
 import type { Engine } from '../../jobs/engine.js';
@@ -48,6 +49,7 @@ export async function trainSpecialists(context: StageContext): Promise<StageResu
     const others = await labelledBystanders(bystanders);
     for (let label = 0; label < labelCounts.length; label++) labelCounts[label] += others[label];
   }
+  const backend = await chooseBackend(context, subsets);
   const work: SpecialistWork = {
     directory,
     generalist: context.input('generalist'),
@@ -63,10 +65,12 @@ export async function trainSpecialists(context: StageContext): Promise<StageResu
       seed: training.seed ?? settings.seed,
       checkpointSeconds: settings.generalist.checkpointSeconds,
     },
-    backend: settings.backend,
+    backend,
   };
   const { engine, workers } = await chooseEngine(context);
   const sharing = await shareBetween(work, { dataset, bystanders }, context);
+  const { engine, workers } = await chooseEngine(context, backend);
+  const sharing = await shareBetween(work, dataset, context);
   const shared = { ...work, features: sharing.features };
   if (engine.outlivesCoordinator && !wait) await submitMissing(engine, shared, { log, signal });
   const { done, failed } = await trainMissing(engine, shared, { log, signal });
@@ -119,20 +123,32 @@ function withImages(
     const left = classes.filter((label) => labelCounts[label] > 0);
     return { id, classes: left.length > 0 ? left : classes }; // one without any is refused by its training
   });
+ * What specialists are trained on. On this machine `auto` is decided once for all processes; the nodes of a cluster
+ * each decide for themselves.
+ */
+async function chooseBackend(
+  { settings, input }: StageContext,
+  subsets: readonly Subset[],
+): Promise<BackendName> {
+  const { engine, parallel, ...training } = settings.specialists;
+  if (engine !== 'local') return settings.backend;
+  const definition = await readDefinition(input('generalist'));
+  const inParallel = parallel !== null && parallel !== 1;
+  const trial = specialistTrial(definition, subsets, training, { inParallel });
+  return (await selectBackend(settings.backend, { trial })).name;
 }
 
 /** Who trains, as the settings say, and in how many processes of this machine: none where a cluster does. */
-async function chooseEngine({
-  settings,
-  workspace,
-  input,
-}: StageContext): Promise<{ readonly engine: Engine; readonly workers: number }> {
+async function chooseEngine(
+  { settings, workspace, input }: StageContext,
+  backend: BackendName,
+): Promise<{ readonly engine: Engine; readonly workers: number }> {
   const { engine, slurm, batchSize } = settings.specialists;
   const folder = jobsFolder(workspace);
   switch (engine) {
     case 'local': {
       const definition = await readDefinition(input('generalist'));
-      return chooseLocalEngine(settings.specialists, { backend: settings.backend, definition, batchSize });
+      return chooseLocalEngine(settings.specialists, { backend, definition, batchSize });
     }
     case 'slurm':
       return { engine: createSlurm(folder, trainingCommand(workspace), slurm), workers: 0 };

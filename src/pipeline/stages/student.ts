@@ -20,6 +20,7 @@ import { type Network, networkFromTensors, networkValues } from '../../models/ne
 import { networkClassifier } from '../../models/network-classifier.js';
 import { countParameters, forwardFlops } from '../../models/network-definition.js';
 import { readSafetensors, writeSafetensors } from '../../models/safetensors.js';
+import { trainingTrial } from '../../training/trial.js';
 import { studentNetwork } from '../outline.js';
 import type { StageContext } from '../stage.js';
 import { metricsOf, type StageResults } from '../stage-metrics.js';
@@ -31,8 +32,6 @@ const never = new AbortController().signal; // a training writes its checkpoint 
 export async function distill(context: StageContext): Promise<StageResults['student']> {
   const { settings, directory, signal } = context;
   const { student: options } = settings;
-  const { name: backend, operations } = await selectBackend(settings.backend);
-  context.usesBackend(backend);
   const dataset = await openDataset(context.input('dataset'));
   const { image, splits, classes } = dataset;
   const set = await openTransferSet(settings.answers.transfer, dataset);
@@ -48,6 +47,11 @@ export async function distill(context: StageContext): Promise<StageResults['stud
     classes.length,
   );
   const definition = { ...studentNetwork(settings), input: image, outputs: classes.length };
+  const { batchSize, optimizer } = options;
+  const { name: backend, operations } = await selectBackend(settings.backend, {
+    trial: trainingTrial(definition, { batchSize, optimizer }),
+  });
+  context.usesBackend(backend);
   const softTargets =
     options.objective === 'labels' ? undefined : await openSoftTargets(context.input('answers'));
   try {
