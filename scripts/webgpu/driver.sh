@@ -12,7 +12,7 @@ say() { echo "$*" >&2; }
 node --input-type=module -e "
   import { createRequire } from 'node:module';
   for (const name of ['webgpu', '@tensorflow/tfjs-backend-webgpu']) createRequire('$PWD/').resolve(name + '/package.json');
-" 2>/dev/null || npm install --no-save --loglevel=error webgpu@0.6 @tensorflow/tfjs-backend-webgpu@4.22 >&2
+" 2>/dev/null || npm install --no-save --save-optional --loglevel=error webgpu@0.6 @tensorflow/tfjs-backend-webgpu@4.22 >&2
 
 folder=${XDG_CACHE_HOME:-$HOME/.cache}/kd-spec/vulkan
 icd=$folder/lavapipe.json

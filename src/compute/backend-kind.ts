@@ -12,6 +12,8 @@ export interface BackendKind {
   readonly usesOneCore?: boolean;
   /** Finds out, without loading anything, whether it can be used here. */
   find(): Availability;
+  /** Finds out more, where that takes a look at the device: for `kd-spec doctor`. */
+  look?(): Promise<Availability>;
   /** Loads it. What is amiss is a reason, for a person, and not an exception. */
   load(options: {
     /** Whether the user named it, who then gets it even where it cannot be fast. */

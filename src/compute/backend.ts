@@ -65,8 +65,10 @@ export async function measuredBackends(): Promise<readonly Measurement[]> {
 }
 
 /** What `auto` takes before it has a trial: what was fastest in the newest measurement, else the first available. */
-export async function defaultBackend(): Promise<BackendDescription | undefined> {
-  const available = (await describeBackends()).filter((backend) => backend.available);
+export async function defaultBackend(
+  backends: readonly BackendDescription[],
+): Promise<BackendDescription | undefined> {
+  const available = backends.filter((backend) => backend.available);
   const preferred = rememberedChoice(await measuredBackends());
   return available.find(({ name }) => name === preferred) ?? available.at(0);
 }
@@ -74,20 +76,23 @@ export async function defaultBackend(): Promise<BackendDescription | undefined> 
 /**
  * Lists the compute backends, which of them can be used here, and how to get the others.
  *
- * Looks at the installed packages and loads none of them, so that `kd-spec doctor` answers at once.
+ * Looks at the installed packages and loads none of them.
  *
+ * @param options.looksAtGpus whether a GPU is opened where that takes little, to name it: then only what `auto` may
+ *   take is available
  * @returns one line a backend, fastest first
  */
-export async function describeBackends(): Promise<readonly BackendDescription[]> {
-  return kinds.map((kind) => {
-    const found = kind.find();
-    return {
-      name: kind.name,
-      available: found.isAvailable,
-      reason: found.reason,
-      install: found.isAvailable ? '' : howToGet(kind, found),
-    };
-  });
+export async function describeBackends({
+  looksAtGpus = false,
+}: {
+  readonly looksAtGpus?: boolean;
+} = {}): Promise<readonly BackendDescription[]> {
+  const describe = async (kind: BackendKind) => {
+    const found = looksAtGpus && kind.look ? await kind.look() : kind.find();
+    const { isAvailable: available, reason } = found;
+    return { name: kind.name, available, reason, install: available ? '' : howToGet(kind, found) };
+  };
+  return Promise.all(kinds.map(describe));
 }
 
 /** Whether a backend, or the one that `auto` takes, computes on a GPU; loads it only where it may. */

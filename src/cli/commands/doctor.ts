@@ -12,8 +12,8 @@ export function doctorCommand(context: CommandContext): CommandModule {
     builder: (yargs) => yargs.option('json', { type: 'boolean', describe: 'Print exactly one JSON object' }),
     handler: async (argv) => {
       const { defaultBackend, describeBackends, measuredBackends } = await import('../../compute/backend.js');
-      const backends = await describeBackends();
-      const chosen = await defaultBackend();
+      const backends = await describeBackends({ looksAtGpus: true });
+      const chosen = await defaultBackend(backends);
       const measurements = (await measuredBackends()).map(({ trial, rates, measuredAt }) => ({
         trial,
         rates,

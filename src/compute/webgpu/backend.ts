@@ -19,7 +19,14 @@ export const webgpu = {
     }
     return { isAvailable: true, reason: found.versions };
   },
-  async load({ isNamed }) {
+  async look(): Promise<Availability> {
+    const found = this.find();
+    if (!found.isAvailable) return found;
+    const loaded = await this.load({ isNamed: false });
+    if (!('missing' in loaded)) return { isAvailable: true, reason: `${found.reason}, on ${loaded.device}` };
+    return { isAvailable: false, reason: loaded.missing, remedy: 'install the driver of its GPU' };
+  },
+  async load({ isNamed }: { readonly isNamed: boolean }) {
     const found = findWebgpuPackages();
     if ('missing' in found) return { missing: found.missing };
     const { startWebgpu } = await import('./start.js');

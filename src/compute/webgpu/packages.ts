@@ -8,8 +8,8 @@ const names = { dawn: 'webgpu', kernels: '@tensorflow/tfjs-backend-webgpu' };
 
 const isClone = existsSync(join(packageFolder(), 'tsconfig.json'));
 
-/** What to type; in a clone the manifest stays as it is. */
-export const installCommand = `npm install ${isClone ? '--no-save ' : ''}${names.dawn} ${names.kernels}`;
+/** What to type. In a clone the manifest stays as it is; npm would skip there what the manifest calls an optional peer. */
+export const installCommand = `npm install ${isClone ? '--no-save --save-optional ' : ''}${names.dawn} ${names.kernels}`;
 
 /** The two packages as they were found, or what is missing. */
 export type WebgpuPackages =

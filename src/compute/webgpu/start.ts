@@ -63,7 +63,8 @@ export async function startWebgpu(
   if (!adapter) return { missing: `Dawn finds no GPU that it can use${advice()}` };
   const device = deviceName(adapter.info);
   const isSoftware = computesOnProcessor(adapter.info);
-  if (isSoftware && !acceptsSoftware) return { missing: `there is a software driver alone (${device})` };
+  if (isSoftware && !acceptsSoftware)
+    return { missing: `there is a software driver alone (${device}), which is taken by name, not by auto` };
 
   const backend = await startBackend(dawn, adapter, packages.kernels);
   if (!backend) return { missing: 'TensorFlow.js could not start it' };
