@@ -67,10 +67,8 @@ export async function trainSpecialists(context: StageContext): Promise<StageResu
     },
     backend,
   };
-  const { engine, workers } = await chooseEngine(context);
-  const sharing = await shareBetween(work, { dataset, bystanders }, context);
   const { engine, workers } = await chooseEngine(context, backend);
-  const sharing = await shareBetween(work, dataset, context);
+  const sharing = await shareBetween(work, { dataset, bystanders }, context);
   const shared = { ...work, features: sharing.features };
   if (engine.outlivesCoordinator && !wait) await submitMissing(engine, shared, { log, signal });
   const { done, failed } = await trainMissing(engine, shared, { log, signal });
@@ -123,6 +121,9 @@ function withImages(
     const left = classes.filter((label) => labelCounts[label] > 0);
     return { id, classes: left.length > 0 ? left : classes }; // one without any is refused by its training
   });
+}
+
+/**
  * What specialists are trained on. On this machine `auto` is decided once for all processes; the nodes of a cluster
  * each decide for themselves.
  */
