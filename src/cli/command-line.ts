@@ -94,7 +94,8 @@ export function flagsOf(argv: Readonly<Record<string, unknown>>, sections: reado
     if (Array.isArray(value)) {
       throw new KdSpecError('usage', `--${flag} was given ${value.length} times: give it once`);
     }
-    if (typeof value === 'string' || typeof value === 'boolean') flags[flag] = value;
+    if (typeof value === 'string') flags[flag] = restoreLoneDash(value);
+    else if (typeof value === 'boolean') flags[flag] = value;
   }
   return flags;
 }

@@ -24,7 +24,7 @@ export async function runStageCommand(
   context: CommandContext,
   { toJson }: { toJson: (metrics: JsonObject, directory: string) => JsonObject },
 ): Promise<void> {
-  const resolved = await resolveSettings(flags, context.env, { folder: context.folder });
+  const resolved = await resolveInputs(flags, context);
   let outcomes: readonly StageOutcome[];
   try {
     outcomes = await bringUpToDate(target, resolved, context);
@@ -53,9 +53,7 @@ export async function runPipelineCommand(
   if (file !== undefined && flags.pipeline !== undefined) {
     throw new KdSpecError('usage', `expected one pipeline, got ${file} and --pipeline ${flags.pipeline}`);
   }
-  const { folder, env } = context;
-  const named = file === undefined ? flags : { ...flags, pipeline: file };
-  const resolved = await resolveSettings(named, env, { folder });
+  const resolved = await resolveInputs(file === undefined ? flags : { ...flags, pipeline: file }, context);
   const outcomes = await bringUpToDate('report', resolved, context);
   const last = outcomes.at(-1);
   if (last === undefined) return;
@@ -71,6 +69,23 @@ export async function runPipelineCommand(
   };
   const isJson = resolved.settings.json;
   printResult(context, { json, text: isJson ? '' : await describeOutcomes(outcomes, context) }, isJson);
+}
+
+/** The settings of a command. Data on standard input (`-`) are kept in the workspace, since stages read them again. */
+async function resolveInputs(flags: Flags, { env, folder }: CommandContext): Promise<ResolvedSettings> {
+  const words = ['source', 'predictions'].filter((flag) => flags[flag] === '-');
+  if (words.length > 1) {
+    throw new KdSpecError(
+      'usage',
+      'expected one - for standard input, got --source - and --predictions -: name a file',
+    );
+  }
+  const [flag] = words;
+  if (flag === undefined) return await resolveSettings(flags, env, { folder });
+  const { settings } = await resolveSettings({ ...flags, [flag]: undefined }, env, { folder });
+  const { keepStandardInput } = await import('../data/standard-input.js');
+  const path = await keepStandardInput(process.stdin, join(settings.workspace, 'input'));
+  return await resolveSettings({ ...flags, [flag]: path }, env, { folder });
 }
 
 /** What the last of some stages did, for a person. What draws the report is loaded only for a report. */

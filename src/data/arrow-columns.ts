@@ -111,3 +111,24 @@ export function encodedImages(data: Data, { path, firstRow }: ColumnPlace): (pos
     );
   };
 }
+
+/**
+ * Reads a column of features, lists of float32 of one width.
+ *
+ * @returns the bytes of the row at a position, a view without a copy
+ */
+export function featureBytes(data: Data, { path }: ColumnPlace): (position: number) => Uint8Array {
+  const { type } = data;
+  const values: unknown = data.children[0]?.values;
+  if (!DataType.isFixedSizeList(type) || !(values instanceof Float32Array)) {
+    throw new KdSpecError(
+      'dataset-invalid',
+      `${path}: expected a column of features, fixed_size_list<float32>, found ${describeType(type)}`,
+    );
+  }
+  const rowBytes = 4 * type.listSize;
+  if (values.byteLength < data.length * rowBytes) {
+    throw new KdSpecError('shard-corrupt', `${path}: the features of some rows are missing: copy it again`);
+  }
+  return (position) => new Uint8Array(values.buffer, values.byteOffset + position * rowBytes, rowBytes);
+}

@@ -1,4 +1,4 @@
-import { assert } from '../core/errors.js';
+import { assert, KdSpecError } from '../core/errors.js';
 import { createPause, type Pause } from '../core/pause.js';
 import type { Split } from './dataset.js';
 import { type Example, examples } from './examples.js';
@@ -123,17 +123,41 @@ async function decodeBatch(
 ): Promise<ImageBatch> {
   const imageSize = shape.height * shape.width * shape.channels;
   const images = new Float32Array(gathered.length * imageSize); // (batch, height, width, channels)
-  await Promise.all(
-    gathered.map(async ({ bytes, row }, position) => {
-      augment(await decodeImage(bytes, shape, `the image of row ${row}`), row, images, position * imageSize);
-    }),
-  );
+  if (shape.isFeatures) {
+    for (const [position, { bytes, row }] of gathered.entries())
+      images.set(floatsOf(bytes, shape, `row ${row}`), position * imageSize);
+  } else {
+    await Promise.all(
+      gathered.map(async ({ bytes, row }, position) => {
+        const pixels = await decodeImage(bytes, shape, `the image of row ${row}`);
+        augment(pixels, row, images, position * imageSize);
+      }),
+    );
+  }
   return {
     images,
     count: gathered.length,
     labels: Int32Array.from(gathered, ({ label }) => label),
     rows: Int32Array.from(gathered, ({ row }) => row),
   };
+}
+
+/**
+ * The numbers of a row of features from their bytes.
+ *
+ * @param name of the row, for messages
+ * @throws KdSpecError `image-shape` when they are not as many as the shape says
+ */
+export function floatsOf(bytes: Uint8Array, { width }: ImageShape, name: string): Float32Array {
+  if (bytes.length !== 4 * width) {
+    throw new KdSpecError(
+      'image-shape',
+      `${name}: expected ${width} numbers, as the features that the networks were trained on, found ${bytes.length / 4}`,
+    );
+  }
+  const isAligned = bytes.byteOffset % 4 === 0;
+  const whole = isAligned ? bytes : bytes.slice();
+  return new Float32Array(whole.buffer, whole.byteOffset, width);
 }
 
 function scale(pixels: Uint8Array, _row: number, out: Float32Array, offset: number): void {

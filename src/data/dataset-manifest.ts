@@ -24,6 +24,8 @@ export const datasetManifest = z.object({
     height: z.int().positive(),
     width: z.int().positive(),
     channels: z.union([z.literal(1), z.literal(3)]),
+    isFeatures: z.literal(true).optional(),
+    logits: z.int().positive().optional(),
   }),
   augmentation: z.discriminatedUnion('kind', [
     z.object({ kind: z.literal('none') }),

@@ -69,7 +69,15 @@ export async function openDataset(directory: string): Promise<Dataset> {
     for (const shard of split.shards) await checkSize(shard);
     return split;
   };
-  const { description, image, augmentation, ceiling } = manifest;
+  const { description, augmentation, ceiling } = manifest;
+  const { height, width, channels, isFeatures, logits } = manifest.image;
+  const image: ImageShape = {
+    height,
+    width,
+    channels,
+    ...(isFeatures && { isFeatures }),
+    ...(logits !== undefined && { logits }),
+  };
   const splits = {
     train: await open('train'),
     validation: await open('validation'),

@@ -1,5 +1,5 @@
 import { KdSpecError } from '../core/errors.js';
-import { column, encodedImages, integers } from './arrow-columns.js';
+import { column, encodedImages, featureBytes, integers } from './arrow-columns.js';
 import { indexShard } from './arrow-shard.js';
 import type { Split } from './dataset.js';
 import type { ShuffleSeed } from './row-order.js';
@@ -9,7 +9,7 @@ import { readRows } from './shard-rows.js';
 export interface Example {
   /** Index in the split, in the written order. */
   readonly row: number;
-  /** The image file. A view of a larger buffer: copy it to keep it. */
+  /** The image file, or the float32 of a row of features. A view of a larger buffer: copy it to keep it. */
   readonly bytes: Uint8Array;
   readonly label: number;
 }
@@ -64,14 +64,18 @@ export async function* examples(
     shards,
     (batch, path, firstRow) => {
       const image = column(batch, 'image');
+      const features = column(batch, 'features');
       const label = column(batch, 'label');
-      if (!image || !label) {
+      const stored = image ?? features;
+      if (!stored || !label) {
         throw new KdSpecError(
           'dataset-invalid',
-          `${path}: expected the columns image and label: make it again`,
+          `${path}: expected the columns image (or features) and label: make it again`,
         );
       }
-      const bytesAt = encodedImages(image, { path, firstRow });
+      const bytesAt = image
+        ? encodedImages(image, { path, firstRow })
+        : featureBytes(stored, { path, firstRow });
       const integerAt = integers(label, { path, firstRow });
       const labelAt = (position: number) => {
         const value = integerAt(position);

@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { Binary, Field, Int64, Schema, Struct, Utf8 } from 'apache-arrow';
+import { Binary, Field, FixedSizeList, Float32, Int64, Schema, Struct, Utf8 } from 'apache-arrow';
 import type { ShardRecord } from './arrow-shard-writer.js';
-import { type SplitName, splitNames } from './source.js';
+import { type DatasetSource, type SplitName, splitNames } from './source.js';
 
 /**
  * The files beside the Arrow shards that Python's `datasets.load_from_disk` reads.
@@ -22,6 +22,24 @@ function features(classes: readonly string[]) {
   return { image: { _type: 'Image' }, label: { names: classes, _type: 'ClassLabel' } };
 }
 
+/** The type of a row of features. */
+export function featureType(width: number): FixedSizeList<Float32> {
+  return new FixedSizeList(width, new Field('item', new Float32(), true));
+}
+
+function featuresOfRows(classes: readonly string[], width: number) {
+  const numbers = { feature: { dtype: 'float32', _type: 'Value' }, length: width, _type: 'Sequence' };
+  return { features: numbers, label: { names: classes, _type: 'ClassLabel' } };
+}
+
+/** Columns `features` and `label`, with the metadata from which `datasets` knows their features. */
+export function featureSchema(classes: readonly string[], width: number): Schema {
+  const info = { info: { features: featuresOfRows(classes, width) } };
+  const metadata = new Map([['huggingface', JSON.stringify(info)]]);
+  const fields = [new Field('features', featureType(width), true), new Field('label', new Int64(), true)];
+  return new Schema(fields, metadata);
+}
+
 /** Columns `image` and `label`, with the metadata from which `datasets` knows their features. */
 export function imageSchema(classes: readonly string[]): Schema {
   const metadata = new Map([['huggingface', JSON.stringify({ info: { features: features(classes) } })]]);
@@ -37,8 +55,7 @@ export async function writeDatasetDict(directory: string): Promise<void> {
 export async function writeSplitFiles(
   directory: string,
   split: SplitName,
-  description: string,
-  classes: readonly string[],
+  { description, classes, image }: Pick<DatasetSource, 'description' | 'classes' | 'image'>,
   shards: readonly ShardRecord[],
 ): Promise<void> {
   const fingerprint = createHash('sha256').update(shards.map(({ sha256 }) => sha256).join());
@@ -54,7 +71,7 @@ export async function writeSplitFiles(
   await writeJson(join(directory, 'dataset_info.json'), {
     citation: '',
     description,
-    features: features(classes),
+    features: image.isFeatures ? featuresOfRows(classes, image.width) : features(classes),
     homepage: '',
     license: '',
   });

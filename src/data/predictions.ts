@@ -13,31 +13,19 @@ import {
 import { z } from 'zod';
 import { assert, KdSpecError } from '../core/errors.js';
 import { parseJson } from '../core/json-file.js';
-import type { CsrMatrix } from '../math/csr.js';
 import { halfToNumber } from '../math/half.js';
 import { type ColumnPlace, column, integers } from './arrow-columns.js';
 import { indexArrowFiles } from './arrow-folder.js';
 import { openShard, readBatch, type ShardIndex } from './arrow-shard.js';
 import { createShardWriter, type ShardRecord, type ShardWriter } from './arrow-shard-writer.js';
+import {
+  isPredictionTable,
+  type PredictionBatch,
+  type Predictions,
+  readPredictionTable,
+} from './prediction-tables.js';
 
-/** Predictions of some rows. */
-export interface PredictionBatch {
-  /** (rows, classes): the most probable classes of each row; a row sums to at most 1. */
-  readonly probabilities: CsrMatrix;
-  /** (rows), where they are known. */
-  readonly labels: Int32Array | undefined;
-}
-
-/** Predictions on disk. */
-export interface Predictions {
-  /** The number of classes; `undefined` for files without rows that do not say it. */
-  readonly classes: number | undefined;
-  /** (classes), where the files name them. */
-  readonly names: readonly string[] | undefined;
-  readonly rowCount: number;
-  /** Streams all rows, in the written order, a record batch at a time. */
-  rows(): AsyncIterable<PredictionBatch>;
-}
+export type { PredictionBatch, Predictions } from './prediction-tables.js';
 
 /** See {@link createPredictionWriter}. */
 export interface PredictionWriter {
@@ -137,7 +125,8 @@ export function createPredictionWriter(
 
 /**
  * Opens predictions: ours, or any Arrow files (stream or file format, not compressed) with the same columns. Indices may
- * be integers or whole floats of any width, probabilities floats of any width; other columns are passed over.
+ * be integers or whole floats of any width, probabilities floats of any width; other columns are passed over. NumPy arrays
+ * and Parquet are read too; see `prediction-tables.ts`.
  *
  * Every row is checked, in the types of the file, to be a sparse sub-distribution: indices in range and each once,
  * probabilities finite, not negative, with a sum of at most 1 + 1e-3.
@@ -159,6 +148,7 @@ export async function readPredictions(
   options: { readonly classes?: number | undefined; readonly isOrdered?: boolean } = {},
 ): Promise<Predictions> {
   const { isOrdered = false } = options;
+  if (isPredictionTable(path)) return readPredictionTable(path, options);
   const shards = await indexArrowFiles(path, 'predictions as Arrow files', { isOrdered });
   let classes = options.classes;
   let names: readonly string[] | undefined;

@@ -5,9 +5,16 @@ export interface ImageShape {
   readonly height: number;
   readonly width: number;
   readonly channels: 1 | 3;
+  /**
+   * Set where an example is no image but a row of numbers that were computed elsewhere, such as an embedding: height and
+   * channels are 1, the width is how many they are, and they may be any finite numbers.
+   */
+  readonly isFeatures?: true;
+  /** Of such a row: how many of the last numbers are logits of a classifier, one a class, which is then the generalist. */
+  readonly logits?: number;
 }
 
-/** One image with its class. `pixels` is (height, width, channels), 0 to 255. */
+/** One image with its class. `pixels` is (height, width, channels), 0 to 255; of features, the bytes of their float32. */
 export interface LabelledImage {
   readonly pixels: Uint8Array;
   readonly label: number;

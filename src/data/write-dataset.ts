@@ -1,6 +1,6 @@
 import { mkdir, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { Binary, Int64, makeData, Utf8 } from 'apache-arrow';
+import { Binary, Float32, Int64, makeData, Utf8 } from 'apache-arrow';
 import { assert, KdSpecError } from '../core/errors.js';
 import { asFileError } from '../core/file-error.js';
 import { type Log, silentLog } from '../core/log.js';
@@ -9,7 +9,14 @@ import { createShardWriter, type ShardRecord } from './arrow-shard-writer.js';
 import { writeClassNames } from './class-names.js';
 import { classesName, manifestName, reportName } from './dataset-files.js';
 import type { DatasetManifest } from './dataset-manifest.js';
-import { imageSchema, imageType, writeDatasetDict, writeSplitFiles } from './hugging-face-layout.js';
+import {
+  featureSchema,
+  featureType,
+  imageSchema,
+  imageType,
+  writeDatasetDict,
+  writeSplitFiles,
+} from './hugging-face-layout.js';
 import { encodePng } from './image-codec.js';
 import type { ImportReport } from './import-report.js';
 import type { DatasetSource, SplitName } from './source.js';
@@ -36,7 +43,8 @@ const progressRows = 256;
  * Writes a data set as Arrow shards, in the layout of Hugging Face's `DatasetDict.save_to_disk`.
  *
  * `dataset_dict.json`, `classes.txt`, `kd-spec.json`, for an import `import.json`, and for each split a folder with
- * `data-00000-of-000NN.arrow`, `state.json` and `dataset_info.json`; images are stored as lossless PNG.
+ * `data-00000-of-000NN.arrow`, `state.json` and `dataset_info.json`; images are stored as lossless PNG, features as
+ * float32.
  * `kd-spec.json` is written last: a folder without it is not a data set.
  *
  * @param directory made when it does not exist; must not hold a data set yet
@@ -82,7 +90,7 @@ export async function writeDataset(
     };
     const write = async (split: SplitName) => {
       const shards = await writeSplit(directory, split, source, labels[split], shardBytes, log, signal);
-      await writeSplitFiles(join(directory, split), split, description, classes, shards);
+      await writeSplitFiles(join(directory, split), split, source, shards);
       return { rows: shards.reduce((sum, { rows }) => sum + rows, 0), shards: [...shards] };
     };
     const splits = {
@@ -138,7 +146,9 @@ async function writeSplit(
 ): Promise<readonly ShardRecord[]> {
   const total = source.count(split);
   const bar = log.progress(`write ${split}`, total);
-  const writer = await createShardWriter(join(directory, split), imageSchema(source.classes), { shardBytes });
+  const { isFeatures, width } = source.image;
+  const schema = isFeatures ? featureSchema(source.classes, width) : imageSchema(source.classes);
+  const writer = await createShardWriter(join(directory, split), schema, { shardBytes });
   const flushBytes = Math.min(batchLimitBytes, shardBytes / 2);
   let images: Uint8Array[] = [];
   let labels: bigint[] = [];
@@ -146,7 +156,9 @@ async function writeSplit(
   let done = 0;
   const pause = createPause(undefined, 'writing'); // a generator makes images without waiting for anything
   const flush = async () => {
-    if (images.length > 0) await writer.write(imageColumns(images, labels));
+    if (images.length > 0) {
+      await writer.write(isFeatures ? featureColumns(images, labels, width) : imageColumns(images, labels));
+    }
     images = [];
     labels = [];
     bytes = 0;
@@ -165,11 +177,11 @@ async function writeSplit(
         Number.isInteger(label) && label >= 0 && label < source.classes.length,
         `label ${label} in ${split}`,
       );
-      const png = await encodePng(pixels, source.image);
-      images.push(png);
+      const stored = isFeatures ? pixels : await encodePng(pixels, source.image);
+      images.push(stored);
       labels.push(BigInt(label));
       labelCounts[label]++;
-      bytes += png.length;
+      bytes += stored.length;
       if (images.length === batchRows || bytes >= flushBytes) await flush();
       if (++done % progressRows === 0) bar.update(done);
     }
@@ -234,6 +246,18 @@ function imageColumns(images: readonly Uint8Array[], labels: readonly bigint[]) 
   return [
     makeData({ type: imageType, length: rows, children: [bytes, paths] }),
     makeData({ type: new Int64(), length: rows, data: BigInt64Array.from(labels) }),
+  ];
+}
+
+/** The columns `features` and `label` of a record batch. */
+function featureColumns(rows: readonly Uint8Array[], labels: readonly bigint[], width: number) {
+  const bytes = Buffer.concat(rows);
+  const data = new Float32Array(rows.length * width); // (rows, width)
+  Buffer.from(data.buffer).set(bytes);
+  const child = makeData({ type: new Float32(), length: data.length, data });
+  return [
+    makeData({ type: featureType(width), length: rows.length, child }),
+    makeData({ type: new Int64(), length: rows.length, data: BigInt64Array.from(labels) }),
   ];
 }
 

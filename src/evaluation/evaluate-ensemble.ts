@@ -53,7 +53,8 @@ export async function evaluateEnsemble(
   const numberOf = new Map(kept.map((position, number) => [position, number]));
   const evaluation = createEvaluation(kept.map((position) => configs[position]));
   const search = createExampleSearch();
-  const details = createDetails(classes, configs, { image, seed, total });
+  const picture = pictureShape(image);
+  const details = createDetails(classes, configs, { image: picture, seed, total });
   const pause = createPause(signal, 'evaluation');
   let memory = new Float32Array();
   let done = 0;
@@ -72,7 +73,7 @@ export async function evaluateEnsemble(
       await search.offer(trace, async () => ({
         row: batch.rows[row],
         label: { index: label, class: classes[label] },
-        image: { ...image, png: await imageDataUri(pixels(), image, { most: exampleSide }) },
+        image: { ...picture, png: await imageDataUri(pixels(), picture, { most: exampleSide }) },
         ...describeTrace(trace, classes, configs),
       }));
       await details.observe({ row: batch.rows[row], label, trace, pixels });
@@ -95,13 +96,31 @@ export async function evaluateEnsemble(
   return { evaluation: evaluation.result(), example: search.result(), details: await details.result() };
 }
 
+/** The shape in which an image is shown: its own; features as a square of greys, the last of which may be missing. */
+function pictureShape(image: ImageShape): ImageShape {
+  if (!image.isFeatures) return image;
+  const side = Math.ceil(Math.sqrt(image.width));
+  return { height: side, width: side, channels: 1 };
+}
+
 /**
- * An image of a batch.
+ * An image of a batch as it is shown, see {@link pictureShape}.
  *
- * @param images (batch, height, width, channels), 0 to 1
- * @returns (height, width, channels), 0 to 255
+ * @param images (batch, height, width, channels), 0 to 1; of features, any numbers
+ * @returns (height, width, channels) of the picture, 0 to 255; of features, the least is black and the greatest white
  */
-function pixelsOf(images: Float32Array, row: number, { height, width, channels }: ImageShape): Uint8Array {
+function pixelsOf(images: Float32Array, row: number, image: ImageShape): Uint8Array {
+  const { height, width, channels } = image;
   const size = height * width * channels;
-  return Uint8Array.from(images.subarray(row * size, (row + 1) * size), (value) => Math.round(255 * value));
+  const values = images.subarray(row * size, (row + 1) * size);
+  if (!image.isFeatures) return Uint8Array.from(values, (value) => Math.round(255 * value));
+  const picture = pictureShape(image);
+  const pixels = new Uint8Array(picture.height * picture.width);
+  const [least, greatest] = values.reduce(
+    ([low, high], value) => [Math.min(low, value), Math.max(high, value)],
+    [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY],
+  );
+  for (const [at, value] of values.entries())
+    pixels[at] = Math.round((255 * (value - least)) / Math.max(Number.MIN_VALUE, greatest - least));
+  return pixels;
 }

@@ -18,9 +18,23 @@ export const checkpointFiles = {
 
 const count = z.int().positive();
 
+const inputSchema: z.ZodType<NetworkDefinition['input']> = z
+  .strictObject({
+    height: count,
+    width: count,
+    channels: z.union([z.literal(1), z.literal(3)]),
+    isFeatures: z.literal(true).optional(),
+    logits: count.optional(),
+  })
+  .transform(({ isFeatures, logits, ...shape }) => ({
+    ...shape,
+    ...(isFeatures && { isFeatures }),
+    ...(logits !== undefined && { logits }),
+  }));
+
 /** The schema of a {@link NetworkDefinition} in a `config.json`. */
 export const networkDefinitionSchema = z.strictObject({
-  input: z.strictObject({ height: count, width: count, channels: z.union([z.literal(1), z.literal(3)]) }),
+  input: inputSchema,
   convolutions: z.array(count).readonly(),
   kernel: count.refine((size) => size % 2 === 1, 'must be odd'),
   dense: z.array(count).readonly(),

@@ -22,6 +22,15 @@ export interface NetworkDefinition {
   readonly outputs: number;
 }
 
+/** A network on images of a shape. On features there are no convolutions: neighbours among them have no meaning. */
+export function networkOn(
+  input: ImageShape,
+  network: Omit<NetworkDefinition, 'input' | 'outputs'>,
+  outputs: number,
+): NetworkDefinition {
+  return { ...network, input, ...(input.isFeatures && { convolutions: [] }), outputs };
+}
+
 /** The parts of a network, in the order in which an image passes them. */
 export const networkParts = ['convolutions', 'dense', 'head'] as const;
 export type NetworkPart = (typeof networkParts)[number];

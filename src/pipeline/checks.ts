@@ -84,6 +84,7 @@ function checkDataset(context: CheckContext): void {
       `${where}${flagOf(key)} does nothing for ${chosen.source}, it is for ${takers.join(', ')}: leave it out`,
     );
   }
+  if (kind === 'features') checkFeatures(context);
   if (kind === 'han') {
     const needed = ['classes', 'imageSize', 'fonts', 'minimumDesigns', 'validationDesigns', 'testDesigns'];
     const missing = needed.find((key) => settingAt(settings, ['dataset', key]) === null);
@@ -108,6 +109,31 @@ function checkDataset(context: CheckContext): void {
   }
 }
 
+/** Rows of features have no neighbours to convolve, and a foreign model takes images. */
+function checkFeatures({ settings, origins, outline }: CheckContext): void {
+  const { source, model } = settings.dataset;
+  if (model.onnx !== null) {
+    throw invalid(`--onnx takes images, and ${source} holds features: leave one of the two out`);
+  }
+  for (const key of ['generalist.network.convolutions', 'student.network.convolutions']) {
+    const origin = origins.get(key);
+    const value = settingAt(settings, key.split('.'));
+    if (origin?.kind !== 'flag' || (Array.isArray(value) && value.length === 0)) continue;
+    throw invalid(
+      `${origin.where}: features have no neighbours to convolve: leave it out (dense layers are --dense)`,
+    );
+  }
+  if (outline.dataset?.image?.logits === undefined) return;
+  const { network, head, ...training } = settings.generalist;
+  const keys = [
+    ...Object.keys(training),
+    ...Object.keys(network).map((key) => `network.${key}`),
+    ...Object.keys(head).map((key) => `head.${key}`),
+  ];
+  const reason = `the logits of ${source} are the generalist, and none is trained`;
+  ignored(origins, true, Object.fromEntries(keys.map((key) => [`generalist.${key}`, reason])));
+}
+
 /** What shapes and trains a generalist does nothing for one that is imported. */
 function checkImported({ settings, origins }: CheckContext): void {
   const { network, head, ...training } = settings.generalist;
@@ -130,6 +156,7 @@ function checkGeneralist(context: CheckContext): void {
   const reason = 'it tells how a foreign model is read (--onnx FILE)';
   const keys = Object.keys(hints).map((key) => `dataset.model.${key}`);
   ignored(origins, true, Object.fromEntries(keys.map((key) => [key, reason])));
+  if (outline.dataset?.image?.logits !== undefined) return;
   const { network, head, batchSize, patience } = settings.generalist;
   checkBatch('--batch-size', batchSize, network.normalisation, '--normalisation none');
   const classes = outline.dataset?.classes ?? Number.POSITIVE_INFINITY;

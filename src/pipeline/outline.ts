@@ -11,6 +11,7 @@ import {
   countParameters,
   forwardFlops,
   type NetworkDefinition,
+  networkOn,
   trainingFlopsFactor,
 } from '../models/network-definition.js';
 import type { Settings } from './options.js';
@@ -187,7 +188,9 @@ export function outlineGeneralist(
   dataset: DatasetOutline | null,
 ): NetworkOutline | null {
   if (model.onnx !== null) return null;
-  return outlineNetwork(generalist.network, dataset, generalist.epochs);
+  const isGiven = dataset?.image?.logits !== undefined;
+  const network = isGiven ? { ...generalist.network, dense: [], kernel: 1 } : generalist.network;
+  return outlineNetwork(network, dataset, isGiven ? 0 : generalist.epochs);
 }
 
 /** The student of the settings, and how many are trained to choose from. */
@@ -211,7 +214,7 @@ function outlineNetwork(
   epochs: number,
 ): NetworkOutline | null {
   if (!dataset?.image || dataset.classes === null) return null;
-  const definition = { ...network, input: dataset.image, outputs: dataset.classes };
+  const definition = networkOn(dataset.image, network, dataset.classes);
   const flopsPerImage = forwardFlops(definition);
   return {
     definition,

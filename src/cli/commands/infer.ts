@@ -1,11 +1,14 @@
-import { stat } from 'node:fs/promises';
+import { mkdtemp, rm, stat } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import type { CommandModule } from 'yargs';
-import { KdSpecError } from '../../core/errors.js';
+import { assert, KdSpecError } from '../../core/errors.js';
 import type { JsonObject } from '../../core/json.js';
 import type { Log } from '../../core/log.js';
 import { percent } from '../../core/percent.js';
+import type { ImageShape } from '../../data/source.js';
 import type { Classification } from '../../ensemble/ensemble.js';
+import type { Classifier } from '../../models/classifier.js';
 import type { RankedClass } from '../../models/ranked-class.js';
 import type { Settings } from '../../pipeline/options.js';
 import { addFlags, flagsOf, restoreLoneDash } from '../command-line.js';
@@ -29,7 +32,8 @@ export function inferCommand(context: CommandContext): CommandModule {
             type: 'string',
             array: true,
             requiresArg: true,
-            describe: 'Classify image files, folders of images, or - for an image on standard input',
+            describe:
+              'Classify image files, folders of images, or - for an image on standard input; files of rows (.npy, .npz, .parquet, .arrow) where the data set holds features',
           })
           .option('model', {
             type: 'string',
@@ -169,13 +173,15 @@ async function inferImages(
   const failures: Failure[] = [];
   const animations: string[] = []; // paths
   try {
-    for await (const group of groupsOf(expand(images, stdin), imagesAtOnce)) {
+    const { image } = predictor;
+    const queries = image.isFeatures ? expandRows(images, stdin, image) : expand(images, stdin);
+    for await (const group of groupsOf(queries, imagesAtOnce)) {
       if (signal.aborted) throw new KdSpecError('interrupted', `stopped after ${predictions.length} images`);
       for (const outcome of await predictGroup(group, predictor.predict)) {
         if ('prediction' in outcome) predictions.push(outcome);
         else failures.push(outcome);
       }
-      animations.push(...(await withSeveralImages(group)));
+      if (!image.isFeatures) animations.push(...(await withSeveralImages(group)));
     }
   } finally {
     predictor.dispose();
@@ -213,6 +219,8 @@ interface Prediction {
 
 /** An ensemble or a student. */
 interface Predictor {
+  /** What it takes. */
+  readonly image: ImageShape;
   /** One prediction an image, in order. */
   readonly predict: (images: readonly (string | Uint8Array)[]) => Promise<readonly Prediction[]>;
   readonly dispose: () => void;
@@ -235,6 +243,7 @@ async function predictorOf(
       backend: runtime === 'auto' ? backend : runtime,
     });
     return {
+      image: imageOf(student),
       async predict(images) {
         const all = await student.classify(images, { top });
         return all.map((ranked) => ({
@@ -251,12 +260,18 @@ async function predictorOf(
   const { loadEnsemble } = await import('../../ensemble/load-ensemble.js');
   const ensemble = await loadEnsemble(model === 'ensemble' ? workspace : model, { backend, runtime });
   return {
+    image: imageOf(ensemble),
     async predict(images) {
       const all = await ensemble.classify(images, { top });
       return all.map((one) => ({ json: toJson(one), text: describe(one) }));
     },
     dispose: () => ensemble.dispose(),
   };
+}
+
+function imageOf({ input }: Classifier): ImageShape {
+  assert(input.kind === 'images', 'what a workspace trained takes images, or rows of features');
+  return input.image;
 }
 
 /** Predicts for a group of images at once, and, if one of them cannot be read, for each by itself; in their order. */
@@ -323,6 +338,48 @@ async function* expand(
     } catch (error) {
       if (!(error instanceof KdSpecError)) throw error;
       yield failureOf(path, error);
+    }
+  }
+}
+
+/** The rows of the files of features that words on the command line mean. */
+async function* expandRows(
+  words: readonly string[],
+  stdin: AsyncIterable<Uint8Array>,
+  { width, logits = 0 }: ImageShape,
+): AsyncGenerator<Query | Failure> {
+  const { openFeatureTable } = await import('../../data/feature-table.js');
+  const { keepStandardInput } = await import('../../data/standard-input.js');
+  for (const word of words) {
+    const kept = word === '-' ? await mkdtemp(join(tmpdir(), 'kd-spec-infer-')) : undefined;
+    try {
+      const path = kept === undefined ? word : await keepStandardInput(stdin, kept);
+      const table = await openFeatureTable(path, { isLabelled: false });
+      try {
+        if (table.width !== width) {
+          throw new KdSpecError(
+            'image-shape',
+            `${word}: expected rows of ${width} numbers, ${logits} of them logits, as in the data set, found ` +
+              `${table.width}, ${table.logits} of them logits`,
+          );
+        }
+        let row = 0;
+        for (const index of table.batches.keys()) {
+          const { buffer, byteOffset, byteLength } = await table.batch(index);
+          for (let at = 0; at < byteLength; at += 4 * width)
+            yield {
+              path: `${word}, row ${row++}`,
+              image: new Uint8Array(buffer, byteOffset + at, 4 * width),
+            };
+        }
+      } finally {
+        await table.close();
+      }
+    } catch (error) {
+      if (!(error instanceof KdSpecError)) throw error;
+      yield failureOf(word, error);
+    } finally {
+      if (kept !== undefined) await rm(kept, { recursive: true, force: true });
     }
   }
 }

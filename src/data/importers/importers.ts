@@ -63,6 +63,12 @@ export const importers: readonly ListedImporter[] = [
     load: async () => (await import('./idx.js')).idx,
   },
   {
+    name: 'features',
+    source: 'features made elsewhere (.npz, .npy, .parquet, .arrow) or a folder of them',
+    options: [...parts, ...columns, 'group', 'classNames'],
+    load: async () => (await import('./features.js')).features,
+  },
+  {
     name: 'parquet',
     source: 'Parquet files (.parquet, as on the Hugging Face Hub) or a folder of them',
     options: [...images, ...parts, ...columns, 'classNames'],

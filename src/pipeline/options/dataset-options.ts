@@ -7,7 +7,7 @@ export const datasetOptions = {
     type: 'string',
     default: 'jft-like',
     affects: 'result',
-    description: `Import or generate this data set: ${sourceChoices}`,
+    description: `Import or generate this data set: ${sourceChoices}; - reads features from standard input`,
   },
   classes: {
     type: 'integer',

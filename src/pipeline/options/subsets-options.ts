@@ -8,7 +8,8 @@ export const subsetsOptions = {
     nullable: true,
     // The path itself decides nothing: the content of the files is an input of the stage.
     affects: 'execution',
-    description: "Cluster these predictions instead of the generalist's: an Arrow file, or a folder of them",
+    description:
+      "Cluster these predictions instead of the generalist's: an Arrow file or a folder of them, .npz, .npy or .parquet; - reads standard input",
   },
   file: {
     type: 'path',

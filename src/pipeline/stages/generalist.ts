@@ -1,4 +1,4 @@
-import { copyFile, rm } from 'node:fs/promises';
+import { copyFile, mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { selectBackend } from '../../compute/backend.js';
 import { createRandom } from '../../core/random.js';
@@ -7,15 +7,17 @@ import { type Dataset, openDataset } from '../../data/dataset.js';
 import { classesName } from '../../data/dataset-files.js';
 import { logSumExp } from '../../math/softmax.js';
 import { createAccuracy } from '../../models/accuracy.js';
-import { writeConfig } from '../../models/checkpoint.js';
+import { checkpointFiles, writeConfig } from '../../models/checkpoint.js';
 import { createNetwork, type Network } from '../../models/network.js';
 import {
   countParameters,
   forwardFlops,
   type NetworkDefinition,
+  networkOn,
   trainingFlopsFactor,
 } from '../../models/network-definition.js';
 import { runNetwork } from '../../models/run-network.js';
+import { writeSafetensors } from '../../models/safetensors.js';
 import { openBatchesAhead } from '../../training/batches-ahead.js';
 import { checkpointsFolder, writeTraining } from '../../training/checkpoints.js';
 import { imageSource } from '../../training/image-batches.js';
@@ -37,8 +39,9 @@ export async function trainGeneralist(context: StageContext): Promise<StageResul
   const seed = options.seed ?? settings.seed;
   const dataset = await openDataset(context.input('dataset'));
   const { splits, image, classes } = dataset;
+  if (image.logits !== undefined) return takeLogits(context, dataset);
 
-  const definition: NetworkDefinition = { input: image, ...options.network, outputs: classes.length };
+  const definition = networkOn(image, options.network, classes.length);
   const { batchSize, epochs } = options;
   const { sampled } = options.head;
   const sampledClasses = sampled === null || sampled >= classes.length ? undefined : sampled;
@@ -99,6 +102,67 @@ export async function trainGeneralist(context: StageContext): Promise<StageResul
     optimizer.dispose();
     network.dispose();
   }
+}
+
+/** Makes the logits that stand beside features the generalist: a head that copies them. Nothing is trained. */
+async function takeLogits(
+  { directory, log }: StageContext,
+  dataset: Dataset,
+): Promise<StageResults['generalist']> {
+  const { image, classes, splits } = dataset;
+  const outputs = classes.length;
+  const definition: NetworkDefinition = {
+    input: image,
+    convolutions: [],
+    kernel: 1,
+    dense: [],
+    normalisation: 'none',
+    dropout: 0,
+    outputs,
+  };
+  const weights = new Float32Array(image.width * outputs); // (width, classes)
+  const features = image.width - outputs;
+  for (let label = 0; label < outputs; label++) weights[(features + label) * outputs + label] = 1;
+  const tensors = new Map([
+    ['head.weights', { shape: [image.width, outputs], values: weights }],
+    ['head.bias', { shape: [outputs], values: new Float32Array(outputs) }],
+  ]);
+  await mkdir(directory, { recursive: true });
+  await writeSafetensors(join(directory, checkpointFiles.model), tensors);
+  await writeConfig(directory, { kind: 'generalist', network: definition });
+  await copyFile(join(dataset.directory, classesName), join(directory, classesName));
+  const split = splits.validation.rows > 0 ? splits.validation : splits.train;
+  const accuracy = createAccuracy();
+  let loss = 0;
+  for await (const { images, labels } of imageBatches(split, image, { batchSize: 256 })) {
+    for (const [row, label] of labels.entries()) {
+      const logits = images.subarray(row * image.width + features, (row + 1) * image.width);
+      accuracy.add(label, logits);
+      loss += logSumExp(logits) - logits[label];
+    }
+    if (accuracy.examples >= curveExamples) break;
+  }
+  const { examples, errors } = accuracy;
+  const correct = examples - errors;
+  const chance = 1 / outputs;
+  const deviation = Math.sqrt((chance * (1 - chance)) / Math.max(1, examples));
+  log.info(`the logits beside the features get ${correct} of ${examples} labelled rows right`);
+  if (correct / Math.max(1, examples) <= chance + 3 * deviation) {
+    log.warn(
+      `the logits get ${correct} of ${examples} labelled rows right, as many as by chance: check the order of their columns, ` +
+        'which is that of the classes (--class-names), and that rows belong together',
+    );
+  }
+  return {
+    epochs: 0,
+    keptEpoch: 0,
+    steps: 0,
+    loss: loss / Math.max(1, examples),
+    parameters: countParameters(definition),
+    flopsPerImage: forwardFlops(definition),
+    trainingFlops: 0,
+    trainingSeconds: 0,
+  };
 }
 
 /** Accuracy and likelihood on the first validation images. */

@@ -18,7 +18,7 @@ import { checkpointFiles, writeConfig } from '../../models/checkpoint.js';
 import type { Classifier } from '../../models/classifier.js';
 import { type Network, networkFromTensors, networkValues } from '../../models/network.js';
 import { networkClassifier } from '../../models/network-classifier.js';
-import { countParameters, forwardFlops } from '../../models/network-definition.js';
+import { countParameters, forwardFlops, networkOn } from '../../models/network-definition.js';
 import { readSafetensors, writeSafetensors } from '../../models/safetensors.js';
 import { trainingTrial } from '../../training/trial.js';
 import { studentNetwork } from '../outline.js';
@@ -46,7 +46,7 @@ export async function distill(context: StageContext): Promise<StageResults['stud
     },
     classes.length,
   );
-  const definition = { ...studentNetwork(settings), input: image, outputs: classes.length };
+  const definition = networkOn(image, studentNetwork(settings), classes.length);
   const { batchSize, optimizer } = options;
   const { name: backend, operations } = await selectBackend(settings.backend, {
     trial: trainingTrial(definition, { batchSize, optimizer }),

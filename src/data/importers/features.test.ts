@@ -1,0 +1,289 @@
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { Field, FixedSizeList, Float32, Int32, Table, tableToIPC, Utf8, vectorFromArray } from 'apache-arrow';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { npy, npz } from '../../../test/support/numpy-arrays.js';
+import { imageBatches } from '../batches.js';
+import { openDataset } from '../dataset.js';
+import { readPredictions } from '../predictions.js';
+import { type DatasetSource, type SplitName, splitNames } from '../source.js';
+import { writeDataset } from '../write-dataset.js';
+import { featuresSource } from './features.js';
+import { recognise } from './importers.js';
+
+// What NumPy and pyarrow write is checked in test/python.
+
+let root: string;
+beforeAll(async () => {
+  root = await mkdtemp(join(tmpdir(), 'kd-spec-features-'));
+});
+afterAll(() => rm(root, { recursive: true }));
+
+let made = 0;
+async function folder(files: Readonly<Record<string, Uint8Array | string>>): Promise<string> {
+  const directory = join(root, String(made++));
+  for (const [name, bytes] of Object.entries(files)) {
+    await mkdir(dirname(join(directory, name)), { recursive: true });
+    await writeFile(join(directory, name), bytes);
+  }
+  return directory;
+}
+
+const rows = 600;
+const names = ['ash', 'b\u0153uf', 'oak'];
+const numbers = Array.from({ length: rows }, (_, row) => row);
+/** The features of a row tell it: (row, -row, row / 2). Its class is row mod 3, its vendor row / 10. */
+const features = Float32Array.from(numbers.flatMap((row) => [row, -row, row / 2]));
+const labels = Int32Array.from(numbers, (row) => row % 3);
+const texts = numbers.map((row) => names[row % 3]);
+const vendors = Int32Array.from(numbers, (row) => Math.floor(row / 10));
+const splits = numbers.map((row) => ['train', 'train', 'val', 'test'][row % 4]);
+const logits = Float32Array.from(
+  numbers.flatMap((row) => [0, 1, 2].map((label) => (label === row % 3 ? 3 : 0))),
+);
+
+const open = (source: string, more = {}) => featuresSource(source, { imageSize: 8, seed: 1, ...more });
+
+/** The rows of a split, in their order. */
+async function shown(source: DatasetSource, split: SplitName): Promise<readonly number[]> {
+  const found = [];
+  for await (const { pixels, label } of source.images(split)) {
+    const values = new Float32Array(pixels.slice().buffer);
+    const [row] = values;
+    expect([...values.subarray(0, 3)]).toEqual([row, row === 0 ? -0 : -row, row / 2]);
+    expect(source.classes[label]).toBe(names[row % 3]);
+    found.push(row);
+  }
+  expect(found).toHaveLength(source.count(split));
+  return found;
+}
+const ascending = (values: readonly number[]) => values.toSorted((a, b) => a - b);
+
+function arrow(columns: Record<string, unknown>): Uint8Array {
+  return tableToIPC(new Table(columns as never), 'file');
+}
+const listed = () => {
+  const type = new FixedSizeList(3, new Field('item', new Float32(), false));
+  return vectorFromArray(
+    numbers.map((row) => [row, -row, row / 2]),
+    type,
+  );
+};
+
+test.each<[string, () => Readonly<Record<string, Uint8Array | string>>]>([
+  ['a.npz', () => ({ 'a.npz': npz({ embeddings: npy(features, [rows, 3]), label: npy(texts, [rows]) }) })],
+  [
+    'a.npz',
+    () => ({
+      'a.npz': npz(
+        { X: npy(features, [rows, 3]), y: npy(labels, [rows]), classes: npy(names, [3]) },
+        { isPacked: true },
+      ),
+    }),
+  ],
+  [
+    '',
+    () => ({
+      'features.npy': npy(features, [rows, 3]),
+      'labels.npy': npy(labels, [rows]),
+      'classes.txt': `${names.join('\n')}\n`,
+    }),
+  ],
+  [
+    'mine.npy',
+    () => ({
+      'mine.npy': npy(features, [rows, 3]),
+      'labels.npy': npy(texts, [rows]),
+      'other.npy': npy(features, [3, rows]),
+    }),
+  ],
+  [
+    'a.arrow',
+    () => ({ 'a.arrow': arrow({ features: listed(), label: vectorFromArray(texts, new Utf8()) }) }),
+  ],
+])('%s: rows with their labels, shuffled and divided by seed', async (name, files) => {
+  const path = join(await folder(files()), name);
+  expect((await recognise(path)).name).toBe('features');
+  const source = await open(path);
+  expect(source).toMatchObject({
+    classes: names,
+    image: { height: 1, width: 3, channels: 1, isFeatures: true },
+  });
+  const train = await shown(source, 'train');
+  expect(train).not.toEqual(ascending(train));
+  expect(await shown(await open(path), 'train')).toEqual(train);
+  const all = [...train, ...(await shown(source, 'validation')), ...(await shown(source, 'test'))];
+  expect(ascending(all)).toEqual(numbers);
+  expect(splitNames.map((split) => source.count(split))).toEqual([480, 60, 60]);
+});
+
+test('a column split, parts by file, and groups', async () => {
+  const arrays = {
+    features: npy(features, [rows, 3]),
+    label: npy(texts, [rows]),
+    vendor: npy(vendors, [rows]),
+  };
+  const directory = await folder({
+    'divided.npz': npz({ ...arrays, split: npy(splits, [rows]) }),
+    'plain.npz': npz(arrays),
+    'parts/train.npz': npz(arrays),
+    'parts/test.npz': npz(arrays),
+  });
+  const byColumn = await open(join(directory, 'divided.npz'));
+  expect(ascending(await shown(byColumn, 'train'))).toEqual(numbers.filter((row) => row % 4 < 2));
+  expect(ascending(await shown(byColumn, 'validation'))).toEqual(numbers.filter((row) => row % 4 === 2));
+  expect(ascending(await shown(byColumn, 'test'))).toEqual(numbers.filter((row) => row % 4 === 3));
+  const parts = await open(join(directory, 'parts'));
+  expect(splitNames.map((split) => parts.count(split))).toEqual([540, 60, 600]);
+  expect(ascending(await shown(parts, 'test'))).toEqual(numbers);
+  const grouped = await open(join(directory, 'plain.npz'), { group: 'vendor' });
+  const groups = [];
+  for (const split of splitNames)
+    groups.push(new Set((await shown(grouped, split)).map((row) => Math.floor(row / 10))));
+  expect(groups.map(({ size }) => size)).toEqual([48, 6, 6]);
+  expect(new Set(groups.flatMap((one) => [...one])).size).toBe(60);
+});
+
+test('logits and probabilities follow the features; classes are matched by name', async () => {
+  const probabilities = logits.map((value) => Math.exp(value) / (Math.exp(3) + 2));
+  const directory = await folder({
+    'logits.npz': npz({
+      features: npy(features, [rows, 3]),
+      logits: npy(logits, [rows, 3]),
+      label: npy(texts, [rows]),
+      classes: npy(['oak', 'ash', 'b\u0153uf'], [3]),
+    }),
+    'odds.npz': npz({
+      probabilities: npy(probabilities, [rows, 3]),
+      label: npy(labels, [rows]),
+      classes: npy(names, [3]),
+    }),
+    'wrong.npz': npz({ probabilities: npy(logits, [rows, 3]), label: npy(labels, [rows]) }),
+    'unnamed.npz': npz({ logits: npy(logits, [rows, 3]), label: npy(texts, [rows]) }),
+  });
+  const source = await open(join(directory, 'logits.npz'));
+  expect(source).toMatchObject({
+    classes: ['oak', 'ash', 'b\u0153uf'],
+    image: { width: 6, logits: 3, isFeatures: true },
+  });
+  await shown(source, 'train');
+  const odds = await open(join(directory, 'odds.npz'));
+  expect(odds.image).toEqual({ height: 1, width: 3, channels: 1, isFeatures: true, logits: 3 });
+  for await (const { pixels, label } of odds.images('test')) {
+    const values = [...new Float32Array(pixels.slice().buffer)];
+    expect(Math.exp(values[label])).toBeCloseTo(Math.exp(3) / (Math.exp(3) + 2), 5);
+  }
+  await expect(async () => {
+    for await (const _ of (await open(join(directory, 'wrong.npz'))).images('train'));
+  }).rejects.toThrow(/expected probabilities.*call the column logits/);
+  await expect(open(join(directory, 'unnamed.npz'))).rejects.toThrow(/"ash".*none of the 3 classes/);
+});
+
+test('written as a data set and read again: the same numbers, to the bit', async () => {
+  const directory = await folder({
+    'a.npz': npz({ features: npy(features, [rows, 3]), label: npy(texts, [rows]) }),
+  });
+  await writeDataset(join(directory, 'dataset'), await open(join(directory, 'a.npz')), { shardBytes: 2000 });
+  const { image, splits: parts, classes } = await openDataset(join(directory, 'dataset'));
+  expect(image).toEqual({ height: 1, width: 3, channels: 1, isFeatures: true });
+  const seen: number[] = [];
+  for (const split of splitNames) {
+    for await (const { images, labels: found, count } of imageBatches(parts[split], image, {
+      batchSize: 7,
+    })) {
+      for (let row = 0; row < count; row++) {
+        const [first, second, third] = images.subarray(3 * row);
+        expect([second, third]).toEqual([first === 0 ? -0 : -first, first / 2]);
+        expect(classes[found[row]]).toBe(names[first % 3]);
+        seen.push(first);
+      }
+    }
+  }
+  expect(ascending(seen)).toEqual(numbers);
+});
+
+test('predictions of all classes as arrays are read as sparse rows, with labels and names', async () => {
+  const directory = await folder({
+    'p.npz': npz({ logits: npy(logits, [rows, 3]), label: npy(texts, [rows]), classes: npy(names, [3]) }),
+    'features.npz': npz({ features: npy(features, [rows, 3]) }),
+  });
+  const predictions = await readPredictions(join(directory, 'p.npz'));
+  expect(predictions).toMatchObject({ classes: 3, names, rowCount: rows });
+  let row = 0;
+  for await (const { probabilities, labels: found } of predictions.rows()) {
+    for (let at = 0; at < probabilities.rows; at++, row++) {
+      expect(found?.[at]).toBe(row % 3);
+      const start = probabilities.offsets[at];
+      expect(probabilities.indices[start]).toBe(row % 3);
+      expect(probabilities.values[start]).toBeCloseTo(Math.exp(3) / (Math.exp(3) + 2), 5);
+    }
+  }
+  expect(row).toBe(rows);
+  await expect(readPredictions(join(directory, 'p.npz'), { classes: 4 })).rejects.toMatchObject({
+    code: 'predictions-invalid',
+  });
+  await expect(readPredictions(join(directory, 'features.npz'))).rejects.toThrow(
+    /called logits or probabilities/,
+  );
+});
+
+test.each<[string, () => Readonly<Record<string, Buffer>>, RegExp]>([
+  [
+    'rows that are not finite',
+    () => ({
+      features: npy(
+        features.map((value) => (value === 7 ? Number.NaN : value)),
+        [rows, 3],
+      ),
+      label: npy(texts, [rows]),
+    }),
+    /row 7: expected finite numbers/,
+  ],
+  ['no labels', () => ({ features: npy(features, [rows, 3]) }), /expected labels.*features \(3 numbers\)/],
+  ['no features', () => ({ label: npy(texts, [rows]) }), /expected features/],
+  [
+    'arrays of other lengths',
+    () => ({ features: npy(features, [rows, 3]), label: npy(texts.slice(1), [rows - 1]) }),
+    /expected 600 rows in each array, found 599 in label/,
+  ],
+  [
+    'more than there is',
+    () => ({ features: npy(features, [rows * 1000, 3]), label: npy(texts, [rows]) }),
+    /expected 600000 x 3 values/,
+  ],
+])('%s: refused', async (_, arrays, message) => {
+  const directory = await folder({ 'a.npz': npz(arrays()) });
+  await expect(async () => {
+    for await (const _ of (await open(join(directory, 'a.npz'))).images('train'));
+  }).rejects.toMatchObject({ name: 'KdSpecError', message: expect.stringMatching(message) });
+});
+
+test('what NumPy can save and features cannot be is refused by name', async () => {
+  const header = (type: string, order = 'False') => {
+    const bytes = npy(features, [rows, 3]);
+    return Buffer.from(
+      bytes.toString('latin1').replace("'<f4'", `'${type}'`).replace('False', order),
+      'latin1',
+    );
+  };
+  for (const [bytes, message] of [
+    [header('|O8'), /objects are pickles/],
+    [header('>f4'), /little-endian/],
+    [header('<f4', 'True '), /ascontiguousarray/],
+    [Buffer.from('\x80\x04pickle', 'latin1'), /Python pickle/],
+    [npz({ a: npy(features, [rows, 3]) }).subarray(0, -30), /directory/],
+  ] as const) {
+    const directory = await folder({ 'features.npz': bytes });
+    await expect(open(join(directory, 'features.npz'))).rejects.toMatchObject({
+      name: 'KdSpecError',
+      message: expect.stringMatching(message),
+    });
+  }
+  const integers = arrow({ features: listed(), id: vectorFromArray(numbers, new Int32()) });
+  const directory = await folder({ 'a.arrow': integers });
+  await expect(open(join(directory, 'a.arrow'))).rejects.toThrow(/--label-column/);
+  await expect(open(join(directory, 'a.arrow'), { labelColumn: 'id', group: '(x)' })).rejects.toMatchObject({
+    code: 'option-invalid',
+  });
+});

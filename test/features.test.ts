@@ -1,0 +1,137 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { z } from 'zod';
+import { createRandom } from '../src/core/random.js';
+import { jsonOf, kdSpec, startKdSpec } from './fixtures/command-line.js';
+import { npy, npz } from './support/numpy-arrays.js';
+
+// A classifier of twelve classes that tells six pairs apart and guesses within a pair; the features know better.
+const classes = 12;
+const width = 7;
+const rows = 1200;
+const names = Array.from({ length: classes }, (_, label) => `word ${label}`);
+
+let folder: string;
+let made: ReturnType<typeof example>[];
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'kd-spec-rows-'));
+  made = Array.from({ length: rows }, (_, row) => example(row));
+  await writeFile(join(folder, 'all.npz'), archive(made, { isLabelled: true }));
+  await writeFile(join(folder, 'new.npz'), archive(made.slice(0, 20), { isLabelled: false }));
+});
+afterAll(() => rm(folder, { recursive: true }));
+
+function example(row: number) {
+  const random = createRandom(1, 'rows', row);
+  const label = row % classes;
+  const pair = label >> 1;
+  const features = Array.from({ length: width }, (_, at) => {
+    const mean = at < 6 ? (at === pair ? 2 : 0) : label % 2 === 0 ? 1 : -1;
+    return mean + 0.4 * random.normal();
+  });
+  const logits = names.map((_, other) => (other >> 1 === pair ? 4 : 0) + 0.5 * random.normal());
+  return { label, features, logits };
+}
+
+function archive(
+  examples: readonly ReturnType<typeof example>[],
+  { isLabelled }: { readonly isLabelled: boolean },
+) {
+  const count = examples.length;
+  return npz({
+    features: npy(Float32Array.from(examples.flatMap(({ features }) => features)), [count, width]),
+    logits: npy(Float32Array.from(examples.flatMap(({ logits }) => logits)), [count, classes]),
+    ...(isLabelled && {
+      label: npy(
+        examples.map(({ label }) => names[label]),
+        [count],
+      ),
+    }),
+    ...(isLabelled && { classes: npy(names, [classes]) }),
+  });
+}
+
+const ranked = z.array(z.object({ index: z.number(), class: z.string(), probability: z.number() }));
+
+test('features with the logits of a classifier: from a file to an ensemble that is right more often, and to new rows', async () => {
+  const words = ['--workspace', 'w', '--clusters', '6', '--quiet'];
+  const report = jsonOf(
+    await kdSpec(
+      [
+        'run',
+        '--source',
+        'all.npz',
+        '--specialist-epochs',
+        '20',
+        '--specialist-learning-rate',
+        '0.05',
+        '--rule',
+        'share-inside',
+        ...words,
+        '--json',
+      ],
+      { folder },
+    ),
+  );
+  const { test: measured } = z
+    .object({
+      stages: z.object({ report: z.object({ metrics: z.looseObject({ test: z.looseObject({}) }) }) }),
+    })
+    .parse(report).stages.report.metrics;
+  const { generalist, ensemble } = z
+    .object({ generalist: z.object({ top1: z.number() }), ensemble: z.object({ top1: z.number() }) })
+    .parse(measured);
+  expect(generalist.top1).toBeLessThan(0.65);
+  expect(ensemble.top1).toBeGreaterThan(0.9);
+
+  const infer = (word: string, input?: Uint8Array) =>
+    startKdSpec(['infer', word, '--workspace', 'w', '--top', '1', '--json'], {
+      folder,
+      ...(input && { input }),
+    }).finished;
+  const schema = z.object({
+    images: z.array(z.object({ path: z.string(), generalist: ranked, ensemble: ranked })),
+  });
+  const { images } = schema.parse(jsonOf(await infer('new.npz')));
+  expect(images.map(({ path }) => path)).toEqual(
+    Array.from({ length: 20 }, (_, row) => `new.npz, row ${row}`),
+  );
+  for (const [row, { generalist: of }] of images.entries()) {
+    const { logits } = made[row];
+    expect(of[0].index).toBe(logits.indexOf(Math.max(...logits)));
+    expect(of[0].class).toBe(names[of[0].index]);
+  }
+  const right = images.filter(({ ensemble: of }, row) => of[0].index === made[row].label).length;
+  expect(right).toBeGreaterThanOrEqual(17);
+
+  const piped = schema.parse(jsonOf(await infer('-', archive(made.slice(0, 20), { isLabelled: false }))));
+  expect(piped.images.map(({ ensemble: of }) => of)).toEqual(images.map(({ ensemble: of }) => of));
+  await writeFile(join(folder, 'narrow.npy'), npy(new Float32Array(12), [2, 6]));
+  expect((await infer('narrow.npy')).stderr).toMatch(
+    /expected rows of 19 numbers, 12 of them logits.*found 6/,
+  );
+});
+
+test('predictions on standard input are clustered, with the names of their classes', async () => {
+  const bytes = archive(made, { isLabelled: true });
+  const words = ['cluster', '--predictions', '-', '--clusters', '3', '--workspace', 'c', '--quiet', '--json'];
+  const { classesBySubset } = z
+    .object({ classesBySubset: z.array(z.object({ size: z.number(), mostTypical: z.array(z.string()) })) })
+    .parse(jsonOf(await startKdSpec(words, { folder, input: bytes }).finished));
+  for (const { mostTypical } of classesBySubset) {
+    const pairs = mostTypical.map((name) => names.indexOf(name) >> 1);
+    for (const pair of pairs) expect(pairs.filter((other) => other === pair)).toHaveLength(2);
+  }
+});
+
+test.each([
+  [['dataset', '--source', 'all.npz', '--image-size', '8'], /--image-size does nothing for features/],
+  [['train-generalist', '--source', 'all.npz', '--convolutions', '8'], /no neighbours to convolve/],
+  [['train-generalist', '--source', 'all.npz', '--epochs', '3'], /the logits of .* are the generalist/],
+])('%j is refused while planning', async (words, message) => {
+  const { code, stderr } = await kdSpec([...words, '--workspace', 'r', '--dry-run'], { folder });
+  expect(code).not.toBe(0);
+  expect(stderr).toMatch(message);
+});
