@@ -12,9 +12,13 @@ import { readClassNames } from '../../src/data/class-names.js';
 import { openDataset } from '../../src/data/dataset.js';
 import { examples } from '../../src/data/examples.js';
 import { encodePng, readImageFile } from '../../src/data/image-codec.js';
+import { featuresSource } from '../../src/data/importers/features.js';
 import { huggingFaceSource } from '../../src/data/importers/hugging-face.js';
 import { idxSource } from '../../src/data/importers/idx.js';
 import { imageFolderSource } from '../../src/data/importers/image-folder.js';
+import { imageTableSource } from '../../src/data/importers/image-table.js';
+import { parquetSource } from '../../src/data/importers/parquet.js';
+import { webDatasetSource } from '../../src/data/importers/web-dataset.js';
 import { readPredictions } from '../../src/data/predictions.js';
 import type { DatasetSource } from '../../src/data/source.js';
 import { writeDataset } from '../../src/data/write-dataset.js';
@@ -24,6 +28,7 @@ import { describeOnnx } from '../../src/models/onnx/import-onnx.js';
 import { readOnnxModel } from '../../src/models/onnx/model-file.js';
 import { readSafetensors, writeSafetensors } from '../../src/models/safetensors.js';
 import { readPipelineFile } from '../../src/pipeline/pipeline-file.js';
+import { hubParquet } from './hub-parquet.js';
 import {
   animatedPng,
   anyPipeline,
@@ -36,6 +41,8 @@ import {
   shardOf,
   tinyModel,
 } from './made-inputs.js';
+import { npy, npz } from './numpy-arrays.js';
+import { tarArchive } from './tar-archive.js';
 
 /** A kind of file that users bring: one that is sound, where it lies, and what reads it. */
 export interface InputKind {
@@ -171,6 +178,63 @@ export async function inputKinds(folder: string): Promise<InputKind[]> {
     const labels = join(directory, `t10k-labels-idx1-ubyte${suffix}`);
     await add(`IDX images${suffix}`, images, pack(idxImages(12, 6)), read);
     await add(`IDX labels${suffix}`, labels, pack(idxLabels(12)), read);
+  }
+
+  const rows = Array.from({ length: 12 }, (_, row) => row);
+  const table = at('table');
+  await mkdir(table);
+  for (const row of rows) await writeFile(join(table, `${row}.png`), encoded.png);
+  const list = join(table, 'list.csv');
+  await add(
+    'CSV of paths and labels',
+    list,
+    `file_name,label,split\n${rows.map((row) => `"${row}.png",c${row % 3},train`).join('\n')}\n`,
+    async () => drain(await imageTableSource(list, { imageSize: 16, seed: 1 })),
+  );
+  const shard = at('shard.tar');
+  const samples = rows.flatMap((row) => [
+    { name: `${row}.png`, content: encoded.png },
+    { name: `${row}.cls`, content: String(row % 3) },
+  ]);
+  await add('WebDataset tar', shard, tarArchive(samples), async () =>
+    drain(await webDatasetSource(shard, { imageSize: 16, seed: 1 })),
+  );
+  const packed = at('shard.tar.gz');
+  await add('WebDataset tar.gz', packed, gzipSync(tarArchive(samples)), async () =>
+    drain(await webDatasetSource(packed, { imageSize: 16, seed: 1 })),
+  );
+  for (const codec of ['SNAPPY', 'UNCOMPRESSED'] as const) {
+    const path = at(`hub-${codec}.parquet`);
+    const labels = rows.map((row) => row % 3);
+    const vendors = rows.map((row) => `v${row}`);
+    const names = ['a', 'b', 'c'];
+    const images = rows.map(() => encoded.png);
+    await add(`Parquet, ${codec}`, path, hubParquet(images, { labels, names, vendors, codec }), async () =>
+      drain(await parquetSource(path, { imageSize: 16, seed: 1 })),
+    );
+  }
+  const arrays = {
+    features: npy(
+      Float32Array.from({ length: 36 }, (_, at) => at),
+      [12, 3],
+    ),
+    logits: npy(
+      Float32Array.from({ length: 36 }, (_, at) => at % 5),
+      [12, 3],
+    ),
+    label: npy(
+      Int32Array.from(rows, (row) => row % 3),
+      [12],
+    ),
+  };
+  for (const isPacked of [false, true]) {
+    const path = at(`features-${isPacked ? 'packed' : 'stored'}.npz`);
+    await add(
+      `NumPy features, ${isPacked ? 'packed' : 'stored'}`,
+      path,
+      npz(arrays, { isPacked }),
+      async () => drain(await featuresSource(path, { imageSize: 16, seed: 1 })),
+    );
   }
 
   const dataset = at('dataset');
