@@ -163,7 +163,7 @@ function table(caption, header, rows) {
   );
   return element(
     'div',
-    { class: 'scroll listed' },
+    { class: 'scroll listed', tabindex: '0', role: 'region', 'aria-label': caption },
     element(
       'table',
       {},
@@ -246,7 +246,7 @@ pagedList('pair-list', {
   show: (shown) =>
     table(
       `Images of one class taken for the other, on ${data.split}`,
-      ['pair', 'generalist', 'ensemble', 'change', ''],
+      ['pair', 'generalist', 'ensemble', 'change', 'place'],
       shown.map(({ a, b, generalist, ensemble }) => [
         element('span', {}, named(a), named(b)),
         number.format(generalist),

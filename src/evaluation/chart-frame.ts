@@ -40,6 +40,7 @@ export function figure(
     });
     svg.setAttribute('role', 'img');
     svg.setAttribute('aria-label', description);
+    for (const group of svg.querySelectorAll('g[aria-label]')) group.setAttribute('role', 'group');
     return String(svg.outerHTML);
   });
   return `<div class="chart">${pictures.join('')}</div>`;

@@ -35,7 +35,11 @@ export function htmlTable(
   const isText = holds === 'texts';
   const isStacked = isText || header.length > columnsBesideEachOther;
   const cellOf = (cell: string) => (isText ? escapeHtml(cell) : wrapped(cell, / (?=[±+])/));
-  const head = header.map((cell) => `<th scope="col"${role('columnheader')}>${wrapped(cell, / /)}</th>`);
+  const head = header.map((cell) =>
+    cell === ''
+      ? `<td${role('cell')}></td>`
+      : `<th scope="col"${role('columnheader')}>${wrapped(cell, / /)}</th>`,
+  );
   const body = rows.map(([first, ...rest]) => {
     const cells = rest.map(
       (cell, index) =>
@@ -49,7 +53,7 @@ export function htmlTable(
   }
   const kinds = ['scroll', ...(isStacked ? ['stack'] : []), ...(isText ? ['texts'] : [])];
   return (
-    `<div class="${kinds.join(' ')}"><table${role('table')}><caption>${escapeHtml(caption)}</caption>` +
+    `<div class="${kinds.join(' ')}" tabindex="0" role="region" aria-label="${escapeHtml(caption)}"><table${role('table')}><caption>${escapeHtml(caption)}</caption>` +
     `<thead${role('rowgroup')}><tr${role('row')}>${head.join('')}</tr></thead>` +
     `<tbody${role('rowgroup')}>${body.join('')}</tbody></table></div>`
   );
