@@ -10,10 +10,11 @@ set -euo pipefail
 
 venv=${1:-${TMPDIR:-/tmp}/kd-spec-python}
 packages=("${@:2}")
-[ "${#packages[@]}" -gt 0 ] || packages=(datasets pillow numpy safetensors kubernetes-validate onnxruntime)
-if [ ! -e "$venv/ready-3" ]; then
+[ "${#packages[@]}" -gt 0 ] ||
+  packages=(datasets pillow numpy safetensors kubernetes-validate onnxruntime tensorboard mlflow)
+if [ ! -e "$venv/ready-4" ]; then
   python3 -m venv "$venv" >&2
   "$venv/bin/pip" install --quiet --disable-pip-version-check "${packages[@]}" >&2
-  touch "$venv/ready-3"
+  touch "$venv/ready-4"
 fi
 echo "$venv/bin/python"

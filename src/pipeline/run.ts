@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs';
 import { rmdir } from 'node:fs/promises';
+import { basename, join } from 'node:path';
 import type { Manifest } from '../core/artefact.js';
 import {
   artefactFolder,
@@ -15,6 +16,7 @@ import { jsonObject } from '../core/json.js';
 import type { Log } from '../core/log.js';
 import { packageVersion } from '../core/package.js';
 import { WorkspaceLock } from '../core/workspace-lock.js';
+import { MetricsExport, type MetricsSink, mlflowSink, tensorboardSink } from './metrics-export.js';
 import type { Settings } from './options.js';
 import { describePlan, neededStages, planStages, stageState } from './plan.js';
 import type { ResolvedSettings } from './settings.js';
@@ -128,6 +130,7 @@ async function makeArtefact(
   const begin = performance.now();
   const seconds = () => unfinished.seconds + (performance.now() - begin) / 1000;
   log.info(`${stage.name}: ${stage.title}`);
+  await using metricsExport = new MetricsExport(stage.name, directory, metricsSinks(settings), log);
   try {
     const needs = stage.needs(settings);
     const metrics = await stage.run({
@@ -144,10 +147,12 @@ async function makeArtefact(
         backend = name;
       },
     });
+    const parameters = stageParameters(stage.name, settings, 'all');
+    await metricsExport.finish({ parameters, metrics: jsonObject(metrics) });
     return await commitArtefact(workspace, {
       stage: stage.name,
       kdSpecVersion: packageVersion(),
-      parameters: stageParameters(stage.name, settings, 'all'),
+      parameters,
       seed: settings.seed,
       backend,
       inputs,
@@ -164,6 +169,14 @@ async function makeArtefact(
     if (meant instanceof KdSpecError && meant.code === 'disk-full') throw meant;
     throw error;
   }
+}
+
+/** Where metrics go beside the files of the artefact. */
+function metricsSinks({ workspace, tensorboard, mlflow }: Settings): readonly MetricsSink[] {
+  return [
+    ...(tensorboard ? [tensorboardSink(join(workspace, 'tensorboard'))] : []),
+    ...(mlflow === null ? [] : [mlflowSink(mlflow, { experiment: `kd-spec ${basename(workspace)}` })]),
+  ];
 }
 
 async function inputsOf(

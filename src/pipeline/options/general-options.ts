@@ -46,6 +46,19 @@ export const generalOptions = {
     affects: 'execution',
     description: 'Print the plan and do nothing',
   },
+  tensorboard: {
+    type: 'boolean',
+    default: false,
+    affects: 'execution',
+    description: 'Write metrics as event files for TensorBoard too, to tensorboard/ in the workspace',
+  },
+  mlflow: {
+    type: 'string',
+    default: null,
+    nullable: true,
+    affects: 'execution',
+    description: 'Send metrics and settings to the MLflow server at this URL too',
+  },
   quiet: {
     type: 'boolean',
     default: false,
