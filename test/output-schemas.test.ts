@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -61,6 +61,20 @@ describe('what is printed with --json fits the published schema', () => {
     expect(answer.specialists.map(({ id }: { id: number }) => id)).toEqual(
       example.specialists.map(({ id }: { id: number }) => id),
     );
+  });
+
+  test('status, and what show shows', async () => {
+    const { stages } = await checked('status');
+    expect(stages.map(({ status }: { status: string }) => status)).not.toContain('missing');
+    const { confused, specialists } = await checked('show', 'show');
+    await checked('show', 'show', 'specialist', String(specialists[0].id));
+    await checked('show', 'show', 'class', confused[0].classes[0]);
+    await checked('show', 'show', 'subsets');
+    const report = await checked('show', 'show', 'report');
+    const file = join(folder, 'image.png');
+    await writeFile(file, Buffer.from(report.metrics.example.image.png.split(',')[1], 'base64'));
+    const image = await checked('show', 'show', 'image', file);
+    expect(image.ensemble[0].index).toBe(report.metrics.example.ensemble[0].index);
   });
 
   test('jobs, and train-specialists that leaves them to a cluster', async () => {

@@ -78,6 +78,14 @@ export function addFlags(yargs: Argv, sections: readonly Section[]): Argv {
   return yargs;
 }
 
+/** Adds the general flags and some others by name. */
+export function addOptions(yargs: Argv, flags: readonly string[]): Argv {
+  for (const listed of listedOptions)
+    if (listed.section === undefined || flags.includes(listed.flag))
+      yargs.option(listed.flag, yargsOption(listed));
+  return yargs;
+}
+
 /**
  * The flags of some stages or commands among what yargs parsed.
  *

@@ -6,10 +6,14 @@ import { type StageName, stageCommands, stageNames } from '../pipeline/stage-nam
 import { addFlags, flagsOf } from './command-line.js';
 import { doctorCommand } from './commands/doctor.js';
 import { exportCommand } from './commands/export.js';
+import { fuseCommand } from './commands/fuse.js';
 import { inferCommand } from './commands/infer.js';
+import { initCommand } from './commands/init.js';
 import { jobsCommand } from './commands/jobs.js';
 import { patchCommand } from './commands/patch.js';
 import { serveCommand } from './commands/serve.js';
+import { showCommand } from './commands/show.js';
+import { shells } from './completion.js';
 import type { CommandContext } from './context.js';
 
 /** The commands that make a stage's artefact, in words. */
@@ -29,6 +33,7 @@ const stageDescriptions: Readonly<Record<StageName, string>> = {
 export function commands(context: CommandContext): readonly CommandModule[] {
   const stage = (name: StageName) => stageCommand(name, context);
   return [
+    initCommand(context),
     runCommand(context),
     patchCommand(context),
     stage('dataset'),
@@ -45,7 +50,11 @@ export function commands(context: CommandContext): readonly CommandModule[] {
     inferCommand(context),
     exportCommand(context),
     serveCommand(context),
+    fuseCommand(context),
+    statusCommand(context),
+    showCommand(context),
     doctorCommand(context),
+    completionCommand(context),
   ];
 }
 
@@ -62,6 +71,32 @@ function stageCommand(name: StageName, context: CommandContext): CommandModule {
     handler: async (argv) => {
       const { runStageCommand } = await import('./run-stages.js');
       await runStageCommand(name, flagsOf(argv, accepted), context, { toJson });
+    },
+  };
+}
+
+/** The command that a line without a command means. */
+function statusCommand(context: CommandContext): CommandModule {
+  return {
+    command: 'status',
+    describe: 'Show where the workspace stands, stage by stage, and what to do next',
+    builder: (yargs) => addFlags(yargs, []),
+    handler: async (argv) => {
+      const { showStatus } = await import('./status.js');
+      await showStatus(flagsOf(argv, []), context);
+    },
+  };
+}
+
+function completionCommand(context: CommandContext): CommandModule {
+  return {
+    command: 'completion [shell]',
+    describe: 'Print a script that completes commands and options in bash, zsh or fish',
+    builder: (yargs) =>
+      yargs.positional('shell', { type: 'string', choices: shells, describe: 'The shell; default bash' }),
+    handler: async (argv) => {
+      const { completionScript } = await import('./completion.js');
+      context.stdout.write(completionScript(String(argv.shell ?? 'bash'), commands(context)));
     },
   };
 }

@@ -227,6 +227,124 @@ const doctor = z.object({
     .describe('what auto chooses by, the newest first; it measures where several backends load'),
 });
 
+const status = z.object({
+  workspace: z.string(),
+  stages: z
+    .array(
+      z.object({
+        stage,
+        command: z.string(),
+        status: z.enum(['done', 'outdated', 'interrupted', 'missing']),
+        note: z.string().describe('what it holds, or why it is not up to date'),
+      }),
+    )
+    .describe('empty where there is no workspace yet'),
+  next: z.array(z.string()).describe('what to do'),
+  problem: z.string().exactOptional().describe('why the settings in force cannot work'),
+});
+
+const init = z.object({
+  file: z.string(),
+  warnings: z.array(z.string()),
+  source: z.string(),
+  kind: z.string(),
+  onnx: z.string().nullable(),
+  classes: count,
+  images: z.object({ train: count, validation: count, test: count }),
+  looked: count.describe('images whose pixels were read'),
+  perClass: z
+    .object({ least: count, median: count, most: count })
+    .describe('training images among those looked at'),
+  rarest: z.string().describe('a class with the fewest'),
+  isGrey: z.boolean(),
+  side: z.number().nullable().describe('median of the shorter side, in pixels, where it can be seen'),
+  acrossParts: count.describe('images that stand in two parts'),
+  acrossClasses: count.describe('images that stand in two classes'),
+});
+
+const fused = z.object({
+  results: z
+    .array(z.object({ probabilities: z.array(z.number()), objective: z.number(), iterations: count }))
+    .describe('one for each line'),
+});
+
+const confused = z.object({ generalist: count, ensemble: count });
+const difference = z.number().min(-1).max(1);
+const share = z.number().min(0).max(1);
+
+const show = z.union([
+  z
+    .object({
+      confused: z.array(confused.extend({ classes: z.array(z.string()) })),
+      pairs: count,
+      specialists: z.array(z.object({ id: count, classes: count, kept: z.boolean() })),
+    })
+    .describe('without a word'),
+  z
+    .object({
+      stage,
+      metrics: z.record(z.string(), z.unknown()),
+      parameters: z.record(z.string(), z.unknown()),
+      seed: count,
+      backend: z.string().nullable(),
+      digest: z.string(),
+      finishedAt: z.string(),
+    })
+    .describe('of a stage'),
+  z
+    .object({
+      id: count,
+      kept: z.boolean(),
+      reason: z.string(),
+      classes: z.array(z.string()),
+      dustbinCorrection: z.number(),
+      temperature: z.number(),
+      weight: z.number(),
+      covered: z
+        .object({
+          examples: count,
+          generalist: share,
+          specialist: share,
+          ensemble: share,
+          gain: difference,
+          standardError: z.number(),
+        })
+        .exactOptional(),
+      routed: z.object({ examples: count, gain: difference, standardError: z.number() }).exactOptional(),
+    })
+    .describe('of a specialist; figures on test where it was kept'),
+  z
+    .object({
+      class: z.string(),
+      index: count,
+      images: count,
+      generalist: count.describe('correct'),
+      ensemble: count,
+      specialists: z.array(z.object({ id: count, kept: z.boolean() })),
+      takenFor: z.array(confused.extend({ class: z.string() })),
+      takenAs: z.array(confused.extend({ class: z.string() })),
+      neighbours: z.array(z.object({ class: z.string(), probability: share })),
+    })
+    .describe('of a class'),
+  z
+    .object({
+      path: z.string(),
+      generalist: ranked,
+      ensemble: ranked,
+      specialists: z.array(
+        z.object({
+          id: count,
+          size: count,
+          dustbin: share,
+          correction: z.number().describe('of the dustbin, in nats'),
+          mass: z.object({ generalist: z.number(), ensemble: z.number() }).describe('on its classes'),
+          top: ranked,
+        }),
+      ),
+    })
+    .describe('of an image'),
+]);
+
 /**
  * What `--json` prints, by command; `plan` is what every command that makes artefacts prints with `--dry-run`, and
  * `jobs` what `jobs show` and `jobs follow` print, and `train-specialists` when it does not wait for its jobs.
@@ -247,6 +365,10 @@ export const outputSchemas = {
   export: exported,
   patch,
   doctor,
+  fuse: fused,
+  init,
   jobs,
   plan,
+  show,
+  status,
 } as const satisfies Readonly<Record<string, z.ZodType>>;

@@ -1,12 +1,21 @@
-import yargs, { type Argv } from 'yargs';
+import yargs, { type Argv, type CommandModule } from 'yargs';
 import { KdSpecError } from '../core/errors.js';
-import { suggestion } from '../core/nearest-name.js';
 import { packageVersion } from '../core/package.js';
 import { terminalText } from '../core/terminal-text.js';
 import { listedOptions } from '../pipeline/option-list.js';
+import { stageCommands, stageNames } from '../pipeline/stage-names.js';
 import { readableWords } from './command-line.js';
 import { commands } from './commands.js';
 import type { CommandContext } from './context.js';
+import {
+  commandHelp,
+  commandWord,
+  describeCommand,
+  didYouMean,
+  helpRequest,
+  meantNames,
+  programHelp,
+} from './help.js';
 import { Interruption } from './interruption.js';
 
 /**
@@ -22,7 +31,10 @@ export async function runProgram(
   using interruption = new Interruption((message) => stderr.write(`${message}\n`));
   const context: CommandContext = { env, folder, stdout, stderr, signal: interruption.signal };
   try {
-    await createParser(context).parseAsync(readableWords(argv));
+    const modules = commands(context);
+    const printed = printedOnly(argv, modules);
+    if (printed === undefined) await createParser(modules).parseAsync(commandLine(argv, modules));
+    else stdout.write(`${terminalText(printed)}\n`);
     return 0;
   } catch (error) {
     stderr.write(`${terminalText(describeError(error, env))}\n`);
@@ -33,12 +45,36 @@ export async function runProgram(
   }
 }
 
-function createParser(context: CommandContext): Argv {
+/** The text that a command line asks for, if it asks for help or for the version. */
+function printedOnly(argv: readonly string[], modules: readonly CommandModule[]): string | undefined {
+  if (argv.length === 1 && (argv[0] === '-V' || argv[0] === '--version')) return packageVersion();
+  const help = helpRequest(argv);
+  if (help === undefined) return undefined;
+  const columns = Math.min(110, process.stdout.columns ?? 100);
+  if (help.command === undefined) return programHelp(modules, columns);
+  return commandHelp(findCommand(help.command, modules), { all: help.all, columns });
+}
+
+/** The words for yargs; without a command, where the workspace stands is shown. */
+function commandLine(argv: readonly string[], modules: readonly CommandModule[]): string[] {
+  const named = commandWord(argv);
+  if (named !== undefined) findCommand(named.word, modules);
+  return readableWords(named === undefined ? ['status', ...argv] : argv);
+}
+
+function findCommand(name: string, modules: readonly CommandModule[]): CommandModule {
+  const found = modules.find(({ command }) => String(command).split(' ')[0] === name);
+  if (found) return found;
+  const names = modules.map(({ command }) => String(command).split(' ')[0] ?? '');
+  throw new KdSpecError(
+    'usage',
+    `no such command: ${name}.${didYouMean(meantNames(name, names))} (kd-spec --help lists them)`,
+  );
+}
+
+function createParser(modules: readonly CommandModule[]): Argv {
   const parser = yargs()
     .scriptName('kd-spec')
-    .usage(
-      '$0 <command>\n\nSpecialists for the classes that a large classifier confuses, fused exactly at inference.',
-    )
     .parserConfiguration({
       'boolean-negation': false,
       'camel-case-expansion': false,
@@ -47,32 +83,36 @@ function createParser(context: CommandContext): Argv {
       'parse-positional-numbers': false,
     })
     .locale('en')
-    .version(packageVersion())
-    .wrap(Math.min(110, process.stdout.columns ?? 110))
-    .epilogue(
-      'Settings: flags, then KD_SPEC_* variables, then the pipeline file. docs/reference.md has them all.',
-    )
+    .help(false)
+    .version(false)
     .exitProcess(false)
     .demandCommand(1, 1, 'expected a command')
     .strict()
-    .recommendCommands()
     .fail((message, error) => {
       // Errors of commands come through here too; those of yargs itself are about the command line.
       if (error && error.name !== 'YError') throw error;
-      throw new KdSpecError('usage', explainUsage(error?.message ?? message));
+      throw new KdSpecError('usage', explainUsage(error?.message ?? message, modules));
     });
-  for (const command of commands(context)) parser.command(command);
+  for (const command of modules) parser.command(command);
   return parser;
 }
 
-/** What yargs says about a command line, with the flag that was probably meant. */
-function explainUsage(message: string): string {
+/** What yargs says about a command line, with the flag that was probably meant, or the command that takes it. */
+function explainUsage(message: string, modules: readonly CommandModule[]): string {
   const text = message.replaceAll('\n', ' ');
-  if (text.startsWith('Did you mean')) return `no such command. ${text} (kd-spec --help lists them)`;
   const unknown = /^Unknown arguments?: (\S+?)(,|$)/.exec(text)?.[1];
-  const flags = listedOptions.map(({ flag }) => flag);
-  const meant = unknown === undefined ? '' : suggestion(unknown, flags);
-  return `${text}${meant} (--help lists what there is)`;
+  if (unknown === undefined) return `${text} (--help lists what there is)`;
+  const owner = listedOptions.find(({ flag }) => flag === unknown)?.section;
+  const stage = stageNames.find((name) => name === owner);
+  if (stage !== undefined) {
+    return `${text}: it is an option of kd-spec ${stageCommands[stage]}, and of the commands after it`;
+  }
+  if (owner !== undefined) return `${text}: it is an option of kd-spec ${owner}`;
+  const flags = [
+    ...new Set([...modules.flatMap((module) => describeCommand(module).options.map(([flag]) => flag))]),
+  ];
+  const meant = meantNames(unknown, flags).map((flag) => `--${flag}`);
+  return `${text}.${didYouMean(meant)} (--help lists what there is)`;
 }
 
 /** An error for a person; the stack only where `KD_SPEC_DEBUG` asks for it. */

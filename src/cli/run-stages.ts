@@ -1,17 +1,22 @@
 import { existsSync } from 'node:fs';
-import { join, relative } from 'node:path';
+import { dirname, join, relative } from 'node:path';
+import { findManifest } from '../core/artefact.js';
+import { artefactFolder } from '../core/artefact-writer.js';
 import { KdSpecError } from '../core/errors.js';
 import type { JsonObject } from '../core/json.js';
+import { percentWithin } from '../core/percent.js';
 import { duration } from '../core/quantity-text.js';
 import { planStages } from '../pipeline/plan.js';
 import { runStages, type StageOutcome } from '../pipeline/run.js';
 import { type ResolvedSettings, resolveSettings } from '../pipeline/settings.js';
+import { metricsOf } from '../pipeline/stage-metrics.js';
 import type { StageName } from '../pipeline/stage-names.js';
 import { stages } from '../pipeline/stages/index.js';
 import type { Flags } from './command-line.js';
 import { type CommandContext, printResult } from './context.js';
 import { planJson, planText } from './plan-summary.js';
 import { stageSummary } from './stage-summary.js';
+import { alignColumns } from './summary.js';
 import { createTerminalLog, usesColor } from './terminal-log.js';
 
 /**
@@ -96,6 +101,10 @@ async function describeOutcomes(
   const last = outcomes.at(-1);
   if (last === undefined) return '';
   const { stage, directory, manifest } = last;
+  if (stage === 'student') {
+    const beside = await besideStudent(dirname(directory), manifest.inputs.dataset);
+    return `${stageSummary(stage, manifest.metrics)}\n\n${beside}`;
+  }
   if (stage !== 'report') return stageSummary(stage, manifest.metrics);
   const { reportSummary } = await import('./report-summary.js');
   return reportSummary(manifest.metrics, {
@@ -108,6 +117,22 @@ async function describeOutcomes(
     }),
     color: 'isTTY' in stdout && usesColor({ isTTY: stdout.isTTY === true }, env),
   });
+}
+
+/** Generalist and ensemble on the same test images, if the workspace has a report on them. */
+async function besideStudent(workspace: string, dataset: string | undefined): Promise<string> {
+  const manifest = await findManifest(artefactFolder(workspace, 'report')).catch(() => undefined);
+  const report = manifest && metricsOf('report', manifest.metrics);
+  if (manifest?.inputs.dataset !== dataset || report?.split !== 'test') {
+    return 'kd-spec evaluate --with-student sets it beside generalist and ensemble on the same test images.';
+  }
+  const { generalist, ensemble } = report.test;
+  const row = (name: string, { top1, top1StandardError }: typeof generalist) =>
+    [name, percentWithin(top1, top1StandardError)] as const;
+  return alignColumns(
+    [['beside it, on test', 'top-1'], row('generalist', generalist), row('ensemble', ensemble)],
+    'lr',
+  );
 }
 
 /** The outcome of each stage; none after a dry run. */

@@ -1,6 +1,6 @@
 import stringWidth from 'string-width';
 import type { JsonObject } from '../core/json.js';
-import { percent } from '../core/percent.js';
+import { percent, percentWithin } from '../core/percent.js';
 import { byteSize, count, duration, epochText, operations } from '../core/quantity-text.js';
 import { metricsOf, type StageResults } from '../pipeline/stage-metrics.js';
 import type { StageName } from '../pipeline/stage-names.js';
@@ -83,6 +83,7 @@ const summaries: { readonly [Name in keyof Metrics]: (metrics: Metrics[Name]) =>
     flopsPerImage,
     trainingFlops,
     trainingSeconds,
+    validation,
     imported,
   }) =>
     imported
@@ -96,6 +97,14 @@ const summaries: { readonly [Name in keyof Metrics]: (metrics: Metrics[Name]) =>
             : [['kept', `epoch ${epochText(keptEpoch)}, the best on validation`]]),
           ['training', `${duration(trainingSeconds)}, ${operations(trainingFlops)}`],
           ['last loss', loss.toFixed(3)],
+          ...(validation
+            ? [
+                [
+                  'validation',
+                  `top-1 ${percent(validation.top1)}, negative log-likelihood ${validation.negativeLogLikelihood.toFixed(3)} nats`,
+                ],
+              ]
+            : []),
         ]),
 
   predictions: ({ split, rows, meanTop, meanMass, top1 }) =>
@@ -147,7 +156,7 @@ const summaries: { readonly [Name in keyof Metrics]: (metrics: Metrics[Name]) =>
       ),
     ),
 
-  specialists: ({ specialists, doneBefore, workers, engine, trainingSeconds, bySpecialist }) =>
+  specialists: ({ specialists, doneBefore, workers, engine, trainingSeconds, bySpecialist, validation }) =>
     blocks(
       `${count(specialists)} specialists${doneBefore > 0 ? `, ${count(doneBefore)} of them done before` : ''}; ` +
         `${duration(trainingSeconds)} of training ${whoTrained(workers, engine)}.`,
@@ -164,6 +173,21 @@ const summaries: { readonly [Name in keyof Metrics]: (metrics: Metrics[Name]) =>
         ],
         'rrrrr',
       ),
+      ...(validation && validation.pairs > 0
+        ? [
+            alignColumns(
+              [
+                ['within the classes of a specialist', 'top-1'],
+                ...Object.entries({
+                  generalist: validation.generalist,
+                  specialists: validation.specialists,
+                }).map(([who, { top1, top1StandardError }]) => [who, percentWithin(top1, top1StandardError)]),
+              ],
+              'lr',
+            ),
+            `On ${count(validation.examples)} validation images. What of this the ensemble keeps, kd-spec evaluate shows.`,
+          ]
+        : []),
     ),
 
   ensemble: ({

@@ -23,7 +23,9 @@ test('without a terminal a bar is a line now and then', () => {
     nowMs += 5000;
   }
   bar.finish('loss 1.00');
-  expect(text()).toBe('generalist: 600 of 2,000 (30%), 30 s, loss 1.25\ngeneralist: done, 55 s, loss 1.00\n');
+  expect(text()).toBe(
+    'generalist: 600 of 2,000 (30%), 30 s, about 1 min 10 s left, loss 1.25\ngeneralist: done, 55 s, loss 1.00\n',
+  );
 });
 
 test('on a terminal a bar is drawn and messages stand above it', () => {

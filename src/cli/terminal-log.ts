@@ -149,7 +149,14 @@ function plainProgress(
       nextMs = nowMs() + 1000 * lineSeconds;
       const share =
         total > 0 ? ` of ${total.toLocaleString('en')} (${Math.floor((100 * done) / total)}%)` : '';
-      say(`${done.toLocaleString('en')}${share}`, elapsed(), note);
+      const seconds = (nowMs() - begin) / 1000;
+      const left = total > 0 && done > 0 && done < total ? (seconds * (total - done)) / done : undefined;
+      say(
+        `${done.toLocaleString('en')}${share}`,
+        elapsed(),
+        left === undefined ? undefined : `about ${duration(left)} left`,
+        note,
+      );
     },
     finish: (note) => say('done', elapsed(), note),
   };

@@ -1,3 +1,4 @@
+import { z } from 'zod';
 import type { ImageShape } from '../data/source.js';
 import { createThumbnails, imageDataUri, type ThumbnailSheet } from '../data/thumbnails.js';
 import { firstLargest } from '../math/rank.js';
@@ -58,6 +59,30 @@ export interface ReportDetails {
   readonly specialistCurves: readonly { readonly id: number; readonly points: readonly CurvePoint[] }[];
   readonly provenance: readonly Provenance[];
 }
+
+const list = z.array(z.number());
+
+/** What a command reads of `details.json`; the gallery and the curves go to the page alone. */
+export const storedDetailsSchema = z.object({
+  classes: z.array(z.string()),
+  counts: z.object({ images: list, generalist: list, ensemble: list }),
+  confusions: z.array(z.tuple([z.number(), z.number(), z.number(), z.number()])),
+  specialists: z.array(
+    z.object({
+      id: z.number(),
+      classes: list,
+      dustbinCorrection: z.number(),
+      isCorrectedByImage: z.boolean(),
+      temperature: z.number(),
+      weight: z.number(),
+      kept: z.boolean(),
+      reason: z.string(),
+    }),
+  ),
+});
+
+/** See {@link storedDetailsSchema}. */
+export type StoredDetails = Pick<ReportDetails, 'classes' | 'counts' | 'confusions' | 'specialists'>;
 
 /** Details that come from the images alone. */
 export type ObservedDetails = Pick<

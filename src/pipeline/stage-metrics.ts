@@ -28,6 +28,7 @@ const onBystanders = z
       .describe('the least harm that was found, where all of it was beyond the bound: no specialist is kept'),
   })
   .describe('images of what no specialist learns; absent where there are none');
+const top1 = z.object({ top1: share, top1StandardError: z.number().nonnegative() });
 
 const accuracy = z.object({
   examples: count,
@@ -140,6 +141,10 @@ export const stageMetrics = {
     flopsPerImage: z.number().nonnegative().describe('of a forward pass'),
     trainingFlops: z.number().nonnegative(),
     trainingSeconds: seconds,
+    validation: z
+      .object({ top1: share, negativeLogLikelihood: z.number() })
+      .exactOptional()
+      .describe('of the weights that were kept, on the first 5,000 validation images'),
     imported: imported
       .exactOptional()
       .describe('of a foreign model; absent where the generalist was trained'),
@@ -189,6 +194,15 @@ export const stageMetrics = {
       'of computing the features that all specialists share; 0 when all were done before',
     ),
     bySpecialist: z.array(z.object({ id: count, classes: count, ...specialistMetrics.shape })),
+    validation: z
+      .object({
+        examples: count,
+        pairs: count.describe('of an image and a specialist that covers its label'),
+        generalist: top1,
+        specialists: top1,
+      })
+      .exactOptional()
+      .describe('conditional top-1: only the classes of a specialist, on images of them'),
   }),
   ensemble: z.object({
     rule: z.string(),

@@ -36,7 +36,8 @@ export async function lastMetrics(path: string): Promise<EpochMetrics | undefine
   return (await readMetrics(path)).at(-1);
 }
 
-async function readMetrics(path: string): Promise<EpochMetrics[]> {
+/** All lines that are whole; none where there is no file. */
+export async function readMetrics(path: string): Promise<EpochMetrics[]> {
   const text = await readFile(path, 'utf8').catch(() => '');
   return text.split('\n').flatMap((line) => {
     try {

@@ -21,6 +21,7 @@ import { writeSafetensors } from '../../models/safetensors.js';
 import { openBatchesAhead } from '../../training/batches-ahead.js';
 import { checkpointsFolder, writeTraining } from '../../training/checkpoints.js';
 import { imageSource } from '../../training/image-batches.js';
+import { readMetrics } from '../../training/metrics-log.js';
 import { Optimizer } from '../../training/optimizer.js';
 import { planTraining } from '../../training/plan.js';
 import { train } from '../../training/train.js';
@@ -88,6 +89,9 @@ export async function trainGeneralist(context: StageContext): Promise<StageResul
     await rm(checkpointsFolder(directory), { recursive: true, force: true });
     const flopsPerImage = forwardFlops(definition);
     const epochsDone = steps / stepsPerEpoch;
+    const kept = (await readMetrics(join(directory, 'metrics.jsonl'))).find(
+      ({ step }) => step === state.step,
+    );
     return {
       epochs: epochsDone,
       keptEpoch: state.step / stepsPerEpoch,
@@ -97,6 +101,10 @@ export async function trainGeneralist(context: StageContext): Promise<StageResul
       flopsPerImage,
       trainingFlops: trainingFlopsFactor * flopsPerImage * epochsDone * splits.train.rows,
       trainingSeconds: seconds,
+      ...(kept?.validationTop1 !== undefined &&
+        kept.validationLoss !== undefined && {
+          validation: { top1: kept.validationTop1, negativeLogLikelihood: kept.validationLoss },
+        }),
     };
   } finally {
     optimizer.dispose();

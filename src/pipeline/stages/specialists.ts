@@ -4,14 +4,17 @@ import { type BackendName, selectBackend } from '../../compute/backend.js';
 import { readManifest } from '../../core/artefact.js';
 import { KdSpecError } from '../../core/errors.js';
 import type { Log } from '../../core/log.js';
+import { imageBatches } from '../../data/batches.js';
 import { type Bystanders, labelledBystanders, openBystanders } from '../../data/bystanders.js';
 import { type Dataset, openDataset } from '../../data/dataset.js';
 import { countLabels } from '../../data/label-counts.js';
+import { loadSpecialists } from '../../ensemble/ensemble.js';
 import { type SharedFeatures, shareFeatures } from '../../ensemble/specialist/shared-features.js';
-import { firstTrainedPart } from '../../ensemble/specialist/specialist.js';
+import { firstTrainedPart, type Specialist } from '../../ensemble/specialist/specialist.js';
 import { specialistTrial } from '../../ensemble/specialist/specialist-trial.js';
 import type { Subset } from '../../ensemble/subsets/subsets.js';
 import { readSubsets, subsetsFileName } from '../../ensemble/subsets/subsets-file.js';
+import { measureOwnClasses } from '../../evaluation/own-classes.js';
 import type { Engine } from '../../jobs/engine.js';
 import { jobsFolder } from '../../jobs/jobs-folder.js';
 import { createManualEngine } from '../../jobs/kubernetes.js';
@@ -82,6 +85,7 @@ export async function trainSpecialists(context: StageContext): Promise<StageResu
   await rm(join(directory, '.partial'), { recursive: true, force: true });
   const manifests = await Promise.all(subsets.map(({ id }) => readManifest(join(directory, String(id)))));
   context.usesBackend(manifests[0]?.backend ?? 'none');
+  const validation = await compare(dataset, context);
   return {
     specialists: subsets.length,
     doneBefore: done.filter(({ wasDone }) => wasDone).length,
@@ -95,6 +99,7 @@ export async function trainSpecialists(context: StageContext): Promise<StageResu
       classes: classes.length,
       ...specialistMetrics.parse(manifests[position].metrics),
     })),
+    ...(validation && { validation }),
   };
 }
 
@@ -137,6 +142,28 @@ async function chooseBackend(
   const inParallel = parallel !== null && parallel !== 1;
   const trial = specialistTrial(definition, subsets, training, { inParallel });
   return (await selectBackend(settings.backend, { trial })).name;
+}
+
+const comparedImages = 4000; // of validation: about 0.7% standard error
+
+/** Generalist and specialists on validation images of their classes; undefined without such images. */
+async function compare(
+  { splits: { validation }, image }: Dataset,
+  { directory, settings, input, log, signal }: StageContext,
+): Promise<StageResults['specialists']['validation']> {
+  if (validation.rows === 0) return undefined;
+  log.info('comparing generalist and specialists on validation images');
+  const { operations } = await selectBackend(settings.backend);
+  const generalist = await loadGeneralist(input('generalist'), operations);
+  const specialists: Specialist[] = [];
+  try {
+    specialists.push(...(await loadSpecialists(directory, generalist)));
+    const batches = imageBatches(validation, image, { batchSize: 128 });
+    return await measureOwnClasses(generalist, specialists, batches, { most: comparedImages, signal });
+  } finally {
+    generalist.dispose();
+    for (const { network } of specialists) network.dispose();
+  }
 }
 
 /** Who trains, as the settings say, and in how many processes of this machine: none where a cluster does. */
