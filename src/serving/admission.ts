@@ -28,13 +28,19 @@ export interface Admission {
 const smoothing = 0.2; // share of the newest batch in the rate
 const mostSeconds = 60;
 
+/** The refusal of what would be too much. */
+export function busy(what: 'images' | 'bytes of images'): KdSpecError {
+  return new KdSpecError(
+    'server-busy',
+    `the server has as many ${what} under way as it takes: try again later`,
+  );
+}
+
 /** @param capacity what may be under way */
 export function createAdmission(capacity: { readonly images: number; readonly bytes: number }): Admission {
   let images = 0;
   let bytes = 0;
   let imagesPerSecond: number | undefined;
-  const busy = (what: string) =>
-    new KdSpecError('server-busy', `the server has as many ${what} under way as it takes: try again later`);
   const once = (release: () => void): Release => {
     let isHeld = true;
     return () => {

@@ -9,7 +9,7 @@ import type { JsonObject } from '../core/json.js';
 import { packageVersion } from '../core/package.js';
 import type { ImageShape } from '../data/source.js';
 import type { Access } from './access.js';
-import type { Admission } from './admission.js';
+import { type Admission, busy } from './admission.js';
 import { canTrace } from './batcher.js';
 import { classifyImages, type Decoder, expectParameters, integerOf, readWanted } from './classify.js';
 import type { Corrections } from './corrections.js';
@@ -28,7 +28,7 @@ import type {
 import type { Metrics } from './metrics.js';
 import { documentedOperations, openApiDocument } from './openapi.js';
 import { type PageFile, pageFiles } from './page-files.js';
-import { type ReceivedImage, receiveImages } from './request-images.js';
+import { discardBody, type ReceivedImage, receiveImages } from './request-images.js';
 import type { ModelSlot, ServedModel } from './served-model.js';
 
 /** What the routes work with. */
@@ -296,9 +296,12 @@ export function createApp(
     c: Call,
     work: (images: readonly ReceivedImage[], signal: AbortSignal, model: ServedModel) => Promise<Response>,
   ): Promise<Response> {
-    if (admission.isFull) admission.reserveImages(1)(); // refuses before the body is read
     const { incoming, outgoing } = c.env;
     assert('httpVersionMajor' in incoming && incoming.httpVersionMajor === 1, 'a request of HTTP/2');
+    if (admission.isFull) {
+      await discardBody(incoming);
+      throw busy('images');
+    }
     const { images, release } = await receiveImages(incoming, admission, limits);
     const gone = new AbortController();
     const onClose = () => gone.abort(new KdSpecError('request-invalid', 'the client went away'));

@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http';
+import { finished } from 'node:stream/promises';
 import { Busboy } from '@fastify/busboy';
 import { KdSpecError } from '../core/errors.js';
 import type { Admission, Release } from './admission.js';
@@ -49,6 +50,15 @@ export async function receiveImages(
     release();
     throw error;
   }
+}
+
+const discardedBytes = 2 ** 18; // that are read for nothing, so that a refused client can keep its connection
+
+/** Passes over the body of a request that is refused, if it is small; a connection with another one is closed. */
+export async function discardBody(incoming: IncomingMessage): Promise<void> {
+  if (!(Number(incoming.headers['content-length']) <= discardedBytes)) return;
+  incoming.resume();
+  if (!incoming.readableEnded) await finished(incoming).catch(() => {});
 }
 
 async function readBody(
