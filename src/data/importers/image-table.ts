@@ -39,6 +39,7 @@ const fileColumns = [
   'img',
 ];
 const labelColumns = ['label', 'class', 'class_name', 'label_name', 'category', 'target'];
+const longestName = 1024; // of a path in a table without a header
 const metadataNames = /^metadata\.(csv|tsv|jsonl|ndjson)$/i;
 
 /**
@@ -208,8 +209,9 @@ async function readTable(
   const real = await realpath(folder).catch(() => folder);
   let columns: Columns | undefined;
   const headerOf = (first: readonly string[]) => {
-    const isFile =
-      first.length >= 2 && lstatSync(join(folder, first[0]), { throwIfNoEntry: false })?.isFile();
+    const name = first[0];
+    const canBePath = first.length >= 2 && !name.includes('\0') && name.length < longestName;
+    const isFile = canBePath && lstatSync(join(folder, name), { throwIfNoEntry: false })?.isFile();
     if (!isFile) return undefined;
     findings.note(
       'a table without a header, of which the first column is the path and the second the label',
