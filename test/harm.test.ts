@@ -1,70 +1,23 @@
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import sharp from 'sharp';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { z } from 'zod';
 import { packageFolder } from '../src/core/package.js';
-import { createRandom } from '../src/core/random.js';
 import { featureSet } from '../src/ensemble/specialist/shared-features.js';
 import { jsonOf, kdSpec } from './fixtures/command-line.js';
-import { floats, modelFile, node } from './support/onnx-models.js';
+import { type Colour, colourModel, colours, photograph } from './support/colours.js';
 
-// A stranger's classifier of 36 colours, six shades of red by six of green, on the largest value of each channel, 0 to 255. The images come
-// from a camera that sees more red and green than it should, so that neighbours are confused. There are images of the four
-// greenest rows only.
-const size = 8;
-const shades = 6;
-const spacing = 0.14;
-const classes = Array.from({ length: shades * shades }, (_, c) => ({
-  name: `red ${c % shades} green ${Math.floor(c / shades)}`,
-  rgb: [0.1 + spacing * (c % shades), 0.1 + spacing * Math.floor(c / shades), 0.5],
-}));
+// A stranger's classifier of colours, with images of the four greenest rows only.
+const classes = colours;
 const pictured = classes.slice(0, 24);
 const others = classes.slice(24);
-
-function colourModel(): Uint8Array {
-  const sharpness = 60 / 255 ** 2;
-  const weights = Float32Array.from(
-    { length: 3 * classes.length },
-    (_, at) => 2 * 255 * sharpness * classes[at % classes.length].rgb[Math.floor(at / classes.length)],
-  );
-  const bias = Float32Array.from(
-    classes,
-    ({ rgb }) => -sharpness * rgb.reduce((sum, value) => sum + (255 * value) ** 2, 0),
-  );
-  return modelFile({
-    input: ['batch', 3, size, size],
-    nodes: [
-      node('GlobalMaxPool', ['image'], ['pooled']),
-      node('Flatten', ['pooled'], ['features']),
-      node('Gemm', ['features', 'w', 'b'], ['logits']),
-      node('Softmax', ['logits'], ['probabilities'], { axis: -1 }),
-    ],
-    initializers: [floats('w', [3, classes.length], weights), floats('b', [classes.length], bias)],
-    outputs: ['probabilities'],
-    metadata: { names: JSON.stringify(classes.map(({ name }) => name)) },
-  });
-}
 
 let folder: string;
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'kd-spec-harm-'));
   await writeFile(join(folder, 'model.onnx'), colourModel());
-  const draw = async (place: string, { name, rgb }: (typeof classes)[number], images: number) => {
-    await mkdir(join(folder, place), { recursive: true });
-    for (let index = 0; index < images; index++) {
-      const random = createRandom(name, place, index);
-      const cast = [0.05, 0.05, 0];
-      const shift = rgb.map((value, channel) => value + cast[channel] + 0.035 * random.normal());
-      const pixels = Uint8Array.from({ length: size * size * 3 }, (_, at) =>
-        Math.max(0, Math.min(255, 255 * shift[at % 3])),
-      );
-      await sharp(pixels, { raw: { width: size, height: size, channels: 3 } })
-        .png()
-        .toFile(join(folder, place, `${name} ${index}.png`));
-    }
-  };
+  const draw = (place: string, one: Colour, images: number) => photograph(folder, place, one, images);
   for (const one of pictured) await draw(join('photos', one.name), one, 80);
   for (const one of others) await draw(join('others', one.name), one, 60);
   for (const one of [...others, ...pictured.slice(0, 2)]) await draw('loose', one, 12);

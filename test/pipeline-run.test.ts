@@ -21,6 +21,7 @@ const output: Record<StageName, (context: StageContext) => Promise<string>> = {
   subsets: async ({ settings }) => `${settings.subsets.clusters}`,
   specialists: async (context) => inputOf(context, 'subsets'),
   ensemble: async (context) => inputOf(context, 'specialists'),
+  rivals: async (context) => inputOf(context, 'ensemble'),
   answers: async (context) => inputOf(context, 'ensemble'),
   student: async (context) => inputOf(context, 'answers'),
   report: async (context) => inputOf(context, 'ensemble'),

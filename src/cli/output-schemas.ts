@@ -18,7 +18,8 @@ const artefact = z.object({
   seed: count,
 });
 
-const { dataset, generalist, predictions, subsets, specialists, ensemble, answers, student } = stageMetrics;
+const { dataset, generalist, predictions, subsets, specialists, ensemble, rivals, answers, student } =
+  stageMetrics;
 
 const network = z.object({
   convolutions: z.array(count),
@@ -109,6 +110,7 @@ const run = z.object({
     subsets: artefact.extend({ metrics: subsets }),
     specialists: artefact.extend({ metrics: specialists }),
     ensemble: artefact.extend({ metrics: ensemble }),
+    rivals: artefact.extend({ metrics: rivals }).exactOptional(),
     answers: artefact.extend({ metrics: answers }).exactOptional(),
     student: artefact.extend({ metrics: student }).exactOptional(),
     report: artefact.extend({ metrics: reportSchema }),
@@ -196,7 +198,7 @@ const patch = z.object({
     .describe('what patches that the model already had did when they were made'),
   rivals: z
     .array(z.object({ name: z.string(), top1: patchShare, bystanders: patchShare.nullable() }))
-    .describe('what else the same images could have been used for'),
+    .describe('what else the same images could have been used for, where --with-rivals measures it'),
   report: z.string().describe('path of the report page'),
 });
 
@@ -358,6 +360,7 @@ export const outputSchemas = {
   cluster: subsets.extend({ artefact }),
   'train-specialists': z.union([specialists.extend({ artefact }), jobs]),
   calibrate: ensemble.extend({ artefact }),
+  rivals: rivals.extend({ artefact }),
   answer: answers.extend({ artefact }),
   distill: student.extend({ artefact }),
   evaluate: reportSchema.extend({ artefact }),

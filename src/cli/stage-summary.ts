@@ -2,6 +2,7 @@ import stringWidth from 'string-width';
 import type { JsonObject } from '../core/json.js';
 import { percent, percentWithin } from '../core/percent.js';
 import { byteSize, count, duration, epochText, operations } from '../core/quantity-text.js';
+import { rivalDescriptions, rivalsTable } from '../evaluation/rivals/rivals-table.js';
 import { metricsOf, type StageResults } from '../pipeline/stage-metrics.js';
 import type { StageName } from '../pipeline/stage-names.js';
 import { alignColumns, describeMetrics, fitWidth } from './summary.js';
@@ -241,6 +242,20 @@ const summaries: { readonly [Name in keyof Metrics]: (metrics: Metrics[Name]) =>
           ]
         : []),
     ),
+
+  rivals: (report) => {
+    const { verdict, caption, header, rows, notes } = rivalsTable(report);
+    return blocks(
+      verdict,
+      `${caption}:`,
+      alignColumns(
+        [header, ...rows],
+        header.map((name) => (name === 'rival' || name === 'chosen' ? 'l' : 'r')).join(''),
+      ),
+      notes.join('\n'),
+      alignColumns(rivalDescriptions(report.rivals), 'll'),
+    );
+  },
 
   answers: ({ teacher, transfer, images, views, rows, top, classes, keptMass, validation, test }) =>
     alignColumns([

@@ -41,7 +41,7 @@ export async function inferenceCost(
   batches: AsyncIterable<ImageBatch>,
   { signal }: { readonly signal: AbortSignal },
 ): Promise<InferenceCost | undefined> {
-  const { classes, specialists, settings } = ensemble;
+  const { classes, specialists } = ensemble;
   const { definition } = ensemble.generalist;
   const generalist = networkClassifier(ensemble.generalist, { name: 'the generalist', classes });
   const costs = specialists.map(({ config, network }) =>
@@ -80,15 +80,20 @@ export async function inferenceCost(
     generalistImagesPerSecond: perSecond(ms.generalist),
     ensembleImagesPerSecond: perSecond(ms.ensemble),
     generalistParameters: countTensors(networkTensors(definition)),
-    specialistParameters: specialists.reduce(
-      (sum, { config, network }, position) =>
-        settings.specialists[position].kept
-          ? sum +
-            countTensors(trainedTensors(networkTensors(network.definition), firstTrainedPart[config.retrain]))
-          : sum,
-      0,
-    ),
+    specialistParameters: specialistParameters(ensemble),
   };
+}
+
+/** How many numbers the kept specialists hold, without what they share with the generalist. */
+export function specialistParameters({ specialists, settings }: NetworkEnsemble): number {
+  return specialists.reduce(
+    (sum, { config, network }, position) =>
+      settings.specialists[position].kept
+        ? sum +
+          countTensors(trainedTensors(networkTensors(network.definition), firstTrainedPart[config.retrain]))
+        : sum,
+    0,
+  );
 }
 
 function trainedTensors(tensors: readonly TensorSpecification[], from: NetworkPart) {

@@ -14,6 +14,7 @@ import { galleryTile } from './gallery-tile.js';
 import { escapeHtml, htmlPage, htmlTable } from './html.js';
 import type { Report } from './report.js';
 import type { ReportDetails } from './report-details.js';
+import { rivalDescriptions, rivalsTable } from './rivals/rivals-table.js';
 
 /** What the script of a page reads. */
 export interface PageData
@@ -34,6 +35,7 @@ export interface PageData
 export function renderReportPage(report: Report, details: ReportDetails): string {
   const sections: readonly (readonly [id: string, name: string, body: string])[] = [
     ['harm', 'Harm', bystanderSection(report)],
+    ['rivals', 'Rivals', rivalsSection(report)],
     ['coverage', 'By coverage', coverageSection(report)],
     ['map', 'Map of confusions', mapSection(report, details)],
     ['pairs', 'Confused pairs', pairSection(report, details)],
@@ -151,6 +153,17 @@ function bystanderSection({ bystanders }: Report): string {
     htmlTable('Images of what no specialist learned, ± one standard error', ['', ''], rows) +
     `<p class="note">${count(examples)} images: ${escapeHtml(description)}. Harm is the accuracy that they lose; of images ` +
     'without a label, every prediction that changes.</p>'
+  );
+}
+
+/** What else could be done with the same images. */
+function rivalsSection({ rivals }: Report): string {
+  if (rivals === undefined) return '';
+  const { verdict, caption, header, rows, notes } = rivalsTable(rivals);
+  return (
+    `<h2>Rivals</h2><p>${escapeHtml(verdict)}</p>${htmlTable(caption, header, rows)}` +
+    `<p class="note">${notes.map(escapeHtml).join(' ')}</p>` +
+    htmlTable('What each of them is', ['rival', ''], rivalDescriptions(rivals.rivals), { holds: 'texts' })
   );
 }
 

@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { z } from 'zod';
 import { splitNames } from '../data/source.js';
 import type { Report } from './report.js';
+import { rivalsSchema } from './rivals/rivals-schema.js';
 
 const count = z.int().nonnegative();
 const share = z.number().min(0).max(1);
@@ -113,6 +114,7 @@ export const reportSchema = z.object({
     })
     .exactOptional()
     .describe('images of what no specialist learned'),
+  rivals: rivalsSchema.exactOptional().describe('what else could be done with the same images'),
   stages: z.array(
     z.object({
       stage: z.string(),

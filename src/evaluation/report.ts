@@ -6,6 +6,7 @@ import type { Evaluation } from './evaluation.js';
 import type { BystanderReport } from './harm.js';
 import type { InferenceCost } from './inference-cost.js';
 import type { ReportExample } from './report-example.js';
+import type { RivalsReport } from './rivals/compare-rivals.js';
 
 /** What a stage took. */
 export interface StageCost {
@@ -53,6 +54,8 @@ export interface Report extends Evaluation {
   };
   /** What specialists do to images of what none of them learned, where there are bystanders. */
   readonly bystanders?: BystanderReport;
+  /** What else could be done with the same images, where it was asked for. */
+  readonly rivals?: RivalsReport;
   /** The stages before the report, in order. */
   readonly stages: readonly StageCost[];
   readonly ceiling?: ReportCeiling;

@@ -36,6 +36,7 @@ export const checks: Readonly<Record<StageName, Check>> = {
   subsets: checkSubsets,
   specialists: checkSpecialists,
   ensemble: checkEnsemble,
+  rivals: () => {},
   answers: checkAnswers,
   student: checkStudent,
   report: checkReport,

@@ -6,6 +6,7 @@ import type { generalOptions } from './options/general-options.js';
 import { generalistOptions } from './options/generalist-options.js';
 import { predictionsOptions } from './options/predictions-options.js';
 import { reportOptions } from './options/report-options.js';
+import { rivalsOptions } from './options/rivals-options.js';
 import { serveOptions } from './options/serve-options.js';
 import { specialistsOptions } from './options/specialists-options.js';
 import { studentOptions } from './options/student-options.js';
@@ -24,6 +25,7 @@ export const stageOptions = {
   subsets: subsetsOptions,
   specialists: specialistsOptions,
   ensemble: ensembleOptions,
+  rivals: rivalsOptions,
   answers: answersOptions,
   student: studentOptions,
   report: reportOptions,

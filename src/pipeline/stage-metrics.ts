@@ -2,6 +2,8 @@ import { z } from 'zod';
 import type { JsonObject } from '../core/json.js';
 import type { Report } from '../evaluation/report.js';
 import { reportSchema } from '../evaluation/report-schema.js';
+import type { RivalsReport } from '../evaluation/rivals/compare-rivals.js';
+import { rivalsSchema } from '../evaluation/rivals/rivals-schema.js';
 import type { StageName } from './stage-names.js';
 
 const count = z.int().nonnegative();
@@ -242,6 +244,7 @@ export const stageMetrics = {
       )
       .describe('accuracy on validation against cost, under rules of routing'),
   }),
+  rivals: rivalsSchema,
   answers,
   student: z.object({
     objective: z.enum(['soft-targets', 'logits', 'labels']),
@@ -290,8 +293,8 @@ export const stageMetrics = {
 
 /** What each stage returns, its command prints, and the manifest of its artefact keeps as metrics. */
 export type StageResults = {
-  readonly [Name in keyof typeof stageMetrics]: z.infer<(typeof stageMetrics)[Name]>;
-} & { readonly report: Report };
+  readonly [Name in Exclude<keyof typeof stageMetrics, 'rivals'>]: z.infer<(typeof stageMetrics)[Name]>;
+} & { readonly rivals: RivalsReport; readonly report: Report };
 
 const schemas: { readonly [Name in StageName]: z.ZodType<StageResults[Name]> } = {
   ...stageMetrics,

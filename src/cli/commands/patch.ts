@@ -6,6 +6,8 @@ import { percent, signedWithin } from '../../core/percent.js';
 import { byteSize, count } from '../../core/quantity-text.js';
 import type { Ensemble } from '../../ensemble/ensemble.js';
 import type { PatchFigures } from '../../evaluation/patch-figures.js';
+import type { RivalsReport } from '../../evaluation/rivals/compare-rivals.js';
+import { rivalAccuracies } from '../../evaluation/rivals/rivals-table.js';
 import type { Classifier } from '../../models/classifier.js';
 import type { PatchRecord } from '../../models/onnx/exported-metadata.js';
 import type { ResolvedSettings } from '../../pipeline/settings.js';
@@ -61,10 +63,12 @@ export function patchCommand(context: CommandContext): CommandModule {
       refuseWhatCannotBeExported(resolved);
       const outcomes = await bringUpToDate('report', resolved, context);
       if (outcomes.length === 0) return; // a dry run
+      const { metricsOf } = await import('../../pipeline/stage-metrics.js');
       const result = await writePatched(resolve(context.folder, argv.out), resolved, {
         replaceOutput: argv['replace-output'] === true,
         signal: context.signal,
         folder: context.folder,
+        rivals: metricsOf('report', outcomes.at(-1)?.manifest.metrics ?? {})?.rivals,
       });
       printResult(context, result, resolved.settings.json);
     },
@@ -93,7 +97,14 @@ async function writePatched(
     replaceOutput,
     signal,
     folder,
-  }: { readonly replaceOutput: boolean; readonly signal: AbortSignal; readonly folder: string },
+    rivals,
+  }: {
+    readonly replaceOutput: boolean;
+    readonly signal: AbortSignal;
+    readonly folder: string;
+    /** Measured where the report shows them. */
+    readonly rivals: RivalsReport | undefined;
+  },
 ): Promise<{ readonly json: JsonObject; readonly text: string }> {
   const { workspace, backend } = settings;
   const { loadNetworkEnsemble } = await import('../../ensemble/ensemble.js');
@@ -141,7 +152,7 @@ async function writePatched(
     classes,
     specialists: added,
     earlier: [...earlier],
-    rivals: [],
+    rivals: rivals ? [...rivalAccuracies(rivals)] : [],
     report,
   };
   const row = (name: string, figures: PatchFigures) => [
@@ -167,6 +178,7 @@ async function writePatched(
     ),
     ...(bystanders ? [] : ['nothing measured the other classes: --bystanders PATH names images of some']),
     `file: ${relative(folder, out)}, ${byteSize(bytes)}, ${count(added)} specialists more`,
+    ...(rivals ? [rivals.verdict.text] : []),
     `report: ${relative(folder, report)}`,
   ].join('\n');
   return { json, text };

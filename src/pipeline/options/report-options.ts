@@ -26,4 +26,11 @@ export const reportOptions = {
     affects: 'result',
     description: 'Evaluate the student too; distil it first if there is none',
   },
+  rivals: {
+    type: 'boolean',
+    flag: 'with-rivals',
+    default: false,
+    affects: 'result',
+    description: 'Show the comparison with rivals too; make it first if there is none',
+  },
 } as const satisfies OptionTable;

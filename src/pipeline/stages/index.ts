@@ -59,6 +59,13 @@ const table: { readonly [Name in StageName]: Stage<StageResults[Name]> & { reado
     needs: () => ['dataset', 'generalist', 'subsets', 'specialists'],
     run: async (context) => (await import('./ensemble.js')).calibrateEnsemble(context),
   },
+  rivals: {
+    name: 'rivals',
+    command: stageCommands.rivals,
+    title: 'compare the specialists with what else could be done with the same images',
+    needs: () => ['dataset', 'generalist', 'specialists', 'ensemble'],
+    run: async (context) => (await import('./rivals.js')).measureRivals(context),
+  },
   answers: {
     name: 'answers',
     command: stageCommands.answers,
@@ -87,6 +94,7 @@ const table: { readonly [Name in StageName]: Stage<StageResults[Name]> & { reado
       'specialists',
       'ensemble',
       ...(report.student ? (['student'] as const) : []),
+      ...(report.rivals ? (['rivals'] as const) : []),
     ],
     run: async (context) => (await import('./report.js')).evaluate(context),
   },

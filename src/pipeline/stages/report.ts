@@ -26,6 +26,7 @@ import type { Settings } from '../options.js';
 import type { StageContext } from '../stage.js';
 import { metricsOf, type StageResults } from '../stage-metrics.js';
 import { stageNames } from '../stage-names.js';
+import { readRivals } from './rivals.js';
 import { evaluateStudent } from './student-accuracy.js';
 
 /** Evaluates generalist and ensemble on the test split, and writes `report.json` and `index.html`. */
@@ -78,6 +79,7 @@ export async function evaluate(context: StageContext): Promise<StageResults['rep
       ...(settings.report.student && {
         student: await evaluateStudent(ensemble.generalist.operations, dataset, context),
       }),
+      ...(settings.report.rivals && { rivals: await readRivals(context.input('rivals')) }),
       ...(example && { example }),
     };
     const whole: ReportDetails = {

@@ -1,0 +1,344 @@
+import type { Log } from '../../core/log.js';
+import { percent, signedWithin } from '../../core/percent.js';
+import { count } from '../../core/quantity-text.js';
+import { minimize } from '../../ensemble/calibration/minimize.js';
+import { createMean } from '../../math/mean.js';
+import { neighboursRival } from './neighbours.js';
+import {
+  type Choice,
+  chooseNumbers,
+  correct,
+  type FeatureSet,
+  type FreeNumbers,
+  harmBetween,
+  type Judged,
+  pairedDifference,
+  predictions,
+  type Rival,
+  type RivalCost,
+} from './rival.js';
+import { eachChunk, generalistRivals, type RivalContext, sliceRows, trainRivals } from './trained-heads.js';
+
+/** What a rival gets with some numbers, on images that nothing was fitted to. Fractions in [0, 1]. */
+export interface RivalFigures {
+  /** The free numbers: `share` of what is mixed in, `shift` of the classes with images in nats, and so on. */
+  readonly settings: FreeNumbers;
+  readonly top1: number;
+  /** Over the generalist, on the same images of classes with data. */
+  readonly gain: number;
+  readonly standardError: number;
+  /** Accuracy that bystanders lose; absent where there are none. */
+  readonly harm?: { readonly harm: number; readonly standardError: number };
+}
+
+/** One line of the comparison. */
+export interface RivalResult extends RivalCost {
+  readonly name: string;
+  readonly what: string;
+  /** As validation alone chooses its numbers. */
+  readonly best: RivalFigures;
+  /** As validation and the bound on harm choose them; null where nothing is within the bound, or nothing measures it. */
+  readonly bounded: RivalFigures | null;
+  /** Negative log-likelihood of the test images, in nats: what a temperature changes, and nothing else does. */
+  readonly likelihood?: { readonly before: number; readonly after: number };
+}
+
+/** What `kd-spec rivals --json` prints and `rivals.json` holds. */
+export interface RivalsReport {
+  readonly classes: number;
+  /** With training images. */
+  readonly classesWithImages: number;
+  readonly features: number;
+  /** Rows of features that rivals were trained on: of each image several views. */
+  readonly trainingRows: number;
+  readonly test: { readonly examples: number; readonly top1: number; readonly standardError: number };
+  readonly bystanders: {
+    readonly description: string;
+    readonly fit: number;
+    readonly test: number;
+    /** Top-1 of the generalist on those for the test; of one without a label its prediction counts as right. */
+    readonly top1: number;
+  } | null;
+  /** On the harm; null where nothing measures it. */
+  readonly bound: number | null;
+  readonly rivals: readonly RivalResult[];
+  readonly verdict: {
+    /** The rival that is better than the ensemble by more than two standard errors; null where none is. */
+    readonly better: string | null;
+    /** Of the best rival over the ensemble, on the same images. */
+    readonly difference: number;
+    readonly standardError: number;
+    readonly text: string;
+  };
+}
+
+/** What the ensemble predicts for the test images, and what it costs. */
+export interface EnsemblePredictions {
+  /** (rows of the test set). */
+  readonly test: Int32Array;
+  /** (rows of the bystanders for the test). */
+  readonly bystanders?: Int32Array | undefined;
+  readonly cost: RivalCost;
+  /** The rule and how many specialists take part. */
+  readonly what: string;
+}
+
+/** Bystanders as features. */
+export interface BystanderFeatures {
+  readonly description: string;
+  readonly fit: FeatureSet;
+  readonly test: FeatureSet;
+}
+
+interface Outcome {
+  readonly figures: RivalFigures;
+  readonly right: Uint8Array;
+}
+
+/**
+ * Measures what a user could do instead of training specialists, on the same features of the same images.
+ *
+ * @param test images of classes with data, read once
+ * @param bystanders none: harm is not measured
+ * @param ensemble what the specialists make of the same test images
+ * @param bound on the harm, a share
+ * @throws KdSpecError `interrupted`
+ *
+ * Cost: four trainings of a head, and for each rival a pass over validation, test and bystanders.
+ */
+export async function compareRivals(
+  context: RivalContext,
+  {
+    test,
+    bystanders,
+    ensemble,
+    bound,
+  }: {
+    readonly test: FeatureSet;
+    readonly bystanders: BystanderFeatures | undefined;
+    readonly ensemble: EnsemblePredictions;
+    readonly bound: number;
+  },
+  log: Log,
+): Promise<RivalsReport> {
+  const { validation, train, head, isPictured } = context;
+  const { plain, prior } = generalistRivals(context);
+  const before = async (set: FeatureSet): Promise<Judged> => {
+    const [leaders] = await plain.leaders(set, [{}]);
+    return { set, before: correct(predictions(leaders, 0), set) };
+  };
+  const tested = await before(test);
+  const others = bystanders && { fit: await before(bystanders.fit), test: await before(bystanders.test) };
+  const figuresOf = (
+    settings: FreeNumbers,
+    predicted: Int32Array,
+    ofBystanders: Int32Array | undefined,
+  ): Outcome => {
+    const right = correct(predicted, test);
+    const { mean: gain, standardError } = pairedDifference(right, tested.before);
+    const harm =
+      others && ofBystanders && harmBetween(others.test.before, correct(ofBystanders, others.test.set));
+    const figures: RivalFigures = {
+      settings,
+      top1: shareOf(right),
+      gain,
+      standardError,
+      ...(harm && { harm: { harm: harm.harm, standardError: harm.standardError } }),
+    };
+    return { figures, right };
+  };
+  const results: {
+    readonly result: RivalResult;
+    readonly best: Outcome;
+    readonly bounded: Outcome | undefined;
+  }[] = [];
+  const measure = async (rival: Rival, more: Pick<RivalResult, 'likelihood'> = {}) => {
+    const { best, bounded } = await chooseNumbers(rival, validation, others?.fit, bound);
+    const chosen = bounded === undefined ? [best] : [best, bounded];
+    const variants = chosen.map(({ variant }) => variant);
+    const onTest = await rival.leaders(test, variants);
+    const onOthers = others && (await rival.leaders(others.test.set, variants));
+    const [outcome, inBound] = chosen.map(({ variant, shift }, place) =>
+      figuresOf(
+        settingsOf(rival, { variant, shift }),
+        predictions(onTest[place], shift),
+        onOthers && predictions(onOthers[place], shift),
+      ),
+    );
+    const { name, what, cost } = rival;
+    const result = { name, what, ...cost, best: outcome.figures, bounded: inBound?.figures ?? null, ...more };
+    results.push({ result, best: outcome, bounded: inBound });
+  };
+
+  const steps = 8;
+  const progress = log.progress('rivals', steps);
+  let done = 0;
+  const update = () => progress.update(++done);
+  await measure(plain);
+  update();
+  const temperature = await fitTemperature(context, test);
+  const asItWas = results[0];
+  results.push({
+    ...asItWas,
+    result: {
+      ...asItWas.result,
+      name: 'temperature',
+      what: 'one temperature for all logits: the order of the classes, and so top-1, stays',
+      parameters: 1,
+      best: { ...asItWas.best.figures, settings: { temperature: temperature.temperature } },
+      bounded: asItWas.bounded
+        ? { ...asItWas.bounded.figures, settings: { temperature: temperature.temperature } }
+        : null,
+      likelihood: { before: temperature.before, after: temperature.after },
+    },
+  });
+  await measure(prior);
+  update();
+  for (const kind of ['bias', 'refitted', 'hidden', 'adapter'] as const) {
+    const trained = await trainRivals(kind, context);
+    try {
+      for (const rival of trained.rivals) await measure(rival);
+    } finally {
+      trained.dispose();
+    }
+    update();
+  }
+  await measure(neighboursRival(context));
+  update();
+  const own = figuresOf({}, ensemble.test, ensemble.bystanders);
+  const ensembleResult = {
+    name: 'ensemble',
+    what: ensemble.what,
+    ...ensemble.cost,
+    best: own.figures,
+    bounded: others ? own.figures : null,
+  };
+  update();
+  progress.finish();
+
+  const classesWithImages = isPictured.reduce((sum, one) => sum + one, 0);
+  const generalist = createMean();
+  for (const one of tested.before) generalist.add(one);
+  const { mean: top1, standardError } = generalist.estimate();
+  return {
+    classes: head.classes,
+    classesWithImages,
+    features: head.width,
+    trainingRows: train.rows,
+    test: { examples: test.rows, top1, standardError },
+    bystanders:
+      bystanders && others
+        ? {
+            description: bystanders.description,
+            fit: bystanders.fit.rows,
+            test: bystanders.test.rows,
+            top1: shareOf(others.test.before),
+          }
+        : null,
+    bound: others ? bound : null,
+    rivals: [...results.map(({ result }) => result), ensembleResult],
+    verdict: verdictOf(
+      results.map(({ result, best, bounded }) => ({ name: result.name, outcome: others ? bounded : best })),
+      own,
+      { bound: others ? bound : undefined, others: head.classes - classesWithImages },
+    ),
+  };
+}
+
+function shareOf(right: Uint8Array): number {
+  return right.reduce((sum, one) => sum + one, 0) / Math.max(1, right.length);
+}
+
+function settingsOf({ shifts }: Rival, { variant, shift }: Choice): FreeNumbers {
+  return shifts.length > 1 ? { ...variant, shift } : variant;
+}
+
+/** The temperature of least cross-entropy on validation, and what it does to the test images. */
+async function fitTemperature(
+  context: RivalContext,
+  test: FeatureSet,
+): Promise<{ readonly temperature: number; readonly before: number; readonly after: number }> {
+  const some = 2000; // images that it is fitted to and measured on
+  const loss = async (set: FeatureSet, temperature: number) => {
+    const { classes } = context.head;
+    let sum = 0;
+    await eachChunk(context, set, undefined, ({ start, logits }) => {
+      for (let at = 0, row = start; at < logits.length; at += classes, row++) {
+        let most = Number.NEGATIVE_INFINITY;
+        for (let c = at; c < at + classes; c++) if (logits[c] > most) most = logits[c];
+        let total = 0;
+        for (let c = at; c < at + classes; c++) total += Math.exp((logits[c] - most) / temperature);
+        sum += Math.log(total) + (most - logits[at + set.labels[row]]) / temperature;
+      }
+    });
+    return sum / Math.max(1, set.rows);
+  };
+  const fitted = sliceRows(context.validation, 0, some);
+  const { x: temperature } = await minimize((value) => loss(fitted, value), 0.1, 10, {
+    tolerance: 0.02,
+    start: 1,
+  });
+  const measured = sliceRows(test, 0, some);
+  return { temperature, before: await loss(measured, 1), after: await loss(measured, temperature) };
+}
+
+/** What to do where a rival is better. Nothing here is done by kd-spec. */
+const advice: Readonly<Record<string, string>> = {
+  prior: 'add the shift to the bias of the classes with images in the last layer of your model',
+  bias: 'refit the bias of the last layer with the tools that your model was trained with',
+  refitted: 'refit the last layer on your images with the tools that your model was trained with',
+  interpolated:
+    'refit the last layer on your images with the tools that your model was trained with, and mix its weights with the original ones as the settings say',
+  hidden: 'train a hidden layer and a head on the features of your model with your own tools',
+  adapter: 'train a low-rank adapter before the last layer with your own tools',
+  neighbours: 'keep the training features in an index, and rank the first classes again by the nearest ones',
+};
+
+/**
+ * Whether a rival is better than the ensemble: by more than two standard errors of the paired difference on the test
+ * images, and where there are bystanders with a harm that is within the bound, or no larger than the ensemble's, give or
+ * take two standard errors.
+ */
+function verdictOf(
+  rivals: readonly { readonly name: string; readonly outcome: Outcome | undefined }[],
+  ensemble: Outcome,
+  { bound, others }: { readonly bound: number | undefined; readonly others: number },
+): RivalsReport['verdict'] {
+  const allowed = Math.max(bound ?? 1, ensemble.figures.harm?.harm ?? 0);
+  const candidates = rivals.flatMap(({ name, outcome }) => {
+    if (outcome === undefined || name === 'generalist' || name === 'temperature') return [];
+    const { harm } = outcome.figures;
+    if (harm && harm.harm - 2 * harm.standardError > allowed) return [];
+    return [{ name, outcome, ...pairedDifference(outcome.right, ensemble.right) }];
+  });
+  const unmeasured =
+    bound === undefined && others > 0
+      ? ` Nothing measures what happens to the ${count(others)} classes without images: give --bystanders PATH.`
+      : '';
+  const within = bound === undefined ? '' : ` at a harm of at most ${percent(bound)}`;
+  const first = candidates.sort((a, b) => b.mean - a.mean)[0];
+  const { gain, standardError } = ensemble.figures;
+  const own = `${signedWithin(gain, standardError)} over the generalist`;
+  if (first === undefined) {
+    return {
+      better: null,
+      difference: 0,
+      standardError: 0,
+      text: `No rival keeps the bound on harm; the specialists gain ${own}.${unmeasured}`,
+    };
+  }
+  const isBetter = first.mean > 2 * first.standardError && first.mean > 0;
+  const difference = signedWithin(first.mean, first.standardError);
+  const text = isBetter
+    ? `A rival is better than the specialists for these images: ${first.name}, by ${difference} in top-1${within} ` +
+      `(${percent(first.outcome.figures.top1)} against ${percent(ensemble.figures.top1)}). ` +
+      `kd-spec does not write that model: ${advice[first.name] ?? 'make it with your own tools'}.`
+    : `No rival is better than the specialists by more than two standard errors${within}; the best of them, ` +
+      `${first.name}, differs by ${difference} in top-1. The specialists gain ${own}.`;
+  return {
+    better: isBetter ? first.name : null,
+    difference: first.mean,
+    standardError: first.standardError,
+    text: text + unmeasured,
+  };
+}

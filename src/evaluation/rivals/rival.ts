@@ -1,0 +1,169 @@
+import { type Harm, harmOf, isWithinBound } from '../../ensemble/calibration/harm-bound.js';
+import { createMean, type Estimate } from '../../math/mean.js';
+
+// What a user could do instead of training specialists, on the same features of the same images. Whatever it is, it
+// gives every class a score, and one number may raise or lower the classes that have images against all others. So all
+// that has to be known of an image, under all values of that number, is the leading class on either side.
+
+/** Images as a frozen backbone sees them. */
+export interface FeatureSet {
+  /** (rows, width). */
+  readonly features: Float32Array;
+  /** (rows), the class of each, or of an image without a label the generalist's first class. */
+  readonly labels: Int32Array;
+  readonly rows: number;
+  readonly width: number;
+}
+
+/** Of each image the leading class among those with images (inside) and among all others (outside). */
+export interface Leaders {
+  /** (rows), -1 where there is no such class. */
+  readonly inside: Int32Array;
+  readonly outside: Int32Array;
+  /** (rows), the score outside less the score inside, in nats. */
+  readonly margin: Float64Array;
+}
+
+/** Values of the numbers that validation chooses, by name. */
+export type FreeNumbers = Readonly<Record<string, number>>;
+
+/** What it costs to have a rival. */
+export interface RivalCost {
+  /** Multiplications and additions of a prediction, after the backbone that all share. */
+  readonly flops: number;
+  /** Numbers that were fitted or stored. */
+  readonly parameters: number;
+  readonly trainingSeconds: number;
+  /** Multiplications and additions of its training. */
+  readonly trainingFlops: number;
+}
+
+/** One thing that a user could do instead. */
+export interface Rival {
+  readonly name: string;
+  /** What it is, in a sentence. */
+  readonly what: string;
+  /** The settings to choose from, beside the shift. */
+  readonly variants: readonly FreeNumbers[];
+  /** Shifts of the classes with images to choose from, in nats; the least intrusive first. */
+  readonly shifts: readonly number[];
+  readonly cost: RivalCost;
+  /** The leaders of each image, under each of some settings. */
+  leaders(set: FeatureSet, variants: readonly FreeNumbers[]): Promise<readonly Leaders[]>;
+}
+
+/** Shifts from -8 to 8 nats by quarters, 0 first. */
+export const shifts: readonly number[] = [
+  0,
+  ...Array.from({ length: 32 }, (_, step) => (step + 1) / 4).flatMap((shift) => [shift, -shift]),
+];
+
+/** The predicted class of each image when the classes with images are raised by some nats; ties go to the lower class. */
+export function predictions({ inside, outside, margin }: Leaders, shift: number): Int32Array {
+  return inside.map((own, row) => {
+    const isInside = shift > margin[row] || (shift === margin[row] && own < outside[row]);
+    return isInside ? own : outside[row];
+  });
+}
+
+/** Room for the leaders of some images. */
+export function emptyLeaders(rows: number): Leaders {
+  return {
+    inside: new Int32Array(rows),
+    outside: new Int32Array(rows),
+    margin: new Float64Array(rows),
+  };
+}
+
+/**
+ * Writes the leaders of an image.
+ *
+ * @param scores of the candidates, in nats up to a constant
+ * @param isPictured (classes), 1 where a class has images
+ * @param classes of the candidates, ascending; none: the candidates are all classes, in order
+ */
+export function lead(
+  leaders: Leaders,
+  row: number,
+  scores: Float32Array | Float64Array,
+  isPictured: Uint8Array,
+  classes?: Int32Array,
+): void {
+  let [inside, outside] = [-1, -1];
+  let [insideScore, outsideScore] = [Number.NEGATIVE_INFINITY, Number.NEGATIVE_INFINITY];
+  for (let place = 0; place < scores.length; place++) {
+    const score = scores[place];
+    const label = classes === undefined ? place : classes[place];
+    if (isPictured[label] === 1) {
+      if (inside < 0 || score > insideScore) [inside, insideScore] = [label, score];
+    } else if (outside < 0 || score > outsideScore) [outside, outsideScore] = [label, score];
+  }
+  leaders.inside[row] = inside;
+  leaders.outside[row] = outside;
+  if (inside < 0) leaders.margin[row] = Number.POSITIVE_INFINITY;
+  else if (outside < 0) leaders.margin[row] = Number.NEGATIVE_INFINITY;
+  else leaders.margin[row] = outsideScore === insideScore ? 0 : outsideScore - insideScore;
+}
+
+/** 1 where the prediction is the label. */
+export function correct(predicted: Int32Array, { labels }: FeatureSet): Uint8Array {
+  return Uint8Array.from(predicted, (label, row) => Number(label === labels[row]));
+}
+
+/** The mean of a difference of two outcomes on the same images. */
+export function pairedDifference(after: Uint8Array, before: Uint8Array): Estimate {
+  const difference = createMean();
+  for (const [row, one] of after.entries()) difference.add(one - before[row]);
+  return difference.estimate();
+}
+
+/** The harm to bystanders, from what was right before and after. */
+export function harmBetween(before: Uint8Array, after: Uint8Array): Harm {
+  const bit = (value: number) => (value === 1 ? 1 : 0);
+  return harmOf(Array.from(before, (one, row) => ({ before: bit(one), after: bit(after[row]) })));
+}
+
+/** What validation chose among the settings of a rival. */
+export interface Choice {
+  readonly variant: FreeNumbers;
+  readonly shift: number;
+}
+
+/** Images to choose on, with what the generalist gets right of them. */
+export interface Judged {
+  readonly set: FeatureSet;
+  readonly before: Uint8Array;
+}
+
+/**
+ * Chooses the free numbers of a rival: those that get most validation images right, of all, and of those whose harm to
+ * bystanders is within a bound with one standard error to spare, as it is for specialists.
+ *
+ * @param bystanders none: nothing bounds the choice
+ * @returns `bounded` is undefined where nothing is within the bound, or there are no bystanders
+ *
+ * Cost: a pass over validation and bystanders for each variant; shifts cost nothing but counting.
+ */
+export async function chooseNumbers(
+  rival: Rival,
+  validation: FeatureSet,
+  bystanders: Judged | undefined,
+  bound: number,
+): Promise<{ readonly best: Choice; readonly bounded: Choice | undefined }> {
+  const onValidation = await rival.leaders(validation, rival.variants);
+  const onBystanders = bystanders && (await rival.leaders(bystanders.set, rival.variants));
+  let best: (Choice & { readonly right: number }) | undefined;
+  let bounded: (Choice & { readonly right: number }) | undefined;
+  for (const shift of rival.shifts) {
+    for (const [place, variant] of rival.variants.entries()) {
+      const outcome = correct(predictions(onValidation[place], shift), validation);
+      const right = outcome.reduce((sum, one) => sum + one, 0);
+      if (best === undefined || right > best.right) best = { variant, shift, right };
+      if (bystanders === undefined || onBystanders === undefined) continue;
+      if (bounded !== undefined && right <= bounded.right) continue;
+      const after = correct(predictions(onBystanders[place], shift), bystanders.set);
+      if (isWithinBound(harmBetween(bystanders.before, after), bound)) bounded = { variant, shift, right };
+    }
+  }
+  return { best: best ?? { variant: {}, shift: 0 }, bounded };
+}

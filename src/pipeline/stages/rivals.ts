@@ -1,0 +1,284 @@
+import { readFile, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { z } from 'zod';
+import { readManifest } from '../../core/artefact.js';
+import { KdSpecError } from '../../core/errors.js';
+import { withFileErrors } from '../../core/file-error.js';
+import { parseJson } from '../../core/json-file.js';
+import { count } from '../../core/quantity-text.js';
+import { imageBatches } from '../../data/batches.js';
+import { openBystanders } from '../../data/bystanders.js';
+import { openDataset, type Split } from '../../data/dataset.js';
+import { openFeatureRows } from '../../data/feature-rows.js';
+import { countLabels } from '../../data/label-counts.js';
+import type { ImageShape } from '../../data/source.js';
+import { loadNetworkEnsemble, type NetworkEnsemble } from '../../ensemble/ensemble.js';
+import { shareFeatures, viewFeatures } from '../../ensemble/specialist/shared-features.js';
+import { firstTrainedPart } from '../../ensemble/specialist/specialist.js';
+import { specialistParameters } from '../../evaluation/inference-cost.js';
+import {
+  compareRivals,
+  type EnsemblePredictions,
+  type RivalsReport,
+} from '../../evaluation/rivals/compare-rivals.js';
+import type { FeatureSet } from '../../evaluation/rivals/rival.js';
+import { rivalsSchema } from '../../evaluation/rivals/rivals-schema.js';
+import { type Head, scaleOf, standardise, standardisedHead } from '../../evaluation/rivals/trained-heads.js';
+import type { Backbone } from '../../models/backbone.js';
+import { batchSizeFor } from '../../models/classifier.js';
+import { cutNetwork } from '../../models/network-backbone.js';
+import { forwardFlops } from '../../models/network-definition.js';
+import { specialistsOptions } from '../options/specialists-options.js';
+import type { StageContext } from '../stage.js';
+
+const rivalsFile = 'rivals.json';
+const mostFitted = 20_000; // validation images, and bystanders, that numbers are chosen on
+const mostTested = 50_000;
+const featureBytes = 2 ** 30; // of the training images: their features are held in memory
+const boundWithoutHarm = 0.005; // where the ensemble was calibrated without a bound
+
+/** Compares the ensemble with what a user could do instead, on the same features of the same images. */
+export async function measureRivals(context: StageContext): Promise<RivalsReport> {
+  const { settings, directory, workspace, log, signal } = context;
+  const dataset = await openDataset(context.input('dataset'));
+  const { splits, image, classes } = dataset;
+  const bystanders = await openBystanders(context.input('dataset'));
+  const ensemble = await loadNetworkEnsemble(workspace, { backend: settings.backend });
+  const { generalist } = ensemble;
+  const { operations, definition } = generalist;
+  context.usesBackend(operations.backend);
+  const isPictured = Uint8Array.from(await countLabels(splits.train, classes.length), (images) =>
+    Number(images > 0),
+  );
+  const { backbone, head } = cutNetwork(generalist, 'head');
+  try {
+    const shared = {
+      folder: join(directory, 'features'),
+      views: await viewsOf(context, backbone, splits.train),
+    };
+    await shareFeatures(shared, { backbone, dataset, seed: settings.seed }, { log, signal });
+    const train = await readViews(shared);
+    const scale = scaleOf(train);
+    standardise(train, scale);
+    const featuresOf = async (split: Split, shape: ImageShape, most: number) => {
+      const set = await readFeaturesOf(backbone, split, { shape, most, signal });
+      standardise(set, scale);
+      return set;
+    };
+    const parameters = (name: string) => operations.read(generalist.variable(name));
+    const own = {
+      width: backbone.width,
+      classes: head.classes,
+      weights: await parameters('head.weights'),
+      bias: await parameters('head.bias'),
+    };
+    const validation = await featuresOf(splits.validation, image, mostFitted);
+    const test = await featuresOf(splits.test, image, mostTested);
+    assertSome(validation, 'validation');
+    assertSome(test, 'test');
+    const rest = bystanders && {
+      description: bystanders.description,
+      fit: await featuresOf(bystanders.fit, bystanders.dataset.image, mostFitted),
+      test: await featuresOf(bystanders.test, bystanders.dataset.image, mostTested),
+    };
+    const onTest = await predictWith(ensemble, splits.test, { shape: image, rows: test.rows, signal });
+    const onOthers =
+      bystanders &&
+      rest &&
+      (await predictWith(ensemble, bystanders.test, {
+        shape: bystanders.dataset.image,
+        rows: rest.test.rows,
+        signal,
+      }));
+    const rivals = {
+      operations,
+      head: standardisedHead(own, scale),
+      train,
+      validation,
+      imagesPerEpoch: Math.ceil(train.rows / shared.views),
+      isPictured,
+      epochs: settings.rivals.epochs,
+      seed: settings.seed,
+      signal,
+    };
+    const firstClasses = async (set: FeatureSet) =>
+      set.labels.some((label) => label >= classes.length) ? withFirstClasses(set, rivals.head) : set;
+    const others = rest && {
+      ...rest,
+      fit: await firstClasses(rest.fit),
+      test: await firstClasses(rest.test),
+    };
+    const kept = ensemble.settings.specialists.filter((one) => one.kept).length;
+    const manifest = await readManifest(context.input('specialists'));
+    const predictions: EnsemblePredictions = {
+      test: onTest.predicted,
+      bystanders: onOthers?.predicted,
+      what: `the ensemble of this workspace: rule ${ensemble.settings.rule}, ${count(kept)} of ${count(ensemble.specialists.length)} specialists`,
+      cost: {
+        flops: forwardFlops(definition, { from: 'head' }) + onTest.specialistFlops,
+        parameters: specialistParameters(ensemble),
+        trainingSeconds: numberOf(manifest.metrics.trainingSeconds),
+        trainingFlops: numberOf(manifest.metrics.trainingFlops),
+      },
+    };
+    const bound = boundOf(ensemble) ?? boundWithoutHarm;
+    const report = await compareRivals(
+      rivals,
+      { test, bystanders: others, ensemble: predictions, bound },
+      log,
+    );
+    await writeFile(join(directory, rivalsFile), `${JSON.stringify(report, null, 2)}\n`);
+    await rm(shared.folder, { recursive: true, force: true });
+    return report;
+  } finally {
+    ensemble.dispose();
+  }
+}
+
+/** The comparison that a finished stage left. */
+export async function readRivals(directory: string): Promise<RivalsReport> {
+  const path = join(directory, rivalsFile);
+  const text = await withFileErrors(path, () => readFile(path, 'utf8'));
+  return parseJson(text, path, rivalsSchema, {
+    code: 'artefact-corrupt',
+    advice: 'run kd-spec rivals again',
+  });
+}
+
+/** As many views as specialists had, or as fit into memory; one where every view is the same. */
+async function viewsOf({ input, log }: StageContext, backbone: Backbone, { rows }: Split): Promise<number> {
+  const { parameters } = await readManifest(input('specialists'));
+  const { augmentation } = await openDataset(input('dataset'));
+  const views =
+    augmentation.kind === 'none' ? 1 : numberOf(parameters.views, specialistsOptions.views.default);
+  const most = Math.floor(featureBytes / (4 * backbone.width * Math.max(1, rows)));
+  if (most < 1)
+    throw new KdSpecError(
+      'option-invalid',
+      `rivals hold the features of all training images in memory, and ${count(rows)} images of ${count(backbone.width)} ` +
+        'features are more than 1 GiB: compare them on fewer images, in a workspace of their own',
+    );
+  if (most < views)
+    log.info(
+      `rivals are trained on ${most} of the ${views} views that specialists had: more do not fit into memory`,
+    );
+  return Math.min(views, most);
+}
+
+function numberOf(value: unknown, otherwise = 0): number {
+  return typeof value === 'number' ? value : otherwise;
+}
+
+/** The bound under which the ensemble was calibrated, where there was one. */
+function boundOf({ settings }: NetworkEnsemble): number | undefined {
+  const seen = z.object({ bystanders: z.object({ bound: z.number().nullable() }) }).safeParse(settings);
+  return seen.data?.bystanders.bound ?? undefined;
+}
+
+function assertSome({ rows }: FeatureSet, split: string): void {
+  if (rows > 0) return;
+  throw new KdSpecError(
+    'dataset-invalid',
+    `rivals are compared on images of validation and test, and there are none for ${split}: import the data set again ` +
+      'with some (--validation-fraction, --test-fraction)',
+  );
+}
+
+/** All views of the training images, one after the other. */
+async function readViews(shared: { readonly folder: string; readonly views: number }): Promise<FeatureSet> {
+  const views: { readonly features: Float32Array; readonly labels: Int32Array; readonly width: number }[] =
+    [];
+  for (let view = 0; view < shared.views; view++) {
+    using stored = await openFeatureRows(viewFeatures(shared, view));
+    const features = new Float32Array(stored.labels.length * stored.width);
+    stored.read([...stored.labels.keys()], features);
+    views.push({ features, labels: stored.labels, width: stored.width });
+  }
+  const rows = views.reduce((sum, { labels }) => sum + labels.length, 0);
+  const { width } = views[0];
+  const whole = { features: new Float32Array(rows * width), labels: new Int32Array(rows), rows, width };
+  let row = 0;
+  for (const { features, labels } of views) {
+    whole.features.set(features, row * width);
+    whole.labels.set(labels, row);
+    row += labels.length;
+  }
+  return whole;
+}
+
+/** The features of the first images of a split, as they are. */
+async function readFeaturesOf(
+  backbone: Backbone,
+  split: Split,
+  {
+    shape,
+    most,
+    signal,
+  }: { readonly shape: ImageShape; readonly most: number; readonly signal: AbortSignal },
+): Promise<FeatureSet> {
+  const { width } = backbone;
+  const rows = Math.min(split.rows, most);
+  const set = { features: new Float32Array(rows * width), labels: new Int32Array(rows), rows, width };
+  let done = 0;
+  for await (const batch of imageBatches(split, shape, { batchSize: 128 })) {
+    if (signal.aborted) throw new KdSpecError('interrupted', 'stopped before the features were computed');
+    const features = await backbone.features(batch);
+    const taken = Math.min(batch.count, rows - done);
+    set.features.set(features.subarray(0, taken * width), done * width);
+    set.labels.set(batch.labels.subarray(0, taken), done);
+    done += taken;
+    if (done >= rows) break;
+  }
+  return set;
+}
+
+/** An image without a label counts as the generalist's first class: any change is harm. */
+function withFirstClasses(set: FeatureSet, { classes, width, weights, bias }: Head): FeatureSet {
+  const labels = set.labels.map((label, row) => {
+    if (label < classes) return label;
+    const logits = Float64Array.from(bias);
+    for (let feature = 0; feature < width; feature++) {
+      const value = set.features[row * width + feature];
+      for (let c = 0; c < classes; c++) logits[c] += value * weights[feature * classes + c];
+    }
+    return firstOf(logits);
+  });
+  return { ...set, labels };
+}
+
+function firstOf(values: ArrayLike<number>): number {
+  let first = 0;
+  for (let c = 1; c < values.length; c++) if (values[c] > values[first]) first = c;
+  return first;
+}
+
+/** The ensemble's first class for the first images of a split, and the operations of specialists an image. */
+async function predictWith(
+  ensemble: NetworkEnsemble,
+  split: Split,
+  {
+    shape,
+    rows,
+    signal,
+  }: { readonly shape: ImageShape; readonly rows: number; readonly signal: AbortSignal },
+): Promise<{ readonly predicted: Int32Array; readonly specialistFlops: number }> {
+  const costs = ensemble.specialists.map(({ config, network }) =>
+    forwardFlops(network.definition, { from: firstTrainedPart[config.retrain] }),
+  );
+  const predicted = new Int32Array(rows);
+  const batchSize = batchSizeFor(ensemble.classes.length);
+  const out = new Float32Array(batchSize * ensemble.classes.length);
+  let [done, flops] = [0, 0];
+  for await (const batch of imageBatches(split, shape, { batchSize })) {
+    if (signal.aborted) throw new KdSpecError('interrupted', 'stopped while the ensemble predicted');
+    for (const { ensemble: fused, specialists } of (await ensemble.trace(batch, { out })).slice(
+      0,
+      rows - done,
+    )) {
+      predicted[done++] = firstOf(fused);
+      for (const { position } of specialists) flops += costs[position];
+    }
+    if (done >= rows) break;
+  }
+  return { predicted, specialistFlops: flops / Math.max(1, rows) };
+}

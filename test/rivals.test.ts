@@ -1,0 +1,113 @@
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { z } from 'zod';
+import { packageFolder } from '../src/core/package.js';
+import { jsonOf, kdSpec } from './fixtures/command-line.js';
+import { copyOfTiny } from './fixtures/tiny-workspace.js';
+import { colourModel, colours, photograph } from './support/colours.js';
+
+let folder: string;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'kd-spec-rivals-'));
+  await writeFile(join(folder, 'model.onnx'), colourModel());
+  for (const one of colours.slice(0, 24)) await photograph(folder, join('photos', one.name), one, 30);
+  for (const one of colours.slice(24)) await photograph(folder, join('others', one.name), one, 40);
+  for (const one of colours.slice(24)) await photograph(folder, 'loose', one, 8);
+});
+afterAll(async () => rm(folder, { recursive: true, force: true }));
+
+const given = ['--onnx', 'model.onnx', '--source', 'photos', '--channel-order', 'rgb', '--clusters', '3'];
+const quick = ['--specialist-epochs', '3', '--views', '2', '--rival-epochs', '2'];
+const schemaOf = async (command: string) =>
+  z.fromJSONSchema(
+    JSON.parse(await readFile(join(packageFolder(), 'docs', 'schemas', `${command}.json`), 'utf8')),
+  );
+
+interface Line {
+  readonly name: string;
+  readonly best: { readonly gain: number; readonly top1: number; readonly harm: { readonly harm: number } };
+  readonly bounded: Line['best'] | null;
+}
+
+test('rivals of an imported model are measured with gain, harm and cost', async () => {
+  const command = ['rivals', ...given, ...quick, '--bystanders', 'others', '--harm', '4%', '--json'];
+  const output = jsonOf(await kdSpec([...command, '--workspace', 'kd'], { folder }));
+  expect((await schemaOf('rivals')).parse(output)).toEqual(output);
+  expect(output).toMatchObject({ classes: 36, classesWithImages: 24, features: 3, bound: 0.04 });
+  expect(output.bystanders).toMatchObject({ fit: 240, test: 240 });
+  expect(output.test.examples).toBe(24 * 3);
+  const lines: readonly Line[] = output.rivals;
+  expect(lines.map(({ name }) => name)).toEqual([
+    'generalist',
+    'temperature',
+    'prior',
+    'bias',
+    'refitted',
+    'interpolated',
+    'hidden',
+    'adapter',
+    'neighbours',
+    'ensemble',
+  ]);
+  for (const { name, best, bounded } of lines) {
+    expect(best.gain, name).toBeCloseTo(best.top1 - output.test.top1, 12);
+    if (bounded) expect(bounded.gain, name).toBeCloseTo(bounded.top1 - output.test.top1, 12);
+  }
+  expect(lines[0].best).toMatchObject({ gain: 0, harm: { harm: 0 } });
+  // The camera's cast is the same for all classes: a free hidden layer learns it, and takes what it gains from bystanders.
+  const hidden = lines.find(({ name }) => name === 'hidden');
+  expect(hidden?.best.gain).toBeGreaterThan(0);
+  const stored = JSON.parse(await readFile(join(folder, 'kd', 'rivals', 'rivals.json'), 'utf8'));
+  const { artefact, ...report } = output;
+  expect(stored).toEqual(report);
+  expect(artefact).toMatchObject({ stage: 'rivals', status: 'made' });
+});
+
+test('the report shows the comparison, and the terminal says first whether a rival is better', async () => {
+  const shown = await kdSpec(['rivals', '--workspace', 'kd'], { folder });
+  expect(shown.code).toBe(0);
+  expect(shown.stdout).toMatch(
+    /^rivals: .*\(up to date\)\n(No rival is better than the specialists|A rival is better than the specialists|No rival keeps)/,
+  );
+  expect(shown.stdout).toMatch(/gain at harm ≤ 4\.0%/);
+  const evaluated = await kdSpec(['evaluate', '--with-rivals', '--workspace', 'kd', '--json'], { folder });
+  const output = jsonOf(evaluated);
+  expect((await schemaOf('evaluate')).parse(output)).toEqual(output);
+  expect(output.rivals.rivals).toHaveLength(10);
+  // What evaluate measures of the same ensemble on the same images.
+  const own = output.rivals.rivals.at(-1);
+  expect(own.best.top1).toBeCloseTo(output.test.ensemble.top1, 12);
+  expect(own.best.gain).toBeCloseTo(output.test.difference.top1, 12);
+  expect(own.best.harm.harm).toBeCloseTo(output.bystanders.harm, 12);
+  const page = await readFile(join(folder, 'kd', 'report', 'index.html'), 'utf8');
+  expect(page).toMatch(/<h2>Rivals<\/h2>/);
+  expect(page).toMatch(/nearest neighbours among the training features/);
+});
+
+test('images without labels count by agreement', async () => {
+  const command = [
+    'rivals',
+    ...given,
+    ...quick,
+    '--bystanders',
+    'loose',
+    '--json',
+    '--workspace',
+    'loose-kd',
+  ];
+  const output = jsonOf(await kdSpec(command, { folder }));
+  expect(output.bystanders).toMatchObject({ fit: 48, test: 48, top1: 1 });
+});
+
+test('where every class has images there is no harm to measure', async () => {
+  const tiny = await copyOfTiny();
+  const command = ['rivals', '--rival-epochs', '1'];
+  const output = jsonOf(await kdSpec([...command, '--json'], { folder: tiny }));
+  expect(output).toMatchObject({ bystanders: null, bound: null, classes: 60, classesWithImages: 60 });
+  for (const line of output.rivals) expect(line.bounded).toBeNull();
+  const shown = await kdSpec(command, { folder: tiny });
+  expect(shown.stdout).toMatch(/There is no harm to measure: every class has images/);
+  await rm(tiny, { recursive: true });
+});
