@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The page of `kd-spec serve` in a real Chromium: installs Debian's package where there is none, then runs test/browser.
+# The page of `kd-spec serve`, and exported pages and models, in a real Chromium: installs Debian's package where there is none, then runs test/browser.
 #
 #   npm run build && scripts/browser-test.sh [options of vitest]
 set -euo pipefail

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Checks our files with Python's `datasets`, `pyarrow`, Pillow and `safetensors`, data sets in both directions; and
+# Checks our files with Python's `datasets`, `pyarrow`, Pillow, `safetensors` and `onnxruntime`, in both directions; and
 # the manifest for Kubernetes with the official schemas, as `kubernetes-validate` brings them; event files with TensorBoard
 # and what is sent to an MLflow server with MLflow.
 #

@@ -13,6 +13,7 @@ import type { ImageBatch } from '../src/models/classifier.js';
 import { wholeModel } from '../src/models/onnx/constants.js';
 import { readOnnxModel } from '../src/models/onnx/model-file.js';
 import { openSession } from '../src/models/onnx/runtime.js';
+import { readSafetensors } from '../src/models/safetensors.js';
 import { jsonOf, kdSpec } from './fixtures/command-line.js';
 import { copyOfTiny } from './fixtures/tiny-workspace.js';
 
@@ -145,6 +146,28 @@ test.each([
   const { images, ensemble, exported: after } = rounded.validation;
   expect(images).toBeGreaterThan(50);
   expect(Math.abs(ensemble - after)).toBeLessThan(0.1);
+});
+
+test('a folder for hubs says what a program needs, with figures and the licence; weights go by themselves', async () => {
+  const words = ['export', '--format', 'hf', '--out', 'hub', '--license', 'apache-2.0', '--json'];
+  const { maxDifference, format } = jsonOf(await kdSpec(words, { folder }));
+  expect({ format, isNear: maxDifference < 1e-4 }).toEqual({ format: 'hf', isNear: true });
+  const read = async (name: string) => readFile(join(folder, 'hub', name), 'utf8');
+  const { classes, image } = await openDataset(join(workspace(), 'dataset'));
+  const { id2label } = JSON.parse(await read('config.json'));
+  expect(classes.map((_, index) => id2label[index])).toEqual(classes);
+  const { size, image_std } = JSON.parse(await read('preprocessor_config.json'));
+  expect({ size, image_std }).toEqual({ size: { height: image.height, width: image.width }, image_std: [1] });
+  expect(await read('README.md')).toMatch(/license: "apache-2.0"[\s\S]*\| ensemble \| \d+\.\d%/);
+  const ensemble = await loadEnsemble(join(folder, 'hub', 'model.onnx'));
+  expect(ensemble.classes).toEqual(classes);
+  ensemble.dispose();
+
+  await kdSpec(['export', '--format', 'safetensors', '--out', 'weights.safetensors'], { folder });
+  const tensors = await readSafetensors(join(folder, 'weights.safetensors'));
+  const own = await readSafetensors(join(workspace(), 'specialists', '0', 'model.safetensors'));
+  expect(tensors.get('specialists.0.head.weights')).toEqual(own.get('head.weights'));
+  expect(tensors.get('generalist.head.bias')?.shape).toEqual([classes.length]);
 });
 
 test('the student exports, too', async () => {

@@ -5,7 +5,8 @@
  *
  * Both predict for the same test images in turn, the generalist in batches of 128 and the ensemble in batches of
  * `batchSizeFor`, into one array that each keeps. `trace` is `Ensemble.trace` in batches of 128, which also returns what
- * the generalist and each specialist predicted. Microseconds of processor time an image, all threads, of each round after
+ * the generalist and each specialist predicted. `onnx` is the exported form in ONNX Runtime, in batches of 128 and `alone`,
+ * one image at a time. Microseconds of processor time an image, all threads, of each round after
  * a first one. Another program on the machine can double it, so that only the shares of one run say much. `--json` prints
  * one object instead.
  */
@@ -16,6 +17,7 @@ import type { BackendName } from '../../src/compute/backend.js';
 import { imageBatches } from '../../src/data/batches.js';
 import { openDataset } from '../../src/data/dataset.js';
 import { loadNetworkEnsemble } from '../../src/ensemble/ensemble.js';
+import { loadEnsemble } from '../../src/ensemble/load-ensemble.js';
 import type { Report } from '../../src/evaluation/report.js';
 import { batchSizeFor, type ImageBatch } from '../../src/models/classifier.js';
 import { networkClassifier } from '../../src/models/network-classifier.js';
@@ -32,12 +34,13 @@ const { values } = parseArgs({
 });
 if (values.workspace === undefined) throw new Error('name a workspace: --workspace PATH');
 
-type Who = 'generalist' | 'ensemble' | 'trace';
+type Who = 'generalist' | 'ensemble' | 'trace' | 'onnx' | 'onnx alone';
 /** Microseconds an image. */
 type Round = Readonly<Record<Who, number>>;
 
 async function measure(workspace: string) {
   const ensemble = await loadNetworkEnsemble(workspace, { backend: values.backend as BackendName });
+  const onnx = await loadEnsemble(workspace, { runtime: 'onnx' });
   const { splits, image } = await openDataset(join(workspace, 'dataset'));
   const classes = ensemble.classes.length;
   const small = 128;
@@ -67,6 +70,8 @@ async function measure(workspace: string) {
       predict: (batch) => ensemble.probabilities(batch, { out: outs.ensemble }),
     },
     trace: { batchSize: small, predict: (batch) => ensemble.trace(batch) },
+    onnx: { batchSize: small, predict: (batch) => onnx.probabilities(batch, { out: outs.generalist }) },
+    'onnx alone': { batchSize: 1, predict: (batch) => onnx.probabilities(batch, { out: outs.generalist }) },
   };
   const contestants = await Promise.all(
     Object.entries(kinds).map(async ([who, { batchSize, predict }]) => ({
@@ -77,7 +82,7 @@ async function measure(workspace: string) {
   );
   const rounds: Round[] = [];
   for (let round = 0; round <= Number(values.rounds); round++) {
-    const costs: Record<Who, number> = { generalist: 0, ensemble: 0, trace: 0 };
+    const costs: Record<Who, number> = { generalist: 0, ensemble: 0, trace: 0, onnx: 0, 'onnx alone': 0 };
     for (const { who, predict, batches } of contestants) {
       let microseconds = 0;
       let images = 0;
@@ -94,6 +99,7 @@ async function measure(workspace: string) {
   }
   const specialists = ensemble.specialists.length;
   ensemble.dispose();
+  onnx.dispose();
   const { inference }: Report = JSON.parse(readFileSync(join(workspace, 'report', 'report.json'), 'utf8'));
   return {
     name: basename(workspace),
@@ -117,7 +123,7 @@ else {
     console.log(
       `${name}: ${classes} classes, ${specialists} specialists, batches of ${batchSizes.small} and ${batchSizes.large}`,
     );
-    for (const who of ['generalist', 'ensemble', 'trace'] as const) {
+    for (const who of ['generalist', 'ensemble', 'trace', 'onnx', 'onnx alone'] as const) {
       const range = (of: (round: Round) => number, digits: number) => {
         const all = rounds.map(of);
         return `${Math.min(...all).toFixed(digits)} to ${Math.max(...all).toFixed(digits)}`;

@@ -23,7 +23,10 @@ export interface CardFacts {
  *
  * @param report of the workspace; none leaves the figures out, and says so
  */
-export function modelCard(facts: CardFacts, report: Pick<Report, 'test' | 'split'> | undefined): string {
+export function modelCard(
+  facts: CardFacts,
+  report: Pick<Report, 'test' | 'split' | 'bystanders'> | undefined,
+): string {
   const { name, licence, description, classes, specialists, rule, outputs, input, weights } = facts;
   const front = [
     '---',
@@ -72,10 +75,11 @@ export function modelCard(facts: CardFacts, report: Pick<Report, 'test' | 'split
   return [...front, '', ...lines].join('\n');
 }
 
-function figures(report: Pick<Report, 'test' | 'split'> | undefined): readonly string[] {
+function figures(report: Pick<Report, 'test' | 'split' | 'bystanders'> | undefined): readonly string[] {
   if (report === undefined)
     return ['Not measured: `kd-spec evaluate` writes a report that this card quotes.'];
   const { generalist, ensemble, difference, examples } = report.test;
+  const { bystanders } = report;
   return [
     `On ${count(examples)} images of the ${report.split} split, all classes:`,
     '',
@@ -85,5 +89,10 @@ function figures(report: Pick<Report, 'test' | 'split'> | undefined): readonly s
     `| ensemble | ${percentWithin(ensemble.top1, ensemble.top1StandardError)} | ${percent(ensemble.top5)} |`,
     '',
     `Difference in top-1, paired: ${signedWithin(difference.top1, difference.top1StandardError)}.`,
+    '',
+    bystanders
+      ? `Harm: on ${count(bystanders.examples)} images of what no specialist learned, the ensemble loses ` +
+        `${percentWithin(bystanders.harm, bystanders.standardError)} against the generalist.`
+      : 'Harm to classes without images was not measured.',
   ];
 }

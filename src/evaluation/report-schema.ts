@@ -182,7 +182,9 @@ export const reportSchema = z.object({
 }) satisfies z.ZodType<Report>;
 
 /** The report of a workspace; undefined where there is none, or of another version. */
-export async function readReport(path: string): Promise<Pick<Report, 'test' | 'split'> | undefined> {
+export async function readReport(
+  path: string,
+): Promise<Pick<Report, 'test' | 'split' | 'bystanders'> | undefined> {
   const text = await readFile(path, 'utf8').catch(() => undefined);
   if (text === undefined) return undefined;
   try {

@@ -1,0 +1,127 @@
+import { createReadStream } from 'node:fs';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { createServer, type Server } from 'node:http';
+import { tmpdir } from 'node:os';
+import { extname, join, normalize } from 'node:path';
+import type { Browser } from 'playwright-core';
+import sharp from 'sharp';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { selectBackend } from '../../src/compute/backend.js';
+import { exportOnnx, modelBytes } from '../../src/ensemble/export/export-onnx.js';
+import { writeWebFolder } from '../../src/ensemble/export/web-folder.js';
+import { startChromium } from '../support/chromium.js';
+import { type ExportedCase, exportedCases, referenceOf } from '../support/exported-ensembles.js';
+
+/** A page that was exported, behind the plainest server of static files, and exported models in onnxruntime-web. */
+let folder: string;
+let cases: readonly ExportedCase[];
+let server: Server;
+let url: string;
+let browser: Browser;
+
+const types: Readonly<Record<string, string>> = {
+  '.html': 'text/html',
+  '.js': 'text/javascript',
+  '.json': 'application/json',
+};
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'kd-spec-web-'));
+  cases = await exportedCases((await selectBackend('wasm')).operations, join(folder, 'sources'));
+  const [{ ensemble }] = cases;
+  const { generalist, specialists, settings, classes } = ensemble;
+  const page = await exportOnnx({ generalist, specialists, settings, classes }, { withPreprocessing: true });
+  await writeWebFolder(join(folder, 'page'), page, { classes, title: 'Which of 10 <classes>?' });
+  for (const one of cases) {
+    await writeFile(join(folder, 'page', `${one.name}.onnx`), modelBytes(one.model));
+    await writeFile(join(folder, 'page', `${one.name}.json`), JSON.stringify(await referenceOf(one)));
+  }
+  server = createServer(({ url: path = '/' }, response) => {
+    const name = normalize(path === '/' ? '/index.html' : path);
+    response.setHeader('content-type', types[extname(name)] ?? 'application/octet-stream');
+    createReadStream(join(folder, 'page', name))
+      .on('error', () => response.writeHead(404).end())
+      .pipe(response);
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const address = server.address();
+  url = `http://127.0.0.1:${typeof address === 'object' ? address?.port : ''}`;
+  browser = await startChromium();
+});
+afterAll(async () => {
+  await browser?.close();
+  server?.close();
+  for (const { ensemble } of cases ?? []) ensemble.dispose();
+  await rm(folder, { recursive: true, force: true });
+});
+
+test('the exported page classifies an image that is given to it, and asks nobody else', async () => {
+  const page = await browser.newPage();
+  const errors: string[] = [];
+  const asked: string[] = [];
+  page.on('pageerror', (error) => errors.push(error.message));
+  page.on('request', (request) => asked.push(request.url()));
+  await page.goto(url);
+  await page.getByText('10 classes. Ready.').waitFor();
+  expect(await page.title()).toBe('Which of 10 <classes>?');
+  const pixels = Uint8Array.from({ length: 64 }, (_, at) => (at * 37) % 256);
+  const png = await sharp(pixels, { raw: { width: 8, height: 8, channels: 1 } })
+    .png()
+    .toBuffer();
+  await page.setInputFiles('input[type=file]', { name: 'image.png', mimeType: 'image/png', buffer: png });
+  await page.getByText(/^Classified in/).waitFor();
+  const [first] = await page.locator('tbody tr').all();
+  const [{ ensemble }] = cases;
+  const images = Float32Array.from(pixels, (value) => value / 255);
+  const [expected] = await ensemble.trace({ images, count: 1 });
+  const [fused, share, generalist] = await first.locator('td').allTextContents();
+  const best = (values: Float32Array) => values.indexOf(Math.max(...values));
+  expect(fused).toBe(ensemble.classes[best(expected.ensemble)]);
+  expect(generalist).toBe(ensemble.classes[best(expected.generalist)]);
+  // The picture has the size that the model takes: nothing was scaled.
+  expect(Number.parseFloat(share)).toBeCloseTo(100 * Math.max(...expected.ensemble), 0);
+  expect(await page.locator('tbody tr').count()).toBe(5);
+
+  await page.setInputFiles('input[type=file]', {
+    name: 'a.txt',
+    mimeType: 'text/plain',
+    buffer: Buffer.from('no'),
+  });
+  await page.getByText(/^This did not work/).waitFor();
+  expect(errors).toEqual([]);
+  expect(asked.filter((one) => !one.startsWith(url) && !one.startsWith('data:'))).toEqual([]);
+  await page.close();
+});
+
+test('onnxruntime-web predicts with exported files what the ensembles predict, alone and in batches', async () => {
+  const page = await browser.newPage();
+  await page.goto(url);
+  const names = cases.map(({ name }) => name);
+  const differences = await page.evaluate(
+    `(async (names) => {
+      const ort = await import('./ort.js');
+      ort.env.wasm.wasmPaths = { wasm: new URL('./ort.wasm', location.href).href };
+      ort.env.wasm.numThreads = 1;
+      const found = {};
+      for (const name of names) {
+        const { input, output, batches } = await (await fetch('./' + name + '.json')).json();
+        const session = await ort.InferenceSession.create('./' + name + '.onnx');
+        let worst = 0;
+        for (const { shape, data, expected } of batches) {
+          const tensor = new ort.Tensor('float32', Float32Array.from(data), shape);
+          const results = await session.run({ [input]: tensor }, [output]);
+          const values = results[output].data;
+          if (values.length !== expected.length) worst = Infinity;
+          expected.forEach((value, at) => { worst = Math.max(worst, Math.abs(value - values[at])); });
+        }
+        found[name] = worst;
+        await session.release();
+      }
+      return found;
+    })(${JSON.stringify(names)})`,
+  );
+  const found = new Map(Object.entries(differences ?? {}));
+  expect([...found.keys()]).toEqual(names);
+  for (const [name, difference] of found) expect(difference, name).toBeLessThan(1e-4);
+  await page.close();
+});
