@@ -14,7 +14,6 @@ import type { ResolvedSettings } from '../../pipeline/settings.js';
 import { stageNames } from '../../pipeline/stage-names.js';
 import { addFlags, flagsOf } from '../command-line.js';
 import { type CommandContext, printResult } from '../context.js';
-import { bringUpToDate } from '../run-stages.js';
 import { alignColumns } from '../summary.js';
 
 /** The command that does all of it: somebody's model and images in, a better model out. */
@@ -58,6 +57,7 @@ export function patchCommand(context: CommandContext): CommandModule {
         );
       }
       const { resolveSettings } = await import('../../pipeline/settings.js');
+      const { bringUpToDate } = await import('../run-stages.js');
       const named = { ...flags, onnx: String(argv.file), source: argv.images };
       const resolved = await resolveSettings(named, context.env, { folder: context.folder });
       refuseWhatCannotBeExported(resolved);
