@@ -1,32 +1,25 @@
 import { readFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
-import { z } from 'zod';
 import { writeJsonAtomically } from '../core/atomic-file.js';
 import { packageVersion } from '../core/package.js';
 
 // What backends were measured to do on this machine, in a file of the user's caches. It may be deleted at any time.
 
-const schema = z.array(
-  z.strictObject({
-    /** The machine and the versions of all that was measured: others are others' measurements. */
-    setting: z.string(),
-    /** What was measured. */
-    trial: z.string(),
-    rates: z.array(
-      z.strictObject({
-        backend: z.string(),
-        /** What it computed on, where that has a name. */
-        device: z.string().nullable(),
-        examplesPerSecond: z.number().nonnegative(),
-      }),
-    ),
-    measuredAt: z.string(),
-  }),
-);
-
 /** One trial on every backend that there was. */
-export type Measurement = z.infer<typeof schema>[number];
+export type Measurement = {
+  /** The machine and the versions of all that was measured: others are others' measurements. */
+  readonly setting: string;
+  /** What was measured. */
+  readonly trial: string;
+  readonly rates: {
+    readonly backend: string;
+    /** What it computed on, where that has a name. */
+    readonly device: string | null;
+    readonly examplesPerSecond: number;
+  }[];
+  readonly measuredAt: string;
+};
 
 const most = 100; // that are remembered, the newest
 
@@ -59,6 +52,20 @@ export async function rememberMeasurement(measurement: Measurement): Promise<voi
 
 async function readAll(): Promise<readonly Measurement[]> {
   try {
+    const { z } = await import('zod'); // when it is needed: help, which knows the backends' names, starts without it
+    const rate = z.strictObject({
+      backend: z.string(),
+      device: z.string().nullable(),
+      examplesPerSecond: z.number().nonnegative(),
+    });
+    const schema = z.array(
+      z.strictObject({
+        setting: z.string(),
+        trial: z.string(),
+        rates: z.array(rate),
+        measuredAt: z.string(),
+      }),
+    );
     return schema.parse(JSON.parse(await readFile(path(), 'utf8')));
   } catch {
     return [];
