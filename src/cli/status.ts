@@ -137,6 +137,8 @@ function factOf(stage: StageName, { metrics }: Manifest): string {
       const known = metricsOf('student', metrics);
       return known ? `top-1 ${percent(known.test.top1)} on test` : '';
     }
+    case 'rivals':
+      return ''; // its page compares them
     case 'report': {
       const known = metricsOf('report', metrics);
       return known
