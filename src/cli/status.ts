@@ -25,7 +25,7 @@ interface StageStanding {
 }
 
 /** Stages that a workspace has only if somebody wants them. */
-const optional: readonly StageName[] = ['answers', 'student'];
+const optional: readonly StageName[] = ['rivals', 'answers', 'student'];
 
 /** Shows where a workspace stands, stage by stage, and what to do next; in an empty folder the ways to begin. */
 export async function showStatus(flags: Flags, context: CommandContext): Promise<void> {
@@ -129,6 +129,10 @@ function factOf(stage: StageName, { metrics }: Manifest): string {
       const known = metricsOf('ensemble', metrics);
       return known ? `${count(known.kept)} of ${count(known.specialists)} kept, rule ${known.rule}` : '';
     }
+    case 'rivals': {
+      const known = metricsOf('rivals', metrics);
+      return known ? (known.verdict.better ?? 'none better than the specialists') : '';
+    }
     case 'answers': {
       const known = metricsOf('answers', metrics);
       return known ? `soft targets of ${count(known.rows)} images` : '';
@@ -137,8 +141,6 @@ function factOf(stage: StageName, { metrics }: Manifest): string {
       const known = metricsOf('student', metrics);
       return known ? `top-1 ${percent(known.test.top1)} on test` : '';
     }
-    case 'rivals':
-      return ''; // its page compares them
     case 'report': {
       const known = metricsOf('report', metrics);
       return known

@@ -35,6 +35,7 @@ const rivalsFile = 'rivals.json';
 const mostFitted = 20_000; // validation images, and bystanders, that numbers are chosen on
 const mostTested = 50_000;
 const featureBytes = 2 ** 30; // of the training images: their features are held in memory
+const mostHeadNumbers = 2 ** 27; // four arrays of so many are in memory while a head is trained
 const boundWithoutHarm = 0.005; // where the ensemble was calibrated without a bound
 
 /** Compares the ensemble with what a user could do instead, on the same features of the same images. */
@@ -52,6 +53,7 @@ export async function measureRivals(context: StageContext): Promise<RivalsReport
   );
   const { backbone, head } = cutNetwork(generalist, 'head');
   try {
+    expectTrainable(backbone.width, head.classes);
     const shared = {
       folder: join(directory, 'features'),
       views: await viewsOf(context, backbone, splits.train),
@@ -173,6 +175,16 @@ function numberOf(value: unknown, otherwise = 0): number {
 function boundOf({ settings }: NetworkEnsemble): number | undefined {
   const seen = z.object({ bystanders: z.object({ bound: z.number().nullable() }) }).safeParse(settings);
   return seen.data?.bystanders.bound ?? undefined;
+}
+
+/** Refuses before any feature is computed what no memory would hold. */
+function expectTrainable(width: number, classes: number): void {
+  if (width * classes <= mostHeadNumbers) return;
+  throw new KdSpecError(
+    'option-invalid',
+    `rivals train a head of ${count(width)} inputs and ${count(classes)} classes, and ${count(width * classes)} numbers are ` +
+      `more than the ${count(mostHeadNumbers)} that fit into memory with their gradients: compare them on a smaller model`,
+  );
 }
 
 function assertSome({ rows }: FeatureSet, split: string): void {
