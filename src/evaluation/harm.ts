@@ -1,7 +1,7 @@
 import { KdSpecError } from '../core/errors.js';
 import type { Ensemble } from '../ensemble/ensemble.js';
 import { createMean } from '../math/mean.js';
-import { firstLargest, rankOf } from '../math/rank.js';
+import { firstClass, rankOf } from '../math/rank.js';
 import type { LabelledBatch } from '../models/accuracy.js';
 
 /** Top-1 accuracy with its standard error, fractions in [0, 1]. */
@@ -63,7 +63,7 @@ export async function evaluateBystanders(
     if (memory.length < batch.count * classes) memory = new Float32Array(batch.count * classes);
     const traces = await ensemble.trace(batch, { out: memory });
     for (const [row, trace] of traces.slice(0, total - done).entries()) {
-      const isChanged = Number(firstLargest(trace.generalist) !== firstLargest(trace.ensemble));
+      const isChanged = Number(firstClass(trace.generalist) !== firstClass(trace.ensemble));
       agreement.add(1 - isChanged);
       const label = batch.labels[row];
       if (label >= classes) {

@@ -1,6 +1,6 @@
 import { type CalibrationError, createCalibrationError } from '../math/calibration-error.js';
 import { createMean, type MeanAccumulator } from '../math/mean.js';
-import { firstLargest } from '../math/rank.js';
+import { firstClass } from '../math/rank.js';
 
 /** How well the probabilities of one predictor fit the labels. */
 export interface LikelihoodFit {
@@ -26,7 +26,7 @@ export function createLikelihoodFit() {
   const error: CalibrationError = createCalibrationError();
   return {
     add(label: number, probabilities: ArrayLike<number>): void {
-      const first = firstLargest(probabilities);
+      const first = firstClass(probabilities);
       mean.add(-Math.log(Math.max(probabilities[label], smallestProbability)));
       error.add(probabilities[first], first === label);
     },

@@ -1,7 +1,7 @@
 import { KdSpecError } from '../core/errors.js';
 import type { Ensemble } from '../ensemble/ensemble.js';
 import { createMean } from '../math/mean.js';
-import { firstLargest } from '../math/rank.js';
+import { firstClass } from '../math/rank.js';
 import type { LabelledBatch } from '../models/accuracy.js';
 import { type Classifier, type ImageBatch, rowOf } from '../models/classifier.js';
 
@@ -41,7 +41,7 @@ export async function patchFigures(
     if (signal.aborted) throw new KdSpecError('interrupted', `stopped after ${before.examples} images`);
     const predicted = await predictions(patched, original, batch);
     for (let row = 0; row < batch.count; row++) {
-      const [first, second] = predicted.map((all) => firstLargest(rowOf(all, row, classes)));
+      const [first, second] = predicted.map((all) => firstClass(rowOf(all, row, classes)));
       const label = batch.labels[row] === unlabelled ? first : batch.labels[row];
       const [isRight, isStillRight] = [Number(first === label), Number(second === label)];
       before.add(isRight);

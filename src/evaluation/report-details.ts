@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import type { ImageShape } from '../data/source.js';
 import { createThumbnails, imageDataUri, type ThumbnailSheet } from '../data/thumbnails.js';
-import { firstLargest } from '../math/rank.js';
+import { firstClass } from '../math/rank.js';
 import { type ClassCounts, createClassConfusions } from './class-confusions.js';
 import type { CurvePoint } from './curve-charts.js';
 import { createGallery, type Gallery } from './gallery.js';
@@ -128,8 +128,8 @@ export function createDetails(
   return {
     async observe({ row, label, trace, pixels }: ObservedImage): Promise<void> {
       const first = {
-        generalist: firstLargest(trace.generalist),
-        ensemble: firstLargest(trace.ensemble),
+        generalist: firstClass(trace.generalist),
+        ensemble: firstClass(trace.ensemble),
       };
       confusions.add(label, first);
       if (observed++ % stride === 0) {

@@ -1,6 +1,6 @@
 import type { ImageShape } from '../data/source.js';
 import type { ImageTrace, SpecialistTrace } from '../ensemble/inference.js';
-import { firstLargest } from '../math/rank.js';
+import { firstClass } from '../math/rank.js';
 import { type RankedClass, rankClasses } from '../models/ranked-class.js';
 
 /** What of a trace is shown. */
@@ -47,7 +47,7 @@ export function createExampleSearch() {
     /** Offers an image; `describe` is called only if it is to be kept. */
     async offer(trace: ShownTrace, describe: () => Promise<Omit<ReportExample, 'differs'>>): Promise<void> {
       if (found?.differs || !trace.specialists.some(({ isActive }) => isActive)) return;
-      const differs = firstLargest(trace.generalist) !== firstLargest(trace.ensemble);
+      const differs = firstClass(trace.generalist) !== firstClass(trace.ensemble);
       if (differs || found === undefined) found = { ...(await describe()), differs };
     },
     result: (): ReportExample | undefined => found,

@@ -15,13 +15,6 @@ export function rankOf(probabilities: ArrayLike<number>, label: number): number 
   return rank;
 }
 
-/** The most probable class; of equal ones the lowest. */
-export function firstLargest(probabilities: ArrayLike<number>): number {
-  let first = 0;
-  for (let c = 1; c < probabilities.length; c++) if (probabilities[c] > probabilities[first]) first = c;
-  return first;
-}
-
 /**
  * The most probable class, the lower one of a tie.
  *

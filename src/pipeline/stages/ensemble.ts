@@ -22,7 +22,7 @@ import { ensembleFileName } from '../../ensemble/ensemble-file.js';
 import { mostActive } from '../../ensemble/routing.js';
 import { measureRouting } from '../../ensemble/routing-curve.js';
 import { shareInside } from '../../ensemble/rules/share-inside.js';
-import { firstLargest } from '../../math/rank.js';
+import { firstClass } from '../../math/rank.js';
 import { loadGeneralist } from '../../models/checkpoint.js';
 import type { Settings } from '../options.js';
 import type { StageContext } from '../stage.js';
@@ -186,7 +186,7 @@ async function predictionsFor(
 function withLabel(example: CalibrationExample, { unlabelled }: Bystanders): CalibrationExample {
   if (example.label !== unlabelled) return example;
   const { classes, probabilities } = example.generalist;
-  return { ...example, label: classes[firstLargest(probabilities)] };
+  return { ...example, label: classes[firstClass(probabilities)] };
 }
 
 /** What each rule costs bystanders and brings on validation, and which is used. */
