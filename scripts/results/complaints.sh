@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# A complaint list for a model that nobody here trained: docs/results/complaints.md.
+#
+#   npm run build && scripts/results/complaints.sh FOLDER [SEED]
+#
+# The model is PP-OCRv6 small (18,709 characters, Apache-2.0) out of PyPI's package rapidocr; the fonts are the
+# development dependencies of kd-spec. FOLDER keeps all: images, workspace, the patched model, patch.json. Needs
+# python3 with venv; onnxruntime-node beside kd-spec computes features faster than the WebAssembly that is always there.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+folder=${1:?expected a folder for images, workspace and results}
+seed=${2:-1}
+mkdir -p "$folder"
+
+python=$(scripts/python-venv.sh "$folder/venv" numpy pillow fonttools brotli onnxruntime)
+"$python" -m pip install --quiet --disable-pip-version-check --no-deps rapidocr
+model=$(find "$folder/venv" -name PP-OCRv6_rec_small.onnx)
+[ -d "$folder/data" ] || "$python" scripts/results/complaints/images.py --model "$model" \
+  --fonts node_modules/@fontsource --out "$folder/data" --seed "$seed"
+node dist/cli/main.js patch "$model" --images "$folder/data/photos" --bystanders "$folder/data/others" \
+  --out "$folder/patched.onnx" --workspace "$folder/workspace" --clusters 1 --image-size 48 --views 1 \
+  --specialist-learning-rate 0.003 --backend wasm --seed "$seed" --json >"$folder/patch.json"
+"$python" -m json.tool "$folder/patch.json"
+"$python" scripts/results/complaints/strangers.py --model "$folder/patched.onnx" --images "$folder/data/strangers"
