@@ -7,7 +7,7 @@ import { manifestName } from './dataset-files.js';
 import { folderEntries, isImageFile, listImages } from './image-files.js';
 import { ImportFindings } from './import-report.js';
 import { decodeImages } from './importers/decode-images.js';
-import { importOptions, type SourceOptions } from './importers/importer.js';
+import { importChoices, importOptions, type SourceOptions } from './importers/importer.js';
 import { openSource } from './importers/importers.js';
 import { splitBySeed } from './importers/split-by-seed.js';
 import { countLabels } from './label-counts.js';
@@ -90,8 +90,8 @@ async function isFolderOfImages(path: string): Promise<boolean> {
 }
 
 async function unlabelledImages(folder: string, options: SourceOptions): Promise<DatasetSource> {
-  const { imageSize, channels = 3, seed, onError = 'stop' } = importOptions(options);
-  const files = (await listImages(folder)).map((image) => ({ image, label: 0 }));
+  const { image, seed, onError } = importChoices(importOptions(options));
+  const files = (await listImages(folder)).map((path) => ({ image: path, label: 0 }));
   const findings = new ImportFindings();
   const parts = splitBySeed(
     files.map(({ label }) => label),
@@ -99,7 +99,6 @@ async function unlabelledImages(folder: string, options: SourceOptions): Promise
     seed,
   );
   const of = (split: SplitName) => files.filter((_, index) => parts[index] === split);
-  const image = { height: imageSize, width: imageSize, channels };
   return {
     description: `Images of the folder ${basename(folder)}, without labels`,
     classes: [unlabelledName([])],

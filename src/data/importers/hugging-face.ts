@@ -8,11 +8,11 @@ import { column, encodedImages } from '../arrow-columns.js';
 import { indexShard, type ShardIndex } from '../arrow-shard.js';
 import { ImportFindings } from '../import-report.js';
 import { readRows } from '../shard-rows.js';
-import { type DatasetSource, type ImageShape, type SplitName, splitNames } from '../source.js';
+import { type DatasetSource, type SplitName, splitNames } from '../source.js';
 import { findSplits } from '../split-names.js';
 import { decodeImages, type EncodedImage } from './decode-images.js';
 import { divideTrain } from './divided-rows.js';
-import { type Importer, type ImportOptions, importOptions, withoutNull } from './importer.js';
+import { type Importer, type ImportOptions, importChoices, importOptions, withoutNull } from './importer.js';
 import {
   cellReader,
   chooseImageColumn,
@@ -64,8 +64,7 @@ export async function huggingFaceSource(
   directory: string,
   options: HuggingFaceOptions,
 ): Promise<DatasetSource> {
-  const { imageSize, channels = 3, validationFraction = 0.1, testFraction = 0.1, seed } = options;
-  const image: ImageShape = { height: imageSize, width: imageSize, channels };
+  const { image, validationFraction, testFraction, seed } = importChoices(options);
   const findings = new ImportFindings();
   const folders = await splitFolders(directory, findings);
   const train = await openSplit(folders.train);

@@ -11,12 +11,12 @@ import {
   isImageFile,
 } from '../image-files.js';
 import { ImportFindings } from '../import-report.js';
-import { type DatasetSource, type ImageShape, type SplitName, splitNames } from '../source.js';
+import { type DatasetSource, type SplitName, splitNames } from '../source.js';
 import { findSplits, splitOfName } from '../split-names.js';
 import { decodeImages } from './decode-images.js';
 import { divideTrain } from './divided-rows.js';
 import { pathGroup } from './group-key.js';
-import { type Importer, type ImportOptions, importOptions } from './importer.js';
+import { type Importer, type ImportOptions, importChoices, importOptions } from './importer.js';
 
 interface ImageFile {
   readonly image: string;
@@ -45,15 +45,7 @@ const wrapperLimit = 16; // folders that each hold one folder
  * const source = await imageFolderSource('photos', { imageSize: 32, seed: 1 });
  */
 export async function imageFolderSource(directory: string, options: ImportOptions): Promise<DatasetSource> {
-  const {
-    imageSize,
-    channels = 3,
-    validationFraction = 0.1,
-    testFraction = 0.1,
-    onError = 'stop',
-    seed,
-  } = options;
-  const image: ImageShape = { height: imageSize, width: imageSize, channels };
+  const { image, validationFraction, testFraction, onError, seed } = importChoices(options);
   const findings = new ImportFindings();
   const layout = await findLayout(directory, findings);
   const classes = await readTrain(layout, findings);

@@ -4,12 +4,19 @@ import { basename, dirname, join, sep } from 'node:path';
 import { KdSpecError } from '../../core/errors.js';
 import { createRandom } from '../../core/random.js';
 import { ImportFindings } from '../import-report.js';
-import type { DatasetSource, ImageShape, SplitName } from '../source.js';
+import type { DatasetSource, SplitName } from '../source.js';
 import { findSplits, splitOfName } from '../split-names.js';
 import { decodeImages } from './decode-images.js';
 import { type DividedRows, RowLabels, rowsOfSplit } from './divided-rows.js';
 import { type GroupKey, parseGroupKey } from './group-key.js';
-import { type Importer, importOptions, namesOf, type TableOptions, tableOptions } from './importer.js';
+import {
+  type Importer,
+  importChoices,
+  importOptions,
+  namesOf,
+  type TableOptions,
+  tableOptions,
+} from './importer.js';
 import { isTextTable, type TextRow, textRows } from './text-table.js';
 
 /** A table and where it stands. */
@@ -58,15 +65,7 @@ const metadataNames = /^metadata\.(csv|tsv|jsonl|ndjson)$/i;
  * Cost: holds the paths, not the images.
  */
 export async function imageTableSource(source: string, options: TableOptions): Promise<DatasetSource> {
-  const {
-    imageSize,
-    channels = 3,
-    validationFraction = 0.1,
-    testFraction = 0.1,
-    onError = 'stop',
-    seed,
-  } = options;
-  const image: ImageShape = { height: imageSize, width: imageSize, channels };
+  const { image, validationFraction, testFraction, onError, seed } = importChoices(options);
   const findings = new ImportFindings();
   const tables = await findTables(source);
   const group = options.group === undefined ? undefined : parseGroupKey(options.group);

@@ -1,6 +1,6 @@
 import type { Log } from '../../core/log.js';
 import { readAllClassNames } from '../class-names.js';
-import type { DatasetSource } from '../source.js';
+import type { DatasetSource, ImageShape } from '../source.js';
 
 /** The dataset options as a command resolves them; null leaves a choice to the kind of data set. */
 export interface SourceOptions {
@@ -92,6 +92,19 @@ export function importOptions(options: SourceOptions): ImportOptions {
     seed,
     ...(group !== null && { group }),
   };
+}
+
+/** The choices of an import of images, with the default of each that was left open. */
+export function importChoices({
+  imageSize,
+  channels = 3,
+  validationFraction = 0.1,
+  testFraction = 0.1,
+  onError = 'stop',
+  seed,
+}: ImportOptions) {
+  const image: ImageShape = { height: imageSize, width: imageSize, channels };
+  return { image, validationFraction, testFraction, onError, seed };
 }
 
 /** The classes that `classNames` names. */

@@ -4,12 +4,12 @@ import { readAllClassNames } from '../class-names.js';
 import { ImportFindings } from '../import-report.js';
 import { openParquet, type ParquetFile } from '../parquet-file.js';
 import { rowBlocks, rowsOfBlock, type ShuffleSeed } from '../row-order.js';
-import type { DatasetSource, ImageShape, SplitName } from '../source.js';
+import type { DatasetSource, SplitName } from '../source.js';
 import { splitNames } from '../source.js';
 import { decodeImages, type EncodedImage } from './decode-images.js';
 import { type DividedRows, RowLabels, rowsOfSplit } from './divided-rows.js';
 import { parseGroupKey } from './group-key.js';
-import { type Importer, importOptions, type TableOptions, tableOptions } from './importer.js';
+import { type Importer, importChoices, importOptions, type TableOptions, tableOptions } from './importer.js';
 import { chooseImageColumn, chooseLabelColumn, type LabelColumn } from './label-column.js';
 import { filesByPart, holdsFiles } from './part-files.js';
 
@@ -30,15 +30,7 @@ export type ParquetParts = ReadonlyMap<SplitName, readonly ParquetFile[]>;
  * Cost: one pass over the column of labels. While images are read, about 64 MiB of row groups, or one that is larger.
  */
 export async function parquetSource(source: string, options: TableOptions): Promise<DatasetSource> {
-  const {
-    imageSize,
-    channels = 3,
-    validationFraction = 0.1,
-    testFraction = 0.1,
-    onError = 'stop',
-    seed,
-  } = options;
-  const image: ImageShape = { height: imageSize, width: imageSize, channels };
+  const { image, validationFraction, testFraction, onError, seed } = importChoices(options);
   const findings = new ImportFindings();
   const paths = await parquetPaths(source, findings);
   const first = await withFile(paths.get('train')?.[0] ?? source, async (file) => file.features);

@@ -2,11 +2,18 @@ import { basename } from 'node:path';
 import { KdSpecError } from '../../core/errors.js';
 import { createRandom } from '../../core/random.js';
 import { ImportFindings } from '../import-report.js';
-import type { DatasetSource, ImageShape, SplitName } from '../source.js';
+import type { DatasetSource, SplitName } from '../source.js';
 import { decodeImages, type EncodedImage } from './decode-images.js';
 import { type DividedRows, RowLabels, rowsOfSplit } from './divided-rows.js';
 import { type GroupKey, parseGroupKey } from './group-key.js';
-import { type Importer, importOptions, namesOf, type TableOptions, tableOptions } from './importer.js';
+import {
+  type Importer,
+  importChoices,
+  importOptions,
+  namesOf,
+  type TableOptions,
+  tableOptions,
+} from './importer.js';
 import { filesByPart, holdsFiles } from './part-files.js';
 import { isGzip, readEntry, tarEntries } from './tar.js';
 import { cellsOfJson } from './text-table.js';
@@ -56,15 +63,7 @@ const packedBytes = 64 * 2 ** 20; // of images of a compressed archive that are 
  * archives are drawn in any order; those of compressed ones in the order of the archive, and shuffled 64 MiB at a time.
  */
 export async function webDatasetSource(source: string, options: TableOptions): Promise<DatasetSource> {
-  const {
-    imageSize,
-    channels = 3,
-    validationFraction = 0.1,
-    testFraction = 0.1,
-    onError = 'stop',
-    seed,
-  } = options;
-  const image: ImageShape = { height: imageSize, width: imageSize, channels };
+  const { image, validationFraction, testFraction, onError, seed } = importChoices(options);
   const findings = new ImportFindings();
   const group = options.group === undefined ? undefined : parseGroupKey(options.group);
   const parts = await filesByPart(source, archiveNames, 'tar archives', findings);
