@@ -4,7 +4,7 @@ import { existsSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { availableParallelism, cpus, tmpdir, totalmem } from 'node:os';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
+import { parseArgs, stripVTControlCharacters } from 'node:util';
 import { type BackendDescription, describeBackends } from '../../src/compute/backend.js';
 import type { Workload } from './rate.js';
 
@@ -205,8 +205,7 @@ async function contractOn(backend: string): Promise<Outcome<string>> {
   });
   const text = outcome.ok ? outcome.result : (outcome.output ?? '');
   const summary = text.split('\n').find((line) => /Tests .*(passed|failed)/.test(line));
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: colours
-  const plain = summary?.replace(/\u001b\[\d+m/g, '').trim() ?? '';
+  const plain = stripVTControlCharacters(summary ?? '').trim();
   if (outcome.ok) return { ok: true, seconds: outcome.seconds, result: plain };
   return { ...outcome, reason: plain || outcome.reason };
 }

@@ -1,7 +1,7 @@
 /**
  * Features made elsewhere, with very many classes: from stored embeddings to an evaluated ensemble.
  *
- *     npm run build && npx tsx scripts/results/features.ts [--classes 100000] [--work /tmp/features] [--out docs/results]
+ *     npm run build && npx tsx scripts/results/features.ts [--classes 100000] [--work FOLDER] [--out docs/results]
  *
  * Writes embeddings with planted structure as NumPy arrays (see `writeEmbeddings`), runs every stage of kd-spec on them,
  * each in a process of its own, and writes `features.json` and `features.md`: time, processor time and memory of each
@@ -20,7 +20,7 @@ const { values: flags } = parseArgs({
     classes: { type: 'string', default: '100000' },
     clusters: { type: 'string', default: '400' },
     epochs: { type: 'string', default: '4' },
-    work: { type: 'string', default: '/tmp/kd-spec-features' },
+    work: { type: 'string', default: 'kd-workspace/features' },
     out: { type: 'string', default: 'docs/results' },
     program: { type: 'string', default: 'dist/cli/main.js' },
   },

@@ -65,7 +65,7 @@ test('auto takes what was fastest at the trial, measures once, and says so', asy
   expect((await elsewhere.measurements()).map(({ trial }) => trial)).toEqual(['a network']);
 });
 
-test('another network and other versions are measured anew; without a trial the last choice holds', async () => {
+test('another network and other versions are measured again; without a trial the last choice holds', async () => {
   const kinds = (version = '1') => [kind('gpu', { version }), kind('plain')];
   const selector = createSelector(kinds());
   expect((await selector.select('auto', {})).name).toBe('gpu'); // nothing is known: the order of the table
@@ -80,7 +80,7 @@ test('another network and other versions are measured anew; without a trial the 
   expect(newer.run).toHaveBeenCalledTimes(2);
 });
 
-test('another GPU is measured anew', async () => {
+test('another GPU is measured again', async () => {
   const kinds = (device: string) => [kind('gpu', { device }), kind('plain')];
   const rates = { gpu: 5, plain: 1 };
   await createSelector(kinds('old')).select('auto', { trial: trial(rates) });

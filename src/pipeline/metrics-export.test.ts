@@ -21,7 +21,7 @@ beforeEach(async () => {
 const line = (step: number, loss: number) =>
   `${JSON.stringify({ step, loss, epoch: step, validationTop1: 0.5 })}\n`;
 
-test('every whole line is exported once, whoever writes it and wherever it is moved', async () => {
+test('every whole line is exported once, from any process, wherever the file is moved', async () => {
   const seen: NewMetrics[] = [];
   const sink: MetricsSink = {
     write: async (metrics) => void seen.push(...metrics),

@@ -80,7 +80,7 @@ export function createAccess(host: string, tokens: readonly string[]): Access {
       if (matches.includes(true)) return;
       throw new KdSpecError(
         'unauthorised',
-        'expected the header Authorization: Bearer TOKEN with a token of the server: ask whoever runs it',
+        'expected the header Authorization: Bearer TOKEN with a token of the server: get one from its operator',
       );
     },
   };
