@@ -1,8 +1,10 @@
 import { randomUUID } from 'node:crypto';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { defineConfig } from 'vitest/config';
 
 const common = {
+  // Native TensorFlow is used where a run is about it, on every machine: `auto` takes the same backend everywhere.
+  env: process.env.TEST_NATIVE ? {} : { KD_SPEC_NATIVE: resolve('test', 'no-native-backend') },
   testTimeout: 240_000, // a hang, on however busy a machine
   hookTimeout: 240_000,
   pool: 'forks' as const,

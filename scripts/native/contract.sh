@@ -9,9 +9,9 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 npm run native
+npm run --silent build
 TEST_NATIVE=tensorflow npx vitest run src/compute test/contract
 
-npm run --silent build
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 cat >"$folder/tiny.yaml" <<'YAML'
