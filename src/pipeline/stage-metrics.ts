@@ -215,7 +215,13 @@ export const stageMetrics = {
     parameters: z
       .record(z.string(), z.number())
       .describe('of the rule, per ensemble; named in docs/method.md'),
-    examples: count,
+    examples: count.describe('validation images that it was fitted to'),
+    isShared: z
+      .literal(true)
+      .exactOptional()
+      .describe(
+        'specialists share their parameters, since fitting each beside so many would have taken too long',
+      ),
     generalist: onValidation.describe('at temperature 1'),
     uncalibrated: onValidation.describe('by the same rule, with temperatures and weights of 1'),
     ensemble: onValidation,

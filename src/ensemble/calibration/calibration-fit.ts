@@ -48,6 +48,8 @@ interface TemperedExample {
   readonly predictions: readonly TemperedPrediction[];
   /** (n + 1), working memory that all examples share. */
   readonly fused: Float64Array;
+  /** What the ensemble makes of it, in a state of the fit. */
+  now?: { readonly state: number; readonly outcome: Outcome } | undefined;
 }
 
 /** A fit in progress, see {@link createCalibrationFit}. */
@@ -102,6 +104,7 @@ export async function createCalibrationFit(
     for (const { specialist } of example.predictions) routed[specialist].push(example);
   }
 
+  let state = 0; // counts changes of parameters other than leaving a specialist out
   const fuse = ({ example, generalist, predictions, fused }: TemperedExample, kept = parameters.kept) => {
     const active = predictions.filter(({ specialist }) => kept[specialist]);
     if (active.length === 0) return generalist;
@@ -123,16 +126,17 @@ export async function createCalibrationFit(
   };
   const search = async (
     on: readonly TemperedExample[],
-    set: (value: number) => void,
+    set: (value: number) => void | Promise<void>,
     [low, high]: readonly [number, number],
     options: MinimizeOptions,
   ) => {
     if (on.length === 0) return;
-    const trial = (value: number) => {
-      set(value);
+    state++;
+    const trial = async (value: number) => {
+      await set(value);
       return negativeLogLikelihood(on);
     };
-    set((await minimize(trial, low, high, options)).x);
+    await set((await minimize(trial, low, high, options)).x);
   };
   const visit = async <T>(on: readonly TemperedExample[], score: (example: TemperedExample) => T) => {
     const scores: T[] = [];
@@ -144,23 +148,43 @@ export async function createCalibrationFit(
     return scores;
   };
 
+  const isKept = (specialist: number) => parameters.kept[specialist];
   const withKept = () =>
-    tempered.filter(({ predictions }) => predictions.some(({ specialist }) => parameters.kept[specialist]));
-  const setGeneralistTemperature = (temperature: number) => {
-    parameters.generalistTemperature = temperature;
-    for (const { example, generalist } of tempered) temperedGeneralist(example, temperature, generalist);
+    tempered.filter(({ predictions }) => predictions.some((one) => isKept(one.specialist)));
+  /** Where at least one of some specialists is active. */
+  const routedTo = (specialists: readonly number[]) => {
+    if (specialists.length === 1) return routed[specialists[0]];
+    const any = new Set(specialists);
+    return tempered.filter(({ predictions }) => predictions.some(({ specialist }) => any.has(specialist)));
   };
-  const setTemperature = (specialist: number) => {
-    const own = routed[specialist].flatMap(({ predictions }) =>
-      predictions.filter((prediction) => prediction.specialist === specialist),
+  const setGeneralistTemperature = async (temperature: number) => {
+    parameters.generalistTemperature = temperature;
+    for (const { example, generalist } of tempered) {
+      const turn = pause();
+      if (turn) await turn;
+      temperedGeneralist(example, temperature, generalist);
+    }
+  };
+  const setTemperature = (specialists: readonly number[]) => {
+    const any = new Set(specialists);
+    const own = routedTo(specialists).flatMap(({ predictions }) =>
+      predictions.filter(({ specialist }) => any.has(specialist)),
     );
-    return (temperature: number) => {
-      parameters.temperatures[specialist] = temperature;
+    return async (temperature: number) => {
+      for (const specialist of specialists) parameters.temperatures[specialist] = temperature;
       for (const { probabilities, logarithms } of own) {
+        const turn = pause();
+        if (turn) await turn;
         softmax(logarithms.values, { temperature, out: probabilities });
         logarithms.scale = 1 / temperature;
       }
     };
+  };
+  /** The outcome with the specialists that are kept, computed once until one of these or a parameter changes. */
+  const outcomeNow = (example: TemperedExample) => {
+    if (example.now?.state !== state)
+      example.now = { state, outcome: outcome(fuse(example), example.example) };
+    return example.now.outcome;
   };
 
   return {
@@ -168,11 +192,10 @@ export async function createCalibrationFit(
 
     /** Takes over the parameters that were fitted on other examples. */
     async adopt(other: Readonly<CalibrationParameters>): Promise<void> {
-      setGeneralistTemperature(other.generalistTemperature);
+      state++;
+      await setGeneralistTemperature(other.generalistTemperature);
       for (let m = 0; m < specialistCount; m++) {
-        const turn = pause();
-        if (turn) await turn;
-        setTemperature(m)(other.temperatures[m]);
+        await setTemperature([m])(other.temperatures[m]);
         parameters.weights[m] = other.weights[m];
         parameters.kept[m] = other.kept[m];
         Object.assign(parameters.ofSpecialists[m], other.ofSpecialists[m]);
@@ -186,40 +209,46 @@ export async function createCalibrationFit(
       });
     },
 
-    /** The temperature of one specialist, on the examples where it is active. */
-    fitTemperature(specialist: number): Promise<void> {
-      return search(routed[specialist], setTemperature(specialist), temperatureRange, {
-        start: parameters.temperatures[specialist],
+    /** One temperature for those of some specialists that are kept, on the examples where one of them is active. */
+    async fitTemperature(specialists: readonly number[]): Promise<void> {
+      const kept = specialists.filter(isKept);
+      if (kept.length === 0) return;
+      await search(routedTo(kept), setTemperature(kept), temperatureRange, {
+        start: parameters.temperatures[kept[0]],
       });
     },
 
     /** The weight of one specialist, where it is active, or the one weight of all where a kept one is. */
-    fitWeight(specialist?: number): Promise<void> {
+    async fitWeight(specialist?: number): Promise<void> {
+      if (specialist !== undefined && !isKept(specialist)) return;
       const set = (weight: number) => {
         if (specialist === undefined) parameters.weights.fill(weight);
         else parameters.weights[specialist] = weight;
       };
       const on = specialist === undefined ? withKept() : routed[specialist];
       const start = parameters.weights[specialist ?? 0] ?? 1;
-      return search(on, set, weightRange, { start, tolerance: weightTolerance });
+      await search(on, set, weightRange, { start, tolerance: weightTolerance });
     },
 
     /**
-     * A parameter of the rule: that of one specialist, on the examples where it is active, or that of the ensemble,
-     * where a kept specialist is active.
+     * A parameter of the rule: one value for those of some specialists that are kept, on the examples where one of them
+     * is active, or that of the ensemble, where a kept specialist is active.
      */
-    fitParameter(parameter: RuleParameter, specialist?: number): Promise<void> {
+    async fitParameter(parameter: RuleParameter, specialists?: readonly number[]): Promise<void> {
+      const kept = specialists?.filter(isKept);
+      if (kept?.length === 0) return;
       const { name, range, scale, tolerance } = parameter;
-      const values = specialist === undefined ? parameters.ofEnsemble : parameters.ofSpecialists[specialist];
+      const values = kept ? kept.map((m) => parameters.ofSpecialists[m]) : [parameters.ofEnsemble];
       const set = (value: number) => {
-        values[name] = value;
+        for (const one of values) one[name] = value;
       };
-      const on = specialist === undefined ? withKept() : routed[specialist];
-      return search(on, set, range, { scale, tolerance, start: parameterValue(parameter, values) });
+      const start = parameterValue(parameter, values[0]);
+      await search(kept ? routedTo(kept) : withKept(), set, range, { scale, tolerance, start });
     },
 
     leaveOut(specialist: number): void {
       parameters.kept[specialist] = false;
+      for (const example of routed[specialist]) example.now = undefined;
     },
 
     /** How much all bystanders together count in a fit, beside 1 of all validation examples together. */
@@ -229,26 +258,26 @@ export async function createCalibrationFit(
 
     /** What the ensemble makes of every validation example. */
     outcomes(): Promise<readonly Outcome[]> {
-      return visit(validation, (example) => outcome(fuse(example), example.example));
+      return visit(validation, outcomeNow);
     },
 
     /** Whether generalist and ensemble are right about each bystander. */
     bystanderOutcomes(): Promise<readonly { readonly before: 0 | 1; readonly after: 0 | 1 }[]> {
       return visit(others, (example) => ({
         before: outcome(example.generalist, example.example).correct,
-        after: outcome(fuse(example), example.example).correct,
+        after: outcomeNow(example).correct,
       }));
     },
 
     /** The validation outcomes with and without a specialist beside the others that are kept, where it is active. */
     outcomesWithAndWithout(specialist: number): Promise<readonly (readonly [Outcome, Outcome])[]> {
-      const withIt = parameters.kept.with(specialist, true);
-      const withoutIt = parameters.kept.with(specialist, false);
+      const other = parameters.kept.with(specialist, !isKept(specialist));
       const own = routed[specialist].filter(({ isBystander }) => !isBystander);
-      return visit(own, (example) => [
-        outcome(fuse(example, withIt), example.example),
-        outcome(fuse(example, withoutIt), example.example),
-      ]);
+      return visit(own, (example) => {
+        const now = outcomeNow(example);
+        const then = outcome(fuse(example, other), example.example);
+        return isKept(specialist) ? [now, then] : [then, now];
+      });
     },
   };
 }
@@ -263,7 +292,7 @@ function atTemperatureOne(
   example: CompactExample,
   memory: Float64Array,
   ofSpecialists: readonly Record<string, number>[],
-): Omit<TemperedExample, 'isBystander'> {
+): Omit<TemperedExample, 'isBystander' | 'now'> {
   return {
     example,
     generalist: temperedGeneralist(example, 1),

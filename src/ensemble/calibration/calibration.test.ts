@@ -1,9 +1,10 @@
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { createRandom } from '../../core/random.js';
 import { softmax } from '../../math/softmax.js';
 import { fusionRules } from '../rules/index.js';
 import { type CalibrationExample, calibrate } from './calibration.js';
 import { compactExample, outcome, temperedGeneralist } from './calibration-example.js';
+import type { CalibrationPlan } from './calibration-plan.js';
 
 const classCount = 12;
 const subsets = [
@@ -103,7 +104,7 @@ test('auto takes the rule that does better, and without fitting nothing is chang
   expect(auto.others).toEqual(
     each
       .filter(({ rule }) => rule !== auto.rule)
-      .map(({ examples: _, generalist: __, others: ___, ...fit }) => fit),
+      .map(({ examples: _, isShared: __, generalist: ___, others: ____, ...fit }) => fit),
   );
   const plain = await calibrate(examples, subsets, classCount, { fit: false, select: false });
   expect(plain.generalistTemperature).toBe(1);
@@ -199,17 +200,77 @@ test('a signal stops it within half a second, however much there is to do', asyn
   expect(performance.now() - abortedAt).toBeLessThan(500);
 });
 
-test('the work of many active specialists is bounded by the number of examples; that of few is not', async () => {
-  const equal = Array.from({ length: 12 }, (_, id) => ({ id, classes: [0, 1, 2, 3] }));
+test('the time of many active specialists is bounded: they share parameters, and fewer examples count', async () => {
+  const equal = Array.from({ length: 7 }, (_, id) => ({ id, classes: [0, 1, 2, 3] }));
   const probabilities = Float64Array.of(0.3, 0.2, 0.1, 0.1, 0.3);
   const examples = examplesOf(60, 1).map((example) => ({
     ...example,
     specialists: equal.map(({ id }) => ({ specialist: id, probabilities })),
   }));
-  const options = { rule: 'share-inside', mostWork: 600_000 };
-  const bounded = await calibrate(examples, equal, classCount, options);
-  expect(bounded.examples).toBeGreaterThan(5);
-  expect(bounded.examples).toBeLessThan(20);
-  const few = examplesOf(60, 1);
-  expect((await calibrate(few, subsets, classCount, options)).examples).toBe(60);
+  const plans: CalibrationPlan[] = [];
+  const options = {
+    rule: 'share-inside',
+    select: false,
+    onPlan: (plan: CalibrationPlan) => plans.push(plan),
+  };
+  const bounded = await calibrate(examples, equal, classCount, { ...options, timeScale: 6e-5 });
+  expect(bounded).toMatchObject({ isShared: true, examples: plans[0].validation });
+  expect(bounded.examples).toBeGreaterThan(2);
+  expect(bounded.examples).toBeLessThan(50);
+  expect(plans[0]).toMatchObject({ isShared: true, mostActive: 7 });
+  expect(plans[0].estimatedSeconds).toBeLessThanOrEqual(0.012);
+  expect(new Set(bounded.specialists.map(({ temperature }) => temperature)).size).toBe(1);
+
+  const unbounded = await calibrate(examples, equal, classCount, options);
+  expect(unbounded).toMatchObject({ isShared: false, examples: 60 });
+  const few = await calibrate(examplesOf(60, 1), subsets, classCount, { ...options, timeScale: 6e-5 });
+  expect(few).toMatchObject({ isShared: false, examples: 60 });
+});
+
+test('a plan counts the fusions of a calibration, within a factor of two', async () => {
+  for (const [weights, isMany] of [
+    ['shared', false],
+    ['each', false],
+    ['shared', true],
+  ] as const) {
+    const many = Array.from({ length: 10 }, (_, id) => ({ id, classes: [0, 1, 2, 3] }));
+    const drawn = examplesOf(40, 1).map((example) => ({
+      ...example,
+      ...(isMany && {
+        specialists: many.map(({ id }) => ({
+          specialist: id,
+          probabilities: softmax(
+            Float64Array.from({ length: 5 }, (_, c) => Math.sin(id + c + example.label)),
+          ),
+        })),
+      }),
+    }));
+    let fusions = 0;
+    let planned = 0;
+    const spies = fusionRules.flatMap((rule) => {
+      const create = rule.create.bind(rule);
+      return [
+        vi.spyOn(rule, 'cost').mockReturnValue(1),
+        vi.spyOn(rule, 'create').mockImplementation((most) => {
+          const fuse = create(most);
+          return (...given) => {
+            fusions++;
+            return fuse(...given);
+          };
+        }),
+      ];
+    });
+    try {
+      await calibrate(drawn, isMany ? many : subsets, classCount, {
+        weights,
+        onPlan: ({ estimatedSeconds }) => {
+          planned = 1e6 * estimatedSeconds;
+        },
+      });
+    } finally {
+      for (const spy of spies) spy.mockRestore();
+    }
+    expect(fusions).toBeLessThan(2 * planned);
+    expect(fusions).toBeGreaterThan(planned / 4);
+  }
 });

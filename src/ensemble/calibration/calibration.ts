@@ -3,7 +3,7 @@ import { createPause, type Pause } from '../../core/pause.js';
 import { createCalibrationError } from '../../math/calibration-error.js';
 import { fusionRule, fusionRules } from '../rules/index.js';
 import { paper } from '../rules/paper.js';
-import type { FusionRule, ParameterValues } from '../rules/rule.js';
+import type { FusionRule, ParameterValues, RuleParameter } from '../rules/rule.js';
 import {
   type CalibrationExample,
   type CompactExample,
@@ -13,6 +13,7 @@ import {
   temperedGeneralist,
 } from './calibration-example.js';
 import { type CalibrationFit, createCalibrationFit } from './calibration-fit.js';
+import { type CalibrationPlan, planCalibration } from './calibration-plan.js';
 import { type BoundedFit, fitUnderBound, type Harm, harmOf } from './harm-bound.js';
 
 export type { CalibrationExample } from './calibration-example.js';
@@ -77,6 +78,8 @@ export interface RuleCalibration {
 /** The rule in use, and those that were fitted beside it. */
 export interface Calibration extends RuleCalibration {
   readonly examples: number;
+  /** Whether all specialists share their parameters, since fitting each would have taken too long. */
+  readonly isShared: boolean;
   /** At temperature 1. */
   readonly generalist: Fit;
   /** The paper's rule is here or in use; under `auto`, all others are here. */
@@ -106,8 +109,10 @@ export interface CalibrateOptions {
   readonly selectionErrors?: number;
   /** Sweeps over the parameters, one after the other. */
   readonly sweeps?: number;
-  /** Bounds the time: of examples on which many specialists are active, only the first are used. See {@link workOf}. */
-  readonly mostWork?: number;
+  /** Scales the limits of time, for tests; see `planCalibration`. */
+  readonly timeScale?: number;
+  /** Called before the fit with what is going to be done. */
+  readonly onPlan?: (plan: CalibrationPlan) => void;
   /** Stops it, within half a second. */
   readonly signal?: AbortSignal;
 }
@@ -139,8 +144,8 @@ const comparedRule = paper; // fitted beside whichever rule is in use
  *
  * The paper's rule is fitted in any case, to compare the one in use with.
  *
- * Cost: about 120 fusions an example, over its own few classes, for each rule; with M active specialists M times that
- * and more, as each is fitted beside the others: `mostWork` of 3e8 is about five minutes a rule. Deterministic.
+ * Cost: about 160 fusions an example, over its own few classes, for each rule; with M active specialists M / 3 times that,
+ * as each is fitted beside the others, but no more than `planCalibration` allows: about 10 minutes. Deterministic.
  */
 export async function calibrate(
   examples: readonly CalibrationExample[],
@@ -153,7 +158,8 @@ export async function calibrate(
     select = true,
     selectionErrors = 1,
     sweeps = 2,
-    mostWork = 3e8,
+    timeScale = 1,
+    onPlan = () => {},
     bystanders = [],
     harm = Number.POSITIVE_INFINITY,
     signal,
@@ -166,23 +172,32 @@ export async function calibrate(
     );
   }
   const pause = createPause(signal, 'calibration');
-  const compacted = async (all: readonly CalibrationExample[]) => {
+  const wanted = rule === 'auto' ? fusionRules : [fusionRule(rule)];
+  const fitted = fusionRules.filter((one) => wanted.includes(one) || one === comparedRule);
+  const plan = await planCalibration(
+    examples,
+    bystanders,
+    specialists,
+    { rules: fitted, fit, weights, select, sweeps },
+    { classCount, scale: timeScale, pause },
+  );
+  onPlan(plan);
+  const compacted = async (some: readonly CalibrationExample[]) => {
     const compact: CompactExample[] = [];
-    for (const example of withinWork(all, mostWork)) {
+    for (const example of some) {
       const turn = pause();
       if (turn) await turn;
       compact.push(compactExample(example, specialists, classCount));
     }
     return compact;
   };
-  const compact = await compacted(examples);
-  const others = await compacted(bystanders);
+  const compact = await compacted(examples.slice(0, plan.validation));
+  const others = await compacted(bystanders.slice(0, plan.bystanders));
   const ids = specialists.map(({ id }) => id);
   const candidates: RuleCalibration[] = [];
-  const wanted = rule === 'auto' ? fusionRules : [fusionRule(rule)];
-  for (const candidate of fusionRules) {
-    if (!wanted.includes(candidate) && candidate !== comparedRule) continue;
-    const options = { fit, weights, select, selectionErrors, sweeps, harm, pause };
+  const { isShared } = plan;
+  for (const candidate of fitted) {
+    const options = { fit, weights, select, selectionErrors, sweeps, harm, pause, isShared };
     candidates.push(
       await calibrateRule({ validation: compact, bystanders: others }, ids, candidate, options),
     );
@@ -197,34 +212,18 @@ export async function calibrate(
   return {
     ...used,
     examples: compact.length,
+    isShared,
     generalist: fitOf(compact.map((example) => outcome(temperedGeneralist(example, 1), example))),
     others: candidates.filter((candidate) => candidate !== used),
   };
 }
 
-type FitOptions = Required<Omit<CalibrateOptions, 'rule' | 'signal' | 'mostWork' | 'bystanders'>> & {
+type FitOptions = Required<
+  Pick<CalibrateOptions, 'fit' | 'weights' | 'select' | 'selectionErrors' | 'sweeps' | 'harm'>
+> & {
   readonly pause: Pause;
+  readonly isShared: boolean;
 };
-
-/**
- * What an example costs a fit, in about microseconds: each of its M active specialists is tried some 30 times, and a trial
- * fuses all of them, which takes a fixed time, one for each class of their subsets, and M^3 steps of the dustbins' system.
- */
-function workOf({ specialists }: CalibrationExample): number {
-  const active = specialists.length;
-  const classes = specialists.reduce((sum, { probabilities }) => sum + probabilities.length, 0);
-  return active * (1000 + classes + 2 * active ** 3);
-}
-
-/** The first examples, as many as fit into an amount of work; one at least. */
-function withinWork(examples: readonly CalibrationExample[], most: number): readonly CalibrationExample[] {
-  let work = 0;
-  const beyond = examples.findIndex((example) => {
-    work += workOf(example);
-    return work > most;
-  });
-  return beyond < 0 ? examples : examples.slice(0, Math.max(1, beyond));
-}
 
 /** Compact examples of both kinds. */
 interface Examples {
@@ -335,7 +334,7 @@ async function fitAll(
   if (!options.fit) return;
   for (let sweep = 0; sweep < options.sweeps; sweep++) {
     await fitting.fitGeneralistTemperature();
-    for (let m = 0; m < specialists; m++) await fitting.fitTemperature(m);
+    for (const team of teams(specialists, options)) await fitting.fitTemperature(team);
     await fitWeights(fitting, specialists, rule, options);
   }
 }
@@ -344,16 +343,12 @@ async function fitWeights(
   fitting: CalibrationFit,
   specialists: number,
   rule: FusionRule,
-  { fit, weights }: FitOptions,
+  options: FitOptions,
 ): Promise<void> {
-  if (!fit) return;
-  await fitting.fitWeight();
-  for (let m = 0; weights === 'each' && m < specialists; m++) await fitting.fitWeight(m);
-  for (const parameter of rule.parameters) {
-    if (parameter.fittedOn !== 'validation') continue;
-    if (parameter.per === 'ensemble') await fitting.fitParameter(parameter);
-    else for (let m = 0; m < specialists; m++) await fitting.fitParameter(parameter, m);
-  }
+  if (!options.fit) return;
+  await fitOwnWeights(fitting, specialists, options);
+  const own = rule.parameters.filter(({ fittedOn }) => fittedOn === 'validation');
+  await fitParameters(fitting, specialists, own, options);
 }
 
 /** What a rule moves probability by into subsets and out of them: its own parameters, or else its weights. */
@@ -361,16 +356,37 @@ async function fitMovers(
   fitting: CalibrationFit,
   specialists: number,
   rule: FusionRule,
-  { weights }: FitOptions,
+  options: FitOptions,
 ): Promise<void> {
-  if (rule.parameters.length === 0) {
-    await fitting.fitWeight();
-    for (let m = 0; weights === 'each' && m < specialists; m++) await fitting.fitWeight(m);
-  }
-  for (const parameter of rule.parameters) {
+  if (rule.parameters.length === 0) await fitOwnWeights(fitting, specialists, options);
+  await fitParameters(fitting, specialists, rule.parameters, options);
+}
+
+async function fitOwnWeights(
+  fitting: CalibrationFit,
+  specialists: number,
+  { weights, isShared }: FitOptions,
+): Promise<void> {
+  await fitting.fitWeight();
+  for (let m = 0; weights === 'each' && !isShared && m < specialists; m++) await fitting.fitWeight(m);
+}
+
+async function fitParameters(
+  fitting: CalibrationFit,
+  specialists: number,
+  parameters: readonly RuleParameter[],
+  options: FitOptions,
+): Promise<void> {
+  for (const parameter of parameters) {
     if (parameter.per === 'ensemble') await fitting.fitParameter(parameter);
-    else for (let m = 0; m < specialists; m++) await fitting.fitParameter(parameter, m);
+    else for (const team of teams(specialists, options)) await fitting.fitParameter(parameter, team);
   }
+}
+
+/** The specialists whose parameters have one value: each by itself, or all. */
+function teams(specialists: number, { isShared }: FitOptions): readonly (readonly number[])[] {
+  const all = Array.from({ length: specialists }, (_, m) => m);
+  return isShared ? [all] : all.map((m) => [m]);
 }
 
 /** What specialist m adds to the others that are kept, over the examples on which it is active. */

@@ -42,6 +42,7 @@ export const combine: FusionRule = {
     "minimising (1 - v) KL(Q' || Q_S) + v KL(Q' || 1 - p^m_dustbin), and the proportions of p^g outside",
   parameters: [dustbinTrust],
   usesDustbin: (parameters) => parameterValue(dustbinTrust, parameters) > 0,
+  cost: ({ inSubsets }) => 2 + 0.05 * inSubsets, // logarithms and exponentials
   create: () => combineExactly,
   createFast: combineInPlace,
 };

@@ -83,6 +83,16 @@ export interface SpecialistLogits {
  */
 export type FuseInPlace = (q: Float32Array, specialists: readonly SpecialistLogits[]) => void;
 
+/** What the time of a fusion depends on. */
+export interface FusionSizes {
+  /** The number of active specialists. */
+  readonly active: number;
+  /** The sum of the sizes of their subsets. */
+  readonly inSubsets: number;
+  /** Groups of classes that lie in the same of these subsets. */
+  readonly groups: number;
+}
+
 /** What a fast form is made for. */
 export interface FastFormOptions {
   readonly classCount: number;
@@ -109,6 +119,8 @@ export interface FusionRule {
   readonly parameters: readonly RuleParameter[];
   /** Whether the dustbin's logit, and so its correction, makes a difference. */
   usesDustbin(parameters: ParameterValues): boolean;
+  /** What an exact fusion of one example takes, for an estimate: microseconds of one core, within a factor of three. */
+  cost(sizes: FusionSizes): number;
   /** The exact form, for examples over at most this many classes. */
   create(mostClasses: number): Fuse;
   /** The fast form; without one, the exact form is used: see {@link createFuseInPlace}. */

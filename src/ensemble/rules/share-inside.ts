@@ -43,6 +43,7 @@ export const shareInside: FusionRule = {
     "KL(Q' || Q_S) - shift Q', and the proportions of p^g outside",
   parameters: [massShift],
   usesDustbin: () => false,
+  cost: ({ inSubsets }) => 2 + 0.01 * inSubsets,
   create: () => shareOut,
   createFast: shareOutInPlace,
 };

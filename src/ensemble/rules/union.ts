@@ -37,7 +37,7 @@ export interface ClassGroups {
  * Cost: proportional to the sum of the subsets' sizes.
  */
 export function groupClasses(
-  specialists: readonly SpecialistPrediction[],
+  specialists: readonly Pick<SpecialistPrediction, 'classes'>[],
   classCount: number,
   unionRow: Int32Array,
 ): ClassGroups {
@@ -70,6 +70,22 @@ export function groupClasses(
     }
   }
   return { union: union.subarray(0, size), groupOf: groupOf.subarray(0, size), members };
+}
+
+/**
+ * The number of groups, for an estimate of what a fusion costs. Cost: as {@link groupClasses}.
+ *
+ * @param classCount the number of classes of an example
+ * @param unionRow (classes or more), -1 everywhere; left so
+ */
+export function countGroups(
+  specialists: readonly Pick<SpecialistPrediction, 'classes'>[],
+  classCount: number,
+  unionRow: Int32Array,
+): number {
+  const { union, members } = groupClasses(specialists, classCount, unionRow);
+  for (const c of union) unionRow[c] = -1;
+  return members.length;
 }
 
 /** The masses that are known, before the dustbins are shared out. */
@@ -152,19 +168,22 @@ export function shareDustbins(
 ): { readonly groupMasses: Float64Array; readonly iterations: number } {
   const full: number[] = [];
   for (let m = 0; m < dustbins.length; m++) if (dustbins[m] > 0) full.push(m);
-  for (let i = 0; i < full.length; i++) {
-    if (massOutside(full[i], group, members) === 0) throw noClassOutside(`specialist ${full[i]}`);
-  }
+  const outsideMasses = massesOutside(dustbins.length, group, members);
+  for (const m of full) if (outsideMasses[m] === 0) throw noClassOutside(`specialist ${m}`);
   if (full.length === 0) return { groupMasses: group, iterations: 0 };
-  if (full.length === 1) return { groupMasses: shareOne(full[0], dustbins, group, members), iterations: 0 };
+  if (full.length === 1) {
+    const [m] = full;
+    const groupMasses = shareOne(m, dustbins[m], outsideMasses[m], group, members);
+    return { groupMasses, iterations: 0 };
+  }
 
   const kept: number[] = []; // the groups that have mass
   for (let g = 0; g < group.length; g++) if (group[g] > 0) kept.push(g);
+  const columns = new Int32Array(dustbins.length).fill(-1);
+  for (const [column, m] of full.entries()) columns[m] = column;
   const outside = new Uint8Array(kept.length * full.length).fill(1); // (kept groups, full dustbins)
   for (let row = 0; row < kept.length; row++) {
-    for (let column = 0; column < full.length; column++) {
-      if (members[kept[row]].includes(full[column])) outside[row * full.length + column] = 0;
-    }
+    for (const m of members[kept[row]]) if (columns[m] >= 0) outside[row * full.length + columns[m]] = 0;
   }
   const known = pick(group, kept);
   const { masses, iterations } = solveDustbins({ known, dustbins: pick(dustbins, full), outside }, tolerance);
@@ -173,26 +192,36 @@ export function shareDustbins(
   return { groupMasses, iterations };
 }
 
-/** The closed form for one dustbin with mass. */
+/** The closed form for one dustbin with mass: the groups outside get it in proportion to theirs. */
 function shareOne(
   m: number,
-  dustbins: Float64Array,
+  dustbin: number,
+  sum: number,
   group: Float64Array,
   members: ClassGroups['members'],
 ): Float64Array {
-  const sum = massOutside(m, group, members);
-  const groupMasses = group.slice();
-  for (let g = 0; g < group.length; g++) {
-    if (!members[g].includes(m)) groupMasses[g] += dustbins[m] * (group[g] / sum);
-  }
-  return groupMasses;
+  return group.map((mass, g) => (members[g].includes(m) ? mass : mass + dustbin * (mass / sum)));
 }
 
-/** The sum over the groups outside the subset of specialist m: `1 - Q_m`, which would cancel. */
-export function massOutside(m: number, group: Float64Array, members: ClassGroups['members']): number {
-  let sum = 0;
-  for (let g = 0; g < group.length; g++) if (!members[g].includes(m)) sum += group[g];
-  return sum;
+/**
+ * For each specialist, the sum over the groups outside its subset: `1 - Q_m`, which would cancel.
+ *
+ * @param members for each group, ascending
+ */
+export function massesOutside(
+  specialists: number,
+  group: Float64Array,
+  members: ClassGroups['members'],
+): Float64Array {
+  const sums = new Float64Array(specialists);
+  for (let g = 0; g < group.length; g++) {
+    let next = 0;
+    for (let m = 0; m < specialists; m++) {
+      if (members[g][next] === m) next++;
+      else sums[m] += group[g];
+    }
+  }
+  return sums;
 }
 
 function pick(values: Float64Array, positions: readonly number[]): Float64Array {

@@ -5,6 +5,7 @@ import type { JsonObject } from '../../core/json.js';
 import type { Log } from '../../core/log.js';
 import { createPause } from '../../core/pause.js';
 import { percent, percentWithin } from '../../core/percent.js';
+import { count, duration } from '../../core/quantity-text.js';
 import { type ImageBatch, imageBatches } from '../../data/batches.js';
 import { type Bystanders, openBystanders } from '../../data/bystanders.js';
 import { type Dataset, openDataset, type Split } from '../../data/dataset.js';
@@ -17,6 +18,7 @@ import {
   type RuleCalibration,
 } from '../../ensemble/calibration/calibration.js';
 import { calibrationExamples } from '../../ensemble/calibration/calibration-data.js';
+import type { CalibrationPlan } from '../../ensemble/calibration/calibration-plan.js';
 import { loadSpecialists } from '../../ensemble/ensemble.js';
 import { ensembleFileName } from '../../ensemble/ensemble-file.js';
 import { mostActive } from '../../ensemble/routing.js';
@@ -30,6 +32,7 @@ import type { StageResults } from '../stage-metrics.js';
 
 const batchSize = 128; // images a forward pass
 const maxExamples = 20_000; // bounds the memory of the fit
+const longSeconds = 60; // from which an estimate is worth a word
 const curveExamples = 4000; // on which rules of routing are compared
 
 /** Chooses, on validation, temperatures, weights, the fusion rule and which specialists are kept. */
@@ -54,23 +57,14 @@ export async function calibrateEnsemble(context: StageContext): Promise<StageRes
       );
     const examples = await predict(splits.validation, 'validation');
     const others = bystanders && (await predict(bystanders.fit, 'bystanders'));
-    log.info(
-      `calibrating on ${examples.length.toLocaleString('en')} validation images` +
-        (others ? ` and ${others.length.toLocaleString('en')} bystanders` : ''),
-    );
-    const options = { rule, fit, weights, select, selectionErrors, signal };
+    const onPlan = (plan: CalibrationPlan) => tellOfPlan(plan, examples.length, others?.length, log);
+    const options = { rule, fit, weights, select, selectionErrors, signal, onPlan };
     const calibration = await calibrate(examples, configs, classes.length, {
       ...options,
       ...(bystanders && others && { bystanders: others.map((one) => withLabel(one, bystanders)) }),
       ...(harm !== null && { harm }),
     });
     if (others) tellOfHarm(calibration, log);
-    if (calibration.examples < examples.length) {
-      log.info(
-        `fitted to the first ${calibration.examples.toLocaleString('en')} of them: so many specialists are active on an ` +
-          'image that more would take too long',
-      );
-    }
     const pause = createPause(signal, 'calibration');
     const curve = firstBatches(splits.validation, image, curveExamples);
     const points = await measureRouting(generalist, specialists, calibration, curve, { pause });
@@ -81,6 +75,7 @@ export async function calibrateEnsemble(context: StageContext): Promise<StageRes
       generalistTemperature: calibration.generalistTemperature,
       parameters: { ...calibration.parameters },
       examples: calibration.examples,
+      ...(calibration.isShared && { isShared: true as const }),
       generalist: { ...calibration.generalist },
       uncalibrated: { ...calibration.uncalibrated },
       ensemble: { ...calibration.ensemble },
@@ -187,6 +182,26 @@ function withLabel(example: CalibrationExample, { unlabelled }: Bystanders): Cal
   if (example.label !== unlabelled) return example;
   const { classes, probabilities } = example.generalist;
   return { ...example, label: classes[firstClass(probabilities)] };
+}
+
+/** On how much calibration is going to work, for how long, and what was cut so that it ends in good time. */
+function tellOfPlan(
+  { validation, bystanders, isShared, mostActive, estimatedSeconds }: CalibrationPlan,
+  examples: number,
+  others: number | undefined,
+  log: Log,
+): void {
+  const of = (used: number, all: number) => (used < all ? `${count(used)} of ${count(all)}` : count(all));
+  log.info(
+    `calibrating on ${of(validation, examples)} validation images` +
+      (others === undefined ? '' : ` and ${of(bystanders, others)} bystanders`) +
+      (estimatedSeconds < longSeconds ? '' : `: about ${duration(estimatedSeconds)} on a core`),
+  );
+  if (!isShared) return;
+  log.warn(
+    `up to ${mostActive} specialists are active on an image, too many to fit each: all share a temperature, a weight and ` +
+      "the rule's parameters; with subsets that overlap less, each has its own",
+  );
 }
 
 /** What each rule costs bystanders and brings on validation, and which is used. */
