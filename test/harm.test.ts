@@ -1,10 +1,9 @@
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { z } from 'zod';
 import { packageFolder } from '../src/core/package.js';
-import { featureSet } from '../src/ensemble/specialist/shared-features.js';
 import { jsonOf, kdSpec } from './fixtures/command-line.js';
 import { type Colour, colourModel, colours, photograph } from './support/colours.js';
 
@@ -86,22 +85,18 @@ test('the terminal and the page tell of the bystanders, and the exported file ha
   expect(jsonOf(exported).maxDifference).toBeLessThan(1e-4);
 });
 
-test('features of every part are computed once, with their labels', async () => {
-  const workspace = join(folder, 'labelled');
-  const parts = ['train', 'validation', 'test', 'bystanders-fit', 'bystanders-test'] as const;
-  const all = await Promise.all(parts.map((part) => featureSet(workspace, part)));
-  expect(all.map((features) => features?.rows)).toEqual([24 * 64, 24 * 8, 24 * 8, 360, 360]);
-  const names = await readdir(join(workspace, 'features'));
-  expect(names).toHaveLength(parts.length);
-  for await (const { features, labels } of all[4]?.batches({ batchSize: 360 }) ?? []) {
-    expect(Math.min(...labels)).toBeGreaterThanOrEqual(24);
-    // Of a colour the features are the largest values of its channels, so that the label's own is near.
-    for (const [row, label] of labels.entries())
-      expect(Math.abs(features[3 * row + 2] - 255 * classes[label].rgb[2])).toBeLessThan(50);
-  }
-  const again = await featureSet(workspace, 'test');
-  expect(again?.rows).toBe(24 * 8);
-  expect((await readdir(join(workspace, 'features'))).sort()).toEqual(names.sort());
+test('the model computes features once for all stages', async () => {
+  const store = join(folder, 'labelled', 'features');
+  const [name, ...more] = await readdir(store);
+  expect(more).toEqual([]);
+  const before = await stat(join(store, name));
+  expect(before.size).toBeGreaterThan(0);
+  expect(before.size % (16 + 8 + 4 * 3)).toBe(0); // two hashes and three features an image
+  expect(
+    (await kdSpec(['evaluate', '--evaluate-split', 'validation', '--workspace', 'labelled'], { folder }))
+      .code,
+  ).toBe(0);
+  expect((await stat(join(store, name))).mtimeMs).toBe(before.mtimeMs);
 });
 
 test('a bound that no rule can be shown to keep leaves everything to the generalist, and says so', async () => {

@@ -189,15 +189,24 @@ export function classificationOf(
  * Loads the networks of a workspace's ensemble.
  *
  * @param workspace a folder in which `kd-spec run` or `kd-spec calibrate` has finished
+ * @param options.store as `loadGeneralist` takes it
  * @throws KdSpecError `not-found` or `checkpoint-invalid` when something is missing or damaged
  */
 export async function loadNetworkEnsemble(
   workspace: string,
-  { backend = 'auto', name }: { readonly backend?: BackendName; readonly name?: string | undefined } = {},
+  {
+    backend = 'auto',
+    name,
+    store,
+  }: {
+    readonly backend?: BackendName;
+    readonly name?: string | undefined;
+    readonly store?: string | undefined;
+  } = {},
 ): Promise<NetworkEnsemble> {
   const settings = await readEnsembleFile(join(workspace, 'ensemble'));
   const { operations } = await selectBackend(backend);
-  const generalist = await loadGeneralist(join(workspace, 'generalist'), operations);
+  const generalist = await loadGeneralist(join(workspace, 'generalist'), operations, { store });
   const specialists: Specialist[] = [];
   try {
     const classes = await networkClassNames(join(workspace, 'generalist'), generalist.definition.outputs);

@@ -118,12 +118,16 @@ export async function readDefinition(directory: string): Promise<NetworkDefiniti
  * Loads a generalist, or a student, from its artefact folder onto a backend.
  *
  * @param options.withBackbone false where only features or weights are needed, so that a foreign model is not opened
+ * @param options.store a folder in which the features of a foreign model are kept, so that none is computed twice
  * @throws KdSpecError `not-found` or `checkpoint-invalid`
  */
 export async function loadGeneralist(
   directory: string,
   operations: Operations,
-  { withBackbone = true }: { readonly withBackbone?: boolean } = {},
+  {
+    withBackbone = true,
+    store,
+  }: { readonly withBackbone?: boolean; readonly store?: string | undefined } = {},
 ): Promise<Network> {
   const { network: definition, backbone } = await readConfig(directory, generalistConfigSchema);
   const path = join(directory, checkpointFiles.model);
@@ -131,5 +135,10 @@ export async function loadGeneralist(
   checkTensors(path, definition, tensors);
   if (backbone === undefined || !withBackbone) return networkFromTensors(operations, definition, tensors);
   const { loadOnnxBackbone } = await import('./onnx/onnx-backbone.js');
-  return networkFromTensors(operations, definition, tensors, await loadOnnxBackbone(directory, backbone));
+  return networkFromTensors(
+    operations,
+    definition,
+    tensors,
+    await loadOnnxBackbone(directory, backbone, store),
+  );
 }

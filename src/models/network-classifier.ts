@@ -43,14 +43,15 @@ export function networkClassifier(
 /**
  * Loads a generalist or a student, with the names of its classes, from its artefact folder onto a backend.
  *
+ * @param options.store as `loadGeneralist` takes it
  * @throws KdSpecError `not-found` or `checkpoint-invalid`
  */
 export async function loadNetworkClassifier(
   directory: string,
   operations: Operations,
-  { name }: { readonly name: string },
+  { name, store }: { readonly name: string; readonly store?: string | undefined },
 ): Promise<Classifier> {
-  const network = await loadGeneralist(directory, operations);
+  const network = await loadGeneralist(directory, operations, { store });
   try {
     return networkClassifier(network, {
       name,

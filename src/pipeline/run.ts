@@ -139,6 +139,7 @@ async function makeArtefact(
       signal,
       directory,
       workspace,
+      store: join(workspace, 'features'),
       input: (need) => {
         assert(needs.includes(need), `stage ${stage.name} asked for ${need} without needing it`);
         return artefactFolder(workspace, need);

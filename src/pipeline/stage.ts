@@ -14,6 +14,8 @@ export interface StageContext {
    */
   readonly directory: string;
   readonly workspace: string;
+  /** Where the features of a foreign model are kept from one stage to the next, as `loadGeneralist` takes it. */
+  readonly store: string;
   /** The folder of a finished artefact that this stage needs. */
   input(stage: StageName): string;
   /** Records in the manifest which compute backend does the work. */

@@ -1,23 +1,18 @@
-import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type BackendName, selectBackend } from '../../compute/backend.js';
-import { readManifest } from '../../core/artefact.js';
 import { flush } from '../../core/atomic-file.js';
 import { KdSpecError } from '../../core/errors.js';
-import { type Log, silentLog } from '../../core/log.js';
+import type { Log } from '../../core/log.js';
 import { derivedSeed } from '../../core/random.js';
 import { sealDamage, sealFolder } from '../../core/sealed-folder.js';
-import { imageBatches } from '../../data/batches.js';
-import { type Bystanders, openBystanders } from '../../data/bystanders.js';
-import { type Dataset, openDataset, type Split } from '../../data/dataset.js';
-import { createFeatureWriter, type Features, readFeatures } from '../../data/feature-shards.js';
+import type { Bystanders } from '../../data/bystanders.js';
+import type { Dataset } from '../../data/dataset.js';
+import { createFeatureWriter } from '../../data/feature-shards.js';
 import { createPredictionWriter, readPredictions } from '../../data/predictions.js';
 import { createCsrBuilder } from '../../math/csr.js';
 import { softmax } from '../../math/softmax.js';
 import { keepMass } from '../../math/top-k.js';
 import type { Backbone, DenseHead } from '../../models/backbone.js';
-import { loadGeneralist } from '../../models/checkpoint.js';
-import { cutNetwork } from '../../models/network-backbone.js';
 import { openBatchesAhead } from '../../training/batches-ahead.js';
 import { imageSource } from '../../training/image-batches.js';
 
@@ -250,80 +245,4 @@ export function systematicSample(uniform: number): (expected: number) => number 
 /** How often an outsider with a mass is expected relative to uniform drawing: `(1 - share) + share m / mean m`. */
 export function drawingRatio(mass: number, masses: OutsiderMasses | undefined): number {
   return masses === undefined ? 1 : 1 - masses.share + (masses.share * mass) / masses.meanMass;
-}
-
-/** The parts of a workspace's data whose features can be had; `bystanders-fit` and `bystanders-test` only where there are any. */
-export type FeaturePart = 'train' | 'validation' | 'test' | 'bystanders-fit' | 'bystanders-test';
-
-/**
- * The features and labels of a part of the data, as the generalist's backbone computes them of the images as they are.
- * What is computed on the same features by others (a refitted head, nearest neighbours) starts here.
- *
- * They are computed once and kept under `features/` of the workspace, for as long as data set and generalist stay the
- * same; the head that stands on them is `cutNetwork(generalist, 'dense').head`. The label of a bystander without one is
- * the number of classes.
- *
- * @param workspace with the artefacts `dataset` and `generalist`
- * @returns undefined for bystanders where there are none
- * @throws KdSpecError `not-found` without these artefacts, `disk-full`; `interrupted` after the signal aborted
- *
- * Cost: a forward pass of the backbone for each image, the first time; then the sealed files are read and checked.
- *
- * @internal For comparisons that are not made yet.
- */
-export async function featureSet(
-  workspace: string,
-  part: FeaturePart,
-  {
-    backend = 'auto',
-    log = silentLog,
-    signal = new AbortController().signal,
-  }: { readonly backend?: BackendName; readonly log?: Log; readonly signal?: AbortSignal } = {},
-): Promise<Features | undefined> {
-  const [dataset, generalist] = [join(workspace, 'dataset'), join(workspace, 'generalist')];
-  const { digest: ofData } = await readManifest(dataset);
-  const { digest: ofModel } = await readManifest(generalist);
-  const split = await splitOf(dataset, part);
-  if (split === undefined) return undefined;
-  const parent = join(workspace, 'features');
-  const name = `${part}-${ofData.slice(0, 12)}-${ofModel.slice(0, 12)}`;
-  const folder = join(parent, name);
-  if ((await sealDamage(folder)) === undefined) return readFeatures(folder);
-  await mkdir(parent, { recursive: true });
-  // What is there of this part is damaged, unfinished, or of other data or another model.
-  for (const old of await readdir(parent))
-    if (old.startsWith(`${part}-`)) await rm(join(parent, old), { recursive: true, force: true });
-  const partial = `${folder}.partial`;
-  const { operations } = await selectBackend(backend);
-  const { backbone } = cutNetwork(await loadGeneralist(generalist, operations), 'dense');
-  const progress = log.progress(`features for ${part}`, split.rows);
-  try {
-    const writer = await createFeatureWriter(partial, { width: backbone.width });
-    try {
-      const { image } = await openDataset(dataset);
-      let done = 0;
-      for await (const batch of imageBatches(split, image, { batchSize })) {
-        if (signal.aborted) throw new KdSpecError('interrupted', `features: stopped after ${done} images`);
-        await writer.write({ features: await backbone.features(batch), labels: batch.labels });
-        done += batch.count;
-        progress.update(done);
-      }
-      await writer.close();
-    } catch (error) {
-      await writer.abort();
-      throw error;
-    }
-    progress.finish();
-  } finally {
-    backbone.dispose();
-  }
-  await sealFolder(partial);
-  await rename(partial, folder);
-  return readFeatures(folder);
-}
-
-async function splitOf(dataset: string, part: FeaturePart): Promise<Split | undefined> {
-  if (part === 'bystanders-fit') return (await openBystanders(dataset))?.fit;
-  if (part === 'bystanders-test') return (await openBystanders(dataset))?.test;
-  return (await openDataset(dataset)).splits[part];
 }

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { create } from '@bufbuild/protobuf';
 import {
@@ -12,7 +13,9 @@ import {
 } from 'onnx-buf';
 import { z } from 'zod';
 import { assert, KdSpecError } from '../../core/errors.js';
+import { hashFile } from '../../core/file-hashes.js';
 import { type Backbone, createBackbone } from '../backbone.js';
+import { storedFeatures } from '../stored-features.js';
 import { wholeModel } from './constants.js';
 import { openImageSession, type SessionPart } from './image-session.js';
 import { invalid, type OnnxModel, readOnnxModel } from './model-file.js';
@@ -46,11 +49,25 @@ const blankOutput = 'kd_spec_blank';
  *
  * @param directory the generalist's artefact folder, in which the model lies
  * @param description from `config.json`
+ * @param store a folder in which features are kept, so that none is computed twice; none: they are not
  * @throws KdSpecError `checkpoint-invalid`
  */
-export async function loadOnnxBackbone(directory: string, description: unknown): Promise<Backbone> {
+export async function loadOnnxBackbone(
+  directory: string,
+  description: unknown,
+  store?: string,
+): Promise<Backbone> {
   const { model, backbone } = await readImportedModel(directory, description);
-  return openOnnxBackbone(model, backbone);
+  const opened = await openOnnxBackbone(model, backbone);
+  if (store === undefined) return opened;
+  try {
+    const parts = [await hashFile(model.path), JSON.stringify(backbone)];
+    const name = createHash('sha256').update(parts.join('\n')).digest('hex').slice(0, 16);
+    return await storedFeatures(opened, join(store, `${name}.features`));
+  } catch (error) {
+    opened.dispose();
+    throw error;
+  }
 }
 
 /**

@@ -46,7 +46,9 @@ export async function calibrateEnsemble(context: StageContext): Promise<StageRes
   const bystanders = await openBystanders(context.input('dataset'));
   const rule = await ruleToTry(context, dataset, bystanders);
   const { routingTop, routingMass } = routingOf(settings.ensemble, bystanders !== undefined);
-  const generalist = await loadGeneralist(context.input('generalist'), operations);
+  const generalist = await loadGeneralist(context.input('generalist'), operations, {
+    store: context.store,
+  });
   const specialists = await loadSpecialists(context.input('specialists'), generalist);
   try {
     const configs = specialists.map(({ config }) => config);

@@ -24,6 +24,7 @@ export async function predict(context: StageContext): Promise<StageResults['pred
   const split = splits[splitName];
   const generalist = await loadNetworkClassifier(context.input('generalist'), operations, {
     name: 'the generalist',
+    store: context.store,
   });
   await rm(directory, { recursive: true, force: true }); // rows of an interrupted run: predicting is quick
   const writer = createPredictionWriter(directory, { classes: classes.length, names: classes });

@@ -11,7 +11,7 @@ import { readSubsets, subsetsFileName } from '../../ensemble/subsets/subsets-fil
 import type { CurvePoint } from '../../evaluation/curve-charts.js';
 import { evaluateEnsemble } from '../../evaluation/evaluate-ensemble.js';
 import { type BystanderReport, evaluateBystanders } from '../../evaluation/harm.js';
-import { inferenceCost } from '../../evaluation/inference-cost.js';
+import { type InferenceCost, inferenceCost } from '../../evaluation/inference-cost.js';
 import type { Report, StageCost } from '../../evaluation/report.js';
 import {
   detailsFileName,
@@ -20,7 +20,7 @@ import {
   type SpecialistCard,
 } from '../../evaluation/report-details.js';
 import { renderReportPage } from '../../evaluation/report-page.js';
-import { batchSizeFor } from '../../models/classifier.js';
+import { batchSizeFor, type ImageBatch } from '../../models/classifier.js';
 import type { EpochMetrics } from '../../training/metrics-log.js';
 import type { Settings } from '../options.js';
 import type { StageContext } from '../stage.js';
@@ -33,7 +33,10 @@ import { evaluateStudent } from './student-accuracy.js';
 export async function evaluate(context: StageContext): Promise<StageResults['report']> {
   const { settings, directory, log, signal } = context;
   const dataset = await openDataset(context.input('dataset'));
-  const ensemble = await loadNetworkEnsemble(context.workspace, { backend: settings.backend });
+  const ensemble = await loadNetworkEnsemble(context.workspace, {
+    backend: settings.backend,
+    store: context.store,
+  });
   context.usesBackend(ensemble.generalist.operations.backend);
   try {
     const { split: splitName, maxExamples } = settings.report;
@@ -50,7 +53,7 @@ export async function evaluate(context: StageContext): Promise<StageResults['rep
       update: (done) => progress.update(done),
     });
     progress.finish();
-    const inference = await inferenceCost(ensemble, batches(), { signal });
+    const inference = await measureCost(ensemble, batches(), context);
     const { subsets } = await readSubsets(join(context.input('subsets'), subsetsFileName));
     const calibration = metricsOf('ensemble', (await readManifest(context.input('ensemble'))).metrics);
     const bystanders = await measureHarm(context, ensemble);
@@ -102,6 +105,17 @@ export async function evaluate(context: StageContext): Promise<StageResults['rep
   } finally {
     ensemble.dispose();
   }
+}
+
+/** A foreign backbone whose features are stored would tell nothing about time: another one is timed. */
+async function measureCost(
+  ensemble: NetworkEnsemble,
+  batches: AsyncIterable<ImageBatch>,
+  { settings, workspace, signal }: StageContext,
+): Promise<InferenceCost | undefined> {
+  if (ensemble.generalist.backbone === undefined) return inferenceCost(ensemble, batches, { signal });
+  const timed = await loadNetworkEnsemble(workspace, { backend: settings.backend });
+  return inferenceCost(ensemble, batches, { signal, timed }).finally(() => timed.dispose());
 }
 
 /** What the ensemble does to the bystanders: those for the test, unless validation is evaluated. */
