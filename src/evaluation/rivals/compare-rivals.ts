@@ -39,6 +39,8 @@ export interface RivalResult extends RivalCost {
   readonly best: RivalFigures;
   /** As validation and the bound on harm choose them; null where nothing is within the bound, or nothing measures it. */
   readonly bounded: RivalFigures | null;
+  /** The same under other bounds, ascending, where anything is within them: how gain is traded for harm. */
+  readonly frontier: readonly (RivalFigures & { readonly bound: number })[];
   /** Negative log-likelihood of the test images, in nats: what a temperature changes, and nothing else does. */
   readonly likelihood?: { readonly before: number; readonly after: number };
 }
@@ -89,6 +91,9 @@ export interface BystanderFeatures {
   readonly fit: FeatureSet;
   readonly test: FeatureSet;
 }
+
+/** Bounds on the harm under which rivals are shown, beside that of the comparison. */
+const frontierBounds: readonly number[] = [0.001, 0.0025, 0.005, 0.01, 0.02];
 
 interface Outcome {
   readonly figures: RivalFigures;
@@ -153,20 +158,32 @@ export async function compareRivals(
     readonly bounded: Outcome | undefined;
   }[] = [];
   const measure = async (rival: Rival, more: Pick<RivalResult, 'likelihood'> = {}) => {
-    const { best, bounded } = await chooseNumbers(rival, validation, others?.fit, bound);
-    const chosen = bounded === undefined ? [best] : [best, bounded];
-    const variants = chosen.map(({ variant }) => variant);
+    const { best, bounded } = await chooseNumbers(rival, validation, others?.fit, [bound, ...frontierBounds]);
+    const variants = [...new Set([best, ...bounded].flatMap((choice) => (choice ? [choice.variant] : [])))];
     const onTest = await rival.leaders(test, variants);
     const onOthers = others && (await rival.leaders(others.test.set, variants));
-    const [outcome, inBound] = chosen.map(({ variant, shift }, place) =>
-      figuresOf(
-        settingsOf(rival, { variant, shift }),
-        predictions(onTest[place], shift),
-        onOthers && predictions(onOthers[place], shift),
-      ),
-    );
+    const outcomeOf = (choice: Choice): Outcome => {
+      const place = variants.indexOf(choice.variant);
+      return figuresOf(
+        settingsOf(rival, choice),
+        predictions(onTest[place], choice.shift),
+        onOthers && predictions(onOthers[place], choice.shift),
+      );
+    };
+    const outcome = outcomeOf(best);
+    const [inBound, ...frontier] = bounded.map((choice) => choice && outcomeOf(choice));
     const { name, what, cost } = rival;
-    const result = { name, what, ...cost, best: outcome.figures, bounded: inBound?.figures ?? null, ...more };
+    const result: RivalResult = {
+      name,
+      what,
+      ...cost,
+      best: outcome.figures,
+      bounded: inBound?.figures ?? null,
+      frontier: frontier.flatMap((one, index) =>
+        one === undefined ? [] : [{ bound: frontierBounds[index], ...one.figures }],
+      ),
+      ...more,
+    };
     results.push({ result, best: outcome, bounded: inBound });
   };
 
@@ -212,6 +229,7 @@ export async function compareRivals(
     ...ensemble.cost,
     best: own.figures,
     bounded: others ? own.figures : null,
+    frontier: [],
   };
   update();
   progress.finish();

@@ -86,12 +86,12 @@ const before = correct(predictions(leadersOf(planted.get(bystanders) ?? []), 0),
 test('the shift is the least that gains most, and under a bound the least that keeps it', async () => {
   const rival = rivalOf(planted);
   const judged = { set: bystanders, before };
-  const strict = await chooseNumbers(rival, validation, judged, 0.005);
+  const strict = await chooseNumbers(rival, validation, judged, [0.005]);
   expect(strict.best.shift).toBe(3.25); // all images right, ties going to class 0
-  expect(strict.bounded?.shift).toBe(1.25); // half of them, and no bystander
-  const lenient = await chooseNumbers(rival, validation, judged, 0.12);
-  expect(lenient.bounded?.shift).toBe(3.25);
-  expect((await chooseNumbers(rival, validation, undefined, 0.005)).bounded).toBeUndefined();
+  expect(strict.bounded[0]?.shift).toBe(1.25); // half of them, and no bystander
+  const lenient = await chooseNumbers(rival, validation, judged, [0.12]);
+  expect(lenient.bounded[0]?.shift).toBe(3.25);
+  expect((await chooseNumbers(rival, validation, undefined, [0.005])).bounded).toEqual([undefined]);
 });
 
 test('what exceeds the bound in every setting has no choice within it', async () => {
@@ -99,9 +99,9 @@ test('what exceeds the bound in every setting has no choice within it', async ()
     rivalOf(planted, [4]),
     validation,
     { set: bystanders, before },
-    0.05,
+    [0.05],
   );
-  expect({ best: best.shift, bounded }).toEqual({ best: 4, bounded: undefined });
+  expect({ best: best.shift, bounded }).toEqual({ best: 4, bounded: [undefined] });
 });
 
 test('harm is the accuracy lost, with an error above zero where nothing changed', () => {

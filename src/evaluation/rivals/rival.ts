@@ -140,7 +140,8 @@ export interface Judged {
  * bystanders is within a bound with one standard error to spare, as it is for specialists.
  *
  * @param bystanders none: nothing bounds the choice
- * @returns `bounded` is undefined where nothing is within the bound, or there are no bystanders
+ * @param bounds on the harm, shares
+ * @returns `bounded` has a choice for each bound: undefined where nothing is within it, or there are no bystanders
  *
  * Cost: a pass over validation and bystanders for each variant; shifts cost nothing but counting.
  */
@@ -148,21 +149,27 @@ export async function chooseNumbers(
   rival: Rival,
   validation: FeatureSet,
   bystanders: Judged | undefined,
-  bound: number,
-): Promise<{ readonly best: Choice; readonly bounded: Choice | undefined }> {
+  bounds: readonly number[],
+): Promise<{ readonly best: Choice; readonly bounded: readonly (Choice | undefined)[] }> {
+  type Scored = Choice & { readonly right: number };
   const onValidation = await rival.leaders(validation, rival.variants);
   const onBystanders = bystanders && (await rival.leaders(bystanders.set, rival.variants));
-  let best: (Choice & { readonly right: number }) | undefined;
-  let bounded: (Choice & { readonly right: number }) | undefined;
+  let best: Scored | undefined;
+  const bounded = bounds.map((): Scored | undefined => undefined);
   for (const shift of rival.shifts) {
     for (const [place, variant] of rival.variants.entries()) {
       const outcome = correct(predictions(onValidation[place], shift), validation);
       const right = outcome.reduce((sum, one) => sum + one, 0);
       if (best === undefined || right > best.right) best = { variant, shift, right };
       if (bystanders === undefined || onBystanders === undefined) continue;
-      if (bounded !== undefined && right <= bounded.right) continue;
+      if (bounded.every((one) => one !== undefined && right <= one.right)) continue;
       const after = correct(predictions(onBystanders[place], shift), bystanders.set);
-      if (isWithinBound(harmBetween(bystanders.before, after), bound)) bounded = { variant, shift, right };
+      const harm = harmBetween(bystanders.before, after);
+      for (const [index, bound] of bounds.entries()) {
+        const found = bounded[index];
+        if ((found === undefined || right > found.right) && isWithinBound(harm, bound))
+          bounded[index] = { variant, shift, right };
+      }
     }
   }
   return { best: best ?? { variant: {}, shift: 0 }, bounded };

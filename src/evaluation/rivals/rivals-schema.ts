@@ -51,6 +51,9 @@ export const rivalsSchema = z.object({
         bounded: figures
           .nullable()
           .describe('as validation chooses them within the bound; null where nothing is within it'),
+        frontier: z
+          .array(figures.extend({ bound: share }))
+          .describe('the same under other bounds, where anything is within them'),
         likelihood: z
           .object({ before: z.number(), after: z.number() })
           .exactOptional()
