@@ -150,26 +150,32 @@ function pagedList(id, { items, what, search, matches, sorts, perPage, show }) {
 const isNamed = (label, query) => classes[label].toLowerCase().includes(query);
 
 /**
- * A table; the first cell of a row names it.
+ * A table; the first cell of a row names it. On a telephone a row is a block, each figure under the name of its column, so
+ * that the roles have to tell screen readers that it is a table.
  *
  * @param {string} caption
  * @param {readonly string[]} header
  * @param {readonly (readonly (Node | string)[])[]} rows
  */
 function table(caption, header, rows) {
-  const cells = header.map((cell) => element('th', { scope: 'col' }, cell));
+  const cells = header.map((cell) => element('th', { scope: 'col', role: 'columnheader' }, cell));
   const body = rows.map(([first, ...rest]) =>
-    element('tr', {}, element('th', { scope: 'row' }, first), ...rest.map((cell) => element('td', {}, cell))),
+    element(
+      'tr',
+      { role: 'row' },
+      element('th', { scope: 'row', role: 'rowheader' }, first),
+      ...rest.map((cell, index) => element('td', { role: 'cell', 'data-label': header[index + 1] }, cell)),
+    ),
   );
   return element(
     'div',
     { class: 'scroll listed', tabindex: '0', role: 'region', 'aria-label': caption },
     element(
       'table',
-      {},
+      { role: 'table' },
       element('caption', {}, caption),
-      element('thead', {}, element('tr', {}, ...cells)),
-      element('tbody', {}, ...body),
+      element('thead', { role: 'rowgroup' }, element('tr', { role: 'row' }, ...cells)),
+      element('tbody', { role: 'rowgroup' }, ...body),
     ),
   );
 }
@@ -196,7 +202,7 @@ pagedList('class-list', {
   perPage: 20,
   show: (labels) =>
     table(
-      `Top-1 of each class, on ${data.split}`,
+      `Top-1 of each class, on ${data.split} images`,
       ['class', 'images', 'generalist', 'ensemble', 'change', 'specialists'],
       labels.map((label) => {
         const images = counts.images[label];
@@ -207,7 +213,7 @@ pagedList('class-list', {
           percent(counts.generalist[label] / images, 0),
           percent(counts.ensemble[label] / images, 0),
           change(changeOf(label), signed(changeOf(label), 0)),
-          kept.map((position) => String(specialists[position].id)).join(', '),
+          kept.map((position) => String(specialists[position].id)).join(', ') || 'none',
         ];
       }),
     ),
@@ -245,7 +251,7 @@ pagedList('pair-list', {
   perPage: 10,
   show: (shown) =>
     table(
-      `Images of one class taken for the other, on ${data.split}`,
+      `${data.split === 'test' ? 'Test' : 'Validation'} images of one class taken for the other`,
       ['pair', 'generalist', 'ensemble', 'change', 'place'],
       shown.map(({ a, b, generalist, ensemble }) => [
         element('span', {}, named(a), named(b)),

@@ -204,7 +204,7 @@ function mapSection({ split, subsets }: Report, { confusions, unlisted }: Report
   return (
     '<h2>Map of confusions</h2><p class="note">A row is a true class, a column the class that was predicted, in the order of ' +
     `the ${count(subsets.length)} subsets: the shaded squares are the confusions that a specialist can see. The darker a point, ` +
-    `the more images of ${split}. Correct predictions are left out.${missing} Drag to move; buttons, two fingers, + and −, or ` +
+    `the more ${split} images. Correct predictions are left out.${missing} Drag to move; buttons, two fingers, + and −, or ` +
     'Ctrl with the wheel zoom until names and images stand beside the cells; a click on a point tells what it is.</p>' +
     `<div class="map"><div class="controls" id="map-controls">${withoutScript}</div>` +
     '<canvas id="map-canvas" tabindex="0" role="img" aria-label="Map of confusions: which class is taken for which. ' +
@@ -224,7 +224,7 @@ function unlistedText({ generalist, ensemble }: ReportDetails['unlisted']): stri
 function pairSection({ split }: Report, { confusions, unlisted }: ReportDetails): string {
   if (confusions.length === 0) return '';
   return (
-    `<h2>Confused pairs, before and after</h2><p class="note">Images of ${split} for which one class of a pair was predicted ` +
+    `<h2>Confused pairs, before and after</h2><p class="note">${titled(split)} images for which one class of a pair was predicted ` +
     `in place of the other, in either direction.${unlistedText(unlisted)}</p><div id="pair-list">${withoutScript}</div>`
   );
 }
@@ -236,8 +236,8 @@ function classSection({ split }: Report, { counts }: ReportDetails): string {
   const each = fewest === mostImages ? count(fewest) : `${count(fewest)} to ${count(mostImages)}`;
   const without = counts.images.length - images.length;
   return (
-    `<h2>Each class</h2><p class="note">${count(images.length)} classes with ${each} ${each === '1' ? 'image' : 'images'} each in ${split}` +
-    `${without > 0 ? `; ${count(without)} have none there` : ''}. The accuracy of a single class on so few images is uncertain: ` +
+    `<h2>Each class</h2><p class="note">${count(images.length)} classes with ${each} ${split} ${each === '1' ? 'image' : 'images'} each` +
+    `${without > 0 ? `; ${count(without)} have none` : ''}. The accuracy of a single class on so few images is uncertain: ` +
     `one image more or less is ${percent(1 / median(images), 0)} of a class of ${count(median(images))}.</p>` +
     `<div id="class-list">${withoutScript}</div>`
   );
@@ -285,7 +285,7 @@ function gallerySection({ seed, fixed, broken }: Gallery, { split }: Report): st
       : `<h3>${title}: ${count(images)}${shown.length < images ? `, of which ${count(shown.length)}` : ''}</h3>` +
         `<div class="tiles">${shown.map(galleryTile).join('')}</div>`;
   return (
-    `<h2>Images that the ensemble fixed, and that it broke</h2><p class="note">Images of ${split}, drawn at random (seed ${seed}): ` +
+    `<h2>Images that the ensemble fixed, and that it broke</h2><p class="note">${titled(split)} images, drawn at random (seed ${seed}): ` +
     'nobody chose them. The true class is marked.</p>' +
     part('Wrong by the generalist, right by the ensemble', fixed) +
     part('Right by the generalist, wrong by the ensemble', broken)
@@ -313,7 +313,11 @@ function likelihoodSection({ likelihood, split }: Report, { reliability }: Repor
   return (
     '<h2>Probabilities</h2><p class="note">The generalist as it was trained, the ensemble with the temperatures and weights ' +
     'that validation chose.</p>' +
-    htmlTable(`On ${split}`, ['', 'negative log-likelihood, nats', 'expected calibration error'], rows) +
+    htmlTable(
+      `On ${split} images`,
+      ['', 'negative log-likelihood, nats', 'expected calibration error'],
+      rows,
+    ) +
     (reliability.generalist.examples === 0
       ? ''
       : '<h3>Reliability</h3><p class="note">How often predictions are right, by how confident they are; on the grey line, as ' +
