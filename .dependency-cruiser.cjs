@@ -29,6 +29,7 @@ module.exports = {
           '^src/core/thread-program\\.ts$',
           '^src/index\\.ts$',
           '^src/jobs/pool/worker\\.ts$',
+          '^src/serving/model-thread-program\\.ts$',
           '^src/training/batch-thread-program\\.ts$',
         ],
       },

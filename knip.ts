@@ -14,6 +14,7 @@ const config: KnipConfig = {
     'src/jobs/pool/worker.ts!',
     'src/core/thread-program.ts!',
     'src/math/row-worker.ts!',
+    'src/serving/model-thread-program.ts!',
     'src/serving/page/{main,api-page}.ts!',
     'src/training/batch-thread-program.ts!',
     `${makers}!`,

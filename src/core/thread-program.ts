@@ -1,7 +1,7 @@
 /** The program of a thread of `thread.ts`: runs one task and tells how it ended. */
 import { parentPort, workerData } from 'node:worker_threads';
-import { assert, KdSpecError } from './errors.js';
-import type { FromThread, ThreadData, ThreadTask } from './thread.js';
+import { assert } from './errors.js';
+import { type FromThread, type ThreadData, type ThreadTask, toThreadError } from './thread.js';
 
 const { module, name, parameters } = workerData as ThreadData;
 
@@ -12,8 +12,7 @@ async function runTask(): Promise<FromThread<unknown>> {
     assert(task !== undefined, `${module} has no export ${name}`);
     return { kind: 'done', result: task.run(parameters) };
   } catch (error) {
-    const { message, stack } = error instanceof Error ? error : new Error(String(error));
-    return { kind: 'failed', code: error instanceof KdSpecError ? error.code : undefined, message, stack };
+    return { kind: 'failed', ...toThreadError(error) };
   }
 }
 

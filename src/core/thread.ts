@@ -26,12 +26,14 @@ export interface ThreadData {
 /** How a thread ends. */
 export type FromThread<Result> =
   | { readonly kind: 'done'; readonly result: Result }
-  | {
-      readonly kind: 'failed';
-      readonly code: ErrorCode | undefined;
-      readonly message: string;
-      readonly stack: string | undefined;
-    };
+  | ({ readonly kind: 'failed' } & ThreadError);
+
+/** An error as one thread sends it to another. */
+export interface ThreadError {
+  readonly code: ErrorCode | undefined;
+  readonly message: string;
+  readonly stack: string | undefined;
+}
 
 const program = new URL('./thread-program.js', import.meta.url);
 
@@ -60,7 +62,7 @@ export async function runInThread<Arguments, Result>(
     return await new Promise<Result>((resolve, reject) => {
       worker.on('message', (message: FromThread<Result>) => {
         if (message.kind === 'done') resolve(message.result);
-        else reject(asError(message));
+        else reject(fromThreadError(message));
       });
       worker.on('error', reject);
       worker.on('exit', (code) => reject(new Error(`a thread (${doing}) ended with ${code}`)));
@@ -72,7 +74,14 @@ export async function runInThread<Arguments, Result>(
   }
 }
 
-function asError({ code, message, stack }: Extract<FromThread<unknown>, { kind: 'failed' }>): Error {
+/** What a thread sends of an error. */
+export function toThreadError(error: unknown): ThreadError {
+  const { message, stack } = error instanceof Error ? error : new Error(String(error));
+  return { code: error instanceof KdSpecError ? error.code : undefined, message, stack };
+}
+
+/** The error that a thread sent. */
+export function fromThreadError({ code, message, stack }: ThreadError): Error {
   const error = code === undefined ? new Error(message) : new KdSpecError(code, message);
   if (stack !== undefined) error.stack = stack;
   return error;

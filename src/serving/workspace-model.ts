@@ -5,9 +5,9 @@ import type { BackendName } from '../compute/backend.js';
 import { readManifest } from '../core/artefact.js';
 import { KdSpecError } from '../core/errors.js';
 import { canonicalJson } from '../core/json.js';
-import { loadEnsemble } from '../ensemble/load-ensemble.js';
 import type { Classifier } from '../models/classifier.js';
 import { datasetGallery, type Gallery } from './gallery.js';
+import { type ModelThreadOptions, openInThread } from './model-thread.js';
 
 /** What is served of a workspace. */
 export interface WorkspaceModel {
@@ -23,17 +23,18 @@ export interface WorkspaceModel {
 const versionLetters = 12;
 
 /**
- * Loads the ensemble of a workspace with the images of its data set.
+ * Loads the ensemble of a workspace, in a thread of its own, with the images of its data set.
  *
+ * @param options.onEnd told if the thread ends by itself
  * @throws KdSpecError as `loadEnsemble`; `artefact-corrupt` while a pipeline has replaced the generalist or the
  * specialists and not yet calibrated the ensemble of them
  */
 export async function openWorkspaceModel(
   workspace: string,
-  { backend }: { readonly backend: BackendName },
+  { backend, onEnd }: { readonly backend: BackendName } & Pick<ModelThreadOptions, 'onEnd'>,
 ): Promise<WorkspaceModel> {
   const version = await workspaceVersion(workspace);
-  const classifier = await loadEnsemble(workspace, { backend });
+  const classifier = await openInThread({ kind: 'workspace', path: workspace, backend }, { onEnd });
   try {
     if ((await workspaceVersion(workspace)) !== version)
       throw unfinished(workspace, 'the ensemble was replaced while it was read');
@@ -102,7 +103,8 @@ export async function watchWorkspace(
     signal,
     onModel,
     onFailure,
-  }: {
+    onEnd,
+  }: Pick<ModelThreadOptions, 'onEnd'> & {
     readonly backend: BackendName;
     readonly everySeconds: number;
     readonly signal: AbortSignal;
@@ -117,7 +119,7 @@ export async function watchWorkspace(
     if (signal.aborted) return;
     try {
       if ((await workspaceVersion(workspace)) === served) continue;
-      const model = await openWorkspaceModel(workspace, { backend });
+      const model = await openWorkspaceModel(workspace, { backend, onEnd });
       served = model.version;
       told = undefined;
       onModel(model);

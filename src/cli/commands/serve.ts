@@ -35,7 +35,15 @@ export function serveCommand(context: CommandContext): CommandModule {
           `--token-file: expected a token on a line of ${tokenFile}, found none`,
         );
 
-      const opened = await open(model, settings.workspace, settings.backend, (text) => messages.warn(text));
+      let fail: (error: Error) => void = () => {};
+      const failed = new Promise<never>((_, reject) => {
+        fail = reject;
+      });
+      failed.catch(() => {});
+      const opened = await open(model, settings.workspace, settings.backend, {
+        note: (text) => messages.warn(text),
+        onEnd: fail,
+      });
       const { classifier, version, gallery } = opened;
       const server = await createServer(classifier, {
         ...options,
@@ -68,10 +76,14 @@ export function serveCommand(context: CommandContext): CommandModule {
           signal: context.signal,
           onModel: (next) => server.replace(next),
           onFailure: (error) => server.failedToReplace(error),
+          onEnd: fail,
         });
       }
-      await ended;
-      await server.close();
+      try {
+        await Promise.race([ended, failed]);
+      } finally {
+        await server.close();
+      }
     },
   };
 }
@@ -80,18 +92,19 @@ async function open(
   model: string | null,
   workspace: string,
   backend: import('../../compute/backend.js').BackendName,
-  note: (text: string) => void,
+  options: Required<import('../../serving/model-thread.js').ModelThreadOptions>,
 ) {
   if (model === null) {
     const { openWorkspaceModel } = await import('../../serving/workspace-model.js');
-    const opened = await openWorkspaceModel(workspace, { backend });
-    if (opened.note !== undefined) note(opened.note);
+    const opened = await openWorkspaceModel(workspace, { backend, onEnd: options.onEnd });
+    if (opened.note !== undefined) options.note(opened.note);
     return opened;
   }
-  const { openModelFile } = await import('../../ensemble/load-ensemble.js');
+  const { openInThread } = await import('../../serving/model-thread.js');
   const { hashFile } = await import('../../core/file-hashes.js');
   const version = (await hashFile(model)).slice(0, 12);
-  return { classifier: await openModelFile(model, { note }), version, gallery: undefined };
+  const classifier = await openInThread({ kind: 'file', path: model }, options);
+  return { classifier, version, gallery: undefined };
 }
 
 async function readTokenFile(path: string): Promise<string> {

@@ -1,0 +1,169 @@
+import { existsSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { Worker } from 'node:worker_threads';
+import type { BackendName } from '../compute/backend.js';
+import { assert } from '../core/errors.js';
+import { fromThreadError, type ThreadError } from '../core/thread.js';
+import type { ImageTrace } from '../ensemble/inference.js';
+import { type Classifier, createClassifier, type ImageBatch, rowOf } from '../models/classifier.js';
+import type { TracingClassifier } from './batcher.js';
+
+// A batch takes long, and while it is computed the process that computes it does nothing else: no request is read, none
+// refused, and /healthz is silent. So a model that is served has a thread of its own, and is a `Classifier` all the same.
+
+/** Where a model comes from: a thread opens it itself, since networks cannot be sent. */
+export type ModelSource =
+  | { readonly kind: 'workspace'; readonly path: string; readonly backend: BackendName }
+  | { readonly kind: 'file'; readonly path: string };
+
+/** What the thread is told. */
+export type ToModelThread =
+  | {
+      readonly kind: 'predict';
+      readonly id: number;
+      readonly wanted: 'logits' | 'probabilities' | 'trace';
+      readonly batch: ImageBatch;
+    }
+  | { readonly kind: 'close' };
+
+/** What the thread tells. */
+export type FromModelThread =
+  | {
+      readonly kind: 'opened';
+      readonly model: Pick<Classifier, 'name' | 'classes' | 'input'>;
+      readonly specialists: TracingClassifier['specialists'] | undefined;
+      readonly notes: readonly string[];
+    }
+  | ({ readonly kind: 'not-opened' } & ThreadError)
+  | ({ readonly kind: 'predicted'; readonly id: number } & ThreadPrediction)
+  | ({ readonly kind: 'failed'; readonly id: number } & ThreadError);
+
+/** What was predicted for a batch, in arrays that are the thread's no longer. */
+export interface ThreadPrediction {
+  /** (batch, classes) */
+  readonly rows: Float32Array<ArrayBuffer>;
+  readonly trace?: {
+    /** (batch, classes) */
+    readonly generalist: Float32Array<ArrayBuffer>;
+    readonly specialists: readonly ImageTrace['specialists'][];
+  };
+}
+
+/** Opens a model in this thread. @param note gets a sentence for each thing that was assumed */
+export async function openModel(source: ModelSource, note: (text: string) => void): Promise<Classifier> {
+  const { loadEnsemble, openModelFile } = await import('../ensemble/load-ensemble.js');
+  return source.kind === 'workspace'
+    ? loadEnsemble(source.path, { backend: source.backend })
+    : openModelFile(source.path, { note });
+}
+
+/** Options of {@link openInThread}. */
+export interface ModelThreadOptions {
+  /** Gets a sentence for each thing that was assumed. */
+  readonly note?: (text: string) => void;
+  /** Told if the thread ends by itself, for lack of memory for instance; every later prediction fails. */
+  readonly onEnd: (error: Error) => void;
+}
+
+const program = new URL('./model-thread-program.js', import.meta.url);
+
+/**
+ * Opens a model in a thread of its own, so that this one reads requests while a batch is computed. Images and predictions
+ * are copied once on their way.
+ *
+ * Where the program is not built (a worker cannot load TypeScript), the model is opened here.
+ *
+ * @returns a {@link TracingClassifier} where the model traces; `dispose` ends the thread after its present batch
+ * @throws what the model throws when it is opened
+ */
+export async function openInThread(
+  source: ModelSource,
+  { note = () => {}, onEnd }: ModelThreadOptions,
+): Promise<Classifier> {
+  if (!existsSync(fileURLToPath(program))) return openModel(source, note);
+  const worker = new Worker(program, { workerData: source, execArgv: [] });
+  const waiting = new Map<number, { resolve(found: ThreadPrediction): void; reject(error: Error): void }>();
+  let ended: Error | undefined;
+  let isClosed = false;
+  let lastId = 0;
+
+  const opened = await new Promise<Extract<FromModelThread, { kind: 'opened' }>>((resolve, reject) => {
+    const end = (error: Error) => {
+      if (ended !== undefined) return;
+      ended = error;
+      reject(error);
+      for (const { reject } of waiting.values()) reject(error);
+      waiting.clear();
+    };
+    worker.on('error', end);
+    worker.on('exit', (code) => {
+      end(new Error(`the thread of the model ended with ${code}`));
+    });
+    worker.on('message', (message: FromModelThread) => {
+      if (message.kind === 'opened') resolve(message);
+      else if (message.kind === 'not-opened') end(fromThreadError(message));
+      else {
+        const { id } = message;
+        const request = waiting.get(id);
+        waiting.delete(id);
+        if (message.kind === 'predicted') request?.resolve(message);
+        else request?.reject(fromThreadError(message));
+      }
+    });
+  });
+  worker.on('exit', () => {
+    if (!isClosed && ended !== undefined) onEnd(ended);
+  });
+  for (const text of opened.notes) note(text);
+
+  function predict(
+    wanted: 'logits' | 'probabilities' | 'trace',
+    { images, count }: ImageBatch,
+  ): Promise<ThreadPrediction> {
+    return new Promise((resolve, reject) => {
+      if (ended !== undefined) {
+        reject(ended);
+        return;
+      }
+      const id = ++lastId;
+      waiting.set(id, { resolve, reject });
+      const own = images.slice(); // the caller keeps its array
+      tell({ kind: 'predict', id, wanted, batch: { images: own, count } }, [own.buffer]);
+    });
+  }
+  function tell(message: ToModelThread, transferred: ArrayBuffer[] = []): void {
+    worker.postMessage(message, transferred);
+  }
+
+  const { model, specialists } = opened;
+  const classifier = createClassifier({
+    ...model,
+    logits: async (batch, out) => out.set((await predict('logits', batch)).rows),
+    probabilities: async (batch, out) => out.set((await predict('probabilities', batch)).rows),
+    dispose() {
+      isClosed = true;
+      tell({ kind: 'close' });
+    },
+  });
+  if (specialists === undefined) return classifier;
+  const classes = model.classes.length;
+  const tracing: TracingClassifier = {
+    ...classifier,
+    specialists,
+    async trace(batch, { out } = {}) {
+      const room = classifier.roomFor(batch, out);
+      if (batch.count === 0) return [];
+      const { rows, trace } = await predict('trace', batch);
+      assert(trace !== undefined, 'a model without a trace');
+      room.set(rows);
+      return trace.specialists.map(
+        (queried, image): ImageTrace => ({
+          generalist: rowOf(trace.generalist, image, classes),
+          ensemble: rowOf(room, image, classes),
+          specialists: queried,
+        }),
+      );
+    },
+  };
+  return tracing;
+}
