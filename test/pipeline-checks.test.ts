@@ -253,3 +253,12 @@ test('a plan says what will be made', async () => {
   expect(trained).toEqual(['generalist', 'specialists', 'student']);
   expect(planned.every(({ seconds }) => seconds === null)).toBe(true);
 });
+
+test('a plan counts the classes that a sampled head computes', async () => {
+  const { generalist } = (await plan('generalist', '--source jft-like --classes 3000 --sampled-head 512'))
+    .outline;
+  const { definition, flopsPerImage = 0, trainingFlops } = generalist ?? {};
+  const width = definition?.dense.at(-1) ?? 0;
+  const images = 3000 * 40;
+  expect(trainingFlops).toBe(3 * (flopsPerImage - 2 * width * (3000 - 512)) * images * 100);
+});

@@ -21,6 +21,10 @@ const { values } = parseArgs({
     temperatures: { type: 'string', default: '1,2,4,8,20' },
     'left-out': { type: 'string', default: '3' },
     pair: { type: 'string', default: '7,8' },
+    /** Whether the student of hard labels is measured after every epoch, which takes as long as training it. */
+    curve: { type: 'string', default: 'true' },
+    /** Of the page and of the JSON file beside it. */
+    name: { type: 'string', default: 'distil-idx' },
   },
 });
 
@@ -31,7 +35,7 @@ async function runSeed(seed: number, { withSweeps }: { readonly withSweeps: bool
   const best =
     others === 'none' ? [] : [distill(`soft targets at T = ${others}`, { temperature: others }), soft];
   const [chosen] = best.toSorted((a, b) => a.validation.errors - b.validation.errors);
-  const hard = hardStudent(distill);
+  const hard = hardStudent(distill, values);
   const leftOut = distill(`one class left out, T = ${temperature}`, {
     temperature,
     'transfer-without': values['left-out'],
@@ -56,4 +60,4 @@ const seeds: SeedResult[] = [];
 for (const seed of seedsOf(values)) seeds.push(await runSeed(seed, { withSweeps: seeds.length === 0 }));
 const { workspace: _, out, ...settings } = values;
 const result: IdxResult = { settings, seeds };
-writeResult(out, 'distil-idx', result, renderIdxPage);
+writeResult(out, values.name, result, renderIdxPage);

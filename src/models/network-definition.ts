@@ -139,6 +139,23 @@ export function forwardFlops(
   return networkParts.slice(networkParts.indexOf(from)).reduce((sum, part) => sum + flops[part], 0);
 }
 
+/**
+ * Multiplications and additions of a training step for one image.
+ *
+ * @param options.from the first part that is trained
+ * @param options.sampledClasses outputs of the head that a step computes, see `sampledCrossEntropy`; all by default
+ */
+export function trainingFlopsPerImage(
+  definition: NetworkDefinition,
+  {
+    from = 'convolutions',
+    sampledClasses = null,
+  }: { readonly from?: NetworkPart; readonly sampledClasses?: number | null | undefined } = {},
+): number {
+  const outputs = Math.min(sampledClasses ?? definition.outputs, definition.outputs);
+  return trainingFlopsFactor * forwardFlops({ ...definition, outputs }, { from });
+}
+
 /** How many numbers a network holds. */
 export function countParameters(definition: NetworkDefinition): number {
   const sizes = networkTensors(definition).map(({ shape }) =>

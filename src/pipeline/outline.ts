@@ -12,7 +12,7 @@ import {
   forwardFlops,
   type NetworkDefinition,
   networkOn,
-  trainingFlopsFactor,
+  trainingFlopsPerImage,
 } from '../models/network-definition.js';
 import type { Settings } from './options.js';
 import { metricsOf } from './stage-metrics.js';
@@ -190,7 +190,10 @@ export function outlineGeneralist(
   if (model.onnx !== null) return null;
   const isGiven = dataset?.image?.logits !== undefined;
   const network = isGiven ? { ...generalist.network, dense: [], kernel: 1 } : generalist.network;
-  return outlineNetwork(network, dataset, isGiven ? 0 : generalist.epochs);
+  return outlineNetwork(network, dataset, {
+    epochs: isGiven ? 0 : generalist.epochs,
+    sampledClasses: generalist.head.sampled,
+  });
 }
 
 /** The student of the settings, and how many are trained to choose from. */
@@ -200,27 +203,25 @@ export function outlineStudent(settings: Settings, dataset: DatasetOutline | nul
     objective === 'labels'
       ? 1
       : new Set(hardWeight).size * (objective === 'logits' ? 1 : new Set(temperature).size);
-  const network = outlineNetwork(
-    studentNetwork(settings),
-    dataset,
-    epochs * candidates * transferShare * Math.max(1, settings.answers.views),
-  );
+  const network = outlineNetwork(studentNetwork(settings), dataset, {
+    epochs: epochs * candidates * transferShare * Math.max(1, settings.answers.views),
+  });
   return network && { ...network, candidates };
 }
 
 function outlineNetwork(
   network: Omit<NetworkDefinition, 'input' | 'outputs'>,
   dataset: DatasetOutline | null,
-  epochs: number,
+  { epochs, sampledClasses }: { readonly epochs: number; readonly sampledClasses?: number | null },
 ): NetworkOutline | null {
   if (!dataset?.image || dataset.classes === null) return null;
   const definition = networkOn(dataset.image, network, dataset.classes);
-  const flopsPerImage = forwardFlops(definition);
   return {
     definition,
     parameters: countParameters(definition),
-    flopsPerImage,
-    trainingFlops: dataset.images && trainingFlopsFactor * flopsPerImage * epochs * dataset.images.train,
+    flopsPerImage: forwardFlops(definition),
+    trainingFlops:
+      dataset.images && trainingFlopsPerImage(definition, { sampledClasses }) * epochs * dataset.images.train,
   };
 }
 
@@ -263,12 +264,11 @@ export function outlineSpecialists(
       dense: specialists.dense ?? definition.dense,
       outputs: specialists.head === 'full' ? total : Math.round(classes) + 1,
     };
-    const trained = forwardFlops(network, { from });
+    const trained = trainingFlopsPerImage(network, { from });
     const frozen = forwardFlops(definition) - forwardFlops(definition, { from });
     const special = (train * count * classes) / total;
     trainingFlops =
-      (retrain === 'all' ? 0 : views * train * frozen) +
-      (trainingFlopsFactor * trained * epochs * special) / specialFraction;
+      (retrain === 'all' ? 0 : views * train * frozen) + (trained * epochs * special) / specialFraction;
   }
   const isOurs = parallel === null && hangSeconds === null && workerMemory === null;
   return {

@@ -23,6 +23,7 @@ export interface IdxResult {
     readonly 'left-out': string;
     readonly pair: string;
     readonly temperatures: string;
+    readonly name?: string;
   };
   readonly seeds: readonly SeedResult[];
 }
@@ -94,7 +95,7 @@ ${Object.entries(sweeps ?? {})
   })
   .join('\n')}
 
-Remake it, with every figure in \`distil-idx.json\`:
+Remake it, with every figure in \`${settings.name ?? 'distil-idx'}.json\`:
 
     npm run build && npx tsx scripts/results/distil-idx.ts ${typedFlags({ ...settings })}
 

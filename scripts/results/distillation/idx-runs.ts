@@ -14,6 +14,8 @@ export const idxOptions = {
   /** Whether the teacher sees its images moved by up to two pixels. */
   jitter: { type: 'string', default: 'true' },
   epochs: { type: 'string', default: '40' },
+  /** Images of a step of the teacher's training. */
+  'batch-size': { type: 'string', default: '256' },
   'student-epochs': { type: 'string', default: '10' },
 } as const;
 
@@ -26,6 +28,7 @@ export interface IdxSettings {
   readonly backend: string;
   readonly jitter: string;
   readonly epochs: string;
+  readonly 'batch-size': string;
   readonly 'student-epochs': string;
 }
 
@@ -91,6 +94,7 @@ function teacherOf(values: IdxSettings, seed: number) {
     source: values.source,
     'generalist-augment': values.jitter,
     epochs: values.epochs,
+    'batch-size': values['batch-size'],
   };
   return { teacher, settings };
 }
@@ -99,8 +103,8 @@ const asWords = (settings: Readonly<Record<string, string>>) =>
   Object.entries(settings).flatMap(([flag, value]) => [`--${flag}`, value]);
 
 /** Hard labels of all training images, with the curve over the epochs: sections 3 and 6 both compare with it. */
-export const hardStudent = (distill: ReturnType<typeof idxRuns>) =>
-  distill('hard labels', { objective: 'labels', curve: 'true' });
+export const hardStudent = (distill: ReturnType<typeof idxRuns>, { curve = 'true' } = {}) =>
+  distill('hard labels', { objective: 'labels', curve });
 
 /** The flags that were set, as they are typed. */
 export function typedFlags(values: Readonly<Record<string, string | boolean>>): string {

@@ -4,7 +4,7 @@ import type { Log } from '../../core/log.js';
 import { createRandom, derivedSeed } from '../../core/random.js';
 import type { Dataset } from '../../data/dataset.js';
 import type { Network } from '../../models/network.js';
-import { forwardFlops, trainingFlopsFactor } from '../../models/network-definition.js';
+import { forwardFlops, trainingFlopsPerImage } from '../../models/network-definition.js';
 import { checkpointsFolder } from '../../training/checkpoints.js';
 import { Optimizer } from '../../training/optimizer.js';
 import { planTraining, type TrainingOptions } from '../../training/plan.js';
@@ -151,7 +151,7 @@ export async function trainSpecialist(
     await rm(featuresFolder(directory), { recursive: true, force: true });
     const flops =
       sampled * forwardFlops(generalist.definition, { from }) +
-      trainingFlopsFactor * totalSteps * batchSize * forwardFlops(network.definition, { from });
+      totalSteps * batchSize * trainingFlopsPerImage(network.definition, { from });
     return { config, loss, seconds: state.seconds, flops };
   } finally {
     optimizer.dispose();

@@ -14,7 +14,7 @@ import {
   forwardFlops,
   type NetworkDefinition,
   networkOn,
-  trainingFlopsFactor,
+  trainingFlopsPerImage,
 } from '../../models/network-definition.js';
 import { runNetwork } from '../../models/run-network.js';
 import { writeSafetensors } from '../../models/safetensors.js';
@@ -87,7 +87,6 @@ export async function trainGeneralist(context: StageContext): Promise<StageResul
     await writeConfig(directory, { kind: 'generalist', network: definition });
     await copyFile(join(dataset.directory, classesName), join(directory, classesName));
     await rm(checkpointsFolder(directory), { recursive: true, force: true });
-    const flopsPerImage = forwardFlops(definition);
     const epochsDone = steps / stepsPerEpoch;
     const kept = (await readMetrics(join(directory, 'metrics.jsonl'))).find(
       ({ step }) => step === state.step,
@@ -98,8 +97,8 @@ export async function trainGeneralist(context: StageContext): Promise<StageResul
       steps,
       loss,
       parameters: countParameters(definition),
-      flopsPerImage,
-      trainingFlops: trainingFlopsFactor * flopsPerImage * epochsDone * splits.train.rows,
+      flopsPerImage: forwardFlops(definition),
+      trainingFlops: trainingFlopsPerImage(definition, { sampledClasses }) * epochsDone * splits.train.rows,
       trainingSeconds: seconds,
       ...(kept?.validationTop1 !== undefined &&
         kept.validationLoss !== undefined && {
