@@ -132,6 +132,14 @@ describe('in a workspace', { timeout: patienceMs }, () => {
     );
     const logits = await distill(...settings, '--answers-top', 'none', '--objective', 'logits');
     expect(logits.sweep).toHaveLength(1);
+    expect(logits.teacher.generalist.test).toEqual(logits.teacher.test);
+    expect(await fails(...settings, '--answers-top', '5', '--objective', 'standardised')).toMatch(
+      /all 60 classes, but 5/,
+    );
+    const standardised = ['--answers-top', 'none', '--objective', 'standardised', '--temperature', '1,2'];
+    expect((await distill(...settings, ...standardised)).sweep).toHaveLength(2);
+    const decoupled = ['--answers-top', '5', '--objective', 'decoupled', '--other-weight', '2'];
+    expect((await distill(...settings, ...decoupled, '--temperature', '2')).sweep[0].loss).toBeGreaterThan(0);
     await writeFile(join(folder, 'student.yaml'), 'network:\n  dens: [24]\n');
     expect(await fails(...settings)).toMatch(/student.yaml:2: unknown key "student.network.dens"/);
     expect(await fails('--student', 'none', '--teacher', 'nowhere')).toMatch(/nowhere: it does not exist/);

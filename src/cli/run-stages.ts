@@ -102,8 +102,9 @@ async function describeOutcomes(
   if (last === undefined) return '';
   const { stage, directory, manifest } = last;
   if (stage === 'student') {
-    const beside = await besideStudent(dirname(directory), manifest.inputs.dataset);
-    return `${stageSummary(stage, manifest.metrics)}\n\n${beside}`;
+    const summary = stageSummary(stage, manifest.metrics);
+    if (metricsOf(stage, manifest.metrics)?.teacher?.generalist) return summary;
+    return `${summary}\n\n${await besideStudent(dirname(directory), manifest.inputs.dataset)}`;
   }
   if (stage !== 'report') return stageSummary(stage, manifest.metrics);
   const { reportSummary } = await import('./report-summary.js');

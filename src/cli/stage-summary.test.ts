@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { stageSummary } from './stage-summary.js';
+import { stageSummary, studentVerdict } from './stage-summary.js';
 
 test('subsets are shown with their most typical classes by name', () => {
   const metrics = {
@@ -74,4 +74,20 @@ test         1,769        3.5
 
 test('metrics of another shape are listed', () => {
   expect(stageSummary('predictions', { rows: 12_345 })).toBe('rows  12,345');
+});
+
+test('a student that is no better than the generalist is said to be none', () => {
+  const of = (top1: number, examples = 10_000) => ({ top1, examples });
+  expect(studentVerdict(of(0.5), of(0.45), of(0.55))).toBe(
+    'The student gains 5.00 points ± 0.71 over the generalist, 50.0% of what its teacher gains.',
+  );
+  expect(studentVerdict(of(0.455), of(0.45), of(0.55))).toMatch(
+    /no better than the generalist: \+0\.50 points ± 0\.70 is within chance\. Give it more units/,
+  );
+  expect(studentVerdict(of(0.445), of(0.45), of(0.55))).toMatch(/no better .*: -0\.50 points/);
+  expect(studentVerdict(of(0.4), of(0.45), of(0.55))).toMatch(/worse than the generalist by 5\.00 points/);
+  // The same difference on fewer images is chance.
+  expect(studentVerdict(of(0.4, 200), of(0.45, 200))).toMatch(/no better/);
+  // A teacher that gains nothing has no share to be kept.
+  expect(studentVerdict(of(0.5), of(0.45), of(0.45))).toMatch(/over the generalist\.$/);
 });

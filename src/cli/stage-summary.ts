@@ -306,11 +306,45 @@ const summaries: { readonly [Name in keyof Metrics]: (metrics: Metrics[Name]) =>
           ['test', 'errors', 'top-1'],
           ['student', count(test.errors), percent(test.top1)],
           ...(teacher?.test ? [['teacher', count(teacher.test.errors), percent(teacher.test.top1)]] : []),
+          ...(teacher?.generalist
+            ? [['generalist', count(teacher.generalist.test.errors), percent(teacher.generalist.test.top1)]]
+            : []),
         ],
         'lrr',
       ),
+      ...(teacher?.generalist ? [studentVerdict(test, teacher.generalist.test, teacher.test)] : []),
     ),
 };
+
+interface Measured {
+  readonly examples: number;
+  readonly top1: number;
+}
+
+/**
+ * Whether a student is better than the generalist, and how much of the teacher's gain it keeps.
+ *
+ * The standard error of the difference takes both as measured on images of their own; on the same images, as here, it
+ * is smaller.
+ */
+export function studentVerdict(student: Measured, generalist: Measured, teacher?: Measured): string {
+  const variance = ({ top1, examples }: Measured) => (top1 * (1 - top1)) / Math.max(1, examples);
+  const gain = student.top1 - generalist.top1;
+  const error = Math.sqrt(variance(student) + variance(generalist));
+  const points = (share: number) => (100 * Math.abs(share)).toFixed(2);
+  if (gain <= 2 * error) {
+    const isWorse = gain < -2 * error;
+    return (
+      (isWorse
+        ? `The student is worse than the generalist by ${points(gain)} points ± ${points(error)}. `
+        : `The student is no better than the generalist: ${gain < 0 ? '-' : '+'}${points(gain)} points ± ${points(error)} is within chance. `) +
+      'Give it more units (--student-dense) or epochs (--student-epochs), or keep the generalist.'
+    );
+  }
+  const possible = teacher === undefined ? 0 : teacher.top1 - generalist.top1;
+  const share = possible > 2 * error ? `, ${percent(gain / possible)} of what its teacher gains` : '';
+  return `The student gains ${points(gain)} points ± ${points(error)} over the generalist${share}.`;
+}
 
 /** What a stage did, for a person. Metrics of an unknown shape, such as an older version's, are simply listed. */
 export function stageSummary(stage: StageName, metrics: JsonObject): string {

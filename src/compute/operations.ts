@@ -217,6 +217,8 @@ export interface Operations {
   mul<T extends Tensor>(a: T, b: Tensor | number): T;
   div<T extends Tensor>(a: T, b: Tensor | number): T;
   square<T extends Tensor>(x: T): T;
+  /** `x ** 0.5`, of values of 0 or more; its gradient is not finite at 0. */
+  sqrt<T extends Tensor>(x: T): T;
   /** `max(x, 0)`. */
   relu<T extends Tensor>(x: T): T;
   /** Over all values. */

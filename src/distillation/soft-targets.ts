@@ -1,4 +1,5 @@
 import type { CsrMatrix } from '../math/csr.js';
+import { softmax } from '../math/softmax.js';
 
 /*
  * Soft targets of a teacher: for each row its most probable classes with their log-probabilities, and the tail, which is
@@ -132,4 +133,94 @@ export function fullLogits(
       logits[row * classes + indices[entry]] = logProbabilities[entry];
   }
   return logits;
+}
+
+/**
+ * A teacher's distributions at a temperature in two parts: the mass on the label, and the others among themselves.
+ *
+ * With the label's class t, `own = p_t` and `others_i = p_i / (1 - p_t)` for i other than t, both from logarithms: the
+ * others of a teacher that is sure of the label are as exact as those of one that is not. A label that is not listed
+ * has an equal share of the tail.
+ *
+ * @param labels (rows), each in [0, classes)
+ * @returns `own` (rows), and `others` (rows, classes), in which the label is listed at 0; what a row leaves over is the
+ * share of the unlisted classes
+ * @see Zhao et al., Decoupled Knowledge Distillation, arXiv 2203.08679, section 3.1
+ */
+export function decoupledTargets(
+  { rows, offsets, indices, logProbabilities, tails }: SoftTargets,
+  labels: Int32Array,
+  { temperature, classes }: { readonly temperature: number; readonly classes: number },
+): { readonly own: Float32Array; readonly others: CsrMatrix } {
+  const own = new Float32Array(rows);
+  const ends = new Int32Array(rows + 1);
+  const classOf = new Int32Array(indices.length + rows); // a label that is not listed is one entry more
+  const values = new Float32Array(classOf.length);
+  let at = 0;
+  for (let row = 0; row < rows; row++) {
+    const [start, end] = [offsets[row], offsets[row + 1]];
+    const unlisted = classes - (end - start);
+    const isListed = indices.subarray(start, end).includes(labels[row]);
+    const tail = tailSumAt(tails.subarray(row * tailSize, (row + 1) * tailSize), temperature);
+    let ofLabel = tail - Math.log(unlisted);
+    const ofTail = isListed ? tail : tail + Math.log((unlisted - 1) / unlisted);
+    let largest = ofTail;
+    for (let entry = start; entry < end; entry++) {
+      const value = logProbabilities[entry] / temperature;
+      if (indices[entry] === labels[row]) ofLabel = value;
+      else if (value > largest) largest = value;
+    }
+    const first = at;
+    let total = Math.exp(ofTail - largest);
+    for (let entry = start; entry < end; entry++) {
+      classOf[at] = indices[entry];
+      if (indices[entry] !== labels[row]) {
+        values[at] = Math.exp(logProbabilities[entry] / temperature - largest);
+        total += values[at];
+      }
+      at++;
+    }
+    for (let entry = first; entry < at; entry++) values[entry] /= total;
+    if (!isListed) classOf[at++] = labels[row];
+    own[row] = 1 / (1 + Math.exp(largest + Math.log(total) - ofLabel));
+    ends[row + 1] = at;
+  }
+  const others = {
+    rows,
+    columns: classes,
+    offsets: ends,
+    indices: classOf.subarray(0, at),
+    values: values.subarray(0, at),
+  };
+  return { own, others };
+}
+
+/**
+ * A teacher's distributions at a temperature, each from logits that were brought to mean 0 and deviation 1.
+ *
+ * `p = softmax((v - mean v) / (T deviation v))`, with the deviation over all classes: every class has to be listed.
+ *
+ * @returns (rows, classes)
+ * @see Sun et al., Logit Standardization in Knowledge Distillation, arXiv 2403.01427, algorithm 1
+ */
+export function standardisedTargets(
+  targets: SoftTargets,
+  { temperature, classes }: { readonly temperature: number; readonly classes: number },
+): CsrMatrix {
+  const { rows } = targets;
+  const values = fullLogits(targets, classes);
+  for (let row = 0; row < rows; row++) {
+    const logits = values.subarray(row * classes, (row + 1) * classes);
+    const mean = logits.reduce((sum, v) => sum + v, 0) / classes;
+    const deviation = Math.sqrt(logits.reduce((sum, v) => sum + (v - mean) ** 2, 0) / classes);
+    const scale = deviation > 0 ? 1 / (temperature * deviation) : 0;
+    logits.set(softmax(logits.map((v) => (v - mean) * scale)));
+  }
+  return {
+    rows,
+    columns: classes,
+    offsets: Int32Array.from({ length: rows + 1 }, (_, row) => row * classes),
+    indices: Int32Array.from({ length: rows * classes }, (_, at) => at % classes),
+    values,
+  };
 }

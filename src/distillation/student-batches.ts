@@ -1,4 +1,3 @@
-import type { RemainingMass } from '../compute/operations.js';
 import { createRandom } from '../core/random.js';
 import { type Augment, createAugmenter } from '../data/augmentation.js';
 import { batchExamples } from '../data/batches.js';
@@ -7,7 +6,14 @@ import type { Augmentation, ImageShape } from '../data/source.js';
 import type { TeacherTargets } from '../training/distillation-loss.js';
 import type { TrainingBatch } from '../training/train.js';
 import type { SoftTargetStore } from './soft-target-store.js';
-import { fullLogits, temperedTargets } from './soft-targets.js';
+import {
+  decoupledTargets,
+  fullLogits,
+  type SoftTargets,
+  standardisedTargets,
+  temperedTargets,
+} from './soft-targets.js';
+import type { StudentObjective } from './student-objective.js';
 import type { SelectedRows, TransferSet } from './transfer-set.js';
 
 /**
@@ -32,16 +38,6 @@ export function viewAugmenter({ count, augmentation, image, seed }: TransferView
   const augment: Augment = createAugmenter(augmentation, image);
   return (pixels: Uint8Array, row: number, out: Float32Array, offset: number) =>
     augment(pixels, createRandom(seed, 'transfer view', view, row), out, offset);
-}
-
-/** What a student learns. */
-export interface StudentObjective {
-  /** Distributions at a temperature, logits, or labels alone. */
-  readonly kind: 'soft-targets' | 'logits' | 'labels';
-  readonly temperature: number;
-  /** Weight of the labels beside the teacher, whose weight is 1. */
-  readonly hardWeight: number;
-  readonly rest: RemainingMass;
 }
 
 /**
@@ -87,18 +83,28 @@ export async function* studentBatches(
       hardWeights: Float32Array.from(labels, (label) => (label < 0 ? 0 : objective.hardWeight)),
     };
     const { classes } = softTargets;
-    const { temperature, rest } = objective;
-    const teacher: TeacherTargets =
-      objective.kind === 'logits'
-        ? { kind: 'logits', logits: fullLogits(targets, classes), ...weights }
-        : {
-            kind: 'probabilities',
-            probabilities: temperedTargets(targets, { temperature, classes }),
-            temperature,
-            rest,
-            ...weights,
-          };
-    yield { ...batch, teacher };
+    yield { ...batch, teacher: { ...teacherTargets(targets, labels, objective, classes), ...weights } };
+  }
+}
+
+type WithoutWeights<T> = T extends TeacherTargets ? Omit<T, 'softWeights' | 'hardWeights'> : never;
+
+function teacherTargets(
+  targets: SoftTargets,
+  labels: Int32Array,
+  { kind, temperature, rest, otherWeight }: StudentObjective,
+  classes: number,
+): WithoutWeights<TeacherTargets> {
+  const at = { temperature, classes };
+  switch (kind) {
+    case 'logits':
+      return { kind, logits: fullLogits(targets, classes) };
+    case 'decoupled':
+      return { kind, ...decoupledTargets(targets, labels, at), temperature, rest, otherWeight };
+    case 'standardised':
+      return { kind, probabilities: standardisedTargets(targets, at), temperature, rest };
+    default:
+      return { kind: 'probabilities', probabilities: temperedTargets(targets, at), temperature, rest };
   }
 }
 

@@ -1,12 +1,11 @@
 import { mkdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { RemainingMass } from '../compute/operations.js';
 import { writeJsonAtomically } from '../core/atomic-file.js';
 import { assert } from '../core/errors.js';
 import { type Network, networkValues } from '../models/network.js';
 import { writeSafetensors } from '../models/safetensors.js';
 import type { SplitAccuracy } from './split-accuracy.js';
-import type { StudentObjective } from './student-batches.js';
+import type { StudentObjective } from './student-objective.js';
 import type { EpochAccuracy, TrainedStudent } from './train-student.js';
 
 /** What one student of a sweep came to; a type, not an interface, so that it is JSON. */
@@ -21,25 +20,6 @@ export type CandidateResult = {
   readonly validation: SplitAccuracy;
   readonly curve: readonly { readonly [Key in keyof EpochAccuracy]: EpochAccuracy[Key] }[];
 };
-
-/** The objectives of a sweep: every temperature with every weight; one alone where neither plays a part. */
-export function sweepObjectives({
-  objective: kind,
-  temperature,
-  hardWeight,
-  rest,
-}: {
-  readonly objective: StudentObjective['kind'];
-  readonly temperature: readonly number[];
-  readonly hardWeight: readonly number[];
-  readonly rest: RemainingMass;
-}): readonly StudentObjective[] {
-  if (kind === 'labels') return [{ kind, temperature: 1, hardWeight: 1, rest }];
-  const temperatures = kind === 'logits' ? [1] : [...new Set(temperature)];
-  return temperatures.flatMap((t) =>
-    [...new Set(hardWeight)].map((weight) => ({ kind, temperature: t, hardWeight: weight, rest })),
-  );
-}
 
 const resultFile = 'result.json';
 const modelFile = 'model.safetensors';

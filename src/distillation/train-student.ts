@@ -10,7 +10,8 @@ import { Optimizer } from '../training/optimizer.js';
 import { planTraining, type TrainingOptions } from '../training/plan.js';
 import { train } from '../training/train.js';
 import type { SoftTargetStore } from './soft-target-store.js';
-import { type StudentObjective, studentBatches, type TransferViews } from './student-batches.js';
+import { studentBatches, type TransferViews } from './student-batches.js';
+import type { StudentObjective } from './student-objective.js';
 import type { SelectedRows, TransferSet } from './transfer-set.js';
 
 /** How a student is trained, whatever it learns from. */

@@ -1,5 +1,6 @@
 import { percent } from '../core/percent.js';
 import { count } from '../core/quantity-text.js';
+import { isTempered, type ObjectiveKind } from '../distillation/student-objective.js';
 import { type SweepPoint, sweepChart } from './curve-charts.js';
 import { escapeHtml, htmlPage, htmlTable } from './html.js';
 
@@ -11,7 +12,7 @@ interface Accuracy {
 
 /** What the page of a student shows. */
 export interface Sweep {
-  readonly objective: string;
+  readonly objective: ObjectiveKind;
   readonly candidates: readonly SweepPoint[];
   /** Position of the one that validation chose. */
   readonly best: number;
@@ -28,7 +29,7 @@ export interface Sweep {
 export function renderSweepPage(sweep: Sweep): string {
   const { candidates, best, teacher, student, objective } = sweep;
   const chosen = candidates[best];
-  const isSwept = objective === 'soft-targets';
+  const isSwept = isTempered(objective);
   const said = isSwept
     ? `T = ${chosen.temperature}, the labels at weight ${chosen.hardWeight}, chosen on validation`
     : `trained on ${objective}`;

@@ -4,6 +4,7 @@ import { KdSpecError } from '../core/errors.js';
 import { heldOutCount } from '../data/bystanders.js';
 import { manifestName } from '../data/dataset-files.js';
 import { importers } from '../data/importers/importers.js';
+import { isTempered } from '../distillation/student-objective.js';
 import { placeTeacher } from '../distillation/teacher-places.js';
 import { parseTimeLimit } from '../jobs/slurm/slurm-options.js';
 import { ownTeachers } from './options/answers-options.js';
@@ -409,17 +410,18 @@ function checkStudent({ settings, origins, outline }: CheckContext): void {
   needImages(outline, 'validation', 'choosing the student');
   const classes = outline.dataset?.classes ?? undefined;
   const isExact = outline.dataset?.isExact === true;
-  if (objective === 'logits' && classes !== undefined && storedClasses(top, classes) < classes) {
+  const needsAll = objective === 'logits' || objective === 'standardised';
+  if (needsAll && classes !== undefined && storedClasses(top, classes) < classes) {
     throw invalid(
-      `--objective logits needs the logits of all ${classes} classes, but ${storedClasses(top, classes)} of each ` +
+      `--objective ${objective} needs the logits of all ${classes} classes, but ${storedClasses(top, classes)} of each ` +
         `prediction would be stored: add --answers-top ${classes}, or match distributions (--objective soft-targets)`,
     );
   }
   // Whether another data set has the same classes shows when it is opened; other images have no labels at all.
   const isUnlabelled = transfer !== null && !existsSync(join(transfer, manifestName));
-  if (isUnlabelled && objective === 'labels') {
+  if (isUnlabelled && (objective === 'labels' || objective === 'decoupled')) {
     throw invalid(
-      `--objective labels: the images of ${transfer} have no labels: give another --transfer, or another objective`,
+      `--objective ${objective}: the images of ${transfer} have no labels: give another --transfer, or another objective`,
     );
   }
   if (isUnlabelled && (transferClasses !== null || transferWithout.length > 0)) {
@@ -442,9 +444,17 @@ function checkStudent({ settings, origins, outline }: CheckContext): void {
       );
     }
   }
-  ignored(origins, objective !== 'soft-targets', {
+  ignored(origins, !isTempered(objective), {
     'student.temperature': `--objective ${objective} has no soft targets`,
-    'student.rest': `--objective ${objective} has no soft targets`,
+  });
+  ignored(origins, !isTempered(objective) || objective === 'standardised', {
+    'student.rest':
+      objective === 'standardised'
+        ? 'all classes are stored'
+        : `--objective ${objective} has no soft targets`,
+  });
+  ignored(origins, objective !== 'decoupled', {
+    'student.otherWeight': '--objective is not decoupled',
   });
   ignored(origins, objective === 'labels', {
     'student.hardWeight': '--objective labels has nothing but labels',

@@ -7,6 +7,7 @@ import { silentLog } from '../core/log.js';
 import { nearestName } from '../core/nearest-name.js';
 import { generatorNames, openSource, recognise, sourceChoices } from '../data/importers/importers.js';
 import type { ImageShape, SplitName } from '../data/source.js';
+import { isTempered } from '../distillation/student-objective.js';
 import {
   countParameters,
   forwardFlops,
@@ -202,7 +203,7 @@ export function outlineStudent(settings: Settings, dataset: DatasetOutline | nul
   const candidates =
     objective === 'labels'
       ? 1
-      : new Set(hardWeight).size * (objective === 'logits' ? 1 : new Set(temperature).size);
+      : new Set(hardWeight).size * (isTempered(objective) ? new Set(temperature).size : 1);
   const network = outlineNetwork(studentNetwork(settings), dataset, {
     epochs: epochs * candidates * transferShare * Math.max(1, settings.answers.views),
   });

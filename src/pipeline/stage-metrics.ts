@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import type { JsonObject } from '../core/json.js';
+import { objectiveKinds } from '../distillation/student-objective.js';
 import type { Report } from '../evaluation/report.js';
 import { reportSchema } from '../evaluation/report-schema.js';
 import type { RivalsReport } from '../evaluation/rivals/compare-rivals.js';
@@ -52,6 +53,10 @@ const answers = z.object({
   keptMass: z.number().nonnegative().describe('probability that they hold, on average'),
   validation: accuracy.exactOptional().describe('of the teacher; absent for stored predictions'),
   test: accuracy.exactOptional(),
+  generalist: z
+    .object({ validation: accuracy, test: accuracy })
+    .exactOptional()
+    .describe("of the workspace, where the teacher is it or its ensemble; the student's own rival"),
 });
 
 /** How a foreign model was read. */
@@ -253,7 +258,7 @@ export const stageMetrics = {
   rivals: rivalsSchema,
   answers,
   student: z.object({
-    objective: z.enum(['soft-targets', 'logits', 'labels']),
+    objective: z.enum(objectiveKinds),
     teacher: answers.exactOptional(),
     transferImages: count.describe('that the student saw'),
     parameters: count,

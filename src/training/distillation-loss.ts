@@ -9,7 +9,7 @@ import type { CsrMatrix } from '../math/csr.js';
  * So the choice between soft and hard targets is free for each example (section 6.1: hard for a specialist's own
  * classes, soft for the others).
  */
-export type TeacherTargets = SoftTargets | TeacherLogits;
+export type TeacherTargets = SoftTargets | DecoupledTargets | TeacherLogits;
 
 interface Weights {
   /** (batch), factor of the teacher's term, 0 or more. */
@@ -20,7 +20,8 @@ interface Weights {
 
 /** The teacher's distributions at a temperature. */
 export interface SoftTargets extends Weights {
-  readonly kind: 'probabilities';
+  /** `standardised`: the student's logits are brought to mean 0 and deviation 1, as the teacher's were. */
+  readonly kind: 'probabilities' | 'standardised';
   /**
    * (batch, outputs), `softmax(v / temperature)` for the teacher's logits v. A row may be full, or list its largest
    * entries alone: what they leave over is then `rest`.
@@ -29,6 +30,19 @@ export interface SoftTargets extends Weights {
   readonly rest: RemainingMass;
   /** T, above 0, of the targets and of the student. */
   readonly temperature: number;
+}
+
+/** The teacher's distributions at a temperature, in two parts: the label against all others, and the others alone. */
+export interface DecoupledTargets extends Weights {
+  readonly kind: 'decoupled';
+  /** (batch), the mass `p_t` on the label. */
+  readonly own: Float32Array;
+  /** (batch, outputs), `p_i / (1 - p_t)`, with the label listed at 0. What a row leaves over is `rest`. */
+  readonly others: CsrMatrix;
+  readonly rest: RemainingMass;
+  readonly temperature: number;
+  /** Weight of the second part against the first, 0 or more. */
+  readonly otherWeight: number;
 }
 
 /** The teacher's logits themselves. */
@@ -45,12 +59,19 @@ export interface TeacherLogits extends Weights {
  * logits: `soft = 1 / (2 outputs) sum_i (z_i - v_i)²`, both centred over the outputs, which is the limit of the former
  * for large T, less its constant. `hard = H(label, softmax(z))`. Examples are weighted.
  *
+ * Decoupled, with the label's class t and `q = softmax(z / T)`:
+ * `soft = T² (-p_t log q_t - (1 - p_t) log(1 - q_t) - w sum_{i != t} p_i/(1 - p_t) log(q_i/(1 - q_t)))`; with
+ * `1 - p_t` in the place of the constant w these are the two parts of `T² H(p_T, q)`. Standardised, z is
+ * `(z - mean z) / deviation z` in each row.
+ *
  * @param logits (batch, outputs), the student's z
  * @param labels (batch), read only where the hard weight is not 0
  * @returns the sum of both, a scalar
  * @throws Error when shapes do not agree
- * @throws KdSpecError `dataset-invalid` when an example with a hard weight has a label that is no output
- * @see Hinton, Vinyals and Dean, arXiv 1503.02531, sections 2 and 2.1
+ * @throws KdSpecError `dataset-invalid` when an example that needs a label has one that is no output
+ * @see Hinton, Vinyals and Dean, arXiv 1503.02531, sections 2 and 2.1; Zhao et al., Decoupled Knowledge Distillation,
+ * arXiv 2203.08679, equation 7; Sun et al., Logit Standardization in Knowledge Distillation, arXiv 2403.01427,
+ * algorithm 1
  */
 export function distillationLoss(
   operations: Operations,
@@ -61,7 +82,8 @@ export function distillationLoss(
 ): Scalar {
   const { softWeights, hardWeights } = teacher;
   const terms: Scalar[] = [];
-  if (softWeights.some((weight) => weight !== 0)) terms.push(teacherTerm(operations, logits, teacher));
+  if (softWeights.some((weight) => weight !== 0))
+    terms.push(teacherTerm(operations, logits, labels, teacher));
   if (hardWeights.some((weight) => weight !== 0)) {
     const targets = hardTargets(labels, hardWeights, logits.shape[1], labelSmoothing);
     terms.push(operations.softTargetCrossEntropy(logits, targets, { rowWeights: hardWeights }));
@@ -71,15 +93,56 @@ export function distillationLoss(
   return terms.reduce((sum, term) => operations.add(sum, term));
 }
 
-function teacherTerm(operations: Operations, logits: Tensor2D, teacher: TeacherTargets): Scalar {
+function teacherTerm(
+  operations: Operations,
+  logits: Tensor2D,
+  labels: Int32Array,
+  teacher: TeacherTargets,
+): Scalar {
   if (teacher.kind === 'logits') return matchLogits(operations, logits, teacher);
-  const { probabilities, rest, temperature, softWeights } = teacher;
-  const atTemperature = temperature === 1 ? logits : operations.div(logits, temperature);
-  const crossEntropy = operations.softTargetCrossEntropy(atTemperature, probabilities, {
-    rest,
-    rowWeights: softWeights,
-  });
+  const { rest, temperature, softWeights } = teacher;
+  const z = teacher.kind === 'standardised' ? standardise(operations, logits) : logits;
+  const atTemperature = temperature === 1 ? z : operations.div(z, temperature);
+  const crossEntropy =
+    teacher.kind === 'decoupled'
+      ? decoupled(operations, atTemperature, labels, teacher)
+      : operations.softTargetCrossEntropy(atTemperature, teacher.probabilities, {
+          rest,
+          rowWeights: softWeights,
+        });
   return operations.mul(crossEntropy, temperature ** 2);
+}
+
+const leastVariance = 1e-12; // of a row of logits: without it equal ones would have no gradient
+
+function standardise(operations: Operations, z: Tensor2D): Tensor2D {
+  const column = [z.shape[0], 1] as const;
+  const centred = operations.sub(z, operations.reshape(operations.rowMeans(z), column));
+  const variance = operations.reshape(operations.rowMeans(operations.square(centred)), column);
+  return operations.div(centred, operations.sqrt(operations.add(variance, leastVariance)));
+}
+
+const outOfReach = -1e4; // added to a logit: nothing is left of its exponential
+
+/** Both parts at a temperature: the label is one listed class and all others its bucket; then a softmax without it. */
+function decoupled(
+  operations: Operations,
+  logits: Tensor2D,
+  labels: Int32Array,
+  { own, others, rest, otherWeight, softWeights: rowWeights }: DecoupledTargets,
+): Scalar {
+  const [rows, columns] = logits.shape;
+  checkLabels(labels, rowWeights, columns);
+  const offsets = Int32Array.from({ length: rows + 1 }, (_, row) => row);
+  const indices = labels.map((label, row) => (rowWeights[row] === 0 ? 0 : label));
+  const label: CsrMatrix = { rows, columns, offsets, indices, values: own };
+  const ofLabel = operations.softTargetCrossEntropy(logits, label, { rest: 'bucket', rowWeights });
+  const mask = operations.mul(operations.oneHot(operations.tensor(indices, [rows]), columns), outOfReach);
+  const ofOthers = operations.softTargetCrossEntropy(operations.add(logits, mask), others, {
+    rest,
+    rowWeights,
+  });
+  return operations.add(ofLabel, operations.mul(ofOthers, otherWeight));
 }
 
 function matchLogits(operations: Operations, z: Tensor2D, { logits, softWeights }: TeacherLogits): Scalar {
@@ -99,6 +162,14 @@ function hardTargets(
   outputs: number,
   labelSmoothing: number,
 ): CsrMatrix {
+  checkLabels(labels, weights, outputs);
+  const values = new Float32Array(labels.length).fill(1 - labelSmoothing + labelSmoothing / outputs);
+  const indices = labels.map((label, row) => (weights[row] === 0 ? 0 : label));
+  const offsets = Int32Array.from({ length: labels.length + 1 }, (_, row) => row);
+  return { rows: labels.length, columns: outputs, offsets, indices, values };
+}
+
+function checkLabels(labels: Int32Array, weights: Float32Array, outputs: number): void {
   labels.forEach((label, row) => {
     if (weights[row] === 0 || (label >= 0 && label < outputs)) return;
     throw new KdSpecError(
@@ -107,8 +178,4 @@ function hardTargets(
         'an example without a label can have soft targets alone; the network must have an output for every class',
     );
   });
-  const values = new Float32Array(labels.length).fill(1 - labelSmoothing + labelSmoothing / outputs);
-  const indices = labels.map((label, row) => (weights[row] === 0 ? 0 : label));
-  const offsets = Int32Array.from({ length: labels.length + 1 }, (_, row) => row);
-  return { rows: labels.length, columns: outputs, offsets, indices, values };
 }

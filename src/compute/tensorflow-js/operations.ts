@@ -63,6 +63,7 @@ export function createOperations({
     mul: (a, b) => binary(tf.mul, a, b),
     div: (a, b) => binary(tf.div, a, b),
     square: (x) => like(here(() => tf.square(own(x)))),
+    sqrt: (x) => like(here(() => tf.sqrt(own(x)))),
     relu: (x) => like(here(() => tf.relu(own(x)))),
     sum: (x) => here(() => tf.sum<tf.Scalar>(own(x))),
     rowMeans: (matrix) => here(() => tf.mean<tf.Tensor1D>(own(matrix), 1)),

@@ -1,3 +1,4 @@
+import { objectiveKinds } from '../../distillation/student-objective.js';
 import type { OptionTable } from '../option-types.js';
 import {
   asGeneralist,
@@ -28,10 +29,19 @@ export const studentOptions = {
   objective: {
     type: 'choice',
     default: 'soft-targets',
-    choices: ['soft-targets', 'logits', 'labels'],
+    choices: objectiveKinds,
     affects: 'result',
     description:
-      "Choose what the student learns: the teacher's distributions, its logits, or labels without a teacher",
+      "Choose what the student learns: the teacher's distributions, these with the label apart from the other classes, or of logits of one scale, the logits themselves, or labels without a teacher",
+  },
+  otherWeight: {
+    type: 'number',
+    default: 4,
+    min: 0,
+    max: 1000,
+    affects: 'result',
+    description:
+      'Weight the distribution among the classes other than the label by this much, with --objective decoupled',
   },
   temperature: {
     type: 'numbers',

@@ -9,7 +9,7 @@ import type { Example } from '../../data/examples.js';
 import { createSoftTargetWriter } from '../../distillation/soft-target-store.js';
 import { type SplitAccuracy, splitAccuracy } from '../../distillation/split-accuracy.js';
 import { viewAugmenter } from '../../distillation/student-batches.js';
-import { isByChance, openTeachers } from '../../distillation/teachers.js';
+import { isByChance, openTeachers, type TeacherSurroundings } from '../../distillation/teachers.js';
 import { labelsOf, openTransferSet, type TransferSet } from '../../distillation/transfer-set.js';
 import { batchSizeFor, type Classifier } from '../../models/classifier.js';
 import { storedClasses } from '../outline.js';
@@ -28,7 +28,7 @@ export async function writeAnswers(context: StageContext): Promise<StageResults[
   const set = await openTransferSet(transfer, dataset);
   const classes = dataset.classes.length;
   const predictsAnyImage = (teacher: Classifier) => teacher.input.kind === 'images';
-  const teacher = await openTeachers(teachers, mean, {
+  const surroundings: TeacherSurroundings = {
     workspace,
     backend: settings.backend,
     classes: dataset.classes,
@@ -37,17 +37,14 @@ export async function writeAnswers(context: StageContext): Promise<StageResults[
     transferLabels: () => labelsOf(set),
     note: (text) => context.log.info(text),
     warn: (text) => context.log.warn(text),
-  });
+  };
+  const teacher = await openTeachers(teachers, mean, surroundings);
   try {
     const width = storedClasses(top, classes);
     const keptMass = await writeSoftTargets(context, teacher, set, dataset, width);
-    const measured = predictsAnyImage(teacher)
-      ? {
-          validation: await accuracyOf(context, teacher, dataset, dataset.splits.validation),
-          test: await accuracyOf(context, teacher, dataset, dataset.splits.test),
-        }
-      : {};
-    warnOfChance(context, teacher, measured.validation);
+    const measured = predictsAnyImage(teacher) ? await accuraciesOf(context, teacher, dataset) : undefined;
+    warnOfChance(context, teacher, measured?.validation);
+    const generalist = await generalistBeside(context, surroundings, dataset, measured);
     return {
       teacher: teacher.name,
       transfer: set.description,
@@ -58,6 +55,7 @@ export async function writeAnswers(context: StageContext): Promise<StageResults[
       top: width,
       keptMass,
       ...measured,
+      ...(generalist && { generalist }),
     };
   } finally {
     teacher.dispose();
@@ -141,14 +139,41 @@ async function* between(stream: AsyncIterable<Example>, from: number, to: number
   }
 }
 
+async function accuraciesOf(context: StageContext, classifier: Classifier, dataset: Dataset) {
+  const { validation, test } = dataset.splits;
+  return {
+    validation: await accuracyOf(context, classifier, dataset, validation),
+    test: await accuracyOf(context, classifier, dataset, test),
+  };
+}
+
+/** The workspace's generalist on the same images, where it is a teacher or stands in one: what a student has to beat. */
+async function generalistBeside(
+  context: StageContext,
+  surroundings: TeacherSurroundings,
+  dataset: Dataset,
+  teacher: Awaited<ReturnType<typeof accuraciesOf>> | undefined,
+) {
+  const { teachers, mean } = context.settings.answers;
+  const name = 'generalist';
+  if (teachers.every((one) => one === name)) return teacher;
+  if (!teachers.some((one) => one === name || one === 'ensemble')) return undefined;
+  const generalist = await openTeachers([name], mean, surroundings);
+  try {
+    return await accuraciesOf(context, generalist, dataset);
+  } finally {
+    generalist.dispose();
+  }
+}
+
 async function accuracyOf(
   { log, signal }: StageContext,
-  teacher: Classifier,
+  classifier: Classifier,
   { image }: Dataset,
   split: Split,
 ) {
-  const progress = log.progress('the teacher itself', split.rows);
-  const accuracy = await splitAccuracy(teacher, split, image, { signal, progress: progress.update });
+  const progress = log.progress(`accuracy of ${classifier.name}`, split.rows);
+  const accuracy = await splitAccuracy(classifier, split, image, { signal, progress: progress.update });
   progress.finish();
   return accuracy;
 }

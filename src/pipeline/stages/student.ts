@@ -10,7 +10,8 @@ import { correctStudent, type StudentBias, unseenMask } from '../../distillation
 import { openSoftTargets } from '../../distillation/soft-target-store.js';
 import { imageAccuracy, splitAccuracy } from '../../distillation/split-accuracy.js';
 import { usedImages } from '../../distillation/student-batches.js';
-import { runSweep, sweepObjectives } from '../../distillation/sweep.js';
+import { isTempered, sweepObjectives } from '../../distillation/student-objective.js';
+import { runSweep } from '../../distillation/sweep.js';
 import { trainStudent } from '../../distillation/train-student.js';
 import { openTransferSet, selectRows } from '../../distillation/transfer-set.js';
 import { renderSweepPage } from '../../evaluation/sweep-page.js';
@@ -76,7 +77,7 @@ export async function distill(context: StageContext): Promise<StageResults['stud
           {
             log: context.log,
             signal,
-            label: `student${objective.kind === 'soft-targets' ? ` at T = ${objective.temperature}` : ''}`,
+            label: `student${isTempered(objective.kind) ? ` at T = ${objective.temperature}` : ''}`,
             measure: measured
               ? (network) => curvePoint(network, dataset, options.curve && usedImages(set, selected, image))
               : undefined,
