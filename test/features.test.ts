@@ -108,6 +108,21 @@ test('features with the logits of a classifier: from a file to an ensemble that 
 
   const piped = schema.parse(jsonOf(await infer('-', archive(made.slice(0, 20), { isLabelled: false }))));
   expect(piped.images.map(({ ensemble: of }) => of)).toEqual(images.map(({ ensemble: of }) => of));
+
+  const exported = jsonOf(
+    await kdSpec(['export', '--out', 'w.onnx', '--workspace', 'w', '--json'], { folder }),
+  );
+  expect(exported).toMatchObject({ inputs: ['features'], classes });
+  expect(exported.maxDifference).toBeLessThan(1e-4);
+  const ofFile = jsonOf(
+    await kdSpec(['infer', '--model', 'w.onnx', 'new.npz', '--top', '1', '--json'], { folder }),
+  );
+  const first = z.object({ images: z.array(z.looseObject({ ensemble: ranked })) }).parse(ofFile);
+  expect(first.images.map(({ ensemble: of }) => of[0].index)).toEqual(
+    images.map(({ ensemble: of }) => of[0].index),
+  );
+
+  expect((await infer('photo.png')).stderr).toMatch(/photo.png: expected a file of rows of 19 numbers/);
   await writeFile(join(folder, 'narrow.npy'), npy(new Float32Array(12), [2, 6]));
   expect((await infer('narrow.npy')).stderr).toMatch(
     /expected rows of 19 numbers, 12 of them logits.*found 6/,

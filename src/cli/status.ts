@@ -60,7 +60,8 @@ export async function showStatus(flags: Flags, context: CommandContext): Promise
   const standings = stageNames
     .filter((stage) => !optional.includes(stage) || manifests.has(stage))
     .map((stage) => standingOf(stage, manifests.get(stage), planned.get(stage)));
-  const next = nextSteps(standings, place, flags);
+  const takesRows = manifests.has('dataset') && (await hasFeatures(join(workspace, 'dataset')));
+  const next = nextSteps(standings, place, { flags, takesRows });
   printResult(
     context,
     {
@@ -97,6 +98,15 @@ function standingOf(
     return { stage, command, status: 'outdated', note: planned.reasons.join(', ') };
   }
   return { stage, command, status: 'done', note: factOf(stage, manifest) };
+}
+
+/** Whether a data set has rows of features in place of images. */
+async function hasFeatures(dataset: string): Promise<boolean> {
+  const { openDataset } = await import('../data/dataset.js'); // which loads Arrow
+  return openDataset(dataset).then(
+    ({ image }) => image.isFeatures === true,
+    () => false,
+  );
 }
 
 /** What an artefact holds, in a few words. */
@@ -150,14 +160,18 @@ function factOf(stage: StageName, { metrics }: Manifest): string {
   }
 }
 
-function nextSteps(standings: readonly StageStanding[], place: string, flags: Flags): readonly string[] {
+function nextSteps(
+  standings: readonly StageStanding[],
+  place: string,
+  { flags, takesRows }: { readonly flags: Flags; readonly takesRows: boolean },
+): readonly string[] {
   const where = flags.workspace === undefined ? '' : ` --workspace ${place}`;
   const open = standings.find(({ status, stage }) => status !== 'done' && !optional.includes(stage));
   if (open) return [`kd-spec ${open.command}${where}`, `kd-spec run${where}    everything that is missing`];
   return [
     `open ${join(place, 'report', 'index.html')}`,
     `kd-spec show${where}`,
-    `kd-spec infer photo.jpg${where}`,
+    `kd-spec infer ${takesRows ? 'new.npz' : 'photo.jpg'}${where}`,
     `kd-spec export --out ensemble.onnx${where}`,
   ];
 }

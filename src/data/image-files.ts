@@ -12,7 +12,7 @@ export interface FolderEntry {
 }
 
 /** Endings of the names of images that {@link decodeImage} decodes. */
-const imageNames = /\.(png|apng|jpe?g|jpe|jfif|webp|gif|tiff?|avif|bmp|dib|svg)$/i;
+export const imageNames = /\.(png|apng|jpe?g|jpe|jfif|webp|gif|tiff?|avif|bmp|dib|svg)$/i;
 /** And of images that it does not. */
 const foreignImageNames =
   /\.(heic|heif|jxl|jp2|j2k|jpx|psd|xcf|tga|exr|hdr|ico|icns|p[bgnp]m|raw|cr[23]|nef|arw|dng|orf|rw2|raf|eps|pdf|ai)$/i;

@@ -342,6 +342,14 @@ async function* expand(
   }
 }
 
+function takesNoImages(word: string, width: number): KdSpecError {
+  return new KdSpecError(
+    'image-shape',
+    `${word}: expected a file of rows of ${width} numbers (.npz, .npy, .parquet, .arrow), since the data set has features ` +
+      'and no images: give the features that your model computes for the image',
+  );
+}
+
 /** The rows of the files of features that words on the command line mean. */
 async function* expandRows(
   words: readonly string[],
@@ -349,10 +357,12 @@ async function* expandRows(
   { width, logits = 0 }: ImageShape,
 ): AsyncGenerator<Query | Failure> {
   const { openFeatureTable } = await import('../../data/feature-table.js');
+  const { imageNames } = await import('../../data/image-files.js');
   const { keepStandardInput } = await import('../../data/standard-input.js');
   for (const word of words) {
     const kept = word === '-' ? await mkdtemp(join(tmpdir(), 'kd-spec-infer-')) : undefined;
     try {
+      if (imageNames.test(word)) throw takesNoImages(word, width);
       const path = kept === undefined ? word : await keepStandardInput(stdin, kept);
       const table = await openFeatureTable(path, { isLabelled: false });
       try {

@@ -117,7 +117,7 @@ export async function featuresSource(source: string, options: TableOptions): Pro
   // With a column split all rows lie in the files of one part.
   const filesOf = (part: SplitName) => tables.get(part) ?? [...tables.values()][0] ?? [];
   return {
-    description: `${width - logits > 0 ? `${width - logits} features` : 'Predictions'} of ${basename(source)}`,
+    description: `${basename(source)}, rows of ${width - logits > 0 ? `${width - logits} features` : 'predictions'}`,
     classes: divided.classes,
     image: { height: 1, width, channels: 1, isFeatures: true, ...(logits > 0 && { logits }) },
     augmentation: { kind: 'none' },

@@ -65,8 +65,8 @@ const irVersion = 8n;
  * Writes a generalist with its specialists, their calibration, routing and fusion as one ONNX model in standard
  * operators, with the outputs `probabilities`, fused, and `generalist`: (batch, classes).
  *
- * A generalist of our own has the input `images`, (batch, channels, height, width), float32 in [0, 1], and the names of
- * its classes in the metadata, key `names`, as a JSON list. An imported one keeps its graph, inputs, outputs and
+ * A generalist of our own has the input `images`, (batch, channels, height, width), float32 in [0, 1], or `features`,
+ * (batch, values), as they were stored, and the names of its classes in the metadata, key `names`, as a JSON list. An imported one keeps its graph, inputs, outputs and
  * metadata as they are, and gets these two outputs beside its own; the names stand under `kd_spec_names`. A file that was
  * exported before keeps its specialists: the new ones are fused with what it predicts. The metadata say all that is needed
  * to open the file as a classifier.
@@ -91,6 +91,13 @@ export async function exportOnnx(
     throw new KdSpecError(
       'option-invalid',
       '--replace-output is for an imported model: an ensemble of our own has no output of before',
+    );
+  }
+  if (withPreprocessing && parts.generalist.definition.input.isFeatures) {
+    throw new KdSpecError(
+      'option-invalid',
+      'the generalist takes rows of features, which need no preprocessing: leave out --with-preprocessing (and ' +
+        '--format web, whose page is for images)',
     );
   }
   if (replaceOutput && trace && imported?.backbone.blank !== null) {
@@ -191,25 +198,27 @@ function writeOwn(
   { values, layers, takesHidden, fusion }: HostParts,
   weights: WeightPrecision,
 ): Written {
-  const features = writeConvolutions(writer, 'images', definition, values, weights);
+  const { input } = definition;
+  const name = input.isFeatures ? 'features' : 'images';
+  const features = input.isFeatures ? name : writeConvolutions(writer, name, definition, values, weights);
   const hidden =
     layers.length === 1
       ? features
       : writer.node('Relu', [writeDense(writer, features, layers.slice(0, -1), weights)]);
   const logits = writeDense(writer, hidden, layers.slice(-1), weights);
-  const { channels } = definition.input;
+  const { channels } = input;
   const reading: Reading = {
     order: 'rgb',
     normalisation: {
-      name: '0 to 1',
+      name: input.isFeatures ? 'as stored' : '0 to 1',
       mean: Array.from({ length: channels }, () => 0),
       deviation: Array.from({ length: channels }, () => 1),
     },
   };
   return {
     feed: {
-      name: 'images',
-      form: { type: 'float32', layout: 'channels-first', image: definition.input },
+      name,
+      form: { type: 'float32', layout: input.isFeatures ? 'flat' : 'channels-first', image: input },
       reading,
     },
     values: writeFusion(writer, { logits, features: takesHidden ? hidden : features }, fusion),

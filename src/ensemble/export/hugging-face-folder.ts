@@ -77,7 +77,8 @@ export async function writeHuggingFaceFolder(
     await mkdir(folder, { recursive: true });
     const { bytes } = await writeOnnxModel(join(folder, 'model.onnx'), model.proto);
     await writeFile(join(folder, 'config.json'), json(config));
-    await writeFile(join(folder, 'preprocessor_config.json'), json(preprocessorOf(feed)));
+    if (!feed.form.image.isFeatures)
+      await writeFile(join(folder, 'preprocessor_config.json'), json(preprocessorOf(feed)));
     await writeFile(join(folder, 'README.md'), card);
     return bytes;
   } catch (error) {

@@ -57,7 +57,14 @@ export async function describeOnnx(path: string, hints: OnnxHints): Promise<Onnx
     mean: hints.imageMean ?? undefined,
     deviation: hints.imageStd ?? undefined,
   });
-  const { height, width } = input.image;
+  const { height, width, isFeatures } = input.image;
+  if (isFeatures) {
+    throw invalid(
+      path,
+      `it takes rows of ${width} features, not images: improve what makes them, or give the rows with the model's ` +
+        'logits beside them (kd-spec run --source rows.npz)',
+    );
+  }
   if (height !== width) {
     throw invalid(
       path,

@@ -34,7 +34,14 @@ export const inputSchema = z.strictObject({
   name: z.string(),
   type: z.enum(['float32', 'float16', 'float64', 'uint8']),
   layout: z.enum(['channels-first', 'channels-last', 'flat']),
-  image: z.strictObject({ height: count, width: count, channels: z.union([z.literal(1), z.literal(3)]) }),
+  image: z.strictObject({
+    height: count,
+    width: count,
+    channels: z.union([z.literal(1), z.literal(3)]),
+    /** Rows of features in place of images, and how many of their last numbers are logits. */
+    isFeatures: z.literal(true).exactOptional(),
+    logits: count.exactOptional(),
+  }),
   /** Images that the model takes at once; null for any number. */
   batch: count.nullable(),
 });
