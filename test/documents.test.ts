@@ -9,6 +9,7 @@ const folders = [
   '.',
   'docs',
   'docs/results',
+  'docs/results/specialists',
   'datasets/han',
   'datasets/jft-like',
   'datasets/speech',

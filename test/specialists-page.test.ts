@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
-import { readResults, renderPage } from '../scripts/results/specialists/page.js';
+import { readResults, renderBenchmark, renderPage } from '../scripts/results/specialists/page.js';
 import type { Contender, Result } from '../scripts/results/specialists/result.js';
 import { renderSummary } from '../scripts/results/specialists/summary.js';
 
@@ -9,6 +9,11 @@ const results = readResults('docs/results');
 test('the page of the comparison says what the JSON beside it says', () => {
   expect(results.length).toBeGreaterThan(0);
   expect(readFileSync('docs/results/specialists.md', 'utf8')).toBe(renderPage(results));
+});
+
+test.each(results)('and so does the page of $name', (result) => {
+  const page = readFileSync(`docs/results/specialists/${result.name}.md`, 'utf8');
+  expect(page).toBe(renderBenchmark(result));
 });
 
 test('so does the table of the README', () => {
@@ -28,7 +33,7 @@ test('where specialists do not win, the page says so first', () => {
   });
   const best = comparison.contenders.method.top1.mean;
   expect(renderPage([against(best + 0.01)]).split('\n')[2]).toBe(
-    `Where specialists do not win: ${result.name}; the sections say by how much.`,
+    `Where specialists do not win: ${result.name}; their pages say by how much.`,
   );
   const unbeaten = {
     ...comparison.contenders,
@@ -56,8 +61,8 @@ test('a temperature of rivals is shown when all seeds have it, and never one for
       return { ...comparison, contenders: { generalist: plain, method, wider } };
     }),
   });
-  expect(renderPage([withTemperature(result.comparisons.length - 1)])).not.toContain(heading);
-  const page = renderPage([withTemperature(result.comparisons.length)]);
+  expect(renderBenchmark(withTemperature(result.comparisons.length - 1))).not.toContain(heading);
+  const page = renderBenchmark(withTemperature(result.comparisons.length));
   expect(page).toContain(heading);
   expect(page).toContain('| a generalist with a wider dense layer | 1.50 | 1.250 | 2.0% |');
   expect(page).toContain('| **with specialists, our method** |  | ');

@@ -10,7 +10,7 @@
  * `--contenders` names those beside our method that are run. `--ablations PATTERN` adds, for the first seed, the changes
  * to the method whose names match (`.` are all), judged on validation by cross-fitting. Interrupted, it goes on where it
  * was. `--note` is what a person has to say of the run; without it the note that is there stays. Results:
- * `docs/results/specialists/NAME.json` and the page `docs/results/specialists.md` of all benchmarks that were run.
+ * `docs/results/specialists/NAME.json` with a page beside it, and `docs/results/specialists.md`, which sums up all.
  */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -20,7 +20,7 @@ import { firstTrainedPart, type SpecialistConfig } from '../../src/ensemble/spec
 import type { Report } from '../../src/evaluation/report.js';
 import { forwardFlops, type NetworkDefinition } from '../../src/models/network-definition.js';
 import { confusionAndGains } from './specialists/confusion-and-gain.js';
-import { writePage } from './specialists/page.js';
+import { writePages } from './specialists/page.js';
 import type { AblationResult, Comparison, Contender, Result } from './specialists/result.js';
 import { trainRivals, type Widths, widerRival } from './specialists/rivals.js';
 import { scoreGeneralists } from './specialists/score-generalists.js';
@@ -230,4 +230,4 @@ const result = {
 };
 mkdirSync(dirname(path), { recursive: true });
 writeFileSync(path, `${JSON.stringify(result, null, 2)}\n`);
-writePage(values.out);
+writePages(values.out);

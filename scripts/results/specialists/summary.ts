@@ -2,7 +2,7 @@ import { percent } from '../../../src/core/percent.js';
 import { meanOf, signed, table, within } from '../format.js';
 import { allOf, type Result, rivals, type Who } from './result.js';
 
-const benchmarks: Readonly<Record<string, string>> = {
+export const benchmarks: Readonly<Record<string, string>> = {
   'jft-like-3k': '3,000 synthetic classes',
   'jft-like-15k': '15,000 synthetic classes',
   'han-3k': '3,000 Han characters, fonts never seen',
