@@ -166,11 +166,17 @@ test('other machines are served with a token alone', async () => {
   expect((await call('/v1', { headers })).status).toBe(200);
 });
 
-test('a class that no folder can be named after takes no corrections', async () => {
+test('a correction of a class that no folder can be named after is read by dataset under that name', async () => {
   const { call } = await serve(['--corrections', join(folder, 'corrections')]);
-  const refused = await call('/v1/corrections?index=0', { ...classify, body: png });
-  expect(refused.status).toBe(400);
-  expect((await json(refused)).error.message).toContain('f0/c00');
+  for (const [index, body] of [png, Buffer.concat([png, Buffer.of(0)])].entries())
+    expect((await call(`/v1/corrections?index=${index}`, { ...classify, body })).status).toBe(200);
+  const source = join(folder, 'corrections');
+  const words = ['--workspace', 'corrected'];
+  const made = await kdSpec(['dataset', '--source', source, '--image-size', '8', ...words], { folder });
+  expect(made.code).toBe(0);
+  expect(await readFile(join(folder, 'corrected', 'dataset', 'classes.txt'), 'utf8')).toBe(
+    'f0/c00\nf0/c01\n',
+  );
 });
 
 test('a workspace without an ensemble, and a model that is none, are told', async () => {

@@ -2,6 +2,7 @@ import { open, readdir, realpath, stat } from 'node:fs/promises';
 import { extname, join } from 'node:path';
 import { KdSpecError } from '../core/errors.js';
 import { asFileError } from '../core/file-error.js';
+import { classNameFile } from './class-folder.js';
 import { ImportFindings } from './import-report.js';
 
 /** A file or folder as it was found; links are followed. */
@@ -19,6 +20,9 @@ const foreignImageNames =
 /** What operating systems and their programs leave in folders. */
 const systemNames =
   /^(\..*|thumbs\.db|ehthumbs\.db|desktop\.ini|__macosx|@eadir|icon\r|\$recycle\.bin|system volume information|lost\+found)$/i;
+
+/** Hidden files that kd-spec writes itself, or reads elsewhere. */
+const ownNames: ReadonlySet<string> = new Set([classNameFile, '.corrections.jsonl']);
 
 /**
  * The entries of a folder, by name in the order of code points (as Python sorts, whatever the language of the machine).
@@ -40,7 +44,7 @@ export async function folderEntries(
   for (const entry of entries.sort((a, b) => compareCodePoints(a.name, b.name))) {
     const path = join(directory, entry.name);
     if (systemNames.test(entry.name)) {
-      findings.leaveOut('hidden and system files', path);
+      if (!ownNames.has(entry.name)) findings.leaveOut('hidden and system files', path);
       continue;
     }
     const isLink = entry.isSymbolicLink();

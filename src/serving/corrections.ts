@@ -5,6 +5,7 @@ import { writeFileAtomically } from '../core/atomic-file.js';
 import { KdSpecError } from '../core/errors.js';
 import { withFileErrors } from '../core/file-error.js';
 import type { JsonObject } from '../core/json.js';
+import { classFolderOf, classNameFile } from '../data/class-folder.js';
 
 /** Images that people gave another class, in a folder for each class: what `kd-spec dataset --source` reads. */
 export interface Corrections {
@@ -12,9 +13,9 @@ export interface Corrections {
    * Adds an image. One that is there already is moved to the class.
    *
    * @param bytes of an image that can be decoded
-   * @param name of the class
+   * @param name of the class; one that no folder can have stands in a file of its folder
    * @param note what is known of it, added to `.corrections.jsonl`
-   * @throws KdSpecError `request-invalid` for a class that no folder can be named after; `disk-full`, `not-readable`
+   * @throws KdSpecError `disk-full`, `not-readable`
    */
   add(bytes: Uint8Array, name: string, note: JsonObject): Promise<{ file: string; isReplaced: boolean }>;
 }
@@ -41,9 +42,9 @@ export async function openCorrections(folder: string): Promise<Corrections> {
   let last: Promise<unknown> = Promise.resolve(); // one at a time: two may bring the same image
 
   async function add(bytes: Uint8Array, name: string, note: JsonObject) {
-    checkFolderName(name);
+    const { folder: own, needsFile } = classFolderOf(name);
     const hash = createHash('sha256').update(bytes).digest('hex').slice(0, hashLetters);
-    const file = join(name, `${hash}.${endingOf(bytes)}`);
+    const file = join(own, `${hash}.${endingOf(bytes)}`);
     const former = places.get(hash);
     if (former === undefined && places.size >= mostImages) {
       throw new KdSpecError(
@@ -53,7 +54,8 @@ export async function openCorrections(folder: string): Promise<Corrections> {
     }
     const path = join(folder, file);
     await withFileErrors(path, async () => {
-      await mkdir(join(folder, name), { recursive: true });
+      await mkdir(join(folder, own), { recursive: true });
+      if (needsFile) await writeFileAtomically(join(folder, own, classNameFile), `${name}\n`);
       if (former === undefined) await writeFileAtomically(path, bytes);
       else if (former !== file) await rename(join(folder, former), path);
       await appendFile(join(folder, journal), `${JSON.stringify({ file, ...note })}\n`);
@@ -68,17 +70,6 @@ export async function openCorrections(folder: string): Promise<Corrections> {
       return mine;
     },
   };
-}
-
-/** A class is a folder, so that its name has to be one that every system and importer takes. */
-function checkFolderName(name: string): void {
-  const isFine =
-    name !== '' && !/[/\\\0\p{Cc}]/u.test(name) && !/^\.|[. ]$/.test(name) && Buffer.byteLength(name) < 200;
-  if (isFine) return;
-  throw new KdSpecError(
-    'request-invalid',
-    `expected a class that a folder can be named after, "${name}" cannot: no folder of images can hold it`,
-  );
 }
 
 /** The ending of an image's name, by its first bytes. */

@@ -353,10 +353,15 @@ test('a correction is kept in the folder of its class, once, and moves with a se
   const read = await imageFolderSource(corrections, { imageSize: 4, seed: 1 });
   expect([read.classes, read.count('train')]).toEqual([['light'], 1]);
   expect((await correct(0, Buffer.from('no image'))).status).toBe(422);
-  expect((await correct(2, image)).status).toBe(400); // no folder can be named grey/green
   expect((await correct(3, image)).status).toBe(400);
+  expect(await json(await correct(2, await grey(9)))).toMatchObject({
+    class: 'grey/green', // which no folder can be named
+    file: expect.stringMatching(/^grey_green-[0-9a-f]{8}\/[0-9a-f]{24}\.png$/),
+  });
+  const both = await imageFolderSource(corrections, { imageSize: 4, seed: 1 });
+  expect(both.classes).toEqual(['grey/green', 'light']);
   const lines = (await readFile(join(corrections, '.corrections.jsonl'), 'utf8')).trim().split('\n');
-  expect(lines.map((line) => JSON.parse(line).class)).toEqual(['dark', 'light']);
+  expect(lines.map((line) => JSON.parse(line).class)).toEqual(['dark', 'light', 'grey/green']);
 });
 
 test('without a folder there are no corrections', async () => {

@@ -198,7 +198,7 @@ describe('what goes wrong is said', () => {
   });
 });
 
-test('a correction names a class of the model, and is refused where no folder can hold it', async () => {
+test('a correction names a class of the model, and is kept where no folder can have its name', async () => {
   const { page } = await open();
   await choose(page, 'image.png');
   await page.locator('#correction').waitFor();
@@ -210,8 +210,9 @@ test('a correction names a class of the model, and is refused where no folder ca
   await expect.poll(() => page.locator('#class-names option').first().getAttribute('value')).toBe('f0/c00');
   await page.fill('#correction-class', 'f0/c00');
   await page.locator('#correction button').click();
-  await expect.poll(() => problem.textContent()).toContain('no folder of images can hold it');
-  expect((await readdir(join(folder, 'corrections'))).filter((name) => !name.startsWith('.'))).toEqual([]);
+  await expect.poll(() => page.locator('#status').textContent()).toContain('Kept as f0/c00');
+  const [kept] = (await readdir(join(folder, 'corrections'))).filter((name) => !name.startsWith('.'));
+  expect(await readFile(join(folder, 'corrections', kept, '.class-name'), 'utf8')).toBe('f0/c00\n');
 });
 
 test('the page of the API sends a request and shows what comes', async () => {

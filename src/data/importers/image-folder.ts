@@ -2,6 +2,7 @@ import { realpath, stat } from 'node:fs/promises';
 import { basename, join, relative, sep } from 'node:path';
 import { KdSpecError } from '../../core/errors.js';
 import { createRandom } from '../../core/random.js';
+import { classNameFile, classNameIn } from '../class-folder.js';
 import {
   compareCodePoints,
   describeForeign,
@@ -31,7 +32,8 @@ const wrapperLimit = 16; // folders that each hold one folder
  * Either the classes stand directly in `directory` and are divided by seed, class by class, or they stand in folders
  * for the parts, such as `train/`, `val/` and `test/` (see {@link splitOfName}); a part that is not there, or has no
  * images, is set aside from `train`. A folder that holds nothing but another folder is entered. Below a class, folders
- * are searched too. Names are compared in Unicode's composed form (NFC). Classes without an image are left out.
+ * are searched too. Names are compared in Unicode's composed form (NFC); one that no folder can have stands in the file
+ * `.class-name` of its folder. Classes without an image are left out.
  *
  * @param directory the folder
  * @param options.imageSize height and width of the result, in pixels
@@ -354,8 +356,11 @@ async function classFolders(
   const classes = new Map<string, { readonly files: string[]; readonly deep: string[] }>();
   for (const [index, { name, path }] of folders.entries()) {
     if (ownerOf.get(realPaths[index]) !== name) continue;
-    const composed = name.normalize('NFC');
-    if (classes.has(composed))
+    const named = await classNameIn(path);
+    const composed = (named ?? name).normalize('NFC');
+    if (named !== undefined)
+      findings.note(`classes named by the file ${classNameFile} of their folder`, path);
+    else if (classes.has(composed))
       findings.note('folders whose names are two Unicode forms of one name, taken for one class', path);
     const { files, deep } = classes.get(composed) ?? { files: [], deep: [] };
     classes.set(composed, { files, deep });

@@ -33,7 +33,9 @@ export function setUpCorrection(current: () => Blob | undefined, tell: (text: st
     const name = field.value.trim();
     if (image === undefined || name === '') return refuse('Type the name of the right class.');
     try {
-      const exact = (await find(name)).classes.find((one) => one.class === name);
+      const { classes } = await find(name);
+      const exact =
+        classes.find((one) => one.class === field.value) ?? classes.find((one) => one.class.trim() === name);
       if (exact === undefined) return refuse(`The model has no class “${name}”. Choose one of the list.`);
       const kept = await postImage<CorrectionMessage>(`/v1/corrections?index=${exact.index}`, image);
       field.value = '';
