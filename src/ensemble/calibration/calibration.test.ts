@@ -98,6 +98,8 @@ test('auto takes the rule that does better, and without fitting nothing is chang
   const each = await Promise.all(
     fusionRules.map(({ name }) => calibrate(examples, subsets, classCount, { rule: name })),
   );
+  expect(auto.top1Gain.mean).toBeCloseTo(auto.crossFitted.top1 - auto.generalist.top1, 12);
+  expect(auto.top1Gain.standardError).toBeGreaterThan(0);
   expect(auto.crossFitted.negativeLogLikelihood).toBe(
     Math.min(...each.map(({ crossFitted }) => crossFitted.negativeLogLikelihood)),
   );

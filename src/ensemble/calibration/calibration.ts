@@ -1,6 +1,7 @@
 import { KdSpecError } from '../../core/errors.js';
 import { createPause, type Pause } from '../../core/pause.js';
 import { createCalibrationError } from '../../math/calibration-error.js';
+import { createMean, type Estimate } from '../../math/mean.js';
 import { fusionRule, fusionRules } from '../rules/index.js';
 import { paper } from '../rules/paper.js';
 import type { FusionRule, ParameterValues, RuleParameter } from '../rules/rule.js';
@@ -71,6 +72,8 @@ export interface RuleCalibration {
   readonly ensemble: Fit;
   /** The same, each half of the examples under what was chosen on the other half. */
   readonly crossFitted: Fit;
+  /** Of the cross-fitted top-1 over the generalist's, with the paired standard error between examples. */
+  readonly top1Gain: Estimate;
   /** Where there are bystanders. */
   readonly bystanders?: BystanderCalibration;
 }
@@ -295,7 +298,14 @@ async function calibrateRule(
   const judges = halves.map(({ judged }) => judged);
   const { generalistTemperature, temperatures, weights, kept, ofEnsemble, ofSpecialists } = whole.parameters;
   const crossFitted: Outcome[] = [];
-  for (const judged of judges) crossFitted.push(...(await judged.outcomes()));
+  const top1Gain = createMean();
+  for (const [fold, judged] of judges.entries()) {
+    const before = half(fold, true).validation;
+    for (const [place, after] of (await judged.outcomes()).entries()) {
+      crossFitted.push(after);
+      top1Gain.add(after.correct - outcome(temperedGeneralist(before[place], 1), before[place]).correct);
+    }
+  }
   const specialists: SpecialistCalibration[] = [];
   for (const [m, id] of ids.entries()) {
     specialists.push({
@@ -315,6 +325,7 @@ async function calibrateRule(
     uncalibrated,
     ensemble: fitOf(await whole.outcomes()),
     crossFitted: fitOf(crossFitted),
+    top1Gain: top1Gain.estimate(),
     ...(bounded && {
       bystanders: {
         ...bounded,

@@ -4,7 +4,7 @@ import { writeJsonAtomically } from '../../core/atomic-file.js';
 import type { JsonObject } from '../../core/json.js';
 import type { Log } from '../../core/log.js';
 import { createPause } from '../../core/pause.js';
-import { percent, percentWithin } from '../../core/percent.js';
+import { percent, percentWithin, signedWithin } from '../../core/percent.js';
 import { count, duration } from '../../core/quantity-text.js';
 import { type ImageBatch, imageBatches } from '../../data/batches.js';
 import { type Bystanders, openBystanders } from '../../data/bystanders.js';
@@ -208,14 +208,15 @@ function tellOfPlan(
 
 /** What each rule costs bystanders and brings on validation, and which is used. */
 function tellOfHarm(calibration: Calibration, log: Log): void {
-  for (const { rule, crossFitted, bystanders } of [calibration, ...calibration.others]) {
+  for (const { rule, crossFitted, top1Gain, bystanders } of [calibration, ...calibration.others]) {
     if (bystanders === undefined) continue;
     const { harm, bound, refused } = bystanders;
     const used = rule === calibration.rule ? ', in use' : '';
     const limit = Number.isFinite(bound) ? `at most ${percent(bound)}` : 'no bound';
     if (refused === undefined) {
       log.info(
-        `rule ${rule}${used}: validation top-1 ${percent(calibration.generalist.top1)} to ${percent(crossFitted.top1)}, ` +
+        `rule ${rule}${used}: validation top-1 ${percent(calibration.generalist.top1)} to ${percent(crossFitted.top1)} ` +
+          `(${signedWithin(top1Gain.mean, top1Gain.standardError)}), ` +
           `harm to bystanders ${percentWithin(harm.harm, harm.standardError)} (${limit})`,
       );
     } else {
@@ -226,6 +227,10 @@ function tellOfHarm(calibration: Calibration, log: Log): void {
       );
     }
   }
+  log.info(
+    'this is what images like those of validation gain, ± one standard error between images: what differs from them, such as ' +
+      'another font, vendor or camera, may gain much less, and only test images that differ as much tell how much (--group)',
+  );
 }
 
 function bystandersJson({ bystanders }: RuleCalibration) {
