@@ -85,17 +85,18 @@ test('the terminal and the page tell of the bystanders, and the exported file ha
   expect(jsonOf(exported).maxDifference).toBeLessThan(1e-4);
 });
 
-test('the model computes features once for all stages', async () => {
+test('the model computes features once for all stages; its exported form is evaluated alike', async () => {
   const store = join(folder, 'labelled', 'features');
   const [name, ...more] = await readdir(store);
   expect(more).toEqual([]);
   const before = await stat(join(store, name));
   expect(before.size).toBeGreaterThan(0);
   expect(before.size % (16 + 8 + 4 * 3)).toBe(0); // two hashes and three features an image
-  expect(
-    (await kdSpec(['evaluate', '--evaluate-split', 'validation', '--workspace', 'labelled'], { folder }))
-      .code,
-  ).toBe(0);
+  const inOnnxRuntime = ['evaluate', '--runtime', 'onnx', '--workspace', 'labelled', '--json'];
+  const { test: networks } = await artefact('labelled', 'report/report.json');
+  const { test: exported } = jsonOf(await kdSpec(inOnnxRuntime, { folder }));
+  for (const one of ['generalist', 'ensemble'])
+    expect(Math.abs(exported[one].top1 - networks[one].top1), one).toBeLessThan(2.5 / networks.examples);
   expect((await stat(join(store, name))).mtimeMs).toBe(before.mtimeMs);
 });
 

@@ -171,3 +171,14 @@ test.each([
   expect(stderr).toMatch(message);
   expect(code).toBe(2);
 });
+
+test.each([
+  [['--specialist-head', 'full'], /--specialist-head full has no form as a graph, and patch writes one/],
+  [['--routed-share', '0.5'], /leave it out, or add --rule share-inside/],
+])('what has no form as a graph is refused before anything is made: %s', async (words, message) => {
+  const place = ['--images', 'warm', '--out', 'a.onnx', '--workspace', 'refused'];
+  const { code, stderr } = await kdSpec(['patch', 'model.onnx', ...place, ...words], { folder });
+  expect(stderr).toMatch(message);
+  expect(code).not.toBe(0);
+  expect(existsSync(join(folder, 'refused'))).toBe(false);
+});

@@ -5,6 +5,7 @@ import type { Classifier } from '../models/classifier.js';
 import { readExportedMetadata } from '../models/onnx/exported-metadata.js';
 import { decodeOnnxModel, readModelBytes } from '../models/onnx/model-file.js';
 import { openOnnxClassifier } from '../models/onnx/onnx-classifier.js';
+import type { RuntimeName } from '../models/onnx/runtime.js';
 import { type Ensemble, loadNetworkEnsemble } from './ensemble.js';
 import { exportOnnx, modelBytes } from './export/export-onnx.js';
 import { openExportedEnsemble } from './export/exported-ensemble.js';
@@ -30,16 +31,31 @@ export interface LoadOptions {
  * Opens any ONNX classifier: one that was exported with all that it says about itself, another by its first output.
  *
  * @param options.note gets a sentence for each thing that was assumed
- * @throws KdSpecError `not-found`, `checkpoint-invalid`
+ * @param options.runtime `wasm` takes the ONNX Runtime that is always there
+ * @throws KdSpecError `not-found`, `checkpoint-invalid`; `option-invalid` for the runtime `tensorflow`
  */
 export async function openModelFile(
   path: string,
-  { note }: { readonly note: (text: string) => void },
+  { note, runtime = 'auto' }: { readonly note: (text: string) => void; readonly runtime?: EnsembleRuntime },
 ): Promise<Classifier> {
+  const onnx = onnxRuntime(path, runtime);
   const bytes = await readModelBytes(path);
   return readExportedMetadata(decodeOnnxModel(path, bytes)) === undefined
-    ? openOnnxClassifier(path, { note })
-    : openExportedEnsemble(bytes, { path });
+    ? openOnnxClassifier(path, { note, runtime: onnx })
+    : openExportedEnsemble(bytes, { path, runtime: onnx });
+}
+
+/**
+ * Which ONNX Runtime runs a file.
+ *
+ * @throws KdSpecError `option-invalid` where networks were wanted
+ */
+function onnxRuntime(path: string, runtime: EnsembleRuntime): RuntimeName {
+  if (runtime !== 'tensorflow') return runtime === 'wasm' ? 'wasm' : 'auto';
+  throw new KdSpecError(
+    'option-invalid',
+    `${path}: an ONNX file runs in ONNX Runtime: take the runtime auto, onnx or wasm, or load the workspace`,
+  );
 }
 
 /**
@@ -61,13 +77,7 @@ export async function loadEnsemble(
   { backend = 'auto', runtime = 'auto', name }: LoadOptions = {},
 ): Promise<Ensemble> {
   if (path.toLowerCase().endsWith('.onnx')) {
-    if (runtime === 'tensorflow') {
-      throw new KdSpecError(
-        'option-invalid',
-        `${path}: an exported file runs in ONNX Runtime: take the runtime auto, onnx or wasm, or load the workspace`,
-      );
-    }
-    const options = { path, name, runtime: runtime === 'wasm' ? 'wasm' : 'auto' } as const;
+    const options = { path, name, runtime: onnxRuntime(path, runtime) };
     return openExportedEnsemble(await readModelBytes(path), options);
   }
   if (runtime !== 'onnx') {

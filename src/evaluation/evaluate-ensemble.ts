@@ -10,6 +10,9 @@ import { createExampleSearch, describeTrace, type ReportExample } from './report
 
 const exampleSide = 512; // pixels
 
+/** What is evaluated: an ensemble that tells how each specialist predicts. */
+export type EvaluatedEnsemble = Pick<NetworkEnsemble, 'classes' | 'settings' | 'specialists' | 'trace'>;
+
 /** Batches of a split, with the row of each image in it. */
 export type EvaluatedBatch = LabelledBatch & { readonly rows: Int32Array };
 
@@ -26,7 +29,7 @@ export type EvaluatedBatch = LabelledBatch & { readonly rows: Int32Array };
  * @throws KdSpecError `interrupted` between two batches
  */
 export async function evaluateEnsemble(
-  ensemble: NetworkEnsemble,
+  ensemble: EvaluatedEnsemble,
   batches: AsyncIterable<EvaluatedBatch>,
   {
     image,

@@ -42,7 +42,7 @@ export interface BystanderReport {
  * Cost: a prediction of generalist and ensemble for each image.
  */
 export async function evaluateBystanders(
-  ensemble: Ensemble,
+  ensemble: Pick<Ensemble, 'classes' | 'trace'>,
   batches: AsyncIterable<LabelledBatch>,
   {
     total,

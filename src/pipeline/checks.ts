@@ -6,6 +6,7 @@ import { manifestName } from '../data/dataset-files.js';
 import { importers } from '../data/importers/importers.js';
 import { isTempered } from '../distillation/student-objective.js';
 import { placeTeacher } from '../distillation/teacher-places.js';
+import { shareInside } from '../ensemble/rules/share-inside.js';
 import { parseTimeLimit } from '../jobs/slurm/slurm-options.js';
 import { ownTeachers } from './options/answers-options.js';
 import type { Settings } from './options.js';
@@ -462,7 +463,29 @@ function checkStudent({ settings, origins, outline }: CheckContext): void {
 }
 
 function checkReport({ settings, outline }: CheckContext): void {
+  if (settings.report.runtime === 'onnx') refuseWhatCannotBeExported(settings, '--runtime onnx runs one');
   needImages(outline, settings.report.split, `evaluating (--evaluate-split ${settings.report.split})`);
+}
+
+/**
+ * Says before hours of training what export would refuse after them.
+ *
+ * @param use what needs a graph, such as `patch writes one`
+ * @throws KdSpecError `option-invalid`
+ */
+export function refuseWhatCannotBeExported(
+  { specialists, ensemble }: Pick<Settings, 'specialists' | 'ensemble'>,
+  use: string,
+): void {
+  const refuse = (what: string, advice: string) =>
+    invalid(`${what} has no form as a graph, and ${use}: ${advice}`);
+  if (specialists.retrain === 'all') throw refuse('--retrain all', 'take --retrain head or top');
+  if (specialists.head === 'full') throw refuse('--specialist-head full', 'leave it out');
+  if (specialists.routedShare > 0 && ensemble.rule !== shareInside.name)
+    throw refuse(
+      'a dustbin whose correction depends on the image (--routed-share)',
+      `leave it out, or add --rule ${shareInside.name}, which uses no dustbin`,
+    );
 }
 
 /** Normalisation by the statistics of a batch cannot learn from one image. */

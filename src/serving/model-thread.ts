@@ -5,6 +5,7 @@ import type { BackendName } from '../compute/backend.js';
 import { assert } from '../core/errors.js';
 import { fromThreadError, type ThreadError } from '../core/thread.js';
 import type { ImageTrace } from '../ensemble/inference.js';
+import type { EnsembleRuntime } from '../ensemble/load-ensemble.js';
 import { type Classifier, createClassifier, type ImageBatch, rowOf } from '../models/classifier.js';
 import type { TracingClassifier } from './batcher.js';
 
@@ -13,8 +14,13 @@ import type { TracingClassifier } from './batcher.js';
 
 /** Where a model comes from: a thread opens it itself, since networks cannot be sent. */
 export type ModelSource =
-  | { readonly kind: 'workspace'; readonly path: string; readonly backend: BackendName }
-  | { readonly kind: 'file'; readonly path: string };
+  | {
+      readonly kind: 'workspace';
+      readonly path: string;
+      readonly backend: BackendName;
+      readonly runtime?: EnsembleRuntime | undefined;
+    }
+  | { readonly kind: 'file'; readonly path: string; readonly runtime?: EnsembleRuntime | undefined };
 
 /** What the thread is told. */
 export type ToModelThread =
@@ -53,8 +59,8 @@ export interface ThreadPrediction {
 export async function openModel(source: ModelSource, note: (text: string) => void): Promise<Classifier> {
   const { loadEnsemble, openModelFile } = await import('../ensemble/load-ensemble.js');
   return source.kind === 'workspace'
-    ? loadEnsemble(source.path, { backend: source.backend })
-    : openModelFile(source.path, { note });
+    ? loadEnsemble(source.path, { backend: source.backend, runtime: source.runtime ?? 'auto' })
+    : openModelFile(source.path, { note, runtime: source.runtime ?? 'auto' });
 }
 
 /** Options of {@link openInThread}. */

@@ -5,6 +5,7 @@ import type { BackendName } from '../compute/backend.js';
 import { readManifest } from '../core/artefact.js';
 import { KdSpecError } from '../core/errors.js';
 import { canonicalJson } from '../core/json.js';
+import type { EnsembleRuntime } from '../ensemble/load-ensemble.js';
 import type { Classifier } from '../models/classifier.js';
 import { datasetGallery, type Gallery } from './gallery.js';
 import { type ModelThreadOptions, openInThread } from './model-thread.js';
@@ -31,10 +32,17 @@ const versionLetters = 12;
  */
 export async function openWorkspaceModel(
   workspace: string,
-  { backend, onEnd }: { readonly backend: BackendName } & Pick<ModelThreadOptions, 'onEnd'>,
+  {
+    backend,
+    runtime,
+    onEnd,
+  }: {
+    readonly backend: BackendName;
+    readonly runtime?: EnsembleRuntime | undefined;
+  } & Pick<ModelThreadOptions, 'onEnd'>,
 ): Promise<WorkspaceModel> {
   const version = await workspaceVersion(workspace);
-  const classifier = await openInThread({ kind: 'workspace', path: workspace, backend }, { onEnd });
+  const classifier = await openInThread({ kind: 'workspace', path: workspace, backend, runtime }, { onEnd });
   try {
     if ((await workspaceVersion(workspace)) !== version)
       throw unfinished(workspace, 'the ensemble was replaced while it was read');
@@ -99,6 +107,7 @@ export async function watchWorkspace(
   version: string,
   {
     backend,
+    runtime,
     everySeconds,
     signal,
     onModel,
@@ -106,6 +115,7 @@ export async function watchWorkspace(
     onEnd,
   }: Pick<ModelThreadOptions, 'onEnd'> & {
     readonly backend: BackendName;
+    readonly runtime?: EnsembleRuntime | undefined;
     readonly everySeconds: number;
     readonly signal: AbortSignal;
     readonly onModel: (model: WorkspaceModel) => void;
@@ -119,7 +129,7 @@ export async function watchWorkspace(
     if (signal.aborted) return;
     try {
       if ((await workspaceVersion(workspace)) === served) continue;
-      const model = await openWorkspaceModel(workspace, { backend, onEnd });
+      const model = await openWorkspaceModel(workspace, { backend, runtime, onEnd });
       served = model.version;
       told = undefined;
       onModel(model);

@@ -10,6 +10,7 @@ import type { ImageShape } from '../../data/source.js';
 import type { Classification } from '../../ensemble/ensemble.js';
 import type { Classifier } from '../../models/classifier.js';
 import type { RankedClass } from '../../models/ranked-class.js';
+import { runtimes } from '../../pipeline/options/report-options.js';
 import type { Settings } from '../../pipeline/options.js';
 import { addFlags, flagsOf, restoreLoneDash } from '../command-line.js';
 import { type CommandContext, printResult } from '../context.js';
@@ -102,7 +103,6 @@ function texts(value: unknown): readonly string[] {
   return Array.isArray(value) ? value.map(String) : [];
 }
 
-const runtimes = ['auto', 'onnx', 'tensorflow', 'wasm'] as const;
 type Runtime = (typeof runtimes)[number];
 
 const maxInputBytes = 256 * 2 ** 20; // of standard input

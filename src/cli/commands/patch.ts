@@ -60,12 +60,17 @@ export function patchCommand(context: CommandContext): CommandModule {
       const { bringUpToDate } = await import('../run-stages.js');
       const named = { ...flags, onnx: String(argv.file), source: argv.images };
       const resolved = await resolveSettings(named, context.env, { folder: context.folder });
-      refuseWhatCannotBeExported(resolved);
+      const { refuseWhatCannotBeExported } = await import('../../pipeline/checks.js');
+      refuseWhatCannotBeExported(resolved.settings, 'patch writes one');
+      const { expectExportable } = await import('../../ensemble/export/export-onnx.js');
+      const { readOnnxModel } = await import('../../models/onnx/model-file.js');
+      const replaceOutput = argv['replace-output'] === true;
+      expectExportable(await readOnnxModel(resolve(context.folder, String(argv.file))), { replaceOutput });
       const outcomes = await bringUpToDate('report', resolved, context);
       if (outcomes.length === 0) return; // a dry run
       const { metricsOf } = await import('../../pipeline/stage-metrics.js');
       const result = await writePatched(resolve(context.folder, argv.out), resolved, {
-        replaceOutput: argv['replace-output'] === true,
+        replaceOutput,
         signal: context.signal,
         folder: context.folder,
         rivals: metricsOf('report', outcomes.at(-1)?.manifest.metrics ?? {})?.rivals,
@@ -73,15 +78,6 @@ export function patchCommand(context: CommandContext): CommandModule {
       printResult(context, result, resolved.settings.json);
     },
   };
-}
-
-/** Says before hours of training what export would refuse after them. */
-function refuseWhatCannotBeExported({ settings: { specialists } }: ResolvedSettings): void {
-  if (specialists.head !== 'full') return;
-  throw new KdSpecError(
-    'option-invalid',
-    '--specialist-head full has no form as a graph, and patch writes one: leave it out',
-  );
 }
 
 /**

@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises';
 import type { CommandModule } from 'yargs';
 import { KdSpecError } from '../../core/errors.js';
 import { asFileError } from '../../core/file-error.js';
+import { runtimes } from '../../pipeline/options/report-options.js';
 import { addFlags, flagsOf } from '../command-line.js';
 import { type CommandContext, printResult } from '../context.js';
 
@@ -10,7 +11,18 @@ export function serveCommand(context: CommandContext): CommandModule {
   return {
     command: 'serve',
     describe: 'Serve the ensemble of a workspace, or an ONNX file, over HTTP, with a page to try it',
-    builder: (yargs) => addFlags(yargs, ['serve']),
+    builder: (yargs) =>
+      addFlags(
+        yargs.option('runtime', {
+          type: 'string',
+          requiresArg: true,
+          choices: runtimes,
+          defaultDescription: 'auto',
+          describe:
+            'Run an ensemble on networks (tensorflow, wasm) or, as it would be exported, in ONNX Runtime (onnx); a file runs there in any case, with wasm in the one that is always installed',
+        }),
+        ['serve'],
+      ),
     handler: async (argv) => {
       const { resolveSettings } = await import('../../pipeline/settings.js');
       const { settings, origins, warnings } = await resolveSettings(flagsOf(argv, ['serve']), context.env, {
@@ -40,7 +52,9 @@ export function serveCommand(context: CommandContext): CommandModule {
         fail = reject;
       });
       failed.catch(() => {});
-      const opened = await open(model, settings.workspace, settings.backend, {
+      const runtime = runtimes.find((name) => name === argv.runtime) ?? 'auto';
+      const from = { backend: settings.backend, runtime };
+      const opened = await open(model, settings.workspace, from, {
         note: (text) => messages.warn(text),
         onEnd: fail,
       });
@@ -71,7 +85,7 @@ export function serveCommand(context: CommandContext): CommandModule {
       if (model === null && reloadSeconds > 0) {
         const { watchWorkspace } = await import('../../serving/workspace-model.js');
         void watchWorkspace(settings.workspace, version, {
-          backend: settings.backend,
+          ...from,
           everySeconds: reloadSeconds,
           signal: context.signal,
           onModel: (next) => server.replace(next),
@@ -91,19 +105,22 @@ export function serveCommand(context: CommandContext): CommandModule {
 async function open(
   model: string | null,
   workspace: string,
-  backend: import('../../compute/backend.js').BackendName,
+  from: {
+    readonly backend: import('../../compute/backend.js').BackendName;
+    readonly runtime: (typeof runtimes)[number];
+  },
   options: Required<import('../../serving/model-thread.js').ModelThreadOptions>,
 ) {
   if (model === null) {
     const { openWorkspaceModel } = await import('../../serving/workspace-model.js');
-    const opened = await openWorkspaceModel(workspace, { backend, onEnd: options.onEnd });
+    const opened = await openWorkspaceModel(workspace, { ...from, onEnd: options.onEnd });
     if (opened.note !== undefined) options.note(opened.note);
     return opened;
   }
   const { openInThread } = await import('../../serving/model-thread.js');
   const { hashFile } = await import('../../core/file-hashes.js');
   const version = (await hashFile(model)).slice(0, 12);
-  const classifier = await openInThread({ kind: 'file', path: model }, options);
+  const classifier = await openInThread({ kind: 'file', path: model, runtime: from.runtime }, options);
   return { classifier, version, gallery: undefined };
 }
 

@@ -62,6 +62,31 @@ const leastOpset = 11; // GatherElements and ScatterElements
 const irVersion = 8n;
 
 /**
+ * Refuses a foreign model that no ensemble can be written into, as can be known before anything is trained.
+ *
+ * @throws KdSpecError `option-invalid`
+ */
+export function expectExportable(
+  model: OnnxModel,
+  { replaceOutput }: { readonly replaceOutput: boolean },
+): void {
+  if (model.opset < leastOpset) {
+    throw new KdSpecError(
+      'option-invalid',
+      `the model is of operator set ${model.opset}, and the fusion needs ${leastOpset}: convert it ` +
+        '(onnx.version_converter.convert_version(model, 17) in Python) and import it again',
+    );
+  }
+  if (replaceOutput && typeof readExportedMetadata(model)?.imported?.blank === 'number') {
+    throw new KdSpecError(
+      'option-invalid',
+      'the output of a sequence recogniser that was patched before cannot be replaced: patch the model itself, with all ' +
+        'images and --replace-output',
+    );
+  }
+}
+
+/**
  * Writes a generalist with its specialists, their calibration, routing and fusion as one ONNX model in standard
  * operators, with the outputs `probabilities`, fused, and `generalist`: (batch, classes).
  *
@@ -80,13 +105,7 @@ export async function exportOnnx(
 ): Promise<ExportedModel> {
   const { classes, imported } = parts;
   const opset = imported?.model.opset ?? ownOpset;
-  if (opset < leastOpset) {
-    throw new KdSpecError(
-      'option-invalid',
-      `the model is of operator set ${opset}, and the fusion needs ${leastOpset}: convert it ` +
-        '(onnx.version_converter.convert_version(model, 17) in Python) and import it again',
-    );
-  }
+  if (imported) expectExportable(imported.model, { replaceOutput });
   if (replaceOutput && imported === undefined) {
     throw new KdSpecError(
       'option-invalid',
@@ -253,13 +272,6 @@ function writeOnImported(
   if (replaced !== null) renameValue(graph, replaced, `${prefix}replaced`);
   const own = replaced === backbone.output ? `${prefix}replaced` : backbone.output;
   const everyStep = replaced !== null && blank !== null;
-  if (everyStep && before !== undefined) {
-    throw new KdSpecError(
-      'option-invalid',
-      'a sequence recogniser whose own output was replaced cannot be patched again: patch the file without ' +
-        '--replace-output, and replace the output with the last patch',
-    );
-  }
   const described = { ...backbone, output: own };
   const from = writeImported(writer, modelOf(model, graph), described, { classes, everyStep });
   // Imported heads stand on the features alone.

@@ -4,7 +4,7 @@ import { wholeModel } from './constants.js';
 import { findImageInput, type InputHints, possibleReadings } from './image-input.js';
 import { openImageSession, type SessionPart } from './image-session.js';
 import { fusedOutputKey, invalid, type OutputHolds, outputHolds, readOnnxModel } from './model-file.js';
-import type { OutputTensor } from './runtime.js';
+import type { OutputTensor, RuntimeName } from './runtime.js';
 
 /** How a foreign model is opened as it is, without a look inside. */
 export interface OnnxClassifierOptions extends InputHints {
@@ -12,6 +12,8 @@ export interface OnnxClassifierOptions extends InputHints {
   readonly labels?: string | undefined;
   /** The names that the outputs are taken to have, in their order, where the model has none. */
   readonly fallbackClasses?: ClassNames | undefined;
+  /** Which ONNX Runtime; default the fastest that is installed. */
+  readonly runtime?: RuntimeName | undefined;
   /** Gets a sentence for each thing that was assumed. */
   readonly note?: ((text: string) => void) | undefined;
 }
@@ -27,7 +29,7 @@ export interface OnnxClassifierOptions extends InputHints {
  */
 export async function openOnnxClassifier(
   path: string,
-  { labels, fallbackClasses, note = () => {}, ...hints }: OnnxClassifierOptions = {},
+  { labels, fallbackClasses, runtime, note = () => {}, ...hints }: OnnxClassifierOptions = {},
 ): Promise<Classifier> {
   const model = await readOnnxModel(path);
   const fused = model.metadata.get(fusedOutputKey);
@@ -41,7 +43,7 @@ export async function openOnnxClassifier(
     note(`${path}: its scores are independent of each other; their logits are taken as a softmax's`);
 
   const feed = { name: input.name, form: input, reading, batch: input.batch };
-  const session = await openImageSession(await wholeModel(model), feed, { path });
+  const session = await openImageSession(await wholeModel(model), feed, { path, runtime });
   const size = input.image.height * input.image.width * input.image.channels;
   const rowsOf = ({ results, ran }: SessionPart): OutputTensor => {
     const found = results.get(output.name);

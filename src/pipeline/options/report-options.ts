@@ -1,5 +1,11 @@
 import type { OptionTable } from '../option-types.js';
 
+/**
+ * What runs an ensemble: its networks on a backend, or its exported form in ONNX Runtime; `auto` is the networks of a
+ * workspace, and of a file the fastest ONNX Runtime that is installed.
+ */
+export const runtimes = ['auto', 'onnx', 'tensorflow', 'wasm'] as const;
+
 /** Options of the stage that makes the report. */
 export const reportOptions = {
   split: {
@@ -18,6 +24,14 @@ export const reportOptions = {
     max: 1_000_000_000,
     affects: 'result',
     description: 'Evaluate at most this many images (none: all)',
+  },
+  runtime: {
+    type: 'choice',
+    default: 'auto',
+    choices: runtimes,
+    affects: 'result',
+    description:
+      'Evaluate what networks predict (tensorflow, wasm) or, as it would be exported, ONNX Runtime (onnx); auto takes the networks on --backend',
   },
   student: {
     type: 'boolean',

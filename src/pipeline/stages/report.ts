@@ -6,10 +6,10 @@ import { signedPercent } from '../../core/percent.js';
 import { imageBatches } from '../../data/batches.js';
 import { openBystanders } from '../../data/bystanders.js';
 import { openDataset } from '../../data/dataset.js';
-import { loadNetworkEnsemble, type NetworkEnsemble } from '../../ensemble/ensemble.js';
+import { type Ensemble, loadNetworkEnsemble, type NetworkEnsemble } from '../../ensemble/ensemble.js';
 import { readSubsets, subsetsFileName } from '../../ensemble/subsets/subsets-file.js';
 import type { CurvePoint } from '../../evaluation/curve-charts.js';
-import { evaluateEnsemble } from '../../evaluation/evaluate-ensemble.js';
+import { type EvaluatedEnsemble, evaluateEnsemble } from '../../evaluation/evaluate-ensemble.js';
 import { type BystanderReport, evaluateBystanders } from '../../evaluation/harm.js';
 import { type InferenceCost, inferenceCost } from '../../evaluation/inference-cost.js';
 import type { Report, StageCost } from '../../evaluation/report.js';
@@ -33,19 +33,23 @@ import { evaluateStudent } from './student-accuracy.js';
 export async function evaluate(context: StageContext): Promise<StageResults['report']> {
   const { settings, directory, log, signal } = context;
   const dataset = await openDataset(context.input('dataset'));
+  const { runtime } = settings.report;
   const ensemble = await loadNetworkEnsemble(context.workspace, {
-    backend: settings.backend,
+    backend: runtime === 'tensorflow' || runtime === 'wasm' ? runtime : settings.backend,
     store: context.store,
   });
-  context.usesBackend(ensemble.generalist.operations.backend);
+  context.usesBackend(runtime === 'onnx' ? 'onnxruntime' : ensemble.generalist.operations.backend);
+  let exported: Ensemble | undefined;
   try {
+    if (runtime === 'onnx') exported = await openAsExported(ensemble, context.input('generalist'));
+    const evaluated = exported ? withDistributionsOf(ensemble, exported) : ensemble;
     const { split: splitName, maxExamples } = settings.report;
     const split = dataset.splits[splitName];
     const { image } = dataset;
     const batches = () => imageBatches(split, image, { batchSize: batchSizeFor(ensemble.classes.length) });
     const total = Math.min(split.rows, maxExamples ?? split.rows);
     const progress = log.progress(`predictions for ${splitName}`, total);
-    const { evaluation, example, details } = await evaluateEnsemble(ensemble, batches(), {
+    const { evaluation, example, details } = await evaluateEnsemble(evaluated, batches(), {
       image,
       total,
       seed: settings.seed,
@@ -53,10 +57,11 @@ export async function evaluate(context: StageContext): Promise<StageResults['rep
       update: (done) => progress.update(done),
     });
     progress.finish();
-    const inference = await measureCost(ensemble, batches(), context);
+    // In ONNX Runtime the generalist does not run alone: its share of the time is not known.
+    const inference = exported ? undefined : await measureCost(ensemble, batches(), context);
     const { subsets } = await readSubsets(join(context.input('subsets'), subsetsFileName));
     const calibration = metricsOf('ensemble', (await readManifest(context.input('ensemble'))).metrics);
-    const bystanders = await measureHarm(context, ensemble);
+    const bystanders = await measureHarm(context, evaluated);
     const report: Report = {
       ...evaluation,
       ...(bystanders && { bystanders }),
@@ -103,8 +108,36 @@ export async function evaluate(context: StageContext): Promise<StageResults['rep
     await writeFile(join(directory, 'index.html'), renderReportPage(report, whole));
     return report;
   } finally {
+    exported?.dispose();
     ensemble.dispose();
   }
+}
+
+/** An ensemble as it would be exported, in ONNX Runtime. */
+async function openAsExported(ensemble: NetworkEnsemble, generalist: string): Promise<Ensemble> {
+  const { exportOnnx, modelBytes } = await import('../../ensemble/export/export-onnx.js');
+  const { exportedParts } = await import('../../ensemble/export/exported-parts.js');
+  const { openExportedEnsemble } = await import('../../ensemble/export/exported-ensemble.js');
+  const model = await exportOnnx(await exportedParts(ensemble, generalist));
+  return openExportedEnsemble(modelBytes(model), { path: 'the exported ensemble' });
+}
+
+/** An ensemble with the distributions that its exported form predicts; what specialists predict is the networks' own. */
+function withDistributionsOf(networks: NetworkEnsemble, exported: Ensemble): EvaluatedEnsemble {
+  const { classes, settings, specialists } = networks;
+  return {
+    classes,
+    settings,
+    specialists,
+    async trace(batch, options) {
+      const own = await exported.trace(batch);
+      return (await networks.trace(batch, options)).map((trace, image) => ({
+        ...trace,
+        generalist: own[image].generalist,
+        ensemble: own[image].ensemble,
+      }));
+    },
+  };
 }
 
 /** A foreign backbone whose features are stored would tell nothing about time: another one is timed. */
@@ -121,7 +154,7 @@ async function measureCost(
 /** What the ensemble does to the bystanders: those for the test, unless validation is evaluated. */
 async function measureHarm(
   { input, settings, log, signal }: StageContext,
-  ensemble: NetworkEnsemble,
+  ensemble: EvaluatedEnsemble,
 ): Promise<BystanderReport | undefined> {
   const bystanders = await openBystanders(input('dataset'));
   if (bystanders === undefined) return undefined;
