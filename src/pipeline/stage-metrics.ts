@@ -232,6 +232,17 @@ export const stageMetrics = {
     ensemble: onValidation,
     crossFitted: onValidation.describe('each half with what was chosen on the other half'),
     bystanders: onBystanders.exactOptional(),
+    proof: z
+      .object({
+        examples: count.describe('validation images that were held out'),
+        gained: count.describe('of these, right only with the specialists'),
+        lost: count.describe('right only without them'),
+        chance: share.describe('that an ensemble no better than the generalist does as well'),
+        risk: share,
+        isShown: z.boolean().describe('whether specialists are used'),
+      })
+      .exactOptional()
+      .describe('with --risk'),
     rules: z
       .array(
         z.object({

@@ -16,6 +16,7 @@ import {
 import { type CalibrationFit, createCalibrationFit } from './calibration-fit.js';
 import { type CalibrationPlan, planCalibration } from './calibration-plan.js';
 import { type BoundedFit, fitUnderBound, type Harm, harmOf } from './harm-bound.js';
+import { outcomesOf, type Proof, prove, splitForProof } from './proof.js';
 
 export type { CalibrationExample } from './calibration-example.js';
 
@@ -85,6 +86,8 @@ export interface Calibration extends RuleCalibration {
   readonly isShared: boolean;
   /** At temperature 1. */
   readonly generalist: Fit;
+  /** With `risk`: whether held-out examples show a gain. Where they do not, no specialist is kept. */
+  readonly proof?: Proof;
   /** The paper's rule is here or in use; under `auto`, all others are here. */
   readonly others: readonly RuleCalibration[];
 }
@@ -102,6 +105,11 @@ export interface CalibrateOptions {
   readonly bystanders?: readonly CalibrationExample[];
   /** The most harm to bystanders, as a share of them; default none. */
   readonly harm?: number;
+  /**
+   * The most that the chance may be of using an ensemble that is worse than the generalist, in (0, 1): a third of the
+   * validation examples is held out, and specialists are kept only if these show a gain; see `prove`. Default none.
+   */
+  readonly risk?: number;
   /** Whether to fit temperatures and weights; else all are 1. */
   readonly fit?: boolean;
   /** One weight for all specialists, or one for each. */
@@ -165,6 +173,7 @@ export async function calibrate(
     onPlan = () => {},
     bystanders = [],
     harm = Number.POSITIVE_INFINITY,
+    risk,
     signal,
   }: CalibrateOptions = {},
 ): Promise<Calibration> {
@@ -194,7 +203,15 @@ export async function calibrate(
     }
     return compact;
   };
-  const compact = await compacted(examples.slice(0, plan.validation));
+  const planned = examples.slice(0, plan.validation);
+  const { fitted: own, held } = risk === undefined ? { fitted: planned, held: [] } : splitForProof(planned);
+  if (own.length === 0 || (risk !== undefined && held.length === 0)) {
+    throw new KdSpecError(
+      'option-invalid',
+      `a proof (--risk) needs at least 3 validation examples, one of which is held out; there are ${planned.length}`,
+    );
+  }
+  const compact = await compacted(own);
   const others = await compacted(bystanders.slice(0, plan.bystanders));
   const ids = specialists.map(({ id }) => id);
   const candidates: RuleCalibration[] = [];
@@ -212,12 +229,34 @@ export async function calibrate(
   const used = candidates
     .filter((candidate) => wanted.some(({ name }) => name === candidate.rule))
     .reduce((best, other) => (order(other, best) < 0 ? other : best));
+  const proof = risk === undefined ? undefined : await prove(await compacted(held), used, risk, pause);
+  const inUse = proof?.isShown === false ? await withoutSpecialists(used, compact, others, pause) : used;
   return {
-    ...used,
+    ...inUse,
     examples: compact.length,
     isShared,
+    ...(proof && { proof }),
     generalist: fitOf(compact.map((example) => outcome(temperedGeneralist(example, 1), example))),
     others: candidates.filter((candidate) => candidate !== used),
+  };
+}
+
+/** The generalist alone, at its temperature: what is used where nothing shows a gain. */
+async function withoutSpecialists(
+  chosen: RuleCalibration,
+  examples: readonly CompactExample[],
+  bystanders: readonly CompactExample[],
+  pause: Pause,
+): Promise<RuleCalibration> {
+  const specialists = chosen.specialists.map((specialist) => ({ ...specialist, kept: false }));
+  const alone = { ...chosen, specialists };
+  const fit = fitOf(await outcomesOf(examples, alone, pause));
+  const harm = harmOf(bystanders.map(() => ({ before: 1, after: 1 })));
+  return {
+    ...alone,
+    ensemble: fit,
+    crossFitted: fit,
+    ...(chosen.bystanders && { bystanders: { ...chosen.bystanders, harm, crossFitted: harm } }),
   };
 }
 

@@ -69,4 +69,14 @@ export const ensembleOptions = {
     affects: 'result',
     description: 'Keep a specialist if its gain on validation exceeds zero by this many standard errors',
   },
+  risk: {
+    type: 'share',
+    default: null,
+    nullable: true,
+    min: 0.0001,
+    max: 0.5,
+    affects: 'result',
+    description:
+      'Bound the chance of using an ensemble that is worse than the generalist, such as 5%: a third of validation is held out, and specialists are used only if it shows a gain',
+  },
 } as const satisfies OptionTable;

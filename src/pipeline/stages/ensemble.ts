@@ -19,6 +19,7 @@ import {
 } from '../../ensemble/calibration/calibration.js';
 import { calibrationExamples } from '../../ensemble/calibration/calibration-data.js';
 import type { CalibrationPlan } from '../../ensemble/calibration/calibration-plan.js';
+import type { Proof } from '../../ensemble/calibration/proof.js';
 import { loadSpecialists } from '../../ensemble/ensemble.js';
 import { ensembleFileName } from '../../ensemble/ensemble-file.js';
 import { mostActive } from '../../ensemble/routing.js';
@@ -38,7 +39,7 @@ const curveExamples = 4000; // on which rules of routing are compared
 /** Chooses, on validation, temperatures, weights, the fusion rule and which specialists are kept. */
 export async function calibrateEnsemble(context: StageContext): Promise<StageResults['ensemble']> {
   const { settings, directory, log, signal } = context;
-  const { calibrate: fit, weights, select, selectionErrors, harm } = settings.ensemble;
+  const { calibrate: fit, weights, select, selectionErrors, harm, risk } = settings.ensemble;
   const { name: backend, operations } = await selectBackend(settings.backend);
   context.usesBackend(backend);
   const dataset = await openDataset(context.input('dataset'));
@@ -65,7 +66,9 @@ export async function calibrateEnsemble(context: StageContext): Promise<StageRes
       ...options,
       ...(bystanders && others && { bystanders: others.map((one) => withLabel(one, bystanders)) }),
       ...(harm !== null && { harm }),
+      ...(risk !== null && { risk }),
     });
+    if (calibration.proof) tellOfProof(calibration.proof, log);
     if (others) tellOfHarm(calibration, log);
     const pause = createPause(signal, 'calibration');
     const curve = firstBatches(splits.validation, image, curveExamples);
@@ -83,6 +86,7 @@ export async function calibrateEnsemble(context: StageContext): Promise<StageRes
       ensemble: { ...calibration.ensemble },
       crossFitted: { ...calibration.crossFitted },
       ...bystandersJson(calibration),
+      ...(calibration.proof && { proof: { ...calibration.proof } }),
       routing,
     };
     await writeJsonAtomically(join(directory, ensembleFileName), {
@@ -231,6 +235,16 @@ function tellOfHarm(calibration: Calibration, log: Log): void {
     'this is what images like those of validation gain, ± one standard error between images: what differs from them, such as ' +
       'another font, vendor or camera, may gain much less, and only test images that differ as much tell how much (--group)',
   );
+}
+
+/** What the held-out images show, and what follows. */
+function tellOfProof({ examples, gained, lost, chance, risk, isShown }: Proof, log: Log): void {
+  const found =
+    `of ${count(examples)} validation images that nothing was chosen on, ${count(gained)} are right only with the ` +
+    `specialists and ${count(lost)} only without them`;
+  const odds = `chance does as well in ${percent(chance, 2)} of cases (--risk ${risk})`;
+  if (isShown) log.info(`${found}; ${odds}`);
+  else log.warn(`${found}, which shows no gain: ${odds}; predictions are left to the generalist`);
 }
 
 function bystandersJson({ bystanders }: RuleCalibration) {
