@@ -71,7 +71,7 @@ const report: Report = {
     specialists: [{ id: 2, size: 57, dustbin: 0.0625, top: [{ index: 1, class: '侍', probability: 0.875 }] }],
   },
 };
-const place = { page: 'kd-workspace/report/index.html', seconds: 6.24 };
+const place = { page: 'kd-workspace/report/index.html', seconds: 6.24, next: 'Next:\n\n  kd-spec show' };
 const asMetrics = (value: Report) => jsonObject(value);
 
 test('a report becomes tables, and one image answered by both', () => {
@@ -110,7 +110,11 @@ The first test image for which a specialist was queried and generalist and ensem
          1  俗          50.0%     侍        75.0%  ✓
          2  侍          25.0%  ✓  俗        12.5%
 
-specialist 2, of 57 classes: 侍 87.5%; none of its classes 6.3%`,
+specialist 2, of 57 classes: 侍 87.5%; none of its classes 6.3%
+
+Next:
+
+  kd-spec show`,
   );
 });
 

@@ -14,6 +14,8 @@ export interface ReportPlace {
   readonly seconds: number;
   /** What became of each stage in this run, e.g. `up to date`. */
   readonly status?: Readonly<Record<string, string>>;
+  /** What to do next. */
+  readonly next?: string;
   readonly color?: boolean;
 }
 
@@ -24,7 +26,7 @@ export interface ReportPlace {
  */
 export function reportSummary(
   metrics: JsonObject,
-  { page, seconds, status, color = false }: ReportPlace,
+  { page, seconds, status, next, color = false }: ReportPlace,
 ): string {
   const report = metricsOf('report', metrics);
   if (report === undefined) return describeMetrics(metrics);
@@ -39,6 +41,7 @@ export function reportSummary(
     costTable([...stages, { stage: 'report', seconds }], status),
     `Open ${page} for the whole report.`,
     ...(example === undefined ? [] : [exampleSummary(example, report.split, { color })]),
+    ...(next === undefined ? [] : [next]),
   ].join('\n\n');
 }
 

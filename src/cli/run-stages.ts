@@ -108,9 +108,11 @@ async function describeOutcomes(
   }
   if (stage !== 'report') return stageSummary(stage, manifest.metrics);
   const { reportSummary } = await import('./report-summary.js');
+  const { afterReport } = await import('./status.js');
   return reportSummary(manifest.metrics, {
     page: relative(folder, join(directory, 'index.html')),
     seconds: manifest.seconds,
+    next: await afterReport(dirname(directory), folder),
     ...(outcomes.length > 1 && {
       status: Object.fromEntries(
         outcomes.map((outcome) => [outcome.stage, outcome.status.replaceAll('-', ' ')]),

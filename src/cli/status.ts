@@ -65,7 +65,12 @@ export async function showStatus(flags: Flags, context: CommandContext): Promise
   printResult(
     context,
     {
-      json: { workspace, stages: standings, next, ...(problem !== undefined && { problem }) },
+      json: {
+        workspace,
+        stages: standings,
+        next: next.map((words) => words.split(/ {2,}/)[0]), // without what it is for
+        ...(problem !== undefined && { problem }),
+      },
       text: [
         `Workspace ${place}`,
         alignColumns(standings.map(({ stage, status, note }) => [marks[status], stage, status, note])),
@@ -167,13 +172,32 @@ function nextSteps(
 ): readonly string[] {
   const where = flags.workspace === undefined ? '' : ` --workspace ${place}`;
   const open = standings.find(({ status, stage }) => status !== 'done' && !optional.includes(stage));
-  if (open) return [`kd-spec ${open.command}${where}`, `kd-spec run${where}    everything that is missing`];
-  return [
-    `open ${join(place, 'report', 'index.html')}`,
-    `kd-spec show${where}`,
-    `kd-spec infer ${takesRows ? 'new.npz' : 'photo.jpg'}${where}`,
-    `kd-spec export --out ensemble.onnx${where}`,
-  ];
+  if (open) return [`kd-spec ${open.command}${where}`, `kd-spec run${where}  everything that is missing`];
+  return [`open ${join(place, 'report', 'index.html')}`, ...usesOf(where, takesRows)];
+}
+
+/** What to do with a finished workspace, aligned. */
+function usesOf(where: string, takesRows: boolean): readonly string[] {
+  return alignColumns(
+    [
+      [`kd-spec show${where}`, 'the confused classes by name; show specialist 0, show class NAME'],
+      ...(takesRows ? [] : [[`kd-spec serve${where}`, 'a page: drop an image, see what both predict']]),
+      [
+        `kd-spec infer ${takesRows ? 'new.npz' : 'photo.jpg'}${where}`,
+        'predictions of both, --json for programs',
+      ],
+      [`kd-spec export --out ensemble.onnx${where}`, 'one file for Python, C++ or a browser'],
+    ],
+    'll',
+  ).split('\n');
+}
+
+/** What to do after a run has ended with a report. */
+export async function afterReport(workspace: string, folder: string): Promise<string> {
+  const place = relative(folder, workspace) || '.';
+  const where = place === 'kd-workspace' ? '' : ` --workspace ${place}`;
+  const takesRows = await hasFeatures(join(workspace, 'dataset'));
+  return ['Next:', '', ...usesOf(where, takesRows).map((line) => `  ${line}`)].join('\n');
 }
 
 const waysToBegin = [
