@@ -45,6 +45,24 @@ async function run(...words: readonly string[]) {
 }
 
 describe('help', () => {
+  test('loads what it prints and no more: neither a backend nor Arrow, images, YAML or schemas', async () => {
+    const built = new URL('../dist/', import.meta.url);
+    const own = new Set<string>();
+    const packages = new Set<string>();
+    const visit = async (module: URL): Promise<void> => {
+      if (own.has(module.href)) return;
+      own.add(module.href);
+      const code = await readFile(module, 'utf8');
+      for (const [, name] of code.matchAll(/^(?:import|export)\s(?:[^;'"]*?\sfrom\s)?['"]([^'"]+)['"]/gm)) {
+        if (name.startsWith('.')) await visit(new URL(name, module));
+        else if (!name.startsWith('node:')) packages.add(name);
+      }
+    };
+    await visit(new URL('cli/main.js', built));
+    expect([...packages].sort()).toEqual(['pure-rand/generator/xoroshiro128plus', 'string-width', 'yargs']);
+    expect(own.size).toBeLessThan(80);
+  });
+
   test.each(described.map(({ name }) => name))(
     'of %s fits a screen, and says all with --help=all',
     async (name) => {

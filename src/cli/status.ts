@@ -5,11 +5,9 @@ import { artefactFolder } from '../core/artefact-writer.js';
 import { KdSpecError } from '../core/errors.js';
 import { percent } from '../core/percent.js';
 import { count } from '../core/quantity-text.js';
-import { planStages } from '../pipeline/plan.js';
 import { resolveSettings } from '../pipeline/settings.js';
 import { metricsOf } from '../pipeline/stage-metrics.js';
 import { type StageName, stageCommands, stageNames } from '../pipeline/stage-names.js';
-import { stages } from '../pipeline/stages/index.js';
 import type { Flags } from './command-line.js';
 import { type CommandContext, printResult } from './context.js';
 import { alignColumns } from './summary.js';
@@ -46,6 +44,9 @@ export async function showStatus(flags: Flags, context: CommandContext): Promise
     );
     return;
   }
+  // The stages load all that they compute with, which the ways to begin do not need.
+  const { planStages } = await import('../pipeline/plan.js');
+  const { stages } = await import('../pipeline/stages/index.js');
   const target = manifests.has('student') ? ['report', 'student'] : ['report'];
   const planned = new Map<StageName, { readonly status: string; readonly reasons: readonly string[] }>();
   let problem: string | undefined;
