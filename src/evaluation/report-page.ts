@@ -198,12 +198,17 @@ function coverageSection({ coverage }: Report): string {
   );
 }
 
-function mapSection({ split, subsets }: Report, { confusions, unlisted }: ReportDetails): string {
+function mapSection(
+  { split }: Report,
+  { classes, confusions, unlisted, specialists }: ReportDetails,
+): string {
   if (confusions.length === 0) return '';
+  const uncovered = classes.length - new Set(specialists.flatMap((specialist) => specialist.classes)).size;
+  const last = uncovered > 0 ? ` The ${count(uncovered)} classes of no subset stand last.` : '';
   const missing = unlistedText(unlisted);
   return (
     '<h2>Map of confusions</h2><p class="note">A row is a true class, a column the class that was predicted, in the order of ' +
-    `the ${count(subsets.length)} subsets: the shaded squares are the confusions that a specialist can see. The darker a point, ` +
+    `the ${count(specialists.length)} subsets: the shaded squares are the confusions that a specialist can see.${last} The darker a point, ` +
     `the more ${split} images. Correct predictions are left out.${missing} Drag to move; buttons, two fingers, + and −, or ` +
     'Ctrl with the wheel zoom until names and images stand beside the cells; a click on a point tells what it is.</p>' +
     `<div class="map"><div class="controls" id="map-controls">${withoutScript}</div>` +
