@@ -22,3 +22,15 @@ node dist/cli/main.js patch "$model" --images "$folder/data/photos" --bystanders
   --specialist-learning-rate 0.003 --backend wasm --seed "$seed" --json >"$folder/patch.json"
 "$python" -m json.tool "$folder/patch.json"
 "$python" scripts/results/complaints/strangers.py --model "$folder/patched.onnx" --images "$folder/data/strangers"
+for part in val test; do
+  "$python" scripts/results/complaints/by_design.py --model "$folder/patched.onnx" --images "$folder/data/photos/$part"
+done
+
+# The same inside rapidocr, in place of its own model file.
+"$python" -m pip install --quiet --disable-pip-version-check opencv-python-headless pyclipper shapely omegaconf pyyaml six \
+  tqdm requests colorlog
+node dist/cli/main.js export --replace-output --out "$folder/replaced.onnx" --workspace "$folder/workspace" --backend wasm
+for width in 48 320; do
+  "$python" scripts/results/complaints/rapidocr_reads.py --patched "$folder/replaced.onnx" \
+    --images "$folder/data/photos/test" --most 900 --width "$width"
+done

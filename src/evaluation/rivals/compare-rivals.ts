@@ -93,7 +93,7 @@ export interface BystanderFeatures {
 }
 
 /** Bounds on the harm under which rivals are shown, beside that of the comparison. */
-const frontierBounds: readonly number[] = [0.001, 0.0025, 0.005, 0.01, 0.02];
+export const frontierBounds: readonly number[] = [0.001, 0.0025, 0.005, 0.01, 0.02];
 
 interface Outcome {
   readonly figures: RivalFigures;

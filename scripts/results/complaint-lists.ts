@@ -1,0 +1,227 @@
+/**
+ * Complaint lists for a model that nobody here trained: how much specialists gain and harm, beside all rivals.
+ *
+ *     npm run build && npx tsx scripts/results/complaint-lists.ts FOLDER [--lists 50,200,1000,random-1500] [--seeds 1,2,3]
+ *         [--backend wasm]
+ *
+ * The model is PP-OCRv6 small (18,709 characters, Apache-2.0) out of PyPI's package rapidocr, the fonts are development
+ * dependencies of kd-spec. A list has the characters that the model takes most often for one another, or random ones. A
+ * seed divides ten designs of characters into training, validation and test, seven more are for training alone; it also
+ * divides the other characters into bystanders, in other designs for fitting than for the test, and strangers, of which
+ * nothing sees an image before the test.
+ *
+ * FOLDER keeps all of it, and a run goes on where an earlier one was; the features of an image are computed once for all
+ * lists and seeds. Needs python3 with venv; onnxruntime-node beside kd-spec computes features several times faster than
+ * the WebAssembly that is always there. Results: `docs/results/complaint-lists.json`, `.md` and `.svg`.
+ */
+import { execFileSync } from 'node:child_process';
+import {
+  existsSync,
+  linkSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { join, resolve } from 'node:path';
+import { parseArgs } from 'node:util';
+import { createRandom } from '../../src/core/random.js';
+import { imageFileBatches } from '../../src/data/image-file-batches.js';
+import { loadNetworkEnsemble } from '../../src/ensemble/ensemble.js';
+import { frontierBounds } from '../../src/evaluation/rivals/compare-rivals.js';
+import { firstClass } from '../../src/math/rank.js';
+import { type ComplaintRun, type DesignScore, renderComplaints, tradeOffPicture } from './complaints/page.js';
+import { kdSpec, remembered } from './workspace.js';
+import { writeResult } from './write-result.js';
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    lists: { type: 'string', default: '50,200,1000,random-1500' },
+    seeds: { type: 'string', default: '1,2,3' },
+    backend: { type: 'string', default: 'wasm' }, // of the rivals, which train layers of all classes
+    out: { type: 'string', default: 'docs/results' },
+  },
+});
+const [place] = positionals;
+if (place === undefined) throw new Error('expected a folder for images, workspaces and results');
+const folder = resolve(place);
+const harm = 0.005; // at which rivals are compared and a report is made
+const others = 700; // characters of the bystanders, at most, and as many strangers
+
+interface Pool {
+  readonly characters: readonly string[];
+  /** Those taken most often for one another first. */
+  readonly confused: readonly string[];
+  readonly training: readonly string[];
+  /** Designs that each seed divides. */
+  readonly divided: readonly string[];
+}
+
+/** Renders the pool, unless it is there. */
+function makePool(): { readonly pool: Pool; readonly model: string } {
+  const run = (command: string, ...words: string[]) =>
+    execFileSync(command, words, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] }).trim();
+  const venv = join(folder, 'venv');
+  const packages = ['numpy', 'pillow', 'fonttools', 'brotli', 'onnxruntime'];
+  const python = run('scripts/python-venv.sh', venv, ...packages);
+  run(python, '-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', '--no-deps', 'rapidocr');
+  const model = run('find', join(venv, 'lib'), '-name', 'PP-OCRv6_rec_small.onnx');
+  if (!existsSync(join(folder, 'pool.json'))) {
+    const words = ['--model', model, '--fonts', 'node_modules/@fontsource', '--out', folder];
+    run(python, 'scripts/results/complaints/pool.py', ...words);
+  }
+  return { pool: JSON.parse(readFileSync(join(folder, 'pool.json'), 'utf8')), model };
+}
+
+/** The characters of a list: the first of the most confused, or random ones. */
+function charactersOf(list: string, { characters, confused }: Pool, seed: number): readonly string[] {
+  if (!list.startsWith('random-')) return confused.slice(0, Number(list));
+  return createRandom(seed, 'list')
+    .shuffle([...characters])
+    .slice(0, Number(list.slice('random-'.length)));
+}
+
+/** Which designs a seed takes for what: four for the test, three for validation, all others for training. */
+function designsOf({ training, divided }: Pool, seed: number) {
+  const turned = divided.map((_, index) => divided[(index + 4 * (seed - 1)) % divided.length]);
+  return { test: turned.slice(0, 4), val: turned.slice(4, 7), train: [...training, ...turned.slice(7)] };
+}
+
+/** Folders of images as `kd-spec` reads them, of links to the pool. */
+function layOut(pool: Pool, list: string, seed: number, run: string): void {
+  const listed = charactersOf(list, pool, seed);
+  const { train, val, test } = designsOf(pool, seed);
+  const rest = createRandom(seed, 'others').shuffle(pool.characters.filter((one) => !listed.includes(one)));
+  const half = Math.min(others, Math.floor(rest.length / 2));
+  const parts = [
+    ['photos/train', listed, train],
+    ['photos/val', listed, val],
+    ['photos/test', listed, test],
+    ['others/train', rest.slice(0, half), val],
+    ['others/test', rest.slice(0, half), test],
+    ['strangers', rest.slice(half, 2 * half), test],
+  ] as const;
+  const hasAllViews = !list.startsWith('random-') && listed.length <= 200;
+  for (const [part, characters, designs] of parts)
+    for (const character of characters) {
+      const from = join(folder, 'images', character);
+      const to = join(run, part, character);
+      mkdirSync(to, { recursive: true });
+      for (const file of readdirSync(from)) {
+        const [, design, view] = /^(.*)-(\d+)\.png$/.exec(file) ?? [];
+        const isWanted = view === '0' || (hasAllViews && part.startsWith('photos'));
+        if (isWanted && designs.includes(design)) linkSync(join(from, file), join(to, file));
+      }
+    }
+}
+
+/** What generalist and ensemble get right of each design of a folder of images. */
+async function score(workspace: string, images: string): Promise<readonly DesignScore[]> {
+  const ensemble = await loadNetworkEnsemble(workspace, { store: join(workspace, 'features') });
+  const { classes, input } = ensemble;
+  if (input.kind !== 'images') throw new Error('an ensemble takes images');
+  const labels = new Map(classes.map((name, index) => [name, index]));
+  const files = readdirSync(images).flatMap((character) =>
+    readdirSync(join(images, character)).map((file) => ({
+      path: join(images, character, file),
+      label: labels.get(character),
+      design: file.replace(/-\d+\.png$/, ''),
+    })),
+  );
+  const scores = new Map<string, { images: number; before: number; after: number; changed: number }>();
+  let at = 0;
+  const paths = files.map(({ path }) => path);
+  for await (const batch of imageFileBatches(paths, input.image, 64)) {
+    for (const trace of await ensemble.trace(batch)) {
+      const { design, label } = files[at++];
+      const one = scores.get(design) ?? { images: 0, before: 0, after: 0, changed: 0 };
+      scores.set(design, one);
+      const [was, is] = [trace.generalist, trace.ensemble].map((one) => Number(firstClass(one) === label));
+      one.images++;
+      one.before += was;
+      one.after += is;
+      one.changed += Math.abs(is - was);
+    }
+  }
+  ensemble.dispose();
+  return [...scores].map(([design, counts]) => ({ design, ...counts }));
+}
+
+async function runOf(
+  { pool, model }: ReturnType<typeof makePool>,
+  list: string,
+  seed: number,
+): Promise<ComplaintRun> {
+  const run = join(folder, 'runs', `${list}-${seed}`);
+  if (!existsSync(join(run, 'laid-out'))) {
+    rmSync(run, { recursive: true, force: true });
+    layOut(pool, list, seed, run);
+    const workspace = join(run, 'workspace');
+    mkdirSync(workspace, { recursive: true });
+    mkdirSync(join(folder, 'features'), { recursive: true });
+    symlinkSync(join(folder, 'features'), join(workspace, 'features'));
+    writeFileSync(join(run, 'laid-out'), '');
+  }
+  const workspace = join(run, 'workspace');
+  const given = ['--onnx', model, '--source', join(run, 'photos'), '--bystanders', join(run, 'others')];
+  const settings = [
+    '--clusters',
+    '1',
+    '--image-size',
+    '48',
+    '--views',
+    '1',
+    '--specialist-learning-rate',
+    '0.003',
+  ];
+  const words = [
+    ...given,
+    ...settings,
+    '--seed',
+    String(seed),
+    '--backend',
+    'wasm',
+    '--workspace',
+    workspace,
+  ];
+  const points = [];
+  for (const bound of [...frontierBounds.filter((one) => one !== harm), harm]) {
+    points.push(
+      await remembered(join(run, `bound-${bound}.json`), async () => {
+        kdSpec('calibrate', ...words, '--backend', 'wasm', '--harm', String(bound));
+        const { rule, generalist, crossFitted } = JSON.parse(
+          readFileSync(join(workspace, 'ensemble', 'ensemble.json'), 'utf8'),
+        );
+        const promised = { before: generalist.top1, after: crossFitted.top1 };
+        const test = await score(workspace, join(run, 'photos', 'test'));
+        return {
+          bound,
+          rule,
+          promised,
+          test,
+          bystanders: await score(workspace, join(run, 'others', 'test')),
+        };
+      }),
+    );
+  }
+  const validation = await remembered(join(run, 'validation.json'), () =>
+    score(workspace, join(run, 'photos', 'val')),
+  );
+  const strangers = await remembered(join(run, 'strangers.json'), () =>
+    score(workspace, join(run, 'strangers')),
+  );
+  const rivals = await remembered(join(run, 'rivals.json'), () =>
+    kdSpec('rivals', ...words, '--backend', values.backend, '--harm', String(harm)),
+  );
+  return { list, seed, points, validation, strangers, rivals: rivals as ComplaintRun['rivals'] };
+}
+
+const made = makePool();
+const runs: ComplaintRun[] = [];
+for (const list of values.lists.split(','))
+  for (const seed of values.seeds.split(',').map(Number)) runs.push(await runOf(made, list, seed));
+writeResult(values.out, 'complaint-lists', { runs }, renderComplaints);
+writeFileSync(join(values.out, 'complaint-lists.svg'), tradeOffPicture(runs));

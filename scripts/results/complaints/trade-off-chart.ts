@@ -1,0 +1,83 @@
+import * as Plot from '@observablehq/plot';
+import { parseHTML } from 'linkedom';
+import { percentTicks, spanOf, xAxisStyle } from '../../../src/evaluation/chart-frame.js';
+import { signed } from '../format.js';
+
+/** What something gains and harms, under one bound on harm after the other. */
+export interface Course {
+  readonly name: string;
+  readonly points: readonly { readonly bound: number; readonly gain: number; readonly harm: number }[];
+}
+
+const [width, height] = [640, 300];
+const colours = ['#4269d0', '#efb118', '#3ca951', '#a463f2', '#97bbf5', '#9c6b4e', '#ff8ab7', '#9498a0'];
+
+/** Gain over harm as one SVG file, a panel for each list. The specialists' course is thick and has its points marked. */
+export function tradeOffChart(
+  panels: readonly { readonly title: string; readonly courses: readonly Course[] }[],
+): string {
+  const names = [...new Set(panels.flatMap(({ courses }) => courses.map(({ name }) => name)))];
+  const others = names.filter((name) => name !== 'specialists');
+  const colourOf = (name: string) =>
+    name === 'specialists' ? '#d62728' : colours[others.indexOf(name) % colours.length];
+  const { document } = parseHTML('<!doctype html><html><body></body></html>');
+  const drawn = panels.map(({ title, courses }, index) => {
+    const all = courses.flatMap(({ name, points }) => points.map((point) => ({ name, ...point })));
+    const svg = Plot.plot({
+      document,
+      width,
+      height,
+      marginLeft: 56,
+      marginRight: 100,
+      marginBottom: 40,
+      marginTop: 34,
+      x: { label: `${title}: harm to bystanders, points of top-1` },
+      y: { label: 'gain', nice: true },
+      marks: [
+        Plot.gridY({ stroke: '#ddd', strokeOpacity: 1, ticks: 5 }),
+        Plot.axisY({
+          tickSize: 0,
+          ticks: 5,
+          tickFormat: percentTicks(signed, spanOf(all.map(({ gain }) => gain)), 5),
+        }),
+        Plot.axisX({
+          ...xAxisStyle,
+          fill: '#555',
+          tickFormat: percentTicks(signed, spanOf(all.map(({ harm }) => harm)), 6),
+          ticks: 6,
+        }),
+        Plot.ruleX([0], { stroke: '#aaa' }),
+        ...courses.map(({ name, points }) =>
+          Plot.line(points, {
+            x: 'harm',
+            y: 'gain',
+            stroke: colourOf(name),
+            strokeWidth: name === 'specialists' ? 3 : 1.5,
+            marker: 'circle',
+          }),
+        ),
+        Plot.text(
+          courses.flatMap(({ name, points }) => points.slice(-1).map((point) => ({ name, ...point }))),
+          {
+            x: 'harm',
+            y: 'gain',
+            text: 'name',
+            dx: 8,
+            textAnchor: 'start',
+            fill: ({ name }) => colourOf(name),
+          },
+        ),
+      ],
+    });
+    const picture = svg.tagName.toLowerCase() === 'svg' ? svg : svg.querySelector('svg');
+    picture?.setAttribute('y', String(index * height));
+    return String(picture?.outerHTML);
+  });
+  return [
+    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${panels.length * height}" font-family="sans-serif" font-size="11">`,
+    '<title>Gain and harm of specialists and rivals</title>',
+    `<rect width="${width}" height="${panels.length * height}" fill="white"/>`,
+    ...drawn,
+    '</svg>\n',
+  ].join('\n');
+}
