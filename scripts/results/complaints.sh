@@ -30,7 +30,6 @@ done
 "$python" -m pip install --quiet --disable-pip-version-check opencv-python-headless pyclipper shapely omegaconf pyyaml six \
   tqdm requests colorlog
 node dist/cli/main.js export --replace-output --out "$folder/replaced.onnx" --workspace "$folder/workspace" --backend wasm
-for width in 48 320; do
-  "$python" scripts/results/complaints/rapidocr_reads.py --patched "$folder/replaced.onnx" \
-    --images "$folder/data/photos/test" --most 900 --width "$width"
-done
+reads=("$python" scripts/results/complaints/rapidocr_reads.py --patched "$folder/replaced.onnx" --images "$folder/data/photos/test")
+"${reads[@]}" --width 48 --most 900
+"${reads[@]}" --width 320 --most 300
