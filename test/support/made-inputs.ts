@@ -28,6 +28,7 @@ import {
 } from 'apache-arrow';
 import { stringify } from 'yaml';
 import type { Random } from '../../src/core/random.js';
+import { ensembleKey, fusedOutputKey } from '../../src/models/onnx/model-file.js';
 import { stageOptions } from '../../src/pipeline/options.js';
 import { stageNames } from '../../src/pipeline/stage-names.js';
 import { floats, modelFile, node } from './onnx-models.js';
@@ -262,6 +263,24 @@ export function anySubsets(random: Random): Uint8Array {
   return Buffer.from(JSON.stringify({ classes, subsets: Array.from({ length: random.below(4) }, subset) }));
 }
 
+/** Features and labels of six rows, as an Arrow file. */
+export function featureTable(): Uint8Array {
+  const rows = Array.from({ length: 6 }, (_, row) => row);
+  return tableToIPC(
+    new Table({
+      features: vectorFromArray(
+        rows.map((row) => [row, 1, -row]),
+        new FixedSizeList(3, new Field('item', new Float32(), true)),
+      ),
+      label: vectorFromArray(
+        rows.map((row) => `c${row % 3}`),
+        new Utf8(),
+      ),
+    }),
+    'file',
+  );
+}
+
 /** An animated PNG of one frame, twice. */
 export function animatedPng(png: Uint8Array): Buffer {
   const control = Buffer.alloc(8);
@@ -303,6 +322,33 @@ export function tinyModel(): Uint8Array {
     initializers: [floats('w', [48, 3], new Float32Array(144).fill(0.1))],
     outputs: ['logits'],
     metadata: { names: "{0: 'ash', 1: 'beech', 2: 'cedar'}" },
+  });
+}
+
+/** The same model as `kd-spec patch` leaves it: what is fused, who takes part and what was measured, in metadata. */
+export function patchedModel(): Uint8Array {
+  const figures = { top1: 0.5, bystanders: null };
+  const specialists = [{ id: 0, classes: [0, 2], correction: 0.5 }];
+  return modelFile({
+    nodes: [
+      node('Flatten', ['image'], ['flat']),
+      node('MatMul', ['flat', 'w'], ['logits']),
+      node('Softmax', ['logits'], ['generalist']),
+      node('Identity', ['generalist'], ['probabilities']),
+    ],
+    initializers: [floats('w', [48, 3], new Float32Array(144).fill(0.1))],
+    outputs: ['probabilities', 'generalist'],
+    outputShapes: { probabilities: ['batch', 3], generalist: ['batch', 3] },
+    metadata: {
+      names: "{0: 'ash', 1: 'beech', 2: 'cedar'}",
+      [fusedOutputKey]: 'probabilities',
+      [ensembleKey]: JSON.stringify({
+        ...{ version: 1, generalist: 'generalist', rule: 'paper', exports: 1, specialists: 1 },
+        imported: { logits: 'logits', blank: null, replaced: null },
+        traces: [{ ids: 'generalist', probabilities: 'generalist', specialists }],
+        patches: [{ specialists: 1, classes: 2, before: figures, after: figures }],
+      }),
+    },
   });
 }
 

@@ -23,6 +23,7 @@ import { readPredictions } from '../../src/data/predictions.js';
 import type { DatasetSource } from '../../src/data/source.js';
 import { writeDataset } from '../../src/data/write-dataset.js';
 import { readEnsembleFile } from '../../src/ensemble/ensemble-file.js';
+import { openExportedEnsemble } from '../../src/ensemble/export/exported-ensemble.js';
 import { readSubsets } from '../../src/ensemble/subsets/subsets-file.js';
 import { describeOnnx } from '../../src/models/onnx/import-onnx.js';
 import { readOnnxModel } from '../../src/models/onnx/model-file.js';
@@ -36,8 +37,10 @@ import {
   anyShard,
   anySubsets,
   bitmap,
+  featureTable,
   idxImages,
   idxLabels,
+  patchedModel,
   shardOf,
   tinyModel,
 } from './made-inputs.js';
@@ -159,9 +162,9 @@ export async function inputKinds(folder: string): Promise<InputKind[]> {
   const folderOfImages = at('images');
   for (const name of ['a', 'b']) {
     await mkdir(join(folderOfImages, name), { recursive: true });
-    for (let k = 0; k < 3; k++) await writeFile(join(folderOfImages, name, `${k}.png`), encoded.png);
+    for (let k = 0; k < 3; k++) await writeFile(join(folderOfImages, name, `${k}.png`), encoded['small.png']);
   }
-  await add('an image of a folder', join(folderOfImages, 'a', '0.png'), encoded.png, async () =>
+  await add('an image of a folder', join(folderOfImages, 'a', '0.png'), encoded['small.png'], async () =>
     drain(await imageFolderSource(folderOfImages, { imageSize: 16, seed: 1 })),
   );
 
@@ -180,20 +183,26 @@ export async function inputKinds(folder: string): Promise<InputKind[]> {
     await add(`IDX labels${suffix}`, labels, pack(idxLabels(12)), read);
   }
 
-  const rows = Array.from({ length: 12 }, (_, row) => row);
+  const rows = Array.from({ length: 6 }, (_, row) => row); // enough for two of a class, and little to decode
   const table = at('table');
   await mkdir(table);
-  for (const row of rows) await writeFile(join(table, `${row}.png`), encoded.png);
-  const list = join(table, 'list.csv');
-  await add(
-    'CSV of paths and labels',
-    list,
-    `file_name,label,split\n${rows.map((row) => `"${row}.png",c${row % 3},train`).join('\n')}\n`,
-    async () => drain(await imageTableSource(list, { imageSize: 16, seed: 1 })),
-  );
+  for (const row of rows) await writeFile(join(table, `${row}.png`), encoded['small.png']);
+  const cells = rows.map((row) => [`${row}.png`, `c${row % 3}`, 'train']);
+  const header = ['file_name', 'label', 'split'];
+  const tables = {
+    csv: [header, ...cells].map((row) => row.map((cell) => `"${cell}"`).join(',')),
+    tsv: [header, ...cells].map((row) => row.join('\t')),
+    jsonl: cells.map(([file_name, label, split]) => JSON.stringify({ file_name, label, split, k: 1 })),
+  };
+  for (const [ending, lines] of Object.entries(tables)) {
+    const list = join(table, `list.${ending}`);
+    await add(`${ending.toUpperCase()} of paths and labels`, list, `${lines.join('\n')}\n`, async () =>
+      drain(await imageTableSource(list, { imageSize: 16, seed: 1 })),
+    );
+  }
   const shard = at('shard.tar');
   const samples = rows.flatMap((row) => [
-    { name: `${row}.png`, content: encoded.png },
+    { name: `${row}.png`, content: encoded['small.png'] },
     { name: `${row}.cls`, content: String(row % 3) },
   ]);
   await add('WebDataset tar', shard, tarArchive(samples), async () =>
@@ -208,23 +217,23 @@ export async function inputKinds(folder: string): Promise<InputKind[]> {
     const labels = rows.map((row) => row % 3);
     const vendors = rows.map((row) => `v${row}`);
     const names = ['a', 'b', 'c'];
-    const images = rows.map(() => encoded.png);
+    const images = rows.map(() => encoded['small.png']);
     await add(`Parquet, ${codec}`, path, hubParquet(images, { labels, names, vendors, codec }), async () =>
       drain(await parquetSource(path, { imageSize: 16, seed: 1 })),
     );
   }
   const arrays = {
     features: npy(
-      Float32Array.from({ length: 36 }, (_, at) => at),
-      [12, 3],
+      Float32Array.from({ length: 18 }, (_, at) => at),
+      [6, 3],
     ),
     logits: npy(
-      Float32Array.from({ length: 36 }, (_, at) => at % 5),
-      [12, 3],
+      Float32Array.from({ length: 18 }, (_, at) => at % 5),
+      [6, 3],
     ),
     label: npy(
       Int32Array.from(rows, (row) => row % 3),
-      [12],
+      [6],
     ),
   };
   for (const isPacked of [false, true]) {
@@ -236,6 +245,20 @@ export async function inputKinds(folder: string): Promise<InputKind[]> {
       async () => drain(await featuresSource(path, { imageSize: 16, seed: 1 })),
     );
   }
+
+  const single = at('arrays');
+  await mkdir(single);
+  await writeFile(join(single, 'labels.npy'), arrays.label);
+  for (const [name, bytes] of Object.entries({ features: arrays.features, labels: arrays.label })) {
+    const path = join(single, `${name}.npy`);
+    await add(`NumPy array of ${name}`, path, bytes, async () =>
+      drain(await featuresSource(join(single, 'features.npy'), { imageSize: 16, seed: 1 })),
+    );
+  }
+  const embedded = at('embedded.arrow');
+  await add('Arrow features', embedded, featureTable(), async () =>
+    drain(await featuresSource(embedded, { imageSize: 16, seed: 1 })),
+  );
 
   const dataset = at('dataset');
   await writeDataset(dataset, await imageFolderSource(folderOfImages, { imageSize: 16, seed: 1 }));
@@ -267,14 +290,11 @@ export async function inputKinds(folder: string): Promise<InputKind[]> {
     const path = join(directory, 'train', 'data-00000-of-00001.arrow');
     const read = async () =>
       drain(await huggingFaceSource(directory, { imageSize: 16, seed: 1, onError: 'skip' }));
-    const rows = Array.from({ length: 12 }, (_, row) => row % 2);
-    const sound = shardOf(
-      rows.map(() => encoded.png),
-      rows,
-      name === 'ClassLabel',
-    );
+    const labels = rows.map((row) => row % 2);
+    const images = rows.map(() => encoded['small.png']);
+    const sound = shardOf(images, labels, name === 'ClassLabel');
     await add(`a Hugging Face shard of any types, ${name}`, path, sound, read, (random) =>
-      anyShard(random, encoded.png),
+      anyShard(random, encoded['small.png']),
     );
   }
 
@@ -307,6 +327,11 @@ export async function inputKinds(folder: string): Promise<InputKind[]> {
   await add('ONNX', model, tinyModel(), () => readOnnxModel(model));
   const imported = at('imported.onnx');
   await add('ONNX, looked into for import', imported, tinyModel(), () => describeOnnx(imported, noHints));
+  const patched = at('patched.onnx');
+  await add('ONNX, patched', patched, patchedModel(), async () => {
+    const ensemble = await openExportedEnsemble(await readFile(patched), { path: patched });
+    ensemble.dispose();
+  });
   const subsets = at('subsets.json');
   await add(
     'subsets.json',
