@@ -249,7 +249,10 @@ async function openTable(path: string): Promise<OpenTable> {
   if (/\.npy$/i.test(path)) return openNumpyFolder(dirname(path), path);
   if (/\.npz$/i.test(path)) {
     const file = await openNumpy(path);
-    return numpyTable(file.arrays, path, () => file.close());
+    return numpyTable(file.arrays, path, () => file.close()).catch(async (error: unknown) => {
+      await file.close();
+      throw error;
+    });
   }
   return /\.parquet$/i.test(path) ? openParquetTable(path) : openArrowTable(path);
 }

@@ -143,6 +143,7 @@ async function openArray({ file, start, bytes }: Place, name: string, path: stri
   const rowValues = shape.slice(1).reduce((product, extent) => product * extent, 1);
   const rowBytes = rowValues * itemBytes;
   const rows = shape[0] ?? 1;
+  if (rows > 0 && rowBytes === 0) throw corrupt(place, `a shape of (${extents}), rows of no values`);
   if (!(rows * rowBytes <= bytes - textStart - length)) {
     throw new KdSpecError(
       'shard-truncated',

@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readlink, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { Field, FixedSizeList, Float32, Int32, Table, tableToIPC, Utf8, vectorFromArray } from 'apache-arrow';
@@ -252,11 +252,20 @@ test.each<[string, () => Readonly<Record<string, Buffer>>, RegExp]>([
     () => ({ features: npy(features, [rows * 1000, 3]), label: npy(texts, [rows]) }),
     /expected 600000 x 3 values/,
   ],
+  [
+    'countless rows of nothing',
+    () => ({ features: npy(new Float32Array(), [1e14, 0]), label: npy(texts, [rows]) }),
+    /array features is not a sound NumPy file: a shape of \(100000000000000, 0\), rows of no values/,
+  ],
 ])('%s: refused', async (_, arrays, message) => {
   const directory = await folder({ 'a.npz': npz(arrays()) });
   await expect(async () => {
     for await (const _ of (await open(join(directory, 'a.npz'))).images('train'));
   }).rejects.toMatchObject({ name: 'KdSpecError', message: expect.stringMatching(message) });
+  const links = '/proc/self/fd'; // on Linux, files that this process has open
+  const opened = await readdir(links).catch(() => []);
+  const paths = await Promise.all(opened.map((name) => readlink(join(links, name)).catch(() => '')));
+  expect(paths.filter((path) => path.startsWith(directory))).toEqual([]);
 });
 
 test('what NumPy can save and features cannot be is refused by name', async () => {
