@@ -3,6 +3,7 @@ import { text as readStream } from 'node:stream/consumers';
 import { z } from 'zod';
 import { KdSpecError } from '../core/errors.js';
 import { asFileError } from '../core/file-error.js';
+import { foreignKind } from '../core/file-kind.js';
 import { fuse } from '../ensemble/rules/paper.js';
 
 const probability = z.number();
@@ -38,7 +39,10 @@ export async function fuseLines(path: string, generalistWeight: number): Promise
       : await readFile(path, 'utf8').catch((error: unknown) => {
           throw asFileError(error, path, 'distributions as JSON lines');
         });
-  const lines = text.split(/\r?\n/);
+  const kind = foreignKind(Buffer.from(text.slice(0, 256)));
+  if (kind !== undefined && text !== '')
+    throw new KdSpecError('fusion-input', `expected distributions as JSON lines in ${place}, but ${kind}`);
+  const lines = text.replace(/^\ufeff/, '').split(/\r?\n/);
   const results: FusedLine[] = [];
   for (const [index, line] of lines.entries()) {
     if (line.trim() === '') continue;

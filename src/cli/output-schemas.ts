@@ -216,6 +216,9 @@ const doctor = z.object({
   backends: z.array(
     z.object({ name: z.string(), available: z.boolean(), reason: z.string(), install: z.string() }),
   ),
+  onnxRuntime: z
+    .object({ isNative: z.boolean(), install: z.string() })
+    .describe('what runs imported models, and what to type for the native one'),
   measurements: z
     .array(
       z.object({

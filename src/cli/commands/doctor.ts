@@ -12,6 +12,8 @@ export function doctorCommand(context: CommandContext): CommandModule {
     builder: (yargs) => yargs.option('json', { type: 'boolean', describe: 'Print exactly one JSON object' }),
     handler: async (argv) => {
       const { defaultBackend, describeBackends, measuredBackends } = await import('../../compute/backend.js');
+      const { describeRuntime } = await import('../../models/onnx/runtime.js');
+      const onnxRuntime = describeRuntime();
       const backends = await describeBackends({ looksAtGpus: true });
       const chosen = await defaultBackend(backends);
       const measurements = (await measuredBackends()).map(({ trial, rates, measuredAt }) => ({
@@ -32,6 +34,7 @@ export function doctorCommand(context: CommandContext): CommandModule {
         machine,
         backend: chosen?.name ?? null,
         backends,
+        onnxRuntime,
         measurements,
       };
       const gigabytes = (bytes: number) => `${(bytes / 2 ** 30).toFixed(1)} GB`;
@@ -46,6 +49,12 @@ export function doctorCommand(context: CommandContext): CommandModule {
             chosen === undefined
               ? 'none: training and inference cannot run'
               : `${chosen.name}, ${chosen.reason}`,
+          ],
+          [
+            'ONNX Runtime',
+            onnxRuntime.isNative
+              ? 'native'
+              : `in WebAssembly; for the faster native one: ${onnxRuntime.install}`,
           ],
         ]),
         '',

@@ -1,11 +1,12 @@
 import { existsSync, readdirSync } from 'node:fs';
+import { installCommand } from '../../core/package.js';
 import type { Availability, BackendKind } from '../backend-kind.js';
-import { findWebgpuPackages, installCommand } from './packages.js';
+import { findWebgpuPackages, webgpuPackages } from './packages.js';
 
 /** Any GPU, through Dawn: Vulkan on Linux, Metal on macOS, Direct3D 12 on Windows. */
 export const webgpu = {
   name: 'webgpu',
-  install: installCommand,
+  install: installCommand(Object.values(webgpuPackages)),
   usesGpu: true,
   find(): Availability {
     const found = findWebgpuPackages();

@@ -1,15 +1,9 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
-import { packageFolder } from '../../core/package.js';
 
 /** Dawn, Chrome's implementation of WebGPU, for Node; and TensorFlow.js's backend on WebGPU. */
-const names = { dawn: 'webgpu', kernels: '@tensorflow/tfjs-backend-webgpu' };
-
-const isClone = existsSync(join(packageFolder(), 'tsconfig.json'));
-
-/** What to type. In a clone the manifest stays as it is; npm would skip there what the manifest calls an optional peer. */
-export const installCommand = `npm install ${isClone ? '--no-save --save-optional ' : ''}${names.dawn} ${names.kernels}`;
+export const webgpuPackages = { dawn: 'webgpu', kernels: '@tensorflow/tfjs-backend-webgpu' };
 
 /** The two packages as they were found, or what is missing. */
 export type WebgpuPackages =
@@ -27,18 +21,19 @@ const require = createRequire(import.meta.url);
 
 /** Finds the packages without loading them. */
 export function findWebgpuPackages(): WebgpuPackages {
-  const dawn = manifestOf(names.dawn);
-  const kernels = manifestOf(names.kernels);
+  const dawn = manifestOf(webgpuPackages.dawn);
+  const kernels = manifestOf(webgpuPackages.kernels);
   if (!dawn && !kernels) return { missing: 'not installed' };
-  if (!dawn || !kernels) return { missing: `${dawn ? names.kernels : names.dawn} is not installed` };
+  if (!dawn || !kernels)
+    return { missing: `${dawn ? webgpuPackages.kernels : webgpuPackages.dawn} is not installed` };
   const machine = `${process.platform}-${process.platform === 'darwin' ? 'universal' : process.arch}`;
   const folder = dirname(dawn);
   if (!existsSync(join(folder, 'dist', machine, 'dawn.node')))
-    return { missing: `${names.dawn} ${versionIn(dawn)} has no build for ${machine}` };
+    return { missing: `${webgpuPackages.dawn} ${versionIn(dawn)} has no build for ${machine}` };
   return {
     dawn: join(folder, 'index.js'),
     kernels: dirname(kernels),
-    versions: `${names.dawn} ${versionIn(dawn)}, tfjs-backend-webgpu ${versionIn(kernels)}`,
+    versions: `${webgpuPackages.dawn} ${versionIn(dawn)}, tfjs-backend-webgpu ${versionIn(kernels)}`,
   };
 }
 

@@ -15,7 +15,7 @@ const isThere = (await contractBackends()).includes('webgpu');
 test('where the packages are missing, it says how to get them', () => {
   const found = webgpu.find();
   if (found.isAvailable) expect(found.reason).toMatch(/webgpu \d+\.\d+\.\d+/);
-  else expect(webgpu.install).toMatch(/^npm install .*webgpu @tensorflow\/tfjs-backend-webgpu$/);
+  else expect(webgpu.install).toMatch(/^npm .*install .*webgpu @tensorflow\/tfjs-backend-webgpu$/);
 });
 
 describe.runIf(isThere)('on a GPU that reaches little at a time', () => {

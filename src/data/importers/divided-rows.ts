@@ -22,6 +22,10 @@ const classLimit = 1_000_000;
 const noLabel = -1;
 const ownGroup = -1;
 
+/** A word on a column that looks as if it divided the rows. */
+export const noPartsInSplit =
+  'a column split whose first value is no part (train, validation, test) was passed over';
+
 /**
  * The labels and groups of the rows of a source, part by part, in the order in which the source holds them: what is
  * needed to number the classes and to divide the rows, 8 bytes a row.

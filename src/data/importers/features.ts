@@ -7,7 +7,7 @@ import { openParquet } from '../parquet-file.js';
 import { rowBlocks, rowsOfBlock, type ShuffleSeed } from '../row-order.js';
 import { type DatasetSource, type LabelledImage, type SplitName, splitNames } from '../source.js';
 import { splitOfName } from '../split-names.js';
-import { RowLabels, rowsOfSplit } from './divided-rows.js';
+import { noPartsInSplit, RowLabels, rowsOfSplit } from './divided-rows.js';
 import { parseGroupKey } from './group-key.js';
 import { type Importer, importOptions, namesOf, type TableOptions, tableOptions } from './importer.js';
 import { filesByPart } from './part-files.js';
@@ -80,6 +80,7 @@ export async function featuresSource(source: string, options: TableOptions): Pro
           row++;
         }
         if (isDivided) findings.note('rows divided by the column split', path, table.rows);
+        else if (parts.size === 1 && table.columns.split !== undefined) findings.note(noPartsInSplit, path);
       } finally {
         await table.close();
       }

@@ -119,6 +119,17 @@ test('metadata.csv in each part, in the folder with a column split, and a table 
   ]);
 });
 
+test('a column split of other words is passed over with a word', async () => {
+  const lines = [0, 1, 2, 3].map((k) => `images/${k}.png,${'xy'[k % 2]},fold${k % 2}`);
+  const directory = await tree({ ...greys(4), 'folds.csv': ['file,label,split', ...lines].join('\n') });
+  const path = join(directory, 'folds.csv');
+  expect((await open(path)).report?.().notes).toContainEqual({
+    what: 'a column split whose first value is no part (train, validation, test) was passed over',
+    count: 1,
+    example: path,
+  });
+});
+
 test('columns are chosen by name, and asked for where there are several', async () => {
   const text = 'a,b,where\nimages/0.png,x,1\nimages/1.png,y,2\n';
   const directory = await tree({ ...greys(2), 'list.csv': text });

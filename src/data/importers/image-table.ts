@@ -7,7 +7,7 @@ import { ImportFindings } from '../import-report.js';
 import type { DatasetSource, SplitName } from '../source.js';
 import { findSplits, splitOfName } from '../split-names.js';
 import { decodeImages } from './decode-images.js';
-import { type DividedRows, RowLabels, rowsOfSplit } from './divided-rows.js';
+import { type DividedRows, noPartsInSplit, RowLabels, rowsOfSplit } from './divided-rows.js';
 import { type GroupKey, parseGroupKey } from './group-key.js';
 import {
   type Importer,
@@ -219,7 +219,11 @@ async function readTable(
     return ['path', 'label', ...first.slice(2).map((_, at) => `column ${at + 3}`)];
   };
   for await (const row of textRows(path, { headerOf })) {
-    columns ??= chooseColumns(row, path, options);
+    if (columns === undefined) {
+      columns = chooseColumns(row, path, options);
+      const hasSplit = row.columns.some((name) => name.toLowerCase() === 'split');
+      if (hasSplit && columns.split === undefined && part === undefined) findings.note(noPartsInSplit, path);
+    }
     const { cells, line } = row;
     const name = cells.get(columns.file);
     if (name === undefined) {

@@ -1,4 +1,5 @@
 import { createRequire } from 'node:module';
+import { installCommand } from '../../core/package.js';
 import { halfToNumber } from '../../math/half.js';
 import { invalid } from './model-file.js';
 
@@ -110,6 +111,11 @@ function toOutput(name: string, output: string, tensor: RuntimeTensor | undefine
 /** Where the engine has a Float16Array, float16 comes as one. */
 function iterate(view: ArrayBufferView): Iterable<number> {
   return Symbol.iterator in view ? (view as ArrayBufferView & Iterable<number>) : [];
+}
+
+/** Which ONNX Runtime `auto` takes here, and what to type for the native one. */
+export function describeRuntime(): { readonly isNative: boolean; readonly install: string } {
+  return { isNative: nativeRuntime() !== undefined, install: installCommand(['onnxruntime-node']) };
 }
 
 /** The native runtime, or undefined where it is not installed or does not load. */
