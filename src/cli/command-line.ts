@@ -118,6 +118,9 @@ function yargsOption({ option, section }: ListedOption): Options {
     description: option.description + values,
     defaultDescription: describeDefault(option.default),
     group: section === undefined ? 'General:' : `${section}:`,
+    // The program prints its own help (`help.ts`). Of what is not hidden yargs lays out a help text behind each command,
+    // which takes longer than everything else that a short command does.
+    hidden: true,
   };
 }
 
