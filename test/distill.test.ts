@@ -47,12 +47,14 @@ test("the README's example: a user's own folder of images, distilled by one comm
     const commands = block?.split('\n').filter((line) => line.startsWith('kd-spec ')) ?? [];
     expect(commands).toHaveLength(2);
     const outputs = [];
-    // Colours are learnt in a few epochs, from small images.
+    // Colours are learnt in a few epochs by a small network, from small images.
     const env = {
       KD_SPEC_BACKEND: 'wasm',
       KD_SPEC_QUIET: 'true',
-      KD_SPEC_EPOCHS: '5',
-      KD_SPEC_IMAGE_SIZE: '16',
+      KD_SPEC_EPOCHS: '8',
+      KD_SPEC_IMAGE_SIZE: '8',
+      KD_SPEC_CONVOLUTIONS: '8',
+      KD_SPEC_DENSE: '32',
     };
     for (const command of commands)
       outputs.push(

@@ -86,15 +86,11 @@ test('features with the logits of a classifier: from a file to an ensemble that 
   expect(generalist.top1).toBeLessThan(0.65);
   expect(ensemble.top1).toBeGreaterThan(0.9);
 
-  const infer = (word: string, input?: Uint8Array) =>
-    startKdSpec(['infer', word, '--workspace', 'w', '--top', '1', '--json'], {
-      folder,
-      ...(input && { input }),
-    }).finished;
+  const infer = (word: string) => ['infer', word, '--workspace', 'w', '--top', '1', '--json'];
   const schema = z.object({
     images: z.array(z.object({ path: z.string(), generalist: ranked, ensemble: ranked })),
   });
-  const { images } = schema.parse(jsonOf(await infer('new.npz')));
+  const { images } = schema.parse(jsonOf(await kdSpec(infer('new.npz'), { folder })));
   expect(images.map(({ path }) => path)).toEqual(
     Array.from({ length: 20 }, (_, row) => `new.npz, row ${row}`),
   );
@@ -106,7 +102,8 @@ test('features with the logits of a classifier: from a file to an ensemble that 
   const right = images.filter(({ ensemble: of }, row) => of[0].index === made[row].label).length;
   expect(right).toBeGreaterThanOrEqual(17);
 
-  const piped = schema.parse(jsonOf(await infer('-', archive(made.slice(0, 20), { isLabelled: false }))));
+  const input = archive(made.slice(0, 20), { isLabelled: false });
+  const piped = schema.parse(jsonOf(await startKdSpec(infer('-'), { folder, input }).finished));
   expect(piped.images.map(({ ensemble: of }) => of)).toEqual(images.map(({ ensemble: of }) => of));
 
   const exported = jsonOf(
@@ -122,9 +119,11 @@ test('features with the logits of a classifier: from a file to an ensemble that 
     images.map(({ ensemble: of }) => of[0].index),
   );
 
-  expect((await infer('photo.png')).stderr).toMatch(/photo.png: expected a file of rows of 19 numbers/);
+  expect((await kdSpec(infer('photo.png'), { folder })).stderr).toMatch(
+    /photo.png: expected a file of rows of 19 numbers/,
+  );
   await writeFile(join(folder, 'narrow.npy'), npy(new Float32Array(12), [2, 6]));
-  expect((await infer('narrow.npy')).stderr).toMatch(
+  expect((await kdSpec(infer('narrow.npy'), { folder })).stderr).toMatch(
     /expected rows of 19 numbers, 12 of them logits.*found 6/,
   );
 });

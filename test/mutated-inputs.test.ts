@@ -9,11 +9,11 @@ test('damaged files of every kind are read or refused with a KdSpecError; script
   try {
     let refused = 0;
     for (const kind of await inputKinds(folder)) {
-      const outcome = await fuzz(kind, { runs: 25, seed: 20_150_309 });
+      const outcome = await fuzz(kind, { runs: 12, seed: 20_150_309 });
       expect(outcome.defects, kind.name).toEqual([]);
       refused += outcome.refused;
     }
-    expect(refused).toBeGreaterThan(100);
+    expect(refused).toBeGreaterThan(50);
   } finally {
     await rm(folder, { recursive: true, force: true });
   }

@@ -1,11 +1,11 @@
-import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Log, silentLog } from '../src/core/log.js';
 import type { SpecialistWork } from '../src/jobs/specialist-work.js';
 import { jsonOf } from './fixtures/command-line.js';
-import { stoppedTwice, trainWith, untrained } from './fixtures/sabotage.js';
+import { trainWith, untrained } from './fixtures/sabotage.js';
 import { tinyCopies } from './fixtures/tiny-workspace.js';
 import { builtJobs, plenty, tinySpecialists, trainMissing } from './support/tiny-specialists.js';
 
@@ -59,21 +59,6 @@ describe('train-specialists', () => {
     });
   });
 
-  test('--parallel 1 is a child process, which may crash without the others, which are kept', async () => {
-    const folder = await workFolder(untrained);
-    const { code, stderr } = await trainWith(folder, crash, '--parallel', '1');
-    expect(code).toBe(1);
-    expect(stderr).toContain(
-      'specialist 1: lost 3 times, the last time because its process ended with exit code 9',
-    );
-    expect(stderr).toContain(
-      'error: 1 of 3 specialists failed; the others are kept and --resume tries these again:\n  specialist 1: ',
-    );
-    expect(stderr).toMatch(/\ncode: job-failed\n$/);
-    const kept = await readdir(join(folder, 'kd-workspace', '.partial', 'specialists'));
-    expect(kept.filter((entry) => /^\d$/.test(entry)).sort()).toEqual(['0', '2']);
-  });
-
   test('a specialist that would fail again ends it with 1, and a list that says so', async () => {
     const diverge = `process.send({ kind: 'failed', position: ${spoilt}, code: 'training-diverged', message: 'the loss is NaN' }); return true;`;
     const ended = await trainWith(await workFolder(untrained), diverge, '--parallel', '2');
@@ -84,10 +69,5 @@ describe('train-specialists', () => {
         '  with the same settings these will fail again: change what the reason names\n' +
         'code: job-failed\n',
     );
-  });
-
-  test('SIGTERM twice ends it with 75, and its processes, whatever they do', async () => {
-    const ended = await stoppedTwice(await workFolder(untrained), 'SIGTERM');
-    expect(ended).toMatchObject({ code: 75 });
   });
 });

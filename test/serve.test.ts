@@ -2,7 +2,7 @@ import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { z } from 'zod';
 import { packageFolder } from '../src/core/package.js';
 import { openDataset } from '../src/data/dataset.js';
@@ -25,8 +25,8 @@ beforeAll(async () => {
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
 const running: Running[] = [];
-afterEach(async () => {
-  for (const { child, finished } of running.splice(0)) {
+afterAll(async () => {
+  for (const { child, finished } of running) {
     child.kill('SIGKILL');
     await finished;
   }
@@ -47,84 +47,104 @@ async function serve(words: readonly string[], workspace = join(tinyFolder(), 'k
 const json = async (response: Response) => JSON.parse(await response.text());
 const classify = { method: 'POST', headers: { 'content-type': 'image/png' } };
 
-test('an image is classified as infer does it, in the published shape; the workspace shows its images', async () => {
-  const { call } = await serve([]);
-  const response = await call('/v1/classify?top=4', { ...classify, body: png });
-  expect(response.status).toBe(200);
-  const found = await json(response);
-  const schema = JSON.parse(await readFile(join(packageFolder(), 'docs', 'schemas', 'infer.json'), 'utf8'));
-  expect(z.fromJSONSchema(schema).parse(found)).toEqual(found);
-  const words = [
-    'infer',
-    'image.png',
-    '--top',
-    '4',
-    '--json',
-    '--workspace',
-    join(tinyFolder(), 'kd-workspace'),
-  ];
-  const [inferred] = jsonOf(await kdSpec(words, { folder })).images;
-  expect(found.images).toEqual([{ ...inferred, path: '-' }]);
-
-  const traced = await json(await call('/v1/classify?top=1&trace=true', { ...classify, body: png }));
-  const [{ moved, specialists }] = traced.images;
-  for (const { trace } of specialists) {
-    expect(trace.classes).toBeGreaterThan(1);
-    for (const mass of [trace.mass.generalist, trace.mass.ensemble]) {
-      expect(mass).toBeGreaterThan(0);
-      expect(mass).toBeLessThanOrEqual(1.000001);
-    }
-  }
-  const changes = moved.map(({ generalist, ensemble }: { generalist: number; ensemble: number }) =>
-    Math.abs(generalist - ensemble),
-  );
-  expect(changes).toEqual([...changes].sort((a, b) => b - a));
-  const only = await json(await call('/v1/classify?show=ensemble', { ...classify, body: png }));
-  expect(Object.keys(only.images[0])).toEqual(['path', 'ensemble']);
-  expect(only.images[0].ensemble[0]).toEqual(inferred.ensemble[0]);
-
-  const { count, images } = await json(await call('/v1/test-images?limit=1'));
-  expect(count).toBeGreaterThan(100);
-  const shown = await call(`/v1/test-images/${images[0].row}`);
-  expect(shown.headers.get('content-type')).toBe('image/png');
-  expect(Buffer.from(await shown.arrayBuffer())).toEqual(png);
-  const { examples: count2 } = await json(await call(`/v1/classes/${images[0].index}`));
-  expect(count2).toBeGreaterThan(0);
-  const example = await call(`/v1/classes/${images[0].index}/examples/${count2 - 1}`);
-  expect(
-    Buffer.from(await example.arrayBuffer())
-      .subarray(1, 4)
-      .toString(),
-  ).toBe('PNG');
-  const all = await json(await call('/v1/specialists'));
-  expect(all.count).toBe(3);
-  const one = await json(await call(`/v1/specialists/${all.specialists[0].id}`));
-  expect(one.classes).toHaveLength(all.specialists[0].size);
-});
-
-test('SIGTERM lets a request that is under way end, and the process ends with 0', async () => {
-  const { child, finished, url } = await serve([]);
-  const { port } = new URL(url);
-  const socket = connect(Number(port), '127.0.0.1');
-  const answer = new Promise<string>((resolve) => {
-    let text = '';
-    socket.on('data', (chunk) => {
-      text += chunk;
-    });
-    socket.on('close', () => resolve(text));
+describe('a server, to its end', () => {
+  let server: Awaited<ReturnType<typeof serve>>;
+  beforeAll(async () => {
+    server = await serve(['--corrections', join(folder, 'corrections')]);
   });
-  const head = `POST /v1/classify?top=1 HTTP/1.1\r\nhost: localhost\r\ncontent-type: image/png\r\ncontent-length: ${png.length}\r\n\r\n`;
-  socket.write(Buffer.concat([Buffer.from(head), png.subarray(0, 10)]));
-  await new Promise((resolve) => setTimeout(resolve, 200));
-  child.kill('SIGTERM');
-  await new Promise((resolve) => setTimeout(resolve, 200));
-  await expect(fetch(url)).rejects.toThrow();
-  socket.write(png.subarray(10));
-  expect(await answer).toMatch(/^HTTP\/1\.1 200 OK/);
-  const { code, stderr } = await finished;
-  expect(code).toBe(0);
-  const lines = stderr.split('\n').filter((line) => line.startsWith('{'));
-  expect(lines.map((line) => JSON.parse(line).message)).toContain('closed');
+
+  test('an image is classified as infer does it, in the published shape; the workspace shows its images', async () => {
+    const { call } = server;
+    const response = await call('/v1/classify?top=4', { ...classify, body: png });
+    expect(response.status).toBe(200);
+    const found = await json(response);
+    const schema = JSON.parse(await readFile(join(packageFolder(), 'docs', 'schemas', 'infer.json'), 'utf8'));
+    expect(z.fromJSONSchema(schema).parse(found)).toEqual(found);
+    const words = [
+      'infer',
+      'image.png',
+      '--top',
+      '4',
+      '--json',
+      '--workspace',
+      join(tinyFolder(), 'kd-workspace'),
+    ];
+    const [inferred] = jsonOf(await kdSpec(words, { folder })).images;
+    expect(found.images).toEqual([{ ...inferred, path: '-' }]);
+
+    const traced = await json(await call('/v1/classify?top=1&trace=true', { ...classify, body: png }));
+    const [{ moved, specialists }] = traced.images;
+    for (const { trace } of specialists) {
+      expect(trace.classes).toBeGreaterThan(1);
+      for (const mass of [trace.mass.generalist, trace.mass.ensemble]) {
+        expect(mass).toBeGreaterThan(0);
+        expect(mass).toBeLessThanOrEqual(1.000001);
+      }
+    }
+    const changes = moved.map(({ generalist, ensemble }: { generalist: number; ensemble: number }) =>
+      Math.abs(generalist - ensemble),
+    );
+    expect(changes).toEqual([...changes].sort((a, b) => b - a));
+    const only = await json(await call('/v1/classify?show=ensemble', { ...classify, body: png }));
+    expect(Object.keys(only.images[0])).toEqual(['path', 'ensemble']);
+    expect(only.images[0].ensemble[0]).toEqual(inferred.ensemble[0]);
+
+    const { count, images } = await json(await call('/v1/test-images?limit=1'));
+    expect(count).toBeGreaterThan(100);
+    const shown = await call(`/v1/test-images/${images[0].row}`);
+    expect(shown.headers.get('content-type')).toBe('image/png');
+    expect(Buffer.from(await shown.arrayBuffer())).toEqual(png);
+    const { examples: count2 } = await json(await call(`/v1/classes/${images[0].index}`));
+    expect(count2).toBeGreaterThan(0);
+    const example = await call(`/v1/classes/${images[0].index}/examples/${count2 - 1}`);
+    expect(
+      Buffer.from(await example.arrayBuffer())
+        .subarray(1, 4)
+        .toString(),
+    ).toBe('PNG');
+    const all = await json(await call('/v1/specialists'));
+    expect(all.count).toBe(3);
+    const one = await json(await call(`/v1/specialists/${all.specialists[0].id}`));
+    expect(one.classes).toHaveLength(all.specialists[0].size);
+  });
+
+  test('a correction of a class that no folder can be named after is read by dataset under that name', async () => {
+    const { call } = server;
+    for (const [index, body] of [png, Buffer.concat([png, Buffer.of(0)])].entries())
+      expect((await call(`/v1/corrections?index=${index}`, { ...classify, body })).status).toBe(200);
+    const source = join(folder, 'corrections');
+    const words = ['--workspace', 'corrected'];
+    const made = await kdSpec(['dataset', '--source', source, '--image-size', '8', ...words], { folder });
+    expect(made.code).toBe(0);
+    expect(await readFile(join(folder, 'corrected', 'dataset', 'classes.txt'), 'utf8')).toBe(
+      'f0/c00\nf0/c01\n',
+    );
+  });
+
+  test('SIGTERM lets a request that is under way end, and the process ends with 0', async () => {
+    const { child, finished, url } = server;
+    const { port } = new URL(url);
+    const socket = connect(Number(port), '127.0.0.1');
+    const answer = new Promise<string>((resolve) => {
+      let text = '';
+      socket.on('data', (chunk) => {
+        text += chunk;
+      });
+      socket.on('close', () => resolve(text));
+    });
+    const head = `POST /v1/classify?top=1 HTTP/1.1\r\nhost: localhost\r\ncontent-type: image/png\r\ncontent-length: ${png.length}\r\n\r\n`;
+    socket.write(Buffer.concat([Buffer.from(head), png.subarray(0, 10)]));
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    child.kill('SIGTERM');
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    await expect(fetch(url)).rejects.toThrow();
+    socket.write(png.subarray(10));
+    expect(await answer).toMatch(/^HTTP\/1\.1 200 OK/);
+    const { code, stderr } = await finished;
+    expect(code).toBe(0);
+    const lines = stderr.split('\n').filter((line) => line.startsWith('{'));
+    expect(lines.map((line) => JSON.parse(line).message)).toContain('closed');
+  });
 });
 
 test('another ensemble in the workspace is taken up while requests go on, and none of them fails', async () => {
@@ -164,19 +184,6 @@ test('other machines are served with a token alone', async () => {
   expect((await call('/v1')).status).toBe(401);
   const headers = { authorization: `Bearer ${'b2'.repeat(16)}` };
   expect((await call('/v1', { headers })).status).toBe(200);
-});
-
-test('a correction of a class that no folder can be named after is read by dataset under that name', async () => {
-  const { call } = await serve(['--corrections', join(folder, 'corrections')]);
-  for (const [index, body] of [png, Buffer.concat([png, Buffer.of(0)])].entries())
-    expect((await call(`/v1/corrections?index=${index}`, { ...classify, body })).status).toBe(200);
-  const source = join(folder, 'corrections');
-  const words = ['--workspace', 'corrected'];
-  const made = await kdSpec(['dataset', '--source', source, '--image-size', '8', ...words], { folder });
-  expect(made.code).toBe(0);
-  expect(await readFile(join(folder, 'corrected', 'dataset', 'classes.txt'), 'utf8')).toBe(
-    'f0/c00\nf0/c01\n',
-  );
 });
 
 test('a workspace without an ensemble, and a model that is none, are told', async () => {

@@ -22,7 +22,7 @@ test('wide specialists over all classes are trained, fused, reported and queried
   const before = await jsonOfCommand('evaluate');
   const { dense } = (await configOf('generalist')).network;
   const wider = dense.map((units: number) => 2 * units);
-  const shape = ['--specialist-head', 'full', '--specialist-dense', wider.join()];
+  const shape = ['--rule', 'combine', '--specialist-head', 'full', '--specialist-dense', wider.join()];
   const { stages } = await jsonOfCommand(
     ...['run', 'tiny.yaml', ...shape, '--no-select', '--routed-share', '0.5'],
   );

@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
@@ -8,12 +8,12 @@ import { tinyCopies } from '../fixtures/tiny-workspace.js';
 import {
   builtJobs,
   bytesOf,
-  longWork,
   plenty,
   tinySpecialists,
   trainingProcess,
   trainMissing,
   warningsLog,
+  workOfEpochs,
 } from '../support/tiny-specialists.js';
 
 /** Accidents of a pool's processes that take their time: crashes, hanging, suspension, and memory beyond a share. */
@@ -42,16 +42,6 @@ describe('a pool', () => {
     vi.unstubAllEnvs();
   });
 
-  test('tries a specialist that crashes its worker twice more, and trains the others', async () => {
-    await spoil('crash', 'process.exit(9)');
-    const { log, warnings } = warningsLog();
-    const { done, failed } = await trainMissing(await pool({}), workOf(join(root, 'pool-crash')), { log });
-    expect(done.map(({ id }) => id).sort()).toEqual([0, 2]);
-    const reason = 'its process ended with exit code 9';
-    expect(failed).toEqual([{ id: spoilt, reason: `lost 3 times, the last time because ${reason}` }]);
-    expect(warnings).toEqual(Array(2).fill(`specialist ${spoilt}: ${reason}; trying again`));
-  });
-
   test('ends a worker that computes without progress past the limit, and another trains its specialist', async () => {
     const once = 'if (!existsSync(mark)) { writeFileSync(mark, ""); for (;;); }';
     await spoil('hang', once);
@@ -67,7 +57,7 @@ describe('a pool', () => {
 
   test('ends a worker that was suspended, too', async () => {
     const { log, warnings } = warningsLog();
-    const work = longWork(workOf(join(root, 'pool-suspended')));
+    const work = workOfEpochs(workOf(join(root, 'pool-suspended')), 100);
     const training = trainMissing(await pool({}, 10), work, { log });
     process.kill(await trainingProcess(work.directory), 'SIGSTOP');
     expect((await training).failed).toEqual([]);
@@ -75,7 +65,7 @@ describe('a pool', () => {
     const { inProcess }: typeof import('../../src/jobs/in-process.js') = await import(
       builtJobs('in-process.js')
     );
-    const undisturbed = longWork(workOf(join(root, 'pool-undisturbed')));
+    const undisturbed = workOfEpochs(workOf(join(root, 'pool-undisturbed')), 100);
     await trainMissing(inProcess, undisturbed);
     expect(await bytesOf(work.directory, 0)).toEqual(await bytesOf(undisturbed.directory, 0));
   });
@@ -129,8 +119,27 @@ describe('train-specialists', () => {
     );
   });
 
-  test('SIGINT twice ends it with 130, and its processes, whatever they do', async () => {
-    const ended = await stoppedTwice(await workFolder(untrained), 'SIGINT');
-    expect(ended).toMatchObject({ code: 130 });
+  test('--parallel 1 is a child process, which may crash without the others, which are kept', async () => {
+    const folder = await workFolder(untrained);
+    const { code, stderr } = await trainWith(folder, 'process.exit(9);', '--parallel', '1');
+    expect(code).toBe(1);
+    expect(stderr.match(/specialist 1: its process ended with exit code 9; trying again/g)).toHaveLength(2);
+    expect(stderr).toContain(
+      'specialist 1: lost 3 times, the last time because its process ended with exit code 9',
+    );
+    expect(stderr).toContain(
+      'error: 1 of 3 specialists failed; the others are kept and --resume tries these again:\n  specialist 1: ',
+    );
+    expect(stderr).toMatch(/\ncode: job-failed\n$/);
+    const kept = await readdir(join(folder, 'kd-workspace', '.partial', 'specialists'));
+    expect(kept.filter((entry) => /^\d$/.test(entry)).sort()).toEqual(['0', '2']);
+  });
+
+  test.each([
+    ['SIGINT', 130],
+    ['SIGTERM', 75],
+  ] as const)('%s twice ends it with %i, and its processes, whatever they do', async (signal, code) => {
+    const ended = await stoppedTwice(await workFolder(untrained), signal);
+    expect(ended).toMatchObject({ code });
   });
 });

@@ -1,7 +1,7 @@
-import { mkdir } from 'node:fs/promises';
+import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import sharp from 'sharp';
 import { createRandom } from '../../src/core/random.js';
+import { encodeSmallPng } from '../../src/data/png.js';
 import { floats, integers, modelFile, node } from './onnx-models.js';
 
 // A stranger's classifier of colours, and pictures of them.
@@ -95,9 +95,8 @@ export async function writePictures(
       const pixels = Uint8Array.from({ length: size * size * 3 }, (_, at) =>
         Math.max(0, Math.min(255, 255 * (rgb[at % 3] + shift[at % 3]) + 20 * random.normal())),
       );
-      await sharp(pixels, { raw: { width: size, height: size, channels: 3 } })
-        .png()
-        .toFile(join(folder, label, `${index}.png`));
+      const file = encodeSmallPng(pixels, { height: size, width: size, channels: 3 });
+      await writeFile(join(folder, label, `${index}.png`), file);
     }
   }
 }

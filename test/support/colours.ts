@@ -1,7 +1,7 @@
-import { mkdir } from 'node:fs/promises';
+import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import sharp from 'sharp';
 import { createRandom } from '../../src/core/random.js';
+import { encodeSmallPng } from '../../src/data/png.js';
 import { floats, modelFile, node } from './onnx-models.js';
 
 // A stranger's classifier of 36 colours, six shades of red by six of green, on the largest value of each channel, 0 to 255. The images come
@@ -61,8 +61,7 @@ export async function photograph(
     const pixels = Uint8Array.from({ length: size * size * 3 }, (_, at) =>
       Math.max(0, Math.min(255, 255 * shift[at % 3])),
     );
-    await sharp(pixels, { raw: { width: size, height: size, channels: 3 } })
-      .png()
-      .toFile(join(folder, place, `${name} ${index}.png`));
+    const file = encodeSmallPng(pixels, { height: size, width: size, channels: 3 });
+    await writeFile(join(folder, place, `${name} ${index}.png`), file);
   }
 }

@@ -12,12 +12,12 @@ import { plainSlurm } from './slurm.js';
 import {
   builtJobs,
   bytesOf,
-  longWork,
   plenty,
   tinySpecialists,
   trainingProcess,
   trainMissing,
   warningsLog,
+  workOfEpochs,
 } from './tiny-specialists.js';
 
 let root: string;
@@ -99,8 +99,15 @@ const silent = 'jobs started by hand'; // the engine that does not hear how jobs
 /** The names of the engines that are there. */
 export const engineNames = Object.keys(engines);
 
-/** Defines the tests of the contract for engines; the first test of each makes what the later ones find. */
-export function engineContract(names: readonly string[]): void {
+/**
+ * Defines the tests of the contract for engines; the first test of each makes what the later ones find.
+ *
+ * @param interrupted the engines whose jobs are also left, killed and cancelled under way, which takes longer
+ */
+export function engineContract(
+  names: readonly string[],
+  { interrupted = names }: { readonly interrupted?: readonly string[] } = {},
+): void {
   const barren = 1; // the subset that is said to have no training examples
 
   beforeAll(async () => {
@@ -108,6 +115,9 @@ export function engineContract(names: readonly string[]): void {
     workOf = await tinySpecialists(root);
   });
   afterAll(() => rm(root, { recursive: true, force: true }));
+
+  // A scheduler takes seconds to pass on that a job was cancelled.
+  const longWork = (work: SpecialistWork) => workOfEpochs(work, names.includes('Slurm') ? 200 : 100);
 
   /** The specialist of {@link longWork} as a run that nobody disturbs makes it. */
   let undisturbed: Promise<readonly string[]> | undefined;
@@ -173,6 +183,18 @@ export function engineContract(names: readonly string[]): void {
       expect(await bytesOf(directory(), 2)).toEqual(whole);
     });
 
+    test('stops when it is told to', async () => {
+      const engine = await engines[name]();
+      const work = workOf(join(root, 'never'));
+      await expect(trainMissing(engine, work, { signal: AbortSignal.abort() })).rejects.toMatchObject({
+        code: 'specialists-stopped',
+      });
+    });
+  });
+
+  describe.each(interrupted)('an engine, interrupted: %s', (name) => {
+    const directory = () => join(root, name.replaceAll(' ', '-'));
+
     test('goes on with what an earlier coordinator left under way', async () => {
       const work = longWork(workOf(`${directory()}-left`));
       {
@@ -196,14 +218,6 @@ export function engineContract(names: readonly string[]): void {
       const expected = name === silent ? [] : [expect.stringMatching(/^specialist 0: its .*; trying again$/)];
       expect(warnings).toEqual(expected);
       expect(await bytesOf(work.directory, 0)).toEqual(await expectedBytes());
-    });
-
-    test('stops when it is told to', async () => {
-      const engine = await engines[name]();
-      const work = workOf(join(root, 'never'));
-      await expect(trainMissing(engine, work, { signal: AbortSignal.abort() })).rejects.toMatchObject({
-        code: 'specialists-stopped',
-      });
     });
 
     test('cancels a job, which keeps its checkpoint, and goes on with it when it is submitted again', async () => {

@@ -56,9 +56,8 @@ async function meddle(
 export type GeneralistCase = readonly [NodeJS.Signals, number | null, readonly string[]];
 
 /** Defines a test for each signal that ends a training of the generalist. */
-export function interruptedGeneralist(cases: readonly GeneralistCase[]): void {
+export function interruptedGeneralist(cases: readonly GeneralistCase[], { epochs = 12 } = {}): void {
   describe('training the generalist', () => {
-    const epochs = 12;
     const words = ['train-generalist', '--epochs', String(epochs), '--patience', 'none'];
     const workFolder = workFolders([
       'generalist',

@@ -99,9 +99,9 @@ export const bytesOf = async (directory: string, id: number) =>
     ['model.safetensors', 'config.json'].map((name) => readFile(join(directory, String(id), name), 'base64')),
   );
 
-/** The first specialist of some work, and training enough to do something to it meanwhile. */
-export function longWork(work: SpecialistWork): SpecialistWork {
-  const training = { ...work.training, epochs: 200, checkpointSeconds: 1 };
+/** The first specialist of some work, and training enough to do something to it meanwhile: a second for 100 epochs. */
+export function workOfEpochs(work: SpecialistWork, epochs: number): SpecialistWork {
+  const training = { ...work.training, epochs, checkpointSeconds: 1 };
   return { ...work, subsets: [work.subsets[0]], training };
 }
 
