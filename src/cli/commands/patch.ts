@@ -60,7 +60,7 @@ export function patchCommand(context: CommandContext): CommandModule {
       const { bringUpToDate } = await import('../run-stages.js');
       const named = { ...flags, onnx: String(argv.file), source: argv.images };
       const resolved = await resolveSettings(named, context.env, { folder: context.folder });
-      const { refuseWhatCannotBeExported } = await import('../../pipeline/checks.js');
+      const { refuseWhatCannotBeExported } = await import('../../pipeline/checks/specialists-checks.js');
       refuseWhatCannotBeExported(resolved.settings, 'patch writes one');
       const { expectExportable } = await import('../../ensemble/export/export-onnx.js');
       const { readOnnxModel } = await import('../../models/onnx/model-file.js');

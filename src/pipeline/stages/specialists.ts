@@ -26,7 +26,7 @@ import { describeFailures, submitMissing, trainMissing } from '../../jobs/train-
 import { loadGeneralist, readDefinition } from '../../models/checkpoint.js';
 import { cutNetwork } from '../../models/network-backbone.js';
 import { forwardFlops } from '../../models/network-definition.js';
-import { expectSubsetsOf, needsPredictions } from '../checks.js';
+import { expectSubsetsOf, needsPredictions } from '../checks/specialists-checks.js';
 import type { StageContext } from '../stage.js';
 import { type StageResults, specialistMetrics } from '../stage-metrics.js';
 

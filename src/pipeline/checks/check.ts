@@ -1,0 +1,77 @@
+import { KdSpecError } from '../../core/errors.js';
+import { heldOutCount } from '../../data/bystanders.js';
+import type { Settings } from '../options.js';
+import type { Outline } from '../outline.js';
+import type { Origin, ResolvedSettings } from '../settings.js';
+
+/**
+ * What a plan is checked by, a function for each section of the options: settings that cannot work are refused before
+ * anything is computed, and under `--dry-run` too. A check knows the settings, where each came from, and what the plan
+ * would make; a null in the outline is something that is not known yet.
+ */
+export interface CheckContext {
+  readonly settings: Settings;
+  readonly origins: ResolvedSettings['origins'];
+  readonly outline: Outline;
+  /** Tells of what works, but badly. */
+  warn(message: string): void;
+}
+
+/** @throws KdSpecError `option-invalid` or `usage`, with advice that helps in that case */
+export type Check = (context: CheckContext) => void;
+
+// What the checks of several sections share
+
+/** Whether there are bystanders, as far as it is known beforehand. */
+export function mayHaveBystanders(
+  { dataset }: Settings,
+  { classes, modelClasses, isExact }: NonNullable<Outline['dataset']>,
+): boolean {
+  if (dataset.bystanders !== null) return true;
+  if (dataset.model.onnx === null || dataset.holdOut === 0) return false;
+  if (!isExact || classes === null || modelClasses === null) return true;
+  return classes < modelClasses && heldOutCount(classes, dataset.holdOut) > 0;
+}
+
+/** Normalisation by the statistics of a batch cannot learn from one image. */
+export function checkBatch(flag: string, size: number, normalisation: 'batch' | 'none', other: string): void {
+  if (size > 1 || normalisation === 'none') return;
+  throw invalid(
+    `${flag} 1: batch normalisation needs at least 2 images a step: give ${flag} 2 or more, or ${other}`,
+  );
+}
+
+export function needImages(outline: Outline, split: 'train' | 'validation' | 'test', use: string): void {
+  const { images, isExact, source } = outline.dataset ?? {};
+  const least = split === 'validation' ? 2 : 1; // calibration fits each half on the other
+  if (!images || !isExact || images[split] >= least) return;
+  const names = { train: 'training', validation: 'validation', test: 'test' };
+  const advice =
+    split === 'train'
+      ? 'check the folder'
+      : `give the source a part "${split}", more images of each class, or a larger --${split}-fraction`;
+  throw invalid(
+    `${use} needs at least ${least} ${names[split]} image${least > 1 ? 's' : ''}, and ${source} has ${images[split]}: ${advice}`,
+  );
+}
+
+/** Refuses flags of this command that would change nothing; what a file or the environment says for others stays. */
+export function ignored(
+  origins: ReadonlyMap<string, Origin>,
+  isIgnored: boolean,
+  reasons: Readonly<Record<string, string>>,
+): void {
+  if (!isIgnored) return;
+  for (const [key, reason] of Object.entries(reasons)) {
+    const origin = origins.get(key);
+    if (origin?.kind === 'flag') throw invalid(`${origin.where} would do nothing: ${reason}`);
+  }
+}
+
+export function flagOf(key: string): string {
+  return `--${key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
+}
+
+export function invalid(message: string): KdSpecError {
+  return new KdSpecError('option-invalid', message);
+}

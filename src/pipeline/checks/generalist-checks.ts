@@ -1,0 +1,124 @@
+import { importers } from '../../data/importers/importers.js';
+import { settingAt } from '../settings.js';
+import { type CheckContext, checkBatch, flagOf, ignored, invalid, needImages } from './check.js';
+
+// The data set, the generalist that is trained or imported, and its predictions
+
+const fewValidationImages = 3; // a class, on average: what fewer choose is mostly noise
+
+export function checkDataset(context: CheckContext): void {
+  const { settings, origins, outline, warn } = context;
+  const { dataset } = settings;
+  const kind = outline.dataset?.kind;
+  ignored(origins, dataset.bystanders !== null || dataset.model.onnx === null, {
+    'dataset.holdOut':
+      dataset.bystanders === null
+        ? 'every class of a generalist that is trained here has images (--onnx imports one)'
+        : '--bystanders gives the images',
+  });
+  if (kind === undefined) return;
+  const chosen = importers.find(({ name }) => name === kind);
+  for (const key of new Set(importers.flatMap(({ options }) => options))) {
+    const origin = origins.get(`dataset.${key}`);
+    const isGiven = origin && ['flag', 'environment', 'pipeline'].includes(origin.kind);
+    const isTaken = chosen === undefined || chosen.options.includes(key);
+    if (!isGiven || isTaken || settingAt(settings, ['dataset', key]) === null) continue;
+    const takers = importers.filter(({ options }) => options.includes(key)).map(({ source }) => source);
+    const where = origin.kind === 'flag' ? '' : `${origin.where}: `;
+    throw invalid(
+      `${where}${flagOf(key)} does nothing for ${chosen.source}, it is for ${takers.join(', ')}: leave it out`,
+    );
+  }
+  if (kind === 'features') checkFeatures(context);
+  if (kind === 'han') {
+    const needed = ['classes', 'imageSize', 'fonts', 'minimumDesigns', 'validationDesigns', 'testDesigns'];
+    const missing = needed.find((key) => settingAt(settings, ['dataset', key]) === null);
+    if (missing) throw invalid(`the han data set needs a value for ${flagOf(missing)}, not none`);
+    if (dataset.imageSize !== null && dataset.imageSize > 256) {
+      throw invalid(`--image-size ${dataset.imageSize}: the han data set has images of at most 256 pixels`);
+    }
+  }
+  if (outline.dataset?.classes !== null && Number(outline.dataset?.classes) < 2) {
+    throw invalid(
+      `--source ${dataset.source}: expected images of at least 2 classes, found ${outline.dataset?.classes}: ` +
+        'put each class into a folder of its own',
+    );
+  }
+  const { images, classes } = outline.dataset ?? {};
+  if (images && classes && images.validation < fewValidationImages * classes) {
+    warn(
+      `${images.validation.toLocaleString('en')} validation images for ${classes.toLocaleString('en')} classes, ` +
+        `${(images.validation / classes).toFixed(1)} of each: what they choose (rule, weights, which specialists are ` +
+        'kept) is little more than chance. More images, or a larger --validation-fraction, help',
+    );
+  }
+}
+
+/** Rows of features have no neighbours to convolve, and a foreign model takes images. */
+function checkFeatures(context: CheckContext): void {
+  const { settings, origins, outline } = context;
+  const { source, model } = settings.dataset;
+  if (model.onnx !== null) {
+    throw invalid(`--onnx takes images, and ${source} holds features: leave one of the two out`);
+  }
+  for (const key of ['generalist.network.convolutions', 'student.network.convolutions']) {
+    const origin = origins.get(key);
+    const value = settingAt(settings, key.split('.'));
+    if (origin?.kind !== 'flag' || (Array.isArray(value) && value.length === 0)) continue;
+    throw invalid(
+      `${origin.where}: features have no neighbours to convolve: leave it out (dense layers are --dense)`,
+    );
+  }
+  if (outline.dataset?.image?.logits === undefined) return;
+  ignoreTraining(context, `the logits of ${source} are the generalist, and none is trained`);
+}
+
+/** What shapes and trains a generalist does nothing for one that is not trained. */
+function ignoreTraining({ settings, origins }: CheckContext, reason: string): void {
+  const { network, head, ...training } = settings.generalist;
+  const keys = [
+    ...Object.keys(training),
+    ...Object.keys(network).map((key) => `network.${key}`),
+    ...Object.keys(head).map((key) => `head.${key}`),
+  ];
+  ignored(origins, true, Object.fromEntries(keys.map((key) => [`generalist.${key}`, reason])));
+}
+
+export function checkGeneralist(context: CheckContext): void {
+  const { settings, origins, outline } = context;
+  const { onnx, ...hints } = settings.dataset.model;
+  if (onnx !== null) {
+    ignoreTraining(context, 'the generalist is imported (--onnx) and not trained');
+    return;
+  }
+  const reason = 'it tells how a foreign model is read (--onnx FILE)';
+  const keys = Object.keys(hints).map((key) => `dataset.model.${key}`);
+  ignored(origins, true, Object.fromEntries(keys.map((key) => [key, reason])));
+  if (outline.dataset?.image?.logits !== undefined) return;
+  const { network, head, batchSize, patience } = settings.generalist;
+  checkBatch('--batch-size', batchSize, network.normalisation, '--normalisation none');
+  const classes = outline.dataset?.classes ?? Number.POSITIVE_INFINITY;
+  if (head.sampled !== null && head.sampled < classes && head.sampled <= batchSize) {
+    throw invalid(
+      `--sampled-head ${head.sampled}: expected more than the batch size of ${batchSize}, since each class of a batch ` +
+        `takes part in its step and some others must: give --sampled-head ${Math.min(8 * batchSize, classes)}, a ` +
+        `--batch-size below ${head.sampled}, or leave it out`,
+    );
+  }
+  if (patience !== null) needImages(outline, 'validation', '--patience');
+  needImages(outline, 'train', 'training the generalist');
+  ignored(origins, network.convolutions.length === 0, {
+    'generalist.network.kernel': 'there is no convolution (--convolutions none)',
+  });
+  ignored(origins, network.dense.length === 0, {
+    'generalist.network.dropout': 'there is no dense layer (--dense none)',
+  });
+}
+
+export function checkPredictions({ settings, outline }: CheckContext): void {
+  needImages(
+    outline,
+    settings.predictions.split,
+    `finding what is confused (--predict-split ${settings.predictions.split})`,
+  );
+}

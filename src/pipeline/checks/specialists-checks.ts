@@ -1,0 +1,216 @@
+import { KdSpecError } from '../../core/errors.js';
+import { shareInside } from '../../ensemble/rules/share-inside.js';
+import { parseTimeLimit } from '../../jobs/slurm/slurm-options.js';
+import type { Settings } from '../options.js';
+import { type CheckContext, ignored, invalid, mayHaveBystanders, needImages } from './check.js';
+
+// Subsets, their specialists, the ensemble and its evaluation
+
+export function checkSubsets({ settings, origins, outline }: CheckContext): void {
+  const { specialists, size, clusters, minSize, maxSize, balance, affinity, file } = settings.subsets;
+  if ((specialists === null) !== (size === null)) {
+    const [given, missing] = size === null ? ['--specialists', '--size'] : ['--size', '--specialists'];
+    throw invalid(`${given} was given without ${missing}: give both, or neither`);
+  }
+  if (specialists !== null && clusters !== null) {
+    throw invalid(
+      'expected either --clusters (a partition) or --specialists with --size (fixed subsets), got both: ' +
+        'set one to none',
+    );
+  }
+  if (minSize !== null && maxSize !== null && minSize > maxSize) {
+    throw invalid(`--min-size ${minSize} is larger than --max-size ${maxSize}`);
+  }
+  if (balance === 'confusion' && specialists !== null) {
+    throw invalid(
+      '--balance confusion is for a partition: give --clusters instead of --specialists and --size, or leave it out',
+    );
+  }
+  const isPartition = 'they are for a partition, and --specialists with --size makes subsets of one size';
+  ignored(origins, specialists !== null, { 'subsets.minSize': isPartition, 'subsets.maxSize': isPartition });
+  ignored(origins, affinity !== 'confusion', {
+    'subsets.confusion': 'the affinity is the covariance (--affinity confusion takes it)',
+  });
+  ignored(origins, balance !== 'confusion', {
+    'subsets.maxMass': 'only the number of classes is balanced (--balance confusion takes it)',
+  });
+  const isGiven = '--subsets gives the subsets as they are';
+  ignored(
+    origins,
+    file !== null,
+    Object.fromEntries(
+      ['clusters', 'minSize', 'maxSize', 'specialists', 'size', 'balance', 'maxMass', 'epochs'].map((key) => [
+        `subsets.${key}`,
+        isGiven,
+      ]),
+    ),
+  );
+  const classes = outline.dataset?.classes;
+  if (file === null && classes !== undefined && classes !== null) {
+    checkSizes(settings.subsets, classes, outline.dataset?.isExact === true);
+  }
+}
+
+/** Whether so many subsets of such sizes can be made of the classes. */
+function checkSizes(
+  { specialists, size, clusters, minSize, maxSize }: Settings['subsets'],
+  classes: number,
+  isExact: boolean,
+): void {
+  for (const [flag, value] of Object.entries({ clusters, specialists, size, 'min-size': minSize })) {
+    if (value === null || value <= classes) continue;
+    throw invalid(`--${flag} ${value}: there are ${classes} classes: give at most ${classes}`);
+  }
+  if (clusters !== null && minSize !== null && clusters * minSize > classes) {
+    throw invalid(
+      `--clusters ${clusters} of at least ${minSize} classes (--min-size) need ${clusters * minSize} classes, but ` +
+        `there are ${classes}: give --min-size ${Math.floor(classes / clusters)} or --clusters ` +
+        `${Math.floor(classes / minSize)}`,
+    );
+  }
+  if (isExact && clusters !== null && maxSize !== null && clusters * maxSize < classes) {
+    throw invalid(
+      `--clusters ${clusters} of at most ${maxSize} classes (--max-size) hold ${clusters * maxSize} classes, but ` +
+        `there are ${classes}: give --max-size ${Math.ceil(classes / clusters)} or --clusters ` +
+        `${Math.ceil(classes / maxSize)}`,
+    );
+  }
+}
+
+/**
+ * Subsets, and the predictions that they come from, are of the classes of the data set.
+ *
+ * @param place where the subsets are from
+ * @throws KdSpecError `subsets-invalid`
+ */
+export function expectSubsetsOf(classes: number, found: number, place: string): void {
+  if (found === classes) return;
+  throw new KdSpecError(
+    'subsets-invalid',
+    `the subsets of ${place} are for ${found} classes, the data set has ${classes}: give subsets, or predictions to ` +
+      'cluster, of these classes; predictions in which the last classes never occur name their number in the metadata of ' +
+      'their schema (kd-spec.classes)',
+  );
+}
+
+export function checkSpecialists({ settings, origins, outline }: CheckContext): void {
+  const { subsets, specialists } = settings;
+  const { retrain, head, dense, labelSmoothing, engine, slurm } = specialists;
+  if (head === 'full' && labelSmoothing > 0) {
+    throw invalid(
+      '--specialist-label-smoothing is for heads with a dustbin: with --specialist-head full use --soft-share, which ' +
+        'smooths towards what the generalist predicts',
+    );
+  }
+  const isImported = settings.dataset.model.onnx !== null;
+  if (isImported && retrain === 'all') {
+    throw invalid(
+      '--retrain all would train the layers of an imported model, which stay as they are: give --retrain top or head',
+    );
+  }
+  if (retrain === 'all' && needsPredictions(specialists)) {
+    throw invalid(
+      '--routed-share, --soft-share and --specialist-head full need cached features, which --retrain all has none of: ' +
+        'leave them at their defaults, or give --retrain top or --retrain head',
+    );
+  }
+  if (dense !== null) {
+    const ofSettings = isImported ? [] : settings.generalist.network.dense;
+    const least = outline.generalist?.definition.dense ?? ofSettings;
+    if (retrain === 'head') {
+      throw invalid(
+        '--specialist-dense widens layers that --retrain head leaves as they are: leave one of the two at its default',
+      );
+    }
+    if (dense.length !== least.length || dense.some((units, layer) => units < least[layer])) {
+      throw invalid(
+        `--specialist-dense ${dense.join()}: expected ${least.length} widths, none below the generalist's ` +
+          `(${least.join() || 'it has no dense layer'}): change them, or train another generalist`,
+      );
+    }
+  }
+  const classes = outline.dataset?.classes;
+  const isAll = outline.dataset?.isExact === true && classes !== null;
+  // Of an imported model most classes may lie outside, and bystanders are images of those.
+  const isOnlyPart = outline.dataset !== null && mayHaveBystanders(settings, outline.dataset);
+  if (isAll && !isOnlyPart && subsets.file === null && (subsets.clusters === 1 || subsets.size === classes)) {
+    throw invalid(
+      `${subsets.clusters === 1 ? '--clusters 1' : `--size ${subsets.size}`} makes a subset of all classes, and a ` +
+        'specialist tells its classes from the others: leave some out',
+    );
+  }
+  if (slurm.time !== null && engine === 'slurm' && parseTimeLimit(slurm.time) === undefined) {
+    throw invalid(`--slurm-time: expected a time such as 90 (minutes) or 4:00:00, got "${slurm.time}"`);
+  }
+  ignored(origins, retrain === 'all', {
+    'specialists.views': 'no features are cached with --retrain all',
+  });
+  const onCluster = `jobs of ${engine} train (--engine local takes it)`;
+  ignored(origins, engine !== 'local', {
+    'specialists.parallel': onCluster,
+    'specialists.hangSeconds': onCluster,
+    'specialists.workerMemory': onCluster,
+  });
+  ignored(origins, engine === 'local', {
+    'specialists.wait': 'this machine trains (--engine slurm takes it)',
+  });
+  ignored(
+    origins,
+    engine !== 'slurm',
+    Object.fromEntries(
+      Object.keys(slurm).map((key) => [
+        `specialists.slurm.${key}`,
+        'no job goes to Slurm (--engine slurm takes it)',
+      ]),
+    ),
+  );
+}
+
+/** Whether specialists need the generalist's predictions for the training images, beside the features. */
+export function needsPredictions({
+  routedShare,
+  softShare,
+  head,
+}: Pick<Settings['specialists'], 'routedShare' | 'softShare' | 'head'>): boolean {
+  return routedShare > 0 || softShare > 0 || head === 'full';
+}
+
+export function checkEnsemble({ settings, origins, outline }: CheckContext): void {
+  const { routingMass, calibrate, select } = settings.ensemble;
+  needImages(outline, 'validation', 'calibrating the ensemble');
+  ignored(origins, routingMass !== null, {
+    'ensemble.routingTop': '--routing-mass chooses the specialists: give one of the two',
+  });
+  const hasNone = outline.dataset !== null && !mayHaveBystanders(settings, outline.dataset);
+  ignored(origins, hasNone, {
+    'ensemble.harm': 'there are no bystanders to measure it on (--bystanders PATH)',
+  });
+  ignored(origins, !calibrate, { 'ensemble.weights': 'nothing is fitted with --no-calibrate' });
+  ignored(origins, !select, { 'ensemble.selectionErrors': 'all specialists are kept with --no-select' });
+}
+
+export function checkReport({ settings, outline }: CheckContext): void {
+  if (settings.report.runtime === 'onnx') refuseWhatCannotBeExported(settings, '--runtime onnx runs one');
+  needImages(outline, settings.report.split, `evaluating (--evaluate-split ${settings.report.split})`);
+}
+
+/**
+ * Says before hours of training what export would refuse after them.
+ *
+ * @param use what needs a graph, such as `patch writes one`
+ * @throws KdSpecError `option-invalid`
+ */
+export function refuseWhatCannotBeExported(
+  { specialists, ensemble }: Pick<Settings, 'specialists' | 'ensemble'>,
+  use: string,
+): void {
+  const refuse = (what: string, advice: string) =>
+    invalid(`${what} has no form as a graph, and ${use}: ${advice}`);
+  if (specialists.retrain === 'all') throw refuse('--retrain all', 'take --retrain head or top');
+  if (specialists.head === 'full') throw refuse('--specialist-head full', 'leave it out');
+  if (specialists.routedShare > 0 && ensemble.rule !== shareInside.name)
+    throw refuse(
+      'a dustbin whose correction depends on the image (--routed-share)',
+      `leave it out, or add --rule ${shareInside.name}, which uses no dustbin`,
+    );
+}
