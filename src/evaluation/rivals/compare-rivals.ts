@@ -3,6 +3,7 @@ import { percent, signedWithin } from '../../core/percent.js';
 import { count } from '../../core/quantity-text.js';
 import { minimize } from '../../ensemble/calibration/minimize.js';
 import { createMean } from '../../math/mean.js';
+import { eachChunk, type RivalContext, sliceRows } from './fit-head.js';
 import { neighboursRival } from './neighbours.js';
 import {
   type Choice,
@@ -17,7 +18,7 @@ import {
   type Rival,
   type RivalCost,
 } from './rival.js';
-import { eachChunk, generalistRivals, type RivalContext, sliceRows, trainRivals } from './trained-heads.js';
+import { generalistRivals, trainRivals } from './trained-heads.js';
 
 /** What a rival gets with some numbers, on images that nothing was fitted to. Fractions in [0, 1]. */
 export interface RivalFigures {

@@ -1,8 +1,8 @@
 import { KdSpecError } from '../../core/errors.js';
 import { softmax } from '../../math/softmax.js';
 import { topK } from '../../math/top-k.js';
+import { eachChunk, type RivalContext, sliceRows } from './fit-head.js';
 import { emptyLeaders, type FeatureSet, lead, type Rival, shifts } from './rival.js';
-import { eachChunk, type RivalContext, sliceRows } from './trained-heads.js';
 
 const candidates = 10; // classes of the generalist that are ranked again
 const sharpness = 20; // of a neighbour's vote, in nats for a cosine of 1

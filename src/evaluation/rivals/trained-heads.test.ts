@@ -3,18 +3,10 @@ import { selectBackend } from '../../compute/backend.js';
 import type { Operations } from '../../compute/operations.js';
 import { createRandom } from '../../core/random.js';
 import { softmax } from '../../math/softmax.js';
+import { fitHead, type Head, type RivalContext, scaleOf, standardise, standardisedHead } from './fit-head.js';
 import { neighboursRival } from './neighbours.js';
 import { correct, type FeatureSet, predictions } from './rival.js';
-import {
-  fitHead,
-  generalistRivals,
-  type Head,
-  type RivalContext,
-  scaleOf,
-  standardise,
-  standardisedHead,
-  trainRivals,
-} from './trained-heads.js';
+import { generalistRivals, trainRivals } from './trained-heads.js';
 
 let operations: Operations;
 beforeAll(async () => {

@@ -21,9 +21,9 @@ import {
   type EnsemblePredictions,
   type RivalsReport,
 } from '../../evaluation/rivals/compare-rivals.js';
+import { type Head, scaleOf, standardise, standardisedHead } from '../../evaluation/rivals/fit-head.js';
 import type { FeatureSet } from '../../evaluation/rivals/rival.js';
 import { rivalsSchema } from '../../evaluation/rivals/rivals-schema.js';
-import { type Head, scaleOf, standardise, standardisedHead } from '../../evaluation/rivals/trained-heads.js';
 import type { Backbone } from '../../models/backbone.js';
 import { batchSizeFor } from '../../models/classifier.js';
 import { cutNetwork } from '../../models/network-backbone.js';

@@ -1,0 +1,234 @@
+import type { AdamMoments, Operations, Tensor2D, Variable } from '../../compute/operations.js';
+import { KdSpecError } from '../../core/errors.js';
+import { createRandom } from '../../core/random.js';
+import { trainingFlopsFactor } from '../../models/network-definition.js';
+import type { FeatureSet } from './rival.js';
+
+/** A generalist's head on standardised features: mean 0 and deviation 1 over the training images. */
+export interface Head {
+  /** (width, classes). */
+  readonly weights: Float32Array;
+  /** (classes). */
+  readonly bias: Float32Array;
+  readonly width: number;
+  readonly classes: number;
+}
+
+/** Means and deviations of features, by which they are standardised. */
+export interface Scale {
+  /** (width). */
+  readonly mean: Float32Array;
+  readonly deviation: Float32Array;
+}
+
+/** The scale of some features; one that is constant keeps a deviation of 1. */
+export function scaleOf({ features, rows, width }: FeatureSet): Scale {
+  const mean = new Float64Array(width);
+  const square = new Float64Array(width);
+  for (let at = 0; at < rows * width; at++) mean[at % width] += features[at] / rows;
+  for (let at = 0; at < rows * width; at++)
+    square[at % width] += (features[at] - mean[at % width]) ** 2 / rows;
+  return {
+    mean: Float32Array.from(mean),
+    deviation: Float32Array.from(square, (value) => (value > 1e-12 ? Math.sqrt(value) : 1)),
+  };
+}
+
+/** `(x - mean) / deviation`, in place. */
+export function standardise({ features, width }: FeatureSet, { mean, deviation }: Scale): void {
+  for (let at = 0; at < features.length; at++)
+    features[at] = (features[at] - mean[at % width]) / deviation[at % width];
+}
+
+/** The head that gives standardised features the logits that the old one gave the features: `W' = d W, b' = b + m W`. */
+export function standardisedHead(head: Head, { mean, deviation }: Scale): Head {
+  const { width, classes } = head;
+  const weights = new Float32Array(head.weights.length);
+  const bias = Float64Array.from(head.bias);
+  for (let feature = 0; feature < width; feature++)
+    for (let label = 0; label < classes; label++) {
+      const weight = head.weights[feature * classes + label];
+      weights[feature * classes + label] = deviation[feature] * weight;
+      bias[label] += mean[feature] * weight;
+    }
+  return { width, classes, weights, bias: Float32Array.from(bias) };
+}
+
+/** What all rivals work on. */
+export interface RivalContext {
+  readonly operations: Operations;
+  readonly head: Head;
+  /** Images of the classes with data, standardised. */
+  readonly train: FeatureSet;
+  readonly validation: FeatureSet;
+  /** Images that make an epoch: the training images, of which `train` may hold several views. */
+  readonly imagesPerEpoch: number;
+  /** (classes), 1 where a class has training images. */
+  readonly isPictured: Uint8Array;
+  readonly epochs: number;
+  readonly seed: number;
+  readonly signal: AbortSignal;
+}
+
+const batchSize = 256;
+const leastSteps = 50; // of an epoch: so few images that they make fewer come several times
+const patience = 2; // epochs without a lower validation loss
+const stoppingExamples = 4096; // that it is measured on
+const chunkRows = 128; // whose logits are in memory together
+
+/** Trained numbers on the generalist's features, and the logits that they make. */
+export interface TrainedHead {
+  readonly variables: readonly Variable[];
+  /** Of Adam at the first step; it falls to 0. */
+  readonly rate: number;
+  logits(features: Tensor2D): Tensor2D;
+  /** Multiplications and additions of `logits` for an image. */
+  readonly flops: number;
+}
+
+/** What a training took. */
+export interface FitCost {
+  readonly seconds: number;
+  readonly flops: number;
+  /** Mean cross-entropy on validation, in nats: before it, and of the weights that were kept. */
+  readonly firstLoss: number;
+  readonly loss: number;
+}
+
+/**
+ * Fits numbers to the labels of the training images by Adam, from where they begin, and keeps those of the epoch with
+ * the lowest loss on validation: those of the beginning where none is lower.
+ *
+ * @throws KdSpecError `interrupted`
+ *
+ * Cost: `epochs` passes over the images at most.
+ */
+export async function fitHead(
+  model: TrainedHead,
+  { operations, train, validation, imagesPerEpoch, epochs, seed, signal }: RivalContext,
+): Promise<FitCost> {
+  const { variables } = model;
+  const started = performance.now();
+  const moments = variables.map((variable): AdamMoments => {
+    const zeros = () => operations.variable(new Float32Array(variable.size), variable.shape);
+    return { first: zeros(), second: zeros() };
+  });
+  const stepsPerEpoch = Math.max(leastSteps, Math.ceil(imagesPerEpoch / batchSize));
+  const values = () => Promise.all(variables.map((variable) => operations.read(variable)));
+  const firstLoss = await meanLoss(operations, model, validation);
+  let [loss, best, sinceBest, step] = [firstLoss, await values(), 0, 0];
+  const order = createRandom(seed, 'rivals');
+  let rows: readonly number[] = [];
+  try {
+    for (let epoch = 0; epoch < epochs && sinceBest < patience; epoch++) {
+      for (let inEpoch = 0; inEpoch < stepsPerEpoch; inEpoch++) {
+        if (signal.aborted) throw new KdSpecError('interrupted', 'stopped while rivals were trained');
+        if (rows.length === 0) {
+          const all = [...Array(train.rows).keys()];
+          order.shuffle(all);
+          rows = all;
+        }
+        const batch = takeRows(train, rows.slice(0, batchSize));
+        rows = rows.slice(batchSize);
+        const learningRate = model.rate * (1 - step / (epochs * stepsPerEpoch));
+        step++;
+        operations.tidy(() => {
+          const features = operations.tensor(batch.features, [batch.rows, batch.width] as const);
+          const labels = operations.tensor(batch.labels, [batch.rows] as const);
+          const { gradients } = operations.valueAndGradients(
+            () => operations.softmaxCrossEntropy(model.logits(features), labels),
+            variables,
+          );
+          for (const [index, variable] of variables.entries())
+            operations.adamWStep(variable, gradients[index], moments[index], { learningRate, step });
+        });
+        await new Promise(setImmediate); // Ctrl-C
+      }
+      const found = await meanLoss(operations, model, validation);
+      sinceBest++;
+      if (found < loss) [loss, best, sinceBest] = [found, await values(), 0];
+    }
+    for (const [index, variable] of variables.entries()) operations.assign(variable, best[index]);
+  } finally {
+    operations.dispose(moments.flatMap(({ first, second }) => [first, second]));
+  }
+  const seconds = (performance.now() - started) / 1000;
+  return { seconds, flops: trainingFlopsFactor * model.flops * step * batchSize, firstLoss, loss };
+}
+
+function takeRows({ features, labels, width }: FeatureSet, rows: readonly number[]): FeatureSet {
+  const taken = new Float32Array(rows.length * width);
+  for (const [place, row] of rows.entries())
+    taken.set(features.subarray(row * width, (row + 1) * width), place * width);
+  return {
+    features: taken,
+    labels: Int32Array.from(rows, (row) => labels[row]),
+    rows: rows.length,
+    width,
+  };
+}
+
+/** Consecutive rows, without a copy. */
+export function sliceRows(
+  { features, labels, width, rows }: FeatureSet,
+  from: number,
+  to: number,
+): FeatureSet {
+  const end = Math.min(to, rows);
+  return {
+    features: features.subarray(from * width, end * width),
+    labels: labels.subarray(from, end),
+    rows: end - from,
+    width,
+  };
+}
+
+async function meanLoss(operations: Operations, model: TrainedHead, set: FeatureSet): Promise<number> {
+  const examples = Math.min(set.rows, stoppingExamples);
+  let sum = 0;
+  for (let start = 0; start < examples; start += chunkRows) {
+    const chunk = sliceRows(set, start, Math.min(start + chunkRows, examples));
+    const loss = operations.tidy(() =>
+      operations.softmaxCrossEntropy(
+        model.logits(operations.tensor(chunk.features, [chunk.rows, chunk.width] as const)),
+        operations.tensor(chunk.labels, [chunk.rows] as const),
+      ),
+    );
+    const [value] = await operations.read(loss);
+    loss.dispose();
+    sum += value * chunk.rows;
+  }
+  return sum / Math.max(1, examples);
+}
+
+/** Runs the generalist's head, and another, over images some at a time. */
+export async function eachChunk(
+  { operations, head, signal }: RivalContext,
+  set: FeatureSet,
+  other: TrainedHead | undefined,
+  each: (chunk: {
+    readonly start: number;
+    readonly logits: Float32Array;
+    readonly others: Float32Array;
+  }) => void,
+): Promise<void> {
+  const weights = operations.tensor(head.weights, [head.width, head.classes] as const);
+  const bias = operations.tensor(head.bias, [head.classes] as const);
+  try {
+    for (let start = 0; start < set.rows; start += chunkRows) {
+      if (signal.aborted) throw new KdSpecError('interrupted', 'stopped while rivals were compared');
+      const chunk = sliceRows(set, start, start + chunkRows);
+      const results = operations.tidy(() => {
+        const features = operations.tensor(chunk.features, [chunk.rows, chunk.width] as const);
+        const own = operations.dense(features, weights, bias, { inputGradient: false });
+        return other === undefined ? [own] : [own, other.logits(features)];
+      });
+      const [logits, others = logits] = await Promise.all(results.map((one) => operations.read(one)));
+      operations.dispose(results);
+      each({ start, logits, others });
+      await new Promise(setImmediate);
+    }
+  } finally {
+    operations.dispose([weights, bias]);
+  }
+}
