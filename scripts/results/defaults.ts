@@ -106,12 +106,11 @@ function trainSpecialists(bench: Bench): SpecialistsRun[] {
       const one = runVariant(bench, name, overrides, [from, keeps]);
       one.until('calibrate');
       const { rules, generalist, specialists: trained } = metricsOf(one.workspace, 'ensemble');
-      const fitted: SpecialistsRun['rules'] = rules;
       const { confusionInside, sizes } = metricsOf(one.workspace, 'subsets');
       const { trainingFlops, trainingSeconds } = metricsOf(one.workspace, 'specialists');
       return {
         label,
-        rules: fitted.map(({ rule, kept, crossFitted }) => ({ rule, kept, crossFitted })),
+        rules: (rules ?? []).map(({ rule, kept, crossFitted }) => ({ rule, kept, crossFitted })),
         generalist,
         trained,
         confusionInside,

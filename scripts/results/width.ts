@@ -13,7 +13,6 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { parse } from 'yaml';
 import { readPredictions } from '../../src/data/predictions.js';
-import type { RoutingPoint } from '../../src/ensemble/routing-curve.js';
 import type { NetworkDefinition } from '../../src/models/network-definition.js';
 import { trainRivals, widerRival } from './specialists/rivals.js';
 import { renderWidthPage, type WidthResult } from './width/page.js';
@@ -46,9 +45,9 @@ async function measure(units: number) {
   const { workspace, until } = runVariant(bench, variant, widened(units), from);
   until('calibrate');
   const { generalist, crossFitted, routing, kept, examples } = metricsOf(workspace, 'ensemble');
-  const { flopsPerImage }: RoutingPoint = routing.find(
-    ({ rule, value }: RoutingPoint) => rule === 'top' && value === 1,
-  );
+  const first = routing.find(({ rule, value }) => rule === 'top' && value === 1);
+  if (!first) throw new Error(`${variant}: no routing by the first class was measured`);
+  const { flopsPerImage } = first;
   const ofGeneralist = metricsOf(workspace, 'generalist');
   const trainingFlops = ofGeneralist.trainingFlops + metricsOf(workspace, 'specialists').trainingFlops;
   const { network: definition }: { network: NetworkDefinition } = JSON.parse(

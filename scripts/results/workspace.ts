@@ -2,6 +2,8 @@ import { execFileSync } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parse, stringify } from 'yaml';
+import type { StageResults } from '../../src/pipeline/stage-metrics.js';
+import type { StageName } from '../../src/pipeline/stage-names.js';
 
 /** Settings by section, as a pipeline file has them. */
 export type Overrides = Readonly<Record<string, Readonly<Record<string, unknown>>>>;
@@ -15,9 +17,10 @@ export function kdSpec(...words: string[]): unknown {
   return JSON.parse(output.toString());
 }
 
-// biome-ignore lint/suspicious/noExplicitAny: metrics differ from stage to stage
-export function metricsOf(workspace: string, stage: string): any {
-  return JSON.parse(readFileSync(join(workspace, stage, 'manifest.json'), 'utf8')).metrics;
+/** The metrics of a finished stage. */
+export function metricsOf<Name extends StageName>(workspace: string, stage: Name): StageResults[Name] {
+  const { metrics } = JSON.parse(readFileSync(join(workspace, stage, 'manifest.json'), 'utf8'));
+  return metrics;
 }
 
 /** A pipeline file, and the folder of its runs under one seed. */

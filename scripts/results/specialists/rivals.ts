@@ -55,7 +55,8 @@ export function trainRivals(
     return one.workspace;
   });
   const metrics = workspaces.map((workspace) => metricsOf(workspace, 'generalist'));
-  const sum = (key: string) => metrics.reduce((total, of) => total + of[key], 0);
+  const sum = (key: 'trainingFlops' | 'trainingSeconds' | 'flopsPerImage' | 'parameters') =>
+    metrics.reduce((total, of) => total + of[key], 0);
   return {
     workspaces,
     trainingFlops: sum('trainingFlops'),

@@ -63,7 +63,7 @@ describe.skipIf(!isInstalled)('with espeak-ng', () => {
     corpus = await speakCorpus(options);
   });
 
-  test('the same seed speaks the same, and windows are those of the utterances', async () => {
+  test('the same seed gives the same corpus, and windows are those of the utterances', async () => {
     const source = await speechSource(options);
     const textOf = (pixels: Uint8Array) => Buffer.from(pixels).toString('latin1');
     expect(source.classes).toEqual(corpus.classes.names);
@@ -78,7 +78,7 @@ describe.skipIf(!isInstalled)('with espeak-ng', () => {
     expect(found.toSorted()).toEqual(wanted.toSorted());
   });
 
-  test('breathy voices sound the same, whoever else draws random numbers in the process', async () => {
+  test('breathy voices sound the same after other code of the process has drawn random numbers', async () => {
     const sentence = { voice: 'en-us+f2', speed: 175, pitch: 50, text: 'The same breath twice.' };
     const soundOf = async (python: string) => {
       for await (const { sound } of speak([sentence], { python })) return sound;
