@@ -123,7 +123,10 @@ export async function* tarEntries(path: string): AsyncGenerator<TarEntry> {
             );
           }
           taken = sizeBytes;
-          return Uint8Array.from(await take(sizeBytes));
+          const bytes = await take(sizeBytes).catch((error: unknown) => {
+            throw asArchiveError(error, path); // whoever reads it is outside of the loop that guards the rest
+          });
+          return Uint8Array.from(bytes);
         },
       };
       const left = sizeBytes - taken + ((blockBytes - (sizeBytes % blockBytes)) % blockBytes);

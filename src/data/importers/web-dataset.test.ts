@@ -177,6 +177,26 @@ test.each([
   });
 });
 
+test('a compressed archive that ends within a file is refused by whoever reads the file', async () => {
+  const content = Buffer.from(Array.from({ length: 3000 }, (_, k) => (k * k * 31 + (k >> 3)) % 251)); // hardly shrinks
+  const path = join(root, 'short.tar.gz');
+  await writeFile(path, gzipSync(tarArchive([{ name: 'a.png', content }])).subarray(0, 300));
+  const contents = async () => {
+    for await (const entry of tarEntries(path)) await entry.content();
+  };
+  await expect(contents()).rejects.toMatchObject({
+    name: 'KdSpecError',
+    code: 'shard-truncated',
+    message: expect.stringContaining('ends within its compressed data'),
+  });
+  let thrown: unknown;
+  for await (const entry of tarEntries(path)) {
+    thrown = await entry.content().catch((error: unknown) => error);
+    break;
+  }
+  expect(thrown).toMatchObject({ name: 'KdSpecError', code: 'shard-truncated' });
+});
+
 test('an archive that ends early, is damaged, or announces more than it holds', async () => {
   const whole = tarArchive(await samples(0, 2, () => ({ cls: '0' })));
   const path = join(root, 'damaged.tar');
