@@ -45,7 +45,8 @@ interface Result {
   readonly stages: readonly Stage[];
   readonly generalist: { readonly top1: number };
   readonly ensemble: { readonly top1: number };
-  readonly differenceStandardError: number;
+  /** Ensemble less generalist, paired. */
+  readonly difference: { readonly top1: number; readonly standardError: number };
   readonly specialists: { readonly trained: number; readonly kept: number };
   readonly rule: string;
 }
@@ -88,7 +89,10 @@ const result: Result = {
   stages,
   generalist: { top1: report.test.generalist.top1 },
   ensemble: { top1: report.test.ensemble.top1 },
-  differenceStandardError: report.test.differenceStandardError ?? Number.NaN,
+  difference: {
+    top1: report.test.difference.top1,
+    standardError: report.test.difference.top1StandardError,
+  },
   specialists: { trained: report.fusion.trained, kept: report.fusion.kept },
   rule: report.fusion.rule,
 };
@@ -176,7 +180,8 @@ async function measure(words: readonly string[]): Promise<Stage> {
   return { command: words[0], seconds: (performance.now() - started) / 1000, processorSeconds, peakBytes };
 }
 
-function render({ classes, width, rows, stages, generalist, ensemble, specialists, rule }: Result): string {
+function render(result: Result): string {
+  const { classes, width, rows, stages, generalist, ensemble, difference, specialists, rule } = result;
   const percent = (share: number) => `${(100 * share).toFixed(2)}%`;
   const gigabytes = (bytes: number) => `${(bytes / 1e9).toFixed(2)} GB`;
   const count = (value: number) => value.toLocaleString('en');
@@ -196,12 +201,14 @@ head that kd-spec trains with a sampled softmax; specialists are linear heads on
 | --- | --- |
 | generalist | ${percent(generalist.top1)} |
 | ensemble (${specialists.kept} of ${specialists.trained} specialists kept, rule ${rule}) | ${percent(ensemble.top1)} |
+| difference, paired, one seed | ${percent(difference.top1)} ± ${percent(difference.standardError)} |
 
 | stage | time | processor time | peak memory |
 | --- | --- | --- | --- |
 ${stages.map((stage) => `| \`${stage.command}\` | ${minutes(stage.seconds)} | ${minutes(stage.processorSeconds)} | ${gigabytes(stage.peakBytes)} |`).join('\n')}
 | all | ${minutes(total('seconds'))} | ${minutes(total('processorSeconds'))} | ${gigabytes(Math.max(...stages.map(({ peakBytes }) => peakBytes)))} |
 
-Two cores, WebAssembly backend. Memory is what the process held at most (VmHWM).
+WebAssembly backend, one process, run at the lowest priority on a machine of two cores that did other work: the processor
+time is what a stage costs, the time by the clock what it took there. Memory is what the process held at most (VmHWM).
 `;
 }

@@ -1,4 +1,4 @@
-import { deflateRawSync } from 'node:zlib';
+import { crc32, deflateRawSync } from 'node:zlib';
 
 /** A NumPy array as `numpy.save` writes it. */
 export function npy(values: Float32Array | Int32Array | string[], shape: readonly number[]): Buffer {
@@ -31,6 +31,7 @@ export function npz(arrays: Readonly<Record<string, Buffer>>, { isPacked = false
     const common = Buffer.alloc(26); // from the version needed to the length of the extra field
     common.writeUInt16LE(20, 0);
     common.writeUInt16LE(isPacked ? 8 : 0, 4);
+    common.writeUInt32LE(crc32(bytes), 10);
     common.writeUInt32LE(data.length, 14);
     common.writeUInt32LE(bytes.length, 18);
     common.writeUInt16LE(name.length, 22);
