@@ -737,7 +737,9 @@ function createMap() {
   new ResizeObserver(() => draw()).observe(canvas);
   matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => draw());
   addEventListener('beforeprint', () => draw());
-  look(0, 0, size);
+  // Where few classes are in a subset, as in a model that was patched, the map begins with these.
+  const covered = blocks.at(-1)?.to ?? size;
+  look(0, 0, covered < size / 4 ? covered : size);
   const first = confusions.findIndex((_, entry) => countOf(entry) > 0);
   describe(first);
 

@@ -208,7 +208,7 @@ function mapSection(
   const missing = unlistedText(unlisted);
   return (
     '<h2>Map of confusions</h2><p class="note">A row is a true class, a column the class that was predicted, in the order of ' +
-    `the ${count(specialists.length)} subsets: the shaded squares are the confusions that a specialist can see.${last} The darker a point, ` +
+    `${specialists.length === 1 ? 'the subset' : `the ${count(specialists.length)} subsets`}: the shaded squares are the confusions that a specialist can see.${last} The darker a point, ` +
     `the more ${split} images. Correct predictions are left out.${missing} Drag to move; buttons, two fingers, + and −, or ` +
     'Ctrl with the wheel zoom until names and images stand beside the cells; a click on a point tells what it is.</p>' +
     `<div class="map"><div class="controls" id="map-controls">${withoutScript}</div>` +

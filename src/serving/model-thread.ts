@@ -1,4 +1,5 @@
 import { existsSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import type { BackendName } from '../compute/backend.js';
@@ -71,13 +72,28 @@ export interface ModelThreadOptions {
   readonly onEnd: (error: Error) => void;
 }
 
+/** Whether a model would run in an addon, not in WebAssembly. */
+async function usesAddon(source: ModelSource): Promise<boolean> {
+  if (source.kind === 'workspace') {
+    const { selectBackend } = await import('../compute/backend.js');
+    return (await selectBackend(source.backend)).name !== 'wasm';
+  }
+  try {
+    createRequire(import.meta.url).resolve('onnxruntime-node');
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 const program = new URL('./model-thread-program.js', import.meta.url);
 
 /**
  * Opens a model in a thread of its own, so that this one reads requests while a batch is computed. Images and predictions
  * are copied once on their way.
  *
- * Where the program is not built (a worker cannot load TypeScript), the model is opened here.
+ * Where the program is not built (a worker cannot load TypeScript), the model is opened here; so is one that an addon
+ * computes, since TensorFlow's crashes the process when the thread that loaded it ends.
  *
  * @returns a {@link TracingClassifier} where the model traces; `dispose` ends the thread after its present batch
  * @throws what the model throws when it is opened
@@ -86,7 +102,7 @@ export async function openInThread(
   source: ModelSource,
   { note = () => {}, onEnd }: ModelThreadOptions,
 ): Promise<Classifier> {
-  if (!existsSync(fileURLToPath(program))) return openModel(source, note);
+  if (!existsSync(fileURLToPath(program)) || (await usesAddon(source))) return openModel(source, note);
   const worker = new Worker(program, { workerData: source, execArgv: [] });
   const waiting = new Map<number, { resolve(found: ThreadPrediction): void; reject(error: Error): void }>();
   let ended: Error | undefined;

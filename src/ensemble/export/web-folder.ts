@@ -90,7 +90,8 @@ canvas { width: 9rem; image-rendering: pixelated; border: 1px solid GrayText; al
 table { border-collapse: collapse; flex: 1; min-width: 16rem }
 caption { text-align: left; color: GrayText; padding-bottom: .3rem }
 th, td { text-align: left; padding: .25rem .75rem .25rem 0; border-bottom: 1px solid color-mix(in srgb, GrayText 40%, transparent) }
-td.number { text-align: right; font-variant-numeric: tabular-nums }
+td.number { text-align: right; padding-right: 1.5rem; font-variant-numeric: tabular-nums }
+td.number:last-child { padding-right: 0 }
 </style>
 </head>
 <body>
