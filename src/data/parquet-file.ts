@@ -15,7 +15,7 @@ import {
 import { KdSpecError } from '../core/errors.js';
 import { asFileError } from '../core/file-error.js';
 import { foreignKind } from '../core/file-kind.js';
-import { checkPages } from './parquet-pages.js';
+import { checkPages, type PageColumn } from './parquet-pages.js';
 import type { BatchSize } from './row-order.js';
 
 /** A Parquet file, of which row groups are read one at a time. */
@@ -77,7 +77,8 @@ export async function openParquet(path: string): Promise<ParquetFile> {
       rows: groups.reduce((sum, { rows }) => sum + rows, 0),
       groups,
       features: { ...featuresByType(tree), ...writtenFeatures(metadata, tree) },
-      readGroup: (group, columns) => readGroup({ path, size, buffer, metadata, groups }, group, columns),
+      readGroup: (group, columns) =>
+        readGroup({ path, size, buffer, metadata, tree, groups }, group, columns),
       close: () => file.close(),
     };
   } catch (error) {
@@ -142,12 +143,14 @@ async function readGroup(
     size,
     buffer,
     metadata,
+    tree,
     groups,
   }: {
     readonly path: string;
     readonly size: number;
     readonly buffer: AsyncBuffer;
     readonly metadata: FileMetaData;
+    readonly tree: SchemaTree;
     readonly groups: readonly BatchSize[];
   },
   group: number,
@@ -168,7 +171,7 @@ async function readGroup(
     }
     const chunk = new Uint8Array(await buffer.slice(start, Math.min(size, start + bytes)));
     guarded(path, `a page of ${column.path_in_schema.join('.')} in row group ${group}`, () =>
-      checkPages(chunk, { values, pageBytes: pageLimitBytes }),
+      checkPages(chunk, pageColumn(column, tree), { values, pageBytes: pageLimitBytes }),
     );
   }
   const first = groups.slice(0, group).reduce((sum, one) => sum + one.rows, 0);
@@ -195,9 +198,29 @@ async function readGroup(
   }
 }
 
+function pageColumn({ path_in_schema: names, type, codec }: ColumnMetaData, tree: SchemaTree): PageColumn {
+  let node = tree;
+  let [definitionLevels, repetitionLevels] = [0, 0];
+  for (const name of names) {
+    const child = node.children.find(({ element }) => element.name === name);
+    if (child === undefined) throw new Error(`the schema has no ${names.join('.')}`);
+    node = child;
+    if (node.element.repetition_type !== 'REQUIRED') definitionLevels++;
+    if (node.element.repetition_type === 'REPEATED') repetitionLevels++;
+  }
+  const unpack = (page: Uint8Array, bytes: number) => {
+    if (codec === 'UNCOMPRESSED') return page;
+    const unpackPage = compressors[codec];
+    if (unpackPage === undefined) throw new Error(`it is compressed by ${codec}, which is not read`);
+    return unpackPage(page, bytes);
+  };
+  return { definitionLevels, repetitionLevels, isBoolean: type === 'BOOLEAN', unpack };
+}
+
 /** The decompressors: each makes as much as was announced, which was checked, and no more. */
 const compressors: Compressors = {
   SNAPPY(input, length) {
+    checkSnappy(input);
     const output = new Uint8Array(length);
     snappyUncompress(input, output);
     return output;
@@ -206,6 +229,25 @@ const compressors: Compressors = {
   BROTLI: (input, length) => brotliDecompressSync(input, { maxOutputLength: Math.max(1, length) }),
   ZSTD: (input, length) => unzstd(input, new Uint8Array(length)),
 };
+
+/** hyparquet follows a literal of 2 GiB or more as one of a negative length, backwards and without end. */
+function checkSnappy(input: Uint8Array): void {
+  let at = 0;
+  while (at < input.length && input[at] >= 128) at++;
+  at++;
+  while (at < input.length) {
+    const tag = input[at++];
+    if ((tag & 3) !== 0) {
+      at += [0, 1, 2, 4][tag & 3];
+      continue;
+    }
+    const sizeBytes = Math.max(0, (tag >>> 2) - 59);
+    let size = sizeBytes === 0 ? tag >>> 2 : 0;
+    for (let k = 0; k < sizeBytes; k++) size += (input[at + k] ?? 0) * 256 ** k;
+    at += sizeBytes + size + 1;
+    if (at > input.length) throw new Error('a literal reaches beyond its page');
+  }
+}
 
 /** What `datasets` wrote down of the columns that there are. */
 function writtenFeatures(metadata: FileMetaData, tree: SchemaTree): Record<string, unknown> {

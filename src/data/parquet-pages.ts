@@ -1,8 +1,9 @@
 /**
  * A walk over the pages of a Parquet column chunk that believes nothing: a library that decodes pages makes arrays of
- * the sizes that their headers announce, before it sees whether there is as much.
+ * the sizes that their headers announce, before it sees whether there is as much, and repeats a value as often as a run
+ * says.
  *
- * Source: Apache Parquet 2.11, `parquet.thrift`; Thrift's compact protocol.
+ * Source: Apache Parquet 2.11, `parquet.thrift` and `Encodings.md`; Thrift's compact protocol.
  */
 
 /** What the headers of a chunk may announce. */
@@ -11,6 +12,17 @@ export interface PageLimits {
   readonly values: number;
   /** Bytes of one page, unpacked. */
   readonly pageBytes: number;
+}
+
+/** What is known of a column before its pages are read. */
+export interface PageColumn {
+  /** How many of the levels of its path may be absent or repeated; 0 for a flat column that is always there. */
+  readonly definitionLevels: number;
+  /** How many may be repeated. */
+  readonly repetitionLevels: number;
+  readonly isBoolean: boolean;
+  /** Unpacks a page into as many bytes. */
+  unpack(page: Uint8Array, bytes: number): Uint8Array;
 }
 
 type Field = number | Struct | undefined;
@@ -24,14 +36,19 @@ const [stop, yes, no, byte, i16, i32, i64, double, binary, list, set, , struct] 
 // Fields of a page header, and of the headers for each kind of page within it.
 const headerOf = { data: 5, dictionary: 7, dataV2: 8 };
 const valuesOf = 1;
+const dataPage = { encoding: 2 };
+const dataPageV2 = { nulls: 2, encoding: 4, definitionBytes: 5, repetitionBytes: 6, isCompressed: 7 };
+// Encodings of a page.
+const [plainDictionary, runLength, runLengthDictionary] = [2, 3, 8];
 
 /**
- * Checks the page headers of a column chunk.
+ * Checks the page headers of a column chunk, and the runs of its pages.
  *
  * @param chunk its bytes
- * @throws Error, when a page announces more than a limit, or reaches beyond the chunk
+ * @throws Error, when a page announces more than a limit or holds more than it announces, or reaches beyond the chunk
+ * Cost: each data page is unpacked once.
  */
-export function checkPages(chunk: Uint8Array, limits: PageLimits): void {
+export function checkPages(chunk: Uint8Array, column: PageColumn, limits: PageLimits): void {
   const view = new DataView(chunk.buffer, chunk.byteOffset, chunk.byteLength);
   let at = 0;
   let values = 0;
@@ -51,8 +68,107 @@ export function checkPages(chunk: Uint8Array, limits: PageLimits): void {
       if (!(count >= 0 && count <= limits.values && values <= limits.values))
         throw new Error(`a page of ${count} values`);
     }
+    const page = chunk.subarray(end, end + packed);
+    const { [headerOf.data]: data, [headerOf.dataV2]: dataV2 } = fields;
+    if (typeof data === 'object') checkRuns(column.unpack(page, unpacked), data, column);
+    else if (typeof dataV2 === 'object') checkRunsV2(page, unpacked, dataV2, column);
     at = end + packed;
   }
+}
+
+/** Of a data page: levels behind their lengths, then values. */
+function checkRuns(page: Uint8Array, header: Struct, column: PageColumn): void {
+  const count = numberOf(header[valuesOf]);
+  const view = new DataView(page.buffer, page.byteOffset, page.byteLength);
+  const { repetitionLevels, definitionLevels } = column;
+  let at = 0;
+  let there = count;
+  if (repetitionLevels > 0) {
+    walkRuns(page.subarray(at + 4), widthOf(repetitionLevels), count);
+    at += 4 + view.getUint32(at, true);
+  }
+  if (definitionLevels > 0) {
+    there = walkRuns(page.subarray(at + 4), widthOf(definitionLevels), count, definitionLevels);
+    at += 4 + view.getUint32(at, true);
+  }
+  checkValues(page.subarray(at), numberOf(header[dataPage.encoding]), there, { areFlags: column.isBoolean });
+}
+
+/** Of a data page of the second version: levels first, never compressed. */
+function checkRunsV2(page: Uint8Array, unpacked: number, header: Struct, column: PageColumn): void {
+  const count = numberOf(header[valuesOf]);
+  const nulls = numberOf(header[dataPageV2.nulls]);
+  const repetitionBytes = numberOf(header[dataPageV2.repetitionBytes]);
+  const levelBytes = repetitionBytes + numberOf(header[dataPageV2.definitionBytes]);
+  if (!(nulls >= 0 && nulls <= count)) throw new Error(`a page of ${count} values with ${nulls} nulls`);
+  if (
+    !(repetitionBytes >= 0 && levelBytes >= repetitionBytes && levelBytes <= Math.min(page.length, unpacked))
+  )
+    throw new Error(`a page of ${page.length} bytes with levels of ${levelBytes}`);
+  const { repetitionLevels, definitionLevels } = column;
+  if (repetitionLevels > 0) walkRuns(page, widthOf(repetitionLevels), count);
+  if (definitionLevels > 0) walkRuns(page.subarray(repetitionBytes), widthOf(definitionLevels), count);
+  const packed = page.subarray(levelBytes);
+  const isPlain = header[dataPageV2.isCompressed] === 0 || unpacked === levelBytes;
+  const values = isPlain ? packed : column.unpack(packed, unpacked - levelBytes);
+  const encoding = numberOf(header[dataPageV2.encoding]);
+  checkValues(values, encoding, count - nulls, { areFlags: encoding === runLength });
+}
+
+function checkValues(
+  bytes: Uint8Array,
+  encoding: number,
+  count: number,
+  { areFlags }: { readonly areFlags: boolean },
+): void {
+  if (![plainDictionary, runLength, runLengthDictionary].includes(encoding) || count === 0) return;
+  if (areFlags) walkRuns(bytes.subarray(4), 1, count);
+  else if (bytes.length === 0) throw new Error('a page ends before its values');
+  else if (bytes[0] > 0) walkRuns(bytes.subarray(1), bytes[0], count);
+}
+
+const widthOf = (levels: number) => 32 - Math.clz32(levels);
+
+/**
+ * Follows runs of the hybrid encoding, repeated values and packed ones, until there are enough.
+ *
+ * @param width bits of a value
+ * @returns how many of the values are `wanted`
+ */
+function walkRuns(bytes: Uint8Array, width: number, count: number, wanted = 0): number {
+  if (width > 32) throw new Error(`values of ${width} bits`);
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  let found = 0;
+  for (let seen = 0, at = 0; seen < count; ) {
+    const { value: head, end } = readVarint(view, at);
+    const isPacked = head % 2 === 1;
+    const run = isPacked ? ((head - 1) / 2) * 8 : head / 2;
+    const size = isPacked ? (run / 8) * width : Math.ceil(width / 8);
+    // A packed run is filled up to eight values.
+    if (run > count - seen + (isPacked ? 7 : 0)) throw new Error(`a run of ${run} of ${count} values`);
+    if (end + size > bytes.length) throw new Error('a run reaches beyond its page');
+    const taken = Math.min(run, count - seen);
+    if (!isPacked) found += littleEndian(bytes, end, size) === wanted ? taken : 0;
+    else for (let k = 0; k < taken; k++) found += bitsAt(bytes, end, k * width, width) === wanted ? 1 : 0;
+    seen += taken;
+    at = end + size;
+  }
+  return found;
+}
+
+function littleEndian(bytes: Uint8Array, at: number, size: number): number {
+  let value = 0;
+  for (let k = 0; k < size; k++) value += bytes[at + k] * 256 ** k;
+  return value;
+}
+
+function bitsAt(bytes: Uint8Array, start: number, first: number, width: number): number {
+  let value = 0;
+  for (let k = 0; k < width; k++) {
+    const bit = first + k;
+    value += ((bytes[start + (bit >> 3)] >> (bit & 7)) & 1) * 2 ** k;
+  }
+  return value;
 }
 
 function numberOf(field: Field): number {
@@ -93,7 +209,7 @@ function readValue(
   switch (type) {
     case yes:
     case no:
-      return { value: undefined, end: at };
+      return { value: type === yes ? 1 : 0, end: at };
     case byte:
       return { value: view.getInt8(at), end: at + 1 };
     case i16:

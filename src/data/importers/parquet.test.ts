@@ -156,37 +156,67 @@ function overwritten(bytes: Buffer, at: number, value: number): Buffer {
   return changed;
 }
 
+/** A page: fields 1 to 3 (kind and sizes), and field 5, the header of a data page with its values and encoding. */
+function page(
+  unpacked: number,
+  packed: number,
+  values: number,
+  { encoding = 0, body = new Uint8Array(8) }: { encoding?: number; body?: Uint8Array } = {},
+): Uint8Array {
+  const i32 = (value: number) => [0x15, ...varint(2 * value)];
+  const header = [...i32(values), ...i32(encoding), 0];
+  return Uint8Array.from([...i32(0), ...i32(unpacked), ...i32(packed), 0x2c, ...header, 0, ...body]);
+}
+
+function varint(value: number): number[] {
+  return value < 128 ? [value] : [(value % 128) | 128, ...varint(Math.floor(value / 128))];
+}
+
+const flat = {
+  definitionLevels: 0,
+  repetitionLevels: 0,
+  isBoolean: false,
+  unpack: (bytes: Uint8Array) => bytes,
+};
+const limits = { values: 100, pageBytes: 1000 };
+
 test('pages that announce more than there can be are refused before anything is made for them', () => {
-  /** A page header: fields 1 to 3 (kind and sizes), and field 5, the header of a data page with its values. */
-  const page = (unpacked: number, packed: number, values: number) => {
-    const varint = (value: number) => {
-      const bytes = [];
-      for (let left = 2 * value; ; left = Math.floor(left / 128)) {
-        bytes.push(left < 128 ? left : (left % 128) | 128);
-        if (left < 128) return bytes;
-      }
-    };
-    const fields = [
-      0x15,
-      ...varint(0),
-      0x15,
-      ...varint(unpacked),
-      0x15,
-      ...varint(packed),
-      0x2c,
-      0x15,
-      ...varint(values),
-      0,
-      0,
-    ];
-    return Uint8Array.from([...fields, ...new Uint8Array(8)]);
-  };
-  const limits = { values: 100, pageBytes: 1000 };
-  expect(() => checkPages(page(1000, 8, 100), limits)).not.toThrow();
-  expect(() => checkPages(page(1001, 8, 100), limits)).toThrow(/a page of 1001 bytes/);
-  expect(() => checkPages(page(1000, 9, 100), limits)).toThrow(/beyond its column/);
-  expect(() => checkPages(page(8, 8, 2 ** 31), limits)).toThrow(/a page of 2147483648 values/);
-  expect(() => checkPages(Uint8Array.from([...page(8, 8, 60), ...page(8, 8, 60)]), limits)).toThrow(
+  expect(() => checkPages(page(1000, 8, 100), flat, limits)).not.toThrow();
+  expect(() => checkPages(page(1001, 8, 100), flat, limits)).toThrow(/a page of 1001 bytes/);
+  expect(() => checkPages(page(1000, 9, 100), flat, limits)).toThrow(/beyond its column/);
+  expect(() => checkPages(page(8, 8, 2 ** 31), flat, limits)).toThrow(/a page of 2147483648 values/);
+  expect(() => checkPages(Uint8Array.from([...page(8, 8, 60), ...page(8, 8, 60)]), flat, limits)).toThrow(
     /60 values/,
   );
+});
+
+test('runs that hold more values than their page are refused', () => {
+  const check = (column: typeof flat, encoding: number, body: readonly number[]) =>
+    checkPages(
+      page(body.length, body.length, 100, { encoding, body: Uint8Array.from(body) }),
+      column,
+      limits,
+    );
+  const repeated = (times: number) => [...varint(2 * times), 1];
+  const packed = (eights: number) => [...varint(2 * eights + 1), ...new Uint8Array(eights)];
+  const levels = (run: readonly number[]) => [run.length, 0, 0, 0, ...run];
+  const optional = { ...flat, definitionLevels: 1 };
+  for (const run of [repeated(100), packed(13), [...repeated(60), ...packed(5)]]) {
+    expect(() => check(optional, 0, levels(run))).not.toThrow();
+    expect(() => check(flat, 8, [1, ...run])).not.toThrow();
+    expect(() => check({ ...flat, isBoolean: true }, 3, levels(run))).not.toThrow();
+  }
+  for (const run of [repeated(101), repeated(2 ** 31), packed(14), [...repeated(60), ...packed(6)]]) {
+    expect(() => check(optional, 0, levels(run))).toThrow(/a run of \d+ of 100 values/);
+    expect(() => check(flat, 8, [1, ...run])).toThrow(/a run of \d+ of 100 values/);
+    expect(() => check({ ...flat, isBoolean: true }, 3, levels(run))).toThrow(/a run of \d+ of 100 values/);
+  }
+  expect(() => check(flat, 8, [1, ...packed(13).slice(0, -1)])).toThrow(/beyond its page/);
+  // Of an optional column with 40 values, the dictionary's numbers are as many.
+  expect(() =>
+    check(optional, 8, [...levels([...repeated(40), ...varint(120), 0]), 1, ...repeated(40)]),
+  ).not.toThrow();
+  expect(() =>
+    check(optional, 8, [...levels([...repeated(40), ...varint(120), 0]), 1, ...repeated(41)]),
+  ).toThrow(/a run of 41 of 40 values/);
 });
