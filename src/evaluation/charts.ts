@@ -24,27 +24,14 @@ export interface SignedRow {
 /** Rows of signed values against a common zero line, with one standard error: bars where few, dots where many. */
 export function signedChart(rows: readonly SignedRow[], mark: 'bar' | 'dot', description: string): string {
   const colour = ({ value }: SignedRow) => (value < 0 ? 'var(--loss)' : 'var(--gain)');
-  const labels = rows.map(({ label }) => label);
   const ends = rows.flatMap(({ value, standardError }) => [value - standardError, value + standardError]);
   const domain = [Math.min(0, ...ends), Math.max(0, ...ends)];
   if (domain[0] === domain[1]) domain[1] = 0.01;
-  return figure(description, ({ isNarrow }) => ({
-    height: rows.length * 24 + 34,
-    marginTop: 2,
-    marginBottom: 32,
-    marginLeft: isNarrow ? 100 : 112,
-    marginRight: isNarrow ? 92 : 108,
-    x: { label: null, nice: true, domain },
-    y: { label: null, domain: labels, padding: 0.4 },
+  return rowsChart(rows, description, {
+    ...{ rowHeight: 24, narrowMarginLeft: 100, domain, isNice: true },
+    tickText: signedPercent,
+    text: signedWithin,
     marks: [
-      Plot.gridX({ stroke: 'var(--line)', strokeOpacity: 1, ticks: isNarrow ? 3 : 7 }),
-      Plot.axisX({
-        tickSize: 0,
-        ticks: isNarrow ? 3 : 7,
-        fill: 'var(--soft)',
-        tickFormat: percentTicks(signedPercent, spanOf(domain), isNarrow ? 3 : 7),
-      }),
-      Plot.axisY({ tickSize: 0, fill: 'var(--ink)' }),
       Plot.ruleX([0], { stroke: 'var(--soft)' }),
       ...(mark === 'bar'
         ? [Plot.barX(rows, { x: 'value', y: 'label', fill: colour, title: 'title', rx: 2 }), errorBars(rows)]
@@ -52,17 +39,8 @@ export function signedChart(rows: readonly SignedRow[], mark: 'bar' | 'dot', des
             errorBars(rows),
             Plot.dot(rows, { x: 'value', y: 'label', r: 4.5, fill: colour, title: 'title' }),
           ]),
-      Plot.text(rows, {
-        y: 'label',
-        text: ({ value, standardError }) => signedWithin(value, standardError),
-        frameAnchor: 'right',
-        textAnchor: 'end',
-        dx: isNarrow ? 92 : 108,
-        fill: 'var(--ink)',
-        fontVariant: 'tabular-nums',
-      }),
     ],
-  }));
+  });
 }
 
 /** Accuracies of several predictors below one another, with one standard error. */
@@ -70,27 +48,14 @@ export function accuracyChart(
   rows: readonly { readonly label: string; readonly value: number; readonly standardError: number }[],
   description: string,
 ): string {
-  const labels = rows.map(({ label }) => label);
   const ends = rows.flatMap(({ value, standardError }) => [value - standardError, value + standardError]);
   const room = Math.max(0.01, spanOf(ends) / 6);
   const domain = [Math.max(0, Math.min(...ends) - room), Math.min(1, Math.max(...ends) + room)];
-  return figure(description, ({ isNarrow }) => ({
-    height: rows.length * 30 + 34,
-    marginTop: 2,
-    marginBottom: 32,
-    marginLeft: isNarrow ? 92 : 112,
-    marginRight: isNarrow ? 92 : 108,
-    x: { label: null, domain },
-    y: { label: null, domain: labels, padding: 0.4 },
+  return rowsChart(rows, description, {
+    ...{ rowHeight: 30, narrowMarginLeft: 92, domain, isNice: false },
+    tickText: percent,
+    text: percentWithin,
     marks: [
-      Plot.gridX({ stroke: 'var(--line)', strokeOpacity: 1, ticks: isNarrow ? 3 : 7 }),
-      Plot.axisX({
-        tickSize: 0,
-        ticks: isNarrow ? 3 : 7,
-        fill: 'var(--soft)',
-        tickFormat: percentTicks(percent, spanOf(domain), isNarrow ? 3 : 7),
-      }),
-      Plot.axisY({ tickSize: 0, fill: 'var(--ink)' }),
       errorBars(rows),
       Plot.dot(rows, {
         x: 'value',
@@ -98,17 +63,65 @@ export function accuracyChart(
         r: 5,
         fill: ({ label }) => (label === 'Ensemble' ? 'var(--gain)' : 'var(--soft)'),
       }),
-      Plot.text(rows, {
-        y: 'label',
-        text: ({ value, standardError }) => percentWithin(value, standardError),
-        frameAnchor: 'right',
-        textAnchor: 'end',
-        dx: isNarrow ? 92 : 108,
-        fill: 'var(--ink)',
-        fontVariant: 'tabular-nums',
-      }),
     ],
-  }));
+  });
+}
+
+/** Rows below one another along an axis of fractions: the label on the left, the value as text on the right. */
+function rowsChart<Row extends Omit<SignedRow, 'title'>>(
+  rows: readonly Row[],
+  description: string,
+  {
+    rowHeight,
+    narrowMarginLeft,
+    domain,
+    isNice,
+    tickText,
+    text,
+    marks,
+  }: {
+    readonly rowHeight: number;
+    readonly narrowMarginLeft: number;
+    readonly domain: readonly number[];
+    readonly isNice: boolean;
+    readonly tickText: typeof percent;
+    readonly text: (value: number, standardError: number) => string;
+    readonly marks: readonly Plot.Markish[];
+  },
+): string {
+  return figure(description, ({ isNarrow }) => {
+    const ticks = isNarrow ? 3 : 7;
+    const marginRight = isNarrow ? 92 : 108;
+    return {
+      height: rows.length * rowHeight + 34,
+      marginTop: 2,
+      marginBottom: 32,
+      marginLeft: isNarrow ? narrowMarginLeft : 112,
+      marginRight,
+      x: { label: null, domain: [...domain], ...(isNice && { nice: true }) },
+      y: { label: null, domain: rows.map(({ label }) => label), padding: 0.4 },
+      marks: [
+        Plot.gridX({ stroke: 'var(--line)', strokeOpacity: 1, ticks }),
+        Plot.axisX({
+          tickSize: 0,
+          ticks,
+          fill: 'var(--soft)',
+          tickFormat: percentTicks(tickText, spanOf(domain), ticks),
+        }),
+        Plot.axisY({ tickSize: 0, fill: 'var(--ink)' }),
+        ...marks,
+        Plot.text(rows, {
+          y: 'label',
+          text: ({ value, standardError }) => text(value, standardError),
+          frameAnchor: 'right',
+          textAnchor: 'end',
+          dx: marginRight,
+          fill: 'var(--ink)',
+          fontVariant: 'tabular-nums',
+        }),
+      ],
+    };
+  });
 }
 
 /** Many signed values side by side, the largest first, with one standard error. */

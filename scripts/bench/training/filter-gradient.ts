@@ -2,7 +2,7 @@ import * as tf from '@tensorflow/tfjs';
 
 type Shape4D = [number, number, number, number];
 
-/** The kernel that TensorFlow.js's wasm backend lacks, as anybody would first compose it. */
+/** The kernel that TensorFlow.js's wasm backend lacks, composed from the operations that it has. */
 export function supplyFilterGradient(): void {
   tf.registerKernel({
     kernelName: 'Conv2DBackpropFilter',

@@ -31,6 +31,21 @@ const ownRow = `
   if (row >= p.rows) { return; }
   let start = row * p.columns;`;
 
+/** Largest, sum of exp and sum, both less the largest, of the row that begins at `start`; goes with `foldOverRow`. */
+const sumsOfRow = `
+  var largest = logits[start];
+  for (var i = thread; i < p.columns; i += 256u) { largest = max(largest, logits[start + i]); }
+  largest = fold(thread, largest, true);
+  var total = 0.0;
+  var shifted = 0.0;
+  for (var i = thread; i < p.columns; i += 256u) {
+    let z = logits[start + i] - largest;
+    total += exp(z);
+    shifted += z;
+  }
+  total = fold(thread, total, false);
+  shifted = fold(thread, shifted, false);`;
+
 /** Largest, sum of exp and sum, both less the largest, of each row; the loss with its label. */
 const statistics: Kernel = {
   name: 'softmaxStatistics',
@@ -38,18 +53,7 @@ const statistics: Kernel = {
   numbers: { rows: 'u32', columns: 'u32', first: 'u32', smoothing: 'f32', nan: 'f32' },
   definitions: foldOverRow,
   body: `${ownRow}
-    var largest = logits[start];
-    for (var i = thread; i < p.columns; i += 256u) { largest = max(largest, logits[start + i]); }
-    largest = fold(thread, largest, true);
-    var total = 0.0;
-    var shifted = 0.0;
-    for (var i = thread; i < p.columns; i += 256u) {
-      let z = logits[start + i] - largest;
-      total += exp(z);
-      shifted += z;
-    }
-    total = fold(thread, total, false);
-    shifted = fold(thread, shifted, false);
+    ${sumsOfRow}
     if (thread == 0u) {
       let example = p.first + row;
       let label = u32(labels[example]);
@@ -157,18 +161,7 @@ const softTargetLoss: Kernel = {
     let row = group.y * groups.x + group.x;
     if (row >= p.count) { return; }
     let start = row * p.columns;
-    var largest = logits[start];
-    for (var i = thread; i < p.columns; i += 256u) { largest = max(largest, logits[start + i]); }
-    largest = fold(thread, largest, true);
-    var total = 0.0;
-    var shifted = 0.0;
-    for (var i = thread; i < p.columns; i += 256u) {
-      let z = logits[start + i] - largest;
-      total += exp(z);
-      shifted += z;
-    }
-    total = fold(thread, total, false);
-    shifted = fold(thread, shifted, false);
+    ${sumsOfRow}
     let logTotal = log(total);
     for (var i = thread; i < p.columns; i += 256u) { shares[start + i] = exp(logits[start + i] - largest) / total; }
     storageBarrier();

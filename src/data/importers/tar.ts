@@ -124,7 +124,7 @@ export async function* tarEntries(path: string): AsyncGenerator<TarEntry> {
           }
           taken = sizeBytes;
           const bytes = await take(sizeBytes).catch((error: unknown) => {
-            throw asArchiveError(error, path); // whoever reads it is outside of the loop that guards the rest
+            throw asArchiveError(error, path); // thrown into the caller, outside of the loop that guards the rest
           });
           return Uint8Array.from(bytes);
         },

@@ -177,7 +177,7 @@ test.each([
   });
 });
 
-test('a compressed archive that ends within a file is refused by whoever reads the file', async () => {
+test('a compressed archive that ends within a file is refused when that file is read', async () => {
   const content = Buffer.from(Array.from({ length: 3000 }, (_, k) => (k * k * 31 + (k >> 3)) % 251)); // hardly shrinks
   const path = join(root, 'short.tar.gz');
   await writeFile(path, gzipSync(tarArchive([{ name: 'a.png', content }])).subarray(0, 300));
