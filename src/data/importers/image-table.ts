@@ -3,20 +3,13 @@ import { readdir, realpath, stat } from 'node:fs/promises';
 import { basename, dirname, join, sep } from 'node:path';
 import { KdSpecError } from '../../core/errors.js';
 import { createRandom } from '../../core/random.js';
-import { ImportFindings } from '../import-report.js';
+import type { ImportFindings } from '../import-report.js';
 import type { DatasetSource, SplitName } from '../source.js';
 import { findSplits, splitOfName } from '../split-names.js';
-import { decodeImages } from './decode-images.js';
-import { type DividedRows, noPartsInSplit, RowLabels, rowsOfSplit } from './divided-rows.js';
-import { type GroupKey, parseGroupKey } from './group-key.js';
-import {
-  type Importer,
-  importChoices,
-  importOptions,
-  namesOf,
-  type TableOptions,
-  tableOptions,
-} from './importer.js';
+import { type DividedRows, noPartsInSplit, rowsOfSplit } from './divided-rows.js';
+import type { GroupKey } from './group-key.js';
+import { type Importer, importOptions, type TableOptions, tableOptions } from './importer.js';
+import { labelledImages } from './labelled-images.js';
 import { isTextTable, type TextRow, textRows } from './text-table.js';
 
 /** A table and where it stands. */
@@ -64,41 +57,22 @@ const metadataNames = /^metadata\.(csv|tsv|jsonl|ndjson)$/i;
  * @throws KdSpecError `not-found`, `dataset-invalid`, `option-invalid`
  * Cost: holds the paths, not the images.
  */
-export async function imageTableSource(source: string, options: TableOptions): Promise<DatasetSource> {
-  const { image, validationFraction, testFraction, onError, seed } = importChoices(options);
-  const findings = new ImportFindings();
-  const tables = await findTables(source);
-  const group = options.group === undefined ? undefined : parseGroupKey(options.group);
-  const rows = new RowLabels();
-  const paths = new Map<SplitName, string[]>();
-  const seen = new Set<string>();
-  for (const { path, part } of tables) {
-    await readTable(path, part, { ...options, group, findings }, (row) => {
-      if (seen.has(row.path)) findings.note('images that are listed more than once', row.path);
-      seen.add(row.path);
-      rows.add(row.part, row.label, row.group);
-      const ofPart = paths.get(row.part) ?? [];
-      paths.set(row.part, ofPart);
-      ofPart.push(row.path);
-    });
-  }
-  const divided = rows.divide({
-    place: source,
-    names: await namesOf(options),
-    hasGroups: group !== undefined,
-    fractions: { validation: validationFraction, test: testFraction },
-    seed,
-    findings,
+export function imageTableSource(source: string, options: TableOptions): Promise<DatasetSource> {
+  return labelledImages(source, options, `Images that ${basename(source)} lists`, async (into) => {
+    const paths = new Map<SplitName, string[]>();
+    const seen = new Set<string>();
+    for (const { path, part } of await findTables(source)) {
+      await readTable(path, part, { ...options, group: into.group, findings: into.findings }, (row) => {
+        if (seen.has(row.path)) into.findings.note('images that are listed more than once', row.path);
+        seen.add(row.path);
+        into.rows.add(row.part, row.label, row.group);
+        const ofPart = paths.get(row.part) ?? [];
+        paths.set(row.part, ofPart);
+        ofPart.push(row.path);
+      });
+    }
+    return (divided, split) => shuffledFiles(divided, paths, split, into.seed);
   });
-  return {
-    description: `Images that ${basename(source)} lists`,
-    classes: divided.classes,
-    image,
-    augmentation: { kind: 'shift', pixels: 2 },
-    count: (split) => rowsOfSplit(divided, split).rows.length,
-    images: (split) => decodeImages(shuffledFiles(divided, paths, split, seed), image, findings),
-    report: () => findings.report(onError),
-  };
 }
 
 function shuffledFiles(

@@ -1,19 +1,13 @@
 import { basename } from 'node:path';
 import { KdSpecError } from '../../core/errors.js';
 import { createRandom } from '../../core/random.js';
-import { ImportFindings } from '../import-report.js';
+import type { ImportFindings } from '../import-report.js';
 import type { DatasetSource, SplitName } from '../source.js';
-import { decodeImages, type EncodedImage } from './decode-images.js';
-import { type DividedRows, RowLabels, rowsOfSplit } from './divided-rows.js';
-import { type GroupKey, parseGroupKey } from './group-key.js';
-import {
-  type Importer,
-  importChoices,
-  importOptions,
-  namesOf,
-  type TableOptions,
-  tableOptions,
-} from './importer.js';
+import type { EncodedImage } from './decode-images.js';
+import { type DividedRows, rowsOfSplit } from './divided-rows.js';
+import type { GroupKey } from './group-key.js';
+import { type Importer, importOptions, type TableOptions, tableOptions } from './importer.js';
+import { labelledImages } from './labelled-images.js';
 import { filesByPart, holdsFiles } from './part-files.js';
 import { isGzip, readEntry, tarEntries } from './tar.js';
 import { cellsOfJson } from './text-table.js';
@@ -62,49 +56,35 @@ const packedBytes = 64 * 2 ** 20; // of images of a compressed archive that are 
  * Cost: one pass over the archives, which passes over the images; holds key and place of each image. Images of plain
  * archives are drawn in any order; those of compressed ones in the order of the archive, and shuffled 64 MiB at a time.
  */
-export async function webDatasetSource(source: string, options: TableOptions): Promise<DatasetSource> {
-  const { image, validationFraction, testFraction, onError, seed } = importChoices(options);
-  const findings = new ImportFindings();
-  const group = options.group === undefined ? undefined : parseGroupKey(options.group);
-  const parts = await filesByPart(source, archiveNames, 'tar archives', findings);
-  const rows = new RowLabels();
-  const archives = new Map<SplitName, IndexedArchive[]>();
-  let reading: Reading | undefined;
-  for (const [part, paths] of parts) {
-    const ofPart: IndexedArchive[] = [];
-    archives.set(part, ofPart);
-    for (const path of paths) {
-      reading ??= await chooseReading(path, options);
-      const archive = {
-        path,
-        isPacked: await isGzip(path),
-        keys: [],
-        offsets: [],
-        sizes: [],
-      } satisfies IndexedArchive;
-      await indexArchive(archive, reading, group, findings, ({ label, group: of }) =>
-        rows.add(part, label, of),
-      );
-      ofPart.push(archive);
-    }
-  }
-  const divided = rows.divide({
-    place: source,
-    names: await namesOf(options),
-    hasGroups: group !== undefined,
-    fractions: { validation: validationFraction, test: testFraction },
-    seed,
-    findings,
-  });
-  return {
-    description: `WebDataset ${basename(source)}`,
-    classes: divided.classes,
-    image,
-    augmentation: { kind: 'shift', pixels: 2 },
-    count: (split) => rowsOfSplit(divided, split).rows.length,
-    images: (split) => decodeImages(storedImages(divided, archives, split, seed), image, findings),
-    report: () => findings.report(onError),
-  };
+export function webDatasetSource(source: string, options: TableOptions): Promise<DatasetSource> {
+  return labelledImages(
+    source,
+    options,
+    `WebDataset ${basename(source)}`,
+    async ({ rows, group, findings, seed }) => {
+      const archives = new Map<SplitName, IndexedArchive[]>();
+      let reading: Reading | undefined;
+      for (const [part, paths] of await filesByPart(source, archiveNames, 'tar archives', findings)) {
+        const ofPart: IndexedArchive[] = [];
+        archives.set(part, ofPart);
+        for (const path of paths) {
+          reading ??= await chooseReading(path, options);
+          const archive = {
+            path,
+            isPacked: await isGzip(path),
+            keys: [],
+            offsets: [],
+            sizes: [],
+          } satisfies IndexedArchive;
+          await indexArchive(archive, reading, group, findings, ({ label, group: of }) =>
+            rows.add(part, label, of),
+          );
+          ofPart.push(archive);
+        }
+      }
+      return (divided, split) => storedImages(divided, archives, split, seed);
+    },
+  );
 }
 
 /** An archive, or a folder that holds some, or folders of some. */
