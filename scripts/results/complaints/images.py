@@ -16,7 +16,9 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 from fontTools.ttLib import TTFont
-from PIL import Image, ImageDraw, ImageFilter, ImageFont
+from PIL import Image, ImageFont
+
+from glyphs import degraded, level_one, predicted
 
 arguments = argparse.ArgumentParser()
 arguments.add_argument('--model', required=True)
@@ -31,7 +33,6 @@ options = arguments.parse_args()
 TEST = ['long-cang', 'zcool-xiaowei', 'yuji-syuku', 'zen-kurenaido', 'hina-mincho', 'zhi-mang-xing']
 VALIDATION = ['ma-shan-zheng', 'yomogi', 'shippori-antique', 'dela-gothic-one']
 LEFT_OUT = ['liu-jian-mao-cao']  # hardly legible
-SIZE = 48
 
 random = np.random.default_rng(options.seed)
 session = onnxruntime.InferenceSession(options.model, providers=['CPUExecutionProvider'])
@@ -49,26 +50,8 @@ training = [name for name in fonts if name not in TEST + VALIDATION]
 loaded = {name: ImageFont.truetype(str(path), 75) for name, path in fonts.items()}
 
 
-def degraded(character: str, font: str) -> Image.Image:
-    """(SIZE, SIZE), grey."""
-    image = Image.new('L', (96, 96), 255)
-    ImageDraw.Draw(image).text((48, 48), character, font=loaded[font], fill=0, anchor='mm')
-    pixels = int(random.integers(16, 30))
-    image = image.rotate(random.uniform(-10, 10), fillcolor=255, resample=Image.BICUBIC)
-    image = image.resize((pixels, pixels), Image.BILINEAR)
-    image = image.filter(ImageFilter.GaussianBlur(random.uniform(0.2, 0.9))).resize((SIZE, SIZE), Image.BICUBIC)
-    grey = np.asarray(image, np.float32) * random.uniform(0.6, 1)
-    noisy = grey + random.normal(0, random.uniform(5, 25), grey.shape)
-    return Image.fromarray(np.clip(noisy, 0, 255).astype(np.uint8))
-
-
-def predicted(images: list[Image.Image]) -> list[str]:
-    """The most probable character of the step with the least blank."""
-    grey = np.stack([np.asarray(image, np.float32) for image in images])
-    batch = np.repeat((grey[:, None] / 255 - 0.5) / 0.5, 3, axis=1)
-    (steps,) = session.run(None, {session.get_inputs()[0].name: batch})
-    rows = steps[np.arange(len(images)), steps[:, :, 0].argmin(1)]
-    return [names[1 + int(row[1:].argmax())] for row in rows]
+def drawn_in(character: str, font: str) -> Image.Image:
+    return degraded(character, loaded[font], random)
 
 
 def write(part: str, characters: list[str], designs: list[str], views: int) -> int:
@@ -80,15 +63,9 @@ def write(part: str, characters: list[str], designs: list[str], views: int) -> i
                 continue
             folder.mkdir(parents=True, exist_ok=True)
             for view in range(views):
-                degraded(character, design).save(folder / f'{design}-{view}.png')
+                drawn_in(character, design).save(folder / f'{design}-{view}.png')
                 written += 1
     return written
-
-
-def level_one() -> list[str]:
-    """The 3,755 characters of the first level of GB 2312."""
-    codes = [(row, cell) for row in range(0xB0, 0xD8) for cell in range(0xA1, 0xFF)]
-    return [bytes(code).decode('gb2312') for code in codes if not (code[0] == 0xD7 and code[1] > 0xF9)]
 
 
 suitable = [c for c in level_one() if c in known and sum(ord(c) in drawn[f] for f in fonts) >= 14]
@@ -99,7 +76,7 @@ jobs = [(c, f) for c in candidates for f in training if ord(c) in drawn[f]]
 correct = 0
 for start in range(0, len(jobs), 64):
     batch = jobs[start : start + 64]
-    for (character, _), prediction in zip(batch, predicted([degraded(*job) for job in batch])):
+    for (character, _), prediction in zip(batch, predicted(session, names, [drawn_in(*job) for job in batch])):
         correct += prediction == character
         if prediction != character and prediction in candidate_set:
             pairs[tuple(sorted((character, prediction)))] += 1

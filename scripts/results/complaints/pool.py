@@ -18,7 +18,9 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 from fontTools.ttLib import TTFont
-from PIL import Image, ImageDraw, ImageFilter, ImageFont
+from PIL import Image, ImageFont
+
+from glyphs import degraded, level_one, predicted
 
 arguments = argparse.ArgumentParser()
 arguments.add_argument('--model', required=True)
@@ -34,7 +36,6 @@ TRAINING = ['zen-antique', 'zcool-qingke-huangyou', 'yusei-magic', 'rocknroll-on
             'reggae-one']
 DIVIDED = ['yomogi', 'zhi-mang-xing', 'shippori-antique', 'zcool-xiaowei', 'dela-gothic-one', 'hina-mincho',
            'long-cang', 'yuji-syuku', 'ma-shan-zheng', 'zen-kurenaido']
-SIZE = 48
 
 session_options = onnxruntime.SessionOptions()
 session_options.intra_op_num_threads = 1
@@ -56,27 +57,9 @@ drawn = {design: set(TTFont(path).getBestCmap()) for design, path in fonts.items
 loaded = {design: ImageFont.truetype(str(path), 75) for design, path in fonts.items()}
 
 
-def degraded(character: str, design: str, view: int) -> Image.Image:
-    """(SIZE, SIZE), grey."""
+def drawn_in(character: str, design: str, view: int) -> Image.Image:
     random = np.random.default_rng([options.seed, ord(character), zlib.crc32(design.encode()), view])
-    image = Image.new('L', (96, 96), 255)
-    ImageDraw.Draw(image).text((48, 48), character, font=loaded[design], fill=0, anchor='mm')
-    pixels = int(random.integers(16, 30))
-    image = image.rotate(random.uniform(-10, 10), fillcolor=255, resample=Image.BICUBIC)
-    image = image.resize((pixels, pixels), Image.BILINEAR)
-    image = image.filter(ImageFilter.GaussianBlur(random.uniform(0.2, 0.9))).resize((SIZE, SIZE), Image.BICUBIC)
-    grey = np.asarray(image, np.float32) * random.uniform(0.6, 1)
-    noisy = grey + random.normal(0, random.uniform(5, 25), grey.shape)
-    return Image.fromarray(np.clip(noisy, 0, 255).astype(np.uint8))
-
-
-def predicted(images: list[Image.Image]) -> list[str]:
-    """The most probable character of the step with the least blank."""
-    grey = np.stack([np.asarray(image, np.float32) for image in images])
-    batch = np.repeat((grey[:, None] / 255 - 0.5) / 0.5, 3, axis=1)
-    (steps,) = session.run(None, {session.get_inputs()[0].name: batch})
-    rows = steps[np.arange(len(images)), steps[:, :, 0].argmin(1)]
-    return [names[1 + int(row[1:].argmax())] for row in rows]
+    return degraded(character, loaded[design], random)
 
 
 def write(characters: list[str], views: range) -> int:
@@ -87,15 +70,9 @@ def write(characters: list[str], views: range) -> int:
         for design in fonts:
             if ord(character) in drawn[design]:
                 for view in views:
-                    degraded(character, design, view).save(folder / f'{design}-{view}.png')
+                    drawn_in(character, design, view).save(folder / f'{design}-{view}.png')
                     written += 1
     return written
-
-
-def level_one() -> list[str]:
-    """The 3,755 characters of the first level of GB 2312."""
-    codes = [(row, cell) for row in range(0xB0, 0xD8) for cell in range(0xA1, 0xFF)]
-    return [bytes(code).decode('gb2312') for code in codes if not (code[0] == 0xD7 and code[1] > 0xF9)]
 
 
 suitable = [c for c in level_one() if c in known and sum(ord(c) in drawn[f] for f in fonts) >= 14]
@@ -110,7 +87,7 @@ jobs = [(c, f, 0) for c in candidates for f in TRAINING if ord(c) in drawn[f]]
 correct = 0
 for start in range(0, len(jobs), 64):
     batch = jobs[start : start + 64]
-    for (character, _, _), prediction in zip(batch, predicted([degraded(*job) for job in batch])):
+    for (character, _, _), prediction in zip(batch, predicted(session, names, [drawn_in(*job) for job in batch])):
         correct += prediction == character
         if prediction != character and prediction in candidate_set:
             pairs[tuple(sorted((character, prediction)))] += 1
