@@ -85,12 +85,16 @@ function inside(
   const inDustbin = graph.reshape(graph.slice(dustbin, 2, largest, largest + 1), [-1, 1]);
   const named = graph.reshape(graph.sum(graph.slice(dustbin, 2, 0, largest), 2), [-1, 1]);
   const logOdds = (a: string, b: string) => graph.sub(logOf(graph, a), logOf(graph, b));
-  const believed = graph.node('Sigmoid', [
-    graph.add(
-      graph.mul(logOdds(held, left), graph.scalar(1 - trust)),
-      graph.mul(logOdds(named, inDustbin), graph.scalar(trust)),
-    ),
-  ]);
+  const odds = graph.add(
+    graph.mul(logOdds(held, left), graph.scalar(1 - trust)),
+    graph.mul(logOdds(named, inDustbin), graph.scalar(trust)),
+  );
+  // What is left for the other classes is no difference to 1, which would be rounding; nor are these nodes of Sigmoid,
+  // which ONNX Runtime computes to an absolute error, not to a relative one.
+  const one = graph.scalar(1);
+  const sigmoid = (x: string) => graph.div(one, graph.add(one, graph.node('Exp', [graph.node('Neg', [x])])));
+  const believed = sigmoid(odds);
+  const disbelieved = sigmoid(graph.node('Neg', [odds]));
   const total = graph.add(held, left);
   const moves = graph.node('And', [
     graph.node('Greater', [left, graph.scalar(0)]),
@@ -99,7 +103,7 @@ function inside(
   const target = graph.node('Where', [moves, graph.mul(believed, total), held]);
   const scale = graph.node('Where', [
     moves,
-    graph.div(graph.sub(total, target), graph.node('Max', [left, graph.scalar(smallestSoftmax)])),
+    graph.div(graph.mul(disbelieved, total), graph.node('Max', [left, graph.scalar(smallestSoftmax)])),
     graph.scalar(1),
   ]);
   const mass = graph.reshape(target, [-1, 1, 1]);

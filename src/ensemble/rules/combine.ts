@@ -112,12 +112,13 @@ function combineExactly(
       outside = sumOfMasses(q, 'the generalist'); // the difference to 1 would be rounding
       inside /= inside + outside;
     }
-    const target = outside > 0 ? believedMass(inside, named, probabilities[classes.length], trust) : 1;
-    if (target !== inside && outside > 0) {
-      const scale = (1 - target) / outside;
+    const target =
+      outside > 0 ? believedMass(inside, named, probabilities[classes.length], trust) : everything;
+    if (target.inside !== inside && outside > 0) {
+      const scale = target.outside / outside;
       for (let c = 0; c < q.length; c++) q[c] *= scale;
     }
-    for (let i = 0; i < classes.length; i++) q[classes[i]] = (target * logs[i]) / total;
+    for (let i = 0; i < classes.length; i++) q[classes[i]] = (target.inside * logs[i]) / total;
   }
   return q;
 }
@@ -136,13 +137,21 @@ function addLogarithms(
   }
 }
 
+/** The mass of a subset, and of the other classes: each by itself, since 1 less a mass near 1 would be rounding. */
+interface MassOfSubset {
+  readonly inside: number;
+  readonly outside: number;
+}
+
+const everything: MassOfSubset = { inside: 1, outside: 0 };
+
 /** Q', between the generalist's mass on the subset and the specialist's. */
-function believedMass(inside: number, named: number, dustbin: number, trust: number): number {
-  if (trust === 0 || !(inside > 0 && inside < 1)) return inside;
+function believedMass(inside: number, named: number, dustbin: number, trust: number): MassOfSubset {
+  if (trust === 0 || !(inside > 0 && inside < 1)) return { inside, outside: 1 - inside };
   const logit = (mass: number, rest: number) =>
     Math.log(Math.max(mass, smallestSoftmax)) - Math.log(Math.max(rest, smallestSoftmax));
   const mixed = (1 - trust) * logit(inside, 1 - inside) + trust * logit(named, dustbin);
-  return 1 / (1 + Math.exp(-mixed));
+  return { inside: 1 / (1 + Math.exp(-mixed)), outside: 1 / (1 + Math.exp(mixed)) };
 }
 
 /**
@@ -173,15 +182,15 @@ function combineInPlace({ largestSubset, parameters, kernel }: FastFormOptions):
         outside = pending * sumOfMasses(q, 'the generalist'); // the difference to 1 would be rounding
         inside /= inside + outside;
       }
-      const target = outside > 0 ? believedMass(inside, named, dustbin, trust) : 1;
-      if (target !== inside && outside > 0) {
-        pending *= (1 - target) / outside;
+      const target = outside > 0 ? believedMass(inside, named, dustbin, trust) : everything;
+      if (target.inside !== inside && outside > 0) {
+        pending *= target.outside / outside;
         if (!(pending > 1 / pendingRange && pending < pendingRange)) {
           scaleAll(q, pending);
           pending = 1;
         }
       }
-      const share = target / total / pending;
+      const share = target.inside / total / pending;
       for (let i = 0; i < classes.length; i++) q[classes[i]] = share * values[i];
     }
     if (pending !== 1) scaleAll(q, pending);
