@@ -31,6 +31,7 @@ export default defineConfig({
         test: {
           ...common,
           name: 'whole',
+          isolate: false,
           include: ['test/**/*.test.ts'],
           exclude: ['test/slow/**', 'test/browser/**'],
           globalSetup,

@@ -4,6 +4,7 @@ import { pathToFileURL } from 'node:url';
 import ts from 'typescript';
 import { expect, test } from 'vitest';
 import { packageFolder } from '../src/core/package.js';
+import { readmeExample } from './support/readme-example.js';
 
 /** An `@example` of a docstring, with the declaration that it belongs to. */
 interface Example {
@@ -59,10 +60,11 @@ test('every public function has an example', () => {
   expect(functions.filter((name) => !named.includes(name))).toEqual([]);
 });
 
-test('every example fits the types', () => {
-  const modules = new Map(
-    examples.map((example, index) => [join(root, `example-${index}.ts`), moduleOf(example, values)]),
-  );
+test('every example fits the types, and so does that of the README', async () => {
+  const written = examples.map((example) => ({ name: example.name, text: moduleOf(example, values) }));
+  const ofReadme = (await readmeExample()).replace("from 'kd-spec'", "from './src/index.js'");
+  written.push({ name: 'README.md', text: ofReadme });
+  const modules = new Map(written.map(({ text }, index) => [join(root, `example-${index}.ts`), text]));
   const host = ts.createCompilerHost(options);
   const { fileExists, readFile: read, getSourceFile } = host;
   host.fileExists = (path) => modules.has(path) || fileExists(path);
@@ -78,7 +80,7 @@ test('every example fits the types', () => {
     ts
       .getPreEmitDiagnostics(compiled, compiled.getSourceFile(path))
       .map(
-        ({ messageText }) => `${examples[index].name}: ${ts.flattenDiagnosticMessageText(messageText, '\n')}`,
+        ({ messageText }) => `${written[index].name}: ${ts.flattenDiagnosticMessageText(messageText, '\n')}`,
       ),
   );
   expect(complaints).toEqual([]);

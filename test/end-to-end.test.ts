@@ -75,33 +75,6 @@ describe('the tiny pipeline', () => {
     }
   });
 
-  test('is made the same by one command after the other', async () => {
-    const own = await copyOfTiny({ without: stageNames.slice(2) });
-    try {
-      for (const [command, stage] of commands) {
-        const { artefact } = jsonOf(await kdSpec([command, '--json'], { folder: own }));
-        expect(artefact).toMatchObject({
-          stage,
-          status: stageNames.indexOf(stage) < 2 ? 'up-to-date' : 'made',
-        });
-      }
-      for (const file of [
-        'predictions/data-00000-of-00001.arrow',
-        'subsets/subsets.json',
-        'subsets/affinity.safetensors',
-        'specialists/0/model.safetensors',
-        'specialists/2/config.json',
-        'ensemble/ensemble.json',
-      ]) {
-        expect(await readFile(join(own, 'kd-workspace', file)), file).toEqual(
-          await readFile(workspace(file)),
-        );
-      }
-    } finally {
-      await rm(own, { recursive: true, force: true });
-    }
-  });
-
   test('prints a table for a person, and no progress with --quiet', async () => {
     const { code, stdout, stderr } = await run('evaluate', '--quiet');
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });

@@ -58,7 +58,7 @@ async function greatestDifference(batchSize: number): Promise<number> {
   return expected.reduce((most, value, at) => Math.max(most, Math.abs(value - actual[at])), 0);
 }
 
-// Subsets that share classes, and generalists of others: test/contract/exported.test.ts.
+// Subsets that share classes, and generalists of others: test/slow/exported.test.ts.
 test.each(['combine', 'share-inside', 'paper'])(
   'under the rule %s, the file, opened by its path, predicts what the ensemble predicts',
   async (rule) => {

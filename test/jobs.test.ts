@@ -1,4 +1,4 @@
 import { engineContract } from './support/engine-contract.js';
 
-// Jobs started by hand, and on Slurm, and a pool that is interrupted: test/slow/jobs.test.ts.
-engineContract(['this process', 'a pool of two processes'], { interrupted: ['this process'] });
+// A pool of processes, jobs started by hand, and Slurm: test/slow/jobs.test.ts.
+engineContract(['this process'], { interrupted: ['this process'] });

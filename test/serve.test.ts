@@ -3,12 +3,11 @@ import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { z } from 'zod';
-import { packageFolder } from '../src/core/package.js';
 import { openDataset } from '../src/data/dataset.js';
 import { examples } from '../src/data/examples.js';
-import { jsonOf, kdSpec, type Running, startKdSpec } from './fixtures/command-line.js';
-import { copyOfTiny, tinyFolder } from './fixtures/tiny-workspace.js';
+import { jsonOf, kdSpec, schemaOf } from './fixtures/command-line.js';
+import { bodyOf, classifyPng, servers } from './fixtures/server.js';
+import { tinyFolder } from './fixtures/tiny-workspace.js';
 
 /** `kd-spec serve` as a process, on the ensemble of a workspace. */
 let folder: string;
@@ -24,28 +23,9 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
-const running: Running[] = [];
-afterAll(async () => {
-  for (const { child, finished } of running) {
-    child.kill('SIGKILL');
-    await finished;
-  }
-});
-
-/** Starts a server on a free port, and waits until it has said where it is. */
-async function serve(words: readonly string[], workspace = join(tinyFolder(), 'kd-workspace')) {
-  const started = startKdSpec(['serve', '--port', '0', '--workspace', workspace, ...words], { folder });
-  running.push(started);
-  const url = await new Promise<string>((resolve, reject) => {
-    started.child.stdout?.on('data', (chunk) => resolve(String(chunk).trim()));
-    void started.finished.then(({ stderr }) => reject(new Error(stderr)));
-  });
-  return { ...started, url, call: (path: string, init?: RequestInit) => fetch(new URL(path, url), init) };
-}
-
-/** The body of a response, as JSON. */
-const json = async (response: Response) => JSON.parse(await response.text());
-const classify = { method: 'POST', headers: { 'content-type': 'image/png' } };
+const tiny = join(tinyFolder(), 'kd-workspace');
+const start = servers();
+const serve = (words: readonly string[]) => start(['--workspace', tiny, ...words], folder);
 
 describe('a server, to its end', () => {
   let server: Awaited<ReturnType<typeof serve>>;
@@ -55,24 +35,15 @@ describe('a server, to its end', () => {
 
   test('an image is classified as infer does it, in the published shape; the workspace shows its images', async () => {
     const { call } = server;
-    const response = await call('/v1/classify?top=4', { ...classify, body: png });
+    const response = await call('/v1/classify?top=4', { ...classifyPng, body: png });
     expect(response.status).toBe(200);
-    const found = await json(response);
-    const schema = JSON.parse(await readFile(join(packageFolder(), 'docs', 'schemas', 'infer.json'), 'utf8'));
-    expect(z.fromJSONSchema(schema).parse(found)).toEqual(found);
-    const words = [
-      'infer',
-      'image.png',
-      '--top',
-      '4',
-      '--json',
-      '--workspace',
-      join(tinyFolder(), 'kd-workspace'),
-    ];
+    const found = await bodyOf(response);
+    expect((await schemaOf('infer')).parse(found)).toEqual(found);
+    const words = ['infer', 'image.png', '--top', '4', '--json', '--workspace', tiny];
     const [inferred] = jsonOf(await kdSpec(words, { folder })).images;
     expect(found.images).toEqual([{ ...inferred, path: '-' }]);
 
-    const traced = await json(await call('/v1/classify?top=1&trace=true', { ...classify, body: png }));
+    const traced = await bodyOf(await call('/v1/classify?top=1&trace=true', { ...classifyPng, body: png }));
     const [{ moved, specialists }] = traced.images;
     for (const { trace } of specialists) {
       expect(trace.classes).toBeGreaterThan(1);
@@ -85,16 +56,16 @@ describe('a server, to its end', () => {
       Math.abs(generalist - ensemble),
     );
     expect(changes).toEqual([...changes].sort((a, b) => b - a));
-    const only = await json(await call('/v1/classify?show=ensemble', { ...classify, body: png }));
+    const only = await bodyOf(await call('/v1/classify?show=ensemble', { ...classifyPng, body: png }));
     expect(Object.keys(only.images[0])).toEqual(['path', 'ensemble']);
     expect(only.images[0].ensemble[0]).toEqual(inferred.ensemble[0]);
 
-    const { count, images } = await json(await call('/v1/test-images?limit=1'));
+    const { count, images } = await bodyOf(await call('/v1/test-images?limit=1'));
     expect(count).toBeGreaterThan(100);
     const shown = await call(`/v1/test-images/${images[0].row}`);
     expect(shown.headers.get('content-type')).toBe('image/png');
     expect(Buffer.from(await shown.arrayBuffer())).toEqual(png);
-    const { examples: count2 } = await json(await call(`/v1/classes/${images[0].index}`));
+    const { examples: count2 } = await bodyOf(await call(`/v1/classes/${images[0].index}`));
     expect(count2).toBeGreaterThan(0);
     const example = await call(`/v1/classes/${images[0].index}/examples/${count2 - 1}`);
     expect(
@@ -102,16 +73,16 @@ describe('a server, to its end', () => {
         .subarray(1, 4)
         .toString(),
     ).toBe('PNG');
-    const all = await json(await call('/v1/specialists'));
+    const all = await bodyOf(await call('/v1/specialists'));
     expect(all.count).toBe(3);
-    const one = await json(await call(`/v1/specialists/${all.specialists[0].id}`));
+    const one = await bodyOf(await call(`/v1/specialists/${all.specialists[0].id}`));
     expect(one.classes).toHaveLength(all.specialists[0].size);
   });
 
   test('a correction of a class that no folder can be named after is read by dataset under that name', async () => {
     const { call } = server;
     for (const [index, body] of [png, Buffer.concat([png, Buffer.of(0)])].entries())
-      expect((await call(`/v1/corrections?index=${index}`, { ...classify, body })).status).toBe(200);
+      expect((await call(`/v1/corrections?index=${index}`, { ...classifyPng, body })).status).toBe(200);
     const source = join(folder, 'corrections');
     const words = ['--workspace', 'corrected'];
     const made = await kdSpec(['dataset', '--source', source, '--image-size', '8', ...words], { folder });
@@ -147,32 +118,8 @@ describe('a server, to its end', () => {
   });
 });
 
-test('another ensemble in the workspace is taken up while requests go on, and none of them fails', async () => {
-  const copy = await copyOfTiny();
-  const workspace = join(copy, 'kd-workspace');
-  const { call } = await serve(['--reload-seconds', '1'], workspace);
-  const { model } = await json(await call('/v1'));
-  const again = ['calibrate', '--workspace', workspace, '--rule', 'paper', '--quiet'];
-  let isDone = false;
-  const calibrated = startKdSpec(again, { folder: copy }).finished.finally(() => {
-    isDone = true;
-  });
-  const versions = new Set<string | null>();
-  const deadline = Date.now() + 120_000;
-  while (Date.now() < deadline && !(isDone && [...versions].at(-1) !== model)) {
-    const response = await call('/v1/classify?top=1', { ...classify, body: png });
-    expect(response.status).toBe(200);
-    await response.arrayBuffer();
-    versions.add(response.headers.get('x-model-version'));
-  }
-  expect(await calibrated).toMatchObject({ code: 0 });
-  expect(versions.size).toBe(2);
-  expect([...versions][0]).toBe(model);
-  await rm(copy, { recursive: true, force: true });
-});
-
 test('other machines are served with a token alone', async () => {
-  const words = ['serve', '--port', '0', '--workspace', join(tinyFolder(), 'kd-workspace')];
+  const words = ['serve', '--port', '0', '--workspace', tiny];
   const refused = await kdSpec([...words, '--host', '0.0.0.0'], { folder });
   expect(refused).toMatchObject({ code: 2, stdout: '' });
   expect(refused.stderr).toMatch(/--token-file/);
@@ -193,7 +140,7 @@ test('a workspace without an ensemble, and a model that is none, are told', asyn
   const none = await kdSpec(['serve', '--model', 'image.png'], { folder });
   expect(none.code).toBe(1);
   expect(none.stderr).toContain('image.png');
-  await cp(join(tinyFolder(), 'kd-workspace', 'ensemble'), join(folder, 'part', 'ensemble'), {
+  await cp(join(tiny, 'ensemble'), join(folder, 'part', 'ensemble'), {
     recursive: true,
   });
   const part = await kdSpec(['serve', '--workspace', join(folder, 'part')], { folder });

@@ -1,6 +1,7 @@
 import { interruptedGeneralist, interruptedPool } from '../support/interrupted-training.js';
 
 interruptedGeneralist([
+  ['SIGTERM', 75, []],
   ['SIGINT', 130, []],
   ['SIGKILL', null, ['--checkpoint-seconds', '1']],
 ]);

@@ -2,7 +2,9 @@ import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
+import { type Log, silentLog } from '../../src/core/log.js';
 import type { SpecialistWork } from '../../src/jobs/specialist-work.js';
+import { jsonOf } from '../fixtures/command-line.js';
 import { sabotage, stoppedTwice, trainWith, untrained } from '../fixtures/sabotage.js';
 import { tinyCopies } from '../fixtures/tiny-workspace.js';
 import {
@@ -16,7 +18,10 @@ import {
   workOfEpochs,
 } from '../support/tiny-specialists.js';
 
-/** Accidents of a pool's processes that take their time: crashes, hanging, suspension, and memory beyond a share. */
+/**
+ * What the pool does beside the contract of engines (jobs.test.ts): it tells how far its processes are, and watches over
+ * their accidents: crashes, hanging, suspension, and memory beyond a share.
+ */
 let root: string;
 let workOf: (directory: string) => SpecialistWork;
 beforeAll(async () => {
@@ -40,6 +45,25 @@ describe('a pool', () => {
   };
   afterEach(() => {
     vi.unstubAllEnvs();
+  });
+
+  test('tells how far each specialist is, and is silent about those that are over', async () => {
+    const bars: string[] = [];
+    const log: Log = {
+      ...silentLog,
+      progress: (label, total, { isPassing = false } = {}) => {
+        const note = (text: string) =>
+          bars.push(`${label}${isPassing ? ' (passing)' : ''}: ${text} of ${total}`);
+        return { update: (done) => note(String(done)), finish: () => note('finished') };
+      },
+    };
+    await trainMissing(await pool({}), workOf(join(root, 'pool-bars')), { log });
+    const steps = (id: number) => bars.filter((text) => text.startsWith(`specialist ${id} (passing): `));
+    for (const id of [0, 1, 2]) {
+      expect(steps(id)[0]).toMatch(/: 0 of [1-9]\d*$/);
+      expect(steps(id).at(-1)).toMatch(/: finished of/);
+    }
+    expect(bars.at(-1)).toBe('specialists: finished of 3');
   });
 
   test('ends a worker that computes without progress past the limit, and another trains its specialist', async () => {
@@ -103,6 +127,15 @@ describe('train-specialists', () => {
   const hangOnce = 'if (!existsSync(mark)) { writeFileSync(mark, ""); for (;;); }';
   const hog = 'globalThis.hog = Buffer.alloc(900_000_000, 1); for (;;);';
 
+  // An accident that can happen to child processes alone shows whether the command has any.
+  test('without a word about processes the command trains by itself', async () => {
+    expect(jsonOf(await trainWith(await workFolder(untrained), 'process.exit(9);'))).toMatchObject({
+      engine: 'local',
+      workers: 1,
+      specialists: 3,
+    });
+  });
+
   test('--hang-seconds alone makes a process that can be ended', async () => {
     const trained = await trainWith(await workFolder(untrained), hangOnce, '--hang-seconds', '10');
     expect(trained.code).toBe(0);
@@ -133,6 +166,18 @@ describe('train-specialists', () => {
     expect(stderr).toMatch(/\ncode: job-failed\n$/);
     const kept = await readdir(join(folder, 'kd-workspace', '.partial', 'specialists'));
     expect(kept.filter((entry) => /^\d$/.test(entry)).sort()).toEqual(['0', '2']);
+  });
+
+  test('a specialist that would fail again ends it with 1, and a list that says so', async () => {
+    const diverge = `process.send({ kind: 'failed', position: ${spoilt}, code: 'training-diverged', message: 'the loss is NaN' }); return true;`;
+    const ended = await trainWith(await workFolder(untrained), diverge, '--parallel', '2');
+    expect(ended).toMatchObject({ code: 1, stdout: '' });
+    expect(ended.stderr).toBe(
+      'error: 1 of 3 specialists failed; the others are kept and --resume tries these again:\n' +
+        `  specialist ${spoilt}: the loss is NaN\n` +
+        '  with the same settings these will fail again: change what the reason names\n' +
+        'code: job-failed\n',
+    );
   });
 
   test.each([

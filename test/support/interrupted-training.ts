@@ -13,8 +13,7 @@ import {
 } from '../fixtures/command-line.js';
 import { copyOfTiny } from '../fixtures/tiny-workspace.js';
 
-// What signals and kills leave behind, and that the next run ends where one that nobody interrupted ends. The main
-// signals are in test/interruption.test.ts, the others in test/slow.
+// What signals and kills leave behind, and that the next run ends where one that nobody interrupted ends.
 
 const linesOf = async (path: string) => (await readFile(path, 'utf8').catch(() => '')).split('\n').length - 1;
 
@@ -56,7 +55,8 @@ async function meddle(
 export type GeneralistCase = readonly [NodeJS.Signals, number | null, readonly string[]];
 
 /** Defines a test for each signal that ends a training of the generalist. */
-export function interruptedGeneralist(cases: readonly GeneralistCase[], { epochs = 12 } = {}): void {
+export function interruptedGeneralist(cases: readonly GeneralistCase[]): void {
+  const epochs = 12;
   describe('training the generalist', () => {
     const words = ['train-generalist', '--epochs', String(epochs), '--patience', 'none'];
     const workFolder = workFolders([
