@@ -157,6 +157,14 @@ test('given subsets lose the classes that have no images', async () => {
   expect((await artefact('given', 'specialists/1/config.json')).classes).toEqual([6, 7, 8]);
 });
 
+test('a specialist for all classes with images, without labelled images of others, is refused before it computes', async () => {
+  const all = ['run', ...given, '--bystanders', 'loose', '--clusters', '1', '--workspace', 'all'];
+  const { code, stderr } = await kdSpec(all, { folder });
+  expect(code).toBe(1);
+  expect(stderr).toMatch(/subset 0 \(24 classes\) holds 1536 of the 1536 training examples/);
+  expect(stderr).not.toMatch(/features for all specialists/);
+});
+
 test.each([
   [['--bystanders', 'photos'], /every class of Images of the folder photos has training images/],
   [['--bystanders', 'nowhere'], /nowhere/],

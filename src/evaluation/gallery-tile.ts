@@ -30,8 +30,14 @@ export function galleryTile({
     `<article class="tile drawn"><img alt="An image of ${name}" src="${escapeHtml(picture)}">` +
     `<div><p><strong>${name}</strong> <span class="note">image ${count(row)}</span></p>` +
     `<div class="pair-of-lists">${predictionList('Generalist', generalist, label.index)}` +
-    `${predictionList('Ensemble', ensemble, label.index)}</div>${own.join('')}</div></article>`
+    `${predictionList('Ensemble', ensemble, label.index)}</div>${folded(own)}</div></article>`
   );
+}
+
+/** Two specialists are read at once; more are a list to open. */
+function folded(lines: readonly string[]): string {
+  if (lines.length <= 2) return lines.join('');
+  return `<details><summary>What ${count(lines.length)} specialists predict</summary>${lines.join('')}</details>`;
 }
 
 function predictionList(title: string, classes: readonly RankedClass[], label: number): string {

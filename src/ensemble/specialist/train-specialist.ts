@@ -159,8 +159,17 @@ export async function trainSpecialist(
   }
 }
 
-function viewOf(subset: Subset, dataset: Dataset, labelCounts: Int32Array, seed: number): SpecialistView {
-  const members = new Set(subset.classes);
+/**
+ * How many training examples a specialist has of its own classes, and of others.
+ *
+ * @param labelCounts (classes)
+ * @throws KdSpecError `subsets-invalid` where it has none of either
+ */
+export function countExamples(
+  { id, classes }: Subset,
+  labelCounts: Int32Array,
+): { readonly specialExamples: number; readonly otherExamples: number } {
+  const members = new Set(classes);
   let specialExamples = 0;
   for (const label of members) specialExamples += labelCounts[label];
   const examples = labelCounts.reduce((sum, count) => sum + count, 0);
@@ -168,16 +177,20 @@ function viewOf(subset: Subset, dataset: Dataset, labelCounts: Int32Array, seed:
   if (specialExamples === 0 || otherExamples === 0) {
     throw new KdSpecError(
       'subsets-invalid',
-      `subset ${subset.id} (${members.size} classes) holds ${specialExamples} of the ${examples} training examples: a ` +
+      `subset ${id} (${members.size} classes) holds ${specialExamples} of the ${examples} training examples: a ` +
         'specialist needs some of its own and some of other classes; cluster into other subsets, or give images of ' +
         'other classes with --bystanders PATH',
     );
   }
+  return { specialExamples, otherExamples };
+}
+
+function viewOf(subset: Subset, dataset: Dataset, labelCounts: Int32Array, seed: number): SpecialistView {
+  const members = new Set(subset.classes);
   return {
+    ...countExamples(subset, labelCounts),
     dataset,
     isSpecial: (label) => members.has(label),
-    specialExamples,
-    otherExamples,
     // Every specialist draws its own examples.
     seed: derivedSeed(seed, subset.id),
   };

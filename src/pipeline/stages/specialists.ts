@@ -12,6 +12,7 @@ import { loadSpecialists } from '../../ensemble/ensemble.js';
 import { type SharedFeatures, shareFeatures } from '../../ensemble/specialist/shared-features.js';
 import { firstTrainedPart, type Specialist } from '../../ensemble/specialist/specialist.js';
 import { specialistTrial } from '../../ensemble/specialist/specialist-trial.js';
+import { countExamples } from '../../ensemble/specialist/train-specialist.js';
 import type { Subset } from '../../ensemble/subsets/subsets.js';
 import { readSubsets, subsetsFileName } from '../../ensemble/subsets/subsets-file.js';
 import { measureOwnClasses } from '../../evaluation/own-classes.js';
@@ -52,6 +53,7 @@ export async function trainSpecialists(context: StageContext): Promise<StageResu
     const others = await labelledBystanders(bystanders);
     for (let label = 0; label < labelCounts.length; label++) labelCounts[label] += others[label];
   }
+  refuseIfNoneCanLearn(subsets, labelCounts);
   const backend = await chooseBackend(context, subsets);
   const work: SpecialistWork = {
     directory,
@@ -126,6 +128,19 @@ function withImages(
     const left = classes.filter((label) => labelCounts[label] > 0);
     return { id, classes: left.length > 0 ? left : classes }; // one without any is refused by its training
   });
+}
+
+/** One subset without examples fails alone, as an accident does; where all are, features would be computed for nothing. */
+function refuseIfNoneCanLearn(subsets: readonly Subset[], labelCounts: Int32Array): void {
+  const reasons = subsets.flatMap((subset) => {
+    try {
+      countExamples(subset, labelCounts);
+      return [];
+    } catch (error) {
+      return [error];
+    }
+  });
+  if (reasons.length > 0 && reasons.length === subsets.length) throw reasons[0];
 }
 
 /**
