@@ -1,7 +1,8 @@
 /**
  * Inference of an ensemble against that of its generalist, from images to distributions over all classes.
  *
- *     npx tsx scripts/bench/inference.ts --workspace PATH [--workspace PATH ...] [--images 4096] [--rounds 4]
+ *     npx tsx scripts/bench/inference.ts --workspace PATH [--workspace PATH ...] [--images 4096] [--rounds 4] \
+ *       [--without onnx]
  *
  * Both predict for the same test images in turn, the generalist in batches of 128 and the ensemble in batches of
  * `batchSizeFor`, into one array that each keeps. `trace` is `Ensemble.trace` in batches of 128, which also returns what
@@ -29,6 +30,7 @@ const { values } = parseArgs({
     images: { type: 'string', default: '4096' },
     rounds: { type: 'string', default: '4' },
     backend: { type: 'string', default: 'wasm' },
+    without: { type: 'string' },
     json: { type: 'boolean', default: false },
   },
 });
@@ -36,11 +38,12 @@ if (values.workspace === undefined) throw new Error('name a workspace: --workspa
 
 type Who = 'generalist' | 'ensemble' | 'trace' | 'onnx' | 'onnx alone';
 /** Microseconds an image. */
-type Round = Readonly<Record<Who, number>>;
+type Round = Readonly<Partial<Record<Who, number>> & { generalist: number }>;
+const isWithoutOnnx = values.without === 'onnx';
 
 async function measure(workspace: string) {
   const ensemble = await loadNetworkEnsemble(workspace, { backend: values.backend as BackendName });
-  const onnx = await loadEnsemble(workspace, { runtime: 'onnx' });
+  const onnx = isWithoutOnnx ? undefined : await loadEnsemble(workspace, { runtime: 'onnx' });
   const { splits, image } = await openDataset(join(workspace, 'dataset'));
   const classes = ensemble.classes.length;
   const small = 128;
@@ -60,7 +63,11 @@ async function measure(workspace: string) {
     name: 'the generalist',
     classes: ensemble.classes,
   });
-  const kinds: Record<Who, { batchSize: number; predict: (batch: ImageBatch) => Promise<unknown> }> = {
+  interface Kind {
+    readonly batchSize: number;
+    predict(batch: ImageBatch): Promise<unknown>;
+  }
+  const kinds: Partial<Record<Who, Kind>> = {
     generalist: {
       batchSize: small,
       predict: (batch) => generalist.probabilities(batch, { out: outs.generalist }),
@@ -70,9 +77,12 @@ async function measure(workspace: string) {
       predict: (batch) => ensemble.probabilities(batch, { out: outs.ensemble }),
     },
     trace: { batchSize: small, predict: (batch) => ensemble.trace(batch) },
-    onnx: { batchSize: small, predict: (batch) => onnx.probabilities(batch, { out: outs.generalist }) },
-    'onnx alone': { batchSize: 1, predict: (batch) => onnx.probabilities(batch, { out: outs.generalist }) },
   };
+  if (onnx) {
+    const predict = (batch: ImageBatch) => onnx.probabilities(batch, { out: outs.generalist });
+    kinds.onnx = { batchSize: small, predict };
+    kinds['onnx alone'] = { batchSize: 1, predict };
+  }
   const contestants = await Promise.all(
     Object.entries(kinds).map(async ([who, { batchSize, predict }]) => ({
       who: who as Who,
@@ -82,7 +92,7 @@ async function measure(workspace: string) {
   );
   const rounds: Round[] = [];
   for (let round = 0; round <= Number(values.rounds); round++) {
-    const costs: Record<Who, number> = { generalist: 0, ensemble: 0, trace: 0, onnx: 0, 'onnx alone': 0 };
+    const costs: Partial<Record<Who, number>> & { generalist: number } = { generalist: 0 };
     for (const { who, predict, batches } of contestants) {
       let microseconds = 0;
       let images = 0;
@@ -99,7 +109,7 @@ async function measure(workspace: string) {
   }
   const specialists = ensemble.specialists.length;
   ensemble.dispose();
-  onnx.dispose();
+  onnx?.dispose();
   const { inference }: Report = JSON.parse(readFileSync(join(workspace, 'report', 'report.json'), 'utf8'));
   return {
     name: basename(workspace),
@@ -124,12 +134,14 @@ else {
       `${name}: ${classes} classes, ${specialists} specialists, batches of ${batchSizes.small} and ${batchSizes.large}`,
     );
     for (const who of ['generalist', 'ensemble', 'trace', 'onnx', 'onnx alone'] as const) {
-      const range = (of: (round: Round) => number, digits: number) => {
-        const all = rounds.map(of);
+      const range = (value: (round: Round) => number, digits: number) => {
+        const all = rounds.map(value);
         return `${Math.min(...all).toFixed(digits)} to ${Math.max(...all).toFixed(digits)}`;
       };
-      const cost = range((round) => round[who], 0);
-      const share = range((round) => round.generalist / round[who], 2);
+      if (rounds.some((round) => round[who] === undefined)) continue;
+      const of = (round: Round) => round[who] ?? Number.NaN;
+      const cost = range(of, 0);
+      const share = range((round) => round.generalist / of(round), 2);
       console.log(`  ${who.padEnd(14)} ${cost} us an image, share ${share}`);
     }
     if (active !== undefined && shareByOperations !== undefined) {
