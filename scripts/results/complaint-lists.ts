@@ -177,16 +177,7 @@ async function runOf(
     '--specialist-learning-rate',
     '0.003',
   ];
-  const words = [
-    ...given,
-    ...settings,
-    '--seed',
-    String(seed),
-    '--backend',
-    'wasm',
-    '--workspace',
-    workspace,
-  ];
+  const words = [...given, ...settings, '--seed', String(seed), '--workspace', workspace];
   const points = [];
   for (const bound of [...frontierBounds.filter((one) => one !== harm), harm]) {
     points.push(

@@ -106,6 +106,7 @@ export async function importOnnx(
   { model, head, input, classes }: OnnxDescription,
   check: CheckImages,
   directory: string,
+  signal?: AbortSignal,
 ): Promise<ImportedGeneralist> {
   await mkdir(directory, { recursive: true });
   const name = 'model.onnx';
@@ -127,9 +128,8 @@ export async function importOnnx(
     },
     reading: { order: reading.order, normalisation: { ...reading.normalisation } },
   });
-  const checked = await checkReadings(input, possibleReadings(input), own, check, (reading) =>
-    openOnnxBackbone(model, backboneOf(reading)),
-  );
+  const open = (reading: Reading) => openOnnxBackbone(model, backboneOf(reading));
+  const checked = await checkReadings(input, possibleReadings(input), own, check, open, signal);
   return {
     network: {
       input: { height: 1, width: head.width, channels: 1 },

@@ -1,3 +1,4 @@
+import { createPause, type Pause } from '../../core/pause.js';
 import { percent } from '../../core/percent.js';
 import { firstClass } from '../../math/rank.js';
 import { logSumExp } from '../../math/softmax.js';
@@ -51,6 +52,8 @@ export interface HostHead {
  *
  * @param readings at least one
  * @param open makes the backbone under a reading; it is disposed of here
+ * @param signal ends it between a few images
+ * @throws KdSpecError `interrupted`
  *
  * Cost: one forward pass an image and reading.
  */
@@ -60,14 +63,15 @@ export async function checkReadings(
   head: HostHead,
   check: CheckImages,
   open: (reading: Reading) => Promise<Backbone>,
+  signal?: AbortSignal,
 ): Promise<SelfCheck> {
   const scores: ReadingScore[] = [];
+  const rest = createPause(signal, 'trying the model');
   for (const reading of readings) {
     const backbone = await open(reading);
     try {
-      const features = await backbone.features(check);
       const name = describeReading(reading, input.image.channels);
-      scores.push({ reading, name, ...score(features, head, check.labels) });
+      scores.push({ reading, name, ...(await score(backbone, head, check, rest)) });
     } finally {
       backbone.dispose();
     }
@@ -99,23 +103,35 @@ function doubts(examples: number, chosen: ReadingScore, second: ReadingScore | u
   ];
 }
 
-function score(
-  features: Float32Array,
+const imagesAtOnce = 8; // between two pauses: a large model takes tenths of a second for each
+
+async function score(
+  backbone: Backbone,
   { width, classes, weights, bias }: HostHead,
-  labels: Int32Array,
-): { readonly top1: number; readonly negativeLogLikelihood: number } {
+  { images, count, labels }: CheckImages,
+  rest: Pause,
+): Promise<{ readonly top1: number; readonly negativeLogLikelihood: number }> {
   const logits = new Float64Array(classes);
+  const imageSize = images.length / count;
   let correct = 0;
   let loss = 0;
-  for (const [row, label] of labels.entries()) {
-    logits.set(bias);
-    for (let d = 0; d < width; d++) {
-      const value = features[row * width + d];
-      if (value === 0) continue;
-      for (let c = 0, at = d * classes; c < classes; c++, at++) logits[c] += value * weights[at];
+  for (let start = 0; start < count; start += imagesAtOnce) {
+    const pause = rest();
+    if (pause) await pause;
+    const size = Math.min(imagesAtOnce, count - start);
+    const values = images.subarray(start * imageSize, (start + size) * imageSize);
+    const features = await backbone.features({ images: values, count: size });
+    for (let row = 0; row < size; row++) {
+      const label = labels[start + row];
+      logits.set(bias);
+      for (let d = 0; d < width; d++) {
+        const value = features[row * width + d];
+        if (value === 0) continue;
+        for (let c = 0, at = d * classes; c < classes; c++, at++) logits[c] += value * weights[at];
+      }
+      if (firstClass(logits) === label) correct++;
+      loss += logSumExp(logits) - logits[label];
     }
-    if (firstClass(logits) === label) correct++;
-    loss += logSumExp(logits) - logits[label];
   }
-  return { top1: correct / labels.length, negativeLogLikelihood: loss / labels.length };
+  return { top1: correct / count, negativeLogLikelihood: loss / count };
 }

@@ -27,7 +27,7 @@ export async function importGeneralist(context: StageContext): Promise<StageResu
   for (const note of notes) log.info(note);
   const images = await imagesToCheck(dataset, signal);
   log.info(`trying the model on ${images.count} labelled images`);
-  const { network, backbone, tensors, check } = await importOnnx(described, images, directory);
+  const { network, backbone, tensors, check } = await importOnnx(described, images, directory, signal);
   for (const warning of check.warnings) log.warn(warning);
   await writeSafetensors(join(directory, checkpointFiles.model), tensors);
   await writeConfig(directory, { kind: 'generalist', network, backbone });

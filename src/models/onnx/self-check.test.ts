@@ -1,0 +1,55 @@
+import { setTimeout as wait } from 'node:timers/promises';
+import { expect, test } from 'vitest';
+import type { Backbone } from '../backbone.js';
+import type { OnnxImageInput } from './image-input.js';
+import type { Reading } from './reading.js';
+import { checkReadings } from './self-check.js';
+
+const count = 40;
+const size = 2;
+const input = { image: { height: 1, width: size, channels: 1 } } as OnnxImageInput;
+const reading: Reading = { order: 'rgb', normalisation: { name: 'none', mean: [0], deviation: [1] } };
+/** Class 1 where the second pixel is the larger one. */
+const head = { width: size, classes: 2, weights: Float32Array.of(1, 0, 0, 1), bias: new Float32Array(2) };
+const check = {
+  images: Float32Array.from({ length: count * size }, (_, at) => (at % 4 === 1 || at % 4 === 2 ? 1 : 0)),
+  count,
+  labels: Int32Array.from({ length: count }, (_, row) => (row + 1) % 2),
+};
+
+/** Whose features are the pixels, after some time. */
+function backbone(onBatch: () => Promise<void>): Backbone {
+  return {
+    features: async ({ images }: { readonly images: Float32Array }) => {
+      await onBatch();
+      return images.slice();
+    },
+    dispose: () => {},
+  } as Partial<Backbone> as Backbone;
+}
+
+test('all images count, a few at a time', async () => {
+  let batches = 0;
+  const found = await checkReadings(input, [reading], head, check, async () =>
+    backbone(async () => {
+      batches++;
+    }),
+  );
+  expect(found).toMatchObject({ examples: count, chosen: { top1: 1 } });
+  expect(batches).toBeGreaterThan(3);
+});
+
+test('a signal ends it between a few images', async () => {
+  const controller = new AbortController();
+  let batches = 0;
+  const open = async () =>
+    backbone(async () => {
+      batches++;
+      controller.abort();
+      await wait(120); // longer than the time between two pauses
+    });
+  await expect(checkReadings(input, [reading], head, check, open, controller.signal)).rejects.toMatchObject({
+    code: 'interrupted',
+  });
+  expect(batches).toBe(1);
+});
