@@ -70,7 +70,11 @@ export async function openParquet(path: string): Promise<ParquetFile> {
     }));
     const buffer: AsyncBuffer = {
       byteLength: size,
-      slice: (start, end = size) => slice(file, path, start, end),
+      slice(start, end = size) {
+        const bytes = slice(file, path, start, end);
+        bytes.catch(() => {}); // hyparquet asks for bytes that, once others have failed, it does not wait for
+        return bytes;
+      },
     };
     return {
       path,
