@@ -8,6 +8,7 @@ import { packageFolder } from '../src/core/package.js';
 import { fusionRules } from '../src/ensemble/rules/index.js';
 import { keyOf, type ListedOption, listedOptions, pipelineOptions } from '../src/pipeline/option-list.js';
 import { describeValues } from '../src/pipeline/option-values.js';
+import { stageCommands } from '../src/pipeline/stage-names.js';
 import { stages } from '../src/pipeline/stages/index.js';
 
 const introduction = `# Reference
@@ -27,8 +28,8 @@ Each stage command takes the general options, its own, and those of all earlier 
 export function referencePage(): string {
   const general = listedOptions.filter(({ section }) => section === undefined);
   const sections = stages.map(
-    ({ name, command, title }) =>
-      `## \`${name}\`: \`kd-spec ${command}\`\n\nMakes \`<workspace>/${name}\`: ${title}.\n\n` +
+    ({ name, title }) =>
+      `## \`${name}\`: \`kd-spec ${stageCommands[name]}\`\n\nMakes \`<workspace>/${name}\`: ${title}.\n\n` +
       optionTable(listedOptions.filter(({ section }) => section === name)),
   );
   const serve =

@@ -91,9 +91,8 @@ export async function planStages(
     plan.push({ stage: stage.name, status: continues ? 'continue' : 'make', reasons: all });
   }
 
-  const command = stages.find(({ name }) => name === target)?.command ?? target;
   const toMake = plan.filter(({ status }) => status !== 'up-to-date').map(({ stage }) => stage);
-  if (toMake.includes('dataset')) checkSource({ origins, command });
+  if (toMake.includes('dataset')) checkSource(origins);
   const current = (stage: StageName) => (toMake.includes(stage) ? undefined : manifests.get(stage));
   const outline = await outlineOf(
     plan.map(({ stage }) => stage),

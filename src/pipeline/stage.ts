@@ -30,8 +30,6 @@ export interface StageContext {
  */
 export interface Stage<Result extends object = object> {
   readonly name: StageName;
-  /** The command that makes its artefact. */
-  readonly command: string;
   /** What the stage does, for help, plan and progress. */
   readonly title: string;
   /** The stages whose artefacts it reads. */

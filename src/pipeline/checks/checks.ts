@@ -21,19 +21,11 @@ export const checks: Readonly<Record<StageName, Check>> = {
 };
 
 /** Whether a data set was chosen at all: nobody gets a long job on synthetic images by accident. */
-export function checkSource({
-  origins,
-  command,
-}: {
-  readonly origins: ResolvedSettings['origins'];
-  /** For advice. */
-  readonly command: string;
-}): void {
+export function checkSource(origins: ResolvedSettings['origins']): void {
   if (isDatasetChosen(origins)) return;
   throw new KdSpecError(
     'usage',
-    `expected images to work on, since there is no data set in the workspace yet: kd-spec ${command} --source FOLDER ` +
-      'takes yours (kd-spec run --source FOLDER makes everything at once), and --source jft-like or --classes N the ' +
-      'synthetic data set',
+    'expected images to work on, since there is no data set in the workspace yet: --source FOLDER takes yours (kd-spec ' +
+      'run --source FOLDER makes everything at once), and --source jft-like or --classes N the synthetic data set',
   );
 }

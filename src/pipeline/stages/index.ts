@@ -3,13 +3,12 @@ import { ownTeachers } from '../options/answers-options.js';
 import type { Settings } from '../options.js';
 import type { Stage } from '../stage.js';
 import type { StageResults } from '../stage-metrics.js';
-import { type StageName, stageCommands, stageNames } from '../stage-names.js';
+import { type StageName, stageNames } from '../stage-names.js';
 
 /** Each stage with what its work returns. */
 const table: { readonly [Name in StageName]: Stage<StageResults[Name]> & { readonly name: Name } } = {
   dataset: {
     name: 'dataset',
-    command: stageCommands.dataset,
     title: 'write the data set as Arrow shards',
     needs: () => [],
     files: (settings) => ({ ...modelFiles(settings), ...namesFile(settings) }),
@@ -17,7 +16,6 @@ const table: { readonly [Name in StageName]: Stage<StageResults[Name]> & { reado
   },
   generalist: {
     name: 'generalist',
-    command: stageCommands.generalist,
     title: 'train the generalist',
     needs: () => ['dataset'],
     files: modelFiles,
@@ -28,14 +26,12 @@ const table: { readonly [Name in StageName]: Stage<StageResults[Name]> & { reado
   },
   predictions: {
     name: 'predictions',
-    command: stageCommands.predictions,
     title: 'store predictions of the generalist',
     needs: () => ['dataset', 'generalist'],
     run: async (context) => (await import('./predictions.js')).predict(context),
   },
   subsets: {
     name: 'subsets',
-    command: stageCommands.subsets,
     title: 'cluster confused classes into subsets',
     needs: ({ subsets }) => (subsets.predictions === null ? ['dataset', 'predictions'] : []),
     files: ({ subsets: { predictions, file }, dataset: { model } }) => ({
@@ -47,28 +43,24 @@ const table: { readonly [Name in StageName]: Stage<StageResults[Name]> & { reado
   },
   specialists: {
     name: 'specialists',
-    command: stageCommands.specialists,
     title: 'train one specialist per subset',
     needs: () => ['dataset', 'generalist', 'subsets'],
     run: async (context) => (await import('./specialists.js')).trainSpecialists(context),
   },
   ensemble: {
     name: 'ensemble',
-    command: stageCommands.ensemble,
     title: 'choose rule, temperatures, weights and specialists on validation',
     needs: () => ['dataset', 'generalist', 'subsets', 'specialists'],
     run: async (context) => (await import('./ensemble.js')).calibrateEnsemble(context),
   },
   rivals: {
     name: 'rivals',
-    command: stageCommands.rivals,
     title: 'compare the specialists with what else could be done with the same images',
     needs: () => ['dataset', 'generalist', 'specialists', 'ensemble'],
     run: async (context) => (await import('./rivals.js')).measureRivals(context),
   },
   answers: {
     name: 'answers',
-    command: stageCommands.answers,
     title: 'store soft targets of the teacher',
     needs: ({ answers }) => ['dataset', ...answers.teachers.flatMap(stagesOfTeacher)],
     files: outsideTeachers,
@@ -76,7 +68,6 @@ const table: { readonly [Name in StageName]: Stage<StageResults[Name]> & { reado
   },
   student: {
     name: 'student',
-    command: stageCommands.student,
     title: 'distil the teacher into one student',
     needs: ({ student }) => (student.objective === 'labels' ? ['dataset'] : ['dataset', 'answers']),
     // The images come from there, and are an input when nobody has answered for them.
@@ -85,7 +76,6 @@ const table: { readonly [Name in StageName]: Stage<StageResults[Name]> & { reado
   },
   report: {
     name: 'report',
-    command: stageCommands.report,
     title: 'evaluate generalist and ensemble',
     needs: ({ report }) => [
       'dataset',
