@@ -92,10 +92,12 @@ test('a sweep that is stopped goes on, and ends with the very student of one tha
     expect((await kdSpec(words, { folder: whole })).code).toBe(0);
     const { child, finished } = startKdSpec(words, { folder: stopped });
     let output = '';
+    let isSignalled = false; // a second signal would end it at once
     child.stderr?.on('data', (chunk) => {
       output += chunk;
-      // The first student is trained, the second under way.
-      if (/student at T = 1: done/.test(output)) setTimeout(() => child.kill('SIGTERM'), 200);
+      if (isSignalled || !/student at T = 1: done/.test(output)) return;
+      isSignalled = true;
+      setTimeout(() => child.kill('SIGTERM'), 200); // the second student is under way
     });
     const { code } = await finished;
     expect(code).toBe(75);
