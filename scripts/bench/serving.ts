@@ -368,7 +368,7 @@ function page(result: Result): string {
 \`kd-spec serve\` on loopback, backend wasm, with its default limits: batches of up to 32 images, a queue of 256. The ensemble has
 ${whole(result.classes)} classes and ${result.specialists} specialists; a request is a PNG of ${result.requestBytes} bytes and gets the predictions of
 generalist, ensemble and specialists. Server and load generator share ${machine.cores} cores of ${machine.processor}, Node
-${machine.node}; ${machine.load.toFixed(0)} processes on average wanted a core during the run${machine.load > machine.cores + 2 ? ', so that other work took most of the machine: compare the rows of one run' : ''}.
+${machine.node}; ${machine.load.toFixed(1)} processes on average wanted a core during the run${machine.load > machine.cores + 2 ? ', so that other work took most of the machine: compare the rows of one run' : ''}.
 
 In one process without a server, \`Ensemble.classify\` in batches of 32: ${whole(inProcess)} images a second, ${(best / inProcess).toFixed(2)} of which the server reaches.
 
