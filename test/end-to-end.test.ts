@@ -14,18 +14,7 @@ import {
 } from 'apache-arrow';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { jsonOf, kdSpec } from './fixtures/command-line.js';
-import { copyOfTiny } from './fixtures/tiny-workspace.js';
-
-/** The command that makes each stage's artefact. */
-const commands = [
-  ['dataset', 'dataset'],
-  ['train-generalist', 'generalist'],
-  ['predict', 'predictions'],
-  ['cluster', 'subsets'],
-  ['train-specialists', 'specialists'],
-  ['calibrate', 'ensemble'],
-  ['evaluate', 'report'],
-] as const;
+import { commands, copyOfTiny } from './fixtures/tiny-workspace.js';
 
 /** The stages of `kd-spec run`, in order; a student is made only where one is asked for. */
 const stageNames = commands.map(([, stage]) => stage);

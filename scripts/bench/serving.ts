@@ -13,13 +13,13 @@ import { once } from 'node:events';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { crc32, deflateSync } from 'node:zlib';
 import autocannon from 'autocannon';
 import { packageFolder } from '../../src/core/package.js';
 import { createRandom } from '../../src/core/random.js';
 import { openDataset } from '../../src/data/dataset.js';
 import { examples } from '../../src/data/examples.js';
 import { loadEnsemble } from '../../src/ensemble/load-ensemble.js';
+import { vastPng } from '../../test/support/vast-png.js';
 import { describeMachine, type Machine } from '../machine.js';
 import { table } from '../results/format.js';
 import { writeResult } from '../results/write-result.js';
@@ -191,36 +191,12 @@ async function slowestHealth<T>(
   return { value: await finished, ms };
 }
 
-/** A sound PNG of side x side black pixels of one bit: small as a file, vast when decoded. */
-function bomb(side: number): Buffer {
-  const chunk = (type: string, data: Uint8Array) => {
-    const body = Buffer.concat([Buffer.from(type, 'latin1'), data]);
-    const framed = Buffer.alloc(body.length + 8);
-    framed.writeUInt32BE(data.length, 0);
-    body.copy(framed, 4);
-    framed.writeUInt32BE(crc32(body), body.length + 4);
-    return framed;
-  };
-  const header = Buffer.alloc(13);
-  header.writeUInt32BE(side, 0);
-  header.writeUInt32BE(side, 4);
-  header[8] = 1;
-  const rows = deflateSync(Buffer.alloc(side * (1 + Math.ceil(side / 8))), { level: 9 });
-  const signature = Buffer.from([137, 80, 78, 71, 13, 10, 26, 10]);
-  return Buffer.concat([
-    signature,
-    chunk('IHDR', header),
-    chunk('IDAT', rows),
-    chunk('IEND', Buffer.alloc(0)),
-  ]);
-}
-
 /** Kinds of bodies that nobody sends in good faith. Each sends one, and tells the status that came. */
 function hostileKinds(url: string, image: Buffer): Readonly<Record<string, () => Promise<string>>> {
   const random = createRandom('hostile');
   const { port } = new URL(url);
-  const vast = bomb(20_000); // 400 million pixels
-  const large = bomb(7_000); // 49 million: within the limit, and has to be decoded
+  const vast = vastPng(20_000); // 400 million pixels
+  const large = vastPng(7_000); // 49 million: within the limit, and has to be decoded
   const post = async (body: Buffer, type = 'image/png') => {
     const response = await fetch(new URL('/v1/classify', url), {
       method: 'POST',

@@ -2,18 +2,7 @@ import { readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { jsonOf, kdSpec } from '../fixtures/command-line.js';
-import { copyOfTiny, tinyFolder } from '../fixtures/tiny-workspace.js';
-
-/** The command that makes each stage's artefact. */
-const commands = [
-  ['dataset', 'dataset'],
-  ['train-generalist', 'generalist'],
-  ['predict', 'predictions'],
-  ['cluster', 'subsets'],
-  ['train-specialists', 'specialists'],
-  ['calibrate', 'ensemble'],
-  ['evaluate', 'report'],
-] as const;
+import { commands, copyOfTiny, tinyFolder } from '../fixtures/tiny-workspace.js';
 
 test('one command after the other makes what a run makes', async () => {
   const given = ['dataset', 'generalist'];
