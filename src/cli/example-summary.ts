@@ -1,8 +1,10 @@
 import { stripVTControlCharacters } from 'node:util';
 import stringWidth from 'string-width';
 import { percent } from '../core/percent.js';
+import { count } from '../core/quantity-text.js';
 import { decodeSmallPng } from '../data/png.js';
 import type { ImageShape } from '../data/source.js';
+import type { Report } from '../evaluation/report.js';
 import type { ReportExample } from '../evaluation/report-example.js';
 import type { RankedClass } from '../models/ranked-class.js';
 import { drawImage } from './draw-image.js';
@@ -11,16 +13,17 @@ import { alignColumns, fitWidth, indent } from './summary.js';
 const nameColumns = 24; // the most that a class name takes
 const shownClasses = 3; // of each specialist
 
-/** One image in the terminal, its true class, and the predictions of generalist, specialists and ensemble. */
+/**
+ * One image in the terminal, its true class, and the predictions of generalist, specialists and ensemble.
+ *
+ * @param test how many images the ensemble fixed and broke is said from it
+ */
 export function exampleSummary(
   example: ReportExample,
-  split: string,
+  { split, test }: Pick<Report, 'split' | 'test'>,
   { color = false }: { readonly color?: boolean } = {},
 ): string {
-  const { row, label, differs, generalist, ensemble, specialists } = example;
-  const chosen = differs
-    ? 'for which a specialist was queried and generalist and ensemble predict different classes'
-    : 'for which a specialist was queried; generalist and ensemble never predict different classes';
+  const { row, label, generalist, ensemble, specialists } = example;
   const prediction = (item: RankedClass | undefined) =>
     item === undefined
       ? ['', '', '']
@@ -43,10 +46,22 @@ export function exampleSummary(
     return `specialist ${id}, of ${size} classes: ${classes.join(', ')}; none of its classes ${percent(dustbin)}`;
   });
   return [
-    `The first ${split} image ${chosen}: image ${row}, truly ${label.class}.`,
+    `${howChosen(example, split, test)}: image ${row}, truly ${label.class}.`,
     indent(beside(picture(example.image, color), table.split('\n'))),
     predicted.join('\n'),
   ].join('\n\n');
+}
+
+function howChosen({ differs, isFixed }: ReportExample, split: string, test: Report['test']): string {
+  const { fixed, broken } = test;
+  if (isFixed && fixed !== undefined && broken !== undefined) {
+    return (
+      `Of ${count(test.examples)} ${split} images the ensemble fixes ${count(fixed)} that the generalist gets wrong, and ` +
+      `breaks ${count(broken)}. The first that it fixes`
+    );
+  }
+  if (differs) return `The first ${split} image for which generalist and ensemble predict different classes`;
+  return `Generalist and ensemble never predict different classes. The first ${split} image for which a specialist was queried`;
 }
 
 function picture(image: ImageShape & { readonly png: string }, color: boolean): readonly string[] {

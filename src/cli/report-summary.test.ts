@@ -21,6 +21,8 @@ const report: Report = {
     ensemble: accuracy(0.6402, 0.8644),
     difference: accuracy(0.0271, -0.0004),
     relativeGain: 0.0442,
+    fixed: 120,
+    broken: 72,
   },
   conditional: {
     examples: 1260,
@@ -60,6 +62,7 @@ const report: Report = {
     label: { index: 1, class: '侍' },
     image: { ...image, png: `data:image/png;base64,${png.toString('base64')}` },
     differs: true,
+    isFixed: true,
     generalist: [
       { index: 0, class: '俗', probability: 0.5 },
       { index: 1, class: '侍', probability: 0.25 },
@@ -104,7 +107,7 @@ all         2 min 06 s
 
 Open kd-workspace/report/index.html for the whole report.
 
-The first test image for which a specialist was queried and generalist and ensemble predict different classes: image 14, truly 侍.
+Of 1,769 test images the ensemble fixes 120 that the generalist gets wrong, and breaks 72. The first that it fixes: image 14, truly 侍.
 
   ▀         generalist            ensemble
          1  俗          50.0%     侍        75.0%  ✓

@@ -40,7 +40,7 @@ export function reportSummary(
     ...(fusion.rules && fusion.rules.length > 1 ? [rulesTable(fusion.rules)] : []),
     costTable([...stages, { stage: 'report', seconds }], status),
     `Open ${page} for the whole report.`,
-    ...(example === undefined ? [] : [exampleSummary(example, report.split, { color })]),
+    ...(example === undefined ? [] : [exampleSummary(example, report, { color })]),
     ...(next === undefined ? [] : [next]),
   ].join('\n\n');
 }

@@ -112,7 +112,7 @@ async function describeOutcomes(
   return reportSummary(manifest.metrics, {
     page: relative(folder, join(directory, 'index.html')),
     seconds: manifest.seconds,
-    next: await afterReport(dirname(directory), folder),
+    next: await afterReport(dirname(directory), { folder, env }),
     ...(outcomes.length > 1 && {
       status: Object.fromEntries(
         outcomes.map((outcome) => [outcome.stage, outcome.status.replaceAll('-', ' ')]),

@@ -35,11 +35,15 @@ export async function showStatus(flags: Flags, context: CommandContext): Promise
     if (manifest) manifests.set(stage, manifest);
   }
   const place = relative(context.folder, workspace) || '.';
+  const program = programName(context.env);
   const isEmpty = manifests.size === 0 && !existsSync(join(workspace, '.partial'));
   if (isEmpty) {
     printResult(
       context,
-      { json: { workspace, stages: [], next: waysToBegin.map(([words]) => words) }, text: beginning(place) },
+      {
+        json: { workspace, stages: [], next: waysToBegin(program).map(([words]) => words) },
+        text: beginning(place, program),
+      },
       json,
     );
     return;
@@ -62,7 +66,7 @@ export async function showStatus(flags: Flags, context: CommandContext): Promise
     .filter((stage) => !optional.includes(stage) || manifests.has(stage))
     .map((stage) => standingOf(stage, manifests.get(stage), planned.get(stage)));
   const takesRows = manifests.has('dataset') && (await hasFeatures(join(workspace, 'dataset')));
-  const next = nextSteps(standings, place, { flags, takesRows });
+  const next = nextSteps(standings, place, { flags, takesRows, program });
   printResult(
     context,
     {
@@ -169,51 +173,68 @@ function factOf(stage: StageName, { metrics }: Manifest): string {
 function nextSteps(
   standings: readonly StageStanding[],
   place: string,
-  { flags, takesRows }: { readonly flags: Flags; readonly takesRows: boolean },
+  {
+    flags,
+    takesRows,
+    program,
+  }: { readonly flags: Flags; readonly takesRows: boolean; readonly program: string },
 ): readonly string[] {
   const where = flags.workspace === undefined ? '' : ` --workspace ${place}`;
   const open = standings.find(({ status, stage }) => status !== 'done' && !optional.includes(stage));
-  if (open) return [`kd-spec ${open.command}${where}`, `kd-spec run${where}  everything that is missing`];
-  return [`open ${join(place, 'report', 'index.html')}`, ...usesOf(where, takesRows)];
+  if (open)
+    return [`${program} ${open.command}${where}`, `${program} run${where}  everything that is missing`];
+  return [`open ${join(place, 'report', 'index.html')}`, ...usesOf(where, { takesRows, program })];
 }
 
 /** What to do with a finished workspace, aligned. */
-function usesOf(where: string, takesRows: boolean): readonly string[] {
+function usesOf(
+  where: string,
+  { takesRows, program }: { readonly takesRows: boolean; readonly program: string },
+): readonly string[] {
   return alignColumns(
     [
-      [`kd-spec show${where}`, 'the confused classes by name; show specialist 0, show class NAME'],
-      ...(takesRows ? [] : [[`kd-spec serve${where}`, 'a page: drop an image, see what both predict']]),
+      [`${program} show${where}`, 'the confused classes by name; show specialist 0, show class NAME'],
+      ...(takesRows ? [] : [[`${program} serve${where}`, 'a page: drop an image, see what both predict']]),
       [
-        `kd-spec infer ${takesRows ? 'new.npz' : 'photo.jpg'}${where}`,
+        `${program} infer ${takesRows ? 'new.npz' : 'photo.jpg'}${where}`,
         'predictions of both, --json for programs',
       ],
-      [`kd-spec export --out ensemble.onnx${where}`, 'one file for Python, C++ or a browser'],
+      [`${program} export --out ensemble.onnx${where}`, 'one file for Python, C++ or a browser'],
     ],
     'll',
   ).split('\n');
 }
 
 /** What to do after a run has ended with a report. */
-export async function afterReport(workspace: string, folder: string): Promise<string> {
+export async function afterReport(
+  workspace: string,
+  { folder, env }: Pick<CommandContext, 'folder' | 'env'>,
+): Promise<string> {
   const place = relative(folder, workspace) || '.';
   const where = place === 'kd-workspace' ? '' : ` --workspace ${place}`;
   const takesRows = await hasFeatures(join(workspace, 'dataset'));
-  return ['Next:', '', ...usesOf(where, takesRows).map((line) => `  ${line}`)].join('\n');
+  const uses = usesOf(where, { takesRows, program: programName(env) });
+  return ['Next:', '', ...uses.map((line) => `  ${line}`)].join('\n');
 }
 
-const waysToBegin = [
+/** What to type: npx finds the command of a clone or a dependency, which need not be on the path. */
+function programName(env: CommandContext['env']): string {
+  return env.npm_command === undefined ? 'kd-spec' : 'npx kd-spec';
+}
+
+const waysToBegin = (program: string): readonly (readonly [string, string])[] => [
   [
-    'kd-spec init --source PHOTOS',
+    `${program} init --source PHOTOS`,
     'your images, a folder for each class: looks at them and writes a pipeline file',
   ],
-  ['kd-spec run --onnx MODEL.onnx --source PHOTOS', 'your classifier, and images of what it confuses'],
-  ['kd-spec run --source jft-like --classes 300', 'synthetic images, to see it work'],
-] as const;
+  [`${program} run --onnx MODEL.onnx --source PHOTOS`, 'your classifier, and images of what it confuses'],
+  [`${program} run --source jft-like --classes 300`, 'synthetic images, to see it work'],
+];
 
-function beginning(place: string): string {
+function beginning(place: string, program: string): string {
   return [
     `No workspace at ${place} yet. Three ways to begin:`,
-    alignColumns(waysToBegin.map(([words, what]) => [`  ${words}`, what])),
-    'kd-spec --help lists all commands.',
+    alignColumns(waysToBegin(program).map(([words, what]) => [`  ${words}`, what])),
+    `${program} --help lists all commands.`,
   ].join('\n\n');
 }

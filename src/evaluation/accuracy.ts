@@ -9,6 +9,10 @@ export interface TestAccuracy {
   readonly difference: Accuracy;
   /** Top-1 gain over the generalist's top-1; absent when that is 0. */
   readonly relativeGain?: number;
+  /** Examples that the generalist gets wrong and the ensemble right. */
+  readonly fixed?: number;
+  /** The other way round. */
+  readonly broken?: number;
 }
 
 /** What both predictors made of one example: 0 is the most probable class. */
@@ -26,6 +30,7 @@ export function createTestAccuracy() {
   const generalists = createAccuracy();
   const ensembles = createAccuracy();
   const differences = createTopMeans();
+  let [fixed, broken] = [0, 0];
   return {
     add(label: number, generalist: ArrayLike<number>, ensemble: ArrayLike<number>): Ranks {
       const ranks = {
@@ -34,6 +39,8 @@ export function createTestAccuracy() {
       };
       const gain = (top: number) => Number(ranks.ensemble < top) - Number(ranks.generalist < top);
       differences.add(gain(1), gain(5));
+      if (gain(1) > 0) fixed++;
+      if (gain(1) < 0) broken++;
       return ranks;
     },
     result(): TestAccuracy {
@@ -45,6 +52,8 @@ export function createTestAccuracy() {
         ensemble: ensembles.result(),
         difference,
         ...relativeGain(generalist.top1, difference.top1),
+        fixed,
+        broken,
       };
     },
   };

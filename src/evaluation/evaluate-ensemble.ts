@@ -73,7 +73,7 @@ export async function evaluateEnsemble(
       if (turn) await turn;
       const label = batch.labels[row];
       const pixels = () => pixelsOf(batch.images, row, image);
-      await search.offer(trace, async () => ({
+      await search.offer(trace, label, async () => ({
         row: batch.rows[row],
         label: { index: label, class: classes[label] },
         image: { ...picture, png: await imageDataUri(pixels(), picture, { most: exampleSide }) },

@@ -51,6 +51,11 @@ test('all figures are what sorting and counting give', () => {
   expect(accuracy.ensemble.top1).toBe(top(1, 'ensemble'));
   expect(accuracy.generalist.top5).toBe(top(5, 'generalist'));
   expect(accuracy.ensemble.top5).toBe(top(5, 'ensemble'));
+  const isRight = (e: (typeof examples)[number], who: 'generalist' | 'ensemble') =>
+    order(all, (c) => e[who][c])[0] === e.label;
+  const changed = (to: 'generalist' | 'ensemble') =>
+    examples.filter((e) => isRight(e, 'generalist') !== isRight(e, 'ensemble') && isRight(e, to)).length;
+  expect([accuracy.fixed, accuracy.broken]).toEqual([changed('ensemble'), changed('generalist')]);
   expect(accuracy.difference.top1).toBeCloseTo(top(1, 'ensemble') - top(1, 'generalist'), 12);
   const p = accuracy.generalist.top1;
   expect(accuracy.generalist.top1StandardError).toBeCloseTo(Math.sqrt((p * (1 - p)) / 400), 12);

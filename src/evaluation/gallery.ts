@@ -2,7 +2,9 @@ import { createRandom } from '../core/random.js';
 import type { ReportExample } from './report-example.js';
 
 /** An image, as a data URI, with what everybody predicted for it. */
-export type GalleryImage = Omit<ReportExample, 'differs' | 'image'> & { readonly picture: string };
+export type GalleryImage = Omit<ReportExample, 'differs' | 'isFixed' | 'image'> & {
+  readonly picture: string;
+};
 
 /** Images about which generalist and ensemble differ in being right, drawn at random. */
 export interface Gallery {

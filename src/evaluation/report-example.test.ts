@@ -24,10 +24,10 @@ const [first, second] = [
   [0.1, 0.7, 0.1, 0.1],
 ];
 
-async function search(offers: readonly ShownTrace[]): Promise<ReportExample | undefined> {
+async function search(offers: readonly ShownTrace[], label = 0): Promise<ReportExample | undefined> {
   const found = createExampleSearch();
   for (const [row, offer] of offers.entries()) {
-    await found.offer(offer, async () => ({
+    await found.offer(offer, label, async () => ({
       row,
       label: { index: 0, class: 'a' },
       image: { height: 1, width: 1, channels: 1, png: '' },
@@ -37,17 +37,18 @@ async function search(offers: readonly ShownTrace[]): Promise<ReportExample | un
   return found.result();
 }
 
-test('the first image with a specialist and two different answers is shown, right or wrong', async () => {
+test('the first image that the ensemble fixes is shown, without one the first with two different classes', async () => {
   const offers = [
     answers(first, second, { active: [] }),
     answers(first, first),
     answers(first, second), // the ensemble is wrong here
     answers(second, first),
   ];
-  expect(await search(offers)).toMatchObject({ row: 2, differs: true });
+  expect(await search(offers)).toMatchObject({ row: 3, differs: true, isFixed: true });
+  expect(await search(offers, 2)).toMatchObject({ row: 2, differs: true, isFixed: false });
 });
 
-test('without different answers it is the first with a specialist, without those none', async () => {
+test('without different classes it is the first with a specialist, without those none', async () => {
   const silent = answers(first, second, { active: [] });
   expect(await search([silent, answers(first, first), answers(first, first)])).toMatchObject({
     row: 1,

@@ -28,8 +28,10 @@ export interface ReportExample {
   readonly label: { readonly index: number; readonly class: string };
   /** `png` is a data URI. */
   readonly image: ImageShape & { readonly png: string };
-  /** Whether generalist and ensemble answer differently. */
+  /** Whether the first classes of generalist and ensemble differ. */
   readonly differs: boolean;
+  /** Whether the generalist is wrong and the ensemble right. */
+  readonly isFixed?: boolean;
   readonly generalist: readonly RankedClass[];
   readonly ensemble: readonly RankedClass[];
   /** Those that were queried. */
@@ -37,18 +39,27 @@ export interface ReportExample {
 }
 
 /**
- * Finds the image to show: the first, in the order of the offers, for which a specialist was queried and the first
- * classes of generalist and ensemble differ; without such an image, the first for which a specialist was queried.
- * Whether an answer is right plays no part, so that the choice flatters nobody.
+ * Finds the image to show: the first, in the order of the offers, that shows most of what an ensemble does. One that
+ * the generalist gets wrong and the ensemble right goes before one where their first classes differ, and that before
+ * one for which a specialist was queried. How many are fixed and how many broken is shown beside it.
  */
 export function createExampleSearch() {
   let found: ReportExample | undefined;
+  let most = 0;
   return {
-    /** Offers an image; `describe` is called only if it is to be kept. */
-    async offer(trace: ShownTrace, describe: () => Promise<Omit<ReportExample, 'differs'>>): Promise<void> {
-      if (found?.differs || !trace.specialists.some(({ isActive }) => isActive)) return;
-      const differs = firstClass(trace.generalist) !== firstClass(trace.ensemble);
-      if (differs || found === undefined) found = { ...(await describe()), differs };
+    /** Offers an image of class `label`; `describe` is called only if it is to be kept. */
+    async offer(
+      trace: ShownTrace,
+      label: number,
+      describe: () => Promise<Omit<ReportExample, 'differs' | 'isFixed'>>,
+    ): Promise<void> {
+      if (most === 3 || !trace.specialists.some(({ isActive }) => isActive)) return;
+      const [before, after] = [firstClass(trace.generalist), firstClass(trace.ensemble)];
+      const differs = before !== after;
+      const isFixed = differs && after === label;
+      const shows = isFixed ? 3 : differs ? 2 : 1;
+      if (shows > most) found = { ...(await describe()), differs, isFixed };
+      most = Math.max(most, shows);
     },
     result: (): ReportExample | undefined => found,
   };

@@ -31,6 +31,8 @@ export const reportSchema = z.object({
       ensemble: accuracy,
       difference: accuracyDifference.describe('ensemble minus generalist, paired'),
       relativeGain: z.number().exactOptional(),
+      fixed: count.exactOptional().describe('the generalist is wrong, the ensemble right'),
+      broken: count.exactOptional().describe('the other way round'),
     })
     .describe('every example of the split, every class'),
   conditional: z
@@ -172,6 +174,7 @@ export const reportSchema = z.object({
         png: z.string().startsWith('data:image/png;base64,'),
       }),
       differs: z.boolean(),
+      isFixed: z.boolean().exactOptional(),
       generalist: z.array(rankedClassSchema),
       ensemble: z.array(rankedClassSchema),
       specialists: z.array(

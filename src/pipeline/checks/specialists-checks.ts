@@ -110,7 +110,7 @@ export function checkSpecialists({ settings, origins, outline }: CheckContext): 
   }
   if (retrain === 'all' && needsPredictions(specialists)) {
     throw invalid(
-      '--routed-share, --soft-share and --specialist-head full need cached features, which --retrain all has none of: ' +
+      '--routed-share, --soft-share and --specialist-head full need cached features, which --retrain all does not have: ' +
         'leave them at their defaults, or give --retrain top or --retrain head',
     );
   }

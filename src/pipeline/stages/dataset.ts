@@ -167,7 +167,7 @@ function checkValidation(labels: Int32Array, classes: readonly string[], log: Lo
   const without = labels.reduce((sum, count) => sum + (count === 0 ? 1 : 0), 0);
   if (without === 0) return;
   log.warn(
-    `${without.toLocaleString('en')} of ${classes.length.toLocaleString('en')} classes have no validation image, such ` +
-      `as ${classes[labels.indexOf(0)]}: nothing can be chosen by these; add images, or raise --validation-fraction`,
+    `${without.toLocaleString('en')} of ${classes.length.toLocaleString('en')} classes ${without === 1 ? 'has' : 'have'} no validation image, such ` +
+      `as ${classes[labels.indexOf(0)]}: rule, temperatures and weights are chosen without them; add images, or raise --validation-fraction`,
   );
 }
