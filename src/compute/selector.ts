@@ -77,7 +77,7 @@ export function createSelector(kinds: readonly BackendKind[]): Selector {
     const operations = await load(kind, { isNamed: true });
     if (typeof operations === 'string') throw unavailable(name, [operations], howToGet(kind, kind.find()));
     if (operations.backend !== name)
-      throw unavailable(name, [`${name}: it finds no GPU that it can use`], howToGet(kind, kind.find()));
+      throw unavailable(name, [insteadOf(kind, operations)], howToGet(kind, kind.find()));
     return { name, reason: 'requested by name', operations };
   }
 
@@ -111,7 +111,7 @@ export function createSelector(kinds: readonly BackendKind[]): Selector {
       const operations = await load(kind, { isNamed: false });
       if (typeof operations === 'string') failures.push(operations);
       else {
-        if (operations.backend !== kind.name) failures.push(`${kind.name}: it finds no GPU that it can use`);
+        if (operations.backend !== kind.name) failures.push(insteadOf(kind, operations));
         const reason =
           failures.length === 0 ? 'the fastest there is' : `the fastest that loads (${failures.join('; ')})`;
         return { name: operations.backend, reason, operations };
@@ -159,6 +159,11 @@ export function createSelector(kinds: readonly BackendKind[]): Selector {
   }
 
   return { select, measurements: () => readMeasurements(currentSetting()) };
+}
+
+/** Why a backend that loads another in its place is not there. */
+function insteadOf({ name, usesGpu }: BackendKind, { backend }: Operations): string {
+  return `${name}: ${usesGpu ? 'it finds no GPU that it can use' : `what it loads is ${backend}`}`;
 }
 
 /** A backend that refuses the work, since it is too large for it, does it at no speed. */
