@@ -4,7 +4,7 @@
  *   npm run native                  TensorFlow on the processor
  *   npm run native -- --gpu         TensorFlow with CUDA, and NVIDIA's libraries
  *   npm run native -- --from pypi   leaves out the first way below
- *   npm run native -- --force       makes it anew
+ *   npm run native -- --force       makes it again
  *
  * First tfjs-node's own way is tried, which downloads the C library that it was released with; where that cannot be
  * reached, TensorFlow's wheel from PyPI, whose libraries export the same C interface, and the addon built for it.

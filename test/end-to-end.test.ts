@@ -71,7 +71,7 @@ describe('the tiny pipeline', () => {
     for (const shown of ['generalist', 'ensemble', 'conditional']) expect(stdout).toContain(shown);
   });
 
-  test('a changed option makes exactly the stages after it anew', async () => {
+  test('a changed option makes exactly the stages after it again', async () => {
     const upToDate = (...names: readonly string[]) => names.map((name) => `${name} up-to-date`);
     const make = (...names: readonly string[]) => names.map((name) => `${name} make`);
     expect(await planOf('run', '--routing-top', '2')).toEqual([

@@ -11,7 +11,7 @@ import { endless, mixStreams } from '../src/ensemble/specialist/examples.js';
 import { copyOfTiny } from './fixtures/tiny-workspace.js';
 
 /**
- * A stream that is abandoned in the middle, by whoever reads it or by an error, closes its files. What is left open is
+ * A stream that is abandoned in the middle, by its reader or by an error, closes its files. What is left open is
  * closed when it is collected as garbage, with a warning of Node's in the middle of somebody's output.
  */
 describe.skipIf(process.platform !== 'linux')('no file stays open', () => {

@@ -181,7 +181,7 @@ describe('what is made', () => {
     await expect(planned('subsets', { predictions: 'nowhere' })).rejects.toMatchObject({ code: 'not-found' });
   });
 
-  test('makes subsets anew when the file that they were taken from changed, or is no longer given', async () => {
+  test('makes subsets again when the file that they were taken from changed, or is no longer given', async () => {
     const subsets = join(folder, 'subsets.json');
     const given = (...classes: readonly number[]) =>
       writeFile(subsets, JSON.stringify({ classes: 10, subsets: [{ id: 0, classes }] }));
@@ -267,7 +267,7 @@ describe('an interrupted run', () => {
   });
 });
 
-test('a full disk is named as such, whoever wrote', async () => {
+test('a full disk is named as such, whichever stage wrote', async () => {
   const fakes = fakeStages(async () => {
     throw Object.assign(new Error('write'), { code: 'ENOSPC' });
   });

@@ -228,7 +228,7 @@ describe.skipIf(slurm === '')('on Slurm', { timeout: 180_000 }, () => {
     expect(elsewhere.stdout).toContain('Slurm could not be asked');
 
     expectSuccess(await kdSpec(onSlurm, { folder, env }));
-    // One that crashes is submitted again by whoever follows.
+    // One that crashes is submitted again by the command that follows.
     const following = startKdSpec(['jobs', 'follow', '--quiet'], { folder, env });
     const { id } = await trainingTask(folder);
     process.kill(await pidOf(folder, id), 'SIGKILL');

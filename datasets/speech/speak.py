@@ -7,7 +7,7 @@ signed 16-bit little-endian. Needs Python 3 and Debian's libespeak-ng1, no packa
 espeak-ng's command does not report times; its library does, as events (speak_lib.h, revision 12).
 
 Breathy voices are made with random numbers: those of the C library, which whatever else is loaded may draw from too,
-or from release 1.52 the library's own, seeded by the clock. Both are seeded anew before each sentence.
+or from release 1.52 the library's own, seeded by the clock. Both are seeded again before each sentence.
 """
 
 import ctypes

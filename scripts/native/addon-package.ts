@@ -9,7 +9,7 @@ const buildTools = { 'node-gyp': '11.5.0', 'node-api-headers': '1.9.0' };
 /**
  * Installs tfjs-node into a folder of its own.
  *
- * It finds no TensorFlow.js there but a module that is the TensorFlow.js of whoever loads it: two of them in one
+ * It finds no TensorFlow.js there but a module that is the TensorFlow.js of the program that loads it: two of them in one
  * process would not know each other's tensors.
  *
  * @param options.scripts whether its install script runs, which downloads the C library and the addon

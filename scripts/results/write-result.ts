@@ -1,7 +1,7 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-/** What somebody wrote about the figures stands from this heading on; a page that is made anew keeps it. */
+/** What somebody wrote about the figures stands from this heading on; a page that is made again keeps it. */
 export const readingHeading = '## Reading';
 
 /** Writes `NAME.json` and `NAME.md` beside it, and prints the page. */

@@ -1,7 +1,7 @@
 import type { CsrMatrix } from '../math/csr.js';
 
 // What networks, training and inference are made of, on one backend. A backend is chosen once (`selectBackend`) and
-// its operations are passed in: whoever computes takes an `Operations`, or a network, which carries the one it lives on.
+// its operations are passed in: code that computes takes an `Operations`, or a network, which carries the one it lives on.
 
 /**
  * Numbers in the memory of a backend, in row-major order. It lives until it is disposed of, or until the scope

@@ -4,7 +4,7 @@ import { withFileErrors } from './file-error.js';
 import type { JsonValue } from './json.js';
 
 /**
- * Writes a file so that a reader, or whoever looks after a crash, finds the old content or the new, never a part.
+ * Writes a file so that a reader, also after a crash, finds the old content or the new, never a part.
  *
  * The content goes into a file beside its place, is flushed to the disk, and is renamed into place; the folder is
  * made if need be, and flushed too.

@@ -54,7 +54,7 @@ export async function hashFile(path: string): Promise<string> {
   return hash.digest('hex');
 }
 
-/** The sha256 of the lines `sha256 bytes path` of all files: equal for equal content, whoever made it and when. */
+/** The sha256 of the lines `sha256 bytes path` of all files: equal for equal content, whatever made it and when. */
 export function digestOf(files: readonly FileHash[]): string {
   const hash = createHash('sha256');
   for (const { path, bytes, sha256 } of files) hash.update(`${sha256} ${bytes} ${path}\n`);

@@ -57,7 +57,7 @@ test('without different classes it is the first with a specialist, without those
   expect(await search([silent, silent])).toBeUndefined();
 });
 
-test('specialists that were only measured are not among those that spoke', () => {
+test('specialists that were only measured are not among those that were queried', () => {
   const { generalist, specialists } = describeTrace(answers(first, second), names, subsets);
   expect(generalist.map(({ index }) => index)).toEqual([0, 1, 2, 3]);
   expect(generalist[0]).toMatchObject({ index: 0, class: 'a' });

@@ -40,8 +40,8 @@ export interface SpecialistTrainer {
 /**
  * Opens what all specialists share, for the unit of work: train specialist m.
  *
- * The unit is idempotent and leaves an artefact or an unfinished training that the next call continues. Whoever runs
- * it, in whatever order, the result is the same; two processes never train the same specialist at a time.
+ * The unit is idempotent and leaves an artefact or an unfinished training that the next call continues. Its result depends
+ * neither on the engine nor on the order; two processes never train the same specialist at a time.
  */
 export async function openSpecialistTrainer(work: SpecialistWork): Promise<SpecialistTrainer> {
   const trial = specialistTrial(await readDefinition(work.generalist), work.subsets, work.training, {

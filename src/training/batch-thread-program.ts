@@ -52,7 +52,7 @@ async function make(firstEpoch: number, firstSkip: number): Promise<void> {
         if (own !== generation) return; // the trainer wants to go on elsewhere
         room--;
         say({ generation: own, kind: 'batch', epoch, position: position++, batch }, wholeBuffers(batch));
-        await new Promise((resolve) => setImmediate(resolve)); // the trainer is heard between two batches
+        await new Promise((resolve) => setImmediate(resolve)); // messages of the trainer are read between two batches
       }
     }
     say({ generation: own, kind: 'done' });

@@ -93,7 +93,7 @@ test('one that was not yet in its place when the process ended is no checkpoint'
   expect(await restore()).toEqual(state(2));
 });
 
-test('without a whole one training begins anew', async () => {
+test('without a whole one training begins again', async () => {
   await save(2);
   await truncate(join(folderOf(2), 'model.safetensors'), 0);
   expect(await restore()).toBeUndefined();

@@ -5,12 +5,12 @@ import { contractBackends } from '../support/contract-backends.js';
 
 // TensorFlow's MatMul lost its stack to signals (its sgemm, 2.21): a SIGTERM during a step ended in a corrupted heap.
 
-/** Multiplies forwards and backwards until told to end, and counts the signals that it hears. */
+/** Multiplies forwards and backwards until told to end, and counts the signals that it receives. */
 const program = (backend: string) => `
   import { selectBackend } from './dist/compute/backend.js';
   const { operations } = await selectBackend('${backend}');
-  let [heard, isOver] = [0, false];
-  process.on('SIGUSR2', () => heard++);
+  let [received, isOver] = [0, false];
+  process.on('SIGUSR2', () => received++);
   process.on('SIGTERM', () => { isOver = true; });
   const random = (length) => Float32Array.from({ length }, Math.random);
   const x = operations.tensor(random(512 * 512), [512, 512]);
@@ -22,7 +22,7 @@ const program = (backend: string) => `
     operations.dispose(step());
     await new Promise(setImmediate);
   }
-  console.log(heard);
+  console.log(received);
   process.exit(0);
 `;
 

@@ -11,7 +11,7 @@ import { startKdSpec } from '../fixtures/command-line.js';
 
 /**
  * SIGINT and SIGTERM in the middle of a stage: the second one ends the process at once, whatever it computes. A
- * signal is heard between two turns of the event loop, so a loop that never yields shows up here as a process that
+ * signal is received between two turns of the event loop, so a loop that never yields shows up here as a process that
  * lingers.
  *
  * Each stage first runs undisturbed, to learn how long it takes; the moments of the signals are shares of that. A command

@@ -150,7 +150,7 @@ export function interruptedPool(cases: readonly PoolCase[]): void {
     let uninterrupted: string[];
     beforeAll(async () => {
       const folder = await workFolder();
-      // In this process: whoever trains, and however often it was interrupted, the weights are these.
+      // In this process: whatever engine trains, and however often it was interrupted, the weights are these.
       expect((await kdSpec(words, { folder })).code).toBe(0);
       uninterrupted = await models(folder);
     });

@@ -110,7 +110,7 @@ Some of the specialists, trained with nothing around the training (no artefact, 
 | --- | --: | --: | --: |
 ${overhead.join('\n')}
 
-The pool's difference is nearly all the start of its process, once; a process for each job starts anew each time, and loads backend,
+The pool's difference is nearly all the start of its process, once; a process for each job starts again each time, and loads backend,
 generalist and data set. A longer training makes all of them smaller.
 
 ## The coordinator

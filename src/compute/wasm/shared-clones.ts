@@ -5,7 +5,7 @@ import * as tf from '@tensorflow/tfjs';
  *
  * The backend's own Identity kernel copies, and TensorFlow.js clones each tensor that a gradient will need: in a
  * convolutional network that was a twentieth of a training step. Memory is counted by references, as for Reshape.
- * Whoever writes into a tensor in place must see first that it is not shared: `Heap.own`.
+ * Code that writes into a tensor in place checks first that it is not shared: `Heap.own`.
  */
 export function shareClones(): void {
   if (tf.getKernel('Identity', 'wasm')?.kernelFunc === share) return;

@@ -227,7 +227,7 @@ function windows(name: 'unfold' | 'fold'): Kernel {
       const before = local('i32');
       const whole = local('i32');
       const source = local('i32');
-      // Rows are written in order, so that the next store mends what one of 16 bytes writes too much.
+      // Rows are written in order, so that the next store overwrites what one of 16 bytes writes too much.
       const byVectors = (bytes: Code, body: readonly Code[]): Code =>
         loop(offset, i32.constant(0), bytes, i32.constant(16), body);
       const zero = (bytes: Code): readonly Code[] => [

@@ -65,7 +65,7 @@ test('each split holds one image, or one a copy, of each design that has the cha
   }
 });
 
-test('images are the same for the same seed, in an order that mixes classes; another seed degrades anew', async () => {
+test('images are the same for the same seed, in an order that mixes classes; another seed degrades them in another way', async () => {
   const [first, again, other] = [
     await hanSource(options),
     await hanSource(options),

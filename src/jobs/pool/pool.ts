@@ -43,7 +43,7 @@ export function createPool(
         listener({ kind: 'broken', error });
       };
 
-      // Whoever ends this process at once, by a second signal, ends the workers too: what they wrote last counts.
+      // A second signal, which ends this process at once, ends the workers too: what they wrote last counts.
       const killAll = () => {
         for (const child of children) child.kill('SIGKILL');
       };

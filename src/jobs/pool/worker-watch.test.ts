@@ -11,7 +11,7 @@ afterEach(() => {
   child.kill('SIGKILL');
 });
 
-/** Watches a process that does nothing, and hears no signal that it can ignore. */
+/** Watches a process that does nothing, and receives no signal that it can ignore. */
 function watchIdler(hangSeconds: number): Promise<readonly unknown[]> {
   child = spawn(process.execPath, ['-e', 'process.on("SIGTERM", () => {}); setInterval(() => {}, 1000)']);
   watch = watchWorker(child, { hangSeconds, memoryMegabytes: 1e6 });

@@ -31,7 +31,7 @@ export function watchWorker(
   let grace: NodeJS.Timeout | undefined;
   const kill = (why: string) => {
     reason ??= why;
-    child.kill('SIGKILL'); // a worker that hangs, or was suspended, hears nothing else
+    child.kill('SIGKILL'); // a worker that hangs, or was suspended, receives nothing else
   };
   const timer = setInterval(() => {
     if (++silentTicks * tickMs > 1000 * hangSeconds) {
