@@ -8,11 +8,10 @@ import { createRandom } from '../../src/core/random.js';
 import { createPredictionWriter } from '../../src/data/predictions.js';
 import { createCsrBuilder } from '../../src/math/csr.js';
 import { startKdSpec } from '../fixtures/command-line.js';
+import { moments, strike } from '../support/strike.js';
 
 /**
- * SIGINT and SIGTERM in the middle of a stage: the second one ends the process at once, whatever it computes. A
- * signal is received between two turns of the event loop, so a loop that never yields shows up here as a process that
- * lingers.
+ * SIGINT and SIGTERM in the middle of a stage.
  *
  * Each stage first runs undisturbed, to learn how long it takes; the moments of the signals are shares of that. A command
  * that is over before its signal was not met; each signal has to meet each stage at least once.
@@ -52,16 +51,6 @@ const commands: readonly (readonly [stage: string, words: readonly string[]])[] 
   ['student', ['distill', '--teacher', 'generalist', '--student-epochs', '8']],
   ['report', ['evaluate']],
 ];
-/** When the first signal comes, as a share of the stage's time, and which. */
-const moments = [
-  [0.25, 'SIGTERM'],
-  [0.5, 'SIGINT'],
-  [0.5, 'SIGTERM'],
-  [0.75, 'SIGINT'],
-] as const;
-const secondAfterMs = 300;
-/** A second is promised, and is a fraction of that where nothing else runs; other tests and machines share the cores. */
-const limitMs = 3000;
 
 let root: string;
 beforeAll(async () => {
@@ -127,40 +116,11 @@ describe.each(commands)('%s', { timeout: 600_000 }, (stage, words) => {
 
     const met = new Set<string>();
     for (const [share, signal] of moments) {
-      if (await strike(stage, words, { afterMs: share * stageMs, signal })) met.add(signal);
+      const place = await before(stage);
+      const started = await startStage(stage, words, place);
+      if (await strike(started, { afterMs: share * stageMs, signal })) met.add(signal);
+      await rm(place, { recursive: true, force: true });
     }
     expect([...met].sort(), `signals that met ${stage} in its middle`).toEqual(['SIGINT', 'SIGTERM']);
   });
 });
-
-/** Signals twice; returns whether the command was still at work. */
-async function strike(
-  stage: string,
-  words: readonly string[],
-  { afterMs, signal }: { readonly afterMs: number; readonly signal: 'SIGINT' | 'SIGTERM' },
-): Promise<boolean> {
-  const folder = await before(stage);
-  try {
-    const { child, finished } = await startStage(stage, words, folder);
-    await wait(afterMs);
-    child.kill(signal);
-    await wait(secondAfterMs);
-    child.kill(signal);
-    const secondMs = performance.now();
-    const { code, killedBy, stderr } = await finished;
-    const lingeredMs = performance.now() - secondMs;
-    if (code === 0) return false;
-    // The first signal may have ended it so soon that the second one met a process with nothing left to do.
-    if (killedBy === signal) expect(stderr).toMatch(/code: (interrupted|specialists-stopped)/);
-    else {
-      // Specialists that were stopped before the second signal end the command as a pool of them does.
-      const isStopped = stderr.includes('code: specialists-stopped');
-      const expected = signal === 'SIGINT' && !isStopped ? 130 : 75;
-      expect({ code, killedBy }, stderr).toEqual({ code: expected, killedBy: null });
-    }
-    expect(lingeredMs, `${signal} at ${afterMs.toFixed(0)} ms of ${stage}`).toBeLessThan(limitMs);
-    return true;
-  } finally {
-    await rm(folder, { recursive: true, force: true });
-  }
-}
