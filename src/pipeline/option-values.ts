@@ -111,7 +111,9 @@ function readShare(text: string): JsonValue {
 /** The value of an option as it stands in a pipeline file, or what was expected there. */
 export function checkValue(option: Option, value: unknown): Checked {
   const read = option.type === 'share' && typeof value === 'string' ? readShare(value) : value;
-  return fits(option, read) ? { value: read } : { expected: describeValues(option) };
+  if (fits(option, read)) return { value: read };
+  const hasNul = typeof read === 'string' && read.includes('\0');
+  return { expected: describeValues(option) + (hasNul ? ' without a NUL character' : '') };
 }
 
 function fits(option: Option, value: unknown): value is JsonValue {

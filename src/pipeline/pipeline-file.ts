@@ -182,7 +182,8 @@ function parseYaml(text: string, path: string): ParsedYaml {
   };
   const document = guarded(() => parseDocument(text, { lineCounter: lines, merge: true, logLevel: 'error' }));
   const [problem] = [...document.errors, ...document.warnings];
-  if (problem) throw invalid(lineOf(problem.pos[0]), `not YAML: ${problem.message.split('\n')[0]}`);
+  if (problem)
+    throw invalid(lineOf(problem.pos[0]), `not YAML: ${problem.message.split('\n')[0].replace(/:$/, '')}`);
   visit(document, {
     Alias: (_, alias) => {
       if (alias.resolve(document) !== undefined) return;
