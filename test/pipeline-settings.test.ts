@@ -224,7 +224,7 @@ describe('a pipeline file', () => {
       ['seed: 1\n---\nseed: 2\n', 2, 'not YAML'],
       ['generalist:\n  network:\n    dense: &a [1, *a]\n', 3, 'a value that contains itself'],
       ['generalist: &g\n  network: *g\n', 2, 'unknown key "generalist.network.network"'],
-      ['workspace: "a\\0b"\n', 1, 'workspace: expected a path, got "a\\u0000b"'],
+      ['workspace: "a\\0b"\n', 1, 'workspace: expected a path without a NUL character, got "a\\u0000b"'],
       ['dataset:\n  source: "a\\0b"\n', 2, 'dataset.source: expected a text without a NUL character'],
       ['answers:\n  teachers: ["a\\0b"]\n', 2, 'answers.teachers: expected texts'],
       ['generalist:\n  learningRate: .nan\n', 2, 'got NaN'],
