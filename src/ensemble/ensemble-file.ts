@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
@@ -65,10 +66,10 @@ export const ensembleFileName = 'ensemble.json';
 export async function readEnsembleFile(directory: string): Promise<EnsembleFile> {
   const path = join(directory, ensembleFileName);
   const text = await readFile(path, 'utf8').catch(() => {
-    throw new KdSpecError(
-      'not-found',
-      `no ensemble at ${path}: kd-spec run --source FOLDER makes one of your images; or check the workspace`,
-    );
+    const advice = existsSync(join(directory, '..', 'dataset'))
+      ? 'kd-spec run makes it of what is in this workspace'
+      : 'kd-spec run --source FOLDER makes one of your images; or check the workspace';
+    throw new KdSpecError('not-found', `no ensemble at ${path}: ${advice}`);
   });
   const problem = { code: 'checkpoint-invalid', advice: 'run kd-spec calibrate again' } as const;
   const { data, error } = ensembleFileSchema.safeParse(withParameters(parseJsonText(text, path, problem)));

@@ -110,6 +110,14 @@ export class RowLabels {
           `class, say so with --label-column ${isId}`,
       );
     }
+    const fractional = texts.find((text) => /^-?\d*\.\d*[1-9]\d*$/.test(text));
+    if (fractional !== undefined && texts.every((text) => Number.isFinite(Number(text)))) {
+      findings.note(
+        'classes whose names are numbers with a fraction: is it the right column?',
+        fractional,
+        texts.length,
+      );
+    }
     const named = known?.list;
     const values = areIntegers ? texts.filter((text) => text !== '-1').sort(compareIntegers) : texts;
     const classes = named ?? (areIntegers ? values : values.sort(compareCodePoints));

@@ -256,3 +256,12 @@ test('a table beside class folders that names no files leaves them to the import
   expect((await recognise(join(directory, 'metadata.csv'))).name).toBe('image-table');
   await expect(recognise(join(directory, 'ash', 'a.png'))).rejects.toMatchObject({ code: 'not-found' });
 });
+
+test('numbers with a fraction are names of classes, with a word', async () => {
+  const rows = [0, 1, 2, 3].map((k) => `{"image": "images/${k}.png", "label": ${[0.5, 1][k % 2]}}`);
+  const source = await open(join(await tree({ 'list.jsonl': rows.join('\n'), ...greys(4) }), 'list.jsonl'));
+  expect(source.classes).toEqual(['0.5', '1']);
+  expect(source.report?.()?.notes).toContainEqual(
+    expect.objectContaining({ what: expect.stringContaining('with a fraction'), count: 2, example: '0.5' }),
+  );
+});

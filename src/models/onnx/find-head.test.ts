@@ -231,6 +231,8 @@ test('a file that is no model says what it is', async () => {
   const path = join(folder, 'pointer.onnx');
   await writeFile(path, 'version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12\n');
   await expect(readOnnxModel(path)).rejects.toThrow(/Git LFS pointer/);
+  await writeFile(path, '<!DOCTYPE html><html></html>');
+  await expect(readOnnxModel(path)).rejects.toThrow(/web page/);
   await writeFile(path, 'PK\u0003\u0004 and so on, which no protocol buffer begins with \u00ff\u00ff');
   await expect(readOnnxModel(path)).rejects.toThrow(/PyTorch/);
   await writeFile(path, '');

@@ -11,6 +11,7 @@ import {
 } from 'onnx-buf';
 import { KdSpecError } from '../../core/errors.js';
 import { asFileError } from '../../core/file-error.js';
+import { foreignKind } from '../../core/file-kind.js';
 
 /** An ONNX model as data: its graph, what a walk through it needs, and what its makers wrote beside it. */
 export interface OnnxModel {
@@ -110,25 +111,16 @@ export async function readModelBytes(path: string): Promise<Uint8Array> {
 }
 
 function decode(path: string, bytes: Uint8Array): ModelProto {
-  const start = Buffer.from(bytes.subarray(0, 200)).toString('latin1');
-  if (start.startsWith('version https://git-lfs.github.com/spec/')) {
-    throw invalid(
-      path,
-      'this is a Git LFS pointer, not the model itself: run `git lfs pull` where it came from',
-    );
-  }
-  if (bytes.length === 0) throw invalid(path, 'the file is empty: copy it again');
+  const start = Buffer.from(bytes.subarray(0, 2)).toString('latin1');
+  const kind =
+    start === 'PK'
+      ? 'it begins like a zip archive, as PyTorch saves them: export it with torch.onnx.export'
+      : foreignKind(bytes);
+  if (kind !== undefined) throw invalid(path, `expected an ONNX model, but ${kind}`);
   try {
     return fromBinary(ModelProtoSchema, bytes);
   } catch (cause) {
-    const found = start.startsWith('PK')
-      ? ' (it begins like a zip archive, as PyTorch saves them: export it)'
-      : '';
-    throw invalid(
-      path,
-      `expected an ONNX model, but it cannot be decoded${found}: copy or export it again`,
-      cause,
-    );
+    throw invalid(path, 'expected an ONNX model, but it cannot be decoded: copy or export it again', cause);
   }
 }
 
