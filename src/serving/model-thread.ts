@@ -1,10 +1,7 @@
-import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { fileURLToPath } from 'node:url';
-import { Worker } from 'node:worker_threads';
 import type { BackendName } from '../compute/backend.js';
 import { assert } from '../core/errors.js';
-import { fromThreadError, type ThreadError } from '../core/thread.js';
+import { isBuilt, keepThread } from '../core/kept-thread.js';
 import type { ImageTrace } from '../ensemble/inference.js';
 import type { EnsembleRuntime } from '../ensemble/load-ensemble.js';
 import { type Classifier, createClassifier, type ImageBatch, rowOf } from '../models/classifier.js';
@@ -23,27 +20,18 @@ export type ModelSource =
     }
   | { readonly kind: 'file'; readonly path: string; readonly runtime?: EnsembleRuntime | undefined };
 
-/** What the thread is told. */
-export type ToModelThread =
-  | {
-      readonly kind: 'predict';
-      readonly id: number;
-      readonly wanted: 'logits' | 'probabilities' | 'trace';
-      readonly batch: ImageBatch;
-    }
-  | { readonly kind: 'close' };
+/** What the thread is asked for. */
+export interface PredictionRequest {
+  readonly wanted: 'logits' | 'probabilities' | 'trace';
+  readonly batch: ImageBatch;
+}
 
-/** What the thread tells. */
-export type FromModelThread =
-  | {
-      readonly kind: 'opened';
-      readonly model: Pick<Classifier, 'name' | 'classes' | 'input'>;
-      readonly specialists: TracingClassifier['specialists'] | undefined;
-      readonly notes: readonly string[];
-    }
-  | ({ readonly kind: 'not-opened' } & ThreadError)
-  | ({ readonly kind: 'predicted'; readonly id: number } & ThreadPrediction)
-  | ({ readonly kind: 'failed'; readonly id: number } & ThreadError);
+/** What the thread says of the model that it opened. */
+export interface OpenedModel {
+  readonly model: Pick<Classifier, 'name' | 'classes' | 'input'>;
+  readonly specialists: TracingClassifier['specialists'] | undefined;
+  readonly notes: readonly string[];
+}
 
 /** What was predicted for a batch, in arrays that are the thread's no longer. */
 export interface ThreadPrediction {
@@ -102,70 +90,23 @@ export async function openInThread(
   source: ModelSource,
   { note = () => {}, onEnd }: ModelThreadOptions,
 ): Promise<Classifier> {
-  if (!existsSync(fileURLToPath(program)) || (await usesAddon(source))) return openModel(source, note);
-  const worker = new Worker(program, { workerData: source, execArgv: [] });
-  const waiting = new Map<number, { resolve(found: ThreadPrediction): void; reject(error: Error): void }>();
-  let ended: Error | undefined;
-  let isClosed = false;
-  let lastId = 0;
-
-  const opened = await new Promise<Extract<FromModelThread, { kind: 'opened' }>>((resolve, reject) => {
-    const end = (error: Error) => {
-      if (ended !== undefined) return;
-      ended = error;
-      reject(error);
-      for (const { reject } of waiting.values()) reject(error);
-      waiting.clear();
-    };
-    worker.on('error', end);
-    worker.on('exit', (code) => {
-      end(new Error(`the thread of the model ended with ${code}`));
-    });
-    worker.on('message', (message: FromModelThread) => {
-      if (message.kind === 'opened') resolve(message);
-      else if (message.kind === 'not-opened') end(fromThreadError(message));
-      else {
-        const { id } = message;
-        const request = waiting.get(id);
-        waiting.delete(id);
-        if (message.kind === 'predicted') request?.resolve(message);
-        else request?.reject(fromThreadError(message));
-      }
-    });
+  if (!isBuilt(program) || (await usesAddon(source))) return openModel(source, note);
+  const thread = await keepThread<OpenedModel, PredictionRequest, ThreadPrediction>(program, source, {
+    name: 'the thread of the model',
+    onEnd,
   });
-  worker.on('exit', () => {
-    if (!isClosed && ended !== undefined) onEnd(ended);
-  });
-  for (const text of opened.notes) note(text);
+  const { model, specialists, notes } = thread.opened;
+  for (const text of notes) note(text);
+  const predict = (wanted: PredictionRequest['wanted'], { images, count }: ImageBatch) => {
+    const own = images.slice(); // the caller keeps its array
+    return thread.request({ wanted, batch: { images: own, count } }, [own.buffer]);
+  };
 
-  function predict(
-    wanted: 'logits' | 'probabilities' | 'trace',
-    { images, count }: ImageBatch,
-  ): Promise<ThreadPrediction> {
-    return new Promise((resolve, reject) => {
-      if (ended !== undefined) {
-        reject(ended);
-        return;
-      }
-      const id = ++lastId;
-      waiting.set(id, { resolve, reject });
-      const own = images.slice(); // the caller keeps its array
-      tell({ kind: 'predict', id, wanted, batch: { images: own, count } }, [own.buffer]);
-    });
-  }
-  function tell(message: ToModelThread, transferred: ArrayBuffer[] = []): void {
-    worker.postMessage(message, transferred);
-  }
-
-  const { model, specialists } = opened;
   const classifier = createClassifier({
     ...model,
     logits: async (batch, out) => out.set((await predict('logits', batch)).rows),
     probabilities: async (batch, out) => out.set((await predict('probabilities', batch)).rows),
-    dispose() {
-      isClosed = true;
-      tell({ kind: 'close' });
-    },
+    dispose: () => thread.close(),
   });
   if (specialists === undefined) return classifier;
   const classes = model.classes.length;
