@@ -1,4 +1,7 @@
 import { createRequire } from 'node:module';
+import { isMainThread } from 'node:worker_threads';
+import { assert } from '../../core/errors.js';
+import { isBuilt, type KeptThread, keepThread } from '../../core/kept-thread.js';
 import { installCommand } from '../../core/package.js';
 import { halfToNumber } from '../../math/half.js';
 import { invalid } from './model-file.js';
@@ -59,15 +62,75 @@ const require = createRequire(import.meta.url);
 /** Which ONNX Runtime: `auto` is the native one where it is installed, `wasm` the one in WebAssembly. */
 export type RuntimeName = 'auto' | 'wasm';
 
+/** What the thread of sessions in WebAssembly is asked for. */
+export type SessionRequest =
+  | { readonly kind: 'open'; readonly model: Uint8Array; readonly name: string }
+  | {
+      readonly kind: 'run';
+      /** What `open` returned. */
+      readonly session: number;
+      readonly feeds: Readonly<Record<string, InputTensor>>;
+      readonly outputs: readonly string[];
+    }
+  | { readonly kind: 'dispose'; readonly session: number };
+/** The number of the session that was opened, or what it returned. */
+export type SessionReply = number | ReadonlyMap<string, OutputTensor> | undefined;
+
+const program = new URL('./session-thread-program.js', import.meta.url);
+let sessionThread: Promise<KeptThread<undefined, SessionRequest, SessionReply>> | undefined;
+
+/** The thread of all sessions in WebAssembly of this process: ONNX Runtime is loaded and compiled once. */
+function threadOfSessions() {
+  sessionThread ??= keepThread<undefined, SessionRequest, SessionReply>(program, undefined, {
+    name: 'the thread of ONNX Runtime',
+    onEnd: () => {
+      sessionThread = undefined;
+    },
+  });
+  return sessionThread;
+}
+
 /**
  * Opens a model in ONNX Runtime: the native one where onnxruntime-node is installed, several times as fast, else the one
  * in WebAssembly, which is always there.
+ *
+ * Opening a model takes seconds and so does a batch, without a turn of the event loop. So the runtime in WebAssembly has a
+ * thread of its own, and signals and the next images are read meanwhile. The native one, whose addon ends the process when
+ * its thread is ended, stays in this thread; so does what is opened in a thread already.
  *
  * @param model a whole model, without external data
  * @param options.name what the model is called in errors
  * @throws KdSpecError `checkpoint-invalid` when the runtime refuses the model
  */
 export async function openSession(
+  model: Uint8Array,
+  options: { readonly name: string; readonly runtime?: RuntimeName | undefined },
+): Promise<OnnxSession> {
+  const isNative = options.runtime !== 'wasm' && nativeRuntime() !== undefined;
+  if (isNative || !isMainThread || !isBuilt(program)) return openSessionHere(model, options);
+  const thread = await threadOfSessions();
+  const session = await thread.request({ kind: 'open', model, name: options.name });
+  assert(typeof session === 'number', 'a session without a number');
+  return {
+    async run(feeds, outputs) {
+      // Without the rest of the array that they are a part of; the caller keeps its own.
+      const own = Object.entries(feeds).map(
+        ([input, tensor]) => [input, { ...tensor, data: tensor.data.slice() }] as const,
+      );
+      const arrays = own.map(([, { data }]) => data.buffer);
+      const request = { kind: 'run', session, feeds: Object.fromEntries(own), outputs } as const;
+      const results = await thread.request(request, arrays);
+      assert(results instanceof Map, 'a session that returned nothing');
+      return results;
+    },
+    dispose() {
+      void thread.request({ kind: 'dispose', session }).catch(() => {}); // a thread that has ended has none
+    },
+  };
+}
+
+/** Opens a model in this thread: see {@link openSession}. */
+export async function openSessionHere(
   model: Uint8Array,
   { name, runtime = 'auto' }: { readonly name: string; readonly runtime?: RuntimeName | undefined },
 ): Promise<OnnxSession> {
