@@ -1,3 +1,5 @@
+import { performance } from 'node:perf_hooks';
+import { setTimeout as wait } from 'node:timers/promises';
 import { KdSpecError } from '../core/errors.js';
 
 /** A share of a bounded resource; released once, a second call does nothing. */
@@ -23,10 +25,17 @@ export interface Admission {
   measured(images: number, seconds: number): void;
   /** Seconds until there will be room again, from 1 to 60. */
   retryAfterSeconds(): number;
+  /**
+   * Resolves when a refusal may be sent: at once while they are few. A flood of clients that come back without a pause is
+   * slowed down, up to a second each, since a refusal costs what a prediction would have needed.
+   */
+  turnToRefuse(): Promise<void>;
 }
 
 const smoothing = 0.2; // share of the newest batch in the rate
 const mostSeconds = 60;
+const refusalsPerSecond = 200; // beyond which they wait: about a twentieth of what a core can send
+const longestTurnMs = 1000; // no longer than what the advice to come back says
 
 /** The refusal of what would be too much. */
 export function busy(what: 'images' | 'bytes of images'): KdSpecError {
@@ -41,6 +50,7 @@ export function createAdmission(capacity: { readonly images: number; readonly by
   let images = 0;
   let bytes = 0;
   let imagesPerSecond: number | undefined;
+  let nextTurnMs = 0;
   const once = (release: () => void): Release => {
     let isHeld = true;
     return () => {
@@ -77,6 +87,12 @@ export function createAdmission(capacity: { readonly images: number; readonly by
     retryAfterSeconds() {
       const seconds = imagesPerSecond === undefined ? 1 : images / imagesPerSecond;
       return Math.min(mostSeconds, Math.max(1, Math.ceil(seconds)));
+    },
+    async turnToRefuse() {
+      const nowMs = performance.now();
+      const turnMs = Math.min(Math.max(nextTurnMs, nowMs), nowMs + longestTurnMs);
+      nextTurnMs = turnMs + 1000 / refusalsPerSecond;
+      if (turnMs > nowMs) await wait(turnMs - nowMs);
     },
   };
 }

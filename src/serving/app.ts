@@ -296,6 +296,18 @@ export function createApp(
     c: Call,
     work: (images: readonly ReceivedImage[], signal: AbortSignal, model: ServedModel) => Promise<Response>,
   ): Promise<Response> {
+    try {
+      return await withRoom(c, work);
+    } catch (error) {
+      if (error instanceof KdSpecError && error.code === 'server-busy') await admission.turnToRefuse();
+      throw error;
+    }
+  }
+
+  async function withRoom(
+    c: Call,
+    work: (images: readonly ReceivedImage[], signal: AbortSignal, model: ServedModel) => Promise<Response>,
+  ): Promise<Response> {
     const { incoming, outgoing } = c.env;
     assert('httpVersionMajor' in incoming && incoming.httpVersionMajor === 1, 'a request of HTTP/2');
     if (admission.isFull) {

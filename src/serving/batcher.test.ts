@@ -130,3 +130,18 @@ test('admission refuses beyond its bounds, frees once, and tells when to come ba
   admission.reserveBytes(10);
   expect(() => admission.reserveBytes(1)).toThrow(expect.objectContaining({ code: 'server-busy' }));
 });
+
+test('refusals that come faster than they are worth wait, a second at most; one alone does not', async () => {
+  const admission = createAdmission({ images: 1, bytes: 1 });
+  const beginMs = performance.now();
+  const waitedMs = await Promise.all(
+    Array.from({ length: 500 }, async () => {
+      await admission.turnToRefuse();
+      return performance.now() - beginMs;
+    }),
+  );
+  expect(waitedMs[0]).toBeLessThan(50);
+  expect(waitedMs[100]).toBeGreaterThan(400);
+  expect(Math.max(...waitedMs)).toBeGreaterThan(900);
+  expect(Math.max(...waitedMs)).toBeLessThan(1900); // a second, and what a busy machine adds
+});

@@ -1,6 +1,7 @@
 import { copyFile, mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { selectBackend } from '../../compute/backend.js';
+import { createPause } from '../../core/pause.js';
 import { createRandom } from '../../core/random.js';
 import { imageBatches } from '../../data/batches.js';
 import { type Dataset, openDataset } from '../../data/dataset.js';
@@ -8,6 +9,7 @@ import { classesName } from '../../data/dataset-files.js';
 import { logSumExp } from '../../math/softmax.js';
 import { createAccuracy } from '../../models/accuracy.js';
 import { checkpointFiles, writeConfig } from '../../models/checkpoint.js';
+import { batchSizeFor } from '../../models/classifier.js';
 import { createNetwork, type Network } from '../../models/network.js';
 import {
   countParameters,
@@ -179,12 +181,16 @@ async function validate(network: Network, { splits, image }: Dataset) {
   const accuracy = createAccuracy();
   const losses = temperatures.map(() => 0); // sums over the images
   const tempered = new Float64Array(outputs);
-  for await (const { images, labels } of imageBatches(splits.validation, image, { batchSize: 256 })) {
+  const pause = createPause(undefined, 'validation');
+  const batchSize = Math.min(256, batchSizeFor(outputs));
+  for await (const { images, labels } of imageBatches(splits.validation, image, { batchSize })) {
     const shape = [labels.length, image.height, image.width, image.channels] as const;
     const logits = operations.tidy(() => runNetwork(network, operations.tensor(images, shape)));
     const values = await operations.read(logits); // (batch, outputs)
     logits.dispose();
     for (const [row, label] of labels.entries()) {
+      const turn = pause();
+      if (turn) await turn;
       const ofImage = values.subarray(row * outputs, (row + 1) * outputs);
       accuracy.add(label, ofImage);
       for (const [at, temperature] of temperatures.entries()) {
