@@ -9,7 +9,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { commands } from '../src/cli/commands.js';
 import { completionScript } from '../src/cli/completion.js';
 import { describeCommand, examples } from '../src/cli/help.js';
-import { chosenSide } from '../src/cli/init-pipeline.js';
+import { chosenSize } from '../src/cli/init-pipeline.js';
 import { outputSchemas } from '../src/cli/output-schemas.js';
 import { runProgram } from '../src/cli/program.js';
 import { createRandom } from '../src/core/random.js';
@@ -183,7 +183,7 @@ describe('init', () => {
       .split('\n')
       .filter((one) => /: \S/.test(one)))
       expect(line).toMatch(/# \S/);
-    expect(text).toMatch(/imageSize: 32 .*as large as the images are|imageSize: 32 /);
+    expect(text).toMatch(/imageSize: 32 .*under a minute.*the images have 40/);
     expect(text).toContain('channels: 1');
     const plan = JSON.parse((await run('run', 'mine.yaml', '--dry-run', '--json')).stdout);
     expect(plan).toMatchObject({
@@ -194,7 +194,20 @@ describe('init', () => {
     expect(again).toMatchObject({ code: 2, stderr: expect.stringContaining('--force') });
   });
 
-  test('chooses a size that the images have', () => {
-    expect([null, 10, 20, 47, 50, 4000].map(chosenSide)).toEqual([32, 16, 20, 32, 48, 64]);
+  test('chooses a size that the images have, and that can be trained', () => {
+    const network = {
+      convolutions: [32, 64],
+      kernel: 3,
+      dense: [192],
+      normalisation: 'batch',
+      dropout: 0,
+    } as const;
+    const sizeOf = (side: number | null, train = 500) =>
+      chosenSize({ side, classes: 60, images: { train, validation: 60, test: 60 }, isGrey: false }, network);
+    expect([null, 10, 20, 47, 50, 4000].map((side) => sizeOf(side).side)).toEqual([32, 16, 20, 32, 48, 64]);
+    // With ten times as many images at a size that still trains in a quarter of an hour.
+    expect(sizeOf(4000, 4000).side).toBe(32);
+    expect(sizeOf(4000, 4000).minutes).toBeLessThan(15);
+    expect(sizeOf(4000, 1_000_000)).toMatchObject({ side: 32 });
   });
 });

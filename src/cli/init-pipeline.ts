@@ -10,6 +10,7 @@ import { count } from '../core/quantity-text.js';
 import { listImages } from '../data/image-files.js';
 import { openSource } from '../data/importers/importers.js';
 import { type SplitName, splitNames } from '../data/source.js';
+import { forwardFlops, networkOn, trainingFlopsFactor } from '../models/network-definition.js';
 import type { Settings } from '../pipeline/options.js';
 import { defaultClusters } from '../pipeline/outline.js';
 import { fitWidth } from './summary.js';
@@ -133,11 +134,49 @@ async function medianSide(source: string): Promise<number | null> {
 }
 
 const usualSides = [16, 20, 24, 28, 32, 48, 64];
+const usualEpochs = 50; // after which validation stops improving on small folders: docs/results/defaults.md
+const flopsPerSecond = 15e9; // of a training on one core of a server in WebAssembly: docs/results/training-speed.md
+const mostMinutes = 15;
 
-/** The size to train at: that of the images where they are small, and one that a processor can train where not. */
-export function chosenSide(side: number | null): number {
-  if (side === null) return 32;
-  return usualSides.findLast((usual) => usual <= side) ?? usualSides[0];
+/** A size to train at. */
+interface ChosenSize {
+  /** In pixels. */
+  readonly side: number;
+  /** How long the generalist's training takes about. */
+  readonly minutes: number;
+}
+
+/**
+ * The size to train at: that of the images, or the largest one that trains in a quarter of an hour; 32 pixels, or what
+ * the images have, in any case.
+ */
+export function chosenSize(
+  { side, classes, images, isGrey }: Pick<Inspection, 'side' | 'classes' | 'images' | 'isGrey'>,
+  network: Settings['generalist']['network'],
+): ChosenSize {
+  const minutesAt = (pixels: number) => {
+    const input = { height: pixels, width: pixels, channels: isGrey ? 1 : 3 } as const;
+    const flops = trainingFlopsFactor * forwardFlops(networkOn(input, network, classes));
+    return (flops * images.train * usualEpochs) / flopsPerSecond / 60;
+  };
+  const possible = usualSides.filter((usual) => usual <= Math.max(usualSides[0], side ?? 32));
+  const affordable = possible.filter((usual) => usual <= 32 || minutesAt(usual) <= mostMinutes);
+  const chosen = affordable.at(-1) ?? usualSides[0];
+  return { side: chosen, minutes: minutesAt(chosen) };
+}
+
+function sizeComment({ side }: Pick<Inspection, 'side'>, { side: chosen, minutes }: ChosenSize): string {
+  const time =
+    minutes < 1
+      ? 'under a minute'
+      : minutes > 90
+        ? `${count(Math.round(minutes / 60))} hours`
+        : `${count(Math.round(minutes))} min`;
+  const images =
+    side === null || side < chosen * 1.25
+      ? ''
+      : `; the images have ${count(side)}, and time grows with the square`;
+  return `pixels: about ${time} for the generalist on one core${images}`;
 }
 
 /** What will not work, or badly. */
@@ -220,17 +259,21 @@ interface Line {
 /**
  * A pipeline file for what was found, with a comment on each line.
  *
- * @param folder of the file, from which its paths start
+ * @param options.folder of the file, from which its paths start
+ * @param options.network that will be trained
  */
-export function pipelineText(inspection: Inspection, folder: string): string {
-  const { source, onnx, classes, images, isGrey, side, perClass } = inspection;
+export function pipelineText(
+  inspection: Inspection,
+  { folder, network }: { readonly folder: string; readonly network: Settings['generalist']['network'] },
+): string {
+  const { source, onnx, classes, images, isGrey, perClass } = inspection;
   const path = (place: string) => {
     const below = relative(folder, place);
     return stringify(below.startsWith('..') ? place : `./${below}`).trim();
   };
   const isPath = existsSync(source);
   const total = images.train + images.validation + images.test;
-  const size = chosenSide(side);
+  const size = chosenSize(inspection, network);
   const clusters = onnx === null ? defaultClusters(classes) : Math.max(1, Math.round(classes / 200));
   const subset = Math.round(classes / Math.max(1, clusters));
   const lines: Line[] = [
@@ -242,13 +285,8 @@ export function pipelineText(inspection: Inspection, folder: string): string {
     ...(onnx === null
       ? [
           {
-            text: `  imageSize: ${size}`,
-            comment:
-              side === null
-                ? 'pixels; larger is slower, by the square'
-                : side > size * 1.5
-                  ? `pixels; the images have ${count(side)}, but a training on a processor pays for each`
-                  : 'pixels, as large as the images are',
+            text: `  imageSize: ${size.side}`,
+            comment: sizeComment(inspection, size),
           },
           {
             text: `  channels: ${isGrey ? 1 : 3}`,

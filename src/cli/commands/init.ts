@@ -50,7 +50,11 @@ export function initCommand(context: CommandContext): CommandModule {
       });
       const inspection = await inspectSource(settings, { log, signal: context.signal });
       const warnings = inspectionWarnings(inspection);
-      await writePipeline(path, pipelineText(inspection, dirname(path)), { force: argv.force === true });
+      await writePipeline(
+        path,
+        pipelineText(inspection, { folder: dirname(path), network: settings.generalist.network }),
+        { force: argv.force === true },
+      );
       for (const warning of warnings) log.warn(warning);
       const name = relative(context.folder, path);
       printResult(
