@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Packs kd-spec, installs the tarball in an empty project, runs the command and the library from there, and compiles the
 # README's programs and a use of every export against its types: strictly, and with the declarations of its
-# dependencies checked too (no skipLibCheck), since a type of theirs in a signature of ours brings their errors along.
+# dependencies checked too (no skipLibCheck), since a type of theirs in a signature of ours brings their errors along. At the
+# end, what `kd-spec doctor` says of the native ONNX Runtime is typed in a project, for a whole machine, and in a clone.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 root=$PWD
@@ -29,3 +30,22 @@ JS
 npx tsc --noEmit --pretty false --strict --exactOptionalPropertyTypes \
   --target es2023 --lib es2023 --module nodenext --types node every-export.ts readme-*.ts
 echo 'the types of the installed package compile'
+
+# Types what doctor advises in this folder, and sees that it helped.
+follow_advice() { # the program, and its words
+  local advice
+  advice=$("$@" doctor 2>/dev/null | sed -n 's/.*for the faster native one: //p')
+  echo "$advice"
+  eval "$advice" --no-audit --no-fund --silent
+  "$@" doctor 2>/dev/null | grep -q '^ONNX Runtime *native'
+}
+follow_advice npx kd-spec
+export npm_config_prefix=$folder/machine
+npm install --silent --global "./$tarball"
+follow_advice "$folder/machine/bin/kd-spec"
+unset npm_config_prefix
+mkdir "$folder/clone"
+cp -r "$root"/{package.json,package-lock.json,tsconfig.json,dist} "$folder/clone"
+(cd "$folder/clone" && npm ci --silent --omit=dev)
+follow_advice node "$folder/clone/dist/cli/main.js"
+echo 'what doctor advises installs the native ONNX Runtime'

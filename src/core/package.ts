@@ -20,6 +20,8 @@ export function packageVersion(): string {
  *
  * npm passes over them in a clone, whose manifest calls them optional peers, unless it is told to install them; there the
  * manifest stays as it is. A program that is installed for all of a machine finds what lies beside it.
+ *
+ * @param packages and flags of npm's
  */
 export function installCommand(packages: readonly string[], folder: string = packageFolder()): string {
   const above = dirname(folder);

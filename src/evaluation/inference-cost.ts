@@ -1,7 +1,7 @@
-import { KdSpecError } from '../core/errors.js';
+import { createPause } from '../core/pause.js';
 import type { NetworkEnsemble } from '../ensemble/ensemble.js';
 import { firstTrainedPart } from '../ensemble/specialist/specialist.js';
-import { batchSizeFor, type ImageBatch } from '../models/classifier.js';
+import { batchSizeFor, type Classifier, type ImageBatch } from '../models/classifier.js';
 import { networkClassifier } from '../models/network-classifier.js';
 import {
   forwardFlops,
@@ -52,22 +52,25 @@ export async function inferenceCost(
   const ms = { generalist: 0, ensemble: 0 };
   let [examples, timedExamples, active, flops] = [0, 0, 0, 0];
   const out = new Float32Array(batchSizeFor(classes.length) * classes.length);
+  const pause = createPause(signal, 'evaluation, while timing inference');
+  /** How long a batch takes; a batch of many classes takes a while, and signals have their turn before it. */
+  const msOf = async (classifier: Classifier, batch: ImageBatch) => {
+    await pause();
+    const started = performance.now();
+    await classifier.probabilities(batch, { out });
+    return performance.now() - started;
+  };
   for await (const batch of batches) {
-    if (signal.aborted) throw new KdSpecError('interrupted', 'evaluation: stopped while timing inference');
     if (examples === 0) {
-      await generalist.probabilities(batch, { out }); // warms both up
-      await timed.probabilities(batch, { out });
+      await msOf(generalist, batch); // warms both up
+      await msOf(timed, batch);
     }
     if (ms.generalist + ms.ensemble < timedMs) {
-      const started = performance.now();
-      await generalist.probabilities(batch, { out });
-      const between = performance.now();
-      await timed.probabilities(batch, { out });
-      const ended = performance.now();
-      ms.generalist += between - started;
-      ms.ensemble += ended - between;
+      ms.generalist += await msOf(generalist, batch);
+      ms.ensemble += await msOf(timed, batch);
       timedExamples += batch.count;
     }
+    await pause();
     for (const { specialists: queried } of await ensemble.trace(batch, { out })) {
       active += queried.length;
       flops += queried.reduce((sum, { position }) => sum + costs[position], 0);

@@ -178,7 +178,10 @@ function iterate(view: ArrayBufferView): Iterable<number> {
 
 /** Which ONNX Runtime `auto` takes here, and what to type for the native one. */
 export function describeRuntime(): { readonly isNative: boolean; readonly install: string } {
-  return { isNative: nativeRuntime() !== undefined, install: installCommand(['onnxruntime-node']) };
+  // Its script fetches libraries for CUDA from another site than npm's, which many machines do not reach; what a processor
+  // needs lies in the package.
+  const install = installCommand(['--ignore-scripts', 'onnxruntime-node']);
+  return { isNative: nativeRuntime() !== undefined, install };
 }
 
 /** The native runtime, or undefined where it is not installed or does not load. */
