@@ -2,6 +2,7 @@ import { readdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { Field, FixedSizeList, Float32, Int32, List, makeData, Schema } from 'apache-arrow';
 import { assert, KdSpecError } from '../core/errors.js';
+import { createPause } from '../core/pause.js';
 import { column } from '../data/arrow-columns.js';
 import { indexArrowFiles } from '../data/arrow-folder.js';
 import { openShard, readBatch, type ShardIndex } from '../data/arrow-shard.js';
@@ -125,8 +126,11 @@ export async function createSoftTargetWriter(
   return {
     async write(logits) {
       assert(logits.length % classes === 0, 'rows of another number of classes');
+      const pause = createPause(undefined, 'soft targets');
       let mass = 0;
       for (let start = 0; start < logits.length; start += classes) {
+        const turn = pause();
+        if (turn) await turn;
         mass += add(logits.subarray(start, start + classes));
         if (batch.rows === softTargetBatchRows) await flush();
       }

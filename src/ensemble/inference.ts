@@ -1,4 +1,5 @@
 import type { Operations, Tensor, Tensor1D, Tensor2D } from '../compute/operations.js';
+import { createPause } from '../core/pause.js';
 import { softmax } from '../math/softmax.js';
 import { type ImageBatch, rowOf } from '../models/classifier.js';
 import type { Network } from '../models/network.js';
@@ -118,8 +119,11 @@ export function createInference(
       },
       { isTraced: also !== undefined },
     );
+    const pause = createPause(undefined, 'inference');
     try {
       for (const [image, positions] of active.entries()) {
+        const turn = pause(); // what other computations do meanwhile may move the backend's memory, not what it holds
+        if (turn) await turn;
         const q = rowOf(out, image, classCount);
         q.set(queried.softened(image)); // reads it in order, so that the fusion finds all of it in the cache
         fusion.fuse(q, queried.ofImage(image, positions));
@@ -241,6 +245,7 @@ export function createQuery(
 
   return async (batch, choose, { isTraced = false } = {}) => {
     const { count } = batch;
+    const pause = createPause(undefined, 'inference');
     const inputs = await generalist.inputsOf(batch);
     const most = chunkSize(classCount);
     const chunks: Chunk[] = [];
@@ -259,6 +264,8 @@ export function createQuery(
     try {
       // 1. The generalist, and for each image the specialists that it points to.
       for (let start = 0; start < count; start += most) {
+        const turn = pause();
+        if (turn) await turn;
         const size = Math.min(most, count - start);
         const { keep, softened, plain } = operations.tidy(() => {
           const values = inputs.subarray(start * imageSize, (start + size) * imageSize);
