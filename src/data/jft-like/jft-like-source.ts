@@ -111,7 +111,7 @@ export async function jftLikeSource({
 
   return {
     description:
-      `${classes} synthetic classes in ${tree.families} families, long-tailed, ` +
+      `${classes.toLocaleString('en')} synthetic classes in ${tree.families.toLocaleString('en')} families, long-tailed, ` +
       `${100 * labelNoise}% of the labels wrong (jft-like, seed ${seed})`,
     classes: classNames(tree),
     image: { height: imageSize, width: imageSize, channels: 1 },
