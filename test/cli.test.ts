@@ -208,8 +208,8 @@ subsets      make  missing
 workspace   kd-workspace, new
 data        jft-like; 12 classes; 480 training, 48 validation and 48 test images; 16 × 16 pixels, grey
 generalist  convolutions 32, 64; dense layers 192; 218,796 parameters; 2.9 MFLOP per image
-training    generalist at most 418 GFLOP
-time        known once a generalist has been trained in this workspace
+training    generalist at most 418 GFLOP, at most 28 s
+time        15 GFLOP a second and process are assumed; measured once a generalist has been trained here
 `);
     const json = JSON.parse((await kdSpec('cluster --classes 12 --dry-run --json')).stdout);
     expect(json).toMatchObject({ isNew: true, warnings: [], dataset: { classes: 12 } });

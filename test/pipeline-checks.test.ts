@@ -6,7 +6,7 @@ import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { silentLog } from '../src/core/log.js';
 import { createPredictionWriter } from '../src/data/predictions.js';
-import { planStages } from '../src/pipeline/plan.js';
+import { assumedFlopsPerSecond, planStages } from '../src/pipeline/plan.js';
 import { runStages } from '../src/pipeline/run.js';
 import { resolveSettings } from '../src/pipeline/settings.js';
 import type { StageName } from '../src/pipeline/stage-names.js';
@@ -231,7 +231,11 @@ describe('images that nobody chose', () => {
 });
 
 test('a plan says what will be made', async () => {
-  const { outline, stages: planned } = await plan('report', '--source photos --parallel 2 --with-student');
+  const {
+    outline,
+    rate,
+    stages: planned,
+  } = await plan('report', '--source photos --parallel 2 --with-student');
   expect(outline).toMatchObject({
     dataset: {
       kind: 'image-folder',
@@ -251,7 +255,13 @@ test('a plan says what will be made', async () => {
   expect(trainingFlops).toBe(3 * Number(flopsPerImage) * 48 * 100); // at most
   const trained = planned.filter((stage) => stage.trainingFlops !== null).map(({ stage }) => stage);
   expect(trained).toEqual(['generalist', 'specialists', 'student']);
-  expect(planned.every(({ seconds }) => seconds === null)).toBe(true);
+  const secondsOf = (name: string) => planned.find(({ stage }) => stage === name)?.seconds;
+  expect(rate).toEqual({ flopsPerSecond: assumedFlopsPerSecond, isMeasured: false });
+  expect(secondsOf('generalist')).toBe(Number(trainingFlops) / assumedFlopsPerSecond);
+  expect(secondsOf('specialists')).toBe(
+    Number(outline.specialists?.trainingFlops) / assumedFlopsPerSecond / 2,
+  );
+  expect(secondsOf('subsets')).toBe(null);
 });
 
 test('a plan counts the classes that a sampled head computes', async () => {

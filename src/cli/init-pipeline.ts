@@ -13,6 +13,7 @@ import { type SplitName, splitNames } from '../data/source.js';
 import { forwardFlops, networkOn, trainingFlopsFactor } from '../models/network-definition.js';
 import type { Settings } from '../pipeline/options.js';
 import { defaultClusters } from '../pipeline/outline.js';
+import { assumedFlopsPerSecond } from '../pipeline/plan.js';
 import { fitWidth } from './summary.js';
 
 /** What a look at a source shows. */
@@ -135,7 +136,6 @@ async function medianSide(source: string): Promise<number | null> {
 
 const usualSides = [16, 20, 24, 28, 32, 48, 64];
 const usualEpochs = 50; // after which validation stops improving on small folders: docs/results/defaults.md
-const flopsPerSecond = 15e9; // of a training on one core of a server in WebAssembly: docs/results/training-speed.md
 const mostMinutes = 15;
 
 /** A size to train at. */
@@ -157,7 +157,7 @@ export function chosenSize(
   const minutesAt = (pixels: number) => {
     const input = { height: pixels, width: pixels, channels: isGrey ? 1 : 3 } as const;
     const flops = trainingFlopsFactor * forwardFlops(networkOn(input, network, classes));
-    return (flops * images.train * usualEpochs) / flopsPerSecond / 60;
+    return (flops * images.train * usualEpochs) / assumedFlopsPerSecond / 60;
   };
   const possible = usualSides.filter((usual) => usual <= Math.max(usualSides[0], side ?? 32));
   const affordable = possible.filter((usual) => usual <= 32 || minutesAt(usual) <= mostMinutes);

@@ -65,6 +65,9 @@ const plan = z.object({
     })
     .nullable(),
   student: network.extend({ candidates: count.describe('that are trained to choose from') }).nullable(),
+  rate: z
+    .object({ flopsPerSecond: z.number().positive(), isMeasured: z.boolean() })
+    .describe("at which a process trains: measured on this workspace's generalist, or assumed"),
   plan: z.array(
     z.object({
       stage,
@@ -76,7 +79,7 @@ const plan = z.object({
         .number()
         .nonnegative()
         .nullable()
-        .describe("of its training, at the rate of this workspace's generalist; null before there is one"),
+        .describe('of its training, at the rate above; null where it trains nothing, or a cluster does'),
     }),
   ),
 });

@@ -5,7 +5,7 @@ import { alignColumns } from './summary.js';
 
 /** What `--dry-run --json` prints. */
 export function planJson(
-  { stages, outline, warnings }: Plan,
+  { stages, outline, warnings, rate }: Plan,
   place: {
     readonly workspace: string;
     readonly isNew: boolean;
@@ -28,13 +28,14 @@ export function planJson(
       processes: specialists.processes,
     },
     student: student && { ...networkJson(student), candidates: student.candidates },
+    rate,
     plan: stages,
   };
 }
 
 /** The same for a person: what is done, then what comes of it. */
 export function planText(
-  { stages, outline }: Plan,
+  { stages, outline, rate }: Plan,
   { workspace, isNew }: { readonly workspace: string; readonly isNew: boolean },
 ): string {
   const words = { 'up-to-date': 'up to date', make: 'make', continue: 'continue' };
@@ -50,8 +51,9 @@ export function planText(
   const training = stages.filter(({ trainingFlops }) => trainingFlops !== null);
   if (training.length > 0) {
     rows.push(['training', training.map((stage) => costText(stage)).join('; ')]);
-    if (training.some(({ seconds }) => seconds === null)) {
-      rows.push(['time', 'known once a generalist has been trained in this workspace']);
+    if (!rate.isMeasured) {
+      const assumed = `${operations(rate.flopsPerSecond)} a second and process are assumed`;
+      rows.push(['time', `${assumed}; measured once a generalist has been trained here`]);
     }
   }
   return [
