@@ -1,6 +1,6 @@
 import { createRequire } from 'node:module';
 import { isMainThread } from 'node:worker_threads';
-import { assert } from '../../core/errors.js';
+import { assert, KdSpecError } from '../../core/errors.js';
 import { isBuilt, type KeptThread, keepThread } from '../../core/kept-thread.js';
 import { installCommand } from '../../core/package.js';
 import { halfToNumber } from '../../math/half.js';
@@ -108,8 +108,14 @@ export async function openSession(
 ): Promise<OnnxSession> {
   const isNative = options.runtime !== 'wasm' && nativeRuntime() !== undefined;
   if (isNative || !isMainThread || !isBuilt(program)) return openSessionHere(model, options);
+  const { name } = options;
   const thread = await threadOfSessions();
-  const session = await thread.request({ kind: 'open', model, name: options.name });
+  const request = (wanted: SessionRequest, arrays?: readonly ArrayBuffer[]) =>
+    thread.request(wanted, arrays).catch((cause: unknown) => {
+      if (cause instanceof KdSpecError) throw cause;
+      throw invalid(name, `ONNX Runtime ended while it had the model (${firstLine(cause)})`, cause); // out of memory
+    });
+  const session = await request({ kind: 'open', model, name });
   assert(typeof session === 'number', 'a session without a number');
   return {
     async run(feeds, outputs) {
@@ -118,13 +124,15 @@ export async function openSession(
         ([input, tensor]) => [input, { ...tensor, data: tensor.data.slice() }] as const,
       );
       const arrays = own.map(([, { data }]) => data.buffer);
-      const request = { kind: 'run', session, feeds: Object.fromEntries(own), outputs } as const;
-      const results = await thread.request(request, arrays);
+      const results = await request(
+        { kind: 'run', session, feeds: Object.fromEntries(own), outputs },
+        arrays,
+      );
       assert(results instanceof Map, 'a session that returned nothing');
       return results;
     },
     dispose() {
-      void thread.request({ kind: 'dispose', session }).catch(() => {}); // a thread that has ended has none
+      void request({ kind: 'dispose', session }).catch(() => {}); // a thread that has ended has none
     },
   };
 }
