@@ -134,3 +134,12 @@ test('a report without an example, a ceiling or a covered class is short', () =>
 test('metrics that are no report are listed', () => {
   expect(reportSummary({ classes: 7 }, place)).toBe('classes  7');
 });
+
+test('an ensemble that is no better is said to be, with what helps', () => {
+  const { test: figures, fusion } = report;
+  const worse = { ...report, test: { ...figures, difference: accuracy(-0.01, 0) } };
+  expect(reportSummary(asMetrics(worse), place)).toContain('no better than its generalist');
+  const none = { ...worse, fusion: { ...fusion, kept: 0 } };
+  expect(reportSummary(asMetrics(none), place)).toContain('kept no specialist');
+  expect(reportSummary(asMetrics(report), place)).not.toMatch(/no better|kept no specialist/);
+});

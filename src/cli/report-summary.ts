@@ -34,6 +34,7 @@ export function reportSummary(
   return [
     `${dataset.description}.`,
     accuracies(report),
+    ...(report.test.difference.top1 > 0 ? [] : [noBetter(report.fusion)]),
     ...(report.bystanders ? [bystanderText(report.bystanders)] : []),
     ...(coverage.length > 0 ? [coverageTable(report)] : []),
     `${count(fusion.kept)} of ${count(fusion.trained)} specialists kept on validation, fused by the rule ${fusion.rule}.`,
@@ -43,6 +44,15 @@ export function reportSummary(
     ...(example === undefined ? [] : [exampleSummary(example, report, { color })]),
     ...(next === undefined ? [] : [next]),
   ].join('\n\n');
+}
+
+/** What helps where specialists do not. */
+function noBetter({ kept }: Report['fusion']): string {
+  if (kept === 0) return 'Validation kept no specialist: the ensemble is the generalist.';
+  return (
+    'The ensemble is no better than its generalist on these images. More validation images, which choose\n' +
+    'the specialists, help most; --risk 5% uses specialists only where held-out validation shows a gain.'
+  );
 }
 
 function accuracies({ split, test, conditional, ceiling, student }: Report): string {

@@ -5,6 +5,7 @@ import { count, h, percent } from './dom.js';
 const barClasses = 5; // of generalist and ensemble
 const specialistClasses = 4;
 const movedRows = 8;
+const leastMoved = 0.0005; // less is shown as 0.0 points
 const shownExamples = 4; // images of a class
 const questionedClasses = 6;
 
@@ -126,7 +127,9 @@ function verdict(
 
 /** Where probability went: a hollow point is the generalist's, a full one the ensemble's. */
 function movedSection({ moved = [], specialists = [] }: ClassifiedMessage): readonly HTMLElement[] {
-  const rows = moved.slice(0, movedRows);
+  const isSeen = ({ generalist, ensemble }: (typeof moved)[number]) =>
+    Math.abs(ensemble - generalist) >= leastMoved;
+  const rows = moved.filter(isSeen).slice(0, movedRows);
   if (rows.length === 0) return [];
   const most = Math.max(...rows.flatMap(({ generalist, ensemble }) => [generalist, ensemble]));
   return [
