@@ -27,7 +27,7 @@ export interface Admission {
   retryAfterSeconds(): number;
   /**
    * Resolves when a refusal may be sent: at once while they are few. A flood of clients that come back without a pause is
-   * slowed down, up to a second each, since a refusal costs what a prediction would have needed.
+   * slowed down, up to half a second each, since a refusal costs what a prediction would have needed.
    */
   turnToRefuse(): Promise<void>;
 }
@@ -35,7 +35,7 @@ export interface Admission {
 const smoothing = 0.2; // share of the newest batch in the rate
 const mostSeconds = 60;
 const refusalsPerSecond = 200; // beyond which they wait: about a twentieth of what a core can send
-const longestTurnMs = 1000; // no longer than what the advice to come back says
+const longestTurnMs = 500; // half of the least that the advice to come back says
 
 /** The refusal of what would be too much. */
 export function busy(what: 'images' | 'bytes of images'): KdSpecError {
