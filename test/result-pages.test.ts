@@ -1,5 +1,6 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
+import { renderComplaints } from '../scripts/results/complaints/page.js';
 import { renderEnsemblePage } from '../scripts/results/distillation/ensemble-page.js';
 import { renderFewPage } from '../scripts/results/distillation/few-page.js';
 import { renderIdxPage } from '../scripts/results/distillation/idx-page.js';
@@ -13,6 +14,7 @@ import { readingHeading } from '../scripts/results/write-result.js';
 const folder = 'docs/results';
 /** By the beginning of the file's name. */
 const pages = {
+  complaint: renderComplaints,
   'distil-idx': renderIdxPage,
   'distil-few': renderFewPage,
   'distil-speech': renderSpeechPage,
