@@ -10,7 +10,23 @@ export interface Course {
 }
 
 const [width, height] = [640, 300];
+const margin = { top: 34, bottom: 40 };
 const colours = ['#4269d0', '#efb118', '#3ca951', '#a463f2', '#97bbf5', '#9c6b4e', '#ff8ab7', '#9498a0'];
+
+/** Names beside the ends of their courses, from the top; one that would stand on another moves down. */
+function labelsOf(courses: readonly Course[]): readonly { readonly name: string; readonly gain: number }[] {
+  const line =
+    (13 / (height - margin.top - margin.bottom)) *
+    spanOf(courses.flatMap(({ points }) => points.map(({ gain }) => gain)));
+  const ends = courses.flatMap(({ name, points }) => points.slice(-1).map(({ gain }) => ({ name, gain })));
+  let above = Number.POSITIVE_INFINITY;
+  return ends
+    .sort((a, b) => b.gain - a.gain)
+    .map(({ name, gain }) => {
+      above = Math.min(gain, above - line);
+      return { name, gain: above };
+    });
+}
 
 /** Gain over harm as one SVG file, a panel for each list. The specialists' course is thick and has its points marked. */
 export function tradeOffChart(
@@ -29,8 +45,8 @@ export function tradeOffChart(
       height,
       marginLeft: 56,
       marginRight: 100,
-      marginBottom: 40,
-      marginTop: 34,
+      marginBottom: margin.bottom,
+      marginTop: margin.top,
       x: { label: `${title}: harm to bystanders, points of top-1` },
       y: { label: 'gain', nice: true },
       marks: [
@@ -52,21 +68,18 @@ export function tradeOffChart(
             x: 'harm',
             y: 'gain',
             stroke: colourOf(name),
-            strokeWidth: name === 'specialists' ? 3 : 1.5,
+            strokeWidth: name === 'specialists' ? 2.5 : 1.5,
             marker: 'circle',
           }),
         ),
-        Plot.text(
-          courses.flatMap(({ name, points }) => points.slice(-1).map((point) => ({ name, ...point }))),
-          {
-            x: 'harm',
-            y: 'gain',
-            text: 'name',
-            dx: 8,
-            textAnchor: 'start',
-            fill: ({ name }) => colourOf(name),
-          },
-        ),
+        Plot.text(labelsOf(courses), {
+          x: Math.max(...all.map(({ harm }) => harm)),
+          y: 'gain',
+          text: 'name',
+          dx: 12,
+          textAnchor: 'start',
+          fill: ({ name }) => colourOf(name),
+        }),
       ],
     });
     const picture = svg.tagName.toLowerCase() === 'svg' ? svg : svg.querySelector('svg');
