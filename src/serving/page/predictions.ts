@@ -129,7 +129,8 @@ function verdict(
 function movedSection({ moved = [], specialists = [] }: ClassifiedMessage): readonly HTMLElement[] {
   const isSeen = ({ generalist, ensemble }: (typeof moved)[number]) =>
     Math.abs(ensemble - generalist) >= leastMoved;
-  const rows = moved.filter(isSeen).slice(0, movedRows);
+  const seen = moved.filter(isSeen);
+  const rows = seen.length > 0 ? seen.slice(0, movedRows) : moved.slice(0, 1); // the one that moved most
   if (rows.length === 0) return [];
   const most = Math.max(...rows.flatMap(({ generalist, ensemble }) => [generalist, ensemble]));
   return [
