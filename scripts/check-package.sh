@@ -7,7 +7,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 root=$PWD
 folder=$(mktemp -d)
-trap 'rm -rf "$folder"' EXIT
+elsewhere=$(mktemp -d) # where Node finds nothing of the project's
+trap 'rm -rf "$folder" "$elsewhere"' EXIT
 tarball=$(npm pack --silent --pack-destination "$folder")
 cd "$folder"
 npm init --yes >/dev/null
@@ -40,12 +41,12 @@ follow_advice() { # the program, and its words
   "$@" doctor 2>/dev/null | grep -q '^ONNX Runtime *native'
 }
 follow_advice npx kd-spec
-export npm_config_prefix=$folder/machine
+export npm_config_prefix=$elsewhere/machine
 npm install --silent --global "./$tarball"
-follow_advice "$folder/machine/bin/kd-spec"
+follow_advice "$elsewhere/machine/bin/kd-spec"
 unset npm_config_prefix
-mkdir "$folder/clone"
-cp -r "$root"/{package.json,package-lock.json,tsconfig.json,dist} "$folder/clone"
-(cd "$folder/clone" && npm ci --silent --omit=dev)
-follow_advice node "$folder/clone/dist/cli/main.js"
+mkdir "$elsewhere/clone"
+cp -r "$root"/{package.json,package-lock.json,tsconfig.json,dist} "$elsewhere/clone"
+(cd "$elsewhere/clone" && npm ci --silent --omit=dev)
+follow_advice node "$elsewhere/clone/dist/cli/main.js"
 echo 'what doctor advises installs the native ONNX Runtime'
