@@ -1,13 +1,13 @@
 /**
- * What the default settings were chosen by: small folders of images, as users have them.
+ * What the default settings were chosen by: small folders of images, as users have them, and the two benchmarks.
  *
  *     npm run build && npx tsx scripts/results/defaults.ts
  *
  * Emoji and icons come from the npm package `@iconify/json` (465 MB, so that it is no dependency: the script installs
  * it into its folder). Everything is compared on validation, one change at a time; then the old defaults and the chosen
  * ones look at the test images once. `--only PATTERN` runs the comparisons whose names match, `--no-test` leaves the
- * last step out; `--data` and `--seeds` say on which folders and how often. Interrupted, it goes on where it was. Results:
- * `docs/results/defaults.json` and the page `docs/results/defaults.md`.
+ * last step out; `--data` and `--seeds` say on which data and how often, those of other runs stay in the results.
+ * Interrupted, it goes on where it was. Results: `docs/results/defaults.json` and the page `docs/results/defaults.md`.
  */
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
@@ -18,13 +18,16 @@ import type { Report } from '../../src/evaluation/report.js';
 import type { EpochMetrics } from '../../src/training/metrics-log.js';
 import { emojiFolder, type FolderSummary, iconFolder } from './defaults/drawings.js';
 import {
+  type DataName,
   type DefaultsResult,
+  type FolderName,
   type GeneralistRun,
+  isDataName,
   renderDefaults,
   type SpecialistsRun,
   type TestRun,
 } from './defaults/page.js';
-import { chosen, generalists, old, specialists, testRuns } from './defaults/variants.js';
+import { benchmarks, chosen, generalists, old, specialistsFor, testRuns } from './defaults/variants.js';
 import { type Bench, metricsOf, remembered, runVariant } from './workspace.js';
 import { writeResult } from './write-result.js';
 
@@ -32,7 +35,7 @@ const { values } = parseArgs({
   options: {
     folder: { type: 'string', default: 'kd-workspace/results/defaults' },
     out: { type: 'string', default: 'docs/results' },
-    data: { type: 'string', default: 'emoji,icons' },
+    data: { type: 'string', default: 'emoji,icons,jft-like,han' },
     seeds: { type: 'string', default: '1' },
     only: { type: 'string', default: '.' },
     'no-test': { type: 'boolean', default: false },
@@ -82,7 +85,7 @@ function trainGeneralists(bench: Bench): GeneralistRun[] {
   return generalists
     .filter(({ name }) => wanted.test(name))
     .map(({ name, label, overrides }) => {
-      const one = runVariant(bench, name, overrides, ['g-old', ['dataset']]);
+      const one = runVariant(bench, name, overrides, name === 'g-old' ? undefined : ['g-old', ['dataset']]);
       one.until('predict');
       const { epochs, trainingFlops, trainingSeconds } = metricsOf(one.workspace, 'generalist');
       const { epoch, loss, validationTop1 = 0, validationLoss = 0 } = keptCheck(one.workspace);
@@ -99,8 +102,8 @@ function trainGeneralists(bench: Bench): GeneralistRun[] {
     });
 }
 
-function trainSpecialists(bench: Bench): SpecialistsRun[] {
-  return specialists
+function trainSpecialists(bench: Bench, classes: number): SpecialistsRun[] {
+  return specialistsFor(classes)
     .filter(({ name }) => wanted.test(name))
     .map(({ name, label, overrides, from, keeps }) => {
       const one = runVariant(bench, name, overrides, [from, keeps]);
@@ -139,31 +142,47 @@ function testOnce(bench: Bench): TestRun[] {
   });
 }
 
-const source = iconPackage();
-const folders = {
-  emoji: await drawn('emoji', (into) => emojiFolder(source, into, { leastImages: 8 })),
-  icons: await drawn('icons', (into) => iconFolder(source, into, { leastFamilies: 18 })),
-};
-const runs: DefaultsResult['runs'][number][] = [];
-for (const name of ['emoji', 'icons'] as const) {
-  if (!values.data.split(',').includes(name)) continue;
-  for (const seed of seeds) {
-    const place = join(folder, name, String(seed));
-    mkdirSync(place, { recursive: true });
-    const pipeline = join(place, 'pipeline.yaml');
-    writeFileSync(
-      pipeline,
-      stringify({ dataset: { source: join(folder, 'data', name), imageSize: 20, channels: 1 } }),
-    );
-    const bench: Bench = { pipeline, folder: place, seed };
-    runs.push({
-      data: name,
-      seed,
-      generalists: trainGeneralists(bench),
-      specialists: trainSpecialists(bench),
-      tests: values['no-test'] ? [] : testOnce(bench),
-    });
-  }
+/** A run of all comparisons on some data. */
+function runOn(
+  data: DataName,
+  { dataset, classes, seed }: { readonly dataset: object; readonly classes: number; readonly seed: number },
+): DefaultsResult['runs'][number] {
+  const place = join(folder, data, String(seed));
+  mkdirSync(place, { recursive: true });
+  const pipeline = join(place, 'pipeline.yaml');
+  writeFileSync(pipeline, stringify({ dataset }));
+  const bench: Bench = { pipeline, folder: place, seed };
+  return {
+    data,
+    seed,
+    command: `--data ${data} --seeds ${seed} --only '${values.only}'`,
+    generalists: trainGeneralists(bench),
+    specialists: trainSpecialists(bench, classes),
+    tests: values['no-test'] ? [] : testOnce(bench),
+  };
 }
-const command = `--data ${values.data} --seeds ${values.seeds} --only '${values.only}'`;
-writeResult(values.out, 'defaults', { command, folders, old, chosen, runs }, renderDefaults);
+
+const resultsFile = join(values.out, 'defaults.json');
+const before: Partial<DefaultsResult> = existsSync(resultsFile)
+  ? JSON.parse(readFileSync(resultsFile, 'utf8'))
+  : {};
+const folders: Partial<Record<FolderName, FolderSummary>> = { ...before.folders };
+const runs: DefaultsResult['runs'][number][] = [];
+for (const name of values.data.split(',').filter(isDataName)) {
+  let settings: { readonly dataset: object; readonly classes: number };
+  if (name === 'emoji' || name === 'icons') {
+    const source = iconPackage();
+    folders[name] = await drawn(name, (into) =>
+      name === 'emoji'
+        ? emojiFolder(source, into, { leastImages: 8 })
+        : iconFolder(source, into, { leastFamilies: 18 }),
+    );
+    const dataset = { source: join(folder, 'data', name), imageSize: 20, channels: 1 };
+    settings = { dataset, classes: folders[name].classes };
+  } else settings = benchmarks[name];
+  for (const seed of seeds) runs.push(runOn(name, { ...settings, seed }));
+}
+const isMadeAgain = ({ data, seed }: { readonly data: string; readonly seed: number }) =>
+  runs.some((run) => run.data === data && run.seed === seed);
+const all = [...(before.runs ?? []).filter((run) => !isMadeAgain(run)), ...runs];
+writeResult(values.out, 'defaults', { folders, old, chosen, runs: all }, renderDefaults);

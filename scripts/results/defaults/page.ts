@@ -4,6 +4,7 @@ import type { TestAccuracy } from '../../../src/evaluation/accuracy.js';
 import { signed, table, teras } from '../format.js';
 import type { Overrides } from '../workspace.js';
 import type { FolderSummary } from './drawings.js';
+import { benchmarks } from './variants.js';
 
 /** A generalist, judged on validation. */
 export interface GeneralistRun {
@@ -50,15 +51,21 @@ export interface TestRun {
   readonly specialistFlops: number;
 }
 
+const folderNames = ['emoji', 'icons'] as const;
+export type FolderName = (typeof folderNames)[number];
+export type DataName = FolderName | keyof typeof benchmarks;
+export const isDataName = (name: string): name is DataName =>
+  folderNames.some((one) => one === name) || name in benchmarks;
+
 export interface DefaultsResult {
-  /** The flags with which it was made. */
-  readonly command: string;
-  readonly folders: Readonly<Record<'emoji' | 'icons', FolderSummary>>;
+  readonly folders: Readonly<Partial<Record<FolderName, FolderSummary>>>;
   readonly old: Overrides;
   readonly chosen: Overrides;
   readonly runs: readonly {
-    readonly data: 'emoji' | 'icons';
+    readonly data: DataName;
     readonly seed: number;
+    /** The flags with which it was made. */
+    readonly command: string;
     readonly generalists: readonly GeneralistRun[];
     readonly specialists: readonly SpecialistsRun[];
     readonly tests: readonly TestRun[];
@@ -135,15 +142,20 @@ function folderText(name: string, { classes, images, train, validation, test, se
 }
 
 /** The page, from its JSON alone. */
-export function renderDefaults({ command, folders, old, chosen, runs }: DefaultsResult): string {
+export function renderDefaults({ folders, old, chosen, runs }: DefaultsResult): string {
   const shown = runs.filter(({ generalists, specialists }) => generalists.length + specialists.length > 0);
   return `# Defaults, chosen on small folders of images
 
 What a user has: some hundreds of classes with about ten images each. Two folders are drawn from the npm package
 \`@iconify/json\` (sets under GPL, NC and SA licences are left out), 32 x 32 pixels and grey, read at 20 x 20:
 
-${folderText('emoji', folders.emoji)}
-${folderText('icons', folders.icons)}
+${folderNames.flatMap((name) => (folders[name] ? [folderText(name, folders[name])] : [])).join('\n')}
+
+The two benchmarks stand beside them, as small:
+
+${Object.entries(benchmarks)
+  .map(([name, { description }]) => `- **${name}**: ${description}.`)
+  .join('\n')}
 
 Everything is compared on validation; what has specialists by cross-fitting, each half of the images under what was
 chosen on the other half; validation takes the rule in bold. NLL is the mean negative log-likelihood in nats, that of a
@@ -170,7 +182,7 @@ New:
 ${indented(stringify(chosen))}
 Remake it, with every figure in \`defaults.json\`:
 
-    npm run build && npx tsx scripts/results/defaults.ts ${command}
+${runs.map(({ command }) => `    npm run build && npx tsx scripts/results/defaults.ts ${command}`).join('\n')}
 `;
 }
 

@@ -1,6 +1,7 @@
 /**
  * What the choice of the defaults compares: settings, by name. Nothing here was chosen by looking at test images.
  */
+import { defaultClusters } from '../../../src/pipeline/outline.js';
 import type { Overrides } from '../workspace.js';
 
 /** The network of the guide's example: a user's first one. */
@@ -21,6 +22,21 @@ export const chosen = {
   subsets: old.subsets,
   ensemble: { rule: 'auto' },
 } as const satisfies Overrides;
+
+/** The two benchmarks, as small as a user's data. */
+export const benchmarks = {
+  'jft-like': {
+    classes: 500,
+    description: '500 synthetic classes of 40 images for training, 4 for validation and 4 for the test',
+    dataset: { source: 'jft-like', classes: 500, imagesPerClass: 40 },
+  },
+  han: {
+    classes: 500,
+    description:
+      '500 Han characters, the data set of the quickstart: the fonts of the test are not those of training',
+    dataset: { source: 'han', classes: 500, imageSize: 20, copies: 2 },
+  },
+} as const;
 
 interface Variant {
   /** The name of its workspace. */
@@ -61,27 +77,33 @@ const ofSpecialists = (name: string, label: string, changes: Overrides[string]):
   keeps: upToSubsets,
 });
 
-const ofClusters = (name: string, clusters: number): Borrowing => ({
+const ofSubsets = (name: string, label: string, subsets: Overrides[string]): Borrowing => ({
   name,
-  label: `${clusters} clusters`,
-  overrides: { ...chosen, subsets: { clusters } },
+  label,
+  overrides: { ...chosen, subsets },
   from: 's-128',
   keeps: upToPredictions,
 });
 
-/** All on the new generalist. */
-export const specialists: readonly Borrowing[] = [
-  {
-    ...ofSpecialists('s-128', 'old: batches of 128', { batchSize: 128 }),
-    from: 'g-chosen',
-    keeps: upToPredictions,
-  },
-  ofSpecialists('s-chosen', 'new: batches of 32', {}),
-  ofSpecialists('s-wide', 'twice as wide', { dense: [128] }),
-  ofSpecialists('s-20', '20 epochs', { epochs: 20 }),
-  ofClusters('s-c6', 6),
-  ofClusters('s-c24', 24),
-];
+/** All on the new generalist of a data set with so many classes. */
+export function specialistsFor(classes: number): readonly Borrowing[] {
+  const clusters = defaultClusters(classes);
+  const [half, twice] = [Math.round(clusters / 2), 2 * clusters];
+  const size = Math.round((2 * classes) / clusters);
+  return [
+    {
+      ...ofSpecialists('s-128', 'old: batches of 128', { batchSize: 128 }),
+      from: 'g-chosen',
+      keeps: upToPredictions,
+    },
+    ofSpecialists('s-chosen', `new: batches of 32, ${clusters} clusters`, {}),
+    ofSpecialists('s-wide', 'twice as wide', { dense: [128] }),
+    ofSpecialists('s-20', '20 epochs', { epochs: 20 }),
+    ofSubsets(`s-c${half}`, `${half} clusters`, { clusters: half }),
+    ofSubsets(`s-c${twice}`, `${twice} clusters`, { clusters: twice }),
+    ofSubsets('s-overlap', `${clusters} subsets of ${size}, which overlap`, { specialists: clusters, size }),
+  ];
+}
 
 export const testRuns: readonly Borrowing[] = [
   { name: 'test-old', label: 'old defaults', overrides: old, from: 'g-old', keeps: upToPredictions },
