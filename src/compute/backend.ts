@@ -95,6 +95,12 @@ export async function describeBackends({
   return Promise.all(kinds.map(describe));
 }
 
+/** The backend of this name, where there is one and it can be used here; loads nothing. */
+export function usableBackend(name: string | null): BackendName | undefined {
+  const kind = table.find((one) => one.name === name);
+  return kind?.find().isAvailable ? kind.name : undefined;
+}
+
 /** Whether a backend, or the one that `auto` takes, computes on a GPU; loads it only where it may. */
 export async function runsOnGpu(name: BackendName): Promise<boolean> {
   if (name !== 'auto') return usesGpu(name);

@@ -1,7 +1,8 @@
 import { existsSync } from 'node:fs';
 import { rmdir } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import type { Manifest } from '../core/artefact.js';
+import { type BackendName, usableBackend } from '../compute/backend.js';
+import { findManifest, type Manifest } from '../core/artefact.js';
 import {
   artefactFolder,
   beginArtefact,
@@ -140,6 +141,7 @@ async function makeArtefact(
       directory,
       workspace,
       store: join(workspace, 'features'),
+      backend: await backendFor(settings),
       input: (need) => {
         assert(needs.includes(need), `stage ${stage.name} asked for ${need} without needing it`);
         return artefactFolder(workspace, need);
@@ -170,6 +172,12 @@ async function makeArtefact(
     if (meant instanceof KdSpecError && meant.code === 'disk-full') throw meant;
     throw error;
   }
+}
+
+async function backendFor({ backend, workspace }: Settings): Promise<BackendName> {
+  if (backend !== 'auto') return backend;
+  const generalist = await findManifest(artefactFolder(workspace, 'generalist')).catch(() => undefined);
+  return usableBackend(generalist?.backend ?? null) ?? 'auto';
 }
 
 /** Where metrics go beside the files of the artefact. */

@@ -1,3 +1,4 @@
+import type { BackendName } from '../compute/backend.js';
 import type { Log } from '../core/log.js';
 import type { Settings } from './options.js';
 import type { StageName } from './stage-names.js';
@@ -16,6 +17,11 @@ export interface StageContext {
   readonly workspace: string;
   /** Where the features of a foreign model are kept from one stage to the next, as `loadGeneralist` takes it. */
   readonly store: string;
+  /**
+   * What a stage computes on that trains nothing: the backend that was named, else the one on which the generalist was
+   * trained, so that a run that was interrupted gives the same bytes as one that was not.
+   */
+  readonly backend: BackendName;
   /** The folder of a finished artefact that this stage needs. */
   input(stage: StageName): string;
   /** Records in the manifest which compute backend does the work. */

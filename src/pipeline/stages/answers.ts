@@ -23,14 +23,14 @@ const partRows = 16_384; // what a kill loses at most
 export async function writeAnswers(context: StageContext): Promise<StageResults['answers']> {
   const { settings, workspace } = context;
   const { teachers, mean, transfer, views, top } = settings.answers;
-  context.usesBackend((await selectBackend(settings.backend)).name);
+  context.usesBackend((await selectBackend(context.backend)).name);
   const dataset = await openDataset(context.input('dataset'));
   const set = await openTransferSet(transfer, dataset);
   const classes = dataset.classes.length;
   const predictsAnyImage = (teacher: Classifier) => teacher.input.kind === 'images';
   const surroundings: TeacherSurroundings = {
     workspace,
-    backend: settings.backend,
+    backend: context.backend,
     classes: dataset.classes,
     image: dataset.image,
     transferRows: set.rows,

@@ -40,7 +40,7 @@ const curveExamples = 4000; // on which rules of routing are compared
 export async function calibrateEnsemble(context: StageContext): Promise<StageResults['ensemble']> {
   const { settings, directory, log, signal } = context;
   const { calibrate: fit, weights, select, selectionErrors, harm, risk } = settings.ensemble;
-  const { name: backend, operations } = await selectBackend(settings.backend);
+  const { name: backend, operations } = await selectBackend(context.backend);
   context.usesBackend(backend);
   const dataset = await openDataset(context.input('dataset'));
   const { splits, image, classes } = dataset;

@@ -18,7 +18,7 @@ const batchSize = 128; // images a forward pass
 export async function predict(context: StageContext): Promise<StageResults['predictions']> {
   const { settings, directory, log, signal } = context;
   const { split: splitName, mass, maxTop } = settings.predictions;
-  const { name: backend, operations } = await selectBackend(settings.backend);
+  const { name: backend, operations } = await selectBackend(context.backend);
   context.usesBackend(backend);
   const { splits, image, classes } = await openDataset(context.input('dataset'));
   const split = splits[splitName];

@@ -35,7 +35,7 @@ export async function evaluate(context: StageContext): Promise<StageResults['rep
   const dataset = await openDataset(context.input('dataset'));
   const { runtime } = settings.report;
   const ensemble = await loadNetworkEnsemble(context.workspace, {
-    backend: runtime === 'tensorflow' || runtime === 'wasm' ? runtime : settings.backend,
+    backend: runtime === 'tensorflow' || runtime === 'wasm' ? runtime : context.backend,
     store: context.store,
   });
   context.usesBackend(runtime === 'onnx' ? 'onnxruntime' : ensemble.generalist.operations.backend);
@@ -144,10 +144,10 @@ function withDistributionsOf(networks: NetworkEnsemble, exported: Ensemble): Eva
 async function measureCost(
   ensemble: NetworkEnsemble,
   batches: AsyncIterable<ImageBatch>,
-  { settings, workspace, signal }: StageContext,
+  { backend, workspace, signal }: StageContext,
 ): Promise<InferenceCost | undefined> {
   if (ensemble.generalist.backbone === undefined) return inferenceCost(ensemble, batches, { signal });
-  const timed = await loadNetworkEnsemble(workspace, { backend: settings.backend });
+  const timed = await loadNetworkEnsemble(workspace, { backend });
   return inferenceCost(ensemble, batches, { signal, timed }).finally(() => timed.dispose());
 }
 

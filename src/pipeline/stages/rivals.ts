@@ -44,7 +44,7 @@ export async function measureRivals(context: StageContext): Promise<RivalsReport
   const dataset = await openDataset(context.input('dataset'));
   const { splits, image, classes } = dataset;
   const bystanders = await openBystanders(context.input('dataset'));
-  const ensemble = await loadNetworkEnsemble(workspace, { backend: settings.backend, store: context.store });
+  const ensemble = await loadNetworkEnsemble(workspace, { backend: context.backend, store: context.store });
   const { generalist } = ensemble;
   const { operations, definition } = generalist;
   context.usesBackend(operations.backend);

@@ -164,11 +164,11 @@ const comparedImages = 4000; // of validation: about 0.7% standard error
 /** Generalist and specialists on validation images of their classes; undefined without such images. */
 async function compare(
   { splits: { validation }, image }: Dataset,
-  { directory, settings, store, input, log, signal }: StageContext,
+  { directory, backend, store, input, log, signal }: StageContext,
 ): Promise<StageResults['specialists']['validation']> {
   if (validation.rows === 0) return undefined;
   log.info('comparing generalist and specialists on validation images');
-  const { operations } = await selectBackend(settings.backend);
+  const { operations } = await selectBackend(backend);
   const generalist = await loadGeneralist(input('generalist'), operations, { store });
   const specialists: Specialist[] = [];
   try {
@@ -210,7 +210,7 @@ async function chooseEngine(
 async function shareBetween(
   work: SpecialistWork,
   { dataset, bystanders }: { readonly dataset: Dataset; readonly bystanders: Bystanders | undefined },
-  { settings, store, log, signal }: StageContext,
+  { settings, backend, store, log, signal }: StageContext,
 ): Promise<{
   readonly features: SharedFeatures | undefined;
   readonly seconds: number;
@@ -221,7 +221,7 @@ async function shareBetween(
   if (from === 'convolutions') return { features: undefined, seconds: 0, flops: 0 };
   const withPredictions = needsPredictions(settings.specialists);
   const shared = { folder: join(work.directory, '.partial', 'features'), views };
-  const { operations } = await selectBackend(settings.backend);
+  const { operations } = await selectBackend(backend);
   const generalist = await loadGeneralist(work.generalist, operations, { store });
   const { backbone, head } = cutNetwork(generalist, from);
   try {
