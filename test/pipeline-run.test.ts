@@ -107,6 +107,18 @@ describe('what is made', () => {
     });
   });
 
+  test('is computed on the backend of the generalist, unless one is named', async () => {
+    const seen: Partial<Record<StageName, string>> = {};
+    const fakes = fakeStages(async (context, stage) => {
+      seen[stage] = context.backend;
+      if (stage === 'generalist') context.usesBackend('wasm');
+    });
+    await run('predictions', { classes: '10' }, { fakes });
+    expect(seen).toMatchObject({ generalist: 'auto', predictions: 'wasm' });
+    await run('subsets', { backend: 'tensorflow' }, { fakes });
+    expect(seen.subsets).toBe('tensorflow');
+  });
+
   test('is made again when an option that affects results changes, and only then', async () => {
     await run('subsets', { classes: '10' });
     expect(await planned('subsets', { epochs: '3', clusters: '4' })).toEqual([
