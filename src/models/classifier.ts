@@ -1,4 +1,5 @@
 import { assert, KdSpecError } from '../core/errors.js';
+import { createPause } from '../core/pause.js';
 import type { ImageShape } from '../data/source.js';
 import { softmax } from '../math/softmax.js';
 
@@ -132,7 +133,13 @@ function logarithmOf(probabilities: Predict | undefined): Predict {
   assert(probabilities !== undefined, 'a classifier without logits and probabilities');
   return async (batch, out) => {
     await probabilities(batch, out);
-    for (let i = 0; i < out.length; i++) out[i] = Math.max(lowestLogProbability, Math.log(out[i]));
+    const pause = createPause(undefined, 'logarithms');
+    for (let start = 0; start < out.length; start += valuesAtOnce) {
+      const turn = pause();
+      if (turn) await turn;
+      const end = Math.min(out.length, start + valuesAtOnce);
+      for (let i = start; i < end; i++) out[i] = Math.max(lowestLogProbability, Math.log(out[i]));
+    }
   };
 }
 
@@ -140,7 +147,10 @@ function softmaxOf(logits: Predict | undefined, classes: number): Predict {
   assert(logits !== undefined, 'a classifier without logits and probabilities');
   return async (batch, out) => {
     await logits(batch, out);
+    const pause = createPause(undefined, 'softmax');
     for (let start = 0; start < out.length; start += classes) {
+      const turn = pause();
+      if (turn) await turn;
       const row = out.subarray(start, start + classes);
       softmax(row, { out: row });
     }
@@ -201,6 +211,8 @@ function roomFor(
 /** Floats of one array of (batch, classes): 64 MiB. */
 const mostValues = 2 ** 24;
 
+/** Values between two looks at the clock. */
+const valuesAtOnce = 2 ** 18;
 /** More images at once than this gain nothing. */
 const mostImages = 1024;
 
