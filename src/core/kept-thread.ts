@@ -1,5 +1,3 @@
-import { existsSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
 import { parentPort, Worker, workerData } from 'node:worker_threads';
 import { assert } from './errors.js';
 import { fromThreadError, type ThreadError, toThreadError } from './thread.js';
@@ -34,9 +32,6 @@ type FromThread<Opened, Value> =
   | ({ readonly kind: 'not-opened' } & ThreadError)
   | { readonly kind: 'replied'; readonly id: number; readonly value: Value }
   | ({ readonly kind: 'failed'; readonly id: number } & ThreadError);
-
-/** Whether the program of a thread is built: a worker cannot load TypeScript. */
-export const isBuilt = (program: URL): boolean => existsSync(fileURLToPath(program));
 
 /**
  * Starts a thread that is kept. It holds up the end of the process only while it works on a request.

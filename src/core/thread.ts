@@ -37,6 +37,9 @@ export interface ThreadError {
 
 const program = new URL('./thread-program.js', import.meta.url);
 
+/** Whether the program of a thread is built: a worker cannot load TypeScript. */
+export const isBuilt = (file: URL): boolean => existsSync(fileURLToPath(file));
+
 /**
  * Runs a task in a thread of its own, so that signals and timers reach this one meanwhile.
  *
@@ -54,7 +57,7 @@ export async function runInThread<Arguments, Result>(
 ): Promise<Result> {
   const interrupted = () => new KdSpecError('interrupted', `${doing}: stopped`);
   if (signal.aborted) throw interrupted();
-  if (!existsSync(fileURLToPath(program))) return run(parameters);
+  if (!isBuilt(program)) return run(parameters);
   const workerData: ThreadData = { module, name, parameters };
   const worker = new Worker(program, { workerData, execArgv: [] });
   const stop = new AbortController();

@@ -1,8 +1,7 @@
-import { existsSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
-import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import { assert } from '../core/errors.js';
+import { isBuilt } from '../core/thread.js';
 
 /** Does its work for the rows from `start` to before `end`. */
 export type RowWork = (start: number, end: number) => void;
@@ -62,7 +61,7 @@ export function threadsFor(entries: number): number {
  * @param threads how many, the calling one included; with 1, or when the program is not built, it works alone
  */
 export function createRowThreads(threads: number): RowThreads {
-  const helpers = threads > 1 && existsSync(fileURLToPath(workerProgram)) ? threads - 1 : 0;
+  const helpers = threads > 1 && isBuilt(workerProgram) ? threads - 1 : 0;
   const workers = Array.from({ length: helpers }, () => {
     const worker = new Worker(workerProgram, { execArgv: [] });
     worker.on('error', () => {}); // one that cannot start leaves its share to the others

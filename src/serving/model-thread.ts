@@ -1,7 +1,8 @@
 import { createRequire } from 'node:module';
 import type { BackendName } from '../compute/backend.js';
 import { assert } from '../core/errors.js';
-import { isBuilt, keepThread } from '../core/kept-thread.js';
+import { keepThread } from '../core/kept-thread.js';
+import { isBuilt } from '../core/thread.js';
 import type { ImageTrace } from '../ensemble/inference.js';
 import type { EnsembleRuntime } from '../ensemble/load-ensemble.js';
 import { type Classifier, createClassifier, type ImageBatch, rowOf } from '../models/classifier.js';
@@ -20,7 +21,7 @@ export type ModelSource =
     }
   | { readonly kind: 'file'; readonly path: string; readonly runtime?: EnsembleRuntime | undefined };
 
-/** What the thread is asked for. */
+/** A request to the thread. */
 export interface PredictionRequest {
   readonly wanted: 'logits' | 'probabilities' | 'trace';
   readonly batch: ImageBatch;

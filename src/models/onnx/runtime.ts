@@ -1,8 +1,9 @@
 import { createRequire } from 'node:module';
 import { isMainThread } from 'node:worker_threads';
 import { assert, KdSpecError } from '../../core/errors.js';
-import { isBuilt, type KeptThread, keepThread } from '../../core/kept-thread.js';
+import { type KeptThread, keepThread } from '../../core/kept-thread.js';
 import { installCommand } from '../../core/package.js';
+import { isBuilt } from '../../core/thread.js';
 import { halfToNumber } from '../../math/half.js';
 import { invalid } from './model-file.js';
 
@@ -62,7 +63,7 @@ const require = createRequire(import.meta.url);
 /** Which ONNX Runtime: `auto` is the native one where it is installed, `wasm` the one in WebAssembly. */
 export type RuntimeName = 'auto' | 'wasm';
 
-/** What the thread of sessions in WebAssembly is asked for. */
+/** A request to the thread of sessions in WebAssembly. */
 export type SessionRequest =
   | { readonly kind: 'open'; readonly model: Uint8Array; readonly name: string }
   | {
