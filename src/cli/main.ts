@@ -11,6 +11,13 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
 // Nobody reads messages any longer, or there is no room for them: the work goes on, and its result tells.
 process.stderr.on('error', () => {});
 
+// What is done stays done: a signal in the last moments of the process does not change the result that it ends with.
+for (const signal of ['SIGINT', 'SIGTERM']) {
+  process.on(signal, () => {
+    if (process.exitCode !== undefined) process.exit();
+  });
+}
+
 process.exitCode = await runProgram(process.argv.slice(2), {
   env: process.env,
   folder: process.cwd(),
