@@ -13,6 +13,7 @@ import { once } from 'node:events';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { Worker } from 'node:worker_threads';
 import autocannon from 'autocannon';
 import { packageFolder } from '../../src/core/package.js';
 import { createRandom } from '../../src/core/random.js';
@@ -174,24 +175,17 @@ async function load(
   };
 }
 
-/** The slowest response of /healthz while some work goes on, looked at four times a second. */
+/** The slowest response of /healthz while some work goes on, asked by a thread that does nothing else. */
 async function slowestHealth<T>(
   url: string,
   work: Promise<T>,
 ): Promise<{ readonly value: T; readonly ms: number }> {
-  let isDone = false;
-  const finished = work.finally(() => {
-    isDone = true;
-  });
-  let ms = 0;
-  while (!isDone) {
-    const begin = performance.now();
-    const { status } = await fetch(new URL('/healthz', url));
-    if (status !== 200) throw new Error(`/healthz gave ${status}`);
-    ms = Math.max(ms, performance.now() - begin);
-    await new Promise((resolve) => setTimeout(resolve, 250));
-  }
-  return { value: await finished, ms };
+  const probe = new Worker(new URL('./health-probe.mjs', import.meta.url), { workerData: url });
+  const [value, [ms]] = await Promise.all([
+    work.finally(() => probe.postMessage('done')),
+    once(probe, 'message'), // rejects when the thread fails
+  ]);
+  return { value, ms };
 }
 
 /** Kinds of bodies that nobody sends in good faith. Each sends one, and tells the status that came. */

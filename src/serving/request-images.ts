@@ -39,7 +39,8 @@ export async function receiveImages(
     throw new KdSpecError(
       'request-invalid',
       `expected the bytes of an image (image/*, application/octet-stream) or a form of files (multipart/form-data), ` +
-        `got ${printable(type)}: send the file itself, as curl does with --data-binary @image.jpg or -F image=@image.jpg`,
+        `got ${printable(type)}: send the file itself, as curl does with -F image=@image.jpg, ` +
+        `or with --data-binary @image.jpg -H 'content-type: image/jpeg'`,
     );
   }
   const { body, release } = await readBody(incoming, admission, limits.bodyBytes);
