@@ -7,6 +7,7 @@ import type { Browser } from 'playwright-core';
 import sharp from 'sharp';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { selectBackend } from '../../src/compute/backend.js';
+import { decodeImage } from '../../src/data/image-codec.js';
 import { exportOnnx, modelBytes } from '../../src/ensemble/export/export-onnx.js';
 import { writeWebFolder } from '../../src/ensemble/export/web-folder.js';
 import { startChromium } from '../support/chromium.js';
@@ -92,6 +93,37 @@ test('the exported page classifies an image that is given to it, and asks nobody
   expect(asked.filter((one) => !one.startsWith(url) && !one.startsWith('data:'))).toEqual([]);
   await page.close();
 });
+
+test.each([
+  ['a large photo', 640, 427, 'jpeg'],
+  ['a tall one', 90, 333, 'png'],
+  ['one that is smaller than the model takes', 5, 6, 'png'],
+] as const)(
+  'the exported page sees %s as kd-spec does, in its size and in grey',
+  async (_, width, height, format) => {
+    const wave = (at: number, period: number) => 127 + 120 * Math.sin((2 * Math.PI * at) / period);
+    const pixels = Uint8Array.from({ length: 3 * width * height }, (_, place) => {
+      const [channel, x, y] = [place % 3, Math.floor(place / 3) % width, Math.floor(place / 3 / width)];
+      return wave([x, y, x + y][channel], [0.7, 1.1, 1.3][channel] * Math.min(width, height));
+    });
+    const bytes = await sharp(pixels, { raw: { width, height, channels: 3 } })
+      .toFormat(format, format === 'jpeg' ? { quality: 100, chromaSubsampling: '4:4:4' } : {})
+      .toBuffer();
+    const page = await browser.newPage();
+    await page.goto(url);
+    await page.getByText('10 classes. Ready.').waitFor();
+    const mimeType = `image/${format}`;
+    await page.setInputFiles('input[type=file]', { name: `image.${format}`, mimeType, buffer: bytes });
+    await page.getByText(/^Classified in/).waitFor();
+    const seen = (await page.evaluate(
+      `Array.from(document.querySelector('canvas').getContext('2d').getImageData(0, 0, 8, 8).data)`,
+    )) as readonly number[];
+    const expected = await decodeImage(bytes, { height: 8, width: 8, channels: 1 });
+    const differences = Array.from(expected, (value, at) => Math.abs(value - seen[4 * at]));
+    expect(Math.max(...differences)).toBeLessThanOrEqual(3);
+    await page.close();
+  },
+);
 
 test('onnxruntime-web predicts with exported files what the ensembles predict, alone and in batches', async () => {
   const page = await browser.newPage();

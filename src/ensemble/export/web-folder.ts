@@ -142,25 +142,90 @@ async function load() {
 const loading = load();
 loading.catch(fail);
 
-/** The image as uint8 (height, width, channels): its middle, scaled to the size that the model takes. */
-async function pixelsOf(blob, { height, width, channels }) {
+const sinc = (x) => (x === 0 ? 1 : Math.sin(Math.PI * x) / (Math.PI * x));
+const lanczos = (x) => (x < 3 ? sinc(x) * sinc(x / 3) : 0);
+const cubic = (x) => (x < 1 ? (1.5 * x - 2.5) * x * x + 1 : x < 2 ? ((2.5 - 0.5 * x) * x - 4) * x + 2 : 0);
+
+/**
+ * For each place of a row, the source's pixels that it is made of, and with which weights. As libvips does it: smaller by
+ * Lanczos's kernel, to a whole number of pixels; larger by a cubic one, from corner to corner.
+ */
+function kernels(source, scale, size) {
+  const scaled = Math.round(source * scale);
+  const cut = Math.floor((scaled - size + 1) / 2);
+  const isEnlarged = scale > 1;
+  const ratio = isEnlarged ? 1 / scale : source / scaled;
+  const wide = Math.max(1, ratio);
+  const kernel = isEnlarged ? cubic : lanczos;
+  return Array.from({ length: size }, (_, place) => {
+    const middle = (place + cut + (isEnlarged ? 0 : 0.5)) * ratio - 0.5;
+    const taps = [];
+    for (let at = Math.ceil(middle - 3 * wide); at <= middle + 3 * wide; at++) {
+      taps.push([Math.min(source - 1, Math.max(0, at)), kernel(Math.abs(at - middle) / wide)]);
+    }
+    const sum = taps.reduce((total, [, weight]) => total + weight, 0);
+    return taps.map(([at, weight]) => [at, weight / sum]);
+  });
+}
+
+const linear = (value) => (value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4);
+const seen = (value) => (value <= 0.0031308 ? value * 12.92 : 1.055 * value ** (1 / 2.4) - 0.055);
+const largestSide = 4096; // of what is scaled here; the browser makes what is larger smaller first
+
+/** The image on white, as RGBA of its own size. */
+async function readPixels(blob) {
   const bitmap = await createImageBitmap(blob);
-  const scale = Math.max(width / bitmap.width, height / bitmap.height);
-  canvas.width = width;
-  canvas.height = height;
-  const context = canvas.getContext('2d', { willReadFrequently: true });
+  const shrink = Math.min(1, largestSide / Math.max(bitmap.width, bitmap.height));
+  const width = Math.max(1, Math.round(bitmap.width * shrink));
+  const height = Math.max(1, Math.round(bitmap.height * shrink));
+  const context = new OffscreenCanvas(width, height).getContext('2d');
   context.imageSmoothingQuality = 'high';
   context.fillStyle = 'white';
   context.fillRect(0, 0, width, height);
-  const [w, h] = [bitmap.width * scale, bitmap.height * scale];
-  context.drawImage(bitmap, (width - w) / 2, (height - h) / 2, w, h);
-  const { data } = context.getImageData(0, 0, width, height);
-  const out = new Uint8Array(width * height * channels);
-  for (let pixel = 0; pixel < width * height; pixel++) {
-    const [r, g, b] = data.subarray(4 * pixel, 4 * pixel + 3);
-    if (channels === 1) out[pixel] = Math.round(0.2126 * r + 0.7152 * g + 0.0722 * b);
-    else out.set([r, g, b], 3 * pixel);
+  context.drawImage(bitmap, 0, 0, width, height);
+  return context.getImageData(0, 0, width, height);
+}
+
+/**
+ * The image as uint8 (height, width, channels): its middle, scaled to the size that the model takes. Scaled, and made grey
+ * by the luminance of linear light, as kd-spec reads images elsewhere: the same picture gets the same prediction.
+ */
+async function pixelsOf(blob, { height, width, channels }) {
+  const image = await readPixels(blob);
+  const scale = Math.max(width / image.width, height / image.height);
+  const rows = kernels(image.height, scale, height);
+  const columns = kernels(image.width, scale, width);
+  const stride = 4 * image.width;
+  const low = new (scale > 1 ? Float32Array : Uint8ClampedArray)(height * stride);
+  const sums = new Float32Array(stride);
+  for (const [row, taps] of rows.entries()) {
+    sums.fill(0);
+    for (const [at, weight] of taps)
+      for (let place = 0; place < stride; place++) sums[place] += weight * image.data[at * stride + place];
+    low.set(sums, row * stride);
   }
+  const shown = new ImageData(width, height);
+  const out = new Uint8Array(width * height * channels);
+  for (let row = 0; row < height; row++) {
+    for (const [column, taps] of columns.entries()) {
+      const pixel = row * width + column;
+      for (let channel = 0; channel < 3; channel++) {
+        let sum = 0;
+        for (const [at, weight] of taps) sum += weight * low[row * stride + 4 * at + channel];
+        shown.data[4 * pixel + channel] = sum;
+      }
+      shown.data[4 * pixel + 3] = 255;
+      const rgb = shown.data.subarray(4 * pixel, 4 * pixel + 3);
+      if (channels === 1) {
+        const [r, g, b] = Array.from(rgb, (value) => linear(value / 255));
+        rgb.fill(255 * seen(0.2126 * r + 0.7152 * g + 0.0722 * b));
+        out[pixel] = rgb[0];
+      } else out.set(rgb, 3 * pixel);
+    }
+  }
+  canvas.width = width;
+  canvas.height = height;
+  canvas.getContext('2d').putImageData(shown, 0, 0);
   return out;
 }
 
