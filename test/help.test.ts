@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Writable } from 'node:stream';
@@ -14,6 +14,7 @@ import { outputSchemas } from '../src/cli/output-schemas.js';
 import { runProgram } from '../src/cli/program.js';
 import { createRandom } from '../src/core/random.js';
 import { fuse } from '../src/index.js';
+import { colourModel, writePictures } from './support/colour-model.js';
 
 const exec = promisify(execFile);
 const modules = commands({
@@ -192,6 +193,36 @@ describe('init', () => {
     });
     const again = await run('init', '--source', photos, '--out', 'mine.yaml');
     expect(again).toMatchObject({ code: 2, stderr: expect.stringContaining('--force') });
+  });
+
+  test('looks at the model that is to be improved, and writes what was said about it', async () => {
+    const place = await mkdtemp(join(folder, 'colours-'));
+    const [model, pictures, labels] = ['model.onnx', 'pictures', 'names.txt'].map((name) =>
+      join(place, name),
+    );
+    await writeFile(model, colourModel());
+    await writePictures(pictures, ['red', 'orange', 'green'], { perLabel: 20 });
+    await mkdir(join(pictures, 'mauve'));
+    await cp(join(pictures, 'red', '0.png'), join(pictures, 'mauve', '0.png'));
+    const words = ['init', '--onnx', model, '--source', pictures];
+    const looked = await run(...words, '--out', join(place, 'a.yaml'));
+    expect(looked, looked.stderr).toMatchObject({ code: 0 });
+    expect(looked.stdout).toMatch(/6 classes, 3 features, images of 12 x 12 in colour/);
+    expect(looked.stdout).toMatch(/3 of the 4 classes of the images are among its own/);
+    expect(looked.stderr).toMatch(/1 of 4 classes of the images are none of the model's, such as mauve/);
+    const plan = await run('run', join(place, 'a.yaml'), '--dry-run', '--json');
+    expect(plan, plan.stderr).toMatchObject({ code: 0 });
+    expect(JSON.parse(plan.stdout)).toMatchObject({ dataset: { image: { height: 12 } } });
+
+    await writeFile(labels, 'mauve\norange\ngreen\nblue\npurple\nwhite\n');
+    const named = await run(...words, '--labels', labels, '--out', join(place, 'b.yaml'));
+    expect(named.stdout).toMatch(/3 of the 4 classes/);
+    expect(named.stderr).toContain('such as red');
+    expect(await readFile(join(place, 'b.yaml'), 'utf8')).toMatch(/^ {4}labels: \.\/names\.txt/m);
+
+    const missing = await run('init', '--onnx', 'none.onnx', '--source', pictures, '--out', 'c.yaml');
+    expect(missing).toMatchObject({ code: 1, stderr: expect.stringContaining('none.onnx') });
+    await expect(readFile(join(folder, 'c.yaml'))).rejects.toThrow('ENOENT');
   });
 
   test('chooses a size that the images have, and that can be trained', () => {

@@ -8,6 +8,7 @@ import { packageFolder } from '../src/core/package.js';
 import { decodeImage } from '../src/data/image-codec.js';
 import { jsonOf, kdSpec, kdSpecProcess } from './fixtures/command-line.js';
 import { copyOfTiny } from './fixtures/tiny-workspace.js';
+import { colourModel, writePictures } from './support/colour-model.js';
 
 const published = join(packageFolder(), 'docs', 'schemas');
 const readSchema = async (command: string) =>
@@ -44,6 +45,15 @@ describe('what is printed with --json fits the published schema', () => {
     'doctor',
   ])('%s', async (command) => {
     await checked(command, command);
+  });
+
+  test('init, with a model to improve and without', async () => {
+    await writeFile(join(folder, 'model.onnx'), colourModel());
+    await writePictures(join(folder, 'pictures'), ['red', 'green'], { perLabel: 8 });
+    const words = ['init', '--source', 'pictures', '--force'];
+    expect(await checked('init', ...words)).toMatchObject({ model: null });
+    const { model } = await checked('init', ...words, '--onnx', 'model.onnx');
+    expect(model).toMatchObject({ classes: 6, unknown: [], hints: {} });
   });
 
   test('evaluate, and infer for the image of the report', async () => {

@@ -3,25 +3,41 @@ import { existsSync, statSync } from 'node:fs';
 import { basename, relative, resolve } from 'node:path';
 import sharp from 'sharp';
 import { stringify } from 'yaml';
-import { writeFileAtomically } from '../core/atomic-file.js';
 import { KdSpecError } from '../core/errors.js';
 import type { Log } from '../core/log.js';
 import { count } from '../core/quantity-text.js';
+import { heldOutCount } from '../data/bystanders.js';
 import { listImages } from '../data/image-files.js';
 import { openSource } from '../data/importers/importers.js';
-import { type SplitName, splitNames } from '../data/source.js';
+import { withKnownClasses } from '../data/importers/known-classes.js';
+import { type DatasetSource, type SplitName, splitNames } from '../data/source.js';
 import { forwardFlops, networkOn, trainingFlopsFactor } from '../models/network-definition.js';
+import type { OnnxDescription } from '../models/onnx/import-onnx.js';
 import type { Settings } from '../pipeline/options.js';
 import { defaultClusters } from '../pipeline/outline.js';
 import { assumedFlopsPerSecond } from '../pipeline/plan.js';
 import { fitWidth } from './summary.js';
 
+/** What a look into a foreign classifier shows. */
+export interface InspectedModel {
+  readonly path: string;
+  readonly classes: number;
+  readonly features: number;
+  readonly image: { readonly height: number; readonly width: number; readonly channels: number };
+  /** A sentence for each thing that was read from somewhere or assumed. */
+  readonly notes: readonly string[];
+  /** Classes of the images that it does not know. */
+  readonly unknown: readonly string[];
+  /** What a person said about it, as the pipeline file takes it. */
+  readonly hints: Readonly<Record<string, string | number>>;
+}
+
 /** What a look at a source shows. */
 export interface Inspection {
   readonly source: string;
   readonly kind: string;
-  /** Path of the model that is to be improved. */
-  readonly onnx: string | null;
+  /** The model that is to be improved. */
+  readonly model: InspectedModel | null;
   readonly classes: number;
   readonly images: Readonly<Record<SplitName, number>>;
   /** Images whose pixels were read: all, or the first of the random order of each part. */
@@ -45,14 +61,16 @@ const mostLooked = 6000; // images
 const sidesLooked = 200;
 
 /**
- * Looks at a source: classes, images, sizes, balance, duplicates.
+ * Looks at a source: classes, images, sizes, balance, duplicates; and at the model that is to be improved.
  *
- * @throws KdSpecError what the importer throws
+ * @throws KdSpecError what the importer throws; `not-found`, `checkpoint-invalid` for a model that cannot be imported;
+ * `dataset-invalid` where it knows none of the classes
  */
 export async function inspectSource(
   { dataset, seed }: Pick<Settings, 'dataset' | 'seed'>,
   { log, signal }: { readonly log: Log; readonly signal: AbortSignal },
 ): Promise<Inspection> {
+  const foreign = await describeForeign(dataset);
   const { importer, source } = await openSource(dataset.source, {
     ...dataset,
     imageSize: probeSide,
@@ -61,6 +79,7 @@ export async function inspectSource(
     onError: 'skip',
     log,
   });
+  const model = foreign ? inspectedModel(foreign, source, dataset) : null;
   const images = {
     train: source.count('train'),
     validation: source.count('validation'),
@@ -94,7 +113,7 @@ export async function inspectSource(
   return {
     source: dataset.source,
     kind: importer.name,
-    onnx: dataset.model.onnx,
+    model,
     classes: source.classes.length,
     images,
     looked,
@@ -108,6 +127,35 @@ export async function inspectSource(
     side: await medianSide(dataset.source),
     acrossParts,
     acrossClasses,
+  };
+}
+
+async function describeForeign({ model, imageSize }: Settings['dataset']) {
+  if (model.onnx === null) return undefined;
+  const { describeOnnx } = await import('../models/onnx/import-onnx.js');
+  return describeOnnx(model.onnx, { ...model, imageSize });
+}
+
+function inspectedModel(
+  { model: { path }, head, input, classes, notes }: OnnxDescription,
+  source: DatasetSource,
+  { model, imageSize }: Settings['dataset'],
+): InspectedModel {
+  withKnownClasses(source, classes.names, path); // throws where none is known
+  const names = new Set(classes.names.map((name) => name.normalize('NFC')));
+  const { onnx: _, ...said } = model;
+  const hints = Object.entries({ ...said, imageSize }).flatMap(([key, value]) =>
+    typeof value === 'string' || typeof value === 'number' ? [[key, value] as const] : [],
+  );
+  const { height, width, channels } = input.image;
+  return {
+    path,
+    classes: classes.names.length,
+    features: head.width,
+    image: { height, width, channels },
+    notes,
+    unknown: source.classes.filter((name) => !names.has(name.normalize('NFC'))),
+    hints: Object.fromEntries(hints),
   };
 }
 
@@ -181,14 +229,21 @@ function sizeComment({ side }: Pick<Inspection, 'side'>, { side: chosen, minutes
 
 /** What will not work, or badly. */
 export function inspectionWarnings(inspection: Inspection): readonly string[] {
-  const { classes, images, perClass, rarest, acrossParts, acrossClasses, looked, onnx } = inspection;
+  const { classes, images, perClass, rarest, acrossParts, acrossClasses, looked, model } = inspection;
   const isSampled = looked < images.train + images.validation + images.test;
   const found: string[] = [];
   const about = isSampled ? ` of the ${count(looked)} images looked at` : '';
   if (classes < 2) found.push('there is one class only: put each class into a folder of its own');
-  else if (classes < 20 && onnx === null) {
+  else if (classes < 20 && model === null) {
     found.push(
       `with ${classes} classes there is little to win by specialists: a generalist that is trained longer, or is wider, is the better buy`,
+    );
+  }
+  if (model && model.unknown.length > 0) {
+    const [first] = model.unknown;
+    found.push(
+      `${count(model.unknown.length)} of ${count(classes)} classes of the images are none of the model's, such as ${first}: their images will be ` +
+        'left out; name the folders as the model names its classes, or give the names with --labels FILE',
     );
   }
   if (!isSampled && perClass.least < 5) {
@@ -223,6 +278,7 @@ export function inspectionWarnings(inspection: Inspection): readonly string[] {
 export function inspectionText({
   source,
   kind,
+  model,
   classes,
   images,
   looked,
@@ -248,7 +304,31 @@ export function inspectionText({
         ] as const)),
     ['colours', isGrey ? 'grey' : 'colour'],
     ...(side === null ? [] : ([['shorter side', `${count(side)} pixels, median`]] as const)),
+    ...(model === null ? [] : modelText(model, classes)),
   ];
+}
+
+function modelText(
+  { path, classes, features, image, unknown, notes }: InspectedModel,
+  own: number,
+): readonly (readonly [string, string])[] {
+  const { height, width, channels } = image;
+  return [
+    ['model', fitWidth(path, 60)],
+    [
+      '',
+      `${count(classes)} classes, ${count(features)} features, images of ${height} x ${width} in ${channels === 1 ? 'grey' : 'colour'}`,
+    ],
+    ['', `${count(own - unknown.length)} of the ${count(own)} classes of the images are among its own`],
+    ...notes.map((note) => ['', note] as const),
+  ];
+}
+
+/** Where others play the bystanders, the classes that a model confuses can be one group. */
+function clustersFor({ classes, model }: Inspection, holdOut: number): number {
+  const known = model === null ? 0 : classes - model.unknown.length;
+  const hasBystanders = model !== null && known < model.classes && heldOutCount(known, holdOut) > 0;
+  return hasBystanders ? Math.max(1, Math.round(known / 200)) : defaultClusters(classes);
 }
 
 interface Line {
@@ -260,13 +340,22 @@ interface Line {
  * A pipeline file for what was found, with a comment on each line.
  *
  * @param options.folder of the file, from which its paths start
+ * @param options.holdOut share of the classes that play the bystanders of a foreign model
  * @param options.network that will be trained
  */
 export function pipelineText(
   inspection: Inspection,
-  { folder, network }: { readonly folder: string; readonly network: Settings['generalist']['network'] },
+  {
+    folder,
+    holdOut,
+    network,
+  }: {
+    readonly folder: string;
+    readonly holdOut: number;
+    readonly network: Settings['generalist']['network'];
+  },
 ): string {
-  const { source, onnx, classes, images, isGrey, perClass } = inspection;
+  const { source, model, classes, images, isGrey } = inspection;
   const path = (place: string) => {
     const below = relative(folder, place);
     return stringify(below.startsWith('..') ? place : `./${below}`).trim();
@@ -274,7 +363,7 @@ export function pipelineText(
   const isPath = existsSync(source);
   const total = images.train + images.validation + images.test;
   const size = chosenSize(inspection, network);
-  const clusters = onnx === null ? defaultClusters(classes) : Math.max(1, Math.round(classes / 200));
+  const clusters = clustersFor(inspection, holdOut);
   const subset = Math.round(classes / Math.max(1, clusters));
   const lines: Line[] = [
     { text: 'dataset:', comment: '' },
@@ -282,7 +371,7 @@ export function pipelineText(
       text: `  source: ${isPath ? path(resolve(source)) : source}`,
       comment: `${count(classes)} classes, ${count(total)} images`,
     },
-    ...(onnx === null
+    ...(model === null
       ? [
           {
             text: `  imageSize: ${size.side}`,
@@ -298,14 +387,18 @@ export function pipelineText(
             text: '  model:',
             comment: 'it stays as it is: specialists are trained on its features',
           },
-          { text: `    onnx: ${path(resolve(onnx))}`, comment: 'the classifier to improve' },
+          { text: `    onnx: ${path(resolve(model.path))}`, comment: 'the classifier to improve' },
+          ...Object.entries(model.hints).map(([key, value]) => ({
+            text: `${key === 'imageSize' ? '  ' : '    '}${key}: ${key === 'labels' ? path(resolve(String(value))) : stringify(value).trim()}`,
+            comment: 'as it was said to init',
+          })),
         ]),
     {
       text: `  validationFraction: ${images.validation < 3 * classes && total >= 20 * classes ? 0.15 : 0.1}`,
       comment: 'of the images where the source has no validation part: it chooses what is kept',
     },
     { text: '  testFraction: 0.1', comment: 'the same for the test, which nothing is chosen by' },
-    ...(onnx === null
+    ...(model === null
       ? [
           { text: 'generalist:', comment: '' },
           { text: '  epochs: 100', comment: 'at most: it stops when validation no longer improves' },
@@ -319,26 +412,25 @@ export function pipelineText(
           },
         ]
       : []),
-    ...(onnx === null || clusters > 1
-      ? [
-          { text: 'subsets:', comment: '' },
-          {
-            text: `  clusters: ${clusters}`,
-            comment: `groups of confused classes, of ${count(subset)} on average: a specialist for each`,
-          },
-        ]
-      : []),
+    { text: 'subsets:', comment: '' },
+    {
+      text: `  clusters: ${clusters}`,
+      comment:
+        clusters === 1
+          ? `one specialist for all ${count(classes)} classes`
+          : `groups of confused classes, of ${count(subset)} on average: a specialist for each`,
+    },
     { text: 'specialists:', comment: '' },
     {
       text: '  epochs: 10',
-      comment: `passes over their own images; a class has ${count(perClass.median)} or so`,
+      comment: `passes over their own images; a class has ${count(Math.round(images.train / Math.max(1, classes)))} or so`,
     },
     { text: '  parallel: auto', comment: 'as many processes as cores and memory allow' },
     { text: 'ensemble:', comment: '' },
     {
-      text: `  rule: ${onnx === null ? 'auto' : 'share-inside'}`,
+      text: `  rule: ${model === null ? 'auto' : 'share-inside'}`,
       comment:
-        onnx === null
+        model === null
           ? 'validation chooses among the rules of fusion'
           : 'no mass leaves or enters a group: classes without images keep theirs',
     },
@@ -350,21 +442,12 @@ export function pipelineText(
   return `# Written by kd-spec init. Every line can be changed; docs/reference.md lists what else there is.\n${body.join('\n')}\n`;
 }
 
-/**
- * Writes a pipeline file.
- *
- * @throws KdSpecError `usage` when there is one already, unless `force`
- */
-export async function writePipeline(
-  path: string,
-  text: string,
-  { force }: { readonly force: boolean },
-): Promise<void> {
+/** @throws KdSpecError `usage` when there is a pipeline file already, unless `force` */
+export function expectNoPipeline(path: string, { force }: { readonly force: boolean }): void {
   if (existsSync(path) && !force) {
     throw new KdSpecError(
       'usage',
       `${basename(path)} is there already: give another name with --out FILE, or --force to write over it`,
     );
   }
-  await writeFileAtomically(path, text);
 }

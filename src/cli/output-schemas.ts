@@ -256,7 +256,20 @@ const init = z.object({
   warnings: z.array(z.string()),
   source: z.string(),
   kind: z.string(),
-  onnx: z.string().nullable(),
+  model: z
+    .object({
+      path: z.string(),
+      classes: count,
+      features: count,
+      image: z.object({ height: count, width: count, channels: count }),
+      notes: z.array(z.string()).describe('what was read from somewhere, or assumed'),
+      unknown: z.array(z.string()).describe('classes of the images that the model does not know'),
+      hints: z
+        .record(z.string(), z.union([z.string(), z.number()]))
+        .describe('what was said about the model'),
+    })
+    .nullable()
+    .describe('the classifier that is to be improved'),
   classes: count,
   images: z.object({ train: count, validation: count, test: count }),
   looked: count.describe('images whose pixels were read'),

@@ -4,10 +4,11 @@ import { KdSpecError } from '../../core/errors.js';
 import { addOptions, flagsOf } from '../command-line.js';
 import { type CommandContext, printResult } from '../context.js';
 
-/** Options of the pipeline that init takes: what says where the data are. */
+/** Options of the pipeline that init takes: what says where the data are, and how a model is read. */
 const taken = [
   ...['source', 'onnx', 'label-column', 'image-column', 'class-names', 'group'],
   ...['validation-fraction', 'test-fraction'],
+  ...['labels', 'logits', 'features', 'layout', 'blank', 'image-size'],
 ];
 
 /** The command that looks at data and writes settings for them. */
@@ -30,9 +31,9 @@ export function initCommand(context: CommandContext): CommandModule {
       ),
     handler: async (argv) => {
       const { resolveSettings } = await import('../../pipeline/settings.js');
-      const { inspectSource, inspectionText, inspectionWarnings, pipelineText, writePipeline } = await import(
-        '../init-pipeline.js'
-      );
+      const { expectNoPipeline, inspectSource, inspectionText, inspectionWarnings, pipelineText } =
+        await import('../init-pipeline.js');
+      const { writeFileAtomically } = await import('../../core/atomic-file.js');
       const { createTerminalLog, usesColor } = await import('../terminal-log.js');
       const { alignColumns } = await import('../summary.js');
       const flags = flagsOf(argv, ['dataset']);
@@ -44,16 +45,20 @@ export function initCommand(context: CommandContext): CommandModule {
       }
       const { settings } = await resolveSettings(flags, context.env, { folder: context.folder });
       const path = resolve(context.folder, typeof argv.out === 'string' ? argv.out : 'kd-spec.yaml');
+      expectNoPipeline(path, { force: argv.force === true });
       using log = createTerminalLog(context.stderr, {
         quiet: settings.quiet,
         color: usesColor(context.stderr, context.env),
       });
       const inspection = await inspectSource(settings, { log, signal: context.signal });
       const warnings = inspectionWarnings(inspection);
-      await writePipeline(
+      await writeFileAtomically(
         path,
-        pipelineText(inspection, { folder: dirname(path), network: settings.generalist.network }),
-        { force: argv.force === true },
+        pipelineText(inspection, {
+          folder: dirname(path),
+          holdOut: settings.dataset.holdOut,
+          network: settings.generalist.network,
+        }),
       );
       for (const warning of warnings) log.warn(warning);
       const name = relative(context.folder, path);
