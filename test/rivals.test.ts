@@ -4,6 +4,9 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { z } from 'zod';
 import { packageFolder } from '../src/core/package.js';
+import { imageBatches } from '../src/data/batches.js';
+import { openDataset } from '../src/data/dataset.js';
+import { openOnnxClassifier } from '../src/models/onnx/onnx-classifier.js';
 import { jsonOf, kdSpec } from './fixtures/command-line.js';
 import { copyOfTiny } from './fixtures/tiny-workspace.js';
 import { colourModel, colours, photograph } from './support/colours.js';
@@ -86,6 +89,49 @@ test('the report shows the comparison, and the terminal says first whether a riv
   expect(page).toMatch(/nearest neighbours among the training features/);
 });
 
+test.each(['prior', 'bias', 'interpolated', 'adapter'])(
+  'export --refit %s writes the model that was measured',
+  async (name) => {
+    const words = ['export', '--refit', name, '--out', 'refitted.onnx', '--workspace', 'kd'];
+    const output = jsonOf(await kdSpec([...words, '--json'], { folder }));
+    expect((await schemaOf('export')).parse(output)).toEqual(output);
+    const measured = JSON.parse(await readFile(join(folder, 'kd', 'rivals', 'rivals.json'), 'utf8'));
+    const { bounded } = measured.rivals.find((rival: Line) => rival.name === name);
+    expect(output).toMatchObject({ refit: name, gain: bounded.gain, harm: bounded.harm, images: 64 });
+    expect(output.maxDifference).toBeLessThan(1e-5);
+
+    const config = JSON.parse(await readFile(join(folder, 'kd', 'generalist', 'config.json'), 'utf8'));
+    const { order, normalisation } = config.backbone.reading;
+    const { mean, deviation } = normalisation;
+    const path = join(folder, 'refitted.onnx');
+    const classifier = await openOnnxClassifier(path, { order, mean, deviation });
+    const { splits, image } = await openDataset(join(folder, 'kd', 'dataset'));
+    let [right, images] = [0, 0];
+    for await (const batch of imageBatches(splits.test, image, { batchSize: 64 })) {
+      const found = await classifier.probabilities(batch);
+      for (let row = 0; row < batch.count; row++, images++) {
+        const own = found.subarray(36 * row, 36 * (row + 1));
+        right += Number(own.indexOf(Math.max(...own)) === batch.labels[row]);
+      }
+    }
+    classifier.dispose();
+    expect(images).toBe(72);
+    expect(Math.abs(right / images - bounded.top1)).toBeLessThan(1.5 / images);
+  },
+);
+
+test('a rival that no head is, that harms more than allowed, or was not measured, is not exported', async () => {
+  const exported = (...words: readonly string[]) =>
+    kdSpec(['export', '--out', 'x.onnx', ...words], { folder });
+  expect(await exported('--refit', 'hidden', '--workspace', 'kd')).toMatchObject({ code: 2 });
+  expect(await exported('--refit', 'bias', '--trace', '--workspace', 'kd')).toMatchObject({
+    code: 2,
+    stderr: expect.stringContaining('leave out --trace'),
+  });
+  const unmeasured = await exported('--refit', 'bias', '--workspace', 'nothing');
+  expect(unmeasured).toMatchObject({ code: 1, stderr: expect.stringMatching(/kd-spec rivals/) });
+});
+
 test('images without labels count by agreement', async () => {
   const command = [
     'rivals',
@@ -107,6 +153,10 @@ test('where every class has images there is no harm to measure', async () => {
   const output = jsonOf(await kdSpec([...command, '--json'], { folder: tiny }));
   expect(output).toMatchObject({ bystanders: null, bound: null, classes: 60, classesWithImages: 60 });
   for (const line of output.rivals) expect(line.bounded).toBeNull();
+  const words = ['export', '--refit', 'refitted', '--out', 'refitted.onnx', '--json'];
+  const exported = jsonOf(await kdSpec(words, { folder: tiny }));
+  expect(exported).toMatchObject({ harm: null, outputs: ['probabilities', 'generalist'], classes: 60 });
+  expect(exported.maxDifference).toBeLessThan(1e-4);
   const shown = await kdSpec(command, { folder: tiny });
   expect(shown.stdout).toMatch(/There is no harm to measure: every class has images/);
   await rm(tiny, { recursive: true });

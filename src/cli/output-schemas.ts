@@ -154,7 +154,7 @@ const infer = z.object({
     .describe('images without an answer'),
 });
 
-const exported = z.object({
+const exportedEnsemble = z.object({
   file: z.string().describe('or the folder'),
   format: z.enum(['onnx', 'safetensors', 'hf', 'web']),
   files: z.array(z.string()).describe('the model and, where its weights are external, their file'),
@@ -178,6 +178,27 @@ const exported = z.object({
     .nullable()
     .describe('top-1 of both on validation images, where weights were rounded'),
 });
+
+const refitted = z.object({
+  file: z.string(),
+  refit: z.string().describe('the rival whose last layer the model has'),
+  files: z.array(z.string()),
+  inputs: z.array(z.string()),
+  outputs: z.array(z.string()),
+  classes: count,
+  bytes: bytes.describe('of all files'),
+  images: count.describe('on which the written layer was compared with the measured one'),
+  maxDifference: z.number().nonnegative().describe('greatest difference of a probability there'),
+  top1: z.number().min(0).max(1).describe('on test images, as kd-spec rivals measured it'),
+  gain: z.number().min(-1).max(1).describe('over the generalist'),
+  standardError: z.number().nonnegative(),
+  harm: z
+    .object({ harm: z.number().min(-1).max(1), standardError: z.number().nonnegative() })
+    .nullable()
+    .describe('accuracy that bystanders lose; null where there are none'),
+});
+
+const exported = z.union([exportedEnsemble, refitted.describe('with --refit')]);
 
 const patchShare = z.number().min(0).max(1);
 const patchFigures = z.object({

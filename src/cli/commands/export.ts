@@ -8,6 +8,7 @@ import { createRandom } from '../../core/random.js';
 import type { ImageShape } from '../../data/source.js';
 import type { Ensemble, NetworkEnsemble } from '../../ensemble/ensemble.js';
 import type { ExportedModel, ExportOptions } from '../../ensemble/export/export-onnx.js';
+import { headRivals } from '../../evaluation/rivals/rival.js';
 import type { ImageBatch } from '../../models/classifier.js';
 import type { Settings } from '../../pipeline/options.js';
 import { addFlags, flagsOf } from '../command-line.js';
@@ -19,6 +20,17 @@ import { alignColumns } from '../summary.js';
 
 const precisions = ['fp32', 'fp16', 'int8'] as const;
 const formats = ['onnx', 'safetensors', 'hf', 'web'] as const;
+
+/** What concerns the ensemble, or another form of file. */
+const notWithRefit = [
+  'format',
+  'model',
+  'weights',
+  'trace',
+  'replace-output',
+  'with-preprocessing',
+  'license',
+] as const;
 
 /** What is chosen on the command line. */
 interface ExportChoices extends Required<ExportOptions> {
@@ -57,6 +69,13 @@ export function exportCommand(context: CommandContext): CommandModule {
             defaultDescription: 'ensemble',
             describe: 'Export the ensemble, or the student alone',
           })
+          .option('refit', {
+            type: 'string',
+            requiresArg: true,
+            choices: headRivals,
+            describe:
+              'Write, instead of the ensemble, the generalist with the last layer of this rival, as kd-spec rivals chose it; an imported model keeps its inputs, outputs and names',
+          })
           .option('weights', {
             type: 'string',
             requiresArg: true,
@@ -94,6 +113,22 @@ export function exportCommand(context: CommandContext): CommandModule {
       const { resolveSettings } = await import('../../pipeline/settings.js');
       const { settings } = await resolveSettings(flagsOf(argv, []), context.env, { folder: context.folder });
       const format = formats.find((name) => name === argv.format) ?? 'onnx';
+      if (typeof argv.refit === 'string') {
+        const others = Object.keys(argv).filter((flag) => notWithRefit.some((one) => one === flag));
+        if (others.length > 0) {
+          throw new KdSpecError(
+            'usage',
+            `--refit writes an ONNX model with another last layer and nothing else: leave out --${others[0]}; ` +
+              'import the file (kd-spec run --onnx FILE) for what else there is',
+          );
+        }
+        const { exportRefitted } = await import('../export-refitted.js');
+        const result = await exportRefitted(resolve(context.folder, argv.out), argv.refit, settings, {
+          isExternal: argv['external-data'] === true,
+        });
+        printResult(context, result, settings.json);
+        return;
+      }
       const result = await exportEnsemble(resolve(context.folder, argv.out), settings, {
         format,
         licence: typeof argv.license === 'string' ? argv.license : undefined,

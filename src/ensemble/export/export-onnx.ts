@@ -15,7 +15,7 @@ import {
   type PatchRecord,
   readExportedMetadata,
 } from '../../models/onnx/exported-metadata.js';
-import { createGraphWriter, type GraphWriter } from '../../models/onnx/graph-writer.js';
+import { createGraphWriter, type GraphWriter, renameValue } from '../../models/onnx/graph-writer.js';
 import type { ImageFeed } from '../../models/onnx/image-session.js';
 import {
   ensembleKey,
@@ -30,7 +30,7 @@ import type { WeightPrecision } from '../../models/onnx/stored-weights.js';
 import { type ExportedParts, type HostParts, hostParts } from './exported-parts.js';
 import { type FusionOutputs, writeFusion } from './fusion-graph.js';
 import { bytesIn, imageInfo, writePreprocessing } from './image-graph.js';
-import { renameValue, sortNodes, writeImported, writeReplacement } from './imported-graph.js';
+import { sortNodes, writeImported, writeReplacement } from './imported-graph.js';
 import { elementTypeOf, valueInfo } from './value-info.js';
 
 /** What may be chosen about a file. */

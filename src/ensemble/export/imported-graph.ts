@@ -1,8 +1,7 @@
-import { create } from '@bufbuild/protobuf';
-import { type GraphProto, type NodeProto, NodeProtoSchema, TensorProto_DataType } from 'onnx-buf';
+import { type GraphProto, type NodeProto, TensorProto_DataType } from 'onnx-buf';
 import { KdSpecError } from '../../core/errors.js';
 import { isConstant } from '../../models/onnx/constants.js';
-import type { GraphWriter } from '../../models/onnx/graph-writer.js';
+import { copyOf, type GraphWriter } from '../../models/onnx/graph-writer.js';
 import { endings, type OnnxModel, outputHolds } from '../../models/onnx/model-file.js';
 import type { OnnxBackboneDescription } from '../../models/onnx/onnx-backbone.js';
 
@@ -174,20 +173,11 @@ export function writeReplacement(
   return graph.node('Reshape', [rows, graph.node('Shape', [own])]);
 }
 
-/** Gives the value of an output another name where it is made, so that something else can take its name. */
-export function renameValue(graph: GraphProto, from: string, to: string): void {
-  graph.node = graph.node.map((node) =>
-    node.output.includes(from)
-      ? create(NodeProtoSchema, { ...node, output: node.output.map((name) => (name === from ? to : name)) })
-      : node,
-  );
-}
-
 /** Gives an input another name where it is used, so that its name stands for something that is made into it. */
 export function renameInput(graph: GraphProto, from: string, to: string): string {
   graph.node = graph.node.map((node) =>
     node.input.includes(from)
-      ? create(NodeProtoSchema, { ...node, input: node.input.map((name) => (name === from ? to : name)) })
+      ? copyOf(node, { input: node.input.map((name) => (name === from ? to : name)) })
       : node,
   );
   return to;

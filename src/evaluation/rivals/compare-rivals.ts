@@ -11,7 +11,9 @@ import {
   correct,
   type FeatureSet,
   type FreeNumbers,
+  type Head,
   harmBetween,
+  headRivals,
   type Judged,
   pairedDifference,
   predictions,
@@ -108,6 +110,7 @@ interface Outcome {
  * @param bystanders none: harm is not measured
  * @param ensemble what the specialists make of the same test images
  * @param bound on the harm, a share
+ * @param keep gets the heads that could be written
  * @throws KdSpecError `interrupted`
  *
  * Cost: four trainings of a head, and for each rival a pass over validation, test and bystanders.
@@ -119,11 +122,14 @@ export async function compareRivals(
     bystanders,
     ensemble,
     bound,
+    keep,
   }: {
     readonly test: FeatureSet;
     readonly bystanders: BystanderFeatures | undefined;
     readonly ensemble: EnsemblePredictions;
     readonly bound: number;
+    /** Gets the heads of rivals that are one, on standardised features, as they are chosen: within the bound where there is one. */
+    readonly keep: (name: string, head: Head) => Promise<void>;
   },
   log: Log,
 ): Promise<RivalsReport> {
@@ -186,6 +192,8 @@ export async function compareRivals(
       ...more,
     };
     results.push({ result, best: outcome, bounded: inBound });
+    const chosen = others ? bounded[0] : best;
+    if (rival.head && chosen) await keep(name, await rival.head(chosen));
   };
 
   const steps = 8;
@@ -301,17 +309,17 @@ async function fitTemperature(
   return { temperature, before: await loss(measured, 1), after: await loss(measured, temperature) };
 }
 
-/** What to do where a rival is better. Nothing here is done by kd-spec. */
+/** What to do where another rival is better: these no export writes. */
 const advice: Readonly<Record<string, string>> = {
-  prior: 'add the shift to the bias of the classes with images in the last layer of your model',
-  bias: 'refit the bias of the last layer with the tools that your model was trained with',
-  refitted: 'refit the last layer on your images with the tools that your model was trained with',
-  interpolated:
-    'refit the last layer on your images with the tools that your model was trained with, and mix its weights with the original ones as the settings say',
   hidden: 'train a hidden layer and a head on the features of your model with your own tools',
-  adapter: 'train a low-rank adapter before the last layer with your own tools',
   neighbours: 'keep the training features in an index, and rank the first classes again by the nearest ones',
 };
+
+function adviceFor(name: string): string {
+  return headRivals.some((one) => one === name)
+    ? `kd-spec export --refit ${name} --out FILE writes that model`
+    : `kd-spec does not write that model: ${advice[name] ?? 'make it with your own tools'}`;
+}
 
 /**
  * Whether a rival is better than the ensemble: by more than two standard errors of the paired difference on the test
@@ -351,7 +359,7 @@ function verdictOf(
   const text = isBetter
     ? `A rival is better than the specialists for these images: ${first.name}, by ${difference} in top-1${within} ` +
       `(${percent(first.outcome.figures.top1)} against ${percent(ensemble.figures.top1)}). ` +
-      `kd-spec does not write that model: ${advice[first.name] ?? 'make it with your own tools'}.`
+      `${adviceFor(first.name)}.`
     : `No rival is better than the specialists by more than two standard errors${within}; the best of them, ` +
       `${first.name}, differs by ${difference} in top-1. The specialists gain ${own}.`;
   return {

@@ -2,17 +2,7 @@ import type { AdamMoments, Operations, Tensor2D, Variable } from '../../compute/
 import { KdSpecError } from '../../core/errors.js';
 import { createRandom } from '../../core/random.js';
 import { trainingFlopsFactor } from '../../models/network-definition.js';
-import type { FeatureSet } from './rival.js';
-
-/** A generalist's head on standardised features: mean 0 and deviation 1 over the training images. */
-export interface Head {
-  /** (width, classes). */
-  readonly weights: Float32Array;
-  /** (classes). */
-  readonly bias: Float32Array;
-  readonly width: number;
-  readonly classes: number;
-}
+import type { FeatureSet, Head } from './rival.js';
 
 /** Means and deviations of features, by which they are standardised. */
 export interface Scale {
@@ -54,6 +44,20 @@ export function standardisedHead(head: Head, { mean, deviation }: Scale): Head {
   return { width, classes, weights, bias: Float32Array.from(bias) };
 }
 
+/** The head that gives features as they are the logits that one on standardised features gives: `W = W' / d, b = b' - m W`. */
+export function plainHead(head: Head, { mean, deviation }: Scale): Head {
+  const { width, classes } = head;
+  const weights = new Float32Array(head.weights.length);
+  const bias = Float64Array.from(head.bias);
+  for (let feature = 0; feature < width; feature++)
+    for (let label = 0; label < classes; label++) {
+      const weight = head.weights[feature * classes + label] / deviation[feature];
+      weights[feature * classes + label] = weight;
+      bias[label] -= mean[feature] * weight;
+    }
+  return { width, classes, weights, bias: Float32Array.from(bias) };
+}
+
 /** What all rivals work on. */
 export interface RivalContext {
   readonly operations: Operations;
@@ -82,6 +86,8 @@ export interface TrainedHead {
   /** Of Adam at the first step; it falls to 0. */
   readonly rate: number;
   logits(features: Tensor2D): Tensor2D;
+  /** The same as one dense layer; absent where it is none. */
+  dense?(): Promise<Pick<Head, 'weights' | 'bias'>>;
   /** Multiplications and additions of `logits` for an image. */
   readonly flops: number;
 }

@@ -15,6 +15,16 @@ export interface FeatureSet {
   readonly width: number;
 }
 
+/** A generalist's head on standardised features: mean 0 and deviation 1 over the training images. */
+export interface Head {
+  /** (width, classes). */
+  readonly weights: Float32Array;
+  /** (classes). */
+  readonly bias: Float32Array;
+  readonly width: number;
+  readonly classes: number;
+}
+
 /** Of each image the leading class among those with images (inside) and among all others (outside). */
 export interface Leaders {
   /** (rows), -1 where there is no such class. */
@@ -50,7 +60,12 @@ export interface Rival {
   readonly cost: RivalCost;
   /** The leaders of each image, under each of some settings. */
   leaders(set: FeatureSet, variants: readonly FreeNumbers[]): Promise<readonly Leaders[]>;
+  /** Under one setting, the head on standardised features that predicts the same; absent where no head does. */
+  head?(choice: Choice): Promise<Head>;
 }
+
+/** Rivals that are another last layer of the model, which `kd-spec export --refit` writes. */
+export const headRivals = ['prior', 'bias', 'refitted', 'interpolated', 'adapter'] as const;
 
 /** Shifts from -8 to 8 nats by quarters, 0 first. */
 export const shifts: readonly number[] = [

@@ -3,9 +3,9 @@ import { selectBackend } from '../../compute/backend.js';
 import type { Operations } from '../../compute/operations.js';
 import { createRandom } from '../../core/random.js';
 import { softmax } from '../../math/softmax.js';
-import { fitHead, type Head, type RivalContext, scaleOf, standardise, standardisedHead } from './fit-head.js';
+import { fitHead, type RivalContext, scaleOf, standardise, standardisedHead } from './fit-head.js';
 import { neighboursRival } from './neighbours.js';
-import { correct, type FeatureSet, predictions } from './rival.js';
+import { correct, type FeatureSet, type Head, predictions } from './rival.js';
 import { generalistRivals, trainRivals } from './trained-heads.js';
 
 let operations: Operations;

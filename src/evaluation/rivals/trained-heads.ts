@@ -1,7 +1,7 @@
 import type { Tensor2D, Variable } from '../../compute/operations.js';
 import { createRandom, derivedSeed } from '../../core/random.js';
 import { eachChunk, type FitCost, fitHead, type RivalContext, type TrainedHead } from './fit-head.js';
-import { emptyLeaders, lead, type Rival, shifts } from './rival.js';
+import { emptyLeaders, type Head, lead, type Rival, shifts } from './rival.js';
 
 const flopsOf = (inputs: number, units: number) => 2 * inputs * units;
 
@@ -32,20 +32,26 @@ function buildHead(kind: Kind, { operations, head, seed }: RivalContext): Traine
     trained: readonly Variable[],
     flops: number,
     logits: (features: Tensor2D) => Tensor2D,
+    more: Pick<TrainedHead, 'dense'> = {},
   ): TrainedHead & { dispose(): void } => ({
     variables: trained,
     rate: rates[kind],
     logits,
     flops,
+    ...more,
     dispose: () => operations.dispose([...all]),
   });
   const dense = (features: Tensor2D) =>
     operations.dense(features, weights, bias, { inputGradient: isFrozen && kind === 'adapter' });
+  const asDense = async (values: Tensor2D) => ({
+    weights: await operations.read(values),
+    bias: await operations.read(bias),
+  });
   switch (kind) {
     case 'bias':
-      return made([bias], own, dense);
+      return made([bias], own, dense, { dense: () => asDense(weights) });
     case 'refitted':
-      return made([weights, bias], own, dense);
+      return made([weights, bias], own, dense, { dense: () => asDense(weights) });
     case 'hidden': {
       const [into, offset, out] = [
         normal(width, hiddenUnits, 2),
@@ -63,10 +69,26 @@ function buildHead(kind: Kind, { operations, head, seed }: RivalContext): Traine
       const rank = Math.min(adapterRank, width);
       const [down, up] = [normal(width, rank, 1), zeros(rank, width)];
       all.push(down, up);
-      return made([down, up], own + flopsOf(width, rank) + flopsOf(rank, width), (features) => {
-        const low = operations.dense(features, down, undefined, { inputGradient: false });
-        return dense(operations.add(features, operations.dense(low, up, undefined)));
-      });
+      return made(
+        [down, up],
+        own + flopsOf(width, rank) + flopsOf(rank, width),
+        (features) => {
+          const low = operations.dense(features, down, undefined, { inputGradient: false });
+          return dense(operations.add(features, operations.dense(low, up, undefined)));
+        },
+        {
+          async dense() {
+            const whole = operations.tidy(() =>
+              operations.add(weights, operations.matMul(down, operations.matMul(up, weights))),
+            );
+            try {
+              return await asDense(whole);
+            } finally {
+              whole.dispose();
+            }
+          },
+        },
+      );
     }
   }
 }
@@ -114,6 +136,7 @@ export async function trainRivals(
       });
       return found;
     };
+    const { dense } = model;
     const blended: Rival = {
       name: kind === 'refitted' ? 'interpolated' : kind,
       what:
@@ -124,6 +147,16 @@ export async function trainRivals(
       shifts,
       cost,
       leaders,
+      ...(dense && {
+        head: async ({ variant: { share = 1 }, shift }) => {
+          const trained = await dense();
+          const mix = (from: Float32Array, to: Float32Array) =>
+            from.map((value, at) => (1 - share) * value + share * to[at]);
+          const { head, isPictured } = context;
+          const mixed = { weights: mix(head.weights, trained.weights), bias: mix(head.bias, trained.bias) };
+          return raised({ ...head, ...mixed }, isPictured, shift);
+        },
+      }),
     };
     const plain: Rival = { ...blended, name: kind, what: kinds[kind], variants: [{ share: 1 }], shifts: [0] };
     return {
@@ -135,6 +168,11 @@ export async function trainRivals(
     model.dispose();
     throw error;
   }
+}
+
+/** A head under which the classes with images have logits higher by some nats. */
+function raised(head: Head, isPictured: Uint8Array, shift: number): Head {
+  return { ...head, bias: head.bias.map((value, label) => value + shift * isPictured[label]) };
 }
 
 /** The generalist as it is, and with one number that raises or lowers the classes with images: their prior. */
@@ -166,6 +204,7 @@ export function generalistRivals(context: RivalContext): { readonly plain: Rival
       what: 'one number that raises or lowers all classes with images against the others',
       shifts,
       cost: { ...none, parameters: 1 },
+      head: async ({ shift }) => raised(head, isPictured, shift),
     },
   };
 }

@@ -36,6 +36,12 @@ export interface OnnxHead {
   readonly bias: Float32Array;
   /** Whether the model predicts for several steps of an image: (batch, steps, classes). */
   readonly isSequence: boolean;
+  /** The node that multiplies. */
+  readonly product: NodeProto;
+  /** The value that holds the logits with all that is folded in, before any softmax and change of shape. */
+  readonly logits: string;
+  /** Whether something between the product and that value changes its shape or its type. */
+  readonly isReshaped: boolean;
   /** The operators from the output back to the product, for a person. */
   readonly path: readonly string[];
 }
@@ -100,7 +106,7 @@ interface Step {
   readonly by: string;
 }
 
-interface Walk {
+interface Walk extends Pick<OnnxHead, 'logits' | 'isReshaped'> {
   readonly node: NodeProto;
   /** In the order of the walk: the last one is applied first. */
   readonly steps: readonly Step[];
@@ -121,6 +127,8 @@ function walkBack(model: OnnxModel, start: string): Walk | { readonly failure: s
   const steps: Step[] = [];
   let outputHolds: OutputHolds = 'logits';
   let at = start;
+  let logits: string | undefined;
+  let isReshaped = false;
   const visited = new Set<string>();
   for (;;) {
     const node = model.producers.get(at);
@@ -129,14 +137,17 @@ function walkBack(model: OnnxModel, start: string): Walk | { readonly failure: s
     visited.add(at);
     path.push(node.opType);
     const { opType, input } = node;
-    if (products.has(opType)) return { node, steps, outputHolds, path };
+    if (products.has(opType)) return { node, steps, outputHolds, path, logits: logits ?? at, isReshaped };
     const ending = endings[opType];
     if (ending !== undefined && outputHolds === 'logits' && steps.length === 0) {
       outputHolds = ending;
       at = input[0];
     } else if (transparent.has(opType) || (opType === 'Transpose' && keepsLastAxis(node))) {
+      const isOfIntegers = opType === 'Cast' && model.producers.get(input[0])?.opType === 'MatMulInteger';
+      if (logits !== undefined && !isOfIntegers) isReshaped ||= !['Identity', 'Dropout'].includes(opType);
       at = input[0];
     } else if (linear[opType] !== undefined) {
+      logits ??= at;
       const constantAt = [1, 0].find((position) => isConstant(model, input[position]));
       const isScaleOfIntegers = constantAt === undefined && opType === 'Mul';
       const next = isScaleOfIntegers
@@ -176,7 +187,7 @@ interface Product {
 }
 
 async function readHead(model: OnnxModel, output: string, walk: Walk): Promise<OnnxHead> {
-  const { node, steps, outputHolds, path } = walk;
+  const { node, steps, outputHolds, path, logits, isReshaped } = walk;
   const { features, weights, bias } = await readProduct(model, node);
   const [width, classes] = weights.shape;
   const head = {
@@ -200,6 +211,9 @@ async function readHead(model: OnnxModel, output: string, walk: Walk): Promise<O
     ...head,
     isSequence: isSequence(model, output),
     path,
+    product: node,
+    logits,
+    isReshaped,
   };
 }
 

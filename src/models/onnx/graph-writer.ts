@@ -1,9 +1,10 @@
-import { create } from '@bufbuild/protobuf';
+import { clone, create } from '@bufbuild/protobuf';
 import {
   type AttributeProto,
   AttributeProto_AttributeType,
   AttributeProtoSchema,
   type GraphProto,
+  type NodeProto,
   NodeProtoSchema,
   TensorProto_DataType,
   TensorProtoSchema,
@@ -163,4 +164,18 @@ function attribute(name: string, value: Attributes[string]): AttributeProto {
     return create(AttributeProtoSchema, { name, type: STRING, s: new TextEncoder().encode(value) });
   if ('float' in value) return create(AttributeProtoSchema, { name, type: FLOAT, f: value.float });
   return create(AttributeProtoSchema, { name, type: INTS, ints: value.map(BigInt) });
+}
+
+/** A node with other inputs or outputs. */
+export function copyOf(node: NodeProto, changes: Partial<Pick<NodeProto, 'input' | 'output'>>): NodeProto {
+  return Object.assign(clone(NodeProtoSchema, node), changes);
+}
+
+/** Gives a value another name where it is made, so that something else can take its name. */
+export function renameValue(graph: GraphProto, from: string, to: string): void {
+  graph.node = graph.node.map((node) =>
+    node.output.includes(from)
+      ? copyOf(node, { output: node.output.map((name) => (name === from ? to : name)) })
+      : node,
+  );
 }

@@ -1,10 +1,12 @@
-import { readFile, rm, writeFile } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { readManifest } from '../../core/artefact.js';
 import { KdSpecError } from '../../core/errors.js';
 import { withFileErrors } from '../../core/file-error.js';
 import { parseJson } from '../../core/json-file.js';
+import { percent } from '../../core/percent.js';
 import { count } from '../../core/quantity-text.js';
 import { imageBatches } from '../../data/batches.js';
 import { openBystanders } from '../../data/bystanders.js';
@@ -21,17 +23,19 @@ import {
   type EnsemblePredictions,
   type RivalsReport,
 } from '../../evaluation/rivals/compare-rivals.js';
-import { type Head, scaleOf, standardise, standardisedHead } from '../../evaluation/rivals/fit-head.js';
-import type { FeatureSet } from '../../evaluation/rivals/rival.js';
+import { plainHead, scaleOf, standardise, standardisedHead } from '../../evaluation/rivals/fit-head.js';
+import type { FeatureSet, Head } from '../../evaluation/rivals/rival.js';
 import { rivalsSchema } from '../../evaluation/rivals/rivals-schema.js';
 import type { Backbone } from '../../models/backbone.js';
 import { batchSizeFor } from '../../models/classifier.js';
 import { cutNetwork } from '../../models/network-backbone.js';
 import { forwardFlops } from '../../models/network-definition.js';
+import { type HostTensor, readSafetensors, writeSafetensors } from '../../models/safetensors.js';
 import { specialistsOptions } from '../options/specialists-options.js';
 import type { StageContext } from '../stage.js';
 
 const rivalsFile = 'rivals.json';
+const headsFolder = 'heads';
 const mostFitted = 20_000; // validation images, and bystanders, that numbers are chosen on
 const mostTested = 50_000;
 const featureBytes = 2 ** 30; // of the training images: their features are held in memory
@@ -126,7 +130,13 @@ export async function measureRivals(context: StageContext): Promise<RivalsReport
     const bound = boundOf(ensemble) ?? boundWithoutHarm;
     const report = await compareRivals(
       rivals,
-      { test, bystanders: others, ensemble: predictions, bound },
+      {
+        test,
+        bystanders: others,
+        ensemble: predictions,
+        bound,
+        keep: (name, one) => writeHead(join(directory, headsFolder), name, plainHead(one, scale)),
+      },
       log,
     );
     await writeFile(join(directory, rivalsFile), `${JSON.stringify(report, null, 2)}\n`);
@@ -135,6 +145,52 @@ export async function measureRivals(context: StageContext): Promise<RivalsReport
   } finally {
     ensemble.dispose();
   }
+}
+
+async function writeHead(
+  folder: string,
+  name: string,
+  { width, classes, weights, bias }: Head,
+): Promise<void> {
+  await mkdir(folder, { recursive: true });
+  const tensors = new Map<string, HostTensor>([
+    ['head.weights', { shape: [width, classes], values: weights }],
+    ['head.bias', { shape: [classes], values: bias }],
+  ]);
+  await writeSafetensors(join(folder, `${name}.safetensors`), tensors);
+}
+
+/**
+ * The head of a rival, as the comparison chose its numbers, on features as they are.
+ *
+ * @throws KdSpecError `not-found` where it was not kept, with the reason
+ */
+export async function readRivalHead(directory: string, name: string): Promise<Head> {
+  const path = join(directory, headsFolder, `${name}.safetensors`);
+  const { rivals, bound } = await readRivals(directory);
+  if (!existsSync(path)) {
+    const isOutside = rivals.find((rival) => rival.name === name)?.bounded === null && bound !== null;
+    throw new KdSpecError(
+      'not-found',
+      isOutside
+        ? `${name}: nothing that was tried is within the bound on harm of ${percent(bound)}: choose another rival (kd-spec rivals), or allow more with --harm`
+        : `no head of ${name} at ${path}: run kd-spec rivals again`,
+    );
+  }
+  const tensors = await readSafetensors(path);
+  const [weights, bias] = ['head.weights', 'head.bias'].map((one) => tensors.get(one));
+  const isHead =
+    weights?.values instanceof Float32Array &&
+    bias?.values instanceof Float32Array &&
+    weights.values.length === weights.shape[0] * bias.values.length;
+  if (!isHead) {
+    throw new KdSpecError(
+      'artefact-corrupt',
+      `${path}: expected the weights of a head: run kd-spec rivals again`,
+    );
+  }
+  const [width, classes] = weights.shape;
+  return { width, classes, weights: weights.values, bias: bias.values };
 }
 
 /** The comparison that a finished stage left. */
