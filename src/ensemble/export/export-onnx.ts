@@ -27,6 +27,7 @@ import {
 import { writeConvolutions, writeDense } from '../../models/onnx/network-graph.js';
 import type { Reading } from '../../models/onnx/reading.js';
 import type { WeightPrecision } from '../../models/onnx/stored-weights.js';
+import { upgradedOpset, upgradeOperators, upgradeProblem } from '../../models/onnx/upgrade-operators.js';
 import { type ExportedParts, type HostParts, hostParts } from './exported-parts.js';
 import { type FusionOutputs, writeFusion } from './fusion-graph.js';
 import { bytesIn, imageInfo, writePreprocessing } from './image-graph.js';
@@ -58,7 +59,6 @@ export interface ExportedModel {
 }
 
 const ownOpset = 17;
-const leastOpset = 11; // GatherElements and ScatterElements
 const irVersion = 8n;
 
 /**
@@ -70,11 +70,12 @@ export function expectExportable(
   model: OnnxModel,
   { replaceOutput }: { readonly replaceOutput: boolean },
 ): void {
-  if (model.opset < leastOpset) {
+  const problem = upgradeProblem(model);
+  if (problem !== undefined) {
     throw new KdSpecError(
       'option-invalid',
-      `the model is of operator set ${model.opset}, and the fusion needs ${leastOpset}: convert it ` +
-        '(onnx.version_converter.convert_version(model, 17) in Python) and import it again',
+      `the model is of operator set ${model.opset}, the fusion needs ${upgradedOpset}, and kd-spec cannot convert it ` +
+        `(${problem}): convert it (onnx.version_converter.convert_version(model, 17) in Python) and import it again`,
     );
   }
   if (replaceOutput && typeof readExportedMetadata(model)?.imported?.blank === 'number') {
@@ -97,15 +98,16 @@ export function expectExportable(
  * to open the file as a classifier.
  *
  * @throws KdSpecError `option-invalid` for what has no form as a graph: rules, specialists that retrained convolutions
- * or have a full head, corrections that depend on the image, old operator sets
+ * or have a full head, corrections that depend on the image, old operator sets that cannot be converted
  */
 export async function exportOnnx(
   parts: ExportedParts,
   { weights = 'fp32', trace = false, replaceOutput = false, withPreprocessing = false }: ExportOptions = {},
 ): Promise<ExportedModel> {
-  const { classes, imported } = parts;
+  const { classes } = parts;
+  if (parts.imported) expectExportable(parts.imported.model, { replaceOutput });
+  const imported = parts.imported && { ...parts.imported, model: upgradeOperators(parts.imported.model) };
   const opset = imported?.model.opset ?? ownOpset;
-  if (imported) expectExportable(imported.model, { replaceOutput });
   if (replaceOutput && imported === undefined) {
     throw new KdSpecError(
       'option-invalid',

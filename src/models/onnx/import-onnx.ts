@@ -11,6 +11,7 @@ import { invalid, type OnnxModel, readOnnxModel } from './model-file.js';
 import { type OnnxBackboneDescription, openOnnxBackbone } from './onnx-backbone.js';
 import type { Reading } from './reading.js';
 import { type CheckImages, checkReadings, type SelfCheck } from './self-check.js';
+import { upgradedOpset, upgradeProblem } from './upgrade-operators.js';
 
 /** What a person says about a foreign model; what is left out is read from the model or its neighbours. */
 export interface OnnxHints {
@@ -80,7 +81,14 @@ export async function describeOnnx(path: string, hints: OnnxHints): Promise<Onnx
   const holds = {
     scores: [`its outputs are independent scores (${head.path[0]}): their logits are taken as a softmax's`],
   };
-  const notes = [...input.notes, ...classes.notes, ...(head.outputHolds === 'scores' ? holds.scores : [])];
+  const isOld = model.opset < upgradedOpset && upgradeProblem(model) === undefined;
+  const old = `the model is of operator set ${model.opset}: files that are exported from it are of set ${upgradedOpset}`;
+  const notes = [
+    ...(isOld ? [old] : []),
+    ...input.notes,
+    ...classes.notes,
+    ...(head.outputHolds === 'scores' ? holds.scores : []),
+  ];
   return { model, head, input, classes, notes };
 }
 

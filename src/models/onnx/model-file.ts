@@ -63,7 +63,16 @@ export async function readOnnxModel(path: string): Promise<OnnxModel> {
  * @throws KdSpecError `checkpoint-invalid` when it is not an ONNX model
  */
 export function decodeOnnxModel(path: string, bytes: Uint8Array): OnnxModel {
-  const proto = decode(path, bytes);
+  return decodedModel(path, decode(path, bytes), bytes.length);
+}
+
+/**
+ * The same of a model that is decoded.
+ *
+ * @param bytes of its file
+ * @throws KdSpecError `checkpoint-invalid` when there is no graph in it
+ */
+export function decodedModel(path: string, proto: ModelProto, bytes: number): OnnxModel {
   const { graph } = proto;
   if (graph === undefined || graph.output.length === 0) {
     throw invalid(path, 'expected an ONNX model, found no graph in it: export the model again');
@@ -89,7 +98,7 @@ export function decodeOnnxModel(path: string, bytes: Uint8Array): OnnxModel {
     consumers,
     initializers,
     inputs: graph.input.filter(({ name }) => !initializers.has(name)),
-    bytes: bytes.length,
+    bytes,
   };
 }
 
