@@ -2,18 +2,19 @@
  * What specialists add to the cost of somebody else's model: the model's own file against files with specialists in it.
  *
  *     npx tsx scripts/bench/patched.ts --model PP-OCRv6_rec_small.onnx [--size 48] [--specialists 60,300]
- *         [--rules share-inside,paper] [--runtimes onnx,wasm] [--seconds 2] [--python PATH] [--json]
+ *         [--rules share-inside,paper] [--runtimes onnx,wasm] [--rounds 5] [--seconds 1] [--python PATH] [--out FOLDER]
  *
  * Every class of the model belongs to one specialist, linear on its features with random weights, so that each image
  * queries one; time does not depend on the weights. Each file is opened in a process of its own, by the outputs that a
- * program would read. Shown are milliseconds to open it, milliseconds an image in batches of 1, 8 and 128 (median over
- * the runs of `--seconds`, files in turn within a round), and what the process holds in memory. `--python` names an
- * interpreter with onnxruntime, which runs the model alone.
+ * program would read. In each round all files take their turn, so that the ratios of a round are of one time. Shown are
+ * milliseconds to open a file, milliseconds an image in batches of 1, 8 and 128 (median over the runs of `--seconds`), and
+ * what the process holds in memory: medians over the rounds, the ratios too. `--python` names an interpreter with
+ * onnxruntime, which runs the model alone. `--out` writes patched.md and patched.json there.
  */
 import { execFileSync } from 'node:child_process';
 import { mkdtemp, readFile, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { basename, join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { selectBackend } from '../../src/compute/backend.js';
 import { createRandom } from '../../src/core/random.js';
@@ -25,7 +26,9 @@ import { describeOnnx, importOnnx } from '../../src/models/onnx/import-onnx.js';
 import { readImportedModel } from '../../src/models/onnx/onnx-backbone.js';
 import { openSession, type RuntimeName } from '../../src/models/onnx/runtime.js';
 import { writeOnnxModel } from '../../src/models/onnx/write-model.js';
-import { describeMachine } from '../machine.js';
+import { describeMachine, type Machine } from '../machine.js';
+import { table } from '../results/format.js';
+import { writeResult } from '../results/write-result.js';
 
 const { values } = parseArgs({
   options: {
@@ -34,9 +37,10 @@ const { values } = parseArgs({
     specialists: { type: 'string', default: '60,300' },
     rules: { type: 'string', default: 'share-inside,paper' },
     runtimes: { type: 'string', default: 'onnx,wasm' },
-    seconds: { type: 'string', default: '2' },
+    rounds: { type: 'string', default: '5' },
+    seconds: { type: 'string', default: '1' },
     python: { type: 'string' },
-    json: { type: 'boolean', default: false },
+    out: { type: 'string' },
     measure: { type: 'string' }, // in a child process: what to measure, as JSON
   },
 });
@@ -162,55 +166,97 @@ async function makeFiles(path: string, size: number, folder: string) {
   return { files, input: described.input.name };
 }
 
-async function compare(path: string) {
+/** A file in one runtime, over all rounds. */
+interface Row {
+  readonly runtime: string;
+  readonly name: string;
+  readonly bytes: number;
+  readonly rounds: readonly Measured[];
+}
+
+interface Result {
+  readonly machine: Machine;
+  readonly model: string;
+  readonly size: number;
+  readonly rows: readonly Row[];
+}
+
+async function compare(path: string): Promise<Result> {
   const folder = await mkdtemp(join(tmpdir(), 'kd-spec-patched-'));
-  const size = Number(values.size);
+  const [size, seconds] = [Number(values.size), Number(values.seconds)];
+  const { python } = values;
   try {
     const { files, input } = await makeFiles(path, size, folder);
-    const rows = [];
-    for (const runtime of values.runtimes.split(','))
-      for (const { name, file, output } of files) {
-        const task = { file, runtime, input, output, size, seconds: Number(values.seconds) };
-        rows.push({ runtime, name, bytes: (await stat(file)).size, ...inChild(task) });
-      }
-    if (values.python !== undefined) {
-      const task = {
-        file: path,
-        runtime: 'python',
-        input,
-        output: '',
-        size,
-        seconds: Number(values.seconds),
-      };
+    const tasks = values.runtimes
+      .split(',')
+      .flatMap((runtime) =>
+        files.map(({ name, file, output }) => ({ name, file, runtime, input, output, size, seconds })),
+      );
+    if (python !== undefined)
+      tasks.push({ name: 'the model', file: path, runtime: 'python', input, output: '', size, seconds });
+    const rounds = Array.from({ length: Number(values.rounds) }, () =>
+      tasks.map((task) => (task.runtime === 'python' && python ? inPython(python, task) : inChild(task))),
+    );
+    const rows: Row[] = [];
+    for (const [place, { runtime, name, file }] of tasks.entries())
       rows.push({
-        runtime: 'python',
-        name: 'the model',
-        bytes: (await stat(path)).size,
-        ...inPython(values.python, task),
+        runtime,
+        name,
+        bytes: (await stat(file)).size,
+        rounds: rounds.map((round) => round[place]),
       });
-    }
-    return { machine: describeMachine(1), rows };
+    return { machine: describeMachine(1), model: basename(path), size, rows };
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
+}
+
+function median(values: readonly number[]): number {
+  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)];
+}
+
+const runtimeNames: Readonly<Record<string, string>> = {
+  onnx: 'onnxruntime-node',
+  wasm: 'onnxruntime-web, one thread',
+  python: 'onnxruntime in Python',
+};
+
+function page({ machine, model, size, rows }: Result): string {
+  const cells = ({ runtime, name, bytes, rounds }: Row) => {
+    const alone = rows.find((row) => row.runtime === runtime && row.name === 'the model')?.rounds ?? rounds;
+    const times = batches.map((_, batch) => {
+      const ms = median(rounds.map(({ msPerImage }) => msPerImage[batch]));
+      const ratio = median(
+        rounds.map(({ msPerImage }, round) => msPerImage[batch] / alone[round].msPerImage[batch]),
+      );
+      return `${ms.toFixed(2)} (${ratio.toFixed(2)})`;
+    });
+    return [
+      runtimeNames[runtime] ?? runtime,
+      name,
+      (bytes / 1e6).toFixed(1),
+      median(rounds.map(({ openMs }) => openMs)).toFixed(0),
+      ...times,
+      median(rounds.map(({ residentMiB }) => residentMiB)).toFixed(0),
+    ];
+  };
+  return `# What specialists add to the cost of somebody else's model
+
+    npm run build && npm run bench:patched -- --model ${model} --python PYTHON --out docs/results
+
+${model}, images of ${size} x ${size}: milliseconds an image in batches of ${batches.join(', ')}, in brackets as a multiple of the
+model alone in the same round (medians of ${rows[0]?.rounds.length ?? 0} rounds, in which all files took their turn). Every class belongs to one
+specialist, linear on the model's features with random weights, so that each image queries one. ${machine.cores} cores of
+${machine.processor}, Node ${machine.node}; ${machine.load.toFixed(1)} processes on average wanted a core at the end.
+
+${table(['runtime', 'file', 'MB', 'open, ms', ...batches.map((batch) => `batch of ${batch}`), 'memory, MiB'], rows.map(cells))}
+`;
 }
 
 if (values.measure !== undefined) console.log(JSON.stringify(await measure(JSON.parse(values.measure))));
 else {
   if (values.model === undefined) throw new Error('name a model: --model FILE');
   const result = await compare(resolve(values.model));
-  if (values.json) console.log(JSON.stringify(result, null, 2));
-  else {
-    for (const { runtime, name, bytes, openMs, msPerImage, residentMiB } of result.rows) {
-      const alone = result.rows.find((one) => one.runtime === runtime && one.name === 'the model');
-      const cells = msPerImage.map(
-        (ms, index) => `${ms.toFixed(2)} (${(ms / (alone?.msPerImage[index] ?? ms)).toFixed(2)})`,
-      );
-      console.log(
-        `${runtime.padEnd(7)} ${name.padEnd(28)} ${(bytes / 1e6).toFixed(1)} MB, open ${openMs.toFixed(0)} ms, ms an image in ` +
-          `batches of ${batches.join(', ')} (times the model): ${cells.join(', ')}; ${residentMiB.toFixed(0)} MiB`,
-      );
-    }
-    console.log(`load ${result.machine.load.toFixed(1)}`);
-  }
+  if (values.out === undefined) process.stdout.write(page(result));
+  else writeResult(values.out, 'patched', result, page);
 }
