@@ -162,6 +162,21 @@ test('a file that is no better is not written', async () => {
   expect(existsSync(join(folder, 'worse.onnx'))).toBe(false);
 });
 
+test('where bystanders for the test lose more than allowed, a stricter bound is calibrated for', async () => {
+  // Those for fitting are far from red, those for the test less.
+  await writePictures(join(folder, 'shifted', 'train'), ['blue'], { perLabel: 600 });
+  await writePictures(join(folder, 'shifted', 'test'), ['blue'], {
+    perLabel: 300,
+    colourOf: () => 'purple',
+  });
+  const place = ['--images', 'warm', '--out', 'shifted.onnx', '--workspace', 'shifted-kd'];
+  const words = [...place, '--bystanders', 'shifted', '--harm', '1%'];
+  const output = await patched(['model.onnx', ...words]);
+  expect(output.harmBound).toBe(0.01);
+  expect(output.calibratedFor).toBeLessThan(0.01);
+  expect(output.before.bystanders - output.after.bystanders).toBeLessThanOrEqual(0.01);
+});
+
 test.each([
   [['model.onnx', '--out', 'a.onnx'], /--images FOLDER/],
   [['model.onnx', '--images', 'warm'], /--out FILE/],

@@ -220,6 +220,12 @@ const patch = z.object({
   earlier: z
     .array(z.object({ specialists: count, classes: count, before: patchFigures, after: patchFigures }))
     .describe('what patches that the model already had did when they were made'),
+  harmBound: patchShare.nullable().describe('on what bystanders may lose'),
+  calibratedFor: patchShare
+    .nullable()
+    .describe(
+      'the bound that calibration kept: stricter where bystanders for the test lost more than allowed',
+    ),
   rivals: z
     .array(z.object({ name: z.string(), top1: patchShare, bystanders: patchShare.nullable() }))
     .describe('what else the same images could have been used for, where --with-rivals measures it'),
