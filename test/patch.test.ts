@@ -19,6 +19,7 @@ beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'kd-spec-patch-'));
   await writeFile(join(folder, 'model.onnx'), colourModel({ favours }));
   await writeFile(join(folder, 'steps.onnx'), colourModel({ favours, isSequence: true }));
+  await writeFile(join(folder, 'one.onnx'), colourModel({ favours, isOne: true }));
   await writePictures(join(folder, 'warm'), ['red', 'orange', 'green', 'white'], { perLabel: 60 });
   await writePictures(join(folder, 'others'), ['blue', 'purple'], { perLabel: 40 });
   await writePictures(join(folder, 'cold'), ['blue', 'purple', 'green', 'white'], { perLabel: 60 });
@@ -141,6 +142,45 @@ test('of a recogniser of steps the output is replaced at every step, and its bla
     }
   }
   expect(moved).toBeGreaterThan(0.1);
+});
+
+test('a recogniser of one image, its steps before the batch, is patched as one of (batch, steps, classes) is', async () => {
+  await patched([
+    'one.onnx',
+    '--blank',
+    '0',
+    '--images',
+    'warm',
+    '--out',
+    'one-patched.onnx',
+    '--workspace',
+    'one-kd',
+    '--replace-output',
+  ]);
+  const outputs = ['probabilities', 'kd_spec_probabilities'];
+  const [own, fused] = await run('replaced.onnx', outputs);
+  const session = await openSession(await readFile(join(folder, 'one-patched.onnx')), { name: 'one' });
+  const { data } = someTensor(48);
+  const pixels = data.length / 48;
+  for (let row = 0; row < 48; row++) {
+    const image = {
+      type: 'float32',
+      data: data.slice(row * pixels, (row + 1) * pixels),
+      shape: [1, 3, size, size],
+    } as const;
+    const results = await session.run({ image }, outputs);
+    expect(results.get('probabilities')?.shape).toEqual([3, 1, 7]);
+    for (const [name, { values }] of [
+      ['probabilities', own],
+      ['kd_spec_probabilities', fused],
+    ] as const) {
+      const found = results.get(name)?.values ?? new Float32Array();
+      expect(found.length).toBe(values.length / 48);
+      for (const [at, value] of found.entries())
+        expect(value).toBeCloseTo(values[row * found.length + at], 4);
+    }
+  }
+  session.dispose();
 });
 
 test('a file that is no better is not written', async () => {

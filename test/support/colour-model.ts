@@ -23,13 +23,17 @@ export const colourNames = Object.keys(colours);
  *
  * @param options.favours what is added to the logits of colours by name: what the model confuses
  * @param options.isSequence predicts for three columns of the picture, with a blank before the colours: (batch, 3, 7)
+ * @param options.isOne the same for one picture at a time, the steps before the batch, as PyTorch's recurrent layers have
+ * them: (3, 1, 7), which is not declared
  */
 export function colourModel({
   favours = {},
-  isSequence = false,
+  isOne = false,
+  isSequence = isOne,
 }: {
   readonly favours?: Readonly<Record<string, number>>;
   readonly isSequence?: boolean;
+  readonly isOne?: boolean;
 } = {}): Uint8Array {
   const means = Object.values(colours).map((rgb) => [...rgb].reverse().map((value) => 255 * value));
   const sharpness = 16 / 255 ** 2;
@@ -50,24 +54,28 @@ export function colourModel({
           strides: [size, size / 3],
         }),
         node('Reshape', ['pooled', 'steps'], ['channels']),
-        node('Transpose', ['channels'], ['features'], { perm: [0, 2, 1] }),
+        node('Transpose', ['channels'], [isOne ? 'in steps' : 'features'], { perm: [0, 2, 1] }),
+        ...(isOne ? [node('Reshape', ['in steps', 'rows'], ['features'])] : []),
       ]
     : [node('GlobalAveragePool', ['image'], ['pooled']), node('Flatten', ['pooled'], ['features'])];
   return modelFile({
-    input: ['batch', 3, size, size],
+    input: [isOne ? 1 : 'batch', 3, size, size],
     nodes: [
       ...features,
       node('MatMul', ['features', 'w'], ['product']),
       node('Add', ['product', 'b'], ['logits']),
-      node('Softmax', ['logits'], ['probabilities'], { axis: -1 }),
+      node('Softmax', ['logits'], [isOne ? 'of steps' : 'probabilities'], { axis: -1 }),
+      ...(isOne ? [node('Reshape', ['of steps', 'apart'], ['probabilities'])] : []),
     ],
     initializers: [
       floats('w', [3, outputs], weights),
       floats('b', [outputs], bias),
       ...(isSequence ? [integers('steps', [3], BigInt64Array.of(0n, 3n, 3n))] : []),
+      ...(isOne ? [integers('rows', [2], BigInt64Array.of(-1n, 3n))] : []),
+      ...(isOne ? [integers('apart', [3], BigInt64Array.of(-1n, 1n, BigInt(outputs)))] : []),
     ],
     outputs: ['probabilities'],
-    ...(isSequence && { outputShapes: { probabilities: ['batch', 3, outputs] } }),
+    ...(isSequence && !isOne && { outputShapes: { probabilities: ['batch', 3, outputs] } }),
     metadata: { names: JSON.stringify(colourNames) },
   });
 }

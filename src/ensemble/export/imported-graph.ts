@@ -24,7 +24,7 @@ export interface ImportedValues {
 export function writeImported(
   graph: GraphWriter,
   model: OnnxModel,
-  { features, output, blank, width }: OnnxBackboneDescription,
+  { features, output, blank, width, input }: OnnxBackboneDescription,
   { classes, everyStep }: { readonly classes: number; readonly everyStep: boolean },
 ): ImportedValues {
   const logits = floatLogits(model, output);
@@ -36,7 +36,10 @@ export function writeImported(
       pick: (rows) => rows,
     };
   }
-  const blanks = graph.gather(output, graph.integers([blank], []), 2); // (batch, steps)
+  // A model of one image may have the batch behind the steps, or folded into them.
+  const isOne = input.batch === 1;
+  const inSteps = (x: string, columns: number) => (isOne ? graph.reshape(x, [1, -1, columns]) : x);
+  const blanks = graph.gather(inSteps(output, classes + 1), graph.integers([blank], []), 2); // (batch, steps)
   const step = graph.reshape(graph.node('ArgMin', [blanks], { axis: 1, keepdims: 1 }), [-1, 1, 1]);
   /** @param steps (batch, steps, columns) */
   const atStep = (steps: string, columns: number) => {
@@ -44,10 +47,11 @@ export function writeImported(
     const places = graph.mul(step, ones); // (batch, 1, columns)
     return graph.reshape(graph.node('GatherElements', [steps, places], { axis: 1 }), [-1, columns]);
   };
-  const named = logits && withoutColumn(graph, graph.reshape(logits, [0, -1, classes + 1]), blank, classes);
+  const whole = [isOne ? 1 : 0, -1, classes + 1];
+  const named = logits && withoutColumn(graph, graph.reshape(logits, whole), blank, classes);
   if (!everyStep) {
     return {
-      features: atStep(wide, width),
+      features: atStep(inSteps(wide, width), width),
       logits: named && atStep(named, classes),
       pick: (rows) => rows,
     };
@@ -59,8 +63,8 @@ export function writeImported(
     features: graph.reshape(wide, [-1, width]),
     logits: named && graph.reshape(named, [-1, classes]),
     pick: (rows, columns) => {
-      const whole = graph.concat([outer, graph.integers([columns], [1])], 0);
-      return atStep(graph.node('Reshape', [rows, whole]), columns);
+      const extents = graph.concat([outer, graph.integers([columns], [1])], 0);
+      return atStep(inSteps(graph.node('Reshape', [rows, extents]), columns), columns);
     },
   };
 }

@@ -7,7 +7,7 @@ import { wholeModel } from './constants.js';
 import { readExportedMetadata } from './exported-metadata.js';
 import { findHead, type OnnxHead } from './find-head.js';
 import { findImageInput, type OnnxImageInput, possibleReadings } from './image-input.js';
-import { invalid, type OnnxModel, readOnnxModel } from './model-file.js';
+import { declaredExtents, invalid, type OnnxModel, readOnnxModel } from './model-file.js';
 import { type OnnxBackboneDescription, openOnnxBackbone } from './onnx-backbone.js';
 import type { Reading } from './reading.js';
 import { type CheckImages, checkReadings, type SelfCheck } from './self-check.js';
@@ -73,10 +73,16 @@ export async function describeOnnx(path: string, hints: OnnxHints): Promise<Onnx
         'import predictions that were made elsewhere (kd-spec cluster --predictions)',
     );
   }
+  const blank = hints.blank ?? exported?.blank ?? undefined;
+  // Some exporters declare no rank, or of a model of one image another one than there is.
+  const declared = declaredExtents(model.graph.output.find(({ name }) => name === head.output))?.length;
+  const mayHaveSteps = declared !== 2 || input.batch === 1;
+  const isSequence = head.isSequence || (blank !== undefined && mayHaveSteps);
+  const unused = hints.blank !== null && !isSequence;
   const classes = await findClassNames(model, head.classes, {
-    isSequence: head.isSequence,
+    isSequence,
     labels: hints.labels ?? undefined,
-    blank: hints.blank ?? exported?.blank ?? undefined,
+    blank: isSequence ? blank : undefined,
   });
   const holds = {
     scores: [`its outputs are independent scores (${head.path[0]}): their logits are taken as a softmax's`],
@@ -84,6 +90,7 @@ export async function describeOnnx(path: string, hints: OnnxHints): Promise<Onnx
   const isOld = model.opset < upgradedOpset && upgradeProblem(model) === undefined;
   const old = `the model is of operator set ${model.opset}: files that are exported from it are of set ${upgradedOpset}`;
   const notes = [
+    ...(unused ? [`--blank ${hints.blank} is left aside: the model's output has no steps`] : []),
     ...(isOld ? [old] : []),
     ...input.notes,
     ...classes.notes,

@@ -167,7 +167,9 @@ function takeFeatures(
   const { values, shape } = features;
   const blanks = blankName === undefined ? undefined : results.get(blankName);
   const steps = values.length / (ran * width);
-  const isExpected = blanks ? shape.length === 3 && Number.isInteger(steps) : steps === 1;
+  // Of one image the steps are in their order, with the batch before them, behind them, or folded into them.
+  const isOrdered = shape.length === 3 || ran === 1;
+  const isExpected = blanks ? isOrdered && blanks.values.length === ran * steps : steps === 1;
   if (!isExpected) {
     throw invalid(
       model.path,
