@@ -243,7 +243,22 @@ async function writePatched(
       : []),
     ...(bystanders ? [] : ['nothing measured the other classes: --bystanders PATH names images of some']),
     `file: ${relative(folder, out)}, ${byteSize(bytes)}, ${count(added)} specialists more`,
-    ...(rivals ? [rivals.verdict.text] : []),
+    ...(rivals
+      ? [
+          alignColumns(
+            [
+              ['instead', 'classes with images', ...(bystanders ? ['bystanders'] : [])],
+              ...rivalAccuracies(rivals).map(({ name, top1, bystanders: others }) => [
+                name,
+                percent(top1),
+                ...(bystanders ? [others === null ? '' : percent(others)] : []),
+              ]),
+            ],
+            'lrr',
+          ),
+          rivals.verdict.text,
+        ]
+      : ['rivals were not compared: kd-spec rivals does it in this workspace, patch --with-rivals at once']),
     `report: ${relative(folder, report)}`,
   ].join('\n');
   return { json, text };
