@@ -10,7 +10,7 @@
  * divides the other characters into bystanders, in other designs for fitting than for the test, and strangers, of which
  * nothing sees an image before the test.
  *
- * FOLDER keeps all of it, and a run goes on where an earlier one was; the features of an image are computed once for all
+ * FOLDER keeps all of it, and a run goes on where an earlier one was; the page keeps the lists and seeds that it has; the features of an image are computed once for all
  * lists and seeds. Needs python3 with venv; onnxruntime-node beside kd-spec computes features several times faster than
  * the WebAssembly that is always there. Results: `docs/results/complaint-lists.json`, `.md` and `.svg`.
  */
@@ -211,8 +211,18 @@ async function runOf(
 }
 
 const made = makePool();
-const runs: ComplaintRun[] = [];
+const runs = earlierRuns();
 for (const list of values.lists.split(','))
-  for (const seed of values.seeds.split(',').map(Number)) runs.push(await runOf(made, list, seed));
+  for (const seed of values.seeds.split(',').map(Number)) {
+    const run = await runOf(made, list, seed);
+    const place = runs.findIndex((one) => one.list === list && one.seed === seed);
+    runs.splice(place < 0 ? runs.length : place, place < 0 ? 0 : 1, run);
+  }
 writeResult(values.out, 'complaint-lists', { runs }, renderComplaints);
 writeFileSync(join(values.out, 'complaint-lists.svg'), tradeOffPicture(runs));
+
+/** The runs of other lists and seeds that the page shows already. */
+function earlierRuns(): ComplaintRun[] {
+  const path = join(values.out, 'complaint-lists.json');
+  return existsSync(path) ? JSON.parse(readFileSync(path, 'utf8')).runs : [];
+}

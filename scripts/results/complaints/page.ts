@@ -151,7 +151,7 @@ export function renderComplaints({ runs }: { readonly runs: readonly ComplaintRu
   const lists = [...new Set(runs.map(({ list }) => list))];
   return `# Complaint lists for somebody else's model
 
-    npm run build && npx tsx scripts/results/complaint-lists.ts FOLDER --lists ${lists.join(',')}
+    npm run build && npx tsx scripts/results/complaint-lists.ts FOLDER --lists ${lists.join(',')}   # hours; a list or a seed at a time adds to the page
 
 PP-OCRv6 small reads 18,709 characters (an ONNX file of 21 MB out of PyPI's \`rapidocr\`, trained elsewhere, used as it is). The lists are of the characters that it takes most often for one another, of 1,900 of GB 2312, drawn in 17 fonts and degraded as a poor scan, or random ones. Only these have images to learn from. Seven designs are always for training; of ten more each seed takes four for the test, three for validation and three for training. Of the other characters one half are *bystanders*: their images in the designs of validation bound the harm, those in the designs of the test measure it. The other half are *strangers*, of which nothing saw an image before the test. One specialist has the whole list, linear on the model's 120 features; rivals are those of \`kd-spec rivals\`, on the same features of the same images.
 
