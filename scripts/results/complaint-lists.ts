@@ -33,6 +33,7 @@ import { loadNetworkEnsemble } from '../../src/ensemble/ensemble.js';
 import { frontierBounds } from '../../src/evaluation/rivals/compare-rivals.js';
 import { firstClass } from '../../src/math/rank.js';
 import { type ComplaintRun, type DesignScore, renderComplaints, tradeOffPicture } from './complaints/page.js';
+import { designsOf, type Pool } from './complaints/pool.js';
 import { kdSpec, remembered } from './workspace.js';
 import { writeResult } from './write-result.js';
 
@@ -50,15 +51,6 @@ if (place === undefined) throw new Error('expected a folder for images, workspac
 const folder = resolve(place);
 const harm = 0.005; // at which rivals are compared and a report is made
 const others = 700; // characters of the bystanders, at most, and as many strangers
-
-interface Pool {
-  readonly characters: readonly string[];
-  /** Those taken most often for one another first. */
-  readonly confused: readonly string[];
-  readonly training: readonly string[];
-  /** Designs that each seed divides. */
-  readonly divided: readonly string[];
-}
 
 /** Renders the pool, unless it is there. */
 function makePool(): { readonly pool: Pool; readonly model: string } {
@@ -82,12 +74,6 @@ function charactersOf(list: string, { characters, confused }: Pool, seed: number
   return createRandom(seed, 'list')
     .shuffle([...characters])
     .slice(0, Number(list.slice('random-'.length)));
-}
-
-/** Which designs a seed takes for what: four for the test, three for validation, all others for training. */
-function designsOf({ training, divided }: Pool, seed: number) {
-  const turned = divided.map((_, index) => divided[(index + 4 * (seed - 1)) % divided.length]);
-  return { test: turned.slice(0, 4), val: turned.slice(4, 7), train: [...training, ...turned.slice(7)] };
 }
 
 /** Folders of images as `kd-spec` reads them, of links to the pool. */
