@@ -174,7 +174,7 @@ export async function readRivalHead(directory: string, name: string): Promise<He
       'not-found',
       isOutside
         ? `${name}: nothing that was tried is within the bound on harm of ${percent(bound)}: choose another rival (kd-spec rivals), or allow more with --harm`
-        : `no head of ${name} at ${path}: run kd-spec rivals again`,
+        : `no head of ${name} at ${path}: run kd-spec rivals --no-resume`,
     );
   }
   const tensors = await readSafetensors(path);
