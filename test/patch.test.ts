@@ -215,6 +215,8 @@ test('where bystanders for the test lose more than allowed, a stricter bound is 
   expect(output.harmBound).toBe(0.01);
   expect(output.calibratedFor).toBeLessThan(0.01);
   expect(output.before.bystanders - output.after.bystanders).toBeLessThanOrEqual(0.01);
+  const next = await kdSpec(['evaluate', '--dry-run', '--workspace', 'shifted-kd'], { folder });
+  expect(next.stdout).toMatch(/ensemble +up to date/);
 });
 
 test.each([

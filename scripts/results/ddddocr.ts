@@ -109,7 +109,8 @@ for (const seed of values.seeds.split(',').map(Number)) {
       ...['--with-rivals', '--backend', values.backend],
     ),
   );
-  runs.push({ seed, patch: patch as Patch });
+  const { before, after, examples, calibratedFor, rivals } = patch as Patch;
+  runs.push({ seed, patch: { before, after, examples, calibratedFor, rivals } });
 }
 writeResult(values.out, 'ddddocr', { runs }, page);
 

@@ -83,8 +83,7 @@ export function patchCommand(context: CommandContext): CommandModule {
       let inForce = resolved;
       let made: Patched | undefined;
       for (const bound of bounds) {
-        const { settings } = resolved;
-        inForce = { ...resolved, settings: { ...settings, ensemble: { ...settings.ensemble, harm: bound } } };
+        if (bound !== harm) inForce = withHarmBound(resolved, bound);
         await bringUpToDate('ensemble', inForce, context);
         made = await makePatched(inForce, making);
         const lost = harmOf(made.measured);
@@ -106,6 +105,18 @@ export function patchCommand(context: CommandContext): CommandModule {
       });
       printResult(context, result, resolved.settings.json);
     },
+  };
+}
+
+/** Settings with another bound on the harm, which the workspace keeps: what comes after goes on with the same ensemble. */
+function withHarmBound(
+  { settings, origins, ...rest }: ResolvedSettings,
+  harm: number | null,
+): ResolvedSettings {
+  return {
+    ...rest,
+    settings: { ...settings, ensemble: { ...settings.ensemble, harm } },
+    origins: new Map([...origins, ['ensemble.harm', { kind: 'flag', where: '--harm' }]]),
   };
 }
 
