@@ -10,8 +10,7 @@ import { byteSize, count } from '../core/quantity-text.js';
 import { imageBatches } from '../data/batches.js';
 import { openDataset } from '../data/dataset.js';
 import { networkAsEnsemble } from '../ensemble/ensemble.js';
-import { exportOnnx, modelBytes } from '../ensemble/export/export-onnx.js';
-import { openExportedEnsemble } from '../ensemble/export/exported-ensemble.js';
+import { exportOnnx } from '../ensemble/export/export-onnx.js';
 import { exportedParts } from '../ensemble/export/exported-parts.js';
 import { softmax } from '../math/softmax.js';
 import { readBackbone } from '../models/checkpoint.js';
@@ -28,6 +27,7 @@ import { type DenseHead, withHead } from '../models/onnx/replace-head.js';
 import { writeOnnxModel } from '../models/onnx/write-model.js';
 import type { Settings } from '../pipeline/options.js';
 import { readRivalHead, readRivals } from '../pipeline/stages/rivals.js';
+import { compareExported } from './compare-exported.js';
 import { alignColumns } from './summary.js';
 
 const comparedImages = 64;
@@ -89,7 +89,7 @@ export async function exportRefitted(
       'agrees',
       `within ${made.maxDifference.toExponential(1)} of the layer that was measured, on ${count(made.images)} images`,
     ],
-    ['go on', `kd-spec run --onnx ${files[0]} --source ...   specialists on it, in a workspace of their own`],
+    ['next', `kd-spec run --onnx ${files[0]} --source ...   specialists on it, in a workspace of their own`],
   ]);
   return { json, text };
 }
@@ -133,20 +133,14 @@ async function ofNetwork(
     operations.assign(generalist.variable('head.weights'), head.weights);
     operations.assign(generalist.variable('head.bias'), head.bias);
     const model = await exportOnnx(await exportedParts(whole, folder));
-    const exported = await openExportedEnsemble(modelBytes(model), { path: 'the exported model' });
-    const batch = await testImages(workspace);
-    const expected = await whole.probabilities(batch);
-    const found = await exported.probabilities(batch).finally(() => exported.dispose());
-    const maxDifference = expected.reduce(
-      (most, value, at) => Math.max(most, Math.abs(value - found[at])),
-      0,
-    );
+    const compared = await compareExported(model, whole, workspace, 'fp32');
     const outputs = model.proto.graph?.output.map(({ name }) => name) ?? [];
     return {
       proto: model.proto,
       inputs: [model.feed.name],
       outputs,
-      ...agreeing({ images: batch.count, maxDifference }),
+      images: compared.images,
+      maxDifference: compared.maxDifference,
     };
   } finally {
     whole.dispose();
@@ -232,16 +226,11 @@ async function compare(
     for (let label = 0; label < classes; label++)
       maxDifference = Math.max(maxDifference, Math.abs(wanted[label] - given[label]));
   }
-  return agreeing({ images: batch.count, maxDifference });
-}
-
-/** @throws KdSpecError `fusion-input` where a file differs from what was measured */
-function agreeing(compared: Pick<Made, 'images' | 'maxDifference'>): Pick<Made, 'images' | 'maxDifference'> {
-  if (compared.maxDifference < mostDifference) return compared;
+  if (maxDifference < mostDifference) return { images: batch.count, maxDifference };
   throw new KdSpecError(
     'fusion-input',
-    `the written model differs from the measured one by ${compared.maxDifference.toPrecision(2)}: this is a defect of ` +
-      'kd-spec; nothing was written',
+    `the written layer differs from the measured one by ${maxDifference.toPrecision(2)}: this is a defect of kd-spec; ` +
+      'nothing was written',
   );
 }
 

@@ -1,15 +1,12 @@
 import { basename, join, resolve } from 'node:path';
 import type { CommandModule } from 'yargs';
-import { assert, KdSpecError } from '../../core/errors.js';
+import { KdSpecError } from '../../core/errors.js';
 import type { JsonObject } from '../../core/json.js';
 import { percent } from '../../core/percent.js';
 import { byteSize, count } from '../../core/quantity-text.js';
-import { createRandom } from '../../core/random.js';
-import type { ImageShape } from '../../data/source.js';
-import type { Ensemble, NetworkEnsemble } from '../../ensemble/ensemble.js';
+import type { NetworkEnsemble } from '../../ensemble/ensemble.js';
 import type { ExportedModel, ExportOptions } from '../../ensemble/export/export-onnx.js';
 import { headRivals } from '../../evaluation/rivals/rival.js';
-import type { ImageBatch } from '../../models/classifier.js';
 import type { Settings } from '../../pipeline/options.js';
 import { addFlags, flagsOf } from '../command-line.js';
 import { type CommandContext, printResult } from '../context.js';
@@ -144,10 +141,6 @@ export function exportCommand(context: CommandContext): CommandModule {
   };
 }
 
-const comparedImages = 64;
-const measuredImages = 2048; // of validation: one point of standard error at 50%
-const mostDifference = 1e-3; // of a probability: more is a defect, not rounding
-
 /**
  * Writes the ensemble of a workspace, an ONNX model after comparing both on images.
  *
@@ -169,7 +162,8 @@ async function exportEnsemble(
   try {
     const folder = join(workspace, which === 'student' ? 'student' : 'generalist');
     const model = await exportOnnx(await exportedParts(ensemble, folder), options);
-    const compared = await compare(model, ensemble, workspace, options.weights);
+    const { compareExported } = await import('../compare-exported.js');
+    const compared = await compareExported(model, ensemble, workspace, options.weights);
     const { feed, outputs, metadata } = model;
     const { classes } = ensemble;
     const { files, bytes } = await write(path, model, ensemble, {
@@ -265,92 +259,4 @@ async function write(
       return { files: [path], bytes: await writeHuggingFaceFolder(path, model, { classes, card }) };
     }
   }
-}
-
-/** What became of the ensemble on its way into a file. */
-interface Comparison extends JsonObject {
-  readonly images: number;
-  readonly maxDifference: number;
-  /** Top-1 of both on validation images, where rounded weights may cost some. */
-  readonly validation: {
-    readonly images: number;
-    readonly ensemble: number;
-    readonly exported: number;
-  } | null;
-}
-
-/**
- * Compares a model with the ensemble: the greatest difference of a probability on test images or, without any, noise;
- * and, where weights were rounded, the accuracy of both on validation images.
- *
- * @throws KdSpecError `fusion-input` where they differ though nothing was rounded
- */
-async function compare(
-  model: ExportedModel,
-  ensemble: NetworkEnsemble,
-  workspace: string,
-  weights: ExportChoices['weights'],
-): Promise<Comparison> {
-  assert(ensemble.input.kind === 'images', 'a generalist predicts for images');
-  const { openExportedEnsemble } = await import('../../ensemble/export/exported-ensemble.js');
-  const { modelBytes } = await import('../../ensemble/export/export-onnx.js');
-  const { image } = ensemble.input;
-  const exported = await openExportedEnsemble(modelBytes(model), { path: 'the exported model' });
-  try {
-    const batch = await imagesOf(workspace, image);
-    const expected = await ensemble.probabilities(batch);
-    const found = await exported.probabilities(batch);
-    let maxDifference = found.length === expected.length ? 0 : Number.POSITIVE_INFINITY;
-    for (let i = 0; i < expected.length; i++)
-      maxDifference = Math.max(maxDifference, Math.abs(found[i] - expected[i]));
-    if (weights !== 'fp32') {
-      const validation = await accuracies(workspace, image, { ensemble, exported });
-      return { images: batch.count, maxDifference, validation };
-    }
-    if (maxDifference < mostDifference) return { images: batch.count, maxDifference, validation: null };
-    throw new KdSpecError(
-      'fusion-input',
-      `the exported model differs from the ensemble by ${maxDifference.toPrecision(2)} on ` +
-        `${batch.count} images: this is a defect of kd-spec; nothing was written`,
-    );
-  } finally {
-    exported.dispose();
-  }
-}
-
-async function accuracies(
-  workspace: string,
-  image: ImageShape,
-  classifiers: { readonly ensemble: Ensemble; readonly exported: Ensemble },
-): Promise<Comparison['validation']> {
-  const { imageBatches } = await import('../../data/batches.js');
-  const { openDataset } = await import('../../data/dataset.js');
-  const { createAccuracy, predictEach } = await import('../../models/accuracy.js');
-  const { splits } = await openDataset(join(workspace, 'dataset'));
-  const images = Math.min(splits.validation.rows, measuredImages);
-  const top1 = async (classifier: Ensemble) => {
-    const accuracy = createAccuracy();
-    const batches = imageBatches(splits.validation, image, { batchSize: 128 });
-    await predictEach(classifier, batches, accuracy.add, {
-      signal: new AbortController().signal,
-      maxRows: images,
-    });
-    return accuracy.result().top1;
-  };
-  return { images, ensemble: await top1(classifiers.ensemble), exported: await top1(classifiers.exported) };
-}
-
-async function imagesOf(workspace: string, image: ImageShape): Promise<ImageBatch> {
-  const { imageBatches } = await import('../../data/batches.js');
-  const { openDataset } = await import('../../data/dataset.js');
-  const dataset = await openDataset(join(workspace, 'dataset')).catch(() => undefined);
-  for await (const batch of dataset
-    ? imageBatches(dataset.splits.test, image, { batchSize: comparedImages })
-    : []) {
-    return batch;
-  }
-  const random = createRandom('export');
-  const size = image.height * image.width * image.channels;
-  const images = Float32Array.from({ length: comparedImages * size }, () => random.uniform());
-  return { images, count: comparedImages };
 }

@@ -31,8 +31,8 @@ export function initCommand(context: CommandContext): CommandModule {
       ),
     handler: async (argv) => {
       const { resolveSettings } = await import('../../pipeline/settings.js');
-      const { expectNoPipeline, inspectSource, inspectionText, inspectionWarnings, pipelineText } =
-        await import('../init-pipeline.js');
+      const { inspectSource, inspectionText, inspectionWarnings } = await import('../inspect-source.js');
+      const { expectNoPipeline, pipelineText } = await import('../init-pipeline.js');
       const { writeFileAtomically } = await import('../../core/atomic-file.js');
       const { createTerminalLog, usesColor } = await import('../terminal-log.js');
       const { alignColumns } = await import('../summary.js');

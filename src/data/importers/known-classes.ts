@@ -15,18 +15,7 @@ export function withKnownClasses(
   classes: readonly string[],
   model: string,
 ): DatasetSource {
-  const exact = new Map(classes.map((name, label) => [name, label]));
-  const composed = new Map(classes.map((name, label) => [name.normalize('NFC'), label]));
-  const labelOf = source.classes.map((name) => exact.get(name) ?? composed.get(name.normalize('NFC')));
-  const unknown = source.classes.filter((_, label) => labelOf[label] === undefined);
-  if (unknown.length === source.classes.length) {
-    throw new KdSpecError(
-      'dataset-invalid',
-      `none of the ${source.classes.length} classes of the images ("${source.classes[0]}", ...) is a class of ${model} ` +
-        `("${classes[0]}", "${classes[1] ?? ''}", ...): name the folders as the model names its classes, or give the ` +
-        'names with --labels FILE',
-    );
-  }
+  const { labelOf } = matchClasses(source.classes, classes, model);
   const leftOut = new Map<string, number>();
   return {
     ...source,
@@ -49,4 +38,30 @@ export function withKnownClasses(
       return { leftOut: example === undefined ? others : [...others, { what, count, example }], notes };
     },
   };
+}
+
+/**
+ * Matches classes by name to those of a model.
+ *
+ * @returns the model's label of each class, undefined where it knows none, and the names that it does not know
+ * @throws KdSpecError `dataset-invalid` when it knows none of them
+ */
+export function matchClasses(
+  own: readonly string[],
+  classes: readonly string[],
+  model: string,
+): { readonly labelOf: readonly (number | undefined)[]; readonly unknown: readonly string[] } {
+  const exact = new Map(classes.map((name, label) => [name, label]));
+  const composed = new Map(classes.map((name, label) => [name.normalize('NFC'), label]));
+  const labelOf = own.map((name) => exact.get(name) ?? composed.get(name.normalize('NFC')));
+  const unknown = own.filter((_, label) => labelOf[label] === undefined);
+  if (unknown.length === own.length) {
+    throw new KdSpecError(
+      'dataset-invalid',
+      `none of the ${own.length} classes of the images ("${own[0]}", ...) is a class of ${model} ` +
+        `("${classes[0]}", "${classes[1] ?? ''}", ...): name the folders as the model names its classes, or give the ` +
+        'names with --labels FILE',
+    );
+  }
+  return { labelOf, unknown };
 }

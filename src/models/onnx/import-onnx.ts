@@ -90,7 +90,7 @@ export async function describeOnnx(path: string, hints: OnnxHints): Promise<Onnx
   const isOld = model.opset < upgradedOpset && upgradeProblem(model) === undefined;
   const old = `the model is of operator set ${model.opset}: files that are exported from it are of set ${upgradedOpset}`;
   const notes = [
-    ...(unused ? [`--blank ${hints.blank} is left aside: the model's output has no steps`] : []),
+    ...(unused ? [`--blank ${hints.blank} is ignored: the model's output has no steps`] : []),
     ...(isOld ? [old] : []),
     ...input.notes,
     ...classes.notes,
