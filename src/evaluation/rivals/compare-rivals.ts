@@ -110,7 +110,7 @@ interface Outcome {
  * @param bystanders none: harm is not measured
  * @param ensemble what the specialists make of the same test images
  * @param bound on the harm, a share
- * @param keep gets the heads that could be written
+ * @param keep receives the last layers that `kd-spec export --refit` writes
  * @throws KdSpecError `interrupted`
  *
  * Cost: four trainings of a head, and for each rival a pass over validation, test and bystanders.
@@ -128,7 +128,7 @@ export async function compareRivals(
     readonly bystanders: BystanderFeatures | undefined;
     readonly ensemble: EnsemblePredictions;
     readonly bound: number;
-    /** Gets the heads of rivals that are one, on standardised features, as they are chosen: within the bound where there is one. */
+    /** Receives each rival that is another last layer, as it is chosen: on standardised features, within the bound where there is one. */
     readonly keep: (name: string, head: Head) => Promise<void>;
   },
   log: Log,

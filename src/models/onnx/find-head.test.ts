@@ -4,17 +4,22 @@ import { join } from 'node:path';
 import { create } from '@bufbuild/protobuf';
 import { TensorProto_DataLocation, TensorProtoSchema } from 'onnx-buf';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import {
+  bias,
+  classes,
+  convolution,
+  flatten,
+  gemm,
+  quantised,
+  scaled,
+  stored,
+  storedBias,
+  weights,
+  width,
+} from '../../../test/support/onnx-heads.js';
 import { floats, integers, modelFile, node } from '../../../test/support/onnx-models.js';
-import { createRandom } from '../../core/random.js';
 import { findHead, type HeadHints } from './find-head.js';
 import { readOnnxModel } from './model-file.js';
-
-const width = 48; // 3 channels of 4 x 4, flattened
-const classes = 5;
-const random = createRandom('find-head');
-const weights = Float32Array.from({ length: width * classes }, () => random.normal());
-const bias = Float32Array.from({ length: classes }, () => random.normal());
-const turned = Float32Array.from(weights, (_, i) => weights[(i % width) * classes + Math.floor(i / width)]); // (classes, width)
 
 let folder: string;
 beforeAll(async () => {
@@ -29,10 +34,6 @@ async function headOf(parts: Parts, hints: HeadHints = {}) {
   await writeFile(path, modelFile({ outputs: ['out'], ...parts }));
   return findHead(await readOnnxModel(path), hints);
 }
-
-const flatten = node('Flatten', ['image'], ['features']);
-const stored = floats('w', [width, classes], weights);
-const storedBias = floats('b', [classes], bias);
 
 function expectHead(head: Awaited<ReturnType<typeof findHead>>, tolerance = 1e-6): void {
   expect(head).toMatchObject({ features: 'features', width, classes });
@@ -57,10 +58,7 @@ describe('a head is found, with the weights and the bias it stands for,', () => 
   });
 
   test('as Gemm with transposed weights, as PyTorch exports a linear layer', async () => {
-    const head = await headOf({
-      nodes: [flatten, node('Gemm', ['features', 'w', 'b'], ['out'], { transB: 1 })],
-      initializers: [floats('w', [classes, width], turned), storedBias],
-    });
+    const head = await headOf(gemm);
     expectHead(head);
     expect(head.outputHolds).toBe('logits');
   });
@@ -80,47 +78,16 @@ describe('a head is found, with the weights and the bias it stands for,', () => 
   });
 
   test('behind a transposition of the weights, a scale and a change of shape', async () => {
-    const double = Float32Array.from(turned, (value) => value * 2);
-    expectHead(
-      await headOf({
-        nodes: [
-          flatten,
-          node('Transpose', ['w'], ['wt'], { perm: [1, 0] }),
-          node('MatMul', ['features', 'wt'], ['product']),
-          node('Div', ['product', 'two'], ['scaled']),
-          node('Add', ['b', 'scaled'], ['sum']),
-          node('Identity', ['sum'], ['same']),
-          node('Reshape', ['same', 'shape'], ['out']),
-        ],
-        initializers: [
-          floats('w', [classes, width], double),
-          floats('two', [], Float32Array.of(2)),
-          storedBias,
-          integers('shape', [2], BigInt64Array.of(-1n, BigInt(classes))),
-        ],
-      }),
-    );
+    expectHead(await headOf(scaled));
   });
 
   test('as a convolution of one pixel', async () => {
-    const head = await headOf({
-      nodes: [
-        node('Reshape', ['image', 'shape'], ['features']),
-        node('Conv', ['features', 'w', 'b'], ['map'], { kernel_shape: [1, 1] }),
-        node('Flatten', ['map'], ['out']),
-      ],
-      initializers: [
-        floats('w', [classes, width, 1, 1], turned),
-        storedBias,
-        integers('shape', [4], BigInt64Array.of(-1n, BigInt(width), 1n, 1n)),
-      ],
-    });
-    expectHead(head);
+    expectHead(await headOf(convolution));
   });
 
   test('with weights quantised to 8 bits, one scale a class', async () => {
     const scales = Float32Array.from({ length: classes }, (_, c) => 0.02 + 0.001 * c);
-    const quantised = Int8Array.from(weights, (value, i) => Math.round(value / scales[i % classes]));
+    const inBytes = Int8Array.from(weights, (value, i) => Math.round(value / scales[i % classes]));
     const head = await headOf({
       nodes: [
         flatten,
@@ -129,7 +96,7 @@ describe('a head is found, with the weights and the bias it stands for,', () => 
         node('Add', ['product', 'b'], ['out']),
       ],
       initializers: [
-        integers('q', [width, classes], quantised),
+        integers('q', [width, classes], inBytes),
         floats('scale', [classes], scales),
         integers('zero', [classes], new Int8Array(classes)),
         storedBias,
@@ -139,26 +106,7 @@ describe('a head is found, with the weights and the bias it stands for,', () => 
   });
 
   test('dynamically quantised, with a zero point', async () => {
-    const scale = 0.03;
-    const quantised = Uint8Array.from(weights, (value) => Math.round(value / scale) + 128);
-    const head = await headOf({
-      nodes: [
-        flatten,
-        node('DynamicQuantizeLinear', ['features'], ['xq', 'xs', 'xz']),
-        node('MatMulInteger', ['xq', 'q', 'xz', 'zero'], ['integers']),
-        node('Cast', ['integers'], ['product'], { to: 1 }),
-        node('Mul', ['xs', 'scale'], ['scales']),
-        node('Mul', ['product', 'scales'], ['scaled']),
-        node('Add', ['scaled', 'b'], ['out']),
-      ],
-      initializers: [
-        integers('q', [width, classes], quantised),
-        integers('zero', [], Uint8Array.of(128)),
-        floats('scale', [], Float32Array.of(scale)),
-        storedBias,
-      ],
-    });
-    expectHead(head, 0.016);
+    expectHead(await headOf(quantised), 0.016);
   });
 });
 

@@ -1,7 +1,20 @@
 import { create, toBinary } from '@bufbuild/protobuf';
 import { ModelProtoSchema, TensorProto_DataType, TensorProtoSchema } from 'onnx-buf';
 import { expect, test } from 'vitest';
-import { floats, integers, modelFile, node } from '../../../test/support/onnx-models.js';
+import {
+  bias,
+  classes,
+  convolution,
+  flatten,
+  gemm,
+  quantised,
+  scaled,
+  stored,
+  storedBias,
+  weights,
+  width,
+} from '../../../test/support/onnx-heads.js';
+import { integers, modelFile, node } from '../../../test/support/onnx-models.js';
 import { createRandom } from '../../core/random.js';
 import { numberToHalf } from '../../math/half.js';
 import { findHead } from './find-head.js';
@@ -9,19 +22,12 @@ import { decodeOnnxModel } from './model-file.js';
 import { withHead } from './replace-head.js';
 import { openSession } from './runtime.js';
 
-const width = 48; // 3 channels of 4 x 4, flattened
-const classes = 5;
 const images = 3;
 const random = createRandom('replace-head');
 const draw = (length: number) => Float32Array.from({ length }, () => random.normal());
-const [weights, bias] = [draw(width * classes), draw(classes)];
-const turned = Float32Array.from(weights, (_, i) => weights[(i % width) * classes + Math.floor(i / width)]);
 const other = { weights: draw(width * classes), bias: draw(classes) };
 const pixels = draw(images * width);
 
-const flatten = node('Flatten', ['image'], ['features']);
-const stored = floats('w', [width, classes], weights);
-const storedBias = floats('b', [classes], bias);
 const halves = (name: string, dims: readonly number[], values: Float32Array) =>
   create(TensorProtoSchema, {
     name,
@@ -42,60 +48,10 @@ const forms: Readonly<Record<string, Parts>> = {
     initializers: [stored, storedBias],
   },
   'MatMul alone': { nodes: [flatten, node('MatMul', ['features', 'w'], ['out'])], initializers: [stored] },
-  'Gemm with transposed weights': {
-    nodes: [flatten, node('Gemm', ['features', 'w', 'b'], ['out'], { transB: 1 })],
-    initializers: [floats('w', [classes, width], turned), storedBias],
-  },
-  'a scale, a sum and a change of shape behind it': {
-    nodes: [
-      flatten,
-      node('Transpose', ['w'], ['wt'], { perm: [1, 0] }),
-      node('MatMul', ['features', 'wt'], ['product']),
-      node('Div', ['product', 'two'], ['scaled']),
-      node('Add', ['b', 'scaled'], ['sum']),
-      node('Identity', ['sum'], ['same']),
-      node('Reshape', ['same', 'shape'], ['out']),
-    ],
-    initializers: [
-      floats('w', [classes, width], turned),
-      floats('two', [], Float32Array.of(2)),
-      storedBias,
-      integers('shape', [2], BigInt64Array.of(-1n, BigInt(classes))),
-    ],
-  },
-  'a convolution of one pixel': {
-    nodes: [
-      node('Reshape', ['image', 'shape'], ['features']),
-      node('Conv', ['features', 'w', 'b'], ['map'], { kernel_shape: [1, 1] }),
-      node('Flatten', ['map'], ['out']),
-    ],
-    initializers: [
-      floats('w', [classes, width, 1, 1], turned),
-      storedBias,
-      integers('shape', [4], BigInt64Array.of(-1n, BigInt(width), 1n, 1n)),
-    ],
-  },
-  'dynamic quantisation': {
-    nodes: [
-      flatten,
-      node('DynamicQuantizeLinear', ['features'], ['xq', 'xs', 'xz']),
-      node('MatMulInteger', ['xq', 'q', 'xz', 'zero'], ['integers']),
-      node('Cast', ['integers'], ['product'], { to: 1 }),
-      node('Mul', ['xs', 'scale'], ['scales']),
-      node('Mul', ['product', 'scales'], ['scaled']),
-      node('Add', ['scaled', 'b'], ['out']),
-    ],
-    initializers: [
-      integers(
-        'q',
-        [width, classes],
-        Uint8Array.from(weights, (value) => Math.round(value / 0.03) + 128),
-      ),
-      integers('zero', [], Uint8Array.of(128)),
-      floats('scale', [], Float32Array.of(0.03)),
-      storedBias,
-    ],
-  },
+  'Gemm with transposed weights': gemm,
+  'a scale, a sum and a change of shape behind it': scaled,
+  'a convolution of one pixel': convolution,
+  'dynamic quantisation': quantised,
   'half precision': {
     nodes: [
       node('Cast', ['image'], ['half image'], { to: 10 }),
