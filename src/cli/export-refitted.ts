@@ -89,7 +89,14 @@ export async function exportRefitted(
       'agrees',
       `within ${made.maxDifference.toExponential(1)} of the layer that was measured, on ${count(made.images)} images`,
     ],
-    ['next', `kd-spec run --onnx ${files[0]} --source ...   specialists on it, in a workspace of their own`],
+    ...(backbone === undefined
+      ? []
+      : [
+          [
+            'next',
+            `kd-spec run --onnx ${files[0]} --source ...   specialists on it, in a workspace of their own`,
+          ],
+        ]),
   ]);
   return { json, text };
 }
