@@ -39,7 +39,7 @@ test('rivals of an imported model are measured with gain, harm and cost', async 
   const output = jsonOf(await kdSpec([...command, '--workspace', 'kd'], { folder }));
   expect((await schemaOf('rivals')).parse(output)).toEqual(output);
   expect(output).toMatchObject({ classes: 36, classesWithImages: 24, features: 3, bound: 0.04 });
-  expect(output.bystanders).toMatchObject({ fit: 240, test: 240 });
+  expect(output.bystanders).toMatchObject({ fit: 120, test: 240 });
   expect(output.test.examples).toBe(24 * 3);
   const lines: readonly Line[] = output.rivals;
   expect(lines.map(({ name }) => name)).toEqual([

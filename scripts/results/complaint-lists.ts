@@ -7,8 +7,8 @@
  * The model is PP-OCRv6 small (18,709 characters, Apache-2.0) out of PyPI's package rapidocr, the fonts are development
  * dependencies of kd-spec. A list has the characters that the model takes most often for one another, or random ones. A
  * seed divides ten designs of characters into training, validation and test, seven more are for training alone; it also
- * divides the other characters into bystanders, in other designs for fitting than for the test, and strangers, of which
- * nothing sees an image before the test.
+ * divides the other characters into bystanders, in the designs of each part, and strangers, of which nothing sees an
+ * image before the test.
  *
  * FOLDER keeps all of it, and a run goes on where an earlier one was; the page keeps the lists and seeds that it has; the features of an image are computed once for all
  * lists and seeds. Needs python3 with venv; onnxruntime-node beside kd-spec computes features several times faster than
@@ -86,7 +86,8 @@ function layOut(pool: Pool, list: string, seed: number, run: string): void {
     ['photos/train', listed, train],
     ['photos/val', listed, val],
     ['photos/test', listed, test],
-    ['others/train', rest.slice(0, half), val],
+    ['others/train', rest.slice(0, half), train],
+    ['others/val', rest.slice(0, half), val],
     ['others/test', rest.slice(0, half), test],
     ['strangers', rest.slice(half, 2 * half), test],
   ] as const;

@@ -5,7 +5,7 @@
  *     npm run build && npx tsx scripts/results/ddddocr.ts FOLDER [--seeds 1,2,3] [--backend wasm]
  *
  * FOLDER is the one of `complaint-lists.ts`, whose images are used: the first view of the first 60 characters of its list,
- * and of 150 others as bystanders, divided by seed as there. A run goes on where an earlier one was. Results:
+ * and of 400 others as bystanders, divided by seed as there. A run goes on where an earlier one was. Results:
  * `docs/results/ddddocr.json` and `.md`.
  */
 import { execFileSync } from 'node:child_process';
@@ -29,7 +29,7 @@ const { values, positionals } = parseArgs({
 const [place] = positionals;
 if (place === undefined) throw new Error('expected the folder of complaint-lists.ts');
 const folder = resolve(place);
-const [listed, others] = [60, 150]; // characters
+const [listed, others] = [60, 400]; // characters
 const harm = 0.01;
 
 interface Figures {
@@ -77,7 +77,8 @@ function layOut(pool: Pool, seed: number, run: string): void {
     ['photos/train', own, train],
     ['photos/val', own, val],
     ['photos/test', own, test],
-    ['others/train', rest.slice(0, others), val],
+    ['others/train', rest.slice(0, others), train],
+    ['others/val', rest.slice(0, others), val],
     ['others/test', rest.slice(0, others), test],
   ] as const;
   for (const [part, characters, designs] of parts)

@@ -69,8 +69,8 @@ const summaries: { readonly [Name in keyof Metrics]: (metrics: Metrics[Name]) =>
       `${count(classes)} classes, ${byteSize(bytes)} in ${count(shards)} shards.`,
       ...(bystanders
         ? [
-            `Bystanders, which tell what specialists do to the rest: ${count(bystanders.fit)} images for fitting, ` +
-              `${count(bystanders.test)} for the test (${bystanders.description}).`,
+            `Bystanders, which tell what specialists do to the rest: ${count(bystanders.teach)} images teach these what lies ` +
+              `outside, ${count(bystanders.bound)} others bound the harm, ${count(bystanders.test)} are for the test (${bystanders.description}).`,
           ]
         : []),
     ),

@@ -20,8 +20,10 @@ import type { DatasetSource, LabelledImage, SplitName } from './source.js';
  */
 export interface Bystanders {
   readonly description: string;
-  /** For fitting: what bounds the harm. */
-  readonly fit: Split;
+  /** What teaches dustbins; all of it has labels. */
+  readonly teach: Split;
+  /** What bounds the harm: no specialist saw these images, nor any others of their classes. */
+  readonly bound: Split;
   /** For the test, read once. */
   readonly test: Split;
   /** The label of an image without one: the number of classes. */
@@ -41,16 +43,24 @@ export function bystanderFolder(dataset: string): string {
  *
  * @param dataset the folder of the data set
  * @returns undefined where it has none
- * @throws KdSpecError as `openDataset`
+ * @throws KdSpecError `dataset-invalid` where an earlier version of kd-spec made it; as `openDataset`
  */
 export async function openBystanders(dataset: string): Promise<Bystanders | undefined> {
   const folder = bystanderFolder(dataset);
   if (!existsSync(join(folder, manifestName))) return undefined;
   const opened = await openDataset(folder);
   const { description, classes, splits } = opened;
+  if (splits.validation.rows === 0) {
+    throw new KdSpecError(
+      'dataset-invalid',
+      `${folder}: expected bystanders that bound the harm beside those that teach, found none, as earlier versions of ` +
+        'kd-spec left them: import the images again (kd-spec dataset --no-resume)',
+    );
+  }
   return {
     description,
-    fit: splits.train,
+    teach: splits.train,
+    bound: splits.validation,
     test: splits.test,
     unlabelled: classes.length - 1,
     dataset: opened,
@@ -58,13 +68,12 @@ export async function openBystanders(dataset: string): Promise<Bystanders | unde
 }
 
 /**
- * Bystanders for fitting, of each class: those that can teach a dustbin. Images without a label cannot, as they may show
- * any class.
+ * Bystanders that teach, of each class.
  *
  * @returns (classes of the model)
  */
-export async function labelledBystanders({ fit, unlabelled }: Bystanders): Promise<Int32Array> {
-  return (await countLabels(fit, unlabelled + 1)).slice(0, unlabelled);
+export async function teachingBystanders({ teach, unlabelled }: Bystanders): Promise<Int32Array> {
+  return (await countLabels(teach, unlabelled + 1)).slice(0, unlabelled);
 }
 
 /** Half of the bystanders is for the test, where their source has no parts of its own. */
@@ -78,7 +87,7 @@ const testShare = 0.5;
  */
 export async function openBystanderSource(path: string, options: SourceOptions): Promise<DatasetSource> {
   if (await isFolderOfImages(path)) return unlabelledImages(path, options);
-  return (await openSource(path, { ...options, validationFraction: 0.1, testFraction: testShare })).source;
+  return (await openSource(path, { ...options, validationFraction: 0, testFraction: testShare })).source;
 }
 
 async function isFolderOfImages(path: string): Promise<boolean> {
@@ -114,15 +123,16 @@ async function unlabelledImages(folder: string, options: SourceOptions): Promise
  * Any images as bystanders: those of classes that the model knows and that have no training images with their label,
  * those of classes that it does not know without one. Images of classes that have training images are left out.
  *
- * @param source what it has for training and validation becomes the part for fitting
+ * @param source from {@link openBystanderSource}: a part for validation is its own
  * @param classes the model's
- * @param hasImages whether a class of the model has training images
+ * @param options.hasImages whether a class of the model has training images
+ * @param options.seed decides which classes teach dustbins and which bound the harm
  * @throws KdSpecError `dataset-invalid` when every class has
  */
 export function asBystanders(
   source: DatasetSource,
   classes: readonly string[],
-  hasImages: (label: number) => boolean,
+  { hasImages, seed }: { readonly hasImages: (label: number) => boolean; readonly seed: number },
 ): DatasetSource {
   const labels = new Map(classes.map((name, label) => [name.normalize('NFC'), label]));
   const unlabelled = classes.length;
@@ -137,7 +147,9 @@ export function asBystanders(
   return bystandersOf(source, {
     description: source.description,
     classes,
+    seed,
     isTold: true,
+    hasParts: source.count('validation') > 0,
     labelOf: (label) => {
       const known = labelOf[label];
       return known < unlabelled && hasImages(known) ? undefined : known;
@@ -186,13 +198,22 @@ export function holdOutClasses(
         classes: source.classes,
         labelOf: (label) => (isHeldOut.has(label) ? label : undefined),
         isTold: false,
+        hasParts: false,
+        seed,
       },
     ),
     heldOut,
   };
 }
 
-/** @param options.labelOf the label as a bystander; undefined leaves the image out */
+/**
+ * Divides the images of a source among teaching (`train`), bounding (`validation`) and the test.
+ *
+ * A dustbin keeps out best what it has learned from, so that a harm measured on that is too small. Each class with a
+ * label therefore teaches or bounds, half of them each, at random by seed; images without a label bound. Where the
+ * source has a part for validation of its own, as when designs or cameras must not mix, what teaches comes from its part
+ * for training and what bounds from that for validation.
+ */
 function bystandersOf(
   source: DatasetSource,
   {
@@ -200,31 +221,42 @@ function bystandersOf(
     classes,
     labelOf,
     isTold,
+    hasParts,
+    seed,
   }: {
     readonly description: string;
     readonly classes: readonly string[];
+    /** The label as a bystander; undefined leaves the image out. */
     readonly labelOf: (label: number) => number | undefined;
     /** Whether the report counts what is left out. */
     readonly isTold: boolean;
+    /** Whether the parts of the source are its own, and not made at random. */
+    readonly hasParts: boolean;
+    readonly seed: number;
   },
 ): DatasetSource {
   let leftOut = 0;
-  const taken: Readonly<Record<SplitName, readonly SplitName[]>> = {
-    train: ['train', 'validation'],
-    validation: [],
-    test: ['test'],
+  const unlabelled = classes.length;
+  const labels = [...source.classes.keys()].map(labelOf).filter((label) => label !== undefined);
+  const teaches = teachingClasses(new Set(labels.filter((label) => label < unlabelled)), seed);
+  const from = (split: SplitName): readonly SplitName[] => {
+    if (split === 'test') return ['test'];
+    return hasParts ? [split] : ['train', 'validation'];
   };
+  const isIn = (split: SplitName, label: number) =>
+    split === 'test' || teaches.has(label) === (split === 'train');
   return {
     ...source,
     description,
     classes: [...classes, unlabelledName(classes)],
-    count: (split) => taken[split].reduce((sum, part) => sum + source.count(part), 0),
+    count: (split) => from(split).reduce((sum, part) => sum + source.count(part), 0),
     async *images(split) {
-      for (const part of taken[split])
+      const isSecondPass = split === 'validation' && !hasParts;
+      for (const part of from(split))
         for await (const image of source.images(part)) {
           const label = labelOf(image.label);
-          if (label === undefined) leftOut++;
-          else yield { ...image, label };
+          if (label === undefined) leftOut += isSecondPass ? 0 : 1;
+          else if (isIn(split, label)) yield { ...image, label };
         }
     },
     report() {
@@ -234,6 +266,12 @@ function bystandersOf(
       return { leftOut: leftOut > 0 && isTold ? [...others, own] : others, notes };
     },
   };
+}
+
+/** The smaller half. */
+function teachingClasses(labels: ReadonlySet<number>, seed: number): ReadonlySet<number> {
+  const order = createRandom(seed, 'teaching').shuffle([...labels].sort((a, b) => a - b));
+  return new Set(order.slice(0, Math.floor(order.length / 2)));
 }
 
 /** A name that no class has. */

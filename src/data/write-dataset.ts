@@ -52,6 +52,7 @@ const progressRows = 256;
  * @param options.shardBytes a new shard begins before one grows beyond this many bytes
  * @param options.log gets one bar a split
  * @param options.signal stops between two images
+ * @param options.needsTraining whether an import without a training image is refused, and its classes without one told
  * @returns rows, shards and bytes of each split
  * @throws KdSpecError `dataset-invalid`, `disk-full`, `not-readable`, `interrupted`
  * Cost: one pass over the source; one record batch (256 images, 4 MiB) in memory.
@@ -76,7 +77,13 @@ export async function writeDataset(
     shardBytes = 64 * 2 ** 20,
     log = silentLog,
     signal,
-  }: { readonly shardBytes?: number; readonly log?: Log; readonly signal?: AbortSignal } = {},
+    needsTraining = true,
+  }: {
+    readonly shardBytes?: number;
+    readonly log?: Log;
+    readonly signal?: AbortSignal;
+    readonly needsTraining?: boolean;
+  } = {},
 ): Promise<DatasetSummary> {
   checkClasses(source.classes);
   try {
@@ -99,7 +106,8 @@ export async function writeDataset(
       test: await write('test'),
     };
     const found = source.report?.();
-    const report = found && (await writeReport(join(directory, reportName), found, labels.train, source));
+    const report = found && (needsTraining ? withEmptyClasses(found, labels.train, classes) : found);
+    if (report) await writeFile(join(directory, reportName), `${JSON.stringify(report, null, 2)}\n`);
     const ceiling = await source.ceiling?.(signal);
     const manifest: DatasetManifest = {
       format: 'kd-spec-dataset',
@@ -198,16 +206,12 @@ async function writeSplit(
   }
 }
 
-/** What classes without a training image are called among what an import left out. */
-export const withoutTraining = 'classes without a training image, which cannot be learned';
-
-/** Adds the classes without a training image to what an import left out, and writes all of it. */
-async function writeReport(
-  path: string,
+/** Adds the classes without a training image to what an import left out. */
+function withEmptyClasses(
   report: ImportReport,
   trainLabels: Int32Array,
-  { classes }: DatasetSource,
-): Promise<ImportReport> {
+  classes: readonly string[],
+): ImportReport {
   const empty = classes.filter((_, label) => trainLabels[label] === 0);
   if (empty.length === classes.length) {
     throw new KdSpecError(
@@ -215,13 +219,9 @@ async function writeReport(
       `expected training images, found none that can be read: check the source`,
     );
   }
-  const [example] = empty;
-  const leftOut =
-    empty.length > 0
-      ? [...report.leftOut, { what: withoutTraining, count: empty.length, example }]
-      : report.leftOut;
-  await writeFile(path, `${JSON.stringify({ ...report, leftOut }, null, 2)}\n`);
-  return { ...report, leftOut };
+  if (empty.length === 0) return report;
+  const what = 'classes without a training image, which cannot be learned';
+  return { ...report, leftOut: [...report.leftOut, { what, count: empty.length, example: empty[0] }] };
 }
 
 /** The columns `image` (struct of the files' bytes and a null path) and `label` of a record batch. */

@@ -115,7 +115,8 @@ export const stageMetrics = {
     bystanders: z
       .object({
         description: z.string(),
-        fit: count.describe('images for fitting'),
+        teach: count.describe('images that teach dustbins'),
+        bound: count.describe('images that bound the harm'),
         test: count.describe('images for the test'),
         unlabelled: count.describe('of these images, those without a label'),
         classes: count.describe('of which there are test images with a label'),

@@ -28,7 +28,7 @@ const keptMass = 0.999; // of a prediction
 /** Most classes that a prediction lists. */
 export const keptClasses = 50;
 
-/** The features of one view: the whole training split and labelled bystanders, each image augmented once. */
+/** The features of one view: the whole training split and the bystanders that teach, each image augmented once. */
 export function viewFeatures({ folder }: SharedFeatures, view: number): string {
   return join(folder, `view-${view}`, 'features');
 }
@@ -39,8 +39,8 @@ export function viewPredictions({ folder }: SharedFeatures, view: number): strin
 }
 
 /**
- * Runs a backbone over the training split, once a view for all specialists together; and over bystanders that have a
- * label, behind it, as examples of what lies outside every subset.
+ * Runs a backbone over the training split, once a view for all specialists together; and over the bystanders that teach,
+ * behind it, as examples of what lies outside every subset.
  *
  * What is computed is the features, the input of the first trained part, as Arrow shards in a shuffled order; and, where
  * a head is given, the generalist's most probable classes. A view is sealed and takes its place when it is whole, so
@@ -71,7 +71,7 @@ export async function shareFeatures(
   },
   { log, signal }: { readonly log: Log; readonly signal: AbortSignal },
 ): Promise<number> {
-  const rows = dataset.splits.train.rows + (bystanders?.fit.rows ?? 0);
+  const rows = dataset.splits.train.rows + (bystanders?.teach.rows ?? 0);
   const progress = log.progress('features for all specialists', shared.views * rows);
   const open = ({ directory, splits }: Dataset) =>
     openBatchesAhead(
@@ -100,18 +100,12 @@ export async function shareFeatures(
         if (signal.aborted) throw new KdSpecError('interrupted', 'stopped before the features were computed');
         const [count] = shape;
         const values = await backbone.features({ images: inputs, count });
-        // An image without a label may show any class, so that it teaches nothing.
-        const kept = [...labels.keys()].filter((row) => labels[row] < dataset.classes.length);
-        if (kept.length > 0) {
-          const known = Int32Array.from(kept, (row) => labels[row]);
-          const own = rowsOf(values, kept, backbone.width);
-          await features.write({ features: own, labels: known });
-          if (head) {
-            const probabilities = sparse(await head.logits(own, kept.length), head.classes);
-            await predictions?.write({ probabilities, labels: known });
-          }
+        await features.write({ features: values, labels });
+        if (head) {
+          const probabilities = sparse(await head.logits(values, count), head.classes);
+          await predictions?.write({ probabilities, labels });
         }
-        done += labels.length;
+        done += count;
         progress.update(view * rows + done);
       }
       await features.close();
@@ -136,15 +130,6 @@ async function* inTurn<Item>(
 ): AsyncGenerator<Item> {
   yield* first;
   if (second) yield* second;
-}
-
-/** Some rows of (rows, width): the array itself where all are wanted. */
-function rowsOf(values: Float32Array, rows: readonly number[], width: number): Float32Array {
-  if (rows.length * width === values.length) return values;
-  const taken = new Float32Array(rows.length * width);
-  for (const [place, row] of rows.entries())
-    taken.set(values.subarray(row * width, (row + 1) * width), place * width);
-  return taken;
 }
 
 const secondsFile = 'seconds.txt';

@@ -179,7 +179,7 @@ export function countExamples(
       'subsets-invalid',
       `subset ${id} (${members.size} classes) holds ${specialExamples} of the ${examples} training examples: a ` +
         'specialist needs some of its own and some of other classes; cluster into other subsets, or give images of ' +
-        'other classes with --bystanders PATH',
+        'other classes, two at least and with their labels, with --bystanders PATH',
     );
   }
   return { specialExamples, otherExamples };

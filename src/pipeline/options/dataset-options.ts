@@ -184,7 +184,7 @@ export const datasetOptions = {
     nullable: true,
     affects: 'result',
     description:
-      'Measure on these images what specialists do to the rest of the classifier: images of other classes, or without labels, in any form that --source takes, or one folder of images; they are divided into a part for fitting and one for the test (none: see --hold-out)',
+      'Measure on these images what specialists do to the rest of the classifier: images of other classes, or without labels, in any form that --source takes, or one folder of images; half are for the test; of the rest half of the classes teach dustbins and the others bound the harm (none: see --hold-out)',
   },
   holdOut: {
     type: 'share',

@@ -13,7 +13,7 @@ import type { SourceOptions } from '../../data/importers/importer.js';
 import { openSource } from '../../data/importers/importers.js';
 import { withKnownClasses } from '../../data/importers/known-classes.js';
 import type { DatasetSource } from '../../data/source.js';
-import { withoutTraining, writeDataset } from '../../data/write-dataset.js';
+import { writeDataset } from '../../data/write-dataset.js';
 import type { Settings } from '../options.js';
 import type { StageContext } from '../stage.js';
 import type { StageResults } from '../stage-metrics.js';
@@ -111,7 +111,10 @@ async function givenBystanders(
 ): Promise<DatasetSource> {
   const sameImages = { ...options, imageSize: image.height, channels: image.channels };
   const source = await openBystanderSource(path, sameImages);
-  return { ...asBystanders(source, classes, (label) => trainLabels[label] > 0), augmentation };
+  return {
+    ...asBystanders(source, classes, { hasImages: (label) => trainLabels[label] > 0, seed: options.seed }),
+    augmentation,
+  };
 }
 
 async function writeBystanders(
@@ -119,23 +122,24 @@ async function writeBystanders(
   source: DatasetSource,
   options: Parameters<typeof writeDataset>[2] & { readonly log: Log },
 ) {
-  const { splits, labels, report } = await writeDataset(bystanderFolder(directory), source, options);
-  const { train: fit, test } = splits;
+  const writing = { ...options, needsTraining: false };
+  const { splits, labels, report } = await writeDataset(bystanderFolder(directory), source, writing);
+  const { train: teach, validation: bound, test } = splits;
   const unlabelled = source.classes.length - 1;
-  const leftOut = report?.leftOut.filter(({ what }) => what !== withoutTraining) ?? [];
-  logReport({ leftOut, notes: [] }, options.log);
-  if (fit.rows === 0 || test.rows === 0) {
+  logReport({ leftOut: report?.leftOut ?? [], notes: [] }, options.log);
+  if (bound.rows === 0 || test.rows === 0) {
     throw new KdSpecError(
       'dataset-invalid',
-      `--bystanders: expected images of classes without training images for fitting and for the test, found ` +
-        `${fit.rows} and ${test.rows}: give more, or leave it out`,
+      `--bystanders: expected images of classes without training images to bound the harm and for the test, found ` +
+        `${bound.rows} and ${test.rows}: give more, or leave it out`,
     );
   }
   return {
     description: source.description,
-    fit: fit.rows,
+    teach: teach.rows,
+    bound: bound.rows,
     test: test.rows,
-    unlabelled: labels.train[unlabelled] + labels.test[unlabelled],
+    unlabelled: labels.validation[unlabelled] + labels.test[unlabelled],
     classes: labels.test.subarray(0, unlabelled).reduce((sum, images) => sum + Number(images > 0), 0),
   };
 }

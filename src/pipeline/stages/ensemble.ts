@@ -59,7 +59,7 @@ export async function calibrateEnsemble(context: StageContext): Promise<StageRes
         calibrationExamples(generalist, specialists, batches, routingRule),
       );
     const examples = await predict(splits.validation, 'validation');
-    const others = bystanders && (await predict(bystanders.fit, 'bystanders'));
+    const others = bystanders && (await predict(bystanders.bound, 'bystanders'));
     const onPlan = (plan: CalibrationPlan) => tellOfPlan(plan, examples.length, others?.length, log);
     const options = { rule, fit, weights, select, selectionErrors, signal, onPlan };
     const calibration = await calibrate(examples, configs, classes.length, {

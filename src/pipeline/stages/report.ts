@@ -159,7 +159,7 @@ async function measureHarm(
   const bystanders = await openBystanders(input('dataset'));
   if (bystanders === undefined) return undefined;
   const { split, maxExamples } = settings.report;
-  const part = split === 'test' ? bystanders.test : bystanders.fit;
+  const part = split === 'test' ? bystanders.test : bystanders.bound;
   const total = Math.min(part.rows, maxExamples ?? part.rows);
   const progress = log.progress('predictions for bystanders', total);
   const batches = imageBatches(part, bystanders.dataset.image, {

@@ -84,7 +84,7 @@ export async function measureRivals(context: StageContext): Promise<RivalsReport
     assertSome(test, 'test');
     const rest = bystanders && {
       description: bystanders.description,
-      fit: await featuresOf(bystanders.fit, bystanders.dataset.image, mostFitted),
+      fit: await featuresOf(bystanders.bound, bystanders.dataset.image, mostFitted),
       test: await featuresOf(bystanders.test, bystanders.dataset.image, mostTested),
     };
     const onTest = await predictWith(ensemble, splits.test, { shape: image, rows: test.rows, signal });

@@ -5,7 +5,7 @@ import { readManifest } from '../../core/artefact.js';
 import { KdSpecError } from '../../core/errors.js';
 import type { Log } from '../../core/log.js';
 import { imageBatches } from '../../data/batches.js';
-import { type Bystanders, labelledBystanders, openBystanders } from '../../data/bystanders.js';
+import { type Bystanders, openBystanders, teachingBystanders } from '../../data/bystanders.js';
 import { type Dataset, openDataset } from '../../data/dataset.js';
 import { countLabels } from '../../data/label-counts.js';
 import { loadSpecialists } from '../../ensemble/ensemble.js';
@@ -50,7 +50,7 @@ export async function trainSpecialists(context: StageContext): Promise<StageResu
   const subsets = withImages(found, labelCounts, dataset.classes, log);
   const bystanders = training.retrain === 'all' ? undefined : await openBystanders(context.input('dataset'));
   if (bystanders) {
-    const others = await labelledBystanders(bystanders);
+    const others = await teachingBystanders(bystanders);
     for (let label = 0; label < labelCounts.length; label++) labelCounts[label] += others[label];
   }
   refuseIfNoneCanLearn(subsets, labelCounts);
@@ -238,7 +238,7 @@ async function shareBetween(
     const seconds = done.every((manifest) => manifest !== undefined)
       ? 0
       : await shareFeatures(shared, ingredients, { log, signal });
-    const rows = dataset.splits.train.rows + (bystanders?.fit.rows ?? 0);
+    const rows = dataset.splits.train.rows + (bystanders?.teach.rows ?? 0);
     const flops = views * rows * (withPredictions ? all : frozen);
     return { features: shared, seconds, flops };
   } finally {
