@@ -1,5 +1,3 @@
-import { mkdtemp, rm, stat } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import type { CommandModule } from 'yargs';
 import { assert, KdSpecError } from '../../core/errors.js';
@@ -14,6 +12,7 @@ import { runtimes } from '../../pipeline/options/report-options.js';
 import type { Settings } from '../../pipeline/options.js';
 import { addFlags, flagsOf, restoreLoneDash } from '../command-line.js';
 import { type CommandContext, printResult } from '../context.js';
+import { type Failure, failureOf, inGroups, type Query, queriesOf } from '../queries.js';
 import { alignColumns } from '../summary.js';
 
 /** The command that classifies images. */
@@ -105,21 +104,8 @@ function texts(value: unknown): readonly string[] {
 
 type Runtime = (typeof runtimes)[number];
 
-const maxInputBytes = 256 * 2 ** 20; // of standard input
 const imagesAtOnce = 256;
 const shownClasses = 3; // that the text names of each specialist
-
-/** An image to classify: where it is from, and what to read. */
-interface Query {
-  readonly path: string;
-  readonly image: string | Uint8Array;
-}
-
-/** An image that could not be classified. */
-interface Failure {
-  readonly path: string;
-  readonly error: KdSpecError;
-}
 
 /** The predictions for some images. */
 interface InferredImages {
@@ -174,8 +160,8 @@ async function inferImages(
   const animations: string[] = []; // paths
   try {
     const { image } = predictor;
-    const queries = image.isFeatures ? expandRows(images, stdin, image) : expand(images, stdin);
-    for await (const group of groupsOf(queries, imagesAtOnce)) {
+    const queries = queriesOf(images, image, stdin);
+    for await (const group of inGroups(queries, imagesAtOnce)) {
       if (signal.aborted) throw new KdSpecError('interrupted', `stopped after ${predictions.length} images`);
       for (const outcome of await predictGroup(group, predictor.predict)) {
         if ('prediction' in outcome) predictions.push(outcome);
@@ -306,14 +292,6 @@ async function withSeveralImages(group: readonly (Query | Failure)[]): Promise<r
   return paths;
 }
 
-function failureOf(path: string, error: KdSpecError): Failure {
-  const { code, message, cause } = error; // bytes have no path: this says where they came from
-  return {
-    path,
-    error: path === '-' ? new KdSpecError(code, `standard input: ${message}`, { cause }) : error,
-  };
-}
-
 /** Reports every image without a prediction: in the error itself where there is one, in warnings where there are more. */
 function summarise(failures: readonly Failure[], classified: number, log: Log): KdSpecError | undefined {
   if (failures.length <= 1) return failures[0]?.error;
@@ -322,105 +300,6 @@ function summarise(failures: readonly Failure[], classified: number, log: Log): 
     failures[0].error.code,
     `${failures.length} of ${failures.length + classified} images could not be classified: see the warnings above`,
   );
-}
-
-/** The images that words on the command line mean: those in a folder, by name; a file is itself. */
-async function* expand(
-  words: readonly string[],
-  stdin: AsyncIterable<Uint8Array>,
-): AsyncGenerator<Query | Failure> {
-  const { listImages } = await import('../../data/image-files.js');
-  for (const path of words) {
-    try {
-      if (path === '-') yield { path, image: await readAll(stdin) };
-      else if (!(await stat(path).catch(() => undefined))?.isDirectory()) yield { path, image: path };
-      else for (const image of await listImages(path)) yield { path: image, image };
-    } catch (error) {
-      if (!(error instanceof KdSpecError)) throw error;
-      yield failureOf(path, error);
-    }
-  }
-}
-
-function takesNoImages(word: string, width: number): KdSpecError {
-  return new KdSpecError(
-    'image-shape',
-    `${word}: expected a file of rows of ${width} numbers (.npz, .npy, .parquet, .arrow), since the data set has features ` +
-      'and no images: give the features that your model computes for the image',
-  );
-}
-
-/** The rows of the files of features that words on the command line mean. */
-async function* expandRows(
-  words: readonly string[],
-  stdin: AsyncIterable<Uint8Array>,
-  { width, logits = 0 }: ImageShape,
-): AsyncGenerator<Query | Failure> {
-  const { openFeatureTable } = await import('../../data/feature-table.js');
-  const { imageNames } = await import('../../data/image-files.js');
-  const { keepStandardInput } = await import('../../data/standard-input.js');
-  for (const word of words) {
-    const kept = word === '-' ? await mkdtemp(join(tmpdir(), 'kd-spec-infer-')) : undefined;
-    try {
-      if (imageNames.test(word)) throw takesNoImages(word, width);
-      const path = kept === undefined ? word : await keepStandardInput(stdin, kept);
-      const table = await openFeatureTable(path, { isLabelled: false });
-      try {
-        if (table.width !== width) {
-          throw new KdSpecError(
-            'image-shape',
-            `${word}: expected rows of ${width} numbers, ${logits} of them logits, as in the data set, found ` +
-              `${table.width}, ${table.logits} of them logits`,
-          );
-        }
-        let row = 0;
-        for (const index of table.batches.keys()) {
-          const { buffer, byteOffset, byteLength } = await table.batch(index);
-          for (let at = 0; at < byteLength; at += 4 * width)
-            yield {
-              path: `${word}, row ${row++}`,
-              image: new Uint8Array(buffer, byteOffset + at, 4 * width),
-            };
-        }
-      } finally {
-        await table.close();
-      }
-    } catch (error) {
-      if (!(error instanceof KdSpecError)) throw error;
-      yield failureOf(word, error);
-    } finally {
-      if (kept !== undefined) await rm(kept, { recursive: true, force: true });
-    }
-  }
-}
-
-/** Items in groups of a size; the last may be smaller. */
-async function* groupsOf<T>(items: AsyncIterable<T>, size: number): AsyncGenerator<readonly T[]> {
-  let group: T[] = [];
-  for await (const item of items) {
-    group.push(item);
-    if (group.length < size) continue;
-    yield group;
-    group = [];
-  }
-  if (group.length > 0) yield group;
-}
-
-/** All of a stream, unless there is no end of it. */
-async function readAll(stream: AsyncIterable<Uint8Array>): Promise<Uint8Array> {
-  const chunks: Uint8Array[] = [];
-  let bytes = 0;
-  for await (const chunk of stream) {
-    chunks.push(chunk);
-    bytes += chunk.length;
-    if (bytes > maxInputBytes) {
-      throw new KdSpecError(
-        'image-too-large',
-        `expected an image of at most ${maxInputBytes} bytes on standard input, got more: make it smaller`,
-      );
-    }
-  }
-  return Buffer.concat(chunks);
 }
 
 function toJson({ generalist, ensemble, specialists }: Classification): JsonObject {
