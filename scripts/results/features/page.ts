@@ -1,0 +1,134 @@
+import { percent } from '../../../src/core/percent.js';
+import { count, duration } from '../../../src/core/quantity-text.js';
+import { table } from '../format.js';
+
+/** How the embeddings of one size are made, and with which options kd-spec is run on them. */
+export interface FeaturesSetting {
+  readonly classes: number;
+  readonly width: number;
+  /** Classes that lie close together. */
+  readonly groupSize: number;
+  /** Standard deviations of a group around 0, of a class around its group, and of a row around its class. */
+  readonly spread: { readonly group: number; readonly class: number; readonly row: number };
+  /** On average. */
+  readonly rowsPerClass: { readonly train: number; readonly val: number; readonly test: number };
+  /** The commands, without what concerns the place. */
+  readonly commands: readonly (readonly string[])[];
+}
+
+/** What one command took. */
+export interface FeaturesStage {
+  readonly command: string;
+  readonly seconds: number;
+  readonly processorSeconds: number;
+  readonly peakBytes: number;
+  /** Of a command that did not end well: the last that it said. */
+  readonly failure?: string;
+}
+
+/** One size, as far as it got. */
+export interface FeaturesRun {
+  readonly setting: FeaturesSetting;
+  readonly rows: Readonly<Record<'train' | 'val' | 'test', number>>;
+  readonly stages: readonly FeaturesStage[];
+  /** What `evaluate` found, if it got there. */
+  readonly test?: {
+    readonly examples: number;
+    readonly generalist: number;
+    readonly ensemble: number;
+    /** Ensemble less generalist, paired. */
+    readonly difference: { readonly top1: number; readonly standardError: number };
+    readonly specialists: { readonly trained: number; readonly kept: number };
+    readonly rule: string;
+  };
+}
+
+/** A run for each number of classes, ascending. */
+export type FeaturesResult = readonly FeaturesRun[];
+
+/** The page of features made elsewhere. */
+export function renderFeaturesPage(result: FeaturesResult): string {
+  const sizes = result.map(({ setting }) => count(setting.classes)).join(' and ');
+  return `# Features made elsewhere: ${sizes} classes
+
+From stored embeddings to an evaluated ensemble, every stage as a command of its own, on the WebAssembly backend in one process. Made by
+
+\`\`\`
+npm run build
+${result.map(({ setting }) => `npx tsx scripts/results/features.ts --classes ${setting.classes}`).join('\n')}
+\`\`\`
+
+**The structure is planted**: real embeddings of so many labelled classes were not at hand. Classes lie in groups. The centre of a group, a class around its group and a row around its class are normal with the deviations of the table; a row is then scaled to a length of 8, as encoders give embeddings of one length. Rows are stored as NumPy arrays (\`features.npy\`, \`labels.npy\`, \`split.npy\`). The generalist is a linear head that kd-spec trains by a sampled softmax; specialists are linear heads on the same features. Settings were chosen by validation at 10,000 classes and by what fits into the time; the test rows were read once.
+
+${result.map(renderRun).join('\n\n')}
+
+The processor time is what a stage costs, of all its threads; the time by the clock is what it took on a machine of two cores that did other work as well. Memory is the most that the process held (\`VmHWM\`), arrays and WebAssembly included.
+`;
+}
+
+function renderRun({ setting, rows, stages, test }: FeaturesRun): string {
+  const { classes, width, groupSize, spread, rowsPerClass, commands } = setting;
+  const total = (key: 'seconds' | 'processorSeconds') => stages.reduce((sum, stage) => sum + stage[key], 0);
+  const gigabytes = (bytes: number) => `${(bytes / 1e9).toFixed(2)} GB`;
+  const most = Math.max(...stages.map(({ peakBytes }) => peakBytes));
+  const figures = (stage: Omit<FeaturesStage, 'command' | 'failure'>) => [
+    duration(stage.seconds),
+    duration(stage.processorSeconds),
+    gigabytes(stage.peakBytes),
+  ];
+  const embeddings = table(
+    ['embeddings', ''],
+    [
+      ['numbers a row', width],
+      ['classes a group', groupSize],
+      ['deviations: group, class, row', `${spread.group}, ${spread.class}, ${spread.row}`],
+      ['training rows, of a class', `${count(rows.train)}, ${rowsPerClass.train}`],
+      ['validation rows, of a class', `${count(rows.val)}, ${rowsPerClass.val}`],
+      ['test rows, of a class', `${count(rows.test)}, ${rowsPerClass.test}`],
+    ],
+  );
+  const gain =
+    test &&
+    table(
+      [`top-1 on ${count(test.examples)} test rows`, ''],
+      [
+        ['generalist', percent(test.generalist, 2)],
+        [
+          `ensemble: ${test.specialists.kept} of ${test.specialists.trained} specialists kept, rule ${test.rule}`,
+          percent(test.ensemble, 2),
+        ],
+        [
+          'difference, paired, one seed',
+          `${(100 * test.difference.top1).toFixed(2)} ± ${(100 * test.difference.standardError).toFixed(2)} points`,
+        ],
+      ],
+    );
+  const costs = table(
+    ['stage', 'time', 'processor time', 'peak memory'],
+    [
+      ...stages.map((stage) => [
+        `\`${stage.command}\`${stage.failure === undefined ? '' : ' (did not end)'}`,
+        ...figures(stage),
+      ]),
+      [
+        'all',
+        ...figures({
+          seconds: total('seconds'),
+          processorSeconds: total('processorSeconds'),
+          peakBytes: most,
+        }),
+      ],
+    ],
+  );
+  const failed = stages.find(({ failure }) => failure !== undefined);
+  const end =
+    failed === undefined
+      ? test === undefined
+        ? `Not finished: the last stage that ran is \`${stages.at(-1)?.command}\`.`
+        : undefined
+      : `Not finished: \`${failed.command}\` ended with\n\n\`\`\`\n${failed.failure}\n\`\`\``;
+  const options = `\`\`\`\n${commands.map((words) => `kd-spec ${words.join(' ')}`).join('\n')}\n\`\`\``;
+  return [`## ${count(classes)} classes`, embeddings, gain, costs, end, options]
+    .filter((part) => part !== undefined)
+    .join('\n\n');
+}
