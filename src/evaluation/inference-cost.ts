@@ -12,6 +12,8 @@ import {
 } from '../models/network-definition.js';
 
 const countedExamples = 4096; // on which the cost is measured
+const leastCountedExamples = 256; // where there are so many classes that more would take minutes
+const countedValues = 2e8; // probabilities of an image, over all of these
 const timedMs = 10_000; // by the clock, on the first of them
 
 /** What it costs to classify an image. */
@@ -49,6 +51,8 @@ export async function inferenceCost(
   const costs = specialists.map(({ config, network }) =>
     forwardFlops(network.definition, { from: firstTrainedPart[config.retrain] }),
   );
+  const affordable = Math.max(leastCountedExamples, Math.floor(countedValues / classes.length));
+  const most = Math.min(countedExamples, affordable);
   const ms = { generalist: 0, ensemble: 0 };
   let [examples, timedExamples, active, flops] = [0, 0, 0, 0];
   const out = new Float32Array(batchSizeFor(classes.length) * classes.length);
@@ -76,7 +80,7 @@ export async function inferenceCost(
       flops += queried.reduce((sum, { position }) => sum + costs[position], 0);
     }
     examples += batch.count;
-    if (examples >= countedExamples) break;
+    if (examples >= most) break;
   }
   if (examples === 0) return undefined;
   const perSecond = (time: number) => (time > 0 ? (1000 * timedExamples) / time : 0);

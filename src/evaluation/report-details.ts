@@ -103,6 +103,8 @@ export const detailsFileName = 'details.json';
 
 const gallerySide = 160; // pixels
 const reliabilityExamples = 20_000; // more only cost time
+const leastReliabilityExamples = 500; // where there are so many classes that more would take minutes
+const reliabilityValues = 5e8; // probabilities of an image, over all of these
 
 /**
  * Collects what the page shows of single images and classes.
@@ -123,7 +125,8 @@ export function createDetails(
   const thumbnails = createThumbnails(image, names.length);
   const gallery = createGallery(seed);
   const reliability = { generalist: createReliability(), ensemble: createReliability() };
-  const stride = Math.max(1, Math.ceil(total / reliabilityExamples));
+  const affordable = Math.max(leastReliabilityExamples, Math.floor(reliabilityValues / names.length));
+  const stride = Math.max(1, Math.ceil(total / Math.min(reliabilityExamples, affordable)));
   let observed = 0;
   return {
     async observe({ row, label, trace, pixels }: ObservedImage): Promise<void> {

@@ -8,10 +8,11 @@ import type { Network } from './network.js';
 import { chunkImages, imageShapeOf, runInChunks, runNetwork } from './run-network.js';
 
 const chunkBytes = 2 ** 23; // of logits: what a cache does not hold is slower
+const leastChunk = 8; // images: each chunk reads the whole head, which very many classes make larger than a cache
 
 /** The most images to give a network at once, so that what it computes of them stays in the processor's cache. */
 export function chunkSize(classes: number): number {
-  return Math.max(1, Math.min(chunkImages, Math.floor(chunkBytes / (4 * classes))));
+  return Math.max(leastChunk, Math.min(chunkImages, Math.floor(chunkBytes / (4 * classes))));
 }
 
 /**

@@ -117,10 +117,14 @@ export function networkFromTensors(
 const asFloats = (values: HostTensor['values']) =>
   values instanceof Float32Array ? values : Float32Array.from(values);
 
-/** The present values of a network, copied to JavaScript. */
-export async function networkValues(network: Network): Promise<Map<string, HostTensor>> {
+/** The present values of a network, copied to JavaScript; of very many classes, most of them are its head's. */
+export async function networkValues(
+  network: Network,
+  { withHead = true }: { readonly withHead?: boolean } = {},
+): Promise<Map<string, HostTensor>> {
   const values = new Map<string, HostTensor>();
-  for (const { name, shape } of networkTensors(network.definition)) {
+  for (const { name, shape, part } of networkTensors(network.definition)) {
+    if (part === 'head' && !withHead) continue;
     values.set(name, { shape, values: await network.operations.read(network.variable(name)) });
   }
   return values;

@@ -1,6 +1,7 @@
 import { assert } from '../../core/errors.js';
 import type { Random } from '../../core/random.js';
 import type { Network } from '../../models/network.js';
+import { chunkSize } from '../../models/network-classifier.js';
 import type { NetworkPart } from '../../models/network-definition.js';
 import { runNetwork } from '../../models/run-network.js';
 import { widenDense } from '../../models/widen.js';
@@ -74,6 +75,12 @@ async function withDustbin(
   return { network, divergence: row.divergence, sampled: collapsed.inside.length };
 }
 
+/** Images, or what a network's lower parts make of them, with their shape. */
+interface Inputs {
+  readonly inputs: Float32Array;
+  readonly shape: readonly [number, ...number[]];
+}
+
 /**
  * The generalist's predictions for batches of examples, collapsed to a subset and one bucket for all other classes.
  *
@@ -85,7 +92,7 @@ async function withDustbin(
  */
 export async function collapseGeneralist(
   generalist: Network,
-  batches: AsyncIterable<{ readonly inputs: Float32Array; readonly shape: readonly [number, ...number[]] }>,
+  batches: AsyncIterable<Inputs>,
   classes: readonly number[],
   from: NetworkPart = 'convolutions',
 ): Promise<CollapsedSample> {
@@ -95,7 +102,7 @@ export async function collapseGeneralist(
   for (const label of classes) isOutside[label] = Number.NEGATIVE_INFINITY;
   const mask = operations.tensor(isOutside, [definition.outputs]);
   const subset = operations.tensor(Int32Array.from(classes), [classes.length]);
-  for await (const { inputs, shape } of batches) {
+  for await (const { inputs, shape } of inChunks(batches, chunkSize(definition.outputs))) {
     const tensors = operations.tidy(() => {
       const input = operations.tensor(inputs, shape);
       const features = runNetwork(generalist, input, { from, to: 'dense' }); // (batch, features)
@@ -113,6 +120,18 @@ export async function collapseGeneralist(
   const inside = joined('inside');
   const features = joined('features');
   return { features, width: features.length / inside.length, inside, outside: joined('outside') };
+}
+
+/** The same examples, at most so many at a time. */
+async function* inChunks(batches: AsyncIterable<Inputs>, most: number): AsyncGenerator<Inputs> {
+  for await (const { inputs, shape } of batches) {
+    const [count, ...ofOne] = shape;
+    const size = inputs.length / count;
+    for (let start = 0; start < count; start += most) {
+      const end = Math.min(count, start + most);
+      yield { inputs: inputs.subarray(start * size, end * size), shape: [end - start, ...ofOne] };
+    }
+  }
 }
 
 function concatenate(arrays: readonly Float32Array[]): Float32Array {

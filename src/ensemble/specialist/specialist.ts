@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { z } from 'zod';
 import type { Operations, Tensor, Tensor2D } from '../../compute/operations.js';
-import { assert, KdSpecError } from '../../core/errors.js';
+import { KdSpecError } from '../../core/errors.js';
 import {
   checkpointFiles,
   checkTensors,
@@ -138,22 +138,23 @@ type HeadRow =
 async function withHead(generalist: Network, rows: readonly HeadRow[]): Promise<Network> {
   const outputs = rows.length;
   const definition = { ...generalist.definition, outputs };
-  const values = await networkValues(generalist);
-  const head = { weights: values.get('head.weights'), bias: values.get('head.bias') };
-  assert(head.weights !== undefined && head.bias !== undefined, 'a network without a head');
-
+  const { operations } = generalist;
+  const values = await networkValues(generalist, { withHead: false });
+  const generalistBias = await operations.read(generalist.variable('head.bias'));
+  const gathered = operations.tidy(() => {
+    const labels = Int32Array.from(rows, (row) => ('label' in row ? row.label : 0));
+    const columns = operations.tensor(labels, [outputs]);
+    return operations.gatherColumns(generalist.variable<Tensor2D>('head.weights'), columns);
+  });
+  const weights = (await operations.read(gathered)).slice(); // (features, outputs)
+  gathered.dispose();
   const features = hiddenFeatures(definition);
-  const columns = generalist.definition.outputs;
-  const weights = new Float32Array(features * outputs); // (features, outputs)
   const bias = new Float32Array(outputs);
   for (const [output, row] of rows.entries()) {
-    const isOwn = 'weights' in row;
-    bias[output] = isOwn ? row.bias : head.bias.values[row.label] + row.raised;
-    for (let feature = 0; feature < features; feature++) {
-      weights[feature * outputs + output] = isOwn
-        ? row.weights[feature]
-        : head.weights.values[feature * columns + row.label];
-    }
+    bias[output] = 'label' in row ? generalistBias[row.label] + row.raised : row.bias;
+    if ('label' in row) continue;
+    for (let feature = 0; feature < features; feature++)
+      weights[feature * outputs + output] = row.weights[feature];
   }
   values.set('head.weights', { shape: [features, outputs], values: weights });
   values.set('head.bias', { shape: [outputs], values: bias });

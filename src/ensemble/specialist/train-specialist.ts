@@ -4,7 +4,12 @@ import type { Log } from '../../core/log.js';
 import { createRandom, derivedSeed } from '../../core/random.js';
 import type { Dataset } from '../../data/dataset.js';
 import type { Network } from '../../models/network.js';
-import { forwardFlops, trainingFlopsPerImage } from '../../models/network-definition.js';
+import {
+  forwardFlops,
+  hiddenFeatures,
+  type NetworkDefinition,
+  trainingFlopsPerImage,
+} from '../../models/network-definition.js';
 import { checkpointsFolder } from '../../training/checkpoints.js';
 import { Optimizer } from '../../training/optimizer.js';
 import { planTraining, type TrainingOptions } from '../../training/plan.js';
@@ -56,7 +61,9 @@ export interface SpecialistIngredients {
   readonly features: SharedFeatures | undefined;
 }
 
-const sampleBatches = 16; // batches from which the dustbin's row is fitted: about 2,000 examples
+const sampleBatches = 16; // batches, at most, from which the dustbin's row is fitted
+const sampleValues = 3e7; // logits of the generalist, over all of them
+const examplesPerWeight = 4; // of the row, at least, where that leaves too few examples
 
 /**
  * Trains the specialist of one subset (section 5.2) and saves it in `directory`.
@@ -111,7 +118,7 @@ export async function trainSpecialist(
   });
   const { network, divergence, sampled } = await firstNetwork(training, generalist, classes, {
     correction,
-    sample: () => batches.sample(sampleBatches),
+    sample: () => batches.sample(batchesToSample(generalist.definition, batchSize)),
     random: createRandom(view.seed, 'wider'),
   });
 
@@ -157,6 +164,13 @@ export async function trainSpecialist(
     optimizer.dispose();
     network.dispose();
   }
+}
+
+/** From how many batches the dustbin's row is fitted: fewer, where the generalist has very many classes to predict. */
+function batchesToSample(generalist: NetworkDefinition, batchSize: number): number {
+  const affordable = sampleValues / generalist.outputs;
+  const needed = examplesPerWeight * (hiddenFeatures(generalist) + 1);
+  return Math.min(sampleBatches, Math.ceil(Math.max(affordable, needed) / batchSize));
 }
 
 /**

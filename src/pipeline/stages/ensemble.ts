@@ -27,14 +27,17 @@ import { measureRouting } from '../../ensemble/routing-curve.js';
 import { shareInside } from '../../ensemble/rules/share-inside.js';
 import { firstClass } from '../../math/rank.js';
 import { loadGeneralist } from '../../models/checkpoint.js';
+import { batchSizeFor } from '../../models/classifier.js';
 import type { Settings } from '../options.js';
 import type { StageContext } from '../stage.js';
 import type { StageResults } from '../stage-metrics.js';
 
-const batchSize = 128; // images a forward pass
+const mostImages = 128; // a forward pass
 const maxExamples = 20_000; // bounds the memory of the fit
 const longSeconds = 60; // from which an estimate is worth a word
 const curveExamples = 4000; // on which rules of routing are compared
+const leastCurveExamples = 500; // where there are so many classes that more would take minutes
+const curveValues = 2e8; // probabilities of an image, over all of these
 
 /** Chooses, on validation, temperatures, weights, the fusion rule and which specialists are kept. */
 export async function calibrateEnsemble(context: StageContext): Promise<StageResults['ensemble']> {
@@ -71,7 +74,11 @@ export async function calibrateEnsemble(context: StageContext): Promise<StageRes
     if (calibration.proof) tellOfProof(calibration.proof, log);
     if (others) tellOfHarm(calibration, log);
     const pause = createPause(signal, 'calibration');
-    const curve = firstBatches(splits.validation, image, curveExamples);
+    const onCurve = Math.min(
+      curveExamples,
+      Math.max(leastCurveExamples, Math.floor(curveValues / classes.length)),
+    );
+    const curve = firstBatches(splits.validation, image, { most: onCurve, classes: classes.length });
     const points = await measureRouting(generalist, specialists, calibration, curve, { pause });
     const routing = points.map((point) => ({ ...point }));
     const keptOf = (fitted: RuleCalibration) => fitted.specialists.filter(({ kept }) => kept).length;
@@ -168,11 +175,12 @@ async function predictionsFor(
   { input, log, signal }: StageContext,
   predict: (batches: AsyncIterable<ImageBatch>) => AsyncIterable<CalibrationExample>,
 ): Promise<readonly CalibrationExample[]> {
-  const { image } = await openDataset(input('dataset'));
+  const { image, classes } = await openDataset(input('dataset'));
+  const batches = firstBatches(split, image, { most: maxExamples, classes: classes.length });
   const progress = log.progress(name, Math.min(split.rows, maxExamples));
   const examples: CalibrationExample[] = [];
   const pause = createPause(signal, 'calibration');
-  for await (const example of predict(firstBatches(split, image, maxExamples))) {
+  for await (const example of predict(batches)) {
     examples.push(example);
     const turn = pause();
     if (!turn) continue;
@@ -261,7 +269,12 @@ function bystandersJson({ bystanders }: RuleCalibration) {
 }
 
 /** The first images of a split, in batches. */
-async function* firstBatches(split: Split, image: ImageShape, most: number) {
+async function* firstBatches(
+  split: Split,
+  image: ImageShape,
+  { most, classes }: { readonly most: number; readonly classes: number },
+) {
+  const batchSize = Math.min(mostImages, batchSizeFor(classes));
   let done = 0;
   for await (const batch of imageBatches(split, image, { batchSize })) {
     yield batch;

@@ -5,14 +5,13 @@ import { imageBatches } from '../../data/batches.js';
 import { openDataset } from '../../data/dataset.js';
 import { createPredictionWriter } from '../../data/predictions.js';
 import { createCsrBuilder } from '../../math/csr.js';
-import { softmax } from '../../math/softmax.js';
 import { keepMass } from '../../math/top-k.js';
-import { rowOf } from '../../models/classifier.js';
+import { batchSizeFor, rowOf } from '../../models/classifier.js';
 import { loadNetworkClassifier } from '../../models/network-classifier.js';
 import type { StageContext } from '../stage.js';
 import type { StageResults } from '../stage-metrics.js';
 
-const batchSize = 128; // images a forward pass
+const mostImages = 128; // a forward pass
 
 /** Writes, for each image of a split, the generalist's most probable classes up to a stated mass. */
 export async function predict(context: StageContext): Promise<StageResults['predictions']> {
@@ -29,6 +28,7 @@ export async function predict(context: StageContext): Promise<StageResults['pred
   await rm(directory, { recursive: true, force: true }); // rows of an interrupted run: predicting is quick
   const writer = createPredictionWriter(directory, { classes: classes.length, names: classes });
   const progress = log.progress(`predictions for ${splitName}`, split.rows);
+  const batchSize = Math.min(mostImages, batchSizeFor(classes.length));
   const out = new Float32Array(batchSize * classes.length);
   let rows = 0;
   let entries = 0;
@@ -38,11 +38,10 @@ export async function predict(context: StageContext): Promise<StageResults['pred
     for await (const batch of imageBatches(split, image, { batchSize })) {
       if (signal.aborted) throw new KdSpecError('interrupted', `predictions: stopped after ${rows} images`);
       const { labels } = batch;
-      const logits = await generalist.logits(batch, { out }); // (batch, classes)
+      const distributions = await generalist.probabilities(batch, { out }); // (batch, classes)
       const kept = createCsrBuilder(classes.length);
       for (const [row, label] of labels.entries()) {
-        const ofImage = softmax(rowOf(logits, row, classes.length));
-        const top = keepMass(ofImage, mass, maxTop);
+        const top = keepMass(rowOf(distributions, row, classes.length), mass, maxTop);
         kept.addRow(top.indices, top.values, top.indices.length);
         if (top.indices[0] === label) correct++;
         keptMass += top.values.reduce((sum, value) => sum + value, 0);

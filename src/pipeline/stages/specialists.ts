@@ -25,6 +25,7 @@ import { trainingCommand } from '../../jobs/slurm/submission.js';
 import { findFinished, type SpecialistWork } from '../../jobs/specialist-work.js';
 import { describeFailures, submitMissing, trainMissing } from '../../jobs/train-missing.js';
 import { loadGeneralist, readDefinition } from '../../models/checkpoint.js';
+import { batchSizeFor } from '../../models/classifier.js';
 import { cutNetwork } from '../../models/network-backbone.js';
 import { forwardFlops } from '../../models/network-definition.js';
 import { expectSubsetsOf, needsPredictions } from '../checks/specialists-checks.js';
@@ -160,10 +161,12 @@ async function chooseBackend(
 }
 
 const comparedImages = 4000; // of validation: about 0.7% standard error
+const leastComparedImages = 1000; // where there are so many classes that more would take minutes
+const comparedValues = 4e8; // probabilities of the generalist, over all of them
 
 /** Generalist and specialists on validation images of their classes; undefined without such images. */
 async function compare(
-  { splits: { validation }, image }: Dataset,
+  { splits: { validation }, image, classes }: Dataset,
   { directory, backend, store, input, log, signal }: StageContext,
 ): Promise<StageResults['specialists']['validation']> {
   if (validation.rows === 0) return undefined;
@@ -173,8 +176,11 @@ async function compare(
   const specialists: Specialist[] = [];
   try {
     specialists.push(...(await loadSpecialists(directory, generalist)));
-    const batches = imageBatches(validation, image, { batchSize: 128 });
-    return await measureOwnClasses(generalist, specialists, batches, { most: comparedImages, signal });
+    const batchSize = Math.min(128, batchSizeFor(classes.length));
+    const batches = imageBatches(validation, image, { batchSize });
+    const affordable = Math.max(leastComparedImages, Math.floor(comparedValues / classes.length));
+    const most = Math.min(comparedImages, affordable);
+    return await measureOwnClasses(generalist, specialists, batches, { most, signal });
   } finally {
     generalist.dispose();
     for (const { network } of specialists) network.dispose();
@@ -216,9 +222,10 @@ async function shareBetween(
   readonly seconds: number;
   readonly flops: number;
 }> {
-  const { retrain, views } = settings.specialists;
+  const { retrain } = settings.specialists;
   const from = firstTrainedPart[retrain];
   if (from === 'convolutions') return { features: undefined, seconds: 0, flops: 0 };
+  const views = dataset.augmentation.kind === 'none' ? 1 : settings.specialists.views; // else all would be the same
   const withPredictions = needsPredictions(settings.specialists);
   const shared = { folder: join(work.directory, '.partial', 'features'), views };
   const { operations } = await selectBackend(backend);
