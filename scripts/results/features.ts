@@ -34,23 +34,11 @@ const { values: flags } = parseArgs({
 });
 const rowLength = 8;
 const sizes: readonly FeaturesSetting[] = [
-  setting(10_000, {
-    sampled: 1024,
-    epochs: 4,
-    clusters: 20,
-    rowsPerClass: { train: 5, val: 0.5, test: 0.5 },
-  }),
-  setting(100_000, {
-    sampled: 1024,
-    epochs: 4,
-    clusters: 200,
-    rowsPerClass: { train: 5, val: 0.3, test: 0.1 },
-  }),
+  setting(10_000, { cluster: '--clusters 20', rowsPerClass: { train: 3, val: 0.5, test: 0.5 } }),
+  setting(100_000, { cluster: '--clusters 200', rowsPerClass: { train: 3, val: 0.1, test: 0.05 } }),
   setting(1_000_000, {
-    sampled: 1024,
-    epochs: 2,
-    clusters: 400,
-    rowsPerClass: { train: 3, val: 0.01, test: 0.004 },
+    cluster: '--specialists 40 --size 1000',
+    rowsPerClass: { train: 2, val: 0.004, test: 0.002 },
   }),
 ];
 
@@ -73,26 +61,17 @@ else process.stdout.write(`${JSON.stringify(stages, null, 1)}\n`);
 function setting(
   classes: number,
   {
-    sampled,
-    epochs,
-    clusters,
+    cluster,
     rowsPerClass,
-  }: {
-    readonly sampled: number;
-    readonly epochs: number;
-    readonly clusters: number;
-    readonly rowsPerClass: FeaturesSetting['rowsPerClass'];
-  },
+  }: { readonly cluster: string; readonly rowsPerClass: FeaturesSetting['rowsPerClass'] },
 ): FeaturesSetting {
-  const training = `--dense none --sampled-head ${sampled} --batch-size 256 --learning-rate 0.02`;
-  const schedule = `--schedule cosine --patience none --epochs ${epochs}`;
   const commands = [
     'dataset --source embeddings',
-    `train-generalist ${training} ${schedule}`,
-    'predict --max-top 20',
-    `cluster --clusters ${clusters}`,
-    'train-specialists --retrain head --specialist-epochs 4 --specialist-learning-rate 0.01',
-    'calibrate',
+    'train-generalist --dense none --sampled-head 512 --batch-size 256 --learning-rate 0.05 --schedule cosine --patience none --epochs 3 --checkpoint-seconds 600',
+    'predict --max-top 50',
+    `cluster ${cluster}`,
+    'train-specialists --retrain head --specialist-epochs 3 --specialist-batch-size 64 --specialist-learning-rate 0.01',
+    'calibrate --rule share-inside',
     'evaluate',
   ];
   return {
