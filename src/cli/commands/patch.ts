@@ -198,7 +198,7 @@ async function writePatched(
   refuseWorse(measured, { added, bound });
   const { withPatchRecord } = await import('../../ensemble/export/export-onnx.js');
   const { writeOnnxModel } = await import('../../models/onnx/write-model.js');
-  const { test, bystanders, classes } = measured;
+  const { test, bystanders, classes, withoutImages } = measured;
   const figuresOf = (when: 'before' | 'after') => ({
     top1: test[when],
     bystanders: bystanders?.[when] ?? null,
@@ -252,7 +252,11 @@ async function writePatched(
           `calibrated for a harm of at most ${percent(calibratedFor, 2)}: with ${percent(bound, 2)} bystanders for the test lost more than that`,
         ]
       : []),
-    ...(bystanders ? [] : ['nothing measured the other classes: --bystanders PATH names images of some']),
+    ...(bystanders || withoutImages === 0
+      ? []
+      : [
+          `nothing measured the ${count(withoutImages)} classes without images: --bystanders PATH names images of some`,
+        ]),
     `file: ${relative(folder, out)}, ${byteSize(bytes)}, ${count(added)} specialists more`,
     ...(rivals
       ? [
@@ -279,8 +283,9 @@ async function writePatched(
 interface Measured {
   readonly test: PatchFigures;
   readonly bystanders: PatchFigures | undefined;
-  /** Classes with training images. */
+  /** Classes with training images, and the others. */
   readonly classes: number;
+  readonly withoutImages: number;
 }
 
 async function measure(
@@ -300,6 +305,7 @@ async function measure(
   const test = imageBatches(splits.test, image, { batchSize });
   const labels = await countLabels(splits.train, classes.length);
   const others = await openBystanders(folder);
+  const withImages = labels.reduce((sum, images) => sum + Number(images > 0), 0);
   return {
     test: await patchFigures(patched, test, { original, signal }),
     bystanders:
@@ -309,7 +315,8 @@ async function measure(
         unlabelled: others.unlabelled,
         signal,
       })),
-    classes: labels.reduce((sum, images) => sum + Number(images > 0), 0),
+    classes: withImages,
+    withoutImages: classes.length - withImages,
   };
 }
 
