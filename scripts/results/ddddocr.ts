@@ -141,7 +141,7 @@ ddddocr reads 8,209 characters from images of 64 pixels in height, one at a time
 batch; PyPI's package \`ddddocr\` has the file (MIT), used as it is with \`--blank 0 --image-size 64\`. ${listed} characters that PP-OCRv6
 takes for one another ([complaint lists](complaint-lists.md), whose degraded images and divisions these are), one view of each
 design; bystanders are ${others} other characters. Changes in points of top-1 in designs that nothing saw, with at most ${100 * harm}% of
-harm as bystanders for fitting measure it:
+harm as the bystanders that bound it measure it:
 
 ${table(
   ['', ...runs.flatMap(({ seed }) => [`seed ${seed}: characters`, 'bystanders'])],

@@ -5,9 +5,8 @@
 Characters of GB 2312 are drawn in fonts of different designs and degraded as a poor scan: turned, shrunk to 16 to 29
 pixels, blurred, faded, noisy. Designs are divided, not images: most are for training, four for validation, six for the
 test. The model predicts one image of each candidate in each training design; the characters of the most confused pairs
-are the list. FOLDER/photos/{train,val,test} has images of the list, FOLDER/others/{train,test} those of the other
-candidates, in the designs of validation and test, FOLDER/strangers those of characters that are neither, in the designs
-of the test. Needs numpy, pillow, fonttools, brotli and onnxruntime.
+are the list. FOLDER/photos/{train,val,test} has images of the list, FOLDER/others/{train,val,test} those of the other
+candidates in the same designs, FOLDER/strangers those of characters that are neither, in the designs of the test. Needs numpy, pillow, fonttools, brotli and onnxruntime.
 """
 import argparse
 from collections import Counter
@@ -91,7 +90,8 @@ print(f'{correct} of {len(jobs)} images of candidates right; {len(listed)} chara
 print('train', write('photos/train', listed, training, options.views))
 print('val', write('photos/val', listed, VALIDATION, options.views))
 print('test', write('photos/test', listed, TEST, options.views))
-print('bystanders for fitting', write('others/train', others, VALIDATION, 1))
+print('bystanders that teach, half of these', write('others/train', others, training, 1))
+print('bystanders that bound the harm, the other half', write('others/val', others, VALIDATION, 1))
 print('bystanders for the test', write('others/test', others, TEST, 1))
 rest = [c for c in suitable if c not in candidate_set]
 print('strangers', write('strangers', [rest[i] for i in sorted(random.permutation(len(rest))[:400])], TEST, 1))
