@@ -18,6 +18,7 @@ export interface Tensor<Shape extends readonly number[] = readonly number[]> {
 export type Scalar = Tensor;
 export type Tensor1D = Tensor<readonly [number]>;
 export type Tensor2D = Tensor<readonly [number, number]>;
+export type Tensor3D = Tensor<readonly [number, number, number]>;
 export type Tensor4D = Tensor<readonly [number, number, number, number]>;
 
 /** A tensor whose values can be replaced, and by which a gradient can be taken. No scope ends its life. */
@@ -49,6 +50,11 @@ export interface Conv2dOptions {
 export interface DenseOptions {
   /** Whether the gradient flows on into the input; a first layer saves its cost with `false` and gets zeros. */
   readonly inputGradient?: boolean;
+}
+
+export interface GroupedDenseOptions {
+  /** `none` by default. */
+  readonly activation?: Activation;
 }
 
 export interface MaxPool2dOptions {
@@ -316,6 +322,27 @@ export interface Operations {
    * @see Goodfellow, Bengio and Courville, Deep Learning, section 6.5.4, for the gradients
    */
   dense(x: Tensor2D, weights: Tensor2D, bias: Tensor1D | undefined, options?: DenseOptions): Tensor2D;
+  /**
+   * Several fully connected layers of one shape at once, each on rows of its own, without a gradient.
+   *
+   *     output[r] = activation(x[r] W[g] + b[g])   for the rows r of group g
+   *
+   * What networks of one shape predict, each for some of the images of a batch, as one call. Costs `2 inputs units`
+   * floating-point operations a row; a backend without a kernel for it may copy the weights of the groups that have rows.
+   *
+   * @param x (rows, inputs), one row or more, those of a group side by side, the groups in order
+   * @param weights (groups, inputs, units)
+   * @param bias (groups, units)
+   * @param counts (groups), how many rows each has, maybe none; they add up to all rows
+   * @returns (rows, units)
+   */
+  groupedDense(
+    x: Tensor2D,
+    weights: Tensor3D,
+    bias: Tensor2D,
+    counts: Int32Array,
+    options?: GroupedDenseOptions,
+  ): Tensor2D;
   /**
    * The largest value of each window, channel by channel.
    *

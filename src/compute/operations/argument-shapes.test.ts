@@ -5,6 +5,7 @@ import { multiply, rowMajor } from '../wasm/product.js';
 
 const vector = (length: number) => tf.ones([length]) as tf.Tensor1D;
 const matrix = (rows: number, columns: number) => tf.ones([rows, columns]) as tf.Tensor2D;
+const matrices = (...shape: [number, number, number]) => tf.ones(shape) as tf.Tensor3D;
 const image = (...shape: [number, number, number, number]) => tf.ones(shape) as tf.Tensor4D;
 const variable = (length: number) => tf.variable(vector(length)) as tf.Variable<tf.Rank.R1>;
 const four = () => ({ scale: vector(4), bias: vector(4), mean: variable(4), variance: variable(4) });
@@ -35,6 +36,22 @@ const wrong: Readonly<Record<string, [message: RegExp, call: (on: TensorFlowOper
   'conv2d: rank': [
     /x must have shape/,
     (on) => on.conv2d(vector(5) as tf.Tensor as tf.Tensor4D, image(3, 3, 2, 8)),
+  ],
+  'groupedDense: rows': [
+    /x must have shape \[5, inputs\], not \[3, 4\]/,
+    (on) => on.groupedDense(matrix(3, 4), matrices(2, 4, 6), matrix(2, 6), Int32Array.of(2, 3)),
+  ],
+  'groupedDense: groups': [
+    /weights must have shape \[3, 4, units\], not \[2, 4, 6\]/,
+    (on) => on.groupedDense(matrix(3, 4), matrices(2, 4, 6), matrix(2, 6), Int32Array.of(2, 1, 0)),
+  ],
+  'groupedDense: bias': [
+    /bias must have shape \[2, 6\], not \[2, 5\]/,
+    (on) => on.groupedDense(matrix(3, 4), matrices(2, 4, 6), matrix(2, 5), Int32Array.of(2, 1)),
+  ],
+  'groupedDense: counts': [
+    /counts/,
+    (on) => on.groupedDense(matrix(3, 4), matrices(2, 4, 6), matrix(2, 6), Int32Array.of(4, -1)),
   ],
   'maxPool2d: rank': [/x must have shape/, (on) => on.maxPool2d(matrix(4, 4) as tf.Tensor as tf.Tensor4D)],
   'batchNormalise: scale': [

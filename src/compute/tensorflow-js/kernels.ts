@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import type {
+  Activation,
   AdamWOptions,
   Conv2dOptions,
   DenseOptions,
@@ -8,6 +9,7 @@ import type {
   NormaliseOptions,
   SgdOptions,
 } from '../operations.js';
+import { groupedDense } from './grouped-dense.js';
 import type { TargetRow } from './target-rows.js';
 
 /** What a batch normalisation gives. */
@@ -46,6 +48,13 @@ export interface Kernels {
     weights: tf.Tensor2D,
     bias: tf.Tensor1D | undefined,
     options: Required<DenseOptions>,
+  ): tf.Tensor2D;
+  groupedDense(
+    x: tf.Tensor2D,
+    weights: tf.Tensor3D,
+    bias: tf.Tensor2D,
+    counts: Int32Array,
+    activation: Activation,
   ): tf.Tensor2D;
   maxPool2d(x: tf.Tensor4D, options: Required<MaxPool2dOptions>): tf.Tensor4D;
   batchNormalise(
@@ -99,6 +108,7 @@ export const plainKernels: Kernels = {
     const product = tf.matMul<tf.Tensor2D>(x, weights);
     return bias ? tf.add<tf.Tensor2D>(product, bias) : product;
   },
+  groupedDense,
   maxPool2d: (x, { size, strides, padding }) => tf.maxPool(x, size, strides, padding),
   batchNormalise(x, { scale, bias }, options) {
     const allButLast = Array.from({ length: x.rank - 1 }, (_, axis) => axis);

@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
+import { assert } from '../../core/errors.js';
 import { createRandom } from '../../core/random.js';
 import type { Operations, Survivors, Tensor, Tensor1D, Variable } from '../operations.js';
 import { withBackend } from './engine.js';
@@ -109,6 +110,15 @@ export function createOperations({
       return here(() =>
         kernels.dense(own(x), own(weights), bias && own<tf.Tensor1D>(bias), { inputGradient }),
       );
+    },
+    groupedDense(x, weights, bias, counts, { activation = 'none' } = {}) {
+      const rows = counts.reduce((sum, count) => sum + count, 0);
+      if (rows === 0 || counts.some((count) => count < 0))
+        assert(false, `groupedDense: counts must be 0 or more, and one row at least, not [${counts}]`);
+      assertShape('groupedDense: x', own(x), [rows, 'inputs']);
+      assertShape('groupedDense: weights', own(weights), [counts.length, x.shape[1], 'units']);
+      assertShape('groupedDense: bias', own(bias), [counts.length, weights.shape[2]]);
+      return here(() => kernels.groupedDense(own(x), own(weights), own(bias), counts, activation));
     },
     maxPool2d(x, { size = 2, strides = size, padding = 'valid' } = {}) {
       assertShape('maxPool2d: x', own(x), ['batch', 'height', 'width', 'channels']);

@@ -2,6 +2,7 @@ import * as tf from '@tensorflow/tfjs';
 import { assert } from '../../core/errors.js';
 import { assemble } from './assembler.js';
 import { columnGradientSums, columnSquares, columnSums, mixColumns, scaleColumns } from './column-kernels.js';
+import { denseRows } from './dense-rows-kernel.js';
 import { adamW, sgd } from './elementwise-kernels.js';
 import { firstLargest } from './first-largest-kernel.js';
 import { geometricMean } from './geometric-mean-kernel.js';
@@ -25,6 +26,7 @@ const kernels = [
   fold,
   packLeft,
   multiplyPacked,
+  denseRows,
   geometricMean,
   firstLargest,
 ];

@@ -7,6 +7,7 @@ import { createOperations } from '../tensorflow-js/operations.js';
 import { batchNormaliseOn, normaliseOn } from './batch-normalise.js';
 import { conv2dOn } from './conv2d.js';
 import { denseOn } from './dense.js';
+import { groupedDenseOn } from './grouped-dense.js';
 import { createHeap, type Heap } from './heap.js';
 import { softmaxCrossEntropyOn, softTargetCrossEntropyOn } from './losses.js';
 import { maxPool2dOn } from './max-pool2d.js';
@@ -48,6 +49,7 @@ export function kernelsOn(heap: Heap): Kernels {
     geometricMean: geometricMeanOn(heap),
     conv2d: conv2dOn(heap),
     dense: denseOn(heap),
+    groupedDense: groupedDenseOn(heap),
     maxPool2d: maxPool2dOn(heap),
     batchNormalise: batchNormaliseOn(heap),
     normalise: normaliseOn(heap),
