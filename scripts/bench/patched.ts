@@ -21,7 +21,8 @@ import { createRandom } from '../../src/core/random.js';
 import type { EnsembleFile } from '../../src/ensemble/ensemble-file.js';
 import { exportOnnx } from '../../src/ensemble/export/export-onnx.js';
 import { createSpecialist, type Specialist } from '../../src/ensemble/specialist/specialist.js';
-import { networkFromTensors } from '../../src/models/network.js';
+import { SpecialistNetworks } from '../../src/ensemble/specialist/specialist-networks.js';
+import { networkFromTensors, networkValues } from '../../src/models/network.js';
 import { describeOnnx, importOnnx } from '../../src/models/onnx/import-onnx.js';
 import { readImportedModel } from '../../src/models/onnx/onnx-backbone.js';
 import { openSession, type RuntimeName } from '../../src/models/onnx/runtime.js';
@@ -140,7 +141,7 @@ async function makeFiles(path: string, size: number, folder: string) {
         const weights = Float32Array.from({ length: network.input.width }, () => 0.01 * random.normal());
         const own = await createSpecialist(generalist, classes, { weights, bias: 0 });
         specialists.push({
-          network: own,
+          values: await networkValues(own),
           config: {
             kind: 'specialist',
             id,
@@ -152,14 +153,16 @@ async function makeFiles(path: string, size: number, folder: string) {
             firstDivergence: 0,
           },
         });
+        own.dispose();
       }
       const fitted = specialists.map((_, id) => ({ id, temperature: 1, weight: 1, kept: true }));
       const settings: EnsembleFile = { routingTop: 1, rule, generalistTemperature: 1, specialists: fitted };
       const classes = described.classes.names;
-      const model = await exportOnnx({ generalist, specialists, settings, classes, imported });
+      const networks = new SpecialistNetworks(operations, specialists);
+      const model = await exportOnnx({ generalist, specialists: networks, settings, classes, imported });
       const file = join(folder, `${rule}-${count}.onnx`);
       await writeOnnxModel(file, model.proto);
-      for (const { network: own } of specialists) own.dispose();
+      networks.dispose();
       files.push({ name: `${count} specialists, ${rule}`, file, output: 'probabilities' });
     }
   generalist.dispose();

@@ -20,6 +20,7 @@ import { type RankedClass, rankClasses } from '../models/ranked-class.js';
 import { type EnsembleFile, readEnsembleFile } from './ensemble-file.js';
 import { type AlsoQuery, createInference, type ImageTrace, type Inference } from './inference.js';
 import { loadSpecialist, type Specialist, type SpecialistConfig } from './specialist/specialist.js';
+import { SpecialistNetworks } from './specialist/specialist-networks.js';
 
 /** How one image was classified, by name. */
 export interface Classification {
@@ -89,7 +90,8 @@ export class NetworkEnsemble implements Ensemble {
   readonly classes: ClassNames;
   readonly input: InputSpec;
   readonly generalist: Network;
-  readonly specialists: readonly Specialist[];
+  readonly specialists: SpecialistNetworks['members'];
+  readonly specialistNetworks: SpecialistNetworks;
   readonly settings: EnsembleFile;
   private readonly inference: Inference;
   private readonly classifier: GuardedClassifier;
@@ -97,7 +99,7 @@ export class NetworkEnsemble implements Ensemble {
   constructor(
     classes: ClassNames,
     generalist: Network,
-    specialists: readonly Specialist[],
+    specialists: SpecialistNetworks,
     settings: EnsembleFile,
     { name = 'the ensemble' }: { readonly name?: string } = {},
   ) {
@@ -105,7 +107,8 @@ export class NetworkEnsemble implements Ensemble {
     this.classes = classes;
     this.input = generalist.images;
     this.generalist = generalist;
-    this.specialists = specialists;
+    this.specialists = specialists.members;
+    this.specialistNetworks = specialists;
     this.settings = settings;
     this.inference = createInference(generalist, specialists, settings);
     this.classifier = createClassifier({
@@ -115,14 +118,13 @@ export class NetworkEnsemble implements Ensemble {
       probabilities: (batch, out) => this.inference.predict(batch, out),
       dispose() {
         generalist.dispose();
-        for (const { network } of specialists) network.dispose();
+        specialists.dispose();
       },
     });
   }
 
   /**
-   * The fused distributions of a batch (section 5.4). A large batch is faster than a small one, as each specialist runs
-   * once a batch: see `batchSizeFor`.
+   * The fused distributions of a batch (section 5.4). A large batch is faster than a small one: see `batchSizeFor`.
    *
    * @returns (batch, classes)
    * @throws KdSpecError `image-shape`, `disposed`; `fusion-input` when an output of a network is not a number
@@ -207,11 +209,11 @@ export async function loadNetworkEnsemble(
   const settings = await readEnsembleFile(join(workspace, 'ensemble'));
   const { operations } = await selectBackend(backend);
   const generalist = await loadGeneralist(join(workspace, 'generalist'), operations, { store });
-  const specialists: Specialist[] = [];
+  let specialists: SpecialistNetworks | undefined;
   try {
     const classes = await networkClassNames(join(workspace, 'generalist'), generalist.definition.outputs);
-    specialists.push(...(await loadSpecialists(join(workspace, 'specialists'), generalist)));
-    const ids = specialists.map(({ config }) => config.id).join();
+    specialists = await loadSpecialists(join(workspace, 'specialists'), generalist);
+    const ids = specialists.members.map(({ config }) => config.id).join();
     if (ids !== settings.specialists.map(({ id }) => id).join()) {
       throw new KdSpecError(
         'checkpoint-invalid',
@@ -223,7 +225,7 @@ export async function loadNetworkEnsemble(
     });
   } catch (error) {
     generalist.dispose();
-    for (const { network } of specialists) network.dispose();
+    specialists?.dispose();
     throw error;
   }
 }
@@ -244,15 +246,20 @@ export async function networkAsEnsemble(
   try {
     const classes = await networkClassNames(directory, network.definition.outputs);
     const settings = { routingTop: 1, rule: 'combine', generalistTemperature: 1, specialists: [] };
-    return new NetworkEnsemble(classes, network, [], settings, { name });
+    return new NetworkEnsemble(classes, network, new SpecialistNetworks(operations, []), settings, { name });
   } catch (error) {
     network.dispose();
     throw error;
   }
 }
 
-/** All specialists of a folder, by ascending id. */
-export async function loadSpecialists(
+/** All specialists of a folder, by ascending id, on the backend of their generalist. */
+export async function loadSpecialists(directory: string, generalist: Network): Promise<SpecialistNetworks> {
+  return new SpecialistNetworks(generalist.operations, await readSpecialists(directory, generalist));
+}
+
+/** All specialists of a folder as they are stored, by ascending id. */
+export async function readSpecialists(
   directory: string,
   generalist: Network,
 ): Promise<readonly Specialist[]> {
@@ -262,7 +269,6 @@ export async function loadSpecialists(
   });
   const ids = names.filter((name) => /^\d+$/.test(name)).sort((a, b) => Number(a) - Number(b));
   const specialists: Specialist[] = [];
-  for (const id of ids)
-    specialists.push(await loadSpecialist(join(directory, id), generalist.operations, values));
+  for (const id of ids) specialists.push(await loadSpecialist(join(directory, id), values));
   return specialists;
 }

@@ -8,7 +8,7 @@ import { type Network, networkValues } from '../models/network.js';
 import type { EnsembleFile } from './ensemble-file.js';
 import { createInference, type ImageTrace, type InferenceSettings } from './inference.js';
 import { fusionRule } from './rules/index.js';
-import type { Specialist } from './specialist/specialist.js';
+import type { SpecialistNetworks } from './specialist/specialist-networks.js';
 
 const outputs = 40;
 const subsets = [
@@ -21,7 +21,7 @@ const count = 150; // more than a chunk
 const batch = { images: Float32Array.from({ length: count * 64 }, () => random.uniform()), count };
 const routed = { share: 0.5, meanMass: 0.1 };
 let generalist: Network;
-let specialists: readonly Specialist[];
+let specialists: SpecialistNetworks;
 
 beforeAll(async () => {
   const { operations } = await selectBackend('wasm');
@@ -31,7 +31,7 @@ beforeAll(async () => {
 
 afterAll(() => {
   generalist.dispose();
-  for (const { network } of specialists) network.dispose();
+  specialists.dispose();
 });
 
 const chosen = subsets.map((_, id) => ({ id, temperature: 0.8 + id / 4, weight: 1 + id, kept: true }));

@@ -12,12 +12,8 @@ import { notAProbability } from './rules/distributions.js';
 import { fusionRule } from './rules/index.js';
 import { createFuseInPlace, type ParameterValues } from './rules/rule.js';
 import { routedCorrection } from './specialist/dustbin.js';
-import {
-  firstTrainedPart,
-  type Specialist,
-  type SpecialistConfig,
-  specialistLogits,
-} from './specialist/specialist.js';
+import type { SpecialistConfig } from './specialist/specialist.js';
+import type { SpecialistInputs, SpecialistNetworks } from './specialist/specialist-networks.js';
 import { indexMembership } from './subsets/membership.js';
 
 // Section 5.4, from images to fused distributions: the generalist predicts, the specialists whose subsets it points
@@ -86,17 +82,16 @@ export interface Inference {
 /**
  * Section 5.4, with what a calibration chose.
  *
- * Cost: beside the networks, for each image one pass over the classes and what the rule's fast form costs. Each
- * specialist runs once a batch, over the images that are routed to it: the larger the batch, the fewer calls.
+ * Cost: beside the networks, for each image one pass over the classes and what the rule's fast form costs.
  */
 export function createInference(
   generalist: Network,
-  specialists: readonly Specialist[],
+  specialists: SpecialistNetworks,
   settings: InferenceSettings,
 ): Inference {
   const classCount = generalist.definition.outputs;
   const { generalistTemperature, routingTop: top, routingMass: mass, routingMost: most } = settings;
-  const configs = specialists.map(({ config }) => config);
+  const configs = specialists.members.map(({ config }) => config);
   const kept = configs.map((config, m) => (settings.specialists[m].kept ? config : { classes: [] }));
   const router = createRouter(indexMembership(kept, classCount), { top, mass, most });
   const fusion = createFusion(generalist.operations, configs, settings, classCount);
@@ -212,8 +207,8 @@ export type Query = (
 /**
  * Makes the function that runs generalist and specialists, which is where the dustbins are corrected.
  *
- * The images go through the generalist's head in chunks, and through each specialist at once. Parts of the network
- * that a specialist did not retrain are not run again for it.
+ * The images go through the generalist's head in chunks, and then all specialists predict at once, each for its images.
+ * Parts of the network that a specialist did not retrain are not run again for it.
  *
  * @param options.temperature of the generalist
  * @param options.needsPlain whether routing, or a dustbin's correction, needs its distribution at temperature 1, too
@@ -224,7 +219,7 @@ export type Query = (
  */
 export function createQuery(
   generalist: Network,
-  specialists: readonly Specialist[],
+  specialists: SpecialistNetworks,
   {
     temperature,
     needsPlain,
@@ -241,7 +236,7 @@ export function createQuery(
   const classCount = definition.outputs;
   const { height, width, channels } = definition.input;
   const imageSize = height * width * channels;
-  const parts = new Set(specialists.map(({ config }) => firstTrainedPart[config.retrain]));
+  const { members, parts } = specialists;
 
   return async (batch, choose, { isTraced = false } = {}) => {
     const { count } = batch;
@@ -249,9 +244,9 @@ export function createQuery(
     const inputs = await generalist.inputsOf(batch);
     const most = chunkSize(classCount);
     const chunks: Chunk[] = [];
-    const shared: Partial<Record<NetworkPart, Tensor>>[] = [];
+    const shared: SpecialistInputs[] = [];
     const predictions = Array.from({ length: count }, (): SpecialistPrediction[] => []);
-    const queries = specialists.map((): { images: number[]; corrections: number[] } => ({
+    const queries = members.map((): { images: number[]; corrections: number[] } => ({
       images: [],
       corrections: [],
     }));
@@ -298,11 +293,11 @@ export function createQuery(
             const { images, corrections } = queries[position];
             images.push(image);
             const seen = isCorrectedByImage || isTraced ? atOne : undefined;
-            corrections.push(dustbinCorrectionOf(specialists[position].config, seen));
+            corrections.push(dustbinCorrectionOf(members[position].config, seen));
           }
           if (largestGather > 0 && chosen.length > 0) {
             notedFor[image] = chosen[0];
-            const { classes } = specialists[chosen[0]].config;
+            const { classes } = members[chosen[0]].config;
             const row = rowOf(rows, place, classCount);
             for (let i = 0, at = image * largestGather; i < classes.length; i++, at++)
               noted[at] = row[classes[i]];
@@ -311,32 +306,19 @@ export function createQuery(
       }
 
       // 2. The specialists, each over all of its images; and their dustbins corrected.
-      const queriedPositions = [...queries.keys()].filter((m) => queries[m].images.length > 0);
-      if (queriedPositions.length > 0) {
-        const all = operations.tidy(() => {
-          const whole = joined(operations, shared, parts);
-          const logits = queriedPositions.map((position) => {
-            const input = whole[firstTrainedPart[specialists[position].config.retrain]];
-            const own = rowsOfImages(operations, input, queries[position].images);
-            return operations.reshape(specialistLogits(specialists[position], own), [-1]); // (images * (s + 1))
-          });
-          return logits.length === 1 ? logits[0] : operations.concat<Tensor1D>(logits as Tensor1D[]);
-        });
-        const values = await operations.read(all);
-        all.dispose();
-        let start = 0;
-        for (const position of queriedPositions) {
-          const outputs = specialists[position].config.classes.length + 1;
-          for (const [place, image] of queries[position].images.entries()) {
-            const logits = values.subarray(start, start + outputs);
-            const correction = queries[position].corrections[place];
-            logits[outputs - 1] += correction;
-            const from = image * largestGather;
-            const masses =
-              notedFor[image] === position ? noted.subarray(from, from + outputs - 1) : undefined;
-            predictions[image].push({ position, logits, correction, masses });
-            start += outputs;
-          }
+      const logitsOf = await specialists.logits(
+        shared,
+        queries.map(({ images }) => images),
+      );
+      for (const [position, { images, corrections }] of queries.entries()) {
+        const dustbin = members[position].config.classes.length;
+        for (const [place, image] of images.entries()) {
+          const logits = logitsOf(position, place);
+          const correction = corrections[place];
+          logits[dustbin] += correction;
+          const from = image * largestGather;
+          const masses = notedFor[image] === position ? noted.subarray(from, from + dustbin) : undefined;
+          predictions[image].push({ position, logits, correction, masses });
         }
       }
     } catch (error) {
@@ -413,27 +395,6 @@ function dustbinCorrectionOf(
 ): number {
   if (routed === undefined || generalist === undefined) return correction;
   return correction + routedCorrection(massOn(generalist, classes), routed);
-}
-
-/** The inputs of consecutive chunks as those of one. */
-function joined(
-  operations: Operations,
-  chunks: readonly Partial<Record<NetworkPart, Tensor>>[],
-  parts: ReadonlySet<NetworkPart>,
-): Record<NetworkPart, Tensor> {
-  const whole = [...parts].map((part) => {
-    const pieces = chunks.flatMap((inputs) => inputs[part] ?? []);
-    return [part, pieces.length === 1 ? pieces[0] : operations.concat(pieces)] as const;
-  });
-  return Object.fromEntries(whole) as Record<NetworkPart, Tensor>;
-}
-
-/** The rows of a tensor (batch, ...) that belong to some images. */
-function rowsOfImages(operations: Operations, batch: Tensor, images: readonly number[]): Tensor {
-  const [count, ...shape] = batch.shape;
-  const indices = operations.tensor(Int32Array.from(images), [images.length]);
-  const rows = operations.gatherRows(operations.reshape(batch, [count, batch.size / count]), indices);
-  return operations.reshape(rows, [images.length, ...shape]);
 }
 
 // The fusion.

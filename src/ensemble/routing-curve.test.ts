@@ -21,7 +21,12 @@ test('a rule of routing scores what the ensemble under that rule scores, and cos
   const count = 64;
   const pixels = Float32Array.from({ length: count * 64 }, () => Math.max(0, random.normal()) ** 6);
   const labels = Int32Array.from({ length: count }, () => random.below(outputs));
-  const said = specialists.map(({ config }) => ({ id: config.id, temperature: 1, weight: 3, kept: true }));
+  const said = specialists.members.map(({ config }) => ({
+    id: config.id,
+    temperature: 1,
+    weight: 3,
+    kept: true,
+  }));
   const settings = { rule: 'share-inside', generalistTemperature: 1, specialists: said } as const;
   async function* batches() {
     yield { images: pixels, count, labels };
@@ -42,12 +47,13 @@ test('a rule of routing scores what the ensemble under that rule scores, and cos
     const active = traces.flatMap(({ specialists: queried }) => queried.filter(({ isActive }) => isActive));
     expect(curve[place].active).toBeCloseTo(active.length / count, 12);
     const flops = active.reduce(
-      (sum, { position }) => sum + forwardFlops(specialists[position].network.definition, { from: 'dense' }),
+      (sum, { position }) =>
+        sum + forwardFlops(specialists.members[position].config.network, { from: 'dense' }),
       0,
     );
     expect(curve[place].flopsPerImage).toBeCloseTo(forwardFlops(generalist.definition) + flops / count, 6);
   }
   expect(curve[1].active).toBeGreaterThan(curve[0].active);
   generalist.dispose();
-  for (const { network } of specialists) network.dispose();
+  specialists.dispose();
 });

@@ -5,7 +5,8 @@ import type { Network } from '../models/network.js';
 import { forwardFlops } from '../models/network-definition.js';
 import { createFusion, createQuery, type FusionSettings } from './inference.js';
 import { createRouter, mostActive, type RoutingRule } from './routing.js';
-import { firstTrainedPart, type Specialist } from './specialist/specialist.js';
+import { firstTrainedPart } from './specialist/specialist.js';
+import type { SpecialistNetworks } from './specialist/specialist-networks.js';
 import { indexMembership } from './subsets/membership.js';
 
 /** What an ensemble does under one rule of routing. */
@@ -39,18 +40,18 @@ const routingRules: readonly RoutingRule[] = [
  */
 export async function measureRouting(
   generalist: Network,
-  specialists: readonly Specialist[],
+  specialists: SpecialistNetworks,
   settings: FusionSettings,
   batches: AsyncIterable<LabelledBatch>,
   { rules = routingRules, pause }: { readonly rules?: readonly RoutingRule[]; readonly pause?: Pause } = {},
 ): Promise<readonly RoutingPoint[]> {
   const classCount = generalist.definition.outputs;
-  const configs = specialists.map(({ config }) => config);
+  const configs = specialists.members.map(({ config }) => config);
   const kept = configs.map((config, m) => (settings.specialists[m].kept ? config : { classes: [] }));
   const membership = indexMembership(kept, classCount);
   const routers = rules.map((rule) => createRouter(membership, { most: mostActive, ...rule }));
-  const costs = specialists.map(({ config, network }) =>
-    forwardFlops(network.definition, { from: firstTrainedPart[config.retrain] }),
+  const costs = specialists.members.map(({ config }) =>
+    forwardFlops(config.network, { from: firstTrainedPart[config.retrain] }),
   );
   const fusion = createFusion(generalist.operations, configs, settings, classCount);
   const { generalistTemperature: temperature } = settings;

@@ -48,8 +48,8 @@ export async function inferenceCost(
   const { classes, specialists } = ensemble;
   const { definition } = ensemble.generalist;
   const generalist = networkClassifier(timed.generalist, { name: 'the generalist', classes });
-  const costs = specialists.map(({ config, network }) =>
-    forwardFlops(network.definition, { from: firstTrainedPart[config.retrain] }),
+  const costs = specialists.map(({ config }) =>
+    forwardFlops(config.network, { from: firstTrainedPart[config.retrain] }),
   );
   const affordable = Math.max(leastCountedExamples, Math.floor(countedValues / classes.length));
   const most = Math.min(countedExamples, affordable);
@@ -99,10 +99,9 @@ export async function inferenceCost(
 /** How many numbers the kept specialists hold, without what they share with the generalist. */
 export function specialistParameters({ specialists, settings }: NetworkEnsemble): number {
   return specialists.reduce(
-    (sum, { config, network }, position) =>
+    (sum, { config }, position) =>
       settings.specialists[position].kept
-        ? sum +
-          countTensors(trainedTensors(networkTensors(network.definition), firstTrainedPart[config.retrain]))
+        ? sum + countTensors(trainedTensors(networkTensors(config.network), firstTrainedPart[config.retrain]))
         : sum,
     0,
   );

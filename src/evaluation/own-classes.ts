@@ -1,6 +1,6 @@
 import { KdSpecError } from '../core/errors.js';
 import { createQuery } from '../ensemble/inference.js';
-import type { Specialist } from '../ensemble/specialist/specialist.js';
+import type { SpecialistNetworks } from '../ensemble/specialist/specialist-networks.js';
 import { softmax } from '../math/softmax.js';
 import type { LabelledBatch } from '../models/accuracy.js';
 import type { Network } from '../models/network.js';
@@ -27,12 +27,12 @@ export interface OwnClasses {
  */
 export async function measureOwnClasses(
   generalist: Network,
-  specialists: readonly Specialist[],
+  specialists: SpecialistNetworks,
   batches: AsyncIterable<LabelledBatch>,
   { most, signal }: { readonly most: number; readonly signal: AbortSignal },
 ): Promise<OwnClasses> {
   const covering = new Map<number, number[]>();
-  for (const [position, { config }] of specialists.entries())
+  for (const [position, { config }] of specialists.members.entries())
     for (const label of config.classes) covering.set(label, [...(covering.get(label) ?? []), position]);
   const query = createQuery(generalist, specialists, {
     temperature: 1,
@@ -49,7 +49,7 @@ export async function measureOwnClasses(
     try {
       for (let image = 0; image < batch.count; image++) {
         const responses = queried.ofImage(image).map(({ position, logits }) => ({
-          classes: specialists[position].config.classes,
+          classes: specialists.members[position].config.classes,
           probabilities: softmax(logits),
         }));
         const plain = queried.plain(image);

@@ -30,7 +30,7 @@ beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'kd-spec-web-'));
   cases = await exportedCases((await selectBackend('wasm')).operations, join(folder, 'sources'));
   const [{ ensemble }] = cases;
-  const { generalist, specialists, settings, classes } = ensemble;
+  const { generalist, specialistNetworks: specialists, settings, classes } = ensemble;
   const page = await exportOnnx({ generalist, specialists, settings, classes }, { withPreprocessing: true });
   await writeWebFolder(join(folder, 'page'), page, { classes, title: 'Which of 10 <classes>?' });
   for (const one of cases) {

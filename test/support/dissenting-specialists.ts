@@ -2,7 +2,8 @@ import type { Operations } from '../../src/compute/operations.js';
 import type { Random } from '../../src/core/random.js';
 import type { RoutedOutsiders } from '../../src/ensemble/specialist/dustbin.js';
 import { createSpecialist, type Specialist } from '../../src/ensemble/specialist/specialist.js';
-import { createNetwork, type Network } from '../../src/models/network.js';
+import { SpecialistNetworks } from '../../src/ensemble/specialist/specialist-networks.js';
+import { createNetwork, type Network, networkValues } from '../../src/models/network.js';
 import { scaleHead } from './operations.js';
 
 /** Of the images that {@link dissentingSpecialists} answers: height, width and channels. */
@@ -36,7 +37,7 @@ export async function dissentingSpecialists(
     readonly dissent: number;
     readonly routed?: RoutedOutsiders;
   },
-): Promise<{ readonly generalist: Network; readonly specialists: readonly Specialist[] }> {
+): Promise<{ readonly generalist: Network; readonly specialists: SpecialistNetworks }> {
   const { outputs, sureness, dissent, routed } = options;
   const dense = 16;
   const generalist = createNetwork(operations, smallNetwork({ dense, outputs }), random);
@@ -57,7 +58,8 @@ export async function dissentingSpecialists(
       dustbin: routed ? { ...counts, routed } : counts,
       firstDivergence: 0,
     } as const;
-    specialists.push({ config, network });
+    specialists.push({ config, values: await networkValues(network) });
+    network.dispose();
   }
-  return { generalist, specialists };
+  return { generalist, specialists: new SpecialistNetworks(operations, specialists) };
 }

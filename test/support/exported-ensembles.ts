@@ -6,8 +6,9 @@ import { NetworkEnsemble } from '../../src/ensemble/ensemble.js';
 import { type ExportedModel, exportOnnx } from '../../src/ensemble/export/export-onnx.js';
 import type { ExportedParts } from '../../src/ensemble/export/exported-parts.js';
 import { createSpecialist, type Specialist } from '../../src/ensemble/specialist/specialist.js';
+import { SpecialistNetworks } from '../../src/ensemble/specialist/specialist-networks.js';
 import type { ImageBatch } from '../../src/models/classifier.js';
-import { type Network, networkFromTensors } from '../../src/models/network.js';
+import { type Network, networkFromTensors, networkValues } from '../../src/models/network.js';
 import { describeOnnx, importOnnx } from '../../src/models/onnx/import-onnx.js';
 import { loadOnnxBackbone, readImportedModel } from '../../src/models/onnx/onnx-backbone.js';
 import { toModelInput } from '../../src/models/onnx/reading.js';
@@ -117,10 +118,12 @@ async function importedCase(
       dustbin,
       firstDivergence: 0,
     } as const;
-    specialists.push({ config, network: own });
+    specialists.push({ config, values: await networkValues(own) });
+    own.dispose();
   }
   const imported = await readImportedModel(folder, backbone);
-  return exported(name, { generalist, specialists, classes: colourNames, rule, imported });
+  const networks = new SpecialistNetworks(operations, specialists);
+  return exported(name, { generalist, specialists: networks, classes: colourNames, rule, imported });
 }
 
 async function exported(
@@ -136,7 +139,7 @@ async function exported(
     rule,
     ...(rule === 'combine' && { parameters: { dustbinTrust: 0.3 } }),
     generalistTemperature: 1.2,
-    specialists: specialists.map((_, id) => ({
+    specialists: specialists.members.map((_, id) => ({
       id,
       temperature: 1.1,
       weight: 2,

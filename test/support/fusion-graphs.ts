@@ -14,8 +14,8 @@ import { writeFusion } from '../../src/ensemble/export/fusion-graph.js';
 import type { ExportedFusion, ExportedSpecialist } from '../../src/ensemble/export/query-graph.js';
 import { fusionRule } from '../../src/ensemble/rules/index.js';
 import { softmax } from '../../src/math/softmax.js';
+import type { FoldedLayer } from '../../src/models/folded-layers.js';
 import { createGraphWriter } from '../../src/models/onnx/graph-writer.js';
-import type { FoldedLayer } from '../../src/models/onnx/network-graph.js';
 import { openSession } from '../../src/models/onnx/runtime.js';
 
 /** Of the random ensembles. */

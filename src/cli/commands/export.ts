@@ -241,7 +241,12 @@ async function write(
     }
     case 'safetensors': {
       const { writeEnsembleTensors } = await import('../../ensemble/export/hugging-face-folder.js');
-      return { files: [path], bytes: await writeEnsembleTensors(path, ensemble) };
+      const { readSpecialists } = await import('../../ensemble/ensemble.js');
+      const hasSpecialists = ensemble.specialists.length > 0; // a student has none
+      const specialists = hasSpecialists
+        ? await readSpecialists(join(workspace, 'specialists'), ensemble.generalist)
+        : [];
+      return { files: [path], bytes: await writeEnsembleTensors(path, ensemble, specialists) };
     }
     case 'hf': {
       const { writeHuggingFaceFolder } = await import('../../ensemble/export/hugging-face-folder.js');

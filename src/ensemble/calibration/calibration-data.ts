@@ -4,7 +4,7 @@ import type { LabelledBatch } from '../../models/accuracy.js';
 import type { Network } from '../../models/network.js';
 import { createQuery } from '../inference.js';
 import { createRouter, type RoutingRule } from '../routing.js';
-import type { Specialist } from '../specialist/specialist.js';
+import type { SpecialistNetworks } from '../specialist/specialist-networks.js';
 import { indexMembership } from '../subsets/membership.js';
 import type { CalibrationExample } from './calibration-example.js';
 
@@ -20,11 +20,11 @@ const storedTop = 50; // of the generalist's classes that are kept for an exampl
  */
 export async function* calibrationExamples(
   generalist: Network,
-  specialists: readonly Specialist[],
+  specialists: SpecialistNetworks,
   batches: AsyncIterable<LabelledBatch>,
   rule: RoutingRule,
 ): AsyncGenerator<CalibrationExample> {
-  const configs = specialists.map(({ config }) => config);
+  const configs = specialists.members.map(({ config }) => config);
   const router = createRouter(indexMembership(configs, generalist.definition.outputs), rule);
   const query = createQuery(generalist, specialists, {
     temperature: 1,

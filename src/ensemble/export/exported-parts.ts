@@ -1,9 +1,9 @@
 import { KdSpecError } from '../../core/errors.js';
 import { readBackbone } from '../../models/checkpoint.js';
 import type { ClassNames } from '../../models/classifier.js';
+import { type FoldedLayer, foldedDenseLayers } from '../../models/folded-layers.js';
 import { type Network, networkValues } from '../../models/network.js';
 import type { OnnxModel } from '../../models/onnx/model-file.js';
-import { type FoldedLayer, foldedDenseLayers } from '../../models/onnx/network-graph.js';
 import { type OnnxBackboneDescription, readImportedModel } from '../../models/onnx/onnx-backbone.js';
 import type { WeightPrecision } from '../../models/onnx/stored-weights.js';
 import type { HostTensor } from '../../models/safetensors.js';
@@ -12,13 +12,13 @@ import type { EnsembleFile } from '../ensemble-file.js';
 import { fusionRule } from '../rules/index.js';
 import { parameterValue } from '../rules/rule.js';
 import { massShift } from '../rules/share-inside.js';
-import type { Specialist } from '../specialist/specialist.js';
+import type { SpecialistNetworks } from '../specialist/specialist-networks.js';
 import type { ExportedFusion, ExportedSpecialist } from './query-graph.js';
 
 /** What is exported. */
 export interface ExportedParts {
   readonly generalist: Network;
-  readonly specialists: readonly Specialist[];
+  readonly specialists: SpecialistNetworks;
   readonly settings: EnsembleFile;
   readonly classes: ClassNames;
   /** The model of an imported generalist, and how it is cut and fed. */
@@ -31,7 +31,7 @@ export interface ExportedParts {
  * @param folder the artefact of its generalist
  */
 export async function exportedParts(
-  { generalist, specialists, settings, classes }: NetworkEnsemble,
+  { generalist, specialistNetworks: specialists, settings, classes }: NetworkEnsemble,
   folder: string,
 ): Promise<ExportedParts> {
   const backbone = await readBackbone(folder);
@@ -63,7 +63,7 @@ export async function hostParts(
   const { definition } = generalist;
   const values = await networkValues(generalist);
   const layers = foldedDenseLayers(definition, values);
-  const kept = specialists.filter((_, position) => settings.specialists[position].kept);
+  const kept = specialists.members.filter((_, position) => settings.specialists[position].kept);
   const takesHidden = kept.some(({ config }) => config.retrain === 'head');
   const width = layers[0].weights.length / layers[0].bias.length;
   return {
@@ -79,8 +79,8 @@ export async function hostParts(
       dustbinTrust: settings.parameters?.dustbinTrust ?? 0,
       precision,
       specialists: await Promise.all(
-        specialists.flatMap((specialist, position) =>
-          settings.specialists[position].kept ? [exported(specialist, settings, position, takesHidden)] : [],
+        specialists.members.flatMap((_, position) =>
+          settings.specialists[position].kept ? [exported(specialists, settings, position, takesHidden)] : [],
         ),
       ),
     },
@@ -88,11 +88,12 @@ export async function hostParts(
 }
 
 async function exported(
-  { config, network }: Specialist,
+  specialists: SpecialistNetworks,
   settings: EnsembleFile,
   position: number,
   takesHidden: boolean,
 ): Promise<ExportedSpecialist> {
+  const { config } = specialists.members[position];
   const { temperature, weight, parameters = {} } = settings.specialists[position];
   const refuse = (what: string) =>
     new KdSpecError('option-invalid', `specialist ${config.id} ${what}, which has no form as a graph`);
@@ -102,11 +103,10 @@ async function exported(
   const usesDustbin = fusionRule(settings.rule).usesDustbin(settings.parameters ?? {});
   if (config.dustbin.routed !== undefined && usesDustbin)
     throw refuse('has a dustbin correction that depends on the image (--routed-share)');
-  const layers = foldedDenseLayers(network.definition, await networkValues(network));
   return {
     id: config.id,
     classes: Int32Array.from(config.classes),
-    layers: takesHidden ? layers.slice(-1) : layers,
+    layers: await specialists.layersOf(position),
     temperature,
     weight,
     massShift: parameterValue(massShift, parameters),
@@ -116,7 +116,7 @@ async function exported(
 
 function routingOf(
   { routingTop, routingMass, routingMost }: EnsembleFile,
-  specialists: readonly Specialist[],
+  specialists: SpecialistNetworks['members'],
   classes: number,
 ): ExportedFusion['routing'] {
   const covering = new Int32Array(classes);

@@ -8,6 +8,7 @@ import type { ImageFeed } from '../../models/onnx/image-session.js';
 import { writeOnnxModel } from '../../models/onnx/write-model.js';
 import { type HostTensor, writeSafetensors } from '../../models/safetensors.js';
 import type { NetworkEnsemble } from '../ensemble.js';
+import type { Specialist } from '../specialist/specialist.js';
 import type { ExportedModel } from './export-onnx.js';
 
 /**
@@ -15,23 +16,26 @@ import type { ExportedModel } from './export-onnx.js';
  * `specialists.<id>.<tensor>`. Its metadata have as JSON what a program needs beside them: class names, definitions of
  * the networks, subsets, and how the ensemble was calibrated. The backbone of an imported model is not in it.
  *
+ * @param specialists of the ensemble, as they are stored
  * @returns its bytes
  */
-export async function writeEnsembleTensors(path: string, ensemble: NetworkEnsemble): Promise<number> {
-  const { generalist, specialists, settings, classes } = ensemble;
+export async function writeEnsembleTensors(
+  path: string,
+  { generalist, settings, classes }: NetworkEnsemble,
+  specialists: readonly Specialist[],
+): Promise<number> {
   const tensors = new Map<string, HostTensor>();
   const add = (prefix: string, values: ReadonlyMap<string, HostTensor>) => {
     for (const [name, tensor] of values) tensors.set(`${prefix}.${name}`, tensor);
   };
   add('generalist', await networkValues(generalist));
-  for (const { config, network } of specialists)
-    add(`specialists.${config.id}`, await networkValues(network));
-  const described = specialists.map(({ config, network }) => ({
+  for (const { config, values } of specialists) add(`specialists.${config.id}`, values);
+  const described = specialists.map(({ config }) => ({
     id: config.id,
     classes: config.classes,
     retrain: config.retrain,
     dustbin: config.dustbin,
-    network: network.definition,
+    network: config.network,
   }));
   try {
     await writeSafetensors(path, tensors, {

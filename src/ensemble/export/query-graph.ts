@@ -1,5 +1,5 @@
+import type { FoldedLayer } from '../../models/folded-layers.js';
 import type { GraphWriter } from '../../models/onnx/graph-writer.js';
-import type { FoldedLayer } from '../../models/onnx/network-graph.js';
 import { storeWeights, type WeightPrecision } from '../../models/onnx/stored-weights.js';
 
 /** A specialist as a graph needs it. */

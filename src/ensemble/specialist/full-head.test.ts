@@ -16,6 +16,7 @@ import {
   type SpecialistConfig,
   saveSpecialist,
 } from './specialist.js';
+import { SpecialistNetworks } from './specialist-networks.js';
 
 const definition = smallNetwork({ dense: 6, outputs: 15 });
 const classes = [4, 11, 0, 7];
@@ -56,8 +57,10 @@ test('before training it predicts what the generalist predicts, and so does one 
   const correction = 2.9;
   const network = await createFullSpecialist(generalist, classes, -correction);
   const config = configOf(network, correction);
-  await saveSpecialist(folder, { config, network });
-  const loaded = await loadSpecialist(folder, operations, await networkValues(generalist));
+  const made = { config, values: await networkValues(network) };
+  await saveSpecialist(folder, made);
+  network.dispose();
+  const loaded = await loadSpecialist(folder, await networkValues(generalist));
   expect(loaded.config).toEqual(config);
   const random = createRandom(4, 'images');
   const batch = { images: Float32Array.from({ length: 9 * 64 }, () => random.uniform()), count: 9 };
@@ -68,9 +71,11 @@ test('before training it predicts what the generalist predicts, and so does one 
     specialists: [{ id: 0, temperature: 1, weight: 1, kept: true }],
   };
   const tensors = tf.memory().numTensors;
-  for (const specialist of [{ config, network }, loaded]) {
-    const inference = createInference(generalist, [specialist], settings);
+  for (const specialist of [made, loaded]) {
+    const networks = new SpecialistNetworks(operations, [specialist]);
+    const inference = createInference(generalist, networks, settings);
     const traces = await inference.trace(batch, new Float32Array(9 * 15), () => [0]);
+    networks.dispose();
     expect(tf.memory().numTensors).toBe(tensors);
     for (const { generalist: expected, specialists } of traces) {
       const { probabilities } = specialists[0];
@@ -80,17 +85,15 @@ test('before training it predicts what the generalist predicts, and so does one 
       });
     }
   }
-  network.dispose();
-  loaded.network.dispose();
 });
 
 test('a full head with another number of outputs than the generalist has classes is refused', async () => {
   const network = await createFullSpecialist(generalist, classes, 0);
-  await saveSpecialist(folder, { config: configOf(network, 0), network });
+  await saveSpecialist(folder, { config: configOf(network, 0), values: await networkValues(network) });
   network.dispose();
   const path = join(folder, 'config.json');
   await writeFile(path, (await readFile(path, 'utf8')).replace('"outputs": 15', '"outputs": 5'));
-  await expect(loadSpecialist(folder, operations, await networkValues(generalist))).rejects.toThrow(
+  await expect(loadSpecialist(folder, await networkValues(generalist))).rejects.toThrow(
     /all classes need 15 outputs, the network has 5/,
   );
 });

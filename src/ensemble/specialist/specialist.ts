@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { z } from 'zod';
-import type { Operations, Tensor, Tensor2D } from '../../compute/operations.js';
+import type { Operations, Tensor2D } from '../../compute/operations.js';
 import { KdSpecError } from '../../core/errors.js';
 import {
   checkpointFiles,
@@ -16,7 +16,6 @@ import {
   networkParts,
   networkTensors,
 } from '../../models/network-definition.js';
-import { runNetwork } from '../../models/run-network.js';
 import { type HostTensor, readSafetensors, writeSafetensors } from '../../models/safetensors.js';
 
 /** What a specialist's softmax is over: the subset and its dustbin (section 5.2), or all classes (section 6). */
@@ -88,10 +87,11 @@ const specialistConfigSchema = z.strictObject({
 /** What `config.json` of a specialist says. */
 export type SpecialistConfig = z.infer<typeof specialistConfigSchema>;
 
-/** A specialist that can predict: the trained tensors are its own, the others the generalist's. */
+/** A specialist as it is stored; `SpecialistNetworks` predicts. */
 export interface Specialist {
   readonly config: SpecialistConfig;
-  readonly network: Network;
+  /** All tensors of its network: the trained ones are its own, the others the generalist's. */
+  readonly values: ReadonlyMap<string, HostTensor>;
 }
 
 /**
@@ -162,10 +162,10 @@ async function withHead(generalist: Network, rows: readonly HeadRow[]): Promise<
 }
 
 /** Writes `config.json` and, in `model.safetensors`, the tensors that the specialist trained. */
-export async function saveSpecialist(directory: string, { config, network }: Specialist): Promise<void> {
+export async function saveSpecialist(directory: string, { config, values }: Specialist): Promise<void> {
   const own = ownTensorNames(config);
-  const values = [...(await networkValues(network))].filter(([name]) => own.has(name));
-  await writeSafetensors(join(directory, checkpointFiles.model), new Map(values), {
+  const trained = [...values].filter(([name]) => own.has(name));
+  await writeSafetensors(join(directory, checkpointFiles.model), new Map(trained), {
     specialist: String(config.id),
   });
   await writeConfig(directory, config);
@@ -179,7 +179,6 @@ export async function saveSpecialist(directory: string, { config, network }: Spe
  */
 export async function loadSpecialist(
   directory: string,
-  operations: Operations,
   generalist: ReadonlyMap<string, HostTensor>,
 ): Promise<Specialist> {
   const config = await readConfig(directory, specialistConfigSchema);
@@ -198,7 +197,7 @@ export async function loadSpecialist(
   const values = new Map([...generalist].filter(([name]) => !own.has(name)));
   for (const [name, value] of await readSafetensors(path)) values.set(name, value);
   checkTensors(path, network, values);
-  return { config, network: networkFromTensors(operations, network, values) };
+  return { config, values };
 }
 
 function ownTensorNames({ network, retrain }: Pick<SpecialistConfig, 'network' | 'retrain'>): Set<string> {
@@ -208,27 +207,17 @@ function ownTensorNames({ network, retrain }: Pick<SpecialistConfig, 'network' |
 }
 
 /**
- * What a specialist predicts, before its dustbin's correction: a logit for each class of the subset and the dustbin's.
+ * The logits of a full head, with all that are not of the subset as one, the dustbin's:
  *
  *     z_dustbin = log sum over i outside S of exp(z_i)
  *
- * in a full head: the softmax of what is returned is then its softmax over all classes, summed outside S. All that
- * comes after it (routing, fusion, calibration, report) need not know which head there is.
+ * The softmax of what is returned is the softmax over all classes, summed outside S. All that comes after it (routing,
+ * fusion, calibration, report) need not know which head there is.
  *
- * @param input of the first part that the specialist trained, (images, ...)
+ * @param logits (images, classes), in the order of `outputsByClass`
+ * @param inside s
  * @returns (images, s + 1), the dustbin last
  */
-export function specialistLogits({ config, network }: Specialist, input: Tensor): Tensor2D {
-  const from = firstTrainedPart[config.retrain];
-  if (config.head === 'dustbin') return runNetwork(network, input, { from });
-  const { operations } = network;
-  return operations.tidy(() => {
-    const logits = runNetwork(network, input, { from });
-    return collapseLogits(operations, logits, config.classes.length);
-  });
-}
-
-/** The logits of a full head, (images, classes), with the outputs after the first `inside` as one, (images, inside + 1). */
 export function collapseLogits(operations: Operations, logits: Tensor2D, inside: number): Tensor2D {
   return operations.tidy(() => {
     const dustbin = operations.rowLogSumExps(operations.columnRange(logits, inside)); // (images)

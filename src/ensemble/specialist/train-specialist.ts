@@ -3,7 +3,7 @@ import { KdSpecError } from '../../core/errors.js';
 import type { Log } from '../../core/log.js';
 import { createRandom, derivedSeed } from '../../core/random.js';
 import type { Dataset } from '../../data/dataset.js';
-import type { Network } from '../../models/network.js';
+import { type Network, networkValues } from '../../models/network.js';
 import {
   forwardFlops,
   hiddenFeatures,
@@ -153,7 +153,7 @@ export async function trainSpecialist(
       },
       firstDivergence: divergence,
     };
-    await saveSpecialist(directory, { config, network });
+    await saveSpecialist(directory, { config, values: await networkValues(network) });
     await rm(checkpointsFolder(directory), { recursive: true, force: true });
     await rm(featuresFolder(directory), { recursive: true, force: true });
     const flops =

@@ -1,56 +1,7 @@
-import { assert } from '../../core/errors.js';
+import { type FoldedLayer, foldedLayer, type NetworkValues } from '../folded-layers.js';
 import { type NetworkDefinition, pools } from '../network-definition.js';
-import type { HostTensor } from '../safetensors.js';
 import type { GraphWriter } from './graph-writer.js';
 import { storeWeights, type WeightPrecision } from './stored-weights.js';
-
-/** A layer on host arrays, its normalisation folded in: `y = weights' x + bias`. */
-export interface FoldedLayer {
-  /** (..., outputs), row-major. */
-  readonly weights: Float32Array;
-  /** (outputs) */
-  readonly bias: Float32Array;
-}
-
-/** Tensors of a network by name, as its checkpoint has them. */
-type NetworkValues = ReadonlyMap<string, HostTensor>;
-
-/** Added to a variance before its square root is taken, as in training. */
-const epsilon = 0.001;
-
-/**
- * The dense layers of a network and, last, its head.
- *
- * @param values holds the tensors of `networkTensors(definition)`
- */
-export function foldedDenseLayers(definition: NetworkDefinition, values: NetworkValues): FoldedLayer[] {
-  const layers = definition.dense.map((_, index) => folded(values, `dense.${index}`));
-  return [...layers, { weights: tensorOf(values, 'head.weights'), bias: tensorOf(values, 'head.bias') }];
-}
-
-/**
- * A layer with its normalisation: `(w x - mean) / sqrt(variance + epsilon) * scale + bias` is one more linear layer.
- */
-function folded(values: NetworkValues, name: string): FoldedLayer {
-  const weights = tensorOf(values, `${name}.weights`);
-  const bias = tensorOf(values, `${name}.bias`);
-  const scale = values.get(`${name}.scale`)?.values;
-  if (scale === undefined) return { weights, bias };
-  const mean = tensorOf(values, `${name}.mean`);
-  const variance = tensorOf(values, `${name}.variance`);
-  const outputs = bias.length;
-  const factor = Float64Array.from(scale, (value, c) => value / Math.sqrt(variance[c] + epsilon));
-  return {
-    weights: weights.map((value, index) => value * factor[index % outputs]),
-    bias: bias.map((value, c) => value - mean[c] * factor[c]),
-  };
-}
-
-function tensorOf(values: NetworkValues, name: string): Float32Array {
-  const tensor = values.get(name);
-  assert(tensor?.values instanceof Float32Array, `the network has no tensor "${name}"`);
-  return tensor.values;
-}
 
 /**
  * Writes the convolutions of a network into a graph.
@@ -70,7 +21,7 @@ export function writeConvolutions(
   let channels: number = input.channels;
   let features = images;
   for (const [index, filters] of convolutions.entries()) {
-    const { weights, bias } = folded(values, `convolutions.${index}`);
+    const { weights, bias } = foldedLayer(values, `convolutions.${index}`);
     const turned = channelsFirst(weights, kernel, channels, filters);
     const shape = [filters, channels, kernel, kernel];
     const stored = storeWeights(graph, turned, shape, precision, { outputs: 0 }).whole();

@@ -55,7 +55,7 @@ export async function calibrateEnsemble(context: StageContext): Promise<StageRes
   });
   const specialists = await loadSpecialists(context.input('specialists'), generalist);
   try {
-    const configs = specialists.map(({ config }) => config);
+    const configs = specialists.members.map(({ config }) => config);
     const routingRule = { top: routingTop, mass: routingMass, most: mostActive };
     const predict = (split: Split, what: string) =>
       predictionsFor(split, `predictions for ${what}`, context, (batches) =>
@@ -115,7 +115,7 @@ export async function calibrateEnsemble(context: StageContext): Promise<StageRes
     });
     return {
       ...summary,
-      specialists: specialists.length,
+      specialists: specialists.members.length,
       kept: keptOf(calibration),
       weight: median(calibration.specialists.map(({ weight }) => weight)),
       rules: [calibration, ...calibration.others].map((fitted) => ({
@@ -127,7 +127,7 @@ export async function calibrateEnsemble(context: StageContext): Promise<StageRes
     };
   } finally {
     generalist.dispose();
-    for (const { network } of specialists) network.dispose();
+    specialists.dispose();
   }
 }
 

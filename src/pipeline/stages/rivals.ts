@@ -330,8 +330,8 @@ async function predictWith(
     signal,
   }: { readonly shape: ImageShape; readonly rows: number; readonly signal: AbortSignal },
 ): Promise<{ readonly predicted: Int32Array; readonly specialistFlops: number }> {
-  const costs = ensemble.specialists.map(({ config, network }) =>
-    forwardFlops(network.definition, { from: firstTrainedPart[config.retrain] }),
+  const costs = ensemble.specialists.map(({ config }) =>
+    forwardFlops(config.network, { from: firstTrainedPart[config.retrain] }),
   );
   const predicted = new Int32Array(rows);
   const batchSize = batchSizeFor(ensemble.classes.length);

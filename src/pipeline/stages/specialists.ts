@@ -10,7 +10,8 @@ import { type Dataset, openDataset } from '../../data/dataset.js';
 import { countLabels } from '../../data/label-counts.js';
 import { loadSpecialists } from '../../ensemble/ensemble.js';
 import { type SharedFeatures, shareFeatures } from '../../ensemble/specialist/shared-features.js';
-import { firstTrainedPart, type Specialist } from '../../ensemble/specialist/specialist.js';
+import { firstTrainedPart } from '../../ensemble/specialist/specialist.js';
+import type { SpecialistNetworks } from '../../ensemble/specialist/specialist-networks.js';
 import { specialistTrial } from '../../ensemble/specialist/specialist-trial.js';
 import { countExamples } from '../../ensemble/specialist/train-specialist.js';
 import type { Subset } from '../../ensemble/subsets/subsets.js';
@@ -173,9 +174,9 @@ async function compare(
   log.info('comparing generalist and specialists on validation images');
   const { operations } = await selectBackend(backend);
   const generalist = await loadGeneralist(input('generalist'), operations, { store });
-  const specialists: Specialist[] = [];
+  let specialists: SpecialistNetworks | undefined;
   try {
-    specialists.push(...(await loadSpecialists(directory, generalist)));
+    specialists = await loadSpecialists(directory, generalist);
     const batchSize = Math.min(128, batchSizeFor(classes.length));
     const batches = imageBatches(validation, image, { batchSize });
     const affordable = Math.max(leastComparedImages, Math.floor(comparedValues / classes.length));
@@ -183,7 +184,7 @@ async function compare(
     return await measureOwnClasses(generalist, specialists, batches, { most, signal });
   } finally {
     generalist.dispose();
-    for (const { network } of specialists) network.dispose();
+    specialists?.dispose();
   }
 }
 
