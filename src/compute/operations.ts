@@ -149,6 +149,8 @@ export interface MeanStatistics {
   readonly total: number;
   readonly largestLogit: number;
   readonly smallestLogit: number;
+  /** Of `exp(scale (z_i - max z))`, if a scale was given; else 0. */
+  readonly exponentials: number;
 }
 
 /** Working memory for many means of two distributions over some classes. */
@@ -160,8 +162,9 @@ export interface GeometricMean {
    * Replaces the first `count` masses q by `exp(v_i - max v)`, `v_i = a log q_i + b z_i`.
    *
    * @param smallest what smaller masses count as, above the smallest normal number
+   * @param scale of the logits, where the sum of their exponentials is wanted, too
    */
-  run(count: number, a: number, b: number, smallest: number): MeanStatistics;
+  run(count: number, a: number, b: number, smallest: number, scale?: number): MeanStatistics;
 }
 
 /** A scalar and its gradients. */

@@ -21,7 +21,8 @@ test('is the mean that Math.log and Math.exp make', () => {
       const logits = Float32Array.from(list, ([, logit]) => logit);
       mean.values().set(masses);
       mean.values().set(logits, mean.logitsAt);
-      const { sum, total, largestLogit, smallestLogit } = mean.run(list.length, a, b, smallest);
+      const found = mean.run(list.length, a, b, smallest, b);
+      const { sum, total, largestLogit, smallestLogit, exponentials } = found;
       const logs = list.map((_, i) => a * Math.log(Math.max(masses[i], smallest)) + b * logits[i]);
       const largest = Math.max(...logs);
       const expected = logs.map((log) => Math.exp(log - largest));
@@ -38,6 +39,9 @@ test('is the mean that Math.log and Math.exp make', () => {
         masses.reduce((x, y) => x + y, 0),
         5,
       );
+      const top = Math.max(...logits);
+      const expectedExponentials = logits.reduce((x, logit) => x + Math.exp(b * (logit - top)), 0);
+      expect(Math.abs(exponentials / expectedExponentials - 1)).toBeLessThan(3e-5);
       expect(smallestLogit).toBeCloseTo(Math.min(...logits), 5);
       expect(largestLogit).toBeCloseTo(Math.max(...logits), 5);
     }),

@@ -10,6 +10,7 @@ import {
   set,
   sumOfLanes,
   vector,
+  when,
 } from './assembler.js';
 import { exponential, logarithm } from './transcendental.js';
 
@@ -17,7 +18,8 @@ import { exponential, logarithm } from './transcendental.js';
  * Replaces masses q by `exp(v_i - max v)` with `v_i = a log q_i + b z_i`: their weighted geometric mean with a softmax of
  * logits z, but for a factor.
  *
- * Writes to `statistics` the sum of q, which is not a number if a logit is not finite, the sum of what replaced it, and the largest and the smallest z. Masses below
+ * Writes to `statistics` the sum of q, which is not a number if a logit is not finite, the sum of what replaced it, the
+ * largest and the smallest z, and, if `wantsExponentials` is not 0, the sum of `exp(scale (z_i - max z))`. Masses below
  * `smallest` count as that.
  */
 export const geometricMean = kernel(
@@ -30,6 +32,8 @@ export const geometricMean = kernel(
     a: 'f32',
     b: 'f32',
     smallest: 'f32',
+    wantsExponentials: 'i32',
+    scale: 'f32',
   },
   ({ parameters: p, local }) => {
     const offset = local('i32');
@@ -42,14 +46,10 @@ export const geometricMean = kernel(
     ];
     const largestOf = ({ one, four }: Accumulator) => set(one, scalar.max(one.get, largestOfLanes(four)));
     const sumOf = ({ one, four }: Accumulator) => set(one, scalar.add(one.get, sumOfLanes(four)));
-    const [sum, top, negated, most, largest, total] = Array.from({ length: 6 }, accumulator) as [
-      Accumulator,
-      Accumulator,
-      Accumulator,
-      Accumulator,
-      Accumulator,
-      Accumulator,
-    ];
+    const [sum, top, negated, most, largest, total, exponentials] = Array.from(
+      { length: 7 },
+      accumulator,
+    ) as [Accumulator, Accumulator, Accumulator, Accumulator, Accumulator, Accumulator, Accumulator];
     const at = (base: Local) => i32.add(base.get, offset.get);
     const lowest = Number.NEGATIVE_INFINITY;
     return [
@@ -59,6 +59,7 @@ export const geometricMean = kernel(
       ...start(negated, lowest),
       ...start(largest, lowest),
       ...start(total, 0),
+      ...start(exponentials, 0),
       overLanes(offset, p.bytes.get, (lane) => {
         const [mass, logit] = [local(lane.type), local(lane.type)];
         const raise = (to: Accumulator, value: Code) => set(of(lane, to), lane.max(of(lane, to).get, value));
@@ -110,10 +111,19 @@ export const geometricMean = kernel(
         ];
       }),
       sumOf(total),
+      when(p.wantsExponentials.get, [
+        overLanes(offset, p.bytes.get, (lane) => {
+          const shifted = lane.sub(lane.load(at(p.logits)), lane.spread(top.one.get));
+          const { code, result } = exponential(lane, lane.mul(lane.spread(p.scale.get), shifted), local);
+          return [code, set(of(lane, exponentials), lane.add(of(lane, exponentials).get, result))];
+        }),
+      ]),
+      sumOf(exponentials),
       scalar.store(p.statistics.get, sum.one.get, 0),
       scalar.store(p.statistics.get, total.one.get, 4),
       scalar.store(p.statistics.get, top.one.get, 8),
       scalar.store(p.statistics.get, scalar.sub(scalar.constant(0), negated.one.get), 12),
+      scalar.store(p.statistics.get, exponentials.one.get, 16),
     ];
   },
 );

@@ -126,7 +126,7 @@ function geometricMean(heap: Heap, most: number): GeometricMean | undefined {
   let all = heap.roomValues();
   const logitsAt = 4 * Math.ceil(most / 4); // aligned
   const statisticsAt = 2 * logitsAt;
-  if (statisticsAt + 4 > all.length) return undefined;
+  if (statisticsAt + 5 > all.length) return undefined;
   const view = (): Float32Array => {
     if (all.length === 0) all = heap.roomValues(); // the memory has grown, and is another
     return all;
@@ -135,7 +135,7 @@ function geometricMean(heap: Heap, most: number): GeometricMean | undefined {
   return {
     values: view,
     logitsAt,
-    run(count, a, b, smallest) {
+    run(count, a, b, smallest, scale) {
       heap.call(
         'geometricMean',
         address(0),
@@ -145,6 +145,8 @@ function geometricMean(heap: Heap, most: number): GeometricMean | undefined {
         a,
         b,
         smallest,
+        Number(scale !== undefined),
+        scale ?? 0,
       );
       const values = view();
       return {
@@ -152,6 +154,7 @@ function geometricMean(heap: Heap, most: number): GeometricMean | undefined {
         total: values[statisticsAt + 1],
         largestLogit: values[statisticsAt + 2],
         smallestLogit: values[statisticsAt + 3],
+        exponentials: values[statisticsAt + 4],
       };
     },
   };

@@ -171,8 +171,9 @@ function combineInPlace({ largestSubset, parameters, kernel }: FastFormOptions):
     for (const prediction of specialists) {
       const { classes } = prediction;
       const smallest = smallestSoftmax / pending;
-      const byKernel = kernel && trust === 0 ? meanByKernel(q, prediction, kernel, smallest) : undefined;
-      const mean = byKernel ?? meanInJavaScript(q, prediction, room, smallest, trust > 0);
+      const mean =
+        (kernel && meanByKernel(q, prediction, kernel, smallest, trust > 0)) ??
+        meanInJavaScript(q, prediction, room, smallest, trust > 0);
       if (mean === 'all in the dustbin') continue;
       const { sum, values, total, named, dustbin } = mean;
       let inside = pending * sum; // Q_S
@@ -245,6 +246,7 @@ function meanByKernel(
   { classes, logits, masses, temperature, weight }: SpecialistLogits,
   kernel: GeometricMean,
   smallest: number,
+  exact: boolean,
 ): InsideMean | undefined {
   const size = classes.length;
   const ofGeneralist = 1 / (1 + weight);
@@ -252,14 +254,16 @@ function meanByKernel(
   if (masses) values.set(masses);
   else for (let i = 0; i < size; i++) values[i] = q[classes[i]];
   values.set(logits, kernel.logitsAt);
-  const { sum, total, largestLogit, smallestLogit } = kernel.run(
-    size,
-    ofGeneralist,
-    (1 - ofGeneralist) / temperature,
-    smallest,
-  );
-  if ((largestLogit - smallestLogit) / temperature > farBelow) return undefined;
-  return { sum, values, total, named: 1, dustbin: 0 };
+  const scale = exact ? 1 / temperature : undefined;
+  const ofSpecialist = (1 - ofGeneralist) / temperature;
+  const found = kernel.run(size, ofGeneralist, ofSpecialist, smallest, scale);
+  const { sum, total, largestLogit, smallestLogit, exponentials } = found;
+  const top = exact ? Math.max(largestLogit, logits[size]) : largestLogit;
+  if ((top - smallestLogit) / temperature > farBelow) return undefined;
+  if (!exact) return { sum, values, total, named: 1, dustbin: 0 };
+  const inside = exponentials * Math.exp((largestLogit - top) / temperature);
+  const rest = Math.exp((logits[size] - top) / temperature);
+  return { sum, values, total, named: inside / (inside + rest), dustbin: rest / (inside + rest) };
 }
 
 /**
