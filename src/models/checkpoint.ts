@@ -4,8 +4,13 @@ import { z } from 'zod';
 import type { Operations } from '../compute/operations.js';
 import { KdSpecError } from '../core/errors.js';
 import { parseJson } from '../core/json-file.js';
-import { type Network, networkFromTensors } from './network.js';
-import { type NetworkDefinition, networkTensors } from './network-definition.js';
+import { expectRoom, type Network, networkFromTensors } from './network.js';
+import {
+  countParameters,
+  hiddenFeatures,
+  type NetworkDefinition,
+  networkTensors,
+} from './network-definition.js';
 import { type HostTensor, readSafetensors } from './safetensors.js';
 
 /** The files of a checkpoint folder. */
@@ -130,6 +135,10 @@ export async function loadGeneralist(
   }: { readonly withBackbone?: boolean; readonly store?: string | undefined } = {},
 ): Promise<Network> {
   const { network: definition, backbone } = await readConfig(directory, generalistConfigSchema);
+  expectRoom(operations.backend, countParameters(definition), {
+    what: `a network of ${definition.outputs.toLocaleString('en')} classes on ${hiddenFeatures(definition)} features`,
+    advice: 'give --backend tensorflow or webgpu (kd-spec doctor says how to install them)',
+  });
   const path = join(directory, checkpointFiles.model);
   const tensors = await readSafetensors(path);
   checkTensors(path, definition, tensors);

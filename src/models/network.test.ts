@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import { operationsOn } from '../../test/support/operations.js';
 import { selectBackend } from '../compute/backend.js';
 import { createRandom } from '../core/random.js';
-import { createNetwork } from './network.js';
+import { createNetwork, expectRoom } from './network.js';
 import type { NetworkDefinition } from './network-definition.js';
 import { runNetwork } from './run-network.js';
 
@@ -52,4 +52,13 @@ test('a program that has set a backend keeps it, and its tensors', async () => {
   });
   network.dispose();
   alone.dispose();
+});
+
+test('what WebAssembly cannot hold is refused with what it takes and what helps', () => {
+  const why = { what: 'a network of many classes', advice: 'take fewer' };
+  expect(() => expectRoom('wasm', 2 ** 30, why)).not.toThrow();
+  expect(() => expectRoom('tensorflow', 2 ** 31, why)).not.toThrow();
+  expect(() => expectRoom('wasm', 2 ** 31, why)).toThrow(
+    'a network of many classes takes about 8.0 GiB, and WebAssembly holds 4.0 GiB: take fewer',
+  );
 });

@@ -1,5 +1,5 @@
 import type { Operations, Tensor, Variable } from '../compute/operations.js';
-import { assert } from '../core/errors.js';
+import { assert, KdSpecError } from '../core/errors.js';
 import type { Random } from '../core/random.js';
 import type { Backbone } from './backbone.js';
 import type { ImageBatch, InputSpec } from './classifier.js';
@@ -67,6 +67,29 @@ export class Network {
     for (const variable of this.variables.values()) variable.dispose();
     this.backbone?.dispose();
   }
+}
+
+const wasmValues = 2 ** 30; // 4 GiB of float32: what one WebAssembly memory can hold
+
+/**
+ * Refuses what the memory of a backend cannot hold, before anything is computed.
+ *
+ * @param backend its name; WebAssembly alone has a limit that is known beforehand
+ * @param values numbers that are held at once, about
+ * @param options.what needs them, and what helps
+ * @throws KdSpecError `option-invalid`
+ */
+export function expectRoom(
+  backend: string,
+  values: number,
+  { what, advice }: { readonly what: string; readonly advice: string },
+): void {
+  if (backend !== 'wasm' || values <= wasmValues) return;
+  const gigabytes = (numbers: number) => `${((4 * numbers) / 2 ** 30).toFixed(1)} GiB`;
+  throw new KdSpecError(
+    'option-invalid',
+    `${what} takes about ${gigabytes(values)}, and WebAssembly holds ${gigabytes(wasmValues)}: ${advice}`,
+  );
 }
 
 /** A network with fresh weights. */

@@ -9,7 +9,7 @@ import { classesName } from '../../data/dataset-files.js';
 import { logSumExp } from '../../math/softmax.js';
 import { createAccuracy } from '../../models/accuracy.js';
 import { checkpointFiles, writeConfig } from '../../models/checkpoint.js';
-import { createNetwork, type Network } from '../../models/network.js';
+import { createNetwork, expectRoom, type Network } from '../../models/network.js';
 import { chunkSize } from '../../models/network-classifier.js';
 import {
   countParameters,
@@ -56,6 +56,13 @@ export async function trainGeneralist(context: StageContext): Promise<StageResul
   );
   const { name: backend, operations } = await selectBackend(settings.backend, { trial });
   context.usesBackend(backend);
+  expectRoom(backend, valuesInTraining(definition, { batchSize, sampledClasses }), {
+    what: `training a generalist of ${classes.length.toLocaleString('en')} classes in batches of ${batchSize}`,
+    advice:
+      sampledClasses === undefined
+        ? `give --sampled-head ${Math.min(8 * batchSize, classes.length)}, which computes some of the classes a step, or a smaller --batch-size`
+        : 'give narrower dense layers, or --backend tensorflow',
+  });
   const network = createNetwork(operations, definition, createRandom(seed, 'generalist'));
   const optimizer = new Optimizer(options.optimizer, network, 'convolutions', {
     sampledHead: sampledClasses !== undefined,
@@ -113,6 +120,17 @@ export async function trainGeneralist(context: StageContext): Promise<StageResul
     optimizer.dispose();
     network.dispose();
   }
+}
+
+/** How many numbers a backend holds in a step, about: with a sampled softmax, the head's moments are not among them. */
+function valuesInTraining(
+  definition: NetworkDefinition,
+  { batchSize, sampledClasses }: { readonly batchSize: number; readonly sampledClasses: number | undefined },
+): number {
+  const stepped = { ...definition, outputs: sampledClasses ?? definition.outputs };
+  const ofWeights = 4 * countParameters(stepped); // themselves, their gradients, and two moments of each
+  const ofLogits = 3 * batchSize * stepped.outputs; // logits, exponentials, gradients
+  return ofWeights + ofLogits + (sampledClasses === undefined ? 0 : countParameters(definition));
 }
 
 /** Makes the logits that stand beside features the generalist: a head that copies them. Nothing is trained. */
