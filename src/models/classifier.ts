@@ -217,9 +217,9 @@ const valuesAtOnce = 2 ** 18;
 const mostImages = 1024;
 
 /**
- * How many images to predict for at once where nothing else decides: an ensemble queries each specialist once a batch,
- * for the few images that are routed to it, and a call costs as much as many images. Bounded by the memory of the
- * distributions.
+ * How many images to predict for at once where nothing else decides: an ensemble queries its specialists once a batch,
+ * each for the few images that are routed to it, and weights that are read for many of them cost less for each. Bounded
+ * by the memory of the distributions.
  */
 export function batchSizeFor(classes: number): number {
   return Math.max(1, Math.min(mostImages, Math.floor(mostValues / classes)));
