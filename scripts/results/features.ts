@@ -6,11 +6,20 @@
  * Writes embeddings with planted structure as NumPy arrays (see `writeEmbeddings`), runs every stage of kd-spec on them,
  * each in a process of its own, and puts time, processor time and memory of each stage, and the gain, into
  * `features.json` and `features.md`, beside those of other sizes. A run that was interrupted continues; a stage that
- * fails ends it, and the page says how far it got. `--until STAGE` ends it after a stage and writes no page.
+ * fails ends it, and the page says how far it got. `--until STAGE` ends it after a stage and writes no page; `--rival`
+ * trains what the ensemble is compared with, the generalist for more epochs, in a workspace of its own.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { createWriteStream, existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  createWriteStream,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { createRandom } from '../../src/core/random.js';
@@ -30,6 +39,7 @@ const { values: flags } = parseArgs({
     out: { type: 'string', default: 'docs/results' },
     program: { type: 'string', default: 'dist/cli/main.js' },
     until: { type: 'string' },
+    rival: { type: 'boolean', default: false },
   },
 });
 const rowLength = 8;
@@ -47,16 +57,22 @@ if (!found) throw new Error(`--classes: expected ${sizes.map(({ classes }) => cl
 const work = join(flags.work, String(found.classes));
 const source = join(work, 'embeddings');
 const workspace = join(work, 'workspace');
+const rivalWorkspace = join(work, 'rival');
+const rivalEpochs = 12;
 const rows = await writeEmbeddings(source, found);
+if (flags.rival) await trainRival(found);
 const stages: FeaturesStage[] = [];
 for (const words of found.commands) {
+  if (flags.rival) break;
   const path = join(work, `${words[0]}.stage.json`);
-  if (!existsSync(path)) writeFileSync(path, JSON.stringify(await measure(words)));
+  if (!existsSync(path)) writeFileSync(path, JSON.stringify(await measure(words, workspace)));
   stages.push(JSON.parse(readFileSync(path, 'utf8')));
   if (stages.at(-1)?.failure !== undefined || words[0] === flags.until) break;
 }
-if (flags.until === undefined) writePage({ setting: found, rows, stages, ...whatWasFound() });
-else process.stdout.write(`${JSON.stringify(stages, null, 1)}\n`);
+if (flags.until === undefined) {
+  const all = { setting: found, rows, stages: flags.rival ? finishedStages(found) : stages };
+  writePage({ ...all, ...whatWasFound(), ...rival() });
+} else process.stdout.write(`${JSON.stringify(stages, null, 1)}\n`);
 
 function setting(
   classes: number,
@@ -70,7 +86,7 @@ function setting(
     'train-generalist --dense none --sampled-head 512 --batch-size 256 --learning-rate 0.05 --schedule cosine --patience none --epochs 3 --checkpoint-seconds 600',
     'predict --max-top 50',
     `cluster ${cluster}`,
-    'train-specialists --retrain head --specialist-epochs 3 --specialist-batch-size 64 --specialist-learning-rate 0.01',
+    'train-specialists --retrain head --specialist-epochs 3 --specialist-batch-size 64 --specialist-learning-rate 0.01 --parallel 2',
     'calibrate --rule share-inside',
     'evaluate',
   ];
@@ -82,6 +98,35 @@ function setting(
     rowsPerClass,
     commands: commands.map((words) => words.split(' ')),
   };
+}
+
+/** The stages of an earlier call. */
+function finishedStages({ commands }: FeaturesSetting): readonly FeaturesStage[] {
+  const paths = commands.map(([name]) => join(work, `${name}.stage.json`)).filter(existsSync);
+  return paths.map((path) => JSON.parse(readFileSync(path, 'utf8')));
+}
+
+/** The generalist for more epochs, on the same rows, and its predictions for the test. */
+async function trainRival({ commands }: FeaturesSetting): Promise<void> {
+  mkdirSync(rivalWorkspace, { recursive: true });
+  for (const name of ['dataset', 'pipeline.yaml'])
+    cpSync(join(workspace, name), join(rivalWorkspace, name), { recursive: true, preserveTimestamps: true });
+  const training = commands.find(([name]) => name === 'train-generalist') ?? [];
+  const longer = training.with(training.indexOf('--epochs') + 1, String(rivalEpochs));
+  for (const words of [longer, ['predict', '--predict-split', 'test']]) {
+    const path = join(work, `rival-${words[0]}.stage.json`);
+    if (!existsSync(path)) writeFileSync(path, JSON.stringify(await measure(words, rivalWorkspace)));
+  }
+}
+
+function rival(): Pick<FeaturesRun, 'rival'> {
+  const path = join(rivalWorkspace, 'predictions', 'manifest.json');
+  if (!existsSync(path)) return {};
+  const { metrics } = JSON.parse(readFileSync(path, 'utf8'));
+  const training: FeaturesStage = JSON.parse(
+    readFileSync(join(work, 'rival-train-generalist.stage.json'), 'utf8'),
+  );
+  return { rival: { epochs: rivalEpochs, examples: metrics.rows, top1: metrics.top1, training } };
 }
 
 function whatWasFound(): Pick<FeaturesRun, 'test'> {
@@ -172,8 +217,8 @@ function header(type: string, shape: readonly number[]): Buffer {
   return Buffer.concat([start, Buffer.from(padded, 'latin1')]);
 }
 
-/** Runs a command, and looks at the memory and the processor time of its process a few times a second. */
-async function measure(words: readonly string[]): Promise<FeaturesStage> {
+/** Runs a command, and looks at the memory and the processor time of its processes a few times a second. */
+async function measure(words: readonly string[], workspace: string): Promise<FeaturesStage> {
   const started = performance.now();
   const own = words.map((word) => (word === 'embeddings' ? source : word));
   const place = ['--workspace', workspace, '--backend', 'wasm', '--json'];
@@ -188,10 +233,10 @@ async function measure(words: readonly string[]): Promise<FeaturesStage> {
   let peakBytes = 0;
   let processorSeconds = 0;
   const look = setInterval(() => {
-    const status = ofProcess(child.pid, 'status');
-    peakBytes = Math.max(peakBytes, 1024 * Number(/VmHWM:\s+(\d+)/.exec(status)?.[1] ?? 0));
-    const stat = ofProcess(child.pid, 'stat').split(') ')[1]?.split(' ') ?? [];
-    processorSeconds = Math.max(processorSeconds, (Number(stat[11] ?? 0) + Number(stat[12] ?? 0)) / 100);
+    const all = child.pid === undefined ? [] : family(child.pid);
+    const sum = (of: (id: number) => number) => all.reduce((total, id) => total + of(id), 0);
+    peakBytes = Math.max(peakBytes, sum(mostBytes));
+    processorSeconds = Math.max(processorSeconds, sum(secondsOf));
   }, 200);
   const [code] = await once(child, 'close');
   clearInterval(look);
@@ -207,7 +252,24 @@ async function measure(words: readonly string[]): Promise<FeaturesStage> {
   return code === 0 ? stage : { ...stage, failure: lines.slice(from < 0 ? -5 : from).join('\n') };
 }
 
-function ofProcess(pid: number | undefined, file: string): string {
+/** A process and all that it started and that still run. */
+function family(id: number): readonly number[] {
+  const children = ofProcess(id, `task/${id}/children`).split(' ').filter(Boolean).map(Number);
+  return [id, ...children.flatMap(family)];
+}
+
+/** The most memory that a process has held. */
+function mostBytes(id: number): number {
+  return 1024 * Number(/VmHWM:\s+(\d+)/.exec(ofProcess(id, 'status'))?.[1] ?? 0);
+}
+
+/** The processor time of a process, with that of children that have ended. */
+function secondsOf(id: number): number {
+  const fields = ofProcess(id, 'stat').split(') ').at(-1)?.split(' ') ?? [];
+  return fields.slice(11, 15).reduce((sum, ticks) => sum + Number(ticks) / 100, 0);
+}
+
+function ofProcess(pid: number, file: string): string {
   const path = `/proc/${pid}/${file}`;
   try {
     return readFileSync(path, 'utf8');

@@ -41,6 +41,14 @@ export interface FeaturesRun {
     readonly specialists: { readonly trained: number; readonly kept: number };
     readonly rule: string;
   };
+  /** The generalist alone, trained for more epochs. */
+  readonly rival?: {
+    readonly epochs: number;
+    /** Test rows. */
+    readonly examples: number;
+    readonly top1: number;
+    readonly training: FeaturesStage;
+  };
 }
 
 /** A run for each number of classes, ascending. */
@@ -51,7 +59,7 @@ export function renderFeaturesPage(result: FeaturesResult): string {
   const sizes = result.map(({ setting }) => count(setting.classes)).join(' and ');
   return `# Features made elsewhere: ${sizes} classes
 
-From stored embeddings to an evaluated ensemble, every stage as a command of its own, on the WebAssembly backend in one process. Made by
+From stored embeddings to an evaluated ensemble, every stage as a command of its own, on the WebAssembly backend. Made by
 
 \`\`\`
 npm run build
@@ -62,11 +70,11 @@ ${result.map(({ setting }) => `npx tsx scripts/results/features.ts --classes ${s
 
 ${result.map(renderRun).join('\n\n')}
 
-The processor time is what a stage costs, of all its threads; the time by the clock is what it took on a machine of two cores that did other work as well. Memory is the most that the process held (\`VmHWM\`), arrays and WebAssembly included.
+The processor time is what a stage costs, of all its threads; the time by the clock is what it took on a machine of two cores that did other work as well. Memory is the most that a process held (\`VmHWM\`), arrays and WebAssembly included, and where specialists are trained in two processes beside the first, the sum of the three.
 `;
 }
 
-function renderRun({ setting, rows, stages, test }: FeaturesRun): string {
+function renderRun({ setting, rows, stages, test, rival }: FeaturesRun): string {
   const { classes, width, groupSize, spread, rowsPerClass, commands } = setting;
   const total = (key: 'seconds' | 'processorSeconds') => stages.reduce((sum, stage) => sum + stage[key], 0);
   const gigabytes = (bytes: number) => `${(bytes / 1e9).toFixed(2)} GB`;
@@ -92,6 +100,9 @@ function renderRun({ setting, rows, stages, test }: FeaturesRun): string {
     table(
       [`top-1 on ${count(test.examples)} test rows`, ''],
       [
+        ...(rival && rival.examples === test.examples
+          ? [[`rival: the generalist alone, trained for ${rival.epochs} epochs`, percent(rival.top1, 2)]]
+          : []),
         ['generalist', percent(test.generalist, 2)],
         [
           `ensemble: ${test.specialists.kept} of ${test.specialists.trained} specialists kept, rule ${test.rule}`,
@@ -110,8 +121,9 @@ function renderRun({ setting, rows, stages, test }: FeaturesRun): string {
         `\`${stage.command}\`${stage.failure === undefined ? '' : ' (did not end)'}`,
         ...figures(stage),
       ]),
+      ...(rival ? [[`rival: \`${rival.training.command}\``, ...figures(rival.training)]] : []),
       [
-        'all',
+        rival ? 'all, without the rival' : 'all',
         ...figures({
           seconds: total('seconds'),
           processorSeconds: total('processorSeconds'),
