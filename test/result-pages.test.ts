@@ -6,6 +6,7 @@ import { renderFewPage } from '../scripts/results/distillation/few-page.js';
 import { renderIdxPage } from '../scripts/results/distillation/idx-page.js';
 import { renderSpeechPage } from '../scripts/results/distillation/speech-page.js';
 import { renderTenPage } from '../scripts/results/distillation/ten-page.js';
+import { renderIcons } from '../scripts/results/icons/page.js';
 import { renderInsidePage } from '../scripts/results/inside/page.js';
 import { renderSeedsPage, seedsTable } from '../scripts/results/seeds/page.js';
 import { renderWidthPage } from '../scripts/results/width/page.js';
@@ -15,6 +16,7 @@ const folder = 'docs/results';
 /** By the beginning of the file's name. */
 const pages = {
   complaint: renderComplaints,
+  icons: renderIcons,
   'distil-idx': renderIdxPage,
   'distil-few': renderFewPage,
   'distil-speech': renderSpeechPage,
@@ -25,7 +27,7 @@ const pages = {
 } as const;
 
 const starts = Object.keys(pages).join('|');
-const files = readdirSync(folder).filter((name) => new RegExp(`^(${starts})-.*\\.json$`).test(name));
+const files = readdirSync(folder).filter((name) => new RegExp(`^(${starts})(-.*)?\\.json$`).test(name));
 
 test('there are such pages', () => {
   expect(files.length).toBeGreaterThan(0);

@@ -1,7 +1,7 @@
-import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import sharp from 'sharp';
-import { z } from 'zod';
+import { iconSets, svgOf } from '../icon-sets.js';
 
 /** How many images a folder of classes made from drawings has. */
 export interface FolderSummary {
@@ -13,28 +13,6 @@ export interface FolderSummary {
   readonly sets: readonly string[];
 }
 
-const iconSetSchema = z.object({
-  prefix: z.string(),
-  info: z.object({
-    license: z.object({ title: z.string(), spdx: z.string().optional() }),
-    category: z.string().optional(),
-  }),
-  icons: z.record(
-    z.string(),
-    z.object({
-      body: z.string(),
-      width: z.number().optional(),
-      height: z.number().optional(),
-      left: z.number().optional(),
-      top: z.number().optional(),
-      hidden: z.boolean().optional(),
-    }),
-  ),
-  width: z.number().optional(),
-  height: z.number().optional(),
-});
-type IconSet = z.infer<typeof iconSetSchema>;
-
 interface Drawing {
   readonly family: string;
   readonly set: string;
@@ -45,9 +23,6 @@ interface Drawing {
 const pixels = 32;
 /** Drawings of a class in each part: a user's folder has about ten images a class. */
 const most = { train: 8, validation: 3, test: 3 } as const;
-/** Licences under which a folder of rendered drawings may be used for anything. */
-const refusedLicences = /GPL|NC|SA/;
-
 /** Words by which sets name styles of one drawing. */
 const styles =
   'outline|outlined|filled|fill|round|rounded|sharp|baseline|twotone|solid|line|linear|duotone|duo|bold|regular|light|thin|broken|alt|off|\\d+';
@@ -75,22 +50,6 @@ const families: readonly (readonly [RegExp, string])[] = [
 ];
 const familyOf = (prefix: string) => families.find(([pattern]) => pattern.test(prefix))?.[1] ?? prefix;
 
-async function* iconSets(directory: string): AsyncGenerator<IconSet> {
-  for (const name of (await readdir(directory)).sort()) {
-    const set = iconSetSchema.parse(JSON.parse(await readFile(join(directory, name), 'utf8')));
-    if (!refusedLicences.test(set.info.license.spdx ?? set.info.license.title)) yield set;
-  }
-}
-
-function svgOf(set: IconSet, name: string): string {
-  const icon = set.icons[name];
-  const width = icon.width ?? set.width ?? 16;
-  const height = icon.height ?? set.height ?? 16;
-  const box = [icon.left ?? 0, icon.top ?? 0, width, height].join(' ');
-  const body = icon.body.replaceAll('currentColor', '#000');
-  return `<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="${box}" width="${pixels * 2}" height="${pixels * 2}">${body}</svg>`;
-}
-
 /**
  * Icons of many families: the same thing drawn by many hands. The folder is split by family, so that validation and
  * test show hands that training never saw.
@@ -105,7 +64,7 @@ export async function iconFolder(
   { leastFamilies }: { leastFamilies: number },
 ): Promise<FolderSummary> {
   const classes = new Map<string, Map<string, Drawing>>(); // class -> family -> drawing
-  for await (const set of iconSets(join(packageFolder, 'json'))) {
+  for await (const set of iconSets(packageFolder)) {
     if (/Logos|Flags|Emoji|Programming/.test(set.info.category ?? '')) continue;
     const family = familyOf(set.prefix);
     for (const [name, { hidden }] of Object.entries(set.icons)) {
@@ -116,7 +75,7 @@ export async function iconFolder(
       classes.set(className, ofClass);
       const known = ofClass.get(family);
       if (known && known.name.length <= name.length) continue;
-      ofClass.set(family, { family, set: set.prefix, name, svg: svgOf(set, name) });
+      ofClass.set(family, { family, set: set.prefix, name, svg: svgOf(set, name, 2 * pixels) });
     }
   }
   const kept = [...classes].filter(([, drawings]) => drawings.size >= leastFamilies);
@@ -164,7 +123,7 @@ export async function emojiFolder(
   { leastImages }: { leastImages: number },
 ): Promise<FolderSummary> {
   const classes = new Map<string, Drawing[]>();
-  for await (const set of iconSets(join(packageFolder, 'json'))) {
+  for await (const set of iconSets(packageFolder)) {
     if (set.info.category !== 'Emoji') continue;
     for (const name of Object.keys(set.icons)) {
       if (/skin-tone|^flag|^(regional|keycap)/.test(name)) continue;
@@ -172,7 +131,12 @@ export async function emojiFolder(
       const className = joined === 'train' ? 'railway-train' : joined; // a folder `train` would be a part of the data
       const drawings = classes.get(className) ?? [];
       classes.set(className, drawings);
-      drawings.push({ family: familyOf(set.prefix), set: set.prefix, name, svg: svgOf(set, name) });
+      drawings.push({
+        family: familyOf(set.prefix),
+        set: set.prefix,
+        name,
+        svg: svgOf(set, name, 2 * pixels),
+      });
     }
   }
   let images = 0;
