@@ -6,6 +6,7 @@ import { renderFewPage } from '../scripts/results/distillation/few-page.js';
 import { renderIdxPage } from '../scripts/results/distillation/idx-page.js';
 import { renderSpeechPage } from '../scripts/results/distillation/speech-page.js';
 import { renderTenPage } from '../scripts/results/distillation/ten-page.js';
+import { renderFeaturesPage } from '../scripts/results/features/page.js';
 import { renderIcons } from '../scripts/results/icons/page.js';
 import { renderInsidePage } from '../scripts/results/inside/page.js';
 import { renderSeedsPage, seedsTable } from '../scripts/results/seeds/page.js';
@@ -24,6 +25,7 @@ const pages = {
   'distil-ensemble': renderEnsemblePage,
   width: renderWidthPage,
   inside: renderInsidePage,
+  features: renderFeaturesPage,
 } as const;
 
 const starts = Object.keys(pages).join('|');

@@ -7,7 +7,8 @@
  * each in a process of its own, and puts time, processor time and memory of each stage, and the gain, into
  * `features.json` and `features.md`, beside those of other sizes. A run that was interrupted continues; a stage that
  * fails ends it, and the page says how far it got. `--until STAGE` ends it after a stage and writes no page; `--rival`
- * trains what the ensemble is compared with, the generalist for more epochs, in a workspace of its own.
+ * trains what the ensemble is compared with, the generalist for more epochs, in a workspace of its own; `--page` writes
+ * the page of what there is.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -40,6 +41,7 @@ const { values: flags } = parseArgs({
     program: { type: 'string', default: 'dist/cli/main.js' },
     until: { type: 'string' },
     rival: { type: 'boolean', default: false },
+    page: { type: 'boolean', default: false },
   },
 });
 const rowLength = 8;
@@ -63,14 +65,14 @@ const rows = await writeEmbeddings(source, found);
 if (flags.rival) await trainRival(found);
 const stages: FeaturesStage[] = [];
 for (const words of found.commands) {
-  if (flags.rival) break;
+  if (flags.rival || flags.page) break;
   const path = join(work, `${words[0]}.stage.json`);
   if (!existsSync(path)) writeFileSync(path, JSON.stringify(await measure(words, workspace)));
   stages.push(JSON.parse(readFileSync(path, 'utf8')));
   if (stages.at(-1)?.failure !== undefined || words[0] === flags.until) break;
 }
 if (flags.until === undefined) {
-  const all = { setting: found, rows, stages: flags.rival ? finishedStages(found) : stages };
+  const all = { setting: found, rows, stages: flags.rival || flags.page ? finishedStages(found) : stages };
   writePage({ ...all, ...whatWasFound(), ...rival() });
 } else process.stdout.write(`${JSON.stringify(stages, null, 1)}\n`);
 
@@ -129,11 +131,15 @@ function rival(): Pick<FeaturesRun, 'rival'> {
   return { rival: { epochs: rivalEpochs, examples: metrics.rows, top1: metrics.top1, training } };
 }
 
-function whatWasFound(): Pick<FeaturesRun, 'test'> {
+function whatWasFound(): Pick<FeaturesRun, 'checkedTop1' | 'test'> {
+  const manifest = join(workspace, 'generalist', 'manifest.json');
+  if (!existsSync(manifest)) return {};
+  const checkedTop1 = JSON.parse(readFileSync(manifest, 'utf8')).metrics.validation.top1;
   const path = join(workspace, 'report', 'report.json');
-  if (!existsSync(path)) return {};
+  if (!existsSync(path)) return { checkedTop1 };
   const { test, fusion } = JSON.parse(readFileSync(path, 'utf8'));
   return {
+    checkedTop1,
     test: {
       examples: test.examples,
       generalist: test.generalist.top1,

@@ -31,6 +31,8 @@ export interface FeaturesRun {
   readonly setting: FeaturesSetting;
   readonly rows: Readonly<Record<'train' | 'val' | 'test', number>>;
   readonly stages: readonly FeaturesStage[];
+  /** The generalist's top-1 on the validation rows of the last check of its training. */
+  readonly checkedTop1?: number;
   /** What `evaluate` found, if it got there. */
   readonly test?: {
     readonly examples: number;
@@ -63,10 +65,10 @@ From stored embeddings to an evaluated ensemble, every stage as a command of its
 
 \`\`\`
 npm run build
-${result.map(({ setting }) => `npx tsx scripts/results/features.ts --classes ${setting.classes}`).join('\n')}
+${result.flatMap(commandsOf).join('\n')}
 \`\`\`
 
-**The structure is planted**: real embeddings of so many labelled classes were not at hand. Classes lie in groups. The centre of a group, a class around its group and a row around its class are normal with the deviations of the table; a row is then scaled to a length of 8, as encoders give embeddings of one length. Rows are stored as NumPy arrays (\`features.npy\`, \`labels.npy\`, \`split.npy\`). The generalist is a linear head that kd-spec trains by a sampled softmax; specialists are linear heads on the same features. Settings were chosen by validation at 10,000 classes and by what fits into the time; the test rows were read once.
+**The structure is planted**: real embeddings of so many labelled classes were not at hand. Classes lie in groups. The centre of a group, a class around its group and a row around its class are normal with the deviations of the table; a row is then scaled to a length of 8, as encoders give embeddings of one length. Rows are stored as NumPy arrays (\`features.npy\`, \`labels.npy\`, \`split.npy\`). The generalist is a linear head that kd-spec trains by a sampled softmax; specialists are linear heads on the same features. Settings were chosen by validation at 10,000 classes and by what fits into the time; the test rows chose nothing.
 
 ${result.map(renderRun).join('\n\n')}
 
@@ -74,7 +76,12 @@ The processor time is what a stage costs, of all its threads; the time by the cl
 `;
 }
 
-function renderRun({ setting, rows, stages, test, rival }: FeaturesRun): string {
+function commandsOf({ setting, rival }: FeaturesRun): readonly string[] {
+  const command = `npx tsx scripts/results/features.ts --classes ${setting.classes}`;
+  return rival ? [command, `${command} --rival`] : [command];
+}
+
+function renderRun({ setting, rows, stages, checkedTop1, test, rival }: FeaturesRun): string {
   const { classes, width, groupSize, spread, rowsPerClass, commands } = setting;
   const total = (key: 'seconds' | 'processorSeconds') => stages.reduce((sum, stage) => sum + stage[key], 0);
   const gigabytes = (bytes: number) => `${(bytes / 1e9).toFixed(2)} GB`;
@@ -132,11 +139,15 @@ function renderRun({ setting, rows, stages, test, rival }: FeaturesRun): string 
       ],
     ],
   );
+  const checked =
+    checkedTop1 === undefined
+      ? ''
+      : ` The generalist's top-1 on validation rows at the end of its training is ${percent(checkedTop1, 1)}.`;
   const failed = stages.find(({ failure }) => failure !== undefined);
   const end =
     failed === undefined
       ? test === undefined
-        ? `Not finished: the last stage that ran is \`${stages.at(-1)?.command}\`.`
+        ? `Not finished: the last stage that ran is \`${stages.at(-1)?.command}\`.${checked}`
         : undefined
       : `Not finished: \`${failed.command}\` ended with\n\n\`\`\`\n${failed.failure}\n\`\`\``;
   const options = `\`\`\`\n${commands.map((words) => `kd-spec ${words.join(' ')}`).join('\n')}\n\`\`\``;
