@@ -210,9 +210,11 @@ test('a file that is no better is not written', async () => {
     ...quick,
     '--selection-errors',
     '9',
+    '--with-rivals',
   ];
   const { code, stderr } = await kdSpec(words, { folder });
   expect(stderr).toMatch(/patch-refused/);
+  expect(stderr).toMatch(/nothing was written\. .*(rival|specialists)/i); // what else could be done was measured
   expect(code).toBe(1);
   expect(existsSync(join(folder, 'worse.onnx'))).toBe(false);
 });

@@ -127,7 +127,7 @@ The model itself: ${percentWithin(first.test.top1, first.test.standardError)} of
 ${runs
   .map(({ seed, images, patch, rivals, processorSeconds }) => {
     const made = `${patch.specialists} specialists, ${percent(patch.before.top1)} to ${percent(patch.after.top1)} by running both files`;
-    return `- Seed ${seed}: ${count(images.train)} images for training, ${count(images.validation)} for validation; ${made}; ${duration(processorSeconds)} of processor time with the comparison. ${rivals.verdict.text}.`;
+    return `- Seed ${seed}: ${count(images.train)} images for training, ${count(images.validation)} for validation; ${made}; ${duration(processorSeconds)} of processor time with the comparison. ${rivals.verdict.text}`;
   })
   .join('\n')}
 `;

@@ -195,7 +195,7 @@ async function writePatched(
     readonly rivals: RivalsReport | undefined;
   },
 ): Promise<{ readonly json: JsonObject; readonly text: string }> {
-  refuseWorse(measured, { added, bound });
+  refuseWorse(measured, { added, bound, rivals });
   const { withPatchRecord } = await import('../../ensemble/export/export-onnx.js');
   const { writeOnnxModel } = await import('../../models/onnx/write-model.js');
   const { test, bystanders, classes, withoutImages } = measured;
@@ -323,9 +323,18 @@ async function measure(
 /** @throws KdSpecError `patch-refused` */
 function refuseWorse(
   { test, bystanders }: Measured,
-  { added, bound }: { readonly added: number; readonly bound: number | null },
+  {
+    added,
+    bound,
+    rivals,
+  }: {
+    readonly added: number;
+    readonly bound: number | null;
+    readonly rivals: RivalsReport | undefined;
+  },
 ): void {
-  const refuse = (what: string) => new KdSpecError('patch-refused', `${what}; nothing was written`);
+  const instead = rivals ? `. ${rivals.verdict.text}` : '';
+  const refuse = (what: string) => new KdSpecError('patch-refused', `${what}; nothing was written${instead}`);
   if (added === 0) {
     throw refuse(
       'no specialist was kept, so that the patched model would be the original: give more images of the classes that it ' +
