@@ -26,7 +26,15 @@ export default defineConfig({
       : ['default'],
     projects: [
       // Files share processes and what these have loaded, which saves two thirds of the time.
-      { test: { ...common, name: 'unit', isolate: false, include: ['src/**/*.test.ts'] } },
+      {
+        test: {
+          ...common,
+          name: 'unit',
+          isolate: false,
+          include: ['src/**/*.test.ts'],
+          setupFiles: 'test/fixtures/backend-in-force.ts',
+        },
+      },
       {
         test: {
           ...common,

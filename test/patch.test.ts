@@ -185,12 +185,11 @@ test('a recogniser of one image, its steps before the batch, is patched as one o
 
 test('where every class has images, nothing is said of classes that nothing measured', async () => {
   await writePictures(join(folder, 'all'), colourNames, { perLabel: 40 });
-  const texts = await Promise.all(
-    ['all', 'warm'].map((images) => {
-      const place = ['--images', images, '--out', `${images}-text.onnx`, '--workspace', `${images}-text`];
-      return kdSpec(['patch', 'model.onnx', ...place, ...quick, ...inside], { folder });
-    }),
-  );
+  const texts = [];
+  for (const images of ['all', 'warm']) {
+    const place = ['--images', images, '--out', `${images}-text.onnx`, '--workspace', `${images}-text`];
+    texts.push(await kdSpec(['patch', 'model.onnx', ...place, ...quick, ...inside], { folder }));
+  }
   expect(texts.map(({ code, stderr }) => (code === 0 ? '' : stderr))).toEqual(['', '']);
   const [ofAll, ofSome] = texts.map(({ stdout }) => stdout);
   expect(ofAll).toMatch(/6 classes with images/);
