@@ -59,6 +59,8 @@ test('a part for validation of its own bounds, so that designs do not mix', asyn
   const [teach, bound] = [await read(source, 'train'), await read(source, 'validation')];
   expect([partsOf(teach), partsOf(bound)]).toEqual([[0], [1]]);
   expect([teach.length, bound.length]).toEqual([30, 15]);
+  const unused = { count: 30 + 15, what: expect.stringContaining('whose class bounds') };
+  expect(source.report?.().leftOut).toContainEqual(expect.objectContaining(unused));
   expect([...labelsOf(teach)].filter((label) => labelsOf(bound).has(label))).toEqual([]);
 });
 

@@ -149,7 +149,7 @@ export function asBystanders(
     classes,
     seed,
     isTold: true,
-    hasParts: source.count('validation') > 0,
+    hasParts: source.count('train') > 0 && source.count('validation') > 0,
     labelOf: (label) => {
       const known = labelOf[label];
       return known < unlabelled && hasImages(known) ? undefined : known;
@@ -236,6 +236,7 @@ function bystandersOf(
   },
 ): DatasetSource {
   let leftOut = 0;
+  let unused = 0;
   const unlabelled = classes.length;
   const labels = [...source.classes.keys()].map(labelOf).filter((label) => label !== undefined);
   const teaches = teachingClasses(new Set(labels.filter((label) => label < unlabelled)), seed);
@@ -257,13 +258,21 @@ function bystandersOf(
           const label = labelOf(image.label);
           if (label === undefined) leftOut += isSecondPass ? 0 : 1;
           else if (isIn(split, label)) yield { ...image, label };
+          else if (hasParts) unused++;
         }
     },
     report() {
       const { leftOut: others, notes } = source.report?.() ?? { leftOut: [], notes: [] };
       const what = 'images of classes that have training images';
-      const own = { what, count: leftOut, example: description };
-      return { leftOut: leftOut > 0 && isTold ? [...others, own] : others, notes };
+      const own = [
+        { what, count: isTold ? leftOut : 0, example: description },
+        {
+          what: 'bystanders for training whose class bounds, or for validation whose class teaches',
+          count: unused,
+          example: description,
+        },
+      ];
+      return { leftOut: [...others, ...own.filter(({ count }) => count > 0)], notes };
     },
   };
 }

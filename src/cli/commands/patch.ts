@@ -77,7 +77,7 @@ export function patchCommand(context: CommandContext): CommandModule {
         color: usesColor(context.stderr, context.env),
       });
       const making = { out: resolve(context.folder, argv.out), replaceOutput, signal: context.signal };
-      // A bound that is kept on the bystanders for fitting may not be on those for the test.
+      // A bound that is kept on the bystanders that it was fitted on may not be on those for the test.
       const { harm } = resolved.settings.ensemble;
       const bounds = harm === null ? [null] : stricter.map((share) => share * harm);
       let inForce = resolved;
