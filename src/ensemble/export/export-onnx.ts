@@ -15,7 +15,12 @@ import {
   type PatchRecord,
   readExportedMetadata,
 } from '../../models/onnx/exported-metadata.js';
-import { createGraphWriter, type GraphWriter, renameValue } from '../../models/onnx/graph-writer.js';
+import {
+  createGraphWriter,
+  type GraphWriter,
+  neededBy,
+  renameValue,
+} from '../../models/onnx/graph-writer.js';
 import type { ImageFeed } from '../../models/onnx/image-session.js';
 import {
   ensembleKey,
@@ -380,7 +385,7 @@ function removeUnused(graph: GraphProto, ours: string): void {
   const needed = new Set(graph.output.map(({ name }) => name));
   const isKept = graph.node.toReversed().map((node) => {
     const isNeeded = node.output.some((name) => needed.has(name)) || !node.name.startsWith(ours);
-    if (isNeeded) for (const name of node.input) needed.add(name);
+    if (isNeeded) for (const name of neededBy(node)) needed.add(name);
     return isNeeded;
   });
   graph.node = graph.node.filter((_, position) => isKept[isKept.length - 1 - position]);

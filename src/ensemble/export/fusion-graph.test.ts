@@ -1,3 +1,5 @@
+import { fromBinary } from '@bufbuild/protobuf';
+import { ModelProtoSchema } from 'onnx-buf';
 import { describe, expect, test } from 'vitest';
 import {
   classes,
@@ -8,6 +10,13 @@ import {
   width,
 } from '../../../test/support/fusion-graphs.js';
 import { createRandom } from '../../core/random.js';
+import type { FoldedLayer } from '../../models/folded-layers.js';
+
+/** Sums of many units are as large as those of a few. */
+const narrow = ({ weights, bias }: FoldedLayer) => ({ weights: weights.map((value) => value / 50), bias });
+
+const operatorsOf = (model: Uint8Array) =>
+  new Set(fromBinary(ModelProtoSchema, model).graph?.node.map(({ opType }) => opType));
 
 describe('the graph computes what the exact form of the rule computes,', () => {
   // Each pair of a rule's strength and a way of routing, and each of them with and without overlapping subsets.
@@ -30,6 +39,24 @@ describe('the graph computes what the exact form of the rule computes,', () => {
   test.each([11, 13, 18, 21])('in operator set %i', async (opset) => {
     const random = createRandom('operator set', opset);
     await expectAgreement(random, randomEnsemble(random, { overlap: true, dustbinTrust: 0.3 }), { opset });
+  });
+
+  // Weights that cost more to gather for each image than to multiply with all images of a specialist.
+  test.each([
+    { routing: { top: 1 }, overlap: false, precision: 'fp32' },
+    { routing: { top: 3 }, overlap: true, precision: 'fp32' },
+    { routing: { mass: 0.2 }, overlap: true, precision: 'int8' },
+  ] as const)('with large specialists, routed by $routing, in $precision', async ({ precision, ...how }) => {
+    const random = createRandom('grouped', JSON.stringify(how));
+    const ensemble = randomEnsemble(random, { ...how, hidden: 12_000, dustbinTrust: 0.4 });
+    expect(operatorsOf(fusionModel(ensemble, 17))).toContain('Split');
+    expect(operatorsOf(fusionModel(ensemble, 11))).not.toContain('Split');
+    const scaled = ensemble.specialists.map((one) => ({
+      ...one,
+      layers: [one.layers[0], narrow(one.layers[1])],
+    }));
+    const within = precision === 'int8' ? 0.02 : 2e-6;
+    await expectAgreement(random, { ...ensemble, specialists: scaled, precision }, { within });
   });
 
   test('without any specialist it is the generalist at temperature 1', async () => {

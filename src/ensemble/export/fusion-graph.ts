@@ -36,8 +36,9 @@ export interface FusionOutputs {
  * Writes routing, specialists, calibration and fusion of an ensemble into a graph, in standard operators without a
  * loop.
  *
- * The weights of all specialists are stored once and gathered by id for each image: subsets are filled up to the
- * largest, and layers to the widest, with what has no effect.
+ * The weights of all specialists are stored once. Small ones are gathered by position for each image; where that costs
+ * more than a product of a few nodes for each specialist, the images are sorted by specialist and split. Subsets are
+ * filled up to the largest, with what has no effect.
  *
  * @throws KdSpecError `option-invalid` for a rule that cannot be written
  */

@@ -1,7 +1,7 @@
 import { type GraphProto, type NodeProto, TensorProto_DataType } from 'onnx-buf';
 import { KdSpecError } from '../../core/errors.js';
 import { isConstant } from '../../models/onnx/constants.js';
-import { copyOf, type GraphWriter } from '../../models/onnx/graph-writer.js';
+import { copyOf, type GraphWriter, neededBy } from '../../models/onnx/graph-writer.js';
 import { endings, type OnnxModel, outputHolds } from '../../models/onnx/model-file.js';
 import type { OnnxBackboneDescription } from '../../models/onnx/onnx-backbone.js';
 
@@ -40,19 +40,19 @@ export function writeImported(
   const isOne = input.batch === 1;
   const inSteps = (x: string, columns: number) => (isOne ? graph.reshape(x, [1, -1, columns]) : x);
   const blanks = graph.gather(inSteps(output, classes + 1), graph.integers([blank], []), 2); // (batch, steps)
-  const step = graph.reshape(graph.node('ArgMin', [blanks], { axis: 1, keepdims: 1 }), [-1, 1, 1]);
+  const step = graph.reshape(graph.node('ArgMin', [blanks], { axis: 1, keepdims: 1 }), [-1, 1]);
   /** @param steps (batch, steps, columns) */
   const atStep = (steps: string, columns: number) => {
+    if (graph.opset >= 12) return graph.node('GatherND', [steps, step], { batch_dims: 1 }); // (batch, columns)
     const ones = graph.integers(new Int32Array(columns).fill(1), [1, 1, columns]);
-    const places = graph.mul(step, ones); // (batch, 1, columns)
+    const places = graph.mul(graph.reshape(step, [-1, 1, 1]), ones); // (batch, 1, columns)
     return graph.reshape(graph.node('GatherElements', [steps, places], { axis: 1 }), [-1, columns]);
   };
-  const whole = [isOne ? 1 : 0, -1, classes + 1];
-  const named = logits && withoutColumn(graph, graph.reshape(logits, whole), blank, classes);
+  const withBlank = (x: string) => graph.reshape(x, [isOne ? 1 : 0, -1, classes + 1]);
   if (!everyStep) {
     return {
       features: atStep(inSteps(wide, width), width),
-      logits: named && atStep(named, classes),
+      logits: logits && withoutColumn(graph, atStep(withBlank(logits), classes + 1), { blank, classes }),
       pick: (rows) => rows,
     };
   }
@@ -61,7 +61,7 @@ export function writeImported(
   const outer = graph.slice(shape, 0, 0, 2);
   return {
     features: graph.reshape(wide, [-1, width]),
-    logits: named && graph.reshape(named, [-1, classes]),
+    logits: logits && withoutColumn(graph, graph.reshape(logits, [-1, classes + 1]), { blank, classes }),
     pick: (rows, columns) => {
       const extents = graph.concat([outer, graph.integers([columns], [1])], 0);
       return atStep(inSteps(graph.node('Reshape', [rows, extents]), columns), columns);
@@ -69,13 +69,17 @@ export function writeImported(
   };
 }
 
-/** Every column but one of the last axis of three. */
-function withoutColumn(graph: GraphWriter, x: string, column: number, columns: number): string {
+/** (rows, classes) of (rows, classes + 1): every column but that of the blank. */
+function withoutColumn(
+  graph: GraphWriter,
+  x: string,
+  { blank, classes }: { readonly blank: number; readonly classes: number },
+): string {
   const parts = [
-    ...(column > 0 ? [graph.slice(x, 2, 0, column)] : []),
-    ...(column < columns ? [graph.slice(x, 2, column + 1, columns + 1)] : []),
+    ...(blank > 0 ? [graph.slice(x, 1, 0, blank)] : []),
+    ...(blank < classes ? [graph.slice(x, 1, blank + 1, classes + 1)] : []),
   ];
-  return parts.length === 1 ? parts[0] : graph.concat(parts, 2);
+  return parts.length === 1 ? parts[0] : graph.concat(parts, 1);
 }
 
 /** Operators that keep every logit as it is. */
@@ -195,7 +199,9 @@ export function sortNodes(graph: GraphProto): void {
     const stack = [last];
     while (stack.length > 0) {
       const node = stack[stack.length - 1];
-      const missing = node.input.map((name) => maker.get(name)).find((one) => one && !sorted.has(one));
+      const missing = neededBy(node)
+        .map((name) => maker.get(name))
+        .find((one) => one && one !== node && !sorted.has(one));
       if (missing) stack.push(missing);
       else {
         sorted.add(node);

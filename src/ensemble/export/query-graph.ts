@@ -57,6 +57,7 @@ export interface Active {
   readonly largest: number;
   readonly areDisjoint: boolean;
   /** As {@link Tables} has them. */
+  readonly isMember: string;
   readonly mostPerClass: number;
   readonly covering: string;
 }
@@ -73,6 +74,8 @@ export interface Tables {
   readonly largest: number;
   /** (specialists + 1, largest), class indices; the number of classes fills up. */
   readonly classIds: string;
+  /** (specialists + 1, classes + 1), booleans; computed of `classIds`, and only once where a runtime folds constants. */
+  readonly isMember: string;
   /** (specialists + 1, 1) each: the weight, its share beside the generalist's weight of 1. */
   readonly weight: string;
   readonly share: string;
@@ -102,9 +105,20 @@ export function writeTables(graph: GraphWriter, { classes, specialists }: Export
   const filled = new Int32Array(classes);
   for (const [m, specialist] of specialists.entries())
     for (const c of specialist.classes) covering[c * mostPerClass + filled[c]++] = m;
+  const classIds = graph.integers(ids, [count + 1, largest]);
+  const flags = (value: number, shape: readonly number[]) =>
+    graph.node('Expand', [
+      graph.castTo(graph.bytes(Int8Array.of(value), []), 'bool'),
+      graph.integers(shape, [shape.length]),
+    ]);
   return {
     largest,
-    classIds: graph.integers(ids, [count + 1, largest]),
+    classIds,
+    isMember: graph.node(
+      'ScatterElements',
+      [flags(0, [count + 1, classes + 1]), classIds, flags(1, [count + 1, largest])],
+      { axis: 1 },
+    ),
     weight: column(({ weight }) => weight, 0),
     share: column(({ weight }) => weight / (1 + weight), 0),
     lift: column(({ massShift = 0 }) => Math.exp(massShift), 1),
@@ -120,7 +134,18 @@ export function writeRouting(
   graph: GraphWriter,
   generalist: string,
   { classes, routing, specialists }: ExportedFusion,
-  { largest, classIds, weight, share, lift, inverseTemperature, areDisjoint, mostPerClass, covering }: Tables,
+  {
+    largest,
+    classIds,
+    isMember,
+    weight,
+    share,
+    lift,
+    inverseTemperature,
+    areDisjoint,
+    mostPerClass,
+    covering,
+  }: Tables,
 ): Active {
   const count = specialists.length;
   const none = graph.integers([count], []);
@@ -136,15 +161,7 @@ export function writeRouting(
     if (slots < top * mostPerClass) ids = graph.slice(ids, 1, 0, slots);
   } else {
     slots = Math.min(count, Math.max(1, Math.floor((mostPerClass + 1e-9) / routing.mass)));
-    const counted = graph.node('Where', [
-      graph.node('Less', [generalist, graph.scalar(negligible)]),
-      graph.mul(generalist, graph.scalar(0)),
-      generalist,
-    ]);
-    const nothing = graph.mul(graph.slice(counted, 1, 0, 1), graph.scalar(0));
-    const flat = graph.reshape(graph.slice(classIds, 0, 0, count), [count * largest]);
-    const gathered = graph.gather(graph.concat([counted, nothing], 1), flat, 1);
-    const masses = graph.reshape(graph.sum(graph.reshape(gathered, [-1, count, largest]), 2), [-1, count]);
+    const masses = massesOn(graph, generalist, specialists, largest);
     const [values, places] = graph.nodes('TopK', [masses, graph.integers([slots], [1])], 2, { axis: 1 });
     const isCalled = graph.node('Less', [graph.scalar(routing.mass), graph.add(values, graph.scalar(1e-9))]);
     ids = ascending(graph, graph.node('Where', [isCalled, places, none]), slots);
@@ -157,6 +174,7 @@ export function writeRouting(
     none: count,
     largest,
     areDisjoint,
+    isMember,
     mostPerClass,
     covering,
     classIds: ofSlots(classIds, largest),
@@ -165,6 +183,27 @@ export function writeRouting(
     lift: ofSlots(lift, 1),
     inverseTemperature: ofSlots(inverseTemperature, 1),
   };
+}
+
+/** (batch, specialists), the mass on each subset, without what is negligible. */
+function massesOn(
+  graph: GraphWriter,
+  generalist: string,
+  specialists: ExportedFusion['specialists'],
+  largest: number,
+): string {
+  const count = specialists.length;
+  const flat = new Int32Array(count * largest); // what fills up is any class, and does not count
+  const fillsUp = new Float32Array(count * largest).fill(Number.POSITIVE_INFINITY);
+  for (const [m, { classes }] of specialists.entries()) {
+    flat.set(classes, m * largest);
+    fillsUp.fill(negligible, m * largest, m * largest + classes.length);
+  }
+  const isFull = specialists.every(({ classes }) => classes.length === largest);
+  const least = isFull ? graph.scalar(negligible) : graph.floats(fillsUp, [count * largest]);
+  const gathered = graph.gather(generalist, graph.integers(flat, [count * largest]), 1);
+  const counted = graph.node('Where', [graph.node('Less', [gathered, least]), graph.scalar(0), gathered]);
+  return graph.reshape(graph.sum(graph.reshape(counted, [-1, count, largest]), 2), [-1, count]);
 }
 
 function ascending(graph: GraphWriter, ids: string, count: number): string {
@@ -185,6 +224,70 @@ function withoutRepetition(graph: GraphWriter, ids: string, count: number, none:
  * @returns (batch, slots, largest + 1), the dustbin last
  */
 export function writeSpecialists(
+  graph: GraphWriter,
+  features: string,
+  ensemble: ExportedFusion,
+  active: Active,
+  tables: Tables,
+): string {
+  return isGroupingFaster(graph, ensemble, active)
+    ? writeGrouped(graph, features, ensemble, active, tables)
+    : writeGathered(graph, features, ensemble, active, tables);
+}
+
+// What a small node costs one thread, and weights that are copied for an image and multiplied with it, as measured in
+// ONNX Runtime on one image.
+const microsecondsPerNode = 3;
+const microsecondsPerGatheredWeight = 0.002;
+const nodesToGroup = 15;
+
+/** Weights gathered for each image cost by their number, products of each specialist's images by their nodes. */
+function isGroupingFaster(graph: GraphWriter, { specialists }: ExportedFusion, { slots }: Active): boolean {
+  if (graph.opset < 13) return false; // Split takes no computed sizes
+  const nodes = nodesToGroup + specialists.length * (2 * specialists[0].layers.length - 1);
+  const weights = specialists[0].layers.reduce((sum, layer) => sum + layer.weights.length, 0);
+  return nodes * microsecondsPerNode < slots * weights * microsecondsPerGatheredWeight;
+}
+
+/** Each specialist's layers, for the images that query it: (image, slot) pairs are sorted by specialist and split. */
+function writeGrouped(
+  graph: GraphWriter,
+  features: string,
+  { specialists, precision }: ExportedFusion,
+  { ids, slots, none }: Active,
+  { largest }: Tables,
+): string {
+  const pairs = graph.reshape(ids, [-1]);
+  const count = graph.node('Shape', [pairs]); // (1)
+  const order = (x: string) => graph.nodes('TopK', [x, count], 2, { axis: 0, largest: 0 })[1];
+  const sorted = order(pairs); // those without a specialist come last
+  const positions = graph.integers([...specialists.keys()], [1, none]);
+  const isOf = graph.castTo(graph.node('Equal', [graph.reshape(pairs, [-1, 1]), positions]), 'int64');
+  const counts = graph.reshape(graph.sum(isOf, 0), [none]);
+  const total = graph.sum(counts, 0); // (1)
+  const called = graph.node('Slice', [sorted, graph.integers([0], [1]), total]);
+  const image = slots === 1 ? called : graph.div(called, graph.integers([slots], [1]));
+  const split = graph.nodes('Split', [graph.gather(features, image, 0), counts], none, { axis: 0 });
+  const outputs = specialists.map((specialist, m) => {
+    let x = split[m];
+    for (const [index, layer] of specialist.layers.entries()) {
+      const isHead = index === specialist.layers.length - 1;
+      const { weights, bias } = isHead ? filledUp(specialist, largest) : layer;
+      const shape = [weights.length / bias.length, bias.length];
+      const stored = storeWeights(graph, weights, shape, precision, { outputs: 1 });
+      const sum = graph.node('Gemm', [x, stored.whole(), graph.floats(bias, [bias.length])]);
+      x = isHead ? sum : graph.node('Relu', [sum]);
+    }
+    return x;
+  });
+  const nothing = graph.floats(new Float32Array(largest + 1), [1, largest + 1]); // of no specialist
+  const place = graph.node('Min', [order(sorted), total]);
+  const logits = graph.gather(graph.concat([...outputs, nothing], 0), place, 0);
+  return graph.reshape(logits, [-1, slots, largest + 1]);
+}
+
+/** Each specialist's layers, gathered by position for each image. */
+function writeGathered(
   graph: GraphWriter,
   features: string,
   { specialists, width, precision }: ExportedFusion,
@@ -223,23 +326,34 @@ function stacked(
     outputs,
     isHead,
   }: { readonly inputs: number; readonly outputs: number; readonly isHead: boolean },
-): { readonly weights: Float32Array; readonly bias: Float32Array } {
+): FoldedLayer {
   const count = specialists.length + 1;
   const weights = new Float32Array(count * inputs * outputs);
   const bias = new Float32Array(count * outputs);
-  for (const [m, { layers, correction }] of specialists.entries()) {
-    const own = layers[layer];
+  for (const [m, specialist] of specialists.entries()) {
+    const own = isHead ? filledUp(specialist, outputs - 1) : specialist.layers[layer];
     const width = own.bias.length;
-    const rows = own.weights.length / width;
-    // The dustbin stands last, behind what fills the subset up.
-    const place = (output: number) => (isHead && output === width - 1 ? outputs - 1 : output);
-    if (isHead) bias.fill(never, m * outputs, (m + 1) * outputs);
-    for (let output = 0; output < width; output++) {
-      const to = place(output);
-      bias[m * outputs + to] = own.bias[output] + (isHead && output === width - 1 ? correction : 0);
-      for (let row = 0; row < rows; row++)
-        weights[(m * inputs + row) * outputs + to] = own.weights[row * width + output];
-    }
+    bias.set(own.bias, m * outputs);
+    for (let row = 0; row < own.weights.length / width; row++)
+      weights.set(own.weights.subarray(row * width, (row + 1) * width), (m * inputs + row) * outputs);
+  }
+  return { weights, bias };
+}
+
+/** A head of `largest + 1` outputs: the dustbin, with its correction, stands last, behind what fills the subset up. */
+function filledUp({ layers, correction }: ExportedSpecialist, largest: number): FoldedLayer {
+  const own = layers[layers.length - 1];
+  const dustbin = own.bias.length - 1;
+  const rows = own.weights.length / own.bias.length;
+  const outputs = largest + 1;
+  const weights = new Float32Array(rows * outputs);
+  const bias = new Float32Array(outputs).fill(never);
+  bias.set(own.bias.subarray(0, dustbin));
+  bias[largest] = own.bias[dustbin] + correction;
+  for (let row = 0; row < rows; row++) {
+    const values = own.weights.subarray(row * own.bias.length, (row + 1) * own.bias.length);
+    weights.set(values.subarray(0, dustbin), row * outputs);
+    weights[row * outputs + largest] = values[dustbin];
   }
   return { weights, bias };
 }

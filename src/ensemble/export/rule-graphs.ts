@@ -23,9 +23,10 @@ export function fuse(
     const mean = rule === 'combine' ? geometric : arithmetic;
     // Subsets that share no class are fused at once, unless a dustbin changes the mass of what lies outside.
     if (active.areDisjoint && trust === 0) return inside(graph, q, active, { mean, trust, isShifted });
-    let fused = q;
-    for (let slot = 0; slot < active.slots; slot++)
-      fused = inside(graph, fused, oneOf(graph, active, slot), { mean, trust, isShifted });
+    const how = { mean, trust, isShifted };
+    let fused = inside(graph, q, oneOf(graph, active, 0), how);
+    for (let slot = 1; slot < active.slots; slot++)
+      fused = insideOfCalled(graph, fused, oneOf(graph, active, slot), how);
     return fused;
   }
   if (rule === 'paper') return minimiseDivergences(graph, q, active);
@@ -37,33 +38,51 @@ export function fuse(
 
 /** One slot as if it were all. */
 function oneOf(graph: GraphWriter, active: Queried, slot: number): Queried {
-  const only = (x: string) => graph.slice(x, 1, slot, slot + 1);
+  if (active.slots === 1) return active;
+  return { ...withValues(active, (x) => graph.slice(x, 1, slot, slot + 1)), slots: 1 };
+}
+
+/** The same with every value of (batch, slots, ...) replaced. */
+function withValues(active: Queried, replace: (x: string) => string): Queried {
+  const { ids, classIds, weight, share, lift, inverseTemperature, logits } = active;
   return {
     ...active,
-    slots: 1,
-    ids: only(active.ids),
-    classIds: only(active.classIds),
-    weight: only(active.weight),
-    share: only(active.share),
-    lift: only(active.lift),
-    inverseTemperature: only(active.inverseTemperature),
-    logits: only(active.logits),
+    ids: replace(ids),
+    classIds: replace(classIds),
+    weight: replace(weight),
+    share: replace(share),
+    lift: replace(lift),
+    inverseTemperature: replace(inverseTemperature),
+    logits: replace(logits),
   };
+}
+
+/** {@link inside} of one slot, for the images that have a specialist there, if any has: most have one or none. */
+function insideOfCalled(graph: GraphWriter, q: string, active: Queried, how: Sharing): string {
+  const isCalled = graph.node('Less', [graph.reshape(active.ids, [-1]), graph.integers([active.none], [])]);
+  const images = graph.reshape(graph.node('NonZero', [isCalled]), [-1]);
+  const count = graph.reshape(graph.node('Shape', [images]), []);
+  const ofCalled = () => {
+    const own = withValues(active, (x) => graph.gather(x, images, 0));
+    const fused = inside(graph, graph.gather(q, images, 0), own, how);
+    return graph.node('ScatterND', [q, graph.reshape(images, [-1, 1]), fused]);
+  };
+  return graph.when(graph.node('Less', [graph.integers([0], []), count]), ofCalled, q);
 }
 
 type Mean = (graph: GraphWriter, generalist: string, logits: string, active: Queried) => string;
 
-/**
- * Shares the mass of each subset out again inside it: the rules `share-inside` and `combine`.
- *
- * @param options.isShifted whether masses are multiplied by `lift`; several slots then need disjoint subsets
- */
-function inside(
-  graph: GraphWriter,
-  q: string,
-  active: Queried,
-  { mean, trust, isShifted }: { readonly mean: Mean; readonly trust: number; readonly isShifted: boolean },
-): string {
+interface Sharing {
+  /** What a subset's mass is divided by. */
+  readonly mean: Mean;
+  /** How far dustbins change that mass; above 0 only for one slot. */
+  readonly trust: number;
+  /** Whether masses are multiplied by `lift`; several slots then need disjoint subsets. */
+  readonly isShifted: boolean;
+}
+
+/** Shares the mass of each subset out again inside it: the rules `share-inside` and `combine`. */
+function inside(graph: GraphWriter, q: string, active: Queried, { mean, trust, isShifted }: Sharing): string {
   const { slots, largest, classIds, inverseTemperature } = active;
   const places = graph.reshape(classIds, [-1, slots * largest]);
   const masses = graph.reshape(graph.node('GatherElements', [q, places], { axis: 1 }), [-1, slots, largest]);
@@ -78,7 +97,8 @@ function inside(
   }
   if (trust === 0) return scatter(q, graph.mul(distribution, subsetMass));
   // One slot: the mass of the subset moves, and what lies outside is scaled.
-  const outside = scatter(q, graph.mul(masses, graph.scalar(0)));
+  const isInside = graph.reshape(graph.gather(active.isMember, active.ids, 0), [0, -1]);
+  const outside = graph.node('Where', [isInside, graph.scalar(0), q]);
   const left = graph.sum(outside, 1); // (batch, 1)
   const held = graph.reshape(subsetMass, [-1, 1]);
   const dustbin = graph.softmax(logits, 3);

@@ -4,10 +4,14 @@ import {
   AttributeProto_AttributeType,
   AttributeProtoSchema,
   type GraphProto,
+  GraphProtoSchema,
   type NodeProto,
   NodeProtoSchema,
   TensorProto_DataType,
   TensorProtoSchema,
+  TypeProto_TensorSchema,
+  TypeProtoSchema,
+  ValueInfoProtoSchema,
 } from 'onnx-buf';
 
 /** Attributes of a node: integers and lists of them; `{ float }` is a real number, a text a text. */
@@ -50,6 +54,13 @@ export interface GraphWriter {
   softmax(x: string, rank: number): string;
   logSoftmax(x: string, rank: number): string;
   castTo(x: string, type: keyof typeof types): string;
+  /**
+   * A float32 value that is computed only where it is needed: what `write` returns, whose nodes run where the condition
+   * holds, or another value. One after the other, not inside one another.
+   *
+   * @param condition a boolean scalar
+   */
+  when(condition: string, write: () => string, otherwise: string): string;
   /** Gives a value the name of an output. */
   name(x: string, output: string): void;
 }
@@ -61,6 +72,7 @@ const types = {
   float16: TensorProto_DataType.FLOAT16,
   int8: TensorProto_DataType.INT8,
   uint8: TensorProto_DataType.UINT8,
+  bool: TensorProto_DataType.BOOL,
 } as const;
 
 /**
@@ -75,11 +87,12 @@ export function createGraphWriter(
   { prefix }: { readonly prefix: string },
 ): GraphWriter {
   let count = 0;
+  let branch: NodeProto[] | undefined; // that is being written
   const fresh = (what: string) => `${prefix}${what.toLowerCase()}_${count++}`;
   const constants = new Map<string, string>(); // small ones are shared
   const nodes: GraphWriter['nodes'] = (operator, inputs, outputs, attributes = {}) => {
     const names = Array.from({ length: outputs }, () => fresh(operator));
-    graph.node.push(
+    (branch ?? graph.node).push(
       create(NodeProtoSchema, {
         opType: operator,
         name: names[0],
@@ -144,6 +157,27 @@ export function createGraphWriter(
     softmax: (x, rank) => node('Softmax', [x], { axis: rank - 1 }),
     logSoftmax: (x, rank) => node('LogSoftmax', [x], { axis: rank - 1 }),
     castTo: (x, type) => node('Cast', [x], { to: types[type] }),
+    when(condition, write, otherwise) {
+      const written = (compute: () => string) => {
+        branch = [];
+        const result = compute();
+        const tensorType = create(TypeProto_TensorSchema, { elemType: types.float32 });
+        const type = create(TypeProtoSchema, { value: { case: 'tensorType', value: tensorType } });
+        const output = [create(ValueInfoProtoSchema, { name: result, type })];
+        const g = create(GraphProtoSchema, { name: fresh('branch'), node: branch, output });
+        branch = undefined;
+        return g;
+      };
+      const branches = {
+        then_branch: written(write),
+        else_branch: written(() => node('Identity', [otherwise])),
+      };
+      const result = node('If', [condition]);
+      graph.node[graph.node.length - 1].attribute = Object.entries(branches).map(([name, g]) =>
+        create(AttributeProtoSchema, { name, type: AttributeProto_AttributeType.GRAPH, g }),
+      );
+      return result;
+    },
     name(x, output) {
       graph.node.push(
         create(NodeProtoSchema, {
@@ -164,6 +198,16 @@ function attribute(name: string, value: Attributes[string]): AttributeProto {
     return create(AttributeProtoSchema, { name, type: STRING, s: new TextEncoder().encode(value) });
   if ('float' in value) return create(AttributeProtoSchema, { name, type: FLOAT, f: value.float });
   return create(AttributeProtoSchema, { name, type: INTS, ints: value.map(BigInt) });
+}
+
+/** The values that a node needs, those that its branches take from around it included; maybe some of their own. */
+export function neededBy({ input, attribute }: NodeProto): readonly string[] {
+  const branches = attribute.flatMap(({ g, graphs }) => (g ? [g, ...graphs] : graphs));
+  if (branches.length === 0) return input;
+  return [
+    ...input,
+    ...branches.flatMap(({ node, output }) => [...node.flatMap(neededBy), ...output.map(({ name }) => name)]),
+  ];
 }
 
 /** A node with other inputs or outputs. */
