@@ -165,6 +165,10 @@ export interface GeometricMean {
    * @param scale of the logits, where the sum of their exponentials is wanted, too
    */
   run(count: number, a: number, b: number, smallest: number, scale?: number): MeanStatistics;
+  /** Whether values lie in the backend's memory, as those of {@link Operations.valuesInPlace} do. */
+  reaches(values: Float32Array): boolean;
+  /** Multiplies values that it reaches by a factor. */
+  scale(values: Float32Array, factor: number): void;
 }
 
 /** A scalar and its gradients. */

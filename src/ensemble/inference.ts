@@ -120,8 +120,15 @@ export function createInference(
         const turn = pause(); // what other computations do meanwhile may move the backend's memory, not what it holds
         if (turn) await turn;
         const q = rowOf(out, image, classCount);
-        q.set(queried.softened(image)); // reads it in order, so that the fusion finds all of it in the cache
-        fusion.fuse(q, queried.ofImage(image, positions));
+        const softened = queried.softened(image);
+        const predictions = queried.ofImage(image, positions);
+        if (fusion.hasKernelFor(softened)) {
+          fusion.fuse(softened, predictions);
+          q.set(softened);
+        } else {
+          q.set(softened); // reads it in order, so that the fusion finds all of it in the cache
+          fusion.fuse(q, predictions);
+        }
       }
       return also ? traceOf(queried, out, active, configs) : [];
     } finally {
@@ -405,6 +412,8 @@ export interface Fusion {
   readonly usesDustbin: boolean;
   /** Classes of the largest subset, if its masses are worth noting beforehand; else 0. */
   readonly largestSubset: number;
+  /** Whether a distribution lies where the fusion is fastest: in the memory of a backend that has kernels for it. */
+  hasKernelFor(q: Float32Array): boolean;
   /**
    * Step 3, in place.
    *
@@ -438,6 +447,7 @@ export function createFusion(
   return {
     usesDustbin: rule.usesDustbin(parameters),
     largestSubset: kernel ? largestSubset : 0,
+    hasKernelFor: (q) => kernel?.reaches(q) ?? false,
     fuse(q, predictions) {
       check(q[0], 'the generalist');
       if (predictions.length === 0) return;

@@ -94,3 +94,18 @@ export const sgd = kernel(
     ];
   },
 );
+
+/** Multiplies values by a factor. */
+export const scale = kernel(
+  'scale',
+  { values: 'i32', bytes: 'i32', factor: 'f32' },
+  ({ parameters: p, local }) => {
+    const offset = local('i32');
+    return [
+      overLanes(offset, p.bytes.get, (lane) => {
+        const at = i32.add(p.values.get, offset.get);
+        return [lane.store(at, lane.mul(lane.load(at), lane.spread(p.factor.get)))];
+      }),
+    ];
+  },
+);

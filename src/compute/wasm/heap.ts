@@ -3,7 +3,7 @@ import { assert } from '../../core/errors.js';
 import { assemble } from './assembler.js';
 import { columnGradientSums, columnSquares, columnSums, mixColumns, scaleColumns } from './column-kernels.js';
 import { denseRows } from './dense-rows-kernel.js';
-import { adamW, sgd } from './elementwise-kernels.js';
+import { adamW, scale, sgd } from './elementwise-kernels.js';
 import { firstLargest } from './first-largest-kernel.js';
 import { geometricMean } from './geometric-mean-kernel.js';
 import { multiplyPacked, packLeft, productRoom } from './product-kernels.js';
@@ -28,6 +28,7 @@ const kernels = [
   multiplyPacked,
   denseRows,
   geometricMean,
+  scale,
   firstLargest,
 ];
 

@@ -135,6 +135,10 @@ function geometricMean(heap: Heap, most: number): GeometricMean | undefined {
   return {
     values: view,
     logitsAt,
+    reaches: ({ buffer }) => buffer === view().buffer,
+    scale(values, factor) {
+      heap.call('scale', values.byteOffset, values.byteLength, factor);
+    },
     run(count, a, b, smallest, scale) {
       heap.call(
         'geometricMean',

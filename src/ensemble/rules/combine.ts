@@ -187,14 +187,14 @@ function combineInPlace({ largestSubset, parameters, kernel }: FastFormOptions):
       if (target.inside !== inside && outside > 0) {
         pending *= target.outside / outside;
         if (!(pending > 1 / pendingRange && pending < pendingRange)) {
-          scaleAll(q, pending);
+          scaleAll(q, pending, kernel);
           pending = 1;
         }
       }
       const share = target.inside / total / pending;
       for (let i = 0; i < classes.length; i++) q[classes[i]] = share * values[i];
     }
-    if (pending !== 1) scaleAll(q, pending);
+    if (pending !== 1) scaleAll(q, pending, kernel);
   };
 }
 

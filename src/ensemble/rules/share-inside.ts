@@ -102,7 +102,7 @@ const mostPending = 16;
  *
  * Cost: an exponential for each class of the subsets; with a shift, two passes over the classes.
  */
-function shareOutInPlace({ largestSubset }: FastFormOptions): FuseInPlace {
+function shareOutInPlace({ largestSubset, kernel }: FastFormOptions): FuseInPlace {
   const room = new Float64Array(largestSubset); // the specialist's distribution inside, but for a factor
   return (q, specialists) => {
     let pending = 0;
@@ -124,14 +124,14 @@ function shareOutInPlace({ largestSubset }: FastFormOptions): FuseInPlace {
       for (let i = 0; i < size; i++) q[classes[i]] = lift * kept * q[classes[i]] + shared * room[i];
       pending += Math.abs(shift);
       if (pending > mostPending) {
-        scaleToOne(q);
+        scaleToOne(q, kernel);
         pending = 0;
       }
     }
-    if (pending > 0) scaleToOne(q);
+    if (pending > 0) scaleToOne(q, kernel);
   };
 }
 
-function scaleToOne(q: Float32Array): void {
-  scaleAll(q, 1 / sumOfMasses(q, 'the ensemble'));
+function scaleToOne(q: Float32Array, kernel: FastFormOptions['kernel']): void {
+  scaleAll(q, 1 / sumOfMasses(q, 'the ensemble'), kernel);
 }
