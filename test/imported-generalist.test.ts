@@ -48,6 +48,7 @@ test('import finds the head, the classes and how the images are fed, and tries t
       std: [1 / 255, 1 / 255, 1 / 255],
     },
   });
+  expect(output.check.examples).toBe(0.9 * 30 * pictured.length); // few are for validation, so training's count, too
   const [best, second] = output.check.readings;
   expect(best.top1).toBeGreaterThan(0.7);
   expect(best.top1).toBeGreaterThan(second.top1);

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { smallNetwork } from '../../test/support/dissenting-specialists.js';
-import { floats, modelFile, node } from '../../test/support/onnx-models.js';
+import { floats, integers, modelFile, node } from '../../test/support/onnx-models.js';
 import { selectBackend } from '../compute/backend.js';
 import { createRandom } from '../core/random.js';
 import type { Backbone } from './backbone.js';
@@ -119,6 +119,51 @@ describe.each(kinds)('every backbone keeps to one contract: %s', (_, width, open
     const refusal = { code: 'disposed', message: expect.stringContaining(backbone.name) };
     await expect(backbone.features(batch)).rejects.toMatchObject(refusal);
   });
+});
+
+test('a recogniser with its steps before several images is refused, also where as many images run as it has steps', async () => {
+  const steps = 4;
+  const path = join(folder, 'steps.onnx');
+  const model = modelFile({
+    input: ['batch', 1, 8, 8],
+    nodes: [
+      node('Reshape', ['image', 'shape'], ['cut']), // (batch, steps, 16)
+      node('Transpose', ['cut'], ['features'], { perm: [1, 0, 2] }),
+      node('MatMul', ['features', 'head'], ['logits']),
+    ],
+    initializers: [
+      integers('shape', [3], BigInt64Array.of(-1n, BigInt(steps), 16n)),
+      floats(
+        'head',
+        [16, outputs],
+        Float32Array.from({ length: 16 * outputs }, () => random.normal()),
+      ),
+    ],
+    outputs: ['logits'],
+  });
+  await writeFile(path, model);
+  const input = {
+    name: 'image',
+    type: 'float32',
+    layout: 'channels-first',
+    image: { height: 8, width: 8, channels: 1 },
+    batch: null,
+  } as const;
+  const reading = { order: 'rgb', normalisation: { name: 'none', mean: [0], deviation: [1] } } as const;
+  const cut = {
+    kind: 'onnx',
+    model: 'steps.onnx',
+    features: 'features',
+    width: 16,
+    output: 'logits',
+  } as const;
+  for (const images of [2, steps, 7]) {
+    const backbone = await openOnnxBackbone(await readOnnxModel(path), { ...cut, blank: 0, input, reading });
+    await expect(
+      backbone.features({ images: batch.images.subarray(0, images * 64), count: images }),
+    ).rejects.toThrow(/steps before them.*export it with the batch first/);
+    backbone.dispose();
+  }
 });
 
 test.each([

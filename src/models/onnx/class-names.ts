@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { asFileError } from '../../core/file-error.js';
+import { foreignKind } from '../../core/file-kind.js';
 import type { ClassNames } from '../classifier.js';
 import { fusedNamesKey, invalid, type OnnxModel } from './model-file.js';
 
@@ -70,14 +71,34 @@ export async function findClassNames(
     notes.push(`the name of output ${blankAt}, "${names[blankAt]}", is left out: it is the blank`);
     names = names.toSpliced(blankAt, 1);
   }
+  const bare = withoutNumbers(names);
+  if (bare) {
+    notes.push(`the number before each name of ${found.source} is left out: "${names[0]}" is "${bare[0]}"`);
+    names = bare;
+  }
   if (names.length !== expected) {
+    const background =
+      names.length === expected - 1 && blankAt === undefined
+        ? '; if its first output is a class of no object, "background" is the first name'
+        : '';
     throw invalid(
       model.path,
       `${found.source} has ${names.length} class names, the model ${expected} classes` +
-        `${blankAt === undefined ? '' : ' and a blank'}: give a file with one name for each (--labels FILE)`,
+        `${blankAt === undefined ? '' : ' and a blank'}: give a file with one name for each (--labels FILE)${background}`,
     );
   }
   return { names: unique(visible(names, notes), notes), blank: blankAt, source: found.source, notes };
+}
+
+/** Names of which each has its own index before it, as in `0: ash`, without these. */
+function withoutNumbers(names: ClassNames): ClassNames | undefined {
+  const bare: string[] = [];
+  for (const [index, name] of names.entries()) {
+    const [, number, rest] = /^(\d+)(?:\s*[:;,]\s*|\s+)(\S.*)$/.exec(name) ?? [];
+    if (number === undefined || Number(number) !== index) return undefined;
+    bare.push(rest);
+  }
+  return bare.length > 1 ? bare : undefined;
 }
 
 /** Names that are nothing but white space, or several lines, are written as their code points. */
@@ -116,6 +137,14 @@ function unique(names: ClassNames, notes: string[]): ClassNames {
   return distinct;
 }
 
+/** Keys of a `config.json` under which names stand. */
+const configKeys = ['id2label', 'label_names', 'labels'];
+
+function fieldOf(value: unknown, key: string): unknown {
+  const fields = typeof value === 'object' && value !== null ? Object.entries(value) : [];
+  return fields.find(([name]) => name === key)?.[1];
+}
+
 interface Found {
   readonly names: ClassNames;
   readonly source: string;
@@ -132,9 +161,8 @@ async function namesOfModel(model: OnnxModel): Promise<Found | undefined> {
   if (text === undefined) return undefined;
   try {
     const config: unknown = JSON.parse(text);
-    const fields = typeof config === 'object' && config !== null ? Object.entries(config) : [];
-    for (const key of ['id2label', 'label_names', 'labels']) {
-      const names = namesIn(fields.find(([name]) => name === key)?.[1]);
+    for (const key of configKeys) {
+      const names = namesIn(fieldOf(config, key));
       if (names) return { names, source: `${path} ("${key}")` };
     }
   } catch {
@@ -144,17 +172,23 @@ async function namesOfModel(model: OnnxModel): Promise<Found | undefined> {
 }
 
 /**
- * Reads class names from a file: a name a line, a JSON list, or a JSON mapping from index to name.
+ * Reads class names from a file: a name a line, a JSON list, a JSON mapping from index to name or from name to index, or
+ * a `config.json` that has one.
  *
  * @throws KdSpecError `not-found`, `not-readable`, `checkpoint-invalid`
  */
 export async function readNames(path: string): Promise<ClassNames> {
-  const text = await readFile(path, 'utf8').catch((error: unknown) => {
+  const bytes = await readFile(path).catch((error: unknown) => {
     throw asFileError(error, path, 'a file of class names');
   });
-  const names = parseNames(text);
+  const kind = foreignKind(bytes.subarray(0, 256));
+  if (kind !== undefined) throw invalid(path, `expected class names, but ${kind}`);
+  const names = parseNames(bytes.toString('utf8'));
   if (names && names.length > 0) return names;
-  throw invalid(path, 'expected class names: one a line, a JSON list, or a JSON object from index to name');
+  throw invalid(
+    path,
+    'expected class names: one a line, a JSON list, or a JSON object from index to name or from name to index',
+  );
 }
 
 /** Names in JSON, in Python's notation of a dict or list, or a line each. */
@@ -163,12 +197,13 @@ export function parseNames(text: string): ClassNames | undefined {
   const trimmed = plain.trim();
   if (/^[[{]/.test(trimmed)) {
     for (const candidate of [trimmed, pythonToJson(trimmed)]) {
+      let value: unknown;
       try {
-        const names = namesIn(JSON.parse(candidate));
-        if (names) return names;
+        value = JSON.parse(candidate);
       } catch {
-        // the next notation, or lines
+        continue; // the next notation, or lines
       }
+      return [value, ...configKeys.map((key) => fieldOf(value, key))].map(namesIn).find((names) => names);
     }
   }
   // A character may be a space, so lines are not trimmed; only what ends them goes.
@@ -177,13 +212,15 @@ export function parseNames(text: string): ClassNames | undefined {
   return lines.length > 1 ? lines : undefined;
 }
 
-/** A list of names, or a mapping from index to name that leaves no gap. */
+/** A list of names, or a mapping from index to name, or from name to index, that leaves no gap. */
 function namesIn(value: unknown): ClassNames | undefined {
   if (Array.isArray(value)) return value.every((name) => typeof name === 'string') ? value : undefined;
   if (typeof value !== 'object' || value === null) return undefined;
   const names: string[] = [];
-  for (const [index, name] of Object.entries(value)) {
-    if (!/^\d+$/.test(index) || typeof name !== 'string') return undefined;
+  const isTurned = Object.values(value).every((index) => Number.isSafeInteger(index) && index >= 0);
+  for (const [key, found] of Object.entries(value)) {
+    const [index, name]: readonly [string, unknown] = isTurned ? [String(found), key] : [key, found];
+    if (!/^\d{1,8}$/.test(index) || typeof name !== 'string') return undefined;
     names[Number(index)] = name;
   }
   return names.length > 0 && Object.keys(names).length === names.length ? names : undefined;

@@ -1,8 +1,14 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { create } from '@bufbuild/protobuf';
-import { TensorProto_DataLocation, TensorProtoSchema } from 'onnx-buf';
+import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
+import {
+  FunctionProtoSchema,
+  ModelProtoSchema,
+  NodeProtoSchema,
+  TensorProto_DataLocation,
+  TensorProtoSchema,
+} from 'onnx-buf';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import {
   bias,
@@ -143,6 +149,28 @@ describe('what cannot be decided is refused with the flag that decides:', () => 
     };
     await expect(headOf(parts)).rejects.toThrow(/ReduceSum is not linear .*--logits NAME.*"logits"/);
     expect((await headOf(parts, { logits: 'logits' })).classes).toBe(classes);
+  });
+
+  test('a head that quantisation left as integers alone, and one within a function: not by a flag, but by what helps', async () => {
+    const integersOnly = {
+      nodes: [
+        flatten,
+        node('QLinearMatMul', ['features', 'w'], ['product']),
+        node('QLinearSoftmax', ['product'], ['out']),
+      ],
+      initializers: [stored],
+    };
+    await expect(headOf(integersOnly)).rejects.toThrow(/\(QLinearMatMul\).*QuantFormat\.QDQ/);
+    const path = join(folder, 'function.onnx');
+    const bytes = modelFile({
+      nodes: [flatten, create(NodeProtoSchema, { ...node('Head', ['features'], ['out']), domain: 'own' })],
+      initializers: [stored],
+      outputs: ['out'],
+    });
+    const model = fromBinary(ModelProtoSchema, bytes);
+    model.functions.push(create(FunctionProtoSchema, { name: 'Head', domain: 'own' }));
+    await writeFile(path, toBinary(ModelProtoSchema, model));
+    await expect(findHead(await readOnnxModel(path))).rejects.toThrow(/\(Head\).*inline_local_functions/);
   });
 
   test('features of another name than the head takes, and a value that is not there', async () => {

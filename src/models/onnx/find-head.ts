@@ -82,8 +82,7 @@ export async function findHead(model: OnnxModel, hints: HeadHints = {}): Promise
         : `expected a last layer that multiplies features by constant weights; ${failures.join('; ')}`;
     throw invalid(
       model.path,
-      `${which}: name the value with the logits (--logits NAME); ${someNames(model)}; or write predictions and ` +
-        'features to a file and import those',
+      `${which}: ${whatHelps(model)}; or write predictions and features to a file and import those`,
     );
   }
   const others = heads.filter(
@@ -370,6 +369,32 @@ function scaled(constant: ConstantTensor, factor: number): ConstantTensor {
 const label = (node: NodeProto) => `the ${node.opType}${node.name ? ` "${node.name}"` : ''}`;
 const chain = (path: readonly string[]) => path.slice(0, 6).join(' <- ') + (path.length > 6 ? ' <- ...' : '');
 const quoted = (names: readonly string[]) => [...new Set(names)].map((name) => `"${name}"`).join(', ');
+
+/** Operators of which the quantisers of ONNX Runtime make a last layer that exists as integers alone. */
+const quantised =
+  /^(QLinear|QGemm$|ConvInteger$|MatMulNBits$|MatMulBnb4$|DynamicQuantizeMatMul$|MatMulIntegerToFloat$)/;
+
+/** What a person can do about a model without a head that was found. */
+function whatHelps(model: OnnxModel): string {
+  const last = model.graph.node.slice(-12);
+  const integers = last.find(({ opType }) => quantised.test(opType));
+  if (integers) {
+    return (
+      `the model is quantised in a form that is not read (${integers.opType}): give the model before its quantisation, ` +
+      'or quantise that with quant_format=QuantFormat.QDQ'
+    );
+  }
+  const inside = last.find(({ opType, domain }) =>
+    model.proto.functions.some((own) => own.name === opType && own.domain === domain),
+  );
+  if (inside) {
+    return (
+      `part of it is a function of the model's own (${inside.opType}), which is not looked into: write it out with ` +
+      'onnx.inliner.inline_local_functions(model)'
+    );
+  }
+  return `name the value with the logits (--logits NAME); ${someNames(model)}`;
+}
 
 /** The last values of the graph that may be logits, for an error message. */
 function someNames(model: OnnxModel): string {

@@ -86,10 +86,14 @@ export async function findImageInput(model: OnnxModel, hints: InputHints = {}): 
     return { name: input.name, type, layout: 'flat', image: flat, batch: extents[0], declared, notes };
   }
   if (extents.length !== 4) {
+    const rows =
+      extents.length === 2
+        ? ': if it takes features, give these, with its logits beside them (kd-spec run --source rows.npz)'
+        : '';
     throw invalid(
       path,
       `the input "${input.name}" has ${extents.length} axes: expected images of (batch, channels, height, width) or ` +
-        '(batch, height, width, channels)',
+        `(batch, height, width, channels)${rows}`,
     );
   }
   const layout = hints.layout ?? layoutOf(model, input.name, extents, notes);
@@ -153,6 +157,13 @@ function layoutOf(
   if (end && !first) return 'channels-last';
   const byUse = layoutByUse(model, input);
   if (byUse) return byUse;
+  if (second !== undefined && last !== undefined && !first && !end) {
+    throw invalid(
+      model.path,
+      `its input of [batch, ${second}, ..., ${last}] has no axis of 1 channel (grey) or 3 (colour): other images are not ` +
+        'read; export it for one of these, or import predictions that were made elsewhere (kd-spec cluster --predictions)',
+    );
+  }
   if (second === undefined && last === undefined) {
     notes.push(
       'the model does not say where its channels are: taken as first, as PyTorch has it (--layout channels-last says otherwise)',

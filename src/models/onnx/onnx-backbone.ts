@@ -95,7 +95,8 @@ export async function readImportedModel(
  * Of a sequence recogniser (CTC), which predicts for several steps of an image, the step where its blank is least
  * probable counts: with it, it serves as a classifier of single characters.
  *
- * @throws KdSpecError `checkpoint-invalid`
+ * @throws KdSpecError `checkpoint-invalid`, also for one that takes several images and has its steps before them: its
+ * features would be those of other images
  */
 export async function openOnnxBackbone(
   model: OnnxModel,
@@ -108,12 +109,35 @@ export async function openOnnxBackbone(
     { path: model.path },
   );
   const outputs = blank === null ? [name] : [name, blankOutput];
+  const pixels = input.image.height * input.image.width * input.image.channels;
+  let areStepsFirst: boolean | undefined;
+  /** Of one image: where as many images run as there are steps, the shape would not tell. */
+  const findSteps = async (images: Float32Array): Promise<boolean> => {
+    let found = false;
+    await session.run({ images: images.subarray(0, pixels), count: 1 }, outputs, ({ results, ran }) => {
+      const [first, second] = results.get(name)?.shape ?? [];
+      found = first !== ran && second === ran;
+    });
+    return found;
+  };
   return createBackbone({
     name: model.path,
     width,
     input: { kind: 'images', image: input.image },
-    features: (batch, out) =>
-      session.run(batch, outputs, (part) => takeFeatures(model, part, outputs, { width, out })),
+    async features(batch, out) {
+      if (blank !== null) areStepsFirst ??= await findSteps(batch.images);
+      let isMixed = false;
+      await session.run(batch, outputs, (part) => {
+        if (areStepsFirst === true && part.ran > 1) isMixed = true;
+        else takeFeatures(model, part, outputs, { width, out });
+      });
+      if (!isMixed) return;
+      throw invalid(
+        model.path,
+        'it takes several images and has its steps before them (steps, batch, classes): export it with the batch ' +
+          'first, or for one image at a time',
+      );
+    },
     dispose: () => session.dispose(),
   });
 }

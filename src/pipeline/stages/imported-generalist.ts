@@ -73,13 +73,27 @@ export async function importGeneralist(context: StageContext): Promise<StageResu
   };
 }
 
-/** The first labelled images, of validation where there are some: they come in an order that mixes classes. */
+/**
+ * The first labelled images, which come in an order that mixes classes: of validation, and where these are few, of
+ * training as well, which has shown the model nothing yet.
+ */
 async function imagesToCheck({ splits, image }: Dataset, signal: AbortSignal): Promise<CheckImages> {
-  const split = splits.validation.rows > 0 ? splits.validation : splits.train;
-  for await (const { images, labels, count } of imageBatches(split, image, { batchSize: checkedImages })) {
-    if (signal.aborted) throw new KdSpecError('interrupted', 'stopped before the model was tried');
-    return { images, labels, count };
+  const size = image.height * image.width * image.channels;
+  const images = new Float32Array(checkedImages * size); // (checkedImages, height, width, channels)
+  const labels = new Int32Array(checkedImages);
+  let count = 0;
+  for (const split of [splits.validation, splits.train]) {
+    if (split.rows === 0 || count === checkedImages) continue;
+    for await (const batch of imageBatches(split, image, { batchSize: checkedImages - count })) {
+      if (signal.aborted) throw new KdSpecError('interrupted', 'stopped before the model was tried');
+      images.set(batch.images, count * size);
+      labels.set(batch.labels, count);
+      count += batch.count;
+      break;
+    }
   }
+  if (count > 0)
+    return { images: images.subarray(0, count * size), labels: labels.subarray(0, count), count };
   throw new KdSpecError(
     'dataset-invalid',
     'an imported model is tried on labelled images, and the data set has none: check --source',
