@@ -4,7 +4,7 @@ import { basename, dirname, join } from 'node:path';
 import { type Data, DataType, type Schema } from 'apache-arrow';
 import { KdSpecError } from '../core/errors.js';
 import { halfToNumber } from '../math/half.js';
-import { column, integers, texts } from './arrow-columns.js';
+import { type ColumnPlace, column, integers, texts } from './arrow-columns.js';
 import { indexShard, openShard, readBatch } from './arrow-shard.js';
 import { readAllClassNames } from './class-names.js';
 import { type NumpyArray, type NumpyFile, openNumpy } from './numpy-file.js';
@@ -70,6 +70,10 @@ interface ColumnOutline {
   readonly kind: 'numbers' | 'texts' | 'other';
   /** Of lists of numbers, where it is known beforehand. */
   readonly width?: number | undefined;
+  /** Its type or its shape, for a person. */
+  readonly what?: string | undefined;
+  /** Why it cannot be read. */
+  readonly problem?: KdSpecError | undefined;
 }
 
 const usual = {
@@ -178,14 +182,22 @@ function chooseColumns(table: OpenTable, path: string, options: FeatureTableOpti
     throw missing(`a column "${name}" of ${kind === 'numbers' ? 'numbers' : 'labels'} (${flag})`);
   };
   const missing = (what: string) => {
-    const all = table.columns.map(({ name, width }) =>
-      width === undefined ? name : `${name} (${width} numbers)`,
+    const all = table.columns.map(({ name, kind, width, what: type, problem }) =>
+      problem
+        ? `${name}, which cannot be read (${problem.message})`
+        : kind === 'numbers' && width !== undefined
+          ? `${name} (${width} numbers)`
+          : `${name}${type === undefined ? '' : ` (${type})`}`,
     );
     return new KdSpecError(
       'dataset-invalid',
       `${path}: expected ${what}, found ${all.join(', ') || 'nothing'}`,
     );
   };
+  const known: readonly string[] = [...Object.values(usual).flat(), ...classNameArrays];
+  const wanted = [options.features, options.label, options.group];
+  for (const { name, problem } of table.columns)
+    if (problem && (known.includes(name.toLowerCase()) || wanted.includes(name))) throw problem;
   const find = (names: readonly string[], kind: ColumnOutline['kind']) =>
     names
       .map((name) => table.columns.find((one) => one.kind === kind && one.name.toLowerCase() === name)?.name)
@@ -201,14 +213,31 @@ function chooseColumns(table: OpenTable, path: string, options: FeatureTableOpti
       ? named(options.features, '--image-column', 'numbers')
       : (find(usual.features, 'numbers') ?? only);
   if (features === undefined && (logits ?? probabilities) === undefined) {
-    throw missing(`features, such as a column ${usual.features[0]}; choose one with --image-column`);
+    const areApart =
+      table.columns.filter(({ what }) => what !== undefined && /^(float|double)\d*$/i.test(what)).length > 1;
+    throw missing(
+      areApart && others.length === 0
+        ? 'a column of lists of numbers, the features of a row, so join the columns of single numbers into one'
+        : `features, such as a column ${usual.features[0]}; choose one with --image-column`,
+    );
   }
   const label =
     options.label !== undefined
       ? named(options.label, '--label-column', 'texts')
       : find(usual.label, 'texts');
-  if (label === undefined && options.isLabelled)
-    throw missing('labels, such as a column label; choose one with --label-column');
+  const isUsable = (name: string) => table.columns.some((one) => one.name === name && one.kind === 'texts');
+  if (options.isLabelled && (label === undefined || !isUsable(label))) {
+    const names: readonly string[] = label === undefined ? usual.label : [label.toLowerCase()];
+    const odd = table.columns.find(({ name }) => names.includes(name.toLowerCase()));
+    if (odd === undefined) throw missing('labels, such as a column label; choose one with --label-column');
+    throw new KdSpecError(
+      'dataset-invalid',
+      `${path}: expected labels in ${odd.name}, one integer or text a row, found ` +
+        (odd.kind === 'numbers'
+          ? `${odd.width ?? 'several'} numbers in each row: of one-hot labels take argmax(axis=1), of a single column [:, 0]`
+          : `${odd.what ?? 'others'}: write them as plain values (astype(int) or astype(str) in Python)`),
+    );
+  }
   const group = options.group !== undefined ? named(options.group, '--group', 'texts') : undefined;
   return { features, logits, probabilities, label, group, split: find(usual.split, 'texts') };
 }
@@ -302,7 +331,9 @@ async function numpyTable(
     ({ name, shape, kind }) =>
       kind === 'texts' && shape.length === 1 && classNameArrays.includes(name.toLowerCase()),
   );
-  const own = arrays.filter((array) => array !== names && array.shape.length >= 1 && array.shape.length <= 2);
+  const isOfRows = ({ shape, problem }: NumpyArray) => !problem && shape.length >= 1 && shape.length <= 2;
+  const own = arrays.filter((array) => array !== names && isOfRows(array));
+  const others = arrays.filter((array) => array !== names && !isOfRows(array));
   const rows = own.find(({ shape }) => shape.length === 2)?.shape[0] ?? own[0]?.shape[0] ?? 0;
   const odd = own.find(({ shape }) => shape[0] !== rows);
   if (odd) {
@@ -319,16 +350,25 @@ async function numpyTable(
   return {
     rows,
     batches: sizes,
-    columns: own.map(({ name, shape, kind }) => ({
-      name,
-      kind:
-        shape.length === 2 && kind !== 'texts'
-          ? 'numbers'
-          : shape.length === 1 && kind !== 'floats'
-            ? 'texts'
-            : 'other',
-      width: shape[1],
-    })),
+    columns: [
+      ...own.map(({ name, shape, kind }) => ({
+        name,
+        kind:
+          shape.length === 2 && kind !== 'texts'
+            ? ('numbers' as const)
+            : shape.length === 1 && kind !== 'floats'
+              ? ('texts' as const)
+              : ('other' as const),
+        width: shape[1],
+        what: kind,
+      })),
+      ...others.map(({ name, shape, problem }) => ({
+        name,
+        kind: 'other' as const,
+        what: `a shape of (${shape.join(', ')})`,
+        problem,
+      })),
+    ],
     classNames: names && (await names.texts(0, names.shape[0])),
     numbers: (name, index) => array(name).floats(index * batchRows, sizes[index].rows),
     texts: (name, index) => array(name).texts(index * batchRows, sizes[index].rows),
@@ -347,15 +387,16 @@ async function openParquetTable(path: string): Promise<OpenTable> {
     classNames: names,
     async numbers(name, index) {
       const rows = await file.readGroup(index, [name]);
-      const lists = rows.map((row) => {
+      const first = file.groups.slice(0, index).reduce((sum, group) => sum + group.rows, 0);
+      const lists = rows.map((row, at) => {
         const value = row[name];
         if (Array.isArray(value) || ArrayBuffer.isView(value)) return value as ArrayLike<unknown>;
         throw new KdSpecError(
           'dataset-invalid',
-          `${path}: expected lists of numbers in ${name}, found ${String(value).slice(0, 40)}`,
+          `${path}, row ${first + at}: expected numbers in ${name}, found ${String(value).slice(0, 40)}: remove the row`,
         );
       });
-      return flatten(lists, path, name);
+      return flatten(lists, { path, first }, name);
     },
     async texts(name, index) {
       const rows = await file.readGroup(index, [name]);
@@ -372,7 +413,8 @@ function outlineOf(name: string, feature: unknown): ColumnOutline {
   const width = typeof length === 'number' && length > 0 ? length : undefined;
   const isText =
     type === 'ClassLabel' || (type === 'Value' && /^(u?int|string|large_string)/.test(String(dtype)));
-  return { name, kind: isNumbers ? 'numbers' : isText ? 'texts' : 'other', width };
+  const what = typeof dtype === 'string' ? dtype : typeof type === 'string' ? type : undefined;
+  return { name, kind: isNumbers ? 'numbers' : isText ? 'texts' : 'other', width, what };
 }
 
 /** The names of the only ClassLabel. */
@@ -390,14 +432,18 @@ function textOfCell(value: unknown): string | undefined {
   return value === null || value === undefined ? undefined : String(value);
 }
 
-function flatten(lists: readonly ArrayLike<unknown>[], path: string, name: string): Float32Array {
+function flatten(
+  lists: readonly ArrayLike<unknown>[],
+  { path, first }: { readonly path: string; readonly first: number },
+  name: string,
+): Float32Array {
   const width = lists[0]?.length ?? 0;
   const out = new Float32Array(lists.length * width); // (rows, width)
   for (const [row, list] of lists.entries()) {
     if (list.length !== width) {
       throw new KdSpecError(
         'dataset-invalid',
-        `${path}: expected ${width} numbers in each row of ${name}, as in the first, found ${list.length}`,
+        `${path}, row ${first + row}: expected ${width} numbers in ${name}, as in the rows before, found ${list.length}`,
       );
     }
     for (let at = 0; at < width; at++) {
@@ -430,7 +476,10 @@ async function openArrowTable(path: string): Promise<OpenTable> {
     columns: shard.schema.fields.map(({ name, type }) => ({ name, ...arrowKind(type) })),
     classNames: classNamesOfSchema(shard.schema),
     numbers: async (name, index) =>
-      arrowNumbers(await data(name, index), shard.batches[index].rows, path, name),
+      arrowNumbers(await data(name, index), shard.batches[index].rows, name, {
+        path,
+        firstRow: firstRows[index],
+      }),
     async texts(name, index) {
       const cells = await data(name, index);
       const place = { path, firstRow: firstRows[index] };
@@ -449,9 +498,9 @@ function arrowKind(type: DataType): Omit<ColumnOutline, 'name'> {
   if (DataType.isFloat(item) || DataType.isInt(item)) {
     return { kind: 'numbers', width: DataType.isFixedSizeList(type) ? type.listSize : undefined };
   }
-  return {
-    kind: DataType.isInt(type) || DataType.isUtf8(type) || DataType.isLargeUtf8(type) ? 'texts' : 'other',
-  };
+  const isText = DataType.isInt(type) || DataType.isUtf8(type) || DataType.isLargeUtf8(type);
+  const what = DataType.isDictionary(type) ? 'categories (a dictionary-encoded column)' : String(type);
+  return { kind: isText ? 'texts' : 'other', what };
 }
 
 function classNamesOfSchema(schema: Schema): readonly string[] | undefined {
@@ -464,12 +513,14 @@ function classNamesOfSchema(schema: Schema): readonly string[] | undefined {
   }
 }
 
-function arrowNumbers(data: Data, rows: number, path: string, name: string): Float32Array {
+function arrowNumbers(data: Data, rows: number, name: string, { path, firstRow }: ColumnPlace): Float32Array {
   const child = data.children[0];
   if (data.nullCount > 0 || child === undefined || child.nullCount > 0) {
+    const first = Array.from({ length: rows }).findIndex((_, row) => !data.getValid(row));
     throw new KdSpecError(
       'dataset-invalid',
-      `${path}: expected numbers in every row of ${name}, found null: remove these rows`,
+      `${path}${data.nullCount > 0 && first >= 0 ? `, row ${firstRow + first}` : ''}: expected numbers in every row of ` +
+        `${name}, found null: remove these rows`,
     );
   }
   const listSize: number = DataType.isFixedSizeList(data.type) ? data.type.listSize : 0;
@@ -489,7 +540,8 @@ function arrowNumbers(data: Data, rows: number, path: string, name: string): Flo
     if (offsetAt(row + 1) - start !== width || start < 0) {
       throw new KdSpecError(
         'dataset-invalid',
-        `${path}: expected ${width} numbers in each row of ${name}, as in the first, found others`,
+        `${path}, row ${firstRow + row}: expected ${width} numbers in ${name}, as in the rows before, found ` +
+          `${offsetAt(row + 1) - start}`,
       );
     }
     for (let at = 0; at < width; at++) {

@@ -15,7 +15,9 @@ export interface NumpyArray {
   /** Its name in an archive; in a file of its own that of the file. */
   readonly name: string;
   readonly shape: readonly number[];
-  readonly kind: 'floats' | 'integers' | 'texts';
+  readonly kind: 'floats' | 'integers' | 'texts' | 'other';
+  /** Why its values cannot be read; what reads them throws it. */
+  readonly problem?: KdSpecError;
   /**
    * Reads rows as numbers.
    *
@@ -50,7 +52,7 @@ const arrayLimit = 1000; // in an archive
 
 /**
  * Opens a `.npy` file or a `.npz` archive of some. Numbers are little-endian and in the order of C; texts may be `U` or
- * `S`. Arrays of Python objects are pickles, and refused.
+ * `S`. What is neither, such as a pickle of Python objects, has a `problem`, so that it does no harm where nobody needs it.
  *
  * @throws KdSpecError `not-found`, `shard-truncated`, `shard-corrupt`, `dataset-invalid`
  * Cost: headers alone; a compressed archive (savez_compressed) is unpacked into the system's temporary folder.
@@ -115,6 +117,13 @@ async function openArray({ file, start, bytes }: Place, name: string, path: stri
   const kinds = { f: 'floats', i: 'integers', u: 'integers', U: 'texts', S: 'texts' } as const;
   const kind = code !== undefined && code in kinds ? kinds[code as keyof typeof kinds] : undefined;
   const itemBytes = Number(size) * (code === 'U' ? 4 : 1);
+  const problem = (what: string): NumpyArray => {
+    const error = new KdSpecError('dataset-invalid', `${place}: ${what}`);
+    const refuse = async () => {
+      throw error;
+    };
+    return { name, shape, kind: 'other', problem: error, floats: refuse, texts: refuse };
+  };
   const isKnown =
     kind === 'texts' ? itemBytes >= 1 && itemBytes <= 2 ** 20 : [1, 2, 4, 8].includes(itemBytes);
   if (kind === undefined || !isKnown || (kind === 'floats' && itemBytes === 1)) {
@@ -122,23 +131,14 @@ async function openArray({ file, start, bytes }: Place, name: string, path: stri
       code === 'O'
         ? 'objects are pickles: use numbers, or texts of a fixed length (astype(str))'
         : 'use float32, integers or texts';
-    throw new KdSpecError(
-      'dataset-invalid',
-      `${place}: expected numbers or texts, found the type ${type ?? 'of a record'}: ${advice}`,
-    );
+    return problem(`expected numbers or texts, found the type ${type ?? 'of a record'}: ${advice}`);
   }
-  if (endian === '>' && itemBytes > 1) {
-    throw new KdSpecError(
-      'dataset-invalid',
-      `${place}: expected little-endian values, found ${type}: convert them (astype("<f4"))`,
-    );
-  }
-  if (order === 'True' && shape.length > 1) {
-    throw new KdSpecError(
-      'dataset-invalid',
-      `${place}: expected rows one after the other, found columns: save numpy.ascontiguousarray(...)`,
-    );
-  }
+  if (endian === '>' && itemBytes > 1 && kind !== 'texts')
+    return problem(`expected little-endian values, found ${type}: convert them (astype("<f4"))`);
+  if (endian === '>' && code === 'U')
+    return problem(`expected little-endian values, found ${type}: convert them (astype("<U"))`);
+  if (order === 'True' && shape.length > 1)
+    return problem('expected rows one after the other, found columns: save numpy.ascontiguousarray(...)');
   const dataStart = start + textStart + length;
   const rowValues = shape.slice(1).reduce((product, extent) => product * extent, 1);
   const rowBytes = rowValues * itemBytes;

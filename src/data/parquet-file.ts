@@ -116,7 +116,8 @@ async function readFooter(file: FileHandle, size: number, path: string): Promise
   const metadata = guarded(path, 'its metadata cannot be decoded', () =>
     parquetMetadata(footer, { geoparquet: false }),
   );
-  for (const { columns } of metadata.row_groups) {
+  for (const { columns, num_rows: rows } of metadata.row_groups) {
+    if (rows === 0n) continue; // pyarrow writes such a group of a table without rows
     for (const { meta_data: column } of columns) {
       if (column === undefined) throw corrupt(path, 'the metadata of a column are missing');
       const { start, bytes } = placeOf(column);
@@ -161,8 +162,17 @@ async function readGroup(
   columns: readonly string[],
 ): Promise<readonly Readonly<Record<string, unknown>>[]> {
   const { rows } = groups[group];
+  if (rows === 0) return [];
   for (const { meta_data: column } of metadata.row_groups[group].columns) {
     if (column === undefined || !columns.includes(column.path_in_schema[0])) continue;
+    const { codec } = column;
+    if (codec !== 'UNCOMPRESSED' && compressors[codec] === undefined) {
+      throw new KdSpecError(
+        'dataset-invalid',
+        `${path}: the column ${column.path_in_schema[0]} is compressed by ${codec}, which is not read: write the file again ` +
+          'with compression="zstd" (or snappy, gzip, brotli)',
+      );
+    }
     const { start, bytes } = placeOf(column);
     const values = Number(column.num_values);
     if (bytes > chunkLimitBytes || values > valueLimit) {

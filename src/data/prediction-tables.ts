@@ -70,6 +70,7 @@ async function* denseRows(path: string, classes: number): AsyncGenerator<Predict
     const cells = table.cells()[Symbol.asyncIterator]();
     const isLabelled = table.columns.label !== undefined;
     const first = table.width - classes;
+    const names = new Map(table.classNames?.map((name, label) => [name, label]));
     let row = 0;
     for (const [index, { rows }] of table.batches.entries()) {
       const values = await table.batch(index); // (rows, width)
@@ -82,7 +83,7 @@ async function* denseRows(path: string, classes: number): AsyncGenerator<Predict
         if (!isLabelled) continue;
         const next = await cells.next();
         const text = next.done === true ? undefined : next.value.label;
-        labels[at] = labelOf(text, classes, table.classNames, `${path}, row ${row}`);
+        labels[at] = labelOf(text, classes, names, `${path}, row ${row}`);
       }
       yield { probabilities: kept.finish(), labels: isLabelled ? labels : undefined };
     }
@@ -94,15 +95,15 @@ async function* denseRows(path: string, classes: number): AsyncGenerator<Predict
 function labelOf(
   text: string | undefined,
   classes: number,
-  names: readonly string[] | undefined,
+  names: ReadonlyMap<string, number>,
   place: string,
 ): number {
-  const named = names?.indexOf(text ?? '') ?? -1;
-  const label = named >= 0 ? named : /^\d{1,15}$/.test(text ?? '') ? Number(text) : Number.NaN;
+  const label = names.get(text ?? '') ?? (/^\d{1,15}$/.test(text ?? '') ? Number(text) : Number.NaN);
   if (label < classes) return label;
   throw new KdSpecError(
     'predictions-invalid',
-    `${place}: expected a label from 0 to ${classes - 1}, found ${text ?? 'none'}`,
+    `${place}: expected a label from 0 to ${classes - 1}${names.size > 0 ? ', or the name of a class' : ''}, found ` +
+      `${text ?? 'none'}: remove the row, or leave out the labels, which subsets do not need`,
   );
 }
 
@@ -148,7 +149,7 @@ async function* sparseRows(path: string, classes: number): AsyncGenerator<Predic
         if (!(sum <= 1 + sumTolerance))
           throw invalid(`expected probabilities that sum to at most 1, found ${sum}`);
         kept.addRow(Int32Array.from(of), Float32Array.from(values), of.length);
-        if (isLabelled) labels[at] = labelOf(String(label), classes, undefined, place);
+        if (isLabelled) labels[at] = labelOf(String(label ?? 'none'), classes, new Map(), place);
       }
       yield { probabilities: kept.finish(), labels: isLabelled ? labels : undefined };
     }

@@ -69,7 +69,8 @@ export class RowLabels {
    *
    * @param options.place the source, for messages
    * @param options.names of the classes, where they are known: labels are then these names, or, where they are whole
-   *   numbers that are no names, or `areNumbered` says so, their places from 0
+   *   numbers that are no names, or `areNumbered` says so, their places from 0; `from` says what has them, and what helps
+   *   where a label is none of them
    * @param options.isId the column of labels, if another value in each row would mean that it holds ids
    * @param options.hasGroups whether groups were asked for: they then stay on one side
    * @throws KdSpecError `dataset-invalid` when there is no label in `train`, or one elsewhere that is not in `train`
@@ -84,7 +85,7 @@ export class RowLabels {
     findings,
   }: {
     readonly place: string;
-    readonly names?: { readonly list: readonly string[]; readonly areNumbered?: boolean } | undefined;
+    readonly names?: KnownNames | undefined;
     readonly isId?: string | undefined;
     readonly hasGroups: boolean;
     readonly fractions: SplitFractions;
@@ -141,7 +142,7 @@ export class RowLabels {
       let without = 0;
       for (const [row, number] of rows.labels.entries()) {
         const label = number === noLabel ? noLabel : classOf[number];
-        if (label === undefined) throw unknownLabel(place, part, this.labels.texts[number], classes, named);
+        if (label === undefined) throw unknownLabel(place, part, this.labels.texts[number], known);
         if (label === noLabel) without++;
         ofRows[row] = label;
       }
@@ -187,6 +188,14 @@ export class RowLabels {
       partsOf.filter((parts) => parts.size > 1).length,
     );
   }
+}
+
+/** The names of classes that are known before any label is read; see {@link RowLabels.divide}. */
+export interface KnownNames {
+  readonly list: readonly string[];
+  readonly areNumbered?: boolean;
+  /** For a person: `the 5 classes of --class-names`; and what helps where a label is none of them. */
+  readonly from?: { readonly what: string; readonly advice: string } | undefined;
 }
 
 /** See {@link RowLabels.divide}. */
@@ -261,14 +270,17 @@ function unknownLabel(
   place: string,
   part: SplitName,
   text: string,
-  classes: readonly string[],
-  named: readonly string[] | undefined,
+  known: KnownNames | undefined,
 ): KdSpecError {
+  const { what, advice } = known?.from ?? {
+    what: `${known?.list.length} classes of --class-names`,
+    advice: 'add it there, or remove the rows',
+  };
   return new KdSpecError(
     'dataset-invalid',
     `${place}: found the label "${text}" in the ${part} part, ` +
-      (named
-        ? `which is none of the ${classes.length} classes of --class-names: add it there, or remove the rows`
+      (known
+        ? `which is none of the ${what}: ${advice}`
         : 'expected only labels that occur in the training part: add training images of it, or remove the rows'),
   );
 }

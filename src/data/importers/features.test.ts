@@ -177,7 +177,9 @@ test('logits and probabilities follow the features; classes are matched by name'
   await expect(async () => {
     for await (const _ of (await open(join(directory, 'wrong.npz'))).images('train'));
   }).rejects.toThrow(/expected probabilities.*call the column logits/);
-  await expect(open(join(directory, 'unnamed.npz'))).rejects.toThrow(/"ash".*none of the 3 classes/);
+  await expect(open(join(directory, 'unnamed.npz'))).rejects.toThrow(
+    /"ash".*none of the 3 columns of logits/,
+  );
 });
 
 test('written as a data set and read again: the same numbers, to the bit', async () => {
@@ -268,14 +270,82 @@ test.each<[string, () => Readonly<Record<string, Buffer>>, RegExp]>([
   expect(paths.filter((path) => path.startsWith(directory))).toEqual([]);
 });
 
-test('what NumPy can save and features cannot be is refused by name', async () => {
-  const header = (type: string, order = 'False') => {
-    const bytes = npy(features, [rows, 3]);
-    return Buffer.from(
-      bytes.toString('latin1').replace("'<f4'", `'${type}'`).replace('False', order),
-      'latin1',
-    );
+/** The features with another type or order in the header. */
+const header = (type: string, order = 'False') => {
+  const bytes = npy(features, [rows, 3]);
+  return Buffer.from(
+    bytes.toString('latin1').replace("'<f4'", `'${type}'`).replace('False', order),
+    'latin1',
+  );
+};
+
+test('arrays that cannot be read are passed over where nobody needs them, and refused where their name says what they are', async () => {
+  const sound = { features: npy(features, [rows, 3]), label: npy(texts, [rows]) };
+  const extra = { args: header('|O8'), mask: header('|b1'), turned: header('<f4', 'True ') };
+  const directory = await folder({
+    'a.npz': npz({ ...extra, ...sound }),
+    'b.npz': npz({ ...sound, logits: header('<f4', 'True ') }),
+    'c.npz': npz({ ...sound, classes: header('|O8') }),
+    'd.npz': npz({ turned: extra.turned, label: sound.label }),
+  });
+  const source = await open(join(directory, 'a.npz'), { validationFraction: 0, testFraction: 0 });
+  expect((await shown(source, 'train')).length).toBe(rows);
+  await expect(open(join(directory, 'b.npz'))).rejects.toThrow(/array logits: .*ascontiguousarray/);
+  await expect(open(join(directory, 'c.npz'))).rejects.toThrow(/array classes: .*pickles/);
+  await expect(open(join(directory, 'd.npz'))).rejects.toThrow(
+    /features.*found label.*turned, .*ascontiguousarray/,
+  );
+  await expect(open(join(directory, 'a.npz'), { imageColumn: 'turned' })).rejects.toThrow(
+    /ascontiguousarray/,
+  );
+});
+
+test('labels of another type are refused with what makes them labels', async () => {
+  const floats32 = Float32Array.from(labels);
+  const sound = { features: npy(features, [rows, 3]) };
+  const directory = await folder({
+    'floats.npz': npz({ ...sound, label: npy(floats32, [rows]) }),
+    'one-hot.npz': npz({ ...sound, label: npy(logits, [rows, 3]) }),
+    'column.npz': npz({ ...sound, label: npy(labels, [rows, 1]) }),
+    'apart.npz': npz({ features: npy(features, [rows, 3, 1, 1]), label: npy(texts, [rows]) }),
+    'categories.arrow': arrow({ features: listed(), label: vectorFromArray(texts) }), // a dictionary
+    'floats.arrow': arrow({ features: listed(), label: vectorFromArray([...labels], new Float32()) }),
+  });
+  for (const [name, message] of [
+    ['floats.npz', /labels in label, one integer or text a row, found floats: .*astype\(int\)/],
+    ['one-hot.npz', /found 3 numbers in each row: of one-hot labels take argmax/],
+    ['column.npz', /found 1 numbers in each row: .*\[:, 0\]/],
+    ['apart.npz', /features.*found label.*features \(a shape of \(600, 3, 1, 1\)\)/],
+    ['categories.arrow', /found categories .*astype\(str\)/],
+    ['floats.arrow', /found Float32: write them as plain values/],
+  ] as const)
+    await expect(open(join(directory, name))).rejects.toThrow(message);
+  await expect(open(join(directory, 'floats.npz'), { labelColumn: 'label' })).rejects.toThrow(/found floats/);
+});
+
+test('a label that no column of logits has is refused with what holds the names', async () => {
+  const sound = {
+    features: npy(features, [rows, 3]),
+    logits: npy(logits, [rows, 3]),
+    label: npy(texts, [rows]),
   };
+  const directory = await folder({
+    'unnamed.npz': npz(sound),
+    'named.npz': npz({ ...sound, classes: npy(['ash', 'elm', 'oak'], [3]) }),
+    'others.txt': 'elm\nash\noak\n',
+  });
+  await expect(open(join(directory, 'unnamed.npz'))).rejects.toThrow(
+    /"ash".*none of the 3 columns of logits, which have no names.*--class-names FILE/,
+  );
+  await expect(open(join(directory, 'named.npz'))).rejects.toThrow(
+    /none of the 3 classes that .*named\.npz names: add it there/,
+  );
+  await expect(
+    open(join(directory, 'unnamed.npz'), { classNames: join(directory, 'others.txt') }),
+  ).rejects.toThrow(/none of the 3 classes of --class-names/);
+});
+
+test('what NumPy can save and features cannot be is refused by name', async () => {
   for (const [bytes, message] of [
     [header('|O8'), /objects are pickles/],
     [header('>f4'), /little-endian/],

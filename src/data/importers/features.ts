@@ -105,9 +105,22 @@ export async function featuresSource(source: string, options: TableOptions): Pro
         '--class-names',
     );
   }
+  const isNamed = options.classNames !== undefined;
+  const from = isNamed
+    ? undefined
+    : names
+      ? {
+          what: `${names.length} classes that ${first.path} names`,
+          advice: 'add it there, or remove the rows',
+        }
+      : {
+          what: `${logits} columns of logits, which have no names and are called 0 to ${logits - 1}`,
+          advice:
+            'give the names in the order of the columns (--class-names FILE, or an array classes), or remove the rows',
+        };
   const divided = rows.divide({
     place: source,
-    names: logits > 0 ? { list: columnNames } : names && { list: names },
+    names: logits > 0 ? { list: columnNames, from } : names && { list: names, from },
     isId:
       options.labelColumn === undefined && names === undefined ? (first.columns.label ?? 'label') : undefined,
     hasGroups: group !== undefined,
@@ -158,7 +171,7 @@ async function parquetOf(source: string): Promise<string | undefined> {
   return paths?.get('train')?.[0];
 }
 
-/** Whether a Parquet file has a column of lists of numbers, and none of images. */
+/** Whether a Parquet file has a column of lists of numbers (of integers, where embeddings are quantised), and none of images. */
 async function holdsLists(path: string | undefined): Promise<boolean> {
   if (path === undefined) return false;
   const file = await openParquet(path).catch(() => undefined);
@@ -168,7 +181,7 @@ async function holdsLists(path: string | undefined): Promise<boolean> {
   );
   const isList = ({ _type, feature }: Record<string, unknown>) =>
     (_type === 'List' || _type === 'Sequence' || _type === 'LargeList') &&
-    /^float/.test(String((Object(feature) as Record<string, unknown>).dtype));
+    /^(float|u?int)/.test(String((Object(feature) as Record<string, unknown>).dtype));
   return columns.some(isList) && !columns.some(({ _type, dtype }) => _type === 'Image' || dtype === 'binary');
 }
 

@@ -38,7 +38,15 @@ const fits = (schema: z.ZodType) => (feature: unknown) => schema.safeParse(featu
 export function chooseImageColumn(features: Features, wanted: string | undefined, path: string): string {
   const names = Object.keys(features);
   const images = names.filter((name) => fits(imageFeature)(features[name]));
-  const allowed = wanted === undefined ? images : names.filter((name) => fits(binary)(features[name]));
+  const binaries = names.filter((name) => fits(binary)(features[name]));
+  if (wanted === undefined && images.length === 0 && binaries.length > 0) {
+    throw new KdSpecError(
+      'dataset-invalid',
+      `${path}: expected a column of images, found bytes that may be some in ${binaries.join(', ')} (all columns: ` +
+        `${names.join(', ')}): if they are encoded images, say so with --image-column ${binaries[0]}`,
+    );
+  }
+  const allowed = wanted === undefined ? images : binaries;
   return choose([...images, ...allowed], wanted, { what: 'images', flag: '--image-column', names, path });
 }
 

@@ -7,6 +7,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { hubParquet } from '../../../test/support/hub-parquet.js';
 import { checkPages } from '../parquet-pages.js';
 import { type DatasetSource, type SplitName, splitNames } from '../source.js';
+import { featuresSource } from './features.js';
 import { recognise } from './importers.js';
 import { parquetSource } from './parquet.js';
 
@@ -119,7 +120,7 @@ test('columns of plain types: binary images, integers as labels, null images', a
     'b.parquet': bytes([...greys.slice(0, 9), null]),
   });
   const path = join(directory, 'a.parquet');
-  await expect(open(path)).rejects.toThrow(/one column of images, found none.*jpg, label/);
+  await expect(open(path)).rejects.toThrow(/bytes that may be some in jpg .*--image-column jpg/);
   const source = await open(path, { imageColumn: 'jpg', validationFraction: 0, testFraction: 0 });
   expect(source.classes).toEqual(['9', '10']);
   expect(ascending(await shown(source, 'train', (k) => String([10, 9][k % 2])))).toEqual(upTo(60));
@@ -132,8 +133,38 @@ test('columns of plain types: binary images, integers as labels, null images', a
   expect(() => holes.report?.()).toThrow(/row 9: expected the bytes of an image, found none/);
 });
 
+test('a codec that is not read is named, with those that are; embeddings of integers are features', async () => {
+  const schema: Parameters<typeof parquetWriteBuffer>[0]['schema'] = [
+    { name: 'schema', num_children: 2 },
+    { name: 'embedding', converted_type: 'LIST', repetition_type: 'OPTIONAL', num_children: 1 },
+    { name: 'list', repetition_type: 'REPEATED', num_children: 1 },
+    { name: 'element', type: 'INT32', repetition_type: 'OPTIONAL' },
+    { name: 'label', type: 'BYTE_ARRAY', converted_type: 'UTF8', repetition_type: 'OPTIONAL' },
+  ];
+  const columnData = [
+    { name: 'embedding', data: upTo(6).map((k) => [k, -k]) },
+    { name: 'label', data: upTo(6).map((k) => names[k % 3]) },
+  ];
+  const directory = await folder({
+    'a.parquet': Buffer.from(
+      parquetWriteBuffer({
+        schema,
+        columnData,
+        codec: 'LZ4_RAW',
+        compressors: { LZ4_RAW: (bytes) => bytes },
+      }),
+    ),
+  });
+  const path = join(directory, 'a.parquet');
+  expect((await recognise(path)).name).toBe('features');
+  await expect(featuresSource(path, { imageSize: 8, seed: 1 })).rejects.toMatchObject({
+    code: 'dataset-invalid',
+    message: expect.stringMatching(/compressed by LZ4_RAW.*compression="zstd"/),
+  });
+});
+
 test.each([
-  ['a label beyond its names', () => rows(0, 9, () => 3), /label "3".*none of the 3 classes/],
+  ['a label beyond its names', () => rows(0, 9, () => 3), /label "3".*none of the 3 names of its ClassLabel/],
   ['the end is missing', () => rows(0, 9).subarray(0, -5), /without the mark of a Parquet file/],
   ['a Git LFS pointer', () => Buffer.from('version https://git-lfs.github.com/spec/v1'), /Git LFS/],
   [

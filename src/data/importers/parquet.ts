@@ -157,7 +157,16 @@ export async function divideParquet(
     (classNames === undefined ? undefined : await readAllClassNames(classNames));
   const divided = rows.divide({
     place: source,
-    names: names && { list: names, areNumbered: labelColumn.names !== undefined },
+    names: names && {
+      list: names,
+      areNumbered: labelColumn.names !== undefined,
+      ...(labelColumn.names && {
+        from: {
+          what: `${names.length} names of its ClassLabel`,
+          advice: 'remove the rows, or write them again',
+        },
+      }),
+    },
     isId: !labelColumn.isNamed && labelColumn.names === undefined ? labelColumn.column : undefined,
     hasGroups: group !== undefined,
     fractions,
