@@ -98,6 +98,11 @@ test('names of parts that clash, or that leave out train, are refused', async ()
   await expect(open(doubtful)).rejects.toThrow(/is it a part or a class\?/);
 });
 
+test('a folder of images and a table of another name than metadata: the table is to be named', async () => {
+  const directory = await tree({ 'a.png': png, 'list.csv': 'file,label\na.png,x\n' });
+  await expect(open(directory)).rejects.toThrow(/found none: if list\.csv lists.*--source .*list\.csv/);
+});
+
 test('a class may be called train, or test', async () => {
   expect((await open(await tree({ train: 2, bus: 2, car: 2 }))).classes).toEqual(['bus', 'car', 'train']);
   expect((await open(await tree({ test: 2, exam: 2 }))).classes).toEqual(['exam', 'test']);

@@ -1,4 +1,4 @@
-import { realpath, stat } from 'node:fs/promises';
+import { readdir, realpath, stat } from 'node:fs/promises';
 import { basename, join, relative, sep } from 'node:path';
 import { KdSpecError } from '../../core/errors.js';
 import { createRandom } from '../../core/random.js';
@@ -18,6 +18,7 @@ import { decodeImages } from './decode-images.js';
 import { divideTrain } from './divided-rows.js';
 import { pathGroup } from './group-key.js';
 import { type Importer, type ImportOptions, importChoices, importOptions } from './importer.js';
+import { isTextTable } from './text-table.js';
 
 interface ImageFile {
   readonly image: string;
@@ -176,7 +177,15 @@ async function partsOf(
   findings: ImportFindings,
 ): Promise<Layout['folders']> {
   if (folders.length === 0) {
-    throw new KdSpecError('dataset-invalid', `expected a folder for each class in ${root}, found none`);
+    const tables = (await readdir(root).catch(() => [])).filter(isTextTable);
+    const advice =
+      tables.length > 0
+        ? `: if ${tables[0]} lists paths and labels, name it (--source ${join(root, tables[0])})`
+        : '';
+    throw new KdSpecError(
+      'dataset-invalid',
+      `expected a folder for each class in ${root}, found none${advice}`,
+    );
   }
   const trainFolder = folders.find(({ name }) => splitOfName(name) === 'train');
   if (!trainFolder) {

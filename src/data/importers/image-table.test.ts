@@ -185,6 +185,18 @@ test.each([
   });
 });
 
+test('addresses are no files, and absolute paths are to be written from the folder', async () => {
+  const directory = await tree({
+    ...greys(1),
+    'a.csv': 'path,label\nhttps://example.org/0.png,x\n',
+  });
+  await expect(open(join(directory, 'a.csv'))).rejects.toThrow(
+    /a\.csv:2: .*address "https:.*fetch the images/,
+  );
+  await writeFile(join(directory, 'b.csv'), `path,label\n${join(directory, 'images/0.png')},x\n`);
+  await expect(open(join(directory, 'b.csv'))).rejects.toThrow(/b\.csv:2: .*write paths from there/);
+});
+
 test('files that are missing stop the import with all their names, or are left out', async () => {
   const text = 'path,label\nimages/0.png,x\ngone.png,x\nlost.png,x\nimages/1.png,\n';
   const directory = await tree({ ...greys(2), 'list.csv': text });

@@ -273,6 +273,13 @@ function chooseColumns(
  * @throws KdSpecError `dataset-invalid` for an absolute path and for one that leads up
  */
 export function insidePath(name: string, place: string): string {
+  if (/^[a-z][a-z0-9+.-]+:\/\//i.test(name)) {
+    throw new KdSpecError(
+      'dataset-invalid',
+      `${place}: expected the path of a file, found the address ${JSON.stringify(name.slice(0, 200))}: fetch the images ` +
+        'beforehand, and name the files',
+    );
+  }
   const parts = name.replaceAll('\\', '/').split('/');
   const isAbsolute = parts[0] === '' || /^[a-z]:$/i.test(parts[0]);
   if (!isAbsolute && !parts.includes('..') && !name.includes('\0')) {
@@ -281,8 +288,10 @@ export function insidePath(name: string, place: string): string {
   }
   throw new KdSpecError(
     'dataset-invalid',
-    `${place}: expected a path below the folder of the table, found ${JSON.stringify(name.slice(0, 200))}: paths do not ` +
-      'lead out of it; put the table into the folder that holds the images',
+    `${place}: expected a path below the folder of the table, found ${JSON.stringify(name.slice(0, 200))}: ` +
+      (isAbsolute
+        ? 'put the table into the folder that holds the images, and write paths from there'
+        : 'paths do not lead out of it; put the table into the folder that holds the images'),
   );
 }
 

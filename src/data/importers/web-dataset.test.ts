@@ -168,6 +168,14 @@ test.each([
     [{ name: 'ash/1.png', content: '' }],
     /label of an image in \.cls.*if its folders are the classes/,
   ],
+  [
+    'a label of another ending',
+    [
+      { name: '1.png', content: '' },
+      { name: '1.index', content: '3' },
+    ],
+    /found \.png, \.index of the sample 1: .*name its ending with --label-column/,
+  ],
   ['nothing', [], /found nothing/],
 ])('%s is refused', async (_, files, message) => {
   const directory = await folder({ 'x.tar': files });

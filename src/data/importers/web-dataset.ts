@@ -138,8 +138,11 @@ async function chooseReading(path: string, options: TableOptions): Promise<Readi
   if (usual.length === 0 && endings.includes('txt')) return { image, label: { ending: 'txt' } };
   throw invalid(
     `expected the label of an image in .cls, in .json or in .txt, ${found}` +
-      `${json.size > 0 ? `, with the keys ${[...json.keys()].join(', ')} in .json: choose one with --label-column` : ''}` +
-      `${endings.length === images.length ? ': if its folders are the classes, unpack it' : ''}`,
+      (json.size > 0
+        ? `, with the keys ${[...json.keys()].join(', ')} in .json: choose one with --label-column`
+        : endings.length > images.length
+          ? ': if one of these is the label, name its ending with --label-column'
+          : ': if its folders are the classes, unpack it; files of one sample stand one after the other'),
   );
 }
 
