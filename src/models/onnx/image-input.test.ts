@@ -115,7 +115,7 @@ describe('normalisation', () => {
   });
 
   test('is left open where nothing says it, and flags close it', async () => {
-    expect(possibleReadings(await inputOf(['n', 3, 2, 2]))).toHaveLength(10);
+    expect(possibleReadings(await inputOf(['n', 3, 2, 2]))).toHaveLength(8);
     expect(possibleReadings(await inputOf(['n', 1, 2, 2]))).toHaveLength(4);
     expect(
       possibleReadings(await inputOf(['n', 3, 2, 2], { mean: [0.5], deviation: [0.5], order: 'bgr' })),

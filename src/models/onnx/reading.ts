@@ -67,15 +67,7 @@ export function normalisations(channels: number): Readonly<Record<string, Normal
     '-1 to 1': all('-1 to 1', 0.5, 0.5),
     '0 to 255': all('0 to 255', 0, 1 / 255),
     ...(channels === 3
-      ? {
-          imagenet: { name: 'imagenet', mean: [0.485, 0.456, 0.406], deviation: [0.229, 0.224, 0.225] },
-          // Caffe's, which Keras keeps for ResNet50 and VGG: blue first.
-          'imagenet, 0 to 255': {
-            name: 'imagenet, 0 to 255',
-            mean: [123.68 / 255, 116.779 / 255, 103.939 / 255],
-            deviation: [1 / 255, 1 / 255, 1 / 255],
-          },
-        }
+      ? { imagenet: { name: 'imagenet', mean: [0.485, 0.456, 0.406], deviation: [0.229, 0.224, 0.225] } }
       : { inverted: all('inverted', 1, -1) }),
   };
 }
