@@ -27,7 +27,7 @@ import { imageBatches } from '../../src/data/batches.js';
 import { openDataset } from '../../src/data/dataset.js';
 import { loadNetworkEnsemble, NetworkEnsemble } from '../../src/ensemble/ensemble.js';
 import { type ExportedModel, exportOnnx, modelBytes } from '../../src/ensemble/export/export-onnx.js';
-import { createQuery } from '../../src/ensemble/inference.js';
+import { createQuery } from '../../src/ensemble/query.js';
 import { createRouter } from '../../src/ensemble/routing.js';
 import { SpecialistNetworks } from '../../src/ensemble/specialist/specialist-networks.js';
 import { indexMembership } from '../../src/ensemble/subsets/membership.js';

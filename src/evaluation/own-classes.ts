@@ -1,5 +1,5 @@
 import { KdSpecError } from '../core/errors.js';
-import { createQuery } from '../ensemble/inference.js';
+import { createQuery } from '../ensemble/query.js';
 import type { SpecialistNetworks } from '../ensemble/specialist/specialist-networks.js';
 import { softmax } from '../math/softmax.js';
 import type { LabelledBatch } from '../models/accuracy.js';

@@ -2,7 +2,7 @@ import { softmax } from '../../math/softmax.js';
 import { topK } from '../../math/top-k.js';
 import type { LabelledBatch } from '../../models/accuracy.js';
 import type { Network } from '../../models/network.js';
-import { createQuery } from '../inference.js';
+import { createQuery } from '../query.js';
 import { createRouter, type RoutingRule } from '../routing.js';
 import type { SpecialistNetworks } from '../specialist/specialist-networks.js';
 import { indexMembership } from '../subsets/membership.js';
