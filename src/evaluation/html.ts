@@ -118,3 +118,11 @@ const policy =
 function pageFile(name: string): string {
   return readFileSync(join(packageFolder(), 'pages', name), 'utf8');
 }
+
+/** What stands where the script of a page puts a list. */
+export const withoutScript = '<p class="note">This list needs the script of the page.</p>';
+
+/** A word that begins a sentence. */
+export function titled(word: string): string {
+  return word.charAt(0).toUpperCase() + word.slice(1);
+}
