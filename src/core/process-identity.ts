@@ -20,11 +20,16 @@ export function ownIdentity(): ProcessIdentity {
     pid: process.pid,
     host: hostname(),
     machine: presentMachine(),
-    started: processStart(process.pid),
+    started: processState(process.pid)[1],
   };
 }
 
-/** Whether a process runs; undefined when it is one of another machine, of which nothing can be seen from here. */
+/**
+ * Whether a process runs; undefined when it is one of another machine, of which nothing can be seen from here.
+ *
+ * One that has ended and whose parent has not taken notice (a zombie) does not: in a container whose first process waits
+ * for no other, it keeps its pid for as long as the container lives.
+ */
 export function isRunning({ pid, machine, started }: ProcessIdentity): boolean | undefined {
   if (machine !== presentMachine()) return undefined;
   try {
@@ -32,7 +37,9 @@ export function isRunning({ pid, machine, started }: ProcessIdentity): boolean |
   } catch (error) {
     return error instanceof Error && 'code' in error && error.code === 'EPERM';
   }
-  return started === null || started === processStart(pid);
+  const [state, start] = processState(pid);
+  if (state === 'Z' || state === 'X') return false;
+  return started === null || started === start;
 }
 
 function presentMachine(): string {
@@ -44,12 +51,13 @@ function presentMachine(): string {
   }
 }
 
-/** Null where /proc does not tell. */
-function processStart(pid: number): string | null {
+/** The letter of its state, and when it started; null where /proc does not tell. */
+function processState(pid: number): readonly [state: string | null, started: string | null] {
   try {
     const text = readFileSync(`/proc/${pid}/stat`, 'utf8');
-    return text.slice(text.lastIndexOf(')') + 2).split(' ')[19] ?? null;
+    const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
+    return [fields[0] ?? null, fields[19] ?? null];
   } catch {
-    return null;
+    return [null, null];
   }
 }

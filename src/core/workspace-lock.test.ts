@@ -1,4 +1,6 @@
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { mkdtemp, readdir, readFile, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -48,6 +50,29 @@ test.runIf(process.platform === 'linux')(
     await leaveLock({ started: '1' });
     await (await WorkspaceLock.acquire(workspace))[Symbol.asyncDispose]();
     expect(await readdir(workspace)).toEqual([]);
+  },
+);
+
+test.runIf(process.platform === 'linux')(
+  'a holder that was killed and that its parent has not taken notice of is not waited for',
+  async () => {
+    // The shell becomes a program that waits for no child, which prints the child's pid first.
+    const parent = spawn('sh', ['-c', 'sleep 60 & echo $!; exec sleep 60'], {
+      stdio: ['ignore', 'pipe', 'ignore'],
+    });
+    try {
+      const [line] = await once(parent.stdout, 'data');
+      const pid = Number(String(line));
+      const state = () => /\) (\S)/.exec(readFileSync(`/proc/${pid}/stat`, 'utf8'))?.[1];
+      await expect.poll(() => readFileSync(`/proc/${parent.pid}/comm`, 'utf8').trim()).toBe('sleep');
+      process.kill(pid, 'SIGKILL');
+      await expect.poll(state).toBe('Z');
+      await leaveLock({ pid, started: null });
+      await (await WorkspaceLock.acquire(workspace))[Symbol.asyncDispose]();
+      expect(await readdir(workspace)).toEqual([]);
+    } finally {
+      parent.kill();
+    }
   },
 );
 
