@@ -10,14 +10,14 @@ import { loadEnsemble } from '../src/ensemble/load-ensemble.js';
 import { readOnnxModel } from '../src/models/onnx/model-file.js';
 import { type OutputTensor, openSession } from '../src/models/onnx/runtime.js';
 import { jsonOf, kdSpec } from './fixtures/command-line.js';
-import { colourModel, colourNames, colours, size, writePictures } from './support/colour-model.js';
+import { colourModel, colourNames, colours, crowd, size, writePictures } from './support/colour-model.js';
 
 // Models that take red for orange and purple for blue.
 const favours = { orange: 6, blue: 9 };
 let folder: string;
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'kd-spec-patch-'));
-  await writeFile(join(folder, 'model.onnx'), colourModel({ favours }));
+  await writeFile(join(folder, 'model.onnx'), colourModel({ favours, isCrowded: true }));
   await writeFile(join(folder, 'steps.onnx'), colourModel({ favours, isSequence: true }));
   await writeFile(join(folder, 'one.onnx'), colourModel({ favours, isOne: true }));
   await writePictures(join(folder, 'warm'), ['red', 'orange', 'green', 'white'], { perLabel: 60 });
@@ -76,11 +76,14 @@ test('one command makes a better file of a model and images, which keeps its out
   expect(output.examples.bystanders).toBeGreaterThan(20);
   expect(output.after.bystanders).toBeGreaterThan(output.before.bystanders - 0.1);
   expect(existsSync(output.report)).toBe(true);
-  const [[before], [after]] = [
-    await run('model.onnx', ['probabilities']),
-    await run('warm.onnx', ['probabilities']),
-  ];
-  expect(after).toEqual(before);
+  const own = ['probabilities', ...crowd];
+  expect(await run('warm.onnx', own)).toEqual(await run('model.onnx', own));
+  const { graph } = await readOnnxModel(join(folder, 'warm.onnx'));
+  expect(graph.output.map(({ name }) => name)).toEqual([
+    ...own,
+    'kd_spec_probabilities',
+    'kd_spec_generalist', // the name without it is that of weights
+  ]);
 
   const ensemble = await loadEnsemble(join(folder, 'warm.onnx'));
   expect(ensemble.classes).toEqual(colourNames);
@@ -113,6 +116,12 @@ test('a patched file is patched again: the first specialists stay byte for byte,
     moved = Math.max(moved, Math.abs(at(both, blue) - at(first, blue)));
   }
   expect(moved).toBeGreaterThan(0.1);
+
+  // The workspace predicts what the file predicts, and writes it again.
+  const again = await kdSpec(['export', '--out', 'again.onnx', '--json'], { folder });
+  expect(jsonOf(again).maxDifference).toBeLessThan(1e-4);
+  const [[written]] = [await run('again.onnx', outputs)];
+  for (const [at, value] of both.values.entries()) expect(written.values[at]).toBeCloseTo(value, 5);
 });
 
 test('of a recogniser of steps the output is replaced at every step, and its blanks stay', async () => {
@@ -254,4 +263,12 @@ test.each([
   expect(stderr).toMatch(message);
   expect(code).not.toBe(0);
   expect(existsSync(join(folder, 'refused'))).toBe(false);
+});
+
+test('where the file cannot be written, nothing is made', async () => {
+  const words = ['--images', 'warm', '--out', 'others', '--workspace', 'nowhere'];
+  const { code, stderr } = await kdSpec(['patch', 'model.onnx', ...words], { folder });
+  expect(stderr).toMatch(/expected a file to write at .*others, found a folder/);
+  expect(code).toBe(1);
+  expect(existsSync(join(folder, 'nowhere'))).toBe(false);
 });

@@ -1,6 +1,7 @@
-import { mkdir, open, readdir, rename, rm } from 'node:fs/promises';
+import { access, constants, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { withFileErrors } from './file-error.js';
+import { KdSpecError } from './errors.js';
+import { systemErrorCode, withFileErrors } from './file-error.js';
 import type { JsonValue } from './json.js';
 
 /**
@@ -29,6 +30,39 @@ export async function writeFileAtomically(path: string, content: string | Uint8A
       throw error;
     }
     await flush(dirname(path));
+  });
+}
+
+/**
+ * Finds out before long work whether its result can be written where it is wanted; makes nothing.
+ *
+ * @param path of a file, or of a folder, that may not be there yet, nor the folders above it
+ * @throws KdSpecError `not-readable` where something of the other kind is there, or writing is not allowed
+ */
+export async function expectWritable(path: string, kind: 'file' | 'folder'): Promise<void> {
+  await withFileErrors(path, async () => {
+    let at = path;
+    for (;;) {
+      const found = await stat(at).catch((error: unknown) => {
+        if (systemErrorCode(error) === 'ENOENT') return undefined;
+        throw error;
+      });
+      if (found === undefined) {
+        at = dirname(at);
+        continue;
+      }
+      const isPlace = at === path && kind === 'file';
+      if (isPlace === found.isDirectory()) {
+        const [expected, there] = isPlace ? ['a file', 'a folder'] : ['a folder', 'a file'];
+        throw new KdSpecError(
+          'not-readable',
+          `${path}: expected ${expected} to write at ${at}, found ${there}: name another place`,
+        );
+      }
+      // A file is replaced by one that is written beside it.
+      await access(isPlace ? dirname(at) : at, constants.W_OK);
+      return;
+    }
   });
 }
 

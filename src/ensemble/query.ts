@@ -33,7 +33,10 @@ export interface SpecialistPrediction {
 
 /** What generalist and queried specialists predict for a batch: all that fusion, calibration and traces need. */
 export interface Queried {
-  /** The generalist's distribution at its temperature, (classes), good until the next operation of the backend. */
+  /**
+   * The generalist's distribution at its temperature, (classes), good until the next operation of the backend; of a model
+   * that was patched before, what its earlier specialists made of it, as it is.
+   */
   softened(image: number): Float32Array;
   /** The generalist's distribution at temperature 1, (classes); only of a traced query. */
   plain(image: number): Float32Array;
@@ -87,6 +90,7 @@ export function createQuery(
     const { count } = batch;
     const pause = createPause(undefined, 'inference');
     const inputs = await generalist.inputsOf(batch);
+    const before = await generalist.fusedBefore(batch);
     const most = chunkSize(classCount);
     const chunks: Chunk[] = [];
     const shared: SpecialistInputs[] = [];
@@ -143,7 +147,7 @@ export function createQuery(
           if (largestGather > 0 && chosen.length > 0) {
             notedFor[image] = chosen[0];
             const { classes } = members[chosen[0]].config;
-            const row = rowOf(rows, place, classCount);
+            const row = before ? rowOf(before, image, classCount) : rowOf(rows, place, classCount);
             for (let i = 0, at = image * largestGather; i < classes.length; i++, at++)
               noted[at] = row[classes[i]];
           }
@@ -174,6 +178,7 @@ export function createQuery(
     }
     return {
       softened(image) {
+        if (before) return rowOf(before, image, classCount);
         const { softened, rows } = chunks[Math.floor(image / most)];
         const values = rows ?? operations.valuesInPlace(softened) ?? new Float32Array();
         return rowOf(values, image % most, classCount);

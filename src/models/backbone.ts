@@ -19,6 +19,13 @@ export interface Backbone {
    * @throws KdSpecError `image-shape` when the batch is not what `input` says, `disposed`
    */
   features(batch: ImageBatch): Promise<Float32Array>;
+  /**
+   * Of a model that was patched before: what its specialists make of what the head predicts, which later ones are fused with.
+   *
+   * @returns (batch, classes), a new array
+   * @throws as `features`
+   */
+  readonly fusedBefore?: ((batch: ImageBatch) => Promise<Float32Array>) | undefined;
   /** Frees what it owns; a second call does nothing. */
   dispose(): void;
 }
@@ -38,25 +45,35 @@ export interface DenseHead {
 export interface BackboneParts extends Pick<Backbone, 'name' | 'width' | 'input'> {
   /** Writes (batch, width) to `out`, which has as much room and no more. */
   readonly features: Predict;
+  readonly fusedBefore?: Backbone['fusedBefore'];
   /** Called once. */
   readonly dispose: () => void;
 }
 
 /** Makes a backbone of one computation: checks every batch, and refuses to work after `dispose`. */
 export function createBackbone(parts: BackboneParts): Backbone {
-  const { name, width, input } = parts;
+  const { name, width, input, fusedBefore } = parts;
   let isDisposed = false;
+  const check = (batch: ImageBatch) => {
+    if (isDisposed) throw disposed(name);
+    checkBatch(parts, batch);
+  };
   return {
     name,
     width,
     input,
     async features(batch) {
-      if (isDisposed) throw disposed(name);
-      checkBatch(parts, batch);
+      check(batch);
       const out = new Float32Array(batch.count * width); // (batch, width)
       if (batch.count > 0) await parts.features(batch, out);
       return out;
     },
+    fusedBefore:
+      fusedBefore &&
+      (async (batch) => {
+        check(batch);
+        return fusedBefore(batch);
+      }),
     dispose() {
       if (!isDisposed) parts.dispose();
       isDisposed = true;

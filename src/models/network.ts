@@ -44,6 +44,16 @@ export class Network {
     return this.backbone ? this.backbone.features(batch) : batch.images;
   }
 
+  /**
+   * Where the network is a model that was patched before, what its earlier specialists make of its predictions: newer ones
+   * are fused with this instead.
+   *
+   * @returns (batch, classes)
+   */
+  async fusedBefore(batch: ImageBatch): Promise<Float32Array | undefined> {
+    return this.backbone?.fusedBefore?.(batch);
+  }
+
   /** The variable of that name; its rank follows from the name. */
   variable<T extends Tensor>(name: string): Variable<T> {
     const variable = this.variables.get(name);

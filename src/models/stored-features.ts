@@ -28,7 +28,7 @@ const readBytes = 2 ** 22; // of a file, held together while it is opened
  * Cost: a hash of each image; the file is read once when it is opened. At most 1 GiB and 2^20 images are kept.
  */
 export async function storedFeatures(backbone: Backbone, path: string): Promise<Backbone> {
-  const { name, width, input } = backbone;
+  const { name, width, input, fusedBefore } = backbone;
   const recordBytes = keyBytes + checkBytes + 4 * width;
   const file = await withFileErrors(path, async () => {
     await mkdir(dirname(path), { recursive: true });
@@ -67,6 +67,7 @@ export async function storedFeatures(backbone: Backbone, path: string): Promise<
       name,
       width,
       input,
+      fusedBefore,
       async features({ images, count }, out) {
         const size = images.length / count;
         const imageOf = (image: number) => images.subarray(image * size, (image + 1) * size);

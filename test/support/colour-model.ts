@@ -16,6 +16,8 @@ export const colours: Readonly<Record<string, readonly number[]>> = {
   white: [0.95, 0.95, 0.95],
 };
 export const colourNames = Object.keys(colours);
+/** The outputs that a crowded model has more. */
+export const crowd = ['features', 'thresholds', 'image'];
 
 /**
  * Takes the mean of each channel, from 0 to 255, blue first, and a linear head on it: the nearest mean colour, as a
@@ -25,15 +27,19 @@ export const colourNames = Object.keys(colours);
  * @param options.isSequence predicts for three columns of the picture, with a blank before the colours: (batch, 3, 7)
  * @param options.isOne the same for one picture at a time, the steps before the batch, as PyTorch's recurrent layers have
  * them: (3, 1, 7), which is not declared
+ * @param options.isCrowded has more outputs: its features, what it was trained with (a constant), and its input as it came;
+ * and weights under a name that kd-spec gives to outputs
  */
 export function colourModel({
   favours = {},
   isOne = false,
   isSequence = isOne,
+  isCrowded = false,
 }: {
   readonly favours?: Readonly<Record<string, number>>;
   readonly isSequence?: boolean;
   readonly isOne?: boolean;
+  readonly isCrowded?: boolean;
 } = {}): Uint8Array {
   const means = Object.values(colours).map((rgb) => [...rgb].reverse().map((value) => 255 * value));
   const sharpness = 16 / 255 ** 2;
@@ -58,23 +64,25 @@ export function colourModel({
         ...(isOne ? [node('Reshape', ['in steps', 'rows'], ['features'])] : []),
       ]
     : [node('GlobalAveragePool', ['image'], ['pooled']), node('Flatten', ['pooled'], ['features'])];
+  const w = isCrowded ? 'generalist' : 'w';
   return modelFile({
     input: [isOne ? 1 : 'batch', 3, size, size],
     nodes: [
       ...features,
-      node('MatMul', ['features', 'w'], ['product']),
+      node('MatMul', ['features', w], ['product']),
       node('Add', ['product', 'b'], ['logits']),
       node('Softmax', ['logits'], [isOne ? 'of steps' : 'probabilities'], { axis: -1 }),
       ...(isOne ? [node('Reshape', ['of steps', 'apart'], ['probabilities'])] : []),
     ],
     initializers: [
-      floats('w', [3, outputs], weights),
+      floats(w, [3, outputs], weights),
       floats('b', [outputs], bias),
       ...(isSequence ? [integers('steps', [3], BigInt64Array.of(0n, 3n, 3n))] : []),
+      ...(isCrowded ? [floats('thresholds', [2], Float32Array.of(0.25, 0.75))] : []),
       ...(isOne ? [integers('rows', [2], BigInt64Array.of(-1n, 3n))] : []),
       ...(isOne ? [integers('apart', [3], BigInt64Array.of(-1n, 1n, BigInt(outputs)))] : []),
     ],
-    outputs: ['probabilities'],
+    outputs: ['probabilities', ...(isCrowded ? crowd : [])],
     ...(isSequence && !isOne && { outputShapes: { probabilities: ['batch', 3, outputs] } }),
     metadata: { names: JSON.stringify(colourNames) },
   });

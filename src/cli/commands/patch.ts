@@ -1,5 +1,6 @@
 import { join, relative, resolve } from 'node:path';
 import type { CommandModule } from 'yargs';
+import { expectWritable } from '../../core/atomic-file.js';
 import { assert, KdSpecError } from '../../core/errors.js';
 import type { JsonObject } from '../../core/json.js';
 import { percent, signedWithin } from '../../core/percent.js';
@@ -57,6 +58,8 @@ export function patchCommand(context: CommandContext): CommandModule {
           'patch takes the model as its argument and the images as --images: leave out --onnx and --source',
         );
       }
+      const out = resolve(context.folder, argv.out);
+      await expectWritable(out, 'file');
       const { resolveSettings } = await import('../../pipeline/settings.js');
       const { bringUpToDate } = await import('../run-stages.js');
       const named = { ...flags, onnx: String(argv.file), source: argv.images };
@@ -76,7 +79,7 @@ export function patchCommand(context: CommandContext): CommandModule {
         quiet: resolved.settings.quiet,
         color: usesColor(context.stderr, context.env),
       });
-      const making = { out: resolve(context.folder, argv.out), replaceOutput, signal: context.signal };
+      const making = { out, replaceOutput, signal: context.signal };
       // A bound that is kept on the bystanders that it was fitted on may not be on those for the test.
       const { harm } = resolved.settings.ensemble;
       const bounds = harm === null ? [null] : stricter.map((share) => share * harm);
@@ -96,7 +99,7 @@ export function patchCommand(context: CommandContext): CommandModule {
       assert(made !== undefined, 'a bound was tried');
       const outcomes = await bringUpToDate('report', inForce, context);
       const { metricsOf } = await import('../../pipeline/stage-metrics.js');
-      const result = await writePatched(making.out, made, {
+      const result = await writePatched(out, made, {
         workspace: resolved.settings.workspace,
         bound: harm,
         calibratedFor: inForce.settings.ensemble.harm,

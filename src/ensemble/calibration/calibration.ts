@@ -50,6 +50,8 @@ export interface CalibrateOptions {
   readonly risk?: number;
   /** Whether to fit temperatures and weights; else all are 1. */
   readonly fit?: boolean;
+  /** Whether the generalist's temperature is fitted, too; not where what is fused with is an earlier ensemble's. */
+  readonly fitGeneralist?: boolean;
   /** One weight for all specialists, or one for each. */
   readonly weights?: 'shared' | 'each';
   /** Whether to leave out specialists that do not help. */
@@ -102,6 +104,7 @@ export async function calibrate(
   {
     rule = 'auto',
     fit = true,
+    fitGeneralist = true,
     weights = 'shared',
     select = true,
     selectionErrors = 1,
@@ -154,7 +157,7 @@ export async function calibrate(
   const candidates: RuleCalibration[] = [];
   const { isShared } = plan;
   for (const candidate of fitted) {
-    const options = { fit, weights, select, selectionErrors, sweeps, harm, pause, isShared };
+    const options = { fit, fitGeneralist, weights, select, selectionErrors, sweeps, harm, pause, isShared };
     candidates.push(
       await calibrateRule({ validation: compact, bystanders: others }, ids, candidate, options),
     );

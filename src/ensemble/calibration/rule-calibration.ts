@@ -70,6 +70,7 @@ const folds = 2;
 /** How a rule is fitted; see the options of `calibrate`. */
 export interface RuleFitOptions {
   readonly fit: boolean;
+  readonly fitGeneralist: boolean;
   readonly weights: 'shared' | 'each';
   readonly select: boolean;
   readonly selectionErrors: number;
@@ -225,7 +226,7 @@ async function fitAll(
 ): Promise<void> {
   if (!options.fit) return;
   for (let sweep = 0; sweep < options.sweeps; sweep++) {
-    await fitting.fitGeneralistTemperature();
+    if (options.fitGeneralist) await fitting.fitGeneralistTemperature();
     for (const team of teams(specialists, options)) await fitting.fitTemperature(team);
     await fitWeights(fitting, specialists, rule, options);
   }

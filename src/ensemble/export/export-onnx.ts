@@ -20,6 +20,7 @@ import {
   type GraphWriter,
   neededBy,
   renameValue,
+  valueNames,
 } from '../../models/onnx/graph-writer.js';
 import type { ImageFeed } from '../../models/onnx/image-session.js';
 import {
@@ -65,6 +66,8 @@ export interface ExportedModel {
 
 const ownOpset = 17;
 const irVersion = 8n;
+/** Before it, weights had to stand among the inputs. */
+const leastIrVersion = 4n;
 
 /**
  * Refuses a foreign model that no ensemble can be written into, as can be known before anything is trained.
@@ -182,7 +185,17 @@ export async function exportOnnx(
   });
   const proto = imported
     ? await withData(
-        { ...imported.model, proto: create(ModelProtoSchema, { ...imported.model.proto, metadataProps }) },
+        {
+          ...imported.model,
+          proto: create(ModelProtoSchema, {
+            ...imported.model.proto,
+            irVersion:
+              imported.model.proto.irVersion > leastIrVersion
+                ? imported.model.proto.irVersion
+                : leastIrVersion,
+            metadataProps,
+          }),
+        },
         graph,
       )
     : create(ModelProtoSchema, {
@@ -216,6 +229,8 @@ interface Written {
   /** (batch, classes) each, but for the trace. */
   readonly values: FusionOutputs;
   readonly imported: ExportedMetadata['imported'];
+  /** The output with the fused distribution of an earlier patch, which is to hold that of this one. */
+  readonly earlier?: string | undefined;
 }
 
 function writeOwn(
@@ -297,6 +312,7 @@ function writeOnImported(
       ...(values.trace && !everyStep && { trace: values.trace }),
     },
     imported: { logits: own, blank, replaced },
+    earlier,
   };
 }
 
@@ -323,23 +339,17 @@ function writeOutputs(
   writer: GraphWriter,
   graph: GraphProto,
   { fusion }: HostParts,
-  { values, imported }: Written,
+  { values, imported, earlier }: Written,
   { trace, before }: { readonly trace: boolean; readonly before: ExportedMetadata | undefined },
 ) {
   const { classes, specialists } = fusion;
-  const taken = new Set([
-    ...graph.node.flatMap(({ output }) => output),
-    ...graph.output.map(({ name }) => name),
-  ]);
-  const free = (name: string) => (taken.has(name) ? `kd_spec_${name}` : name);
-  const made = new Set(graph.node.flatMap(({ output }) => output));
+  const taken = valueNames(graph);
+  const free = (name: string): string => (taken.has(name) ? free(`kd_spec_${name}`) : name);
   const add = (value: string, name: string, shape: readonly (number | string)[]) => {
     writer.name(value, name);
     if (!graph.output.some((info) => info.name === name)) graph.output.push(valueInfo(name, shape));
     return name;
   };
-  // An output that an earlier patch had, and whose value was given another name, is this one's.
-  const earlier = graph.output.find(({ name }) => !made.has(name))?.name;
   const fused = add(values.probabilities, earlier ?? free('probabilities'), ['batch', classes]);
   const generalist = before?.generalist ?? add(values.generalist, free('generalist'), ['batch', classes]);
   const outputs = [fused, generalist];

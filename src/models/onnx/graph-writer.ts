@@ -223,3 +223,15 @@ export function renameValue(graph: GraphProto, from: string, to: string): void {
       : node,
   );
 }
+
+/** The names of all values of a graph, those inside control flow included: what is added may have none of them. */
+export function valueNames({ node, initializer, input, output }: GraphProto): Set<string> {
+  const named = [...initializer, ...input, ...output].map(({ name }) => name);
+  const made = node.flatMap(({ output: outputs, attribute: attributes }) => [
+    ...outputs,
+    ...attributes.flatMap(({ g, graphs }) =>
+      [...(g ? [g] : []), ...graphs].flatMap((inner) => [...valueNames(inner)]),
+    ),
+  ]);
+  return new Set([...named, ...made]);
+}

@@ -15,10 +15,12 @@ import { z } from 'zod';
 import { assert, KdSpecError } from '../../core/errors.js';
 import { hashFile } from '../../core/file-hashes.js';
 import { type Backbone, createBackbone } from '../backbone.js';
+import type { ImageBatch } from '../classifier.js';
 import { storedFeatures } from '../stored-features.js';
 import { wholeModel } from './constants.js';
-import { openImageSession, type SessionPart } from './image-session.js';
-import { invalid, type OnnxModel, readOnnxModel } from './model-file.js';
+import { readExportedMetadata } from './exported-metadata.js';
+import { type ImageFeed, type ImageSession, openImageSession, type SessionPart } from './image-session.js';
+import { fusedOutputKey, invalid, type OnnxModel, readOnnxModel } from './model-file.js';
 import { inputSchema, readingSchema } from './reading.js';
 
 const count = z.int().positive();
@@ -109,6 +111,7 @@ export async function openOnnxBackbone(
     { path: model.path },
   );
   const outputs = blank === null ? [name] : [name, blankOutput];
+  const earlier = earlierPatches(model, feed);
   const pixels = input.image.height * input.image.width * input.image.channels;
   let areStepsFirst: boolean | undefined;
   /** Of one image: where as many images run as there are steps, the shape would not tell. */
@@ -138,8 +141,39 @@ export async function openOnnxBackbone(
           'first, or for one image at a time',
       );
     },
-    dispose: () => session.dispose(),
+    fusedBefore: earlier?.predict,
+    dispose() {
+      session.dispose();
+      earlier?.dispose();
+    },
   });
+}
+
+/** What a file that was patched before predicts with its specialists, (batch, classes); it is opened when it is wanted. */
+function earlierPatches(model: OnnxModel, feed: ImageFeed) {
+  const fused = model.metadata.get(fusedOutputKey);
+  if (fused === undefined || readExportedMetadata(model) === undefined) return undefined;
+  let opened: Promise<ImageSession> | undefined;
+  return {
+    async predict(batch: ImageBatch): Promise<Float32Array> {
+      opened ??= wholeModel(model).then((bytes) => openImageSession(bytes, feed, { path: model.path }));
+      const session = await opened;
+      let all = new Float32Array();
+      await session.run(batch, [fused], ({ results, first, count, ran }) => {
+        const values = results.get(fused)?.values ?? new Float32Array();
+        const classes = values.length / ran;
+        if (all.length === 0) all = new Float32Array(batch.count * classes);
+        all.set(values.subarray(0, count * classes), first * classes);
+      });
+      return all;
+    },
+    dispose() {
+      void opened?.then(
+        (session) => session.dispose(),
+        () => {},
+      );
+    },
+  };
 }
 
 /** The graph with the features as its output instead of its own: the runtime leaves out what they do not need. */

@@ -48,7 +48,7 @@ export async function writeOnnxModel(
     await writeFileAtomically(path, bytes);
     return { files: split ? [path, data] : [path], bytes: bytes.length + (split?.bytes ?? 0) };
   } catch (error) {
-    await rm(partial, { force: true });
+    await rm(partial, { force: true }).catch(() => {});
     throw asFileError(error, path, 'the model');
   }
 }

@@ -64,7 +64,8 @@ export async function calibrateEnsemble(context: StageContext): Promise<StageRes
     const examples = await predict(splits.validation, 'validation');
     const others = bystanders && (await predict(bystanders.bound, 'bystanders'));
     const onPlan = (plan: CalibrationPlan) => tellOfPlan(plan, examples.length, others?.length, log);
-    const options = { rule, fit, weights, select, selectionErrors, signal, onPlan };
+    const fitGeneralist = generalist.backbone?.fusedBefore === undefined;
+    const options = { rule, fit, fitGeneralist, weights, select, selectionErrors, signal, onPlan };
     const calibration = await calibrate(examples, configs, classes.length, {
       ...options,
       ...(bystanders && others && { bystanders: others.map((one) => withLabel(one, bystanders)) }),
