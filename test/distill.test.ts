@@ -130,5 +130,10 @@ describe('in a workspace', { timeout: patienceMs }, () => {
     expect(report.student.top1).toBeGreaterThanOrEqual(0);
     expect((await schemaOf('evaluate')).parse(report)).toEqual(report);
     expect(await readFile(place('report', 'index.html'), 'utf8')).toContain('Student');
+
+    const words = ['export', '--model', 'student', '--format', 'hf', '--out', 'hub', '--quiet', '--json'];
+    jsonOf(await kdSpec(words, { folder }));
+    const card = await readFile(join(folder, 'hub', 'README.md'), 'utf8');
+    expect(card).toContain(`top-1 ${(100 * report.student.top1).toFixed(1)}%`); // its own figure, not the ensemble's
   });
 });

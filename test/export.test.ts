@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { cp, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { cp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { z } from 'zod';
@@ -156,8 +156,13 @@ test('a folder for hubs says what a program needs, with figures and the licence;
   const { classes, image } = await openDataset(join(workspace(), 'dataset'));
   const { id2label } = JSON.parse(await read('config.json'));
   expect(classes.map((_, index) => id2label[index])).toEqual(classes);
-  const { size, image_std } = JSON.parse(await read('preprocessor_config.json'));
-  expect({ size, image_std }).toEqual({ size: { height: image.height, width: image.width }, image_std: [1] });
+  const { size, crop_size, image_std } = JSON.parse(await read('preprocessor_config.json'));
+  const { height, width } = image;
+  expect({ size, crop_size, image_std }).toEqual({
+    size: { shortest_edge: height },
+    crop_size: { height, width },
+    image_std: [1],
+  });
   expect(await read('README.md')).toMatch(/license: "apache-2.0"[\s\S]*\| ensemble \| \d+\.\d%/);
   const ensemble = await loadEnsemble(join(folder, 'hub', 'model.onnx'));
   expect(ensemble.classes).toEqual(classes);
@@ -182,6 +187,19 @@ test('the student exports, too', async () => {
   expectNear(await found.probabilities(batch), await own.probabilities(batch));
   own.dispose();
   found.dispose();
+
+  const to = async (...words: readonly string[]) =>
+    jsonOf(await kdSpec(['export', '--model', 'student', ...words, '--json'], { folder }));
+  await to('--format', 'safetensors', '--out', 'student.safetensors');
+  const tensors = await readSafetensors(join(folder, 'student.safetensors'));
+  expect([...tensors.keys()].every((name) => name.startsWith('generalist.'))).toBe(true);
+  await to('--format', 'web', '--out', 'student-page');
+  expect((await readdir(join(folder, 'student-page'))).sort()).toContain('model.onnx');
+  await to('--format', 'hf', '--out', 'student-hub');
+  const card = await readFile(join(folder, 'student-hub', 'README.md'), 'utf8');
+  expect(card).toMatch(/one network that was distilled/);
+  expect(card).toMatch(/Not measured/); // the copy is no artefact of distillation
+  expect(card).not.toMatch(/ensemble|specialists|rule/);
 });
 
 test('what cannot be done is refused, and nothing is written', async () => {

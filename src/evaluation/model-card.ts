@@ -15,19 +15,25 @@ export interface CardFacts {
   readonly outputs: readonly string[];
   readonly input: string;
   readonly weights: string;
+  /** Lines of Python that make `images` of a picture. */
+  readonly preparation: readonly string[];
+  /** Where the student is exported: what it reaches on test images; null where nothing measured it. */
+  readonly student?: { readonly examples: number; readonly top1: number } | null | undefined;
 }
 
 /**
- * The card of an exported ensemble, as Markdown with the front matter that hubs of models read: what it is, what it was made
- * of, how good it is, and under which licence.
+ * The card of an exported ensemble, or of a student, as Markdown with the front matter that hubs of models read: what it
+ * is, what it was made of, how good it is, and under which licence.
  *
- * @param report of the workspace; none leaves the figures out, and says so
+ * @param report of the workspace, on its ensemble; none leaves the figures out, and says so
  */
 export function modelCard(
   facts: CardFacts,
   report: Pick<Report, 'test' | 'split' | 'bystanders'> | undefined,
 ): string {
   const { name, licence, description, classes, specialists, rule, outputs, input, weights } = facts;
+  const { preparation, student } = facts;
+  const isStudent = student !== undefined;
   const front = [
     '---',
     'library_name: onnx',
@@ -35,14 +41,18 @@ export function modelCard(
     `license: ${licence === undefined ? 'unknown' : JSON.stringify(licence)}`,
     'tags:',
     '- kd-spec',
-    '- ensemble-of-specialists',
+    isStudent ? '- distillation' : '- ensemble-of-specialists',
     '---',
   ];
   const lines = [
     `# ${name}`,
     '',
-    `A classifier of ${count(classes)} classes: a generalist and ${count(specialists)} specialists for the classes that it ` +
-      `confuses, fused by the rule \`${rule}\` inside one ONNX graph. Made with kd-spec ${packageVersion()}.`,
+    `A classifier of ${count(classes)} classes: ` +
+      (isStudent
+        ? 'one network that was distilled from a teacher, as an ONNX graph. '
+        : `a generalist and ${count(specialists)} specialists for the classes that it confuses, fused by the rule ` +
+          `\`${rule}\` inside one ONNX graph. `) +
+      `Made with kd-spec ${packageVersion()}.`,
     '',
     '## Data',
     '',
@@ -50,29 +60,45 @@ export function modelCard(
     '',
     '## Figures',
     '',
-    ...figures(report),
+    ...(isStudent ? studentFigures(student) : figures(report)),
     '',
     '## Use',
     '',
     '```python',
     'import json, onnxruntime',
+    ...preparation,
     "session = onnxruntime.InferenceSession('model.onnx')",
     `probabilities, = session.run([${JSON.stringify(outputs[0])}], {${JSON.stringify(input)}: images})`,
     "names = json.load(open('config.json'))['id2label']",
     'print(names[str(probabilities[0].argmax())])',
     '```',
     '',
-    `\`preprocessor_config.json\` says how images are scaled. Outputs: ${outputs.map((output) => `\`${output}\``).join(', ')}, ` +
-      `the fused distribution first. Weights that kd-spec added are stored in ${weights}.`,
+    `${preparation.length === 0 ? '`images` are rows of features.' : '`preprocessor_config.json` says how images are scaled.'} ` +
+      `Outputs: ${outputs.map((output) => `\`${output}\``).join(', ')}, ` +
+      `${isStudent ? 'both the distribution of the student' : 'the fused distribution first'}. Weights that kd-spec added are ` +
+      `stored in ${weights}.`,
     '',
     '## Licence',
     '',
     licence === undefined
       ? 'Not stated. The licence of the original model, where there is one, and those of the images apply.'
-      : `${licence}. The licences of the images that specialists were trained on apply, too.`,
+      : `${licence}. The licences of the images that ${isStudent ? 'it was' : 'specialists were'} trained on apply, too.`,
     '',
   ];
   return [...front, '', ...lines].join('\n');
+}
+
+function studentFigures(
+  test: { readonly examples: number; readonly top1: number } | null,
+): readonly string[] {
+  if (test === null) return ['Not measured: `kd-spec distill` measures its student on test images.'];
+  const { examples, top1 } = test;
+  const standardError = Math.sqrt((top1 * (1 - top1)) / Math.max(1, examples));
+  return [
+    `On ${count(examples)} images of the test split, all classes: top-1 ${percentWithin(top1, standardError)}.`,
+    '',
+    'Harm to classes without images was not measured.',
+  ];
 }
 
 function figures(report: Pick<Report, 'test' | 'split' | 'bystanders'> | undefined): readonly string[] {

@@ -1,11 +1,13 @@
 import { basename, join, resolve } from 'node:path';
 import type { CommandModule } from 'yargs';
+import { expectWritable } from '../../core/atomic-file.js';
 import { KdSpecError } from '../../core/errors.js';
 import type { JsonObject } from '../../core/json.js';
 import { percent } from '../../core/percent.js';
 import { byteSize, count } from '../../core/quantity-text.js';
 import type { NetworkEnsemble } from '../../ensemble/ensemble.js';
 import type { ExportedModel, ExportOptions } from '../../ensemble/export/export-onnx.js';
+import type { CardFacts } from '../../evaluation/model-card.js';
 import { headRivals } from '../../evaluation/rivals/rival.js';
 import type { Settings } from '../../pipeline/options.js';
 import { addFlags, flagsOf } from '../command-line.js';
@@ -110,6 +112,8 @@ export function exportCommand(context: CommandContext): CommandModule {
       const { resolveSettings } = await import('../../pipeline/settings.js');
       const { settings } = await resolveSettings(flagsOf(argv, []), context.env, { folder: context.folder });
       const format = formats.find((name) => name === argv.format) ?? 'onnx';
+      const out = resolve(context.folder, argv.out);
+      await expectWritable(out, format === 'hf' || format === 'web' ? 'folder' : 'file');
       if (typeof argv.refit === 'string') {
         const others = Object.keys(argv).filter((flag) => notWithRefit.some((one) => one === flag));
         if (others.length > 0) {
@@ -120,13 +124,13 @@ export function exportCommand(context: CommandContext): CommandModule {
           );
         }
         const { exportRefitted } = await import('../export-refitted.js');
-        const result = await exportRefitted(resolve(context.folder, argv.out), argv.refit, settings, {
+        const result = await exportRefitted(out, argv.refit, settings, {
           isExternal: argv['external-data'] === true,
         });
         printResult(context, result, settings.json);
         return;
       }
-      const result = await exportEnsemble(resolve(context.folder, argv.out), settings, {
+      const result = await exportEnsemble(out, settings, {
         format,
         licence: typeof argv.license === 'string' ? argv.license : undefined,
         model: argv.model === 'student' ? 'student' : 'ensemble',
@@ -168,6 +172,7 @@ async function exportEnsemble(
     const { classes } = ensemble;
     const { files, bytes } = await write(path, model, ensemble, {
       format,
+      model: which,
       workspace,
       licence,
       isExternal,
@@ -222,11 +227,14 @@ async function write(
   ensemble: NetworkEnsemble,
   {
     format,
+    model: which,
     workspace,
     licence,
     isExternal,
     weights,
-  }: Pick<ExportChoices, 'format' | 'licence' | 'isExternal' | 'weights'> & { readonly workspace: string },
+  }: Pick<ExportChoices, 'format' | 'model' | 'licence' | 'isExternal' | 'weights'> & {
+    readonly workspace: string;
+  },
 ): Promise<{ readonly files: readonly string[]; readonly bytes: number }> {
   const { classes } = ensemble;
   const title = `Which of ${count(classes.length)} classes?`;
@@ -249,19 +257,38 @@ async function write(
       return { files: [path], bytes: await writeEnsembleTensors(path, ensemble, specialists) };
     }
     case 'hf': {
-      const { writeHuggingFaceFolder } = await import('../../ensemble/export/hugging-face-folder.js');
+      const { preparation, writeHuggingFaceFolder } = await import(
+        '../../ensemble/export/hugging-face-folder.js'
+      );
       const { modelCard } = await import('../../evaluation/model-card.js');
       const { openDataset } = await import('../../data/dataset.js');
       const { readReport } = await import('../../evaluation/report-schema.js');
       const { description } = await openDataset(join(workspace, 'dataset'));
       const { feed, metadata, outputs } = model;
       const { rule, specialists } = metadata;
-      const facts = { classes: classes.length, specialists, rule, outputs, input: feed.name, weights };
+      const student = which === 'student' ? await studentFigures(workspace) : undefined;
+      const facts = {
+        rule,
+        specialists,
+        outputs,
+        weights,
+        student,
+        classes: classes.length,
+        input: feed.name,
+      };
       const card = modelCard(
-        { name: basename(path), licence, description, ...facts },
+        { name: basename(path), licence, description, preparation: preparation(feed), ...facts },
         await readReport(join(workspace, 'report', 'report.json')),
       );
       return { files: [path], bytes: await writeHuggingFaceFolder(path, model, { classes, card }) };
     }
   }
+}
+
+/** What the student of a workspace reaches on test images; null where nothing measured it. */
+async function studentFigures(workspace: string): Promise<CardFacts['student']> {
+  const { findManifest } = await import('../../core/artefact.js');
+  const { metricsOf } = await import('../../pipeline/stage-metrics.js');
+  const manifest = await findManifest(join(workspace, 'student'));
+  return metricsOf('student', manifest?.metrics ?? {})?.test ?? null;
 }

@@ -5,6 +5,7 @@ import { packageVersion } from '../../core/package.js';
 import type { ClassNames } from '../../models/classifier.js';
 import { networkValues } from '../../models/network.js';
 import type { ImageFeed } from '../../models/onnx/image-session.js';
+import { inOrder } from '../../models/onnx/reading.js';
 import { writeOnnxModel } from '../../models/onnx/write-model.js';
 import { type HostTensor, writeSafetensors } from '../../models/safetensors.js';
 import type { NetworkEnsemble } from '../ensemble.js';
@@ -90,20 +91,47 @@ export async function writeHuggingFaceFolder(
   }
 }
 
-/** What is done to an image before the model, in the words of image processors: values of 0 to 255, scaled, normalised. */
+/**
+ * What is done to an image before the model, in the words of image processors: scaled until it covers the square and cropped
+ * at its centre, as kd-spec does; values of 0 to 255, scaled, normalised. Channels come out red first: see
+ * {@link preparation} for the rest.
+ */
 function preprocessorOf({ form, reading: { order, normalisation } }: ImageFeed) {
   const { height, width, channels } = form.image;
+  const { mean, deviation } = inOrder(normalisation, order);
   return {
-    image_processor_type: 'ViTImageProcessor',
+    image_processor_type: 'CLIPImageProcessor',
     do_resize: true,
-    size: { height, width },
-    resample: 3,
+    size: { shortest_edge: Math.max(height, width) },
+    resample: 1, // Lanczos
+    do_center_crop: true,
+    crop_size: { height, width },
     do_rescale: true,
     rescale_factor: 1 / 255,
     do_normalize: true,
-    image_mean: normalisation.mean,
-    image_std: normalisation.deviation,
+    image_mean: mean,
+    image_std: deviation,
     do_convert_rgb: channels === 3,
-    ...(order === 'bgr' && { do_flip_channel_order: true }),
   };
+}
+
+/**
+ * Lines of Python that make `images`, as the model takes them, of a picture `photo.jpg`, with the folder's
+ * `preprocessor_config.json`; none for a model of features.
+ */
+export function preparation({ form, reading: { order } }: ImageFeed): readonly string[] {
+  const { image, type, layout } = form;
+  if (image.isFeatures) return [];
+  const { channels } = image;
+  const isGrey = channels === 1;
+  return [
+    'from PIL import Image',
+    'from transformers import AutoImageProcessor',
+    `picture = Image.open('photo.jpg').convert('${isGrey ? 'L' : 'RGB'}')`,
+    "images = AutoImageProcessor.from_pretrained('.')(picture, return_tensors='np')['pixel_values']",
+    ...(order === 'bgr' && !isGrey ? ['images = images[:, ::-1]  # blue first'] : []),
+    ...(layout === 'channels-last' ? ['images = images.transpose(0, 2, 3, 1)'] : []),
+    ...(layout === 'flat' ? ['images = images.reshape(len(images), -1)'] : []),
+    `images = images${type === 'uint8' ? '.round()' : ''}.astype('${type}')`,
+  ];
 }
