@@ -156,8 +156,9 @@ export function writeRouting(
     slots = Math.min(top * mostPerClass, count);
     const [, first] = graph.nodes('TopK', [generalist, graph.integers([top], [1])], 2, { axis: 1 });
     const called = graph.gather(covering, first, 0);
-    const sorted = ascending(graph, graph.reshape(called, [-1, top * mostPerClass]), top * mostPerClass);
-    ids = withoutRepetition(graph, sorted, top * mostPerClass, none);
+    ids = graph.reshape(called, [-1, top * mostPerClass]); // those of one class are ascending
+    if (top > 1)
+      ids = withoutRepetition(graph, ascending(graph, ids, top * mostPerClass), top * mostPerClass, none);
     if (slots < top * mostPerClass) ids = graph.slice(ids, 1, 0, slots);
   } else {
     slots = Math.min(count, Math.max(1, Math.floor((mostPerClass + 1e-9) / routing.mass)));
@@ -166,8 +167,7 @@ export function writeRouting(
     const isCalled = graph.node('Less', [graph.scalar(routing.mass), graph.add(values, graph.scalar(1e-9))]);
     ids = ascending(graph, graph.node('Where', [isCalled, places, none]), slots);
   }
-  const ofSlots = (table: string, width: number) =>
-    graph.reshape(graph.gather(table, ids, 0), [-1, slots, width]);
+  const ofSlots = (table: string) => graph.gather(table, ids, 0);
   return {
     slots,
     ids,
@@ -177,11 +177,11 @@ export function writeRouting(
     isMember,
     mostPerClass,
     covering,
-    classIds: ofSlots(classIds, largest),
-    weight: ofSlots(weight, 1),
-    share: ofSlots(share, 1),
-    lift: ofSlots(lift, 1),
-    inverseTemperature: ofSlots(inverseTemperature, 1),
+    classIds: ofSlots(classIds),
+    weight: ofSlots(weight),
+    share: ofSlots(share),
+    lift: ofSlots(lift),
+    inverseTemperature: ofSlots(inverseTemperature),
   };
 }
 
