@@ -41,8 +41,6 @@ const variants: readonly (readonly string[])[] = [
   [],
   ['--specialist-learning-rate', '0.003'],
   ['--specialist-learning-rate', '0.003', '--views', '1'],
-  ['--specialist-learning-rate', '0.003', '--clusters', '8'],
-  ['--specialist-learning-rate', '0.003', '--specialist-dense', '512'],
 ];
 
 /** The package, unpacked. */
