@@ -86,8 +86,14 @@ const testShare = 0.5;
  * @throws KdSpecError `not-found`, `dataset-invalid`; what an importer throws
  */
 export async function openBystanderSource(path: string, options: SourceOptions): Promise<DatasetSource> {
-  if (await isFolderOfImages(path)) return unlabelledImages(path, options);
-  return (await openSource(path, { ...options, validationFraction: 0, testFraction: testShare })).source;
+  try {
+    if (await isFolderOfImages(path)) return await unlabelledImages(path, options);
+    return (await openSource(path, { ...options, validationFraction: 0, testFraction: testShare })).source;
+  } catch (error) {
+    if (error instanceof KdSpecError)
+      throw new KdSpecError(error.code, `--bystanders: ${error.message}`, { cause: error });
+    throw error;
+  }
 }
 
 async function isFolderOfImages(path: string): Promise<boolean> {

@@ -37,14 +37,16 @@ export async function makeDataset({
   const known = foreign ? withKnownClasses(own, foreign.classes.names, foreign.model.path) : own;
   const held = foreign && dataset.bystanders === null ? holdOut(known, own, settings, log) : undefined;
   const source = held?.rest ?? known;
+  const given = // before anything is read, so that a wrong path is refused before it
+    dataset.bystanders === null ? undefined : await openGiven(dataset.bystanders, source, options);
   await rm(directory, { recursive: true, force: true }); // shards of an interrupted run: writing starts afresh
   const writing = { shardBytes: dataset.shardMegabytes * 2 ** 20, log, signal };
   const { splits, classes, labels, report } = await writeDataset(directory, source, writing);
   if (report) logReport(report, log);
-  const others =
-    dataset.bystanders === null
-      ? held?.bystanders
-      : await givenBystanders(dataset.bystanders, source, labels.train, options);
+  const hasImages = (label: number) => labels.train[label] > 0;
+  const others = given
+    ? { ...asBystanders(given, source.classes, { hasImages, seed }), augmentation: source.augmentation }
+    : held?.bystanders;
   const bystanders = others && (await writeBystanders(directory, others, writing));
   checkValidation(labels.validation, source.classes, log);
   const { train, validation, test } = splits;
@@ -102,19 +104,9 @@ function holdOut(
   return held;
 }
 
-/** @param trainLabels (classes), training images of each class */
-async function givenBystanders(
-  path: string,
-  { classes, image, augmentation }: DatasetSource,
-  trainLabels: Int32Array,
-  options: SourceOptions,
-): Promise<DatasetSource> {
-  const sameImages = { ...options, imageSize: image.height, channels: image.channels };
-  const source = await openBystanderSource(path, sameImages);
-  return {
-    ...asBystanders(source, classes, { hasImages: (label) => trainLabels[label] > 0, seed: options.seed }),
-    augmentation,
-  };
+/** Opens the bystanders that a person gave, as images of the data set's shape. */
+function openGiven(path: string, { image }: DatasetSource, options: SourceOptions): Promise<DatasetSource> {
+  return openBystanderSource(path, { ...options, imageSize: image.height, channels: image.channels });
 }
 
 async function writeBystanders(
