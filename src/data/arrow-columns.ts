@@ -65,21 +65,58 @@ export function integers(
  */
 export function texts(data: Data, { path, firstRow }: ColumnPlace): (position: number) => string | null {
   const { type, values, valueOffsets } = data;
+  const decoder = new TextDecoder();
+  const outside = (position: number) =>
+    new KdSpecError('shard-corrupt', `${path}: the text of row ${firstRow + position} lies outside it`);
+  if (DataType.isUtf8View(type)) {
+    return (position) => {
+      if (data.nullCount > 0 && !data.getValid(position)) return null;
+      const bytes = viewedBytes(values, data.variadicBuffers, position);
+      if (bytes === undefined) throw outside(position);
+      return decoder.decode(bytes);
+    };
+  }
   if (!DataType.isUtf8(type) && !DataType.isLargeUtf8(type)) {
     throw new KdSpecError(
       'dataset-invalid',
       `${path}: expected a column of texts, found ${describeType(type)}`,
     );
   }
-  const decoder = new TextDecoder();
   return (position) => {
     if (data.nullCount > 0 && !data.getValid(position)) return null;
     const start = Number(valueOffsets[position]);
     const end = Number(valueOffsets[position + 1]);
     if (start >= 0 && start <= end && end <= values.length)
       return decoder.decode(values.subarray(start, end));
-    throw new KdSpecError('shard-corrupt', `${path}: the text of row ${firstRow + position} lies outside it`);
+    throw outside(position);
   };
+}
+
+const viewBytes = 16;
+const inlineBytes = 12; // of a text that stands in its view
+
+/**
+ * The bytes of a text in the layout of views: its length, then itself where it is short, else its first four bytes, the
+ * buffer that holds it, and where it begins there. Source: Arrow columnar format 1.5, "Variable-size Binary View Layout".
+ *
+ * @returns undefined where they lie outside
+ */
+function viewedBytes(
+  views: Uint8Array,
+  buffers: readonly Uint8Array[],
+  position: number,
+): Uint8Array | undefined {
+  const at = position * viewBytes;
+  if (at + viewBytes > views.length) return undefined;
+  const view = new DataView(views.buffer, views.byteOffset + at, viewBytes);
+  const length = view.getInt32(0, true);
+  if (length < 0) return undefined;
+  if (length <= inlineBytes) return views.subarray(at + 4, at + 4 + length);
+  const buffer = buffers[view.getInt32(8, true)];
+  const start = view.getInt32(12, true);
+  return buffer !== undefined && start >= 0 && start + length <= buffer.length
+    ? buffer.subarray(start, start + length)
+    : undefined;
 }
 
 /**

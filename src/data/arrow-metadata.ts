@@ -50,8 +50,8 @@ export function footerAnnouncesWhatItHolds(footer: Uint8Array): boolean {
     return (
       fieldsFit(view, schema, slots.schema.fields, { left: Math.floor(footer.length / 4) }) &&
       listFits(view, schema, slots.schema.customMetadata, 4) &&
-      listFits(view, table, slots.footer.dictionaries, 24) &&
-      listFits(view, table, slots.footer.recordBatches, 24) &&
+      listFits(view, table, slots.footer.dictionaries, blockBytes) &&
+      listFits(view, table, slots.footer.recordBatches, blockBytes) &&
       listFits(view, table, slots.footer.customMetadata, 4)
     );
   } catch (error) {
@@ -59,6 +59,28 @@ export function footerAnnouncesWhatItHolds(footer: Uint8Array): boolean {
     throw error;
   }
 }
+
+/**
+ * Where the first dictionary or record batch of a file in file format stands.
+ *
+ * @param footer one of which {@link footerAnnouncesWhatItHolds} is true
+ * @returns the byte; undefined where the file has none
+ */
+export function firstBlock(footer: Uint8Array): number | undefined {
+  const view = new DataView(footer.buffer, footer.byteOffset, footer.length);
+  const table = view.getUint32(0, true);
+  const starts = [slots.footer.dictionaries, slots.footer.recordBatches].flatMap((slot) => {
+    const list = target(view, table, slot);
+    const length = list === undefined ? 0 : view.getUint32(list, true);
+    return Array.from({ length }, (_, item) =>
+      Number(view.getBigInt64((list ?? 0) + 4 + blockBytes * item, true)),
+    );
+  });
+  return starts.length === 0 ? undefined : starts.reduce((least, start) => Math.min(least, start));
+}
+
+/** Of a block: its offset, the length of its metadata, and that of its body. */
+const blockBytes = 24;
 
 const headerTypes = { schema: 1, recordBatch: 3 } as const;
 

@@ -3,7 +3,7 @@ import { Message, type RecordBatch, RecordBatchReader, Schema, Table, tableToIPC
 import { KdSpecError } from '../core/errors.js';
 import { asFileError } from '../core/file-error.js';
 import { foreignKind } from '../core/file-kind.js';
-import { announcesWhatItHolds, footerAnnouncesWhatItHolds } from './arrow-metadata.js';
+import { announcesWhatItHolds, firstBlock, footerAnnouncesWhatItHolds } from './arrow-metadata.js';
 
 /**
  * Random access to the record batches of one Arrow file, in stream or in file format.
@@ -107,7 +107,11 @@ async function walkMessages(handle: FileHandle, path: string): Promise<ShardInde
   let schema: Schema | undefined;
   let rows = 0;
 
-  for (let offset = isFile ? framingBytes : 0; ; ) {
+  // Polars writes the schema without a message's frame: where messages begin stands in the footer.
+  const begin =
+    isFile && !(await beginsMessage(handle, framingBytes)) ? await firstOfFooter(handle) : undefined;
+
+  for (let offset = begin ?? (isFile ? framingBytes : 0); ; ) {
     const head = await readAt(handle, offset, framingBytes + metadataGuessBytes);
     const kind = offset === 0 && head.length > 0 ? foreignKind(head) : undefined;
     if (kind !== undefined)
@@ -144,7 +148,7 @@ async function walkMessages(handle: FileHandle, path: string): Promise<ShardInde
     offset += sizeBytes;
   }
   // Some writers of the file format leave the schema message out: it stands in the footer, too.
-  if (!schema && isFile) schema = await readFooterSchema(path);
+  if (!schema && isFile) schema = await schemaOfFooter(path);
   if (!schema) throw corrupt(path, 'it has no schema');
   try {
     return { path, schema, rows, batches, schemaMessage: encodeSchema(new Schema(schema.fields)) };
@@ -153,18 +157,36 @@ async function walkMessages(handle: FileHandle, path: string): Promise<ShardInde
   }
 }
 
-async function readFooterSchema(path: string): Promise<Schema> {
+async function beginsMessage(handle: FileHandle, offset: number): Promise<boolean> {
+  const start = await readAt(handle, offset, 4);
+  return start.length === 4 && new DataView(start.buffer).getInt32(0, true) === continuationMarker;
+}
+
+/** Where the first batch stands, by a sound footer; undefined where there is none. */
+async function firstOfFooter(handle: FileHandle): Promise<number | undefined> {
+  const start = await readFooter(handle)
+    .then(firstBlock)
+    .catch(() => undefined);
+  return start !== undefined && start >= framingBytes && Number.isSafeInteger(start) ? start : undefined;
+}
+
+/** The file ends with the footer, its length in 4 bytes, and the magic word. */
+async function readFooter(handle: FileHandle): Promise<Uint8Array> {
+  const { size } = await handle.stat();
+  const end = await readAt(handle, Math.max(0, size - footerEndBytes), footerEndBytes);
+  const length = end.length < footerEndBytes ? 0 : new DataView(end.buffer).getInt32(0, true);
+  if (!(length > 0 && length <= size - footerEndBytes && length <= metadataLimitBytes)) {
+    throw new Error(`a footer of ${length} bytes`);
+  }
+  const footer = await readAt(handle, size - footerEndBytes - length, length);
+  if (!footerAnnouncesWhatItHolds(footer)) throw new Error('it announces more than it holds');
+  return footer;
+}
+
+async function schemaOfFooter(path: string): Promise<Schema> {
   const handle = await openShard(path);
   try {
-    // The file ends with the footer, its length in 4 bytes, and the magic word.
-    const { size } = await handle.stat();
-    const end = await readAt(handle, Math.max(0, size - footerEndBytes), footerEndBytes);
-    const length = end.length < footerEndBytes ? 0 : new DataView(end.buffer).getInt32(0, true);
-    if (!(length > 0 && length <= size - footerEndBytes && length <= metadataLimitBytes)) {
-      throw new Error(`a footer of ${length} bytes`);
-    }
-    const footer = await readAt(handle, size - footerEndBytes - length, length);
-    if (!footerAnnouncesWhatItHolds(footer)) throw new Error('it announces more than it holds');
+    await readFooter(handle);
     const reader = await RecordBatchReader.from(handle);
     await reader.open({ autoDestroy: false });
     return reader.schema;

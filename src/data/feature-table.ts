@@ -498,7 +498,8 @@ function arrowKind(type: DataType): Omit<ColumnOutline, 'name'> {
   if (DataType.isFloat(item) || DataType.isInt(item)) {
     return { kind: 'numbers', width: DataType.isFixedSizeList(type) ? type.listSize : undefined };
   }
-  const isText = DataType.isInt(type) || DataType.isUtf8(type) || DataType.isLargeUtf8(type);
+  const isText =
+    DataType.isInt(type) || DataType.isUtf8(type) || DataType.isLargeUtf8(type) || DataType.isUtf8View(type);
   const what = DataType.isDictionary(type) ? 'categories (a dictionary-encoded column)' : String(type);
   return { kind: isText ? 'texts' : 'other', what };
 }

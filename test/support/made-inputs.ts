@@ -23,6 +23,7 @@ import {
   Uint16,
   Uint64,
   Utf8,
+  type Utf8View,
   type Vector,
   vectorFromArray,
 } from 'apache-arrow';
@@ -264,7 +265,7 @@ export function anySubsets(random: Random): Uint8Array {
 }
 
 /** Features and labels of six rows, as an Arrow file. */
-export function featureTable(): Uint8Array {
+export function featureTable(texts: Utf8 | Utf8View = new Utf8()): Uint8Array {
   const rows = Array.from({ length: 6 }, (_, row) => row);
   return tableToIPC(
     new Table({
@@ -273,8 +274,8 @@ export function featureTable(): Uint8Array {
         new FixedSizeList(3, new Field('item', new Float32(), true)),
       ),
       label: vectorFromArray(
-        rows.map((row) => `c${row % 3}`),
-        new Utf8(),
+        rows.map((row) => `${'the name of class '.repeat(row % 3)}c${row % 3}`), // short and long
+        texts,
       ),
     }),
     'file',

@@ -1,7 +1,7 @@
 import { cp, mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { gzipSync } from 'node:zlib';
-import { Field, Float32, Int32, List, Table, tableToIPC, vectorFromArray } from 'apache-arrow';
+import { Field, Float32, Int32, List, Table, tableToIPC, Utf8View, vectorFromArray } from 'apache-arrow';
 import sharp from 'sharp';
 import { readManifest } from '../../src/core/artefact.js';
 import { artefactFolder, beginArtefact, commitArtefact } from '../../src/core/artefact-writer.js';
@@ -258,6 +258,10 @@ export async function inputKinds(folder: string): Promise<InputKind[]> {
   const embedded = at('embedded.arrow');
   await add('Arrow features', embedded, featureTable(), async () =>
     drain(await featuresSource(embedded, { imageSize: 16, seed: 1 })),
+  );
+  const viewed = at('viewed.arrow');
+  await add('Arrow features, texts as views', viewed, featureTable(new Utf8View()), async () =>
+    drain(await featuresSource(viewed, { imageSize: 16, seed: 1 })),
   );
 
   const dataset = at('dataset');

@@ -1,7 +1,17 @@
 import { mkdir, mkdtemp, readdir, readlink, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { Field, FixedSizeList, Float32, Int32, Table, tableToIPC, Utf8, vectorFromArray } from 'apache-arrow';
+import {
+  Field,
+  FixedSizeList,
+  Float32,
+  Int32,
+  Table,
+  tableToIPC,
+  Utf8,
+  Utf8View,
+  vectorFromArray,
+} from 'apache-arrow';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { npy, npz } from '../../../test/support/numpy-arrays.js';
 import { imageBatches } from '../batches.js';
@@ -298,6 +308,30 @@ test('arrays that cannot be read are passed over where nobody needs them, and re
   await expect(open(join(directory, 'a.npz'), { imageColumn: 'turned' })).rejects.toThrow(
     /ascontiguousarray/,
   );
+});
+
+test('a file of which only the footer tells where its batches stand, as Polars writes it, and texts as views', async () => {
+  const long = names.map((name) => `${name}, a tree of a long name`);
+  const views = vectorFromArray(
+    numbers.map((row) => (row === 5 ? null : row % 2 === 0 ? names[row % 3] : long[row % 3])),
+    new Utf8View(),
+  );
+  // apache-arrow's first batch stands at byte 8, which the footer says; here a schema without a frame comes before it.
+  const written = Buffer.from(arrow({ features: listed(), label: views }));
+  const place = written.lastIndexOf(Buffer.from(BigInt64Array.of(8n).buffer));
+  const bytes = Buffer.concat([written.subarray(0, 8), Buffer.alloc(64, 4), written.subarray(8)]);
+  bytes.writeBigInt64LE(8n + 64n, 64 + place);
+  const directory = await folder({ 'a.arrow': bytes, 'b.arrow': bytes.subarray(0, -20) });
+  const source = await open(join(directory, 'a.arrow'), { validationFraction: 0, testFraction: 0 });
+  expect(source.classes).toEqual([...names, ...long].sort());
+  let read = 0;
+  for await (const { pixels, label } of source.images('train')) {
+    const [row] = new Float32Array(pixels.slice().buffer);
+    expect(source.classes[label]).toBe(row % 2 === 0 ? names[row % 3] : long[row % 3]);
+    read++;
+  }
+  expect(read).toBe(rows - 1);
+  await expect(open(join(directory, 'b.arrow'))).rejects.toMatchObject({ code: 'shard-corrupt' });
 });
 
 test('labels of another type are refused with what makes them labels', async () => {
