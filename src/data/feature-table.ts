@@ -76,7 +76,8 @@ interface ColumnOutline {
   readonly problem?: KdSpecError | undefined;
 }
 
-const usual = {
+/** The names by which columns are found, the first that there is. */
+export const usualColumns = {
   features: ['features', 'embeddings', 'embedding', 'feature', 'x'],
   logits: ['logits', 'scores'],
   probabilities: ['probabilities', 'probs', 'predictions'],
@@ -194,7 +195,7 @@ function chooseColumns(table: OpenTable, path: string, options: FeatureTableOpti
       `${path}: expected ${what}, found ${all.join(', ') || 'nothing'}`,
     );
   };
-  const known: readonly string[] = [...Object.values(usual).flat(), ...classNameArrays];
+  const known: readonly string[] = [...Object.values(usualColumns).flat(), ...classNameArrays];
   const wanted = [options.features, options.label, options.group];
   for (const { name, problem } of table.columns)
     if (problem && (known.includes(name.toLowerCase()) || wanted.includes(name))) throw problem;
@@ -202,8 +203,8 @@ function chooseColumns(table: OpenTable, path: string, options: FeatureTableOpti
     names
       .map((name) => table.columns.find((one) => one.kind === kind && one.name.toLowerCase() === name)?.name)
       .find((name) => name !== undefined);
-  const logits = find(usual.logits, 'numbers');
-  const probabilities = logits === undefined ? find(usual.probabilities, 'numbers') : undefined;
+  const logits = find(usualColumns.logits, 'numbers');
+  const probabilities = logits === undefined ? find(usualColumns.probabilities, 'numbers') : undefined;
   const others = table.columns.filter(
     ({ name, kind }) => kind === 'numbers' && name !== logits && name !== probabilities,
   );
@@ -211,23 +212,23 @@ function chooseColumns(table: OpenTable, path: string, options: FeatureTableOpti
   const features =
     options.features !== undefined
       ? named(options.features, '--image-column', 'numbers')
-      : (find(usual.features, 'numbers') ?? only);
+      : (find(usualColumns.features, 'numbers') ?? only);
   if (features === undefined && (logits ?? probabilities) === undefined) {
     const areApart =
       table.columns.filter(({ what }) => what !== undefined && /^(float|double)\d*$/i.test(what)).length > 1;
     throw missing(
       areApart && others.length === 0
         ? 'a column of lists of numbers, the features of a row, so join the columns of single numbers into one'
-        : `features, such as a column ${usual.features[0]}; choose one with --image-column`,
+        : `features, such as a column ${usualColumns.features[0]}; choose one with --image-column`,
     );
   }
   const label =
     options.label !== undefined
       ? named(options.label, '--label-column', 'texts')
-      : find(usual.label, 'texts');
+      : find(usualColumns.label, 'texts');
   const isUsable = (name: string) => table.columns.some((one) => one.name === name && one.kind === 'texts');
   if (options.isLabelled && (label === undefined || !isUsable(label))) {
-    const names: readonly string[] = label === undefined ? usual.label : [label.toLowerCase()];
+    const names: readonly string[] = label === undefined ? usualColumns.label : [label.toLowerCase()];
     const odd = table.columns.find(({ name }) => names.includes(name.toLowerCase()));
     if (odd === undefined) throw missing('labels, such as a column label; choose one with --label-column');
     throw new KdSpecError(
@@ -239,7 +240,7 @@ function chooseColumns(table: OpenTable, path: string, options: FeatureTableOpti
     );
   }
   const group = options.group !== undefined ? named(options.group, '--group', 'texts') : undefined;
-  return { features, logits, probabilities, label, group, split: find(usual.split, 'texts') };
+  return { features, logits, probabilities, label, group, split: find(usualColumns.split, 'texts') };
 }
 
 async function widthOf(table: OpenTable, name: string, path: string): Promise<number> {
@@ -290,10 +291,10 @@ async function openTable(path: string): Promise<OpenTable> {
 async function openNumpyFolder(folder: string, named?: string): Promise<OpenTable> {
   const names = (await readdir(folder)).filter((name) => /\.npy$/i.test(name) && !name.startsWith('.'));
   const others: readonly string[] = [
-    ...usual.logits,
-    ...usual.probabilities,
-    ...usual.label,
-    ...usual.split,
+    ...usualColumns.logits,
+    ...usualColumns.probabilities,
+    ...usualColumns.label,
+    ...usualColumns.split,
     ...classNameArrays,
     'group',
     'groups',

@@ -2,7 +2,7 @@ import { KdSpecError } from '../core/errors.js';
 import { type CsrMatrix, createCsrBuilder } from '../math/csr.js';
 import { softmax } from '../math/softmax.js';
 import { keepMass } from '../math/top-k.js';
-import { openFeatureTable } from './feature-table.js';
+import { openFeatureTable, usualColumns } from './feature-table.js';
 import { openParquet } from './parquet-file.js';
 
 /** Predictions of some rows. */
@@ -30,13 +30,16 @@ const keptClasses = 200;
 const classLimit = 1_000_000;
 const sumTolerance = 1e-3;
 
+/** The names of columns with predictions of all classes. */
+export const denseColumns: readonly string[] = [...usualColumns.logits, ...usualColumns.probabilities];
+
 /** Whether a path is that of a table that {@link readPredictionTable} reads. */
 export function isPredictionTable(path: string): boolean {
   return /\.(npy|npz|parquet)$/i.test(path);
 }
 
 /**
- * Opens predictions in NumPy arrays or Parquet: `logits` or `probabilities` of all classes, a row each, of which the most
+ * Opens predictions in NumPy arrays, Parquet or one Arrow file: `logits` or `probabilities` of all classes, a row each, of which the most
  * probable classes are kept (a mass of 0.999, at most 200); or in Parquet the sparse columns `indices` and
  * `probabilities`. `label` holds the index of the class.
  *

@@ -7,6 +7,7 @@ import { openShard, readBatch, type ShardIndex } from './arrow-shard.js';
 import { createShardWriter, type ShardRecord, type ShardWriter } from './arrow-shard-writer.js';
 import { checkColumns, classLimit, decodePredictions, grown, idAdvice } from './prediction-batches.js';
 import {
+  denseColumns,
   isPredictionTable,
   type PredictionBatch,
   type Predictions,
@@ -108,8 +109,8 @@ export function createPredictionWriter(
 
 /**
  * Opens predictions: ours, or any Arrow files (stream or file format, not compressed) with the same columns. Indices may
- * be integers or whole floats of any width, probabilities floats of any width; other columns are passed over. NumPy arrays
- * and Parquet are read too; see `prediction-tables.ts`.
+ * be integers or whole floats of any width, probabilities floats of any width; other columns are passed over. NumPy arrays,
+ * Parquet, and an Arrow file with predictions of all classes are read too; see `prediction-tables.ts`.
  *
  * Every row is checked, in the types of the file, to be a sparse sub-distribution: indices in range and each once,
  * probabilities finite, not negative, with a sum of at most 1 + 1e-3.
@@ -133,6 +134,11 @@ export async function readPredictions(
   const { isOrdered = false } = options;
   if (isPredictionTable(path)) return readPredictionTable(path, options);
   const shards = await indexArrowFiles(path, 'predictions as Arrow files', { isOrdered });
+  const [first] = shards;
+  if (shards.length === 1 && first.path === path && holdsAllClasses(first.schema)) {
+    const table = await readPredictionTable(path, options);
+    return { ...table, names: table.names ?? recordedNames(first) };
+  }
   let classes = options.classes;
   let names: readonly string[] | undefined;
   for (const shard of shards) {
@@ -162,6 +168,12 @@ export async function readPredictions(
     rowCount: shards.reduce((sum, { rows }) => sum + rows, 0),
     rows: () => streamBatches(shards, classes),
   };
+}
+
+/** Whether the columns are logits or probabilities of all classes instead of some with their indices. */
+function holdsAllClasses({ fields }: Schema): boolean {
+  const names = fields.map(({ name }) => name.toLowerCase());
+  return !names.includes('indices') && denseColumns.some((name) => names.includes(name));
 }
 
 /** The number of classes that a file's metadata says. */

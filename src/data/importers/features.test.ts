@@ -219,19 +219,31 @@ test('predictions of all classes as arrays are read as sparse rows, with labels 
   const directory = await folder({
     'p.npz': npz({ logits: npy(logits, [rows, 3]), label: npy(texts, [rows]), classes: npy(names, [3]) }),
     'features.npz': npz({ features: npy(features, [rows, 3]) }),
+    'p.arrow': arrow({
+      logits: vectorFromArray(
+        numbers.map((row) => [...logits.subarray(3 * row, 3 * row + 3)]),
+        new FixedSizeList(3, new Field('item', new Float32(), false)),
+      ),
+      label: vectorFromArray([...labels], new Int32()),
+    }),
   });
-  const predictions = await readPredictions(join(directory, 'p.npz'));
-  expect(predictions).toMatchObject({ classes: 3, names, rowCount: rows });
-  let row = 0;
-  for await (const { probabilities, labels: found } of predictions.rows()) {
-    for (let at = 0; at < probabilities.rows; at++, row++) {
-      expect(found?.[at]).toBe(row % 3);
-      const start = probabilities.offsets[at];
-      expect(probabilities.indices[start]).toBe(row % 3);
-      expect(probabilities.values[start]).toBeCloseTo(Math.exp(3) / (Math.exp(3) + 2), 5);
+  for (const [name, ownNames] of [
+    ['p.npz', names],
+    ['p.arrow', undefined],
+  ] as const) {
+    const predictions = await readPredictions(join(directory, name));
+    expect(predictions).toMatchObject({ classes: 3, names: ownNames, rowCount: rows });
+    let row = 0;
+    for await (const { probabilities, labels: found } of predictions.rows()) {
+      for (let at = 0; at < probabilities.rows; at++, row++) {
+        expect(found?.[at]).toBe(row % 3);
+        const start = probabilities.offsets[at];
+        expect(probabilities.indices[start]).toBe(row % 3);
+        expect(probabilities.values[start]).toBeCloseTo(Math.exp(3) / (Math.exp(3) + 2), 5);
+      }
     }
+    expect(row).toBe(rows);
   }
-  expect(row).toBe(rows);
   await expect(readPredictions(join(directory, 'p.npz'), { classes: 4 })).rejects.toMatchObject({
     code: 'predictions-invalid',
   });
