@@ -56,6 +56,24 @@ test('import finds the head, the classes and how the images are fed, and tries t
   expect(JSON.stringify(leftOut)).toMatch(/images of 1 classes that the model does not know.*30.*mauve/);
 });
 
+test.each([
+  ['0', { kind: 'none' }],
+  ['0.5', { kind: 'degrade', strength: 0.5 }],
+])('views of imported images are degraded as --strength %s says', async (strength, augmentation) => {
+  const words = [
+    'dataset',
+    '--source',
+    'photos',
+    '--strength',
+    strength,
+    '--workspace',
+    `strength-${strength}`,
+  ];
+  expect((await kdSpec(words, { folder })).code).toBe(0);
+  const path = join(folder, `strength-${strength}`, 'dataset', 'kd-spec.json');
+  expect(JSON.parse(await readFile(path, 'utf8'))).toMatchObject({ augmentation });
+});
+
 test('the imported generalist predicts what the model itself predicts', async () => {
   const classifier = await openOnnxClassifier(join(folder, 'model.onnx'), {
     order: 'bgr',

@@ -17,7 +17,7 @@ export interface ListedImporter {
 }
 
 const parts = ['validationFraction', 'testFraction'] as const;
-const images = ['imageSize', 'channels', 'onError', 'group'] as const;
+const images = ['imageSize', 'channels', 'onError', 'group', 'strength'] as const;
 const columns = ['imageColumn', 'labelColumn'] as const;
 
 /**
@@ -59,7 +59,7 @@ export const importers: readonly ListedImporter[] = [
   {
     name: 'idx',
     source: 'a folder of IDX files',
-    options: ['validationFraction'],
+    options: ['validationFraction', 'strength'],
     load: async () => (await import('./idx.js')).idx,
   },
   {
@@ -103,7 +103,8 @@ const paths = importers.filter(({ isGenerator }) => !isGenerator).map(({ source 
 export const sourceChoices = `${generatorNames.join(', ')}, or the path of ${paths.join(', of ')}`;
 
 /**
- * Opens a source with the first importer of the list that recognises it.
+ * Opens a source with the first importer of the list that recognises it. Images that are imported are augmented as
+ * `strength` says, where it says something, else as their importer has it.
  *
  * @param source a generator's name, or the path of a file or folder
  * @throws KdSpecError `not-found` when it is neither; what the importer throws
@@ -113,7 +114,13 @@ export async function openSource(
   options: SourceOptions,
 ): Promise<{ readonly importer: ListedImporter; readonly source: DatasetSource }> {
   const importer = await recognise(source);
-  return { importer, source: await (await importer.load()).open(source, options) };
+  const opened = await (await importer.load()).open(source, options);
+  const { strength } = options;
+  if (strength === null || importer.isGenerator || opened.image.isFeatures)
+    return { importer, source: opened };
+  const augmentation =
+    strength === 0 ? ({ kind: 'none' } as const) : ({ kind: 'degrade', strength } as const);
+  return { importer, source: { ...opened, augmentation } };
 }
 
 /**

@@ -151,7 +151,8 @@ export const datasetOptions = {
     min: 0,
     max: 5,
     affects: 'result',
-    description: 'Set how strongly glyphs are degraded: 0 is not at all, 1 is like a bad scan (han)',
+    description:
+      'Set how strongly training views, and glyphs (han), are degraded: 0 is not at all, 1 is like a bad scan; none: imported images are shifted by up to 2 pixels',
   },
   sentences: {
     type: 'integer',
