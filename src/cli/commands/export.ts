@@ -103,7 +103,7 @@ export function exportCommand(context: CommandContext): CommandModule {
           })
           .option('external-data', {
             type: 'boolean',
-            describe: 'Write the weights to a second file, FILE.data, as a model over 2 GB always does',
+            describe: 'Write the weights to a second file, FILE.data',
           }),
         [],
       ),

@@ -24,7 +24,9 @@ import {
 } from '../../models/onnx/graph-writer.js';
 import type { ImageFeed } from '../../models/onnx/image-session.js';
 import {
+  bytesOfWeights,
   ensembleKey,
+  expectSize,
   fusedNamesKey,
   fusedOutputKey,
   inputKey,
@@ -209,8 +211,13 @@ export async function exportOnnx(
   return { proto, feed, outputs, fused, metadata: all };
 }
 
-/** The bytes of a model's file. */
+/**
+ * The bytes of a model's file.
+ *
+ * @throws KdSpecError `checkpoint-invalid` for a model over 2 GB, which could not be compared with the ensemble
+ */
 export function modelBytes({ proto }: Pick<ExportedModel, 'proto'>): Uint8Array {
+  if (proto.graph) expectSize('the exported model', bytesOfWeights(proto.graph));
   return toBinary(ModelProtoSchema, proto);
 }
 

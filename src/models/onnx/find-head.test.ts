@@ -7,6 +7,7 @@ import {
   ModelProtoSchema,
   NodeProtoSchema,
   TensorProto_DataLocation,
+  TensorProto_DataType,
   TensorProtoSchema,
 } from 'onnx-buf';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -25,7 +26,7 @@ import {
 } from '../../../test/support/onnx-heads.js';
 import { floats, integers, modelFile, node } from '../../../test/support/onnx-models.js';
 import { findHead, type HeadHints } from './find-head.js';
-import { readOnnxModel } from './model-file.js';
+import { decodeOnnxModel, readOnnxModel } from './model-file.js';
 
 let folder: string;
 beforeAll(async () => {
@@ -186,6 +187,25 @@ describe('what cannot be decided is refused with the flag that decides:', () => 
       initializers: [floats('w', [width, classes], broken)],
     };
     await expect(headOf(parts)).rejects.toThrow(/not all finite/);
+  });
+
+  test('weights of more than 2 GB together, before any of them is read', () => {
+    const vast = create(TensorProtoSchema, {
+      name: 'vast',
+      dims: [2n ** 15n, 2n ** 15n],
+      dataType: TensorProto_DataType.FLOAT,
+      dataLocation: TensorProto_DataLocation.EXTERNAL,
+      externalData: [
+        { key: 'location', value: 'nowhere' },
+        { key: 'length', value: String(2 ** 32) },
+      ],
+    });
+    const bytes = modelFile({
+      nodes: [node('MatMul', ['image', 'vast'], ['logits'])],
+      initializers: [vast],
+      outputs: ['logits'],
+    });
+    expect(() => decodeOnnxModel('vast.onnx', bytes)).toThrow(/at most 2 GB.*found 4\.0 GB.*float16/);
   });
 
   test('weights shorter than their shape, and external data outside of the folder', async () => {

@@ -41,7 +41,7 @@ export const fusedNamesKey = 'kd_spec_names';
 export const inputKey = 'kd_spec_input';
 export const ensembleKey = 'kd_spec_ensemble';
 
-/** Protocol buffers end here; larger models keep their weights in external data. */
+/** Protocol buffers end here, and ONNX Runtime is given a model in one piece, its external data inside. */
 const mostBytes = 2 ** 31 - 1;
 
 /**
@@ -77,6 +77,7 @@ export function decodedModel(path: string, proto: ModelProto, bytes: number): On
   if (graph === undefined || graph.output.length === 0) {
     throw invalid(path, 'expected an ONNX model, found no graph in it: export the model again');
   }
+  expectSize(path, bytesOfWeights(graph));
   const initializers = new Map(graph.initializer.map((tensor) => [tensor.name, tensor]));
   const producers = new Map(graph.node.flatMap((node) => node.output.map((name) => [name, node] as const)));
   const consumers = new Map<string, NodeProto[]>();
@@ -105,18 +106,29 @@ export function decodedModel(path: string, proto: ModelProto, bytes: number): On
 /** The bytes of a model's file, at most 2 GB of them. */
 export async function readModelBytes(path: string): Promise<Uint8Array> {
   try {
-    const { size } = await stat(path);
-    if (size > mostBytes) {
-      throw invalid(
-        path,
-        `expected at most 2 GB, found ${(size / 2 ** 30).toFixed(1)} GB: an ONNX file cannot be larger; save its ` +
-          'weights as external data (onnx.save(..., save_as_external_data=True))',
-      );
-    }
+    expectSize(path, (await stat(path)).size);
     return await readFile(path);
   } catch (error) {
     throw asFileError(error, path, 'an ONNX model');
   }
+}
+
+/** Bytes of the weights of a graph, those in files beside it included. */
+export function bytesOfWeights({ initializer }: GraphProto): number {
+  return initializer.reduce((sum, { rawData, externalData }) => {
+    const length = externalData.find(({ key }) => key === 'length')?.value;
+    return sum + rawData.length + (Number(length ?? 0) || 0); // no number: refused where it is read
+  }, 0);
+}
+
+/** @throws KdSpecError `checkpoint-invalid` for a model that cannot run in one piece */
+export function expectSize(path: string, bytes: number): void {
+  if (bytes <= mostBytes) return;
+  throw invalid(
+    path,
+    `expected at most 2 GB, with its external data, found ${(bytes / 2 ** 30).toFixed(1)} GB: kd-spec runs no larger model; ` +
+      'store its weights in float16',
+  );
 }
 
 function decode(path: string, bytes: Uint8Array): ModelProto {
