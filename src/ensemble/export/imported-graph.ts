@@ -181,13 +181,18 @@ export function writeReplacement(
   return graph.node('Reshape', [rows, graph.node('Shape', [own])]);
 }
 
-/** Gives an input another name where it is used, so that its name stands for something that is made into it. */
-export function renameInput(graph: GraphProto, from: string, to: string): string {
-  graph.node = graph.node.map((node) =>
-    node.input.includes(from)
-      ? copyOf(node, { input: node.input.map((name) => (name === from ? to : name)) })
-      : node,
-  );
+/**
+ * Gives an input another name where it is used, in branches and loops too, so that its name stands for something that is
+ * made into it.
+ */
+export function renameInput(graph: Pick<GraphProto, 'node'>, from: string, to: string): string {
+  graph.node = graph.node.map((node) => {
+    if (!neededBy(node).includes(from)) return node;
+    const copy = copyOf(node, { input: node.input.map((name) => (name === from ? to : name)) });
+    for (const { g, graphs } of copy.attribute)
+      for (const body of g ? [g, ...graphs] : graphs) renameInput(body, from, to);
+    return copy;
+  });
   return to;
 }
 
