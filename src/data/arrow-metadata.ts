@@ -28,7 +28,8 @@ export function announcesWhatItHolds(metadata: Uint8Array): boolean {
     return (
       type !== headerTypes.recordBatch ||
       (listFits(view, header, slots.recordBatch.nodes, 16) &&
-        listFits(view, header, slots.recordBatch.buffers, 16))
+        listFits(view, header, slots.recordBatch.buffers, 16) &&
+        variadicFit(view, header))
     );
   } catch (error) {
     if (error instanceof RangeError) return false; // an offset that leads out of the message
@@ -90,7 +91,7 @@ const slots = {
   footer: { schema: 6, dictionaries: 8, recordBatches: 10, customMetadata: 12 },
   schema: { fields: 6, customMetadata: 8 },
   field: { children: 14, customMetadata: 16 },
-  recordBatch: { nodes: 6, buffers: 8 },
+  recordBatch: { nodes: 6, buffers: 8, variadicCounts: 12 },
 } as const;
 
 /** Where a member of a table stands; undefined when the table leaves it out. */
@@ -110,6 +111,21 @@ function target(view: DataView, table: number, slot: number): number | undefined
 function listFits(view: DataView, table: number, slot: number, itemBytes: number): boolean {
   const list = target(view, table, slot);
   return list === undefined || list + 4 + view.getUint32(list, true) * itemBytes <= view.byteLength;
+}
+
+/** Columns of views say how many buffers hold their texts: no more than there are. */
+function variadicFit(view: DataView, header: number): boolean {
+  const list = target(view, header, slots.recordBatch.variadicCounts);
+  if (list === undefined) return true;
+  if (!listFits(view, header, slots.recordBatch.variadicCounts, 8)) return false;
+  const buffers = target(view, header, slots.recordBatch.buffers);
+  let left = buffers === undefined ? 0 : view.getUint32(buffers, true);
+  for (let item = 0; item < view.getUint32(list, true); item++) {
+    const count = Number(view.getBigInt64(list + 4 + 8 * item, true));
+    left -= count;
+    if (count < 0 || left < 0) return false;
+  }
+  return true;
 }
 
 /** Fields have children, which are fields: `lists.left` bounds how many there can be, whatever refers to whatever. */

@@ -344,6 +344,14 @@ test('a file of which only the footer tells where its batches stand, as Polars w
   }
   expect(read).toBe(rows - 1);
   await expect(open(join(directory, 'b.arrow'))).rejects.toMatchObject({ code: 'shard-corrupt' });
+  // The batch says that one buffer holds the texts; with 2^30 of them a reader would count for minutes.
+  const counts = Buffer.from(arrow({ label: views }));
+  const list = counts.indexOf(
+    Buffer.concat([Buffer.from([1, 0, 0, 0]), Buffer.from(BigInt64Array.of(1n).buffer)]),
+  );
+  counts.writeBigInt64LE(2n ** 30n, list + 4);
+  await writeFile(join(directory, 'c.arrow'), counts);
+  await expect(open(join(directory, 'c.arrow'))).rejects.toThrow(/announces more than it holds/);
 });
 
 test('labels of another type are refused with what makes them labels', async () => {
