@@ -474,7 +474,8 @@ async function openArrowTable(path: string): Promise<OpenTable> {
   return {
     rows,
     batches: shard.batches,
-    columns: shard.schema.fields.map(({ name, type }) => ({ name, ...arrowKind(type) })),
+    // The name of a field may be missing: then the library has null.
+    columns: shard.schema.fields.map(({ name, type }) => ({ name: String(name), ...arrowKind(type) })),
     classNames: classNamesOfSchema(shard.schema),
     numbers: async (name, index) =>
       arrowNumbers(await data(name, index), shard.batches[index].rows, name, {
