@@ -2,7 +2,8 @@ import { KdSpecError } from '../core/errors.js';
 import { type CsrMatrix, createCsrBuilder } from '../math/csr.js';
 import { softmax } from '../math/softmax.js';
 import { keepMass } from '../math/top-k.js';
-import { openFeatureTable, usualColumns } from './feature-table.js';
+import { usualColumns } from './column-table.js';
+import { openFeatureTable } from './feature-table.js';
 import { openParquet } from './parquet-file.js';
 
 /** Predictions of some rows. */
