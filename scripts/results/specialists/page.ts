@@ -126,8 +126,8 @@ not run. One run, without the test images:
   have 24 to 40. Specialists as wide as the generalist, the paper's, gain half to two thirds as much.
 - **More classes, more gain.** At 15,000 classes specialists gain 7 and 10 points, at 3,000 five and six.
 - **The generalists are at their end.** Trained on for as many operations they gain 0.4 to 2.3 points.
-- **Operations are not time.** Networks this small spend their time on calls, of which each specialist adds its own: a
-  prediction takes 1.2 to 3.7 times as long as the generalist's ([cost of a prediction](inference.md)).
+- **Operations are not time.** Networks this small spend it on calls and on passes over all classes: a prediction takes
+  about twice as long as the generalist's, exported three to six times ([cost of a prediction](inference.md)).
 - **Parameters multiply**, by five to nine. At equal parameters specialists have not been compared.
 - **Some changes do better on validation** and have not been taken over, since they were tried after test had been read:
   twice as many specialists, subsets from the labelled confusion matrix, everything retrained (tables on the pages of
