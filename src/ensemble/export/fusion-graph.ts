@@ -1,6 +1,7 @@
 import type { GraphWriter } from '../../models/onnx/graph-writer.js';
-import { type ExportedFusion, writeRouting, writeSpecialists, writeTables } from './query-graph.js';
+import { type ExportedFusion, writeRouting, writeTables } from './query-graph.js';
 import { fuse } from './rule-graphs.js';
+import { writeSpecialists } from './specialist-graph.js';
 
 /** Values of the graph that the fusion starts from; a row is an image. */
 export interface FusionInputs {
