@@ -141,7 +141,15 @@ for (const seed of seeds) {
   const made = await remembered(join(run, 'patch.json'), () => {
     const start = childSeconds();
     const words = ['--out', join(run, 'patched.onnx'), ...given, ...chosen];
-    const patch = kdSpec('patch', model, '--images', join(run, 'photos'), ...words, '--with-rivals');
+    const { before, after, specialists, bytes } = kdSpec(
+      'patch',
+      model,
+      '--images',
+      join(run, 'photos'),
+      ...words,
+      '--with-rivals',
+    ) as IconsRun['patch'];
+    const patch = { before, after, specialists, bytes }; // and not where its files lie
     return { patch, processorSeconds: childSeconds() - start };
   });
   const rivals = JSON.parse(readFileSync(join(workspace, 'rivals', 'rivals.json'), 'utf8'));
