@@ -116,15 +116,15 @@ function tracesOf(
   const found: SpecialistTrace[] = [];
   let start = 0;
   for (const { ids, probabilities, specialists } of traces) {
-    const [called, predicted] = [results.get(ids), results.get(probabilities)];
+    const [queried, predicted] = [results.get(ids), results.get(probabilities)];
     const [slots, outcomes] = predicted?.shape.slice(1) ?? [];
-    if (called === undefined || predicted === undefined || called.shape[1] !== slots)
+    if (queried === undefined || predicted === undefined || queried.shape[1] !== slots)
       throw invalid(
         path,
         `its outputs "${ids}" and "${probabilities}" do not belong together: export it again`,
       );
     for (let slot = 0; slot < slots; slot++) {
-      const own = called.values[row * slots + slot];
+      const own = queried.values[row * slots + slot];
       if (own >= specialists.length) continue; // none
       const { classes, correction } = specialists[own];
       const from = (row * slots + slot) * outcomes;

@@ -155,8 +155,8 @@ export function writeRouting(
     const top = Math.min(routing.top, classes);
     slots = Math.min(top * mostPerClass, count);
     const [, first] = graph.nodes('TopK', [generalist, graph.integers([top], [1])], 2, { axis: 1 });
-    const called = graph.gather(covering, first, 0);
-    ids = graph.reshape(called, [-1, top * mostPerClass]); // those of one class are ascending
+    const queried = graph.gather(covering, first, 0);
+    ids = graph.reshape(queried, [-1, top * mostPerClass]); // those of one class are ascending
     if (top > 1)
       ids = withoutRepetition(graph, ascending(graph, ids, top * mostPerClass), top * mostPerClass, none);
     if (slots < top * mostPerClass) ids = graph.slice(ids, 1, 0, slots);
@@ -164,8 +164,8 @@ export function writeRouting(
     slots = Math.min(count, Math.max(1, Math.floor((mostPerClass + 1e-9) / routing.mass)));
     const masses = massesOn(graph, generalist, specialists, largest);
     const [values, places] = graph.nodes('TopK', [masses, graph.integers([slots], [1])], 2, { axis: 1 });
-    const isCalled = graph.node('Less', [graph.scalar(routing.mass), graph.add(values, graph.scalar(1e-9))]);
-    ids = ascending(graph, graph.node('Where', [isCalled, places, none]), slots);
+    const isQueried = graph.node('Less', [graph.scalar(routing.mass), graph.add(values, graph.scalar(1e-9))]);
+    ids = ascending(graph, graph.node('Where', [isQueried, places, none]), slots);
   }
   const ofSlots = (table: string) => graph.gather(table, ids, 0);
   return {

@@ -25,7 +25,7 @@ export function fuse(
     if (active.areDisjoint && trust === 0) return inside(graph, q, active, { mean, trust, isShifted });
     const how = { mean, trust, isShifted };
     let fused = inside(graph, q, oneOf(graph, active, 0), how);
-    for (let slot = 1; slot < active.slots; slot++) fused = insideOfCalled(graph, fused, active, slot, how);
+    for (let slot = 1; slot < active.slots; slot++) fused = insideOfQueried(graph, fused, active, slot, how);
     return fused;
   }
   if (rule === 'paper') return minimiseDivergences(graph, q, active);
@@ -57,17 +57,17 @@ function withValues(active: Queried, replace: (x: string) => string): Queried {
 }
 
 /** {@link inside} of one slot, for the images that have a specialist there, if any has: most have one or none. */
-function insideOfCalled(graph: GraphWriter, q: string, active: Queried, slot: number, how: Sharing): string {
+function insideOfQueried(graph: GraphWriter, q: string, active: Queried, slot: number, how: Sharing): string {
   const ids = graph.reshape(graph.slice(active.ids, 1, slot, slot + 1), [-1]);
-  const isCalled = graph.node('Less', [ids, graph.integers([active.none], [])]);
-  const images = graph.reshape(graph.node('NonZero', [isCalled]), [-1]);
+  const isQueried = graph.node('Less', [ids, graph.integers([active.none], [])]);
+  const images = graph.reshape(graph.node('NonZero', [isQueried]), [-1]);
   const count = graph.reshape(graph.node('Shape', [images]), []);
-  const ofCalled = () => {
+  const ofQueried = () => {
     const own = withValues(oneOf(graph, active, slot), (x) => graph.gather(x, images, 0));
     const fused = inside(graph, graph.gather(q, images, 0), own, how);
     return graph.node('ScatterND', [q, graph.reshape(images, [-1, 1]), fused]);
   };
-  return graph.when(graph.node('Less', [graph.integers([0], []), count]), ofCalled, q);
+  return graph.when(graph.node('Less', [graph.integers([0], []), count]), ofQueried, q);
 }
 
 type Mean = (graph: GraphWriter, generalist: string, logits: string, active: Queried) => string;

@@ -58,8 +58,8 @@ function writeGrouped(
   const isOf = graph.castTo(graph.node('Equal', [graph.reshape(pairs, [-1, 1]), positions]), 'int64');
   const counts = graph.reshape(graph.sum(isOf, 0), [none]);
   const total = graph.sum(counts, 0); // (1)
-  const called = graph.node('Slice', [sorted, graph.integers([0], [1]), total]);
-  const image = slots === 1 ? called : graph.div(called, graph.integers([slots], [1]));
+  const queried = graph.node('Slice', [sorted, graph.integers([0], [1]), total]);
+  const image = slots === 1 ? queried : graph.div(queried, graph.integers([slots], [1]));
   const split = graph.nodes('Split', [graph.gather(features, image, 0), counts], none, { axis: 0 });
   const outputs = specialists.map((specialist, m) => {
     let x = split[m];
