@@ -98,6 +98,8 @@ export interface BystanderFeatures {
 /** Bounds on the harm under which rivals are shown, beside that of the comparison. */
 export const frontierBounds: readonly number[] = [0.001, 0.0025, 0.005, 0.01, 0.02];
 
+const fittedNumbers = 2 ** 24; // logits that a temperature is fitted to, which are in memory together
+
 interface Outcome {
   readonly figures: RivalFigures;
   readonly right: Uint8Array;
@@ -285,28 +287,27 @@ async function fitTemperature(
   context: RivalContext,
   test: FeatureSet,
 ): Promise<{ readonly temperature: number; readonly before: number; readonly after: number }> {
-  const some = 2000; // images that it is fitted to and measured on
-  const loss = async (set: FeatureSet, temperature: number) => {
-    const { classes } = context.head;
-    let sum = 0;
-    await eachChunk(context, set, undefined, ({ start, logits }) => {
-      for (let at = 0, row = start; at < logits.length; at += classes, row++) {
+  const { classes } = context.head;
+  const some = Math.min(2000, Math.max(200, Math.floor(fittedNumbers / classes))); // images
+  const lossOn = async (set: FeatureSet) => {
+    const all = new Float32Array(set.rows * classes);
+    await eachChunk(context, set, undefined, ({ start, logits }) => all.set(logits, start * classes));
+    return (temperature: number) => {
+      let sum = 0;
+      for (let at = 0, row = 0; row < set.rows; at += classes, row++) {
         let most = Number.NEGATIVE_INFINITY;
-        for (let c = at; c < at + classes; c++) if (logits[c] > most) most = logits[c];
+        for (let c = at; c < at + classes; c++) if (all[c] > most) most = all[c];
         let total = 0;
-        for (let c = at; c < at + classes; c++) total += Math.exp((logits[c] - most) / temperature);
-        sum += Math.log(total) + (most - logits[at + set.labels[row]]) / temperature;
+        for (let c = at; c < at + classes; c++) total += Math.exp((all[c] - most) / temperature);
+        sum += Math.log(total) + (most - all[at + set.labels[row]]) / temperature;
       }
-    });
-    return sum / Math.max(1, set.rows);
+      return sum / Math.max(1, set.rows);
+    };
   };
-  const fitted = sliceRows(context.validation, 0, some);
-  const { x: temperature } = await minimize((value) => loss(fitted, value), 0.1, 10, {
-    tolerance: 0.02,
-    start: 1,
-  });
-  const measured = sliceRows(test, 0, some);
-  return { temperature, before: await loss(measured, 1), after: await loss(measured, temperature) };
+  const loss = await lossOn(sliceRows(context.validation, 0, some));
+  const { x: temperature } = await minimize(loss, 0.1, 10, { tolerance: 0.02, start: 1 });
+  const lossOfTest = await lossOn(sliceRows(test, 0, some));
+  return { temperature, before: lossOfTest(1), after: lossOfTest(temperature) };
 }
 
 /** What to do where another rival is better: these no export writes. */

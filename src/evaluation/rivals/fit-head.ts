@@ -1,6 +1,7 @@
 import type { AdamMoments, Operations, Tensor2D, Variable } from '../../compute/operations.js';
 import { KdSpecError } from '../../core/errors.js';
 import { createRandom } from '../../core/random.js';
+import { softmax } from '../../math/softmax.js';
 import { trainingFlopsFactor } from '../../models/network-definition.js';
 import type { FeatureSet, Head } from './rival.js';
 
@@ -69,16 +70,51 @@ export interface RivalContext {
   readonly imagesPerEpoch: number;
   /** (classes), 1 where a class has training images. */
   readonly isPictured: Uint8Array;
+  /** Classes whose logits a training computes, ascending: see {@link classesInPlay}. */
+  readonly inPlay: Int32Array;
   readonly epochs: number;
   readonly seed: number;
   readonly signal: AbortSignal;
 }
 
+const keptMass = 0.995; // of the generalist's predictions
+const massRows = 4096; // training images that it is measured on
 const batchSize = 256;
 const leastSteps = 50; // of an epoch: so few images that they make fewer come several times
 const patience = 2; // epochs without a lower validation loss
 const stoppingExamples = 4096; // that it is measured on
 const chunkRows = 128; // whose logits are in memory together
+
+/**
+ * The classes that a training of a head has to compute: those with images, and the fewest others that hold 99.5% of the
+ * mass that the generalist's predictions for training images have. What lies outside them keeps the generalist's
+ * weights, as the softmax would hardly move it, and a training over many classes costs a fraction.
+ *
+ * @returns ascending; labels of training and validation are among them
+ */
+export async function classesInPlay(context: Omit<RivalContext, 'inPlay'>): Promise<Int32Array> {
+  const { head, train, validation, isPictured } = context;
+  const { classes } = head;
+  const mass = new Float64Array(classes);
+  const probabilities = new Float32Array(classes);
+  await eachChunk(context, sliceRows(train, 0, massRows), undefined, ({ logits }) => {
+    for (let at = 0; at < logits.length; at += classes) {
+      softmax(logits.subarray(at, at + classes), { out: probabilities });
+      for (let c = 0; c < classes; c++) mass[c] += probabilities[c];
+    }
+  });
+  const isInPlay = Uint8Array.from(isPictured);
+  for (const { labels } of [train, validation]) for (const label of labels) isInPlay[label] = 1;
+  let missing = keptMass * mass.reduce((sum, one) => sum + one, 0);
+  for (const [label, one] of isInPlay.entries()) missing -= one * mass[label];
+  for (const label of Int32Array.from(mass.keys()).sort((a, b) => mass[b] - mass[a] || a - b)) {
+    if (missing <= 0) break;
+    if (isInPlay[label] === 1) continue;
+    isInPlay[label] = 1;
+    missing -= mass[label];
+  }
+  return Int32Array.from(isInPlay.keys()).filter((label) => isInPlay[label] === 1);
+}
 
 /** Trained numbers on the generalist's features, and the logits that they make. */
 export interface TrainedHead {
@@ -86,8 +122,6 @@ export interface TrainedHead {
   /** Of Adam at the first step; it falls to 0. */
   readonly rate: number;
   logits(features: Tensor2D): Tensor2D;
-  /** The same as one dense layer; absent where it is none. */
-  dense?(): Promise<Pick<Head, 'weights' | 'bias'>>;
   /** Multiplications and additions of `logits` for an image. */
   readonly flops: number;
 }
@@ -209,7 +243,7 @@ async function meanLoss(operations: Operations, model: TrainedHead, set: Feature
 
 /** Runs the generalist's head, and another, over images some at a time. */
 export async function eachChunk(
-  { operations, head, signal }: RivalContext,
+  { operations, head, signal }: Pick<RivalContext, 'operations' | 'head' | 'signal'>,
   set: FeatureSet,
   other: TrainedHead | undefined,
   each: (chunk: {

@@ -2,9 +2,17 @@ import { KdSpecError } from '../../core/errors.js';
 import { softmax } from '../../math/softmax.js';
 import { topK } from '../../math/top-k.js';
 import { eachChunk, type RivalContext, sliceRows } from './fit-head.js';
-import { emptyLeaders, type FeatureSet, lead, type Rival, shifts } from './rival.js';
+import {
+  type Candidates,
+  candidatesOf,
+  emptyLeaders,
+  type FeatureSet,
+  lead,
+  type Rival,
+  shifts,
+} from './rival.js';
 
-const candidates = 10; // classes of the generalist that are ranked again
+const ranked = 10; // classes of the generalist that are ranked again
 const sharpness = 20; // of a neighbour's vote, in nats for a cosine of 1
 
 /** How many neighbours vote, and how much their votes count against the generalist. */
@@ -29,7 +37,7 @@ export function neighboursRival(context: RivalContext): Rival {
   const memory = transposedUnits(train); // (width, rows)
   return {
     name: 'neighbours',
-    what: `nearest neighbours among the training features rank the first ${candidates} classes again`,
+    what: `nearest neighbours among the training features rank the first ${ranked} classes again`,
     variants: neighbourVariants,
     shifts,
     cost: {
@@ -41,14 +49,14 @@ export function neighboursRival(context: RivalContext): Rival {
     async leaders(set, variants) {
       const found = variants.map(() => emptyLeaders(set.rows));
       const most = Math.max(...variants.map(({ neighbours }) => neighbours));
-      const firsts: Int32Array[] = [];
+      const firsts: Candidates[] = [];
       const masses: Float64Array[] = [];
       await eachChunk(context, set, undefined, ({ logits }) => {
         for (let at = 0; at < logits.length; at += classes) {
           const row = logits.subarray(at, at + classes);
-          const first = topK(row, candidates).indices.slice().sort();
+          const first = candidatesOf(topK(row, ranked).indices, isPictured);
           firsts.push(first);
-          masses.push(Float64Array.from(softmax(Float32Array.from(first, (label) => row[label]))));
+          masses.push(Float64Array.from(softmax(Float32Array.from(first.classes, (label) => row[label]))));
         }
       });
       const keys = operations.tensor(memory, [width, train.rows] as const);
@@ -68,12 +76,12 @@ export function neighboursRival(context: RivalContext): Rival {
             const length = Math.hypot(...queries.features.subarray(place * width, (place + 1) * width)) || 1;
             const nearest = topK(values.subarray(place * train.rows, (place + 1) * train.rows), most);
             for (const [index, variant] of variants.entries()) {
-              const scores = mixedScores(firsts[row], masses[row], nearest, {
+              const scores = mixedScores(firsts[row].classes, masses[row], nearest, {
                 labels: train.labels,
                 length,
                 ...variant,
               });
-              lead(found[index], row, scores, isPictured, firsts[row]);
+              lead(found[index], row, scores, firsts[row]);
             }
           }
           await new Promise(setImmediate);

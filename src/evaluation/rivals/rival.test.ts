@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import {
+  candidatesOf,
   chooseNumbers,
   correct,
   emptyLeaders,
@@ -26,7 +27,14 @@ function setOf(labels: readonly number[]): FeatureSet {
 
 function leadersOf(scores: readonly (readonly number[])[], pictured = isPictured) {
   const found = emptyLeaders(scores.length);
-  for (const [row, of] of scores.entries()) lead(found, row, Float64Array.from(of), pictured);
+  const candidates = candidatesOf(pictured.keys(), pictured);
+  for (const [row, of] of scores.entries())
+    lead(
+      found,
+      row,
+      Float64Array.from(candidates.classes, (label) => of[label]),
+      candidates,
+    );
   return found;
 }
 
@@ -56,7 +64,7 @@ test('the leaders of both sides predict what shifted scores would', () => {
 
 test('candidates that are given lead for the others', () => {
   const found = emptyLeaders(1);
-  lead(found, 0, Float64Array.of(1, 3), isPictured, Int32Array.of(0, 2));
+  lead(found, 0, Float64Array.of(1, 3), candidatesOf([2, 0], isPictured));
   expect([found.inside[0], found.outside[0]]).toEqual([-1, 2]);
   expect([...predictions(found, 8)]).toEqual([2]);
 });

@@ -90,34 +90,54 @@ export function emptyLeaders(rows: number): Leaders {
   };
 }
 
+/** Classes that an image's leaders are sought among: those with images first. */
+export interface Candidates {
+  readonly classes: Int32Array;
+  /** How many of them have images. */
+  readonly inside: number;
+}
+
 /**
- * Writes the leaders of an image.
+ * @param labels classes, each once
+ * @param isPictured (classes), 1 where a class has images
+ */
+export function candidatesOf(labels: Iterable<number>, isPictured: Uint8Array): Candidates {
+  const classes = Int32Array.from(labels).sort((a, b) => isPictured[b] - isPictured[a] || a - b);
+  return { classes, inside: classes.reduce((sum, label) => sum + isPictured[label], 0) };
+}
+
+/**
+ * Writes the leaders of an image; of candidates with equal scores the first one leads.
  *
  * @param scores of the candidates, in nats up to a constant
- * @param isPictured (classes), 1 where a class has images
- * @param classes of the candidates, ascending; none: the candidates are all classes, in order
  */
 export function lead(
   leaders: Leaders,
   row: number,
   scores: Float32Array | Float64Array,
-  isPictured: Uint8Array,
-  classes?: Int32Array,
+  { classes, inside }: Candidates,
 ): void {
-  let [inside, outside] = [-1, -1];
-  let [insideScore, outsideScore] = [Number.NEGATIVE_INFINITY, Number.NEGATIVE_INFINITY];
-  for (let place = 0; place < scores.length; place++) {
-    const score = scores[place];
-    const label = classes === undefined ? place : classes[place];
-    if (isPictured[label] === 1) {
-      if (inside < 0 || score > insideScore) [inside, insideScore] = [label, score];
-    } else if (outside < 0 || score > outsideScore) [outside, outsideScore] = [label, score];
+  const own = firstBetween(scores, 0, inside);
+  const other = firstBetween(scores, inside, scores.length);
+  leaders.inside[row] = own < 0 ? -1 : classes[own];
+  leaders.outside[row] = other < 0 ? -1 : classes[other];
+  if (own < 0) leaders.margin[row] = Number.POSITIVE_INFINITY;
+  else if (other < 0) leaders.margin[row] = Number.NEGATIVE_INFINITY;
+  else leaders.margin[row] = scores[other] === scores[own] ? 0 : scores[other] - scores[own];
+}
+
+/** The place of the largest number between two places, -1 where there is none. */
+function firstBetween(scores: Float32Array | Float64Array, from: number, to: number): number {
+  if (from >= to) return -1;
+  let first = from;
+  let most = scores[from];
+  for (let place = from + 1; place < to; place++) {
+    if (scores[place] > most) {
+      first = place;
+      most = scores[place];
+    }
   }
-  leaders.inside[row] = inside;
-  leaders.outside[row] = outside;
-  if (inside < 0) leaders.margin[row] = Number.POSITIVE_INFINITY;
-  else if (outside < 0) leaders.margin[row] = Number.NEGATIVE_INFINITY;
-  else leaders.margin[row] = outsideScore === insideScore ? 0 : outsideScore - insideScore;
+  return first;
 }
 
 /** 1 where the prediction is the label. */

@@ -3,7 +3,14 @@ import { selectBackend } from '../../compute/backend.js';
 import type { Operations } from '../../compute/operations.js';
 import { createRandom } from '../../core/random.js';
 import { softmax } from '../../math/softmax.js';
-import { fitHead, type RivalContext, scaleOf, standardise, standardisedHead } from './fit-head.js';
+import {
+  classesInPlay,
+  fitHead,
+  type RivalContext,
+  scaleOf,
+  standardise,
+  standardisedHead,
+} from './fit-head.js';
 import { neighboursRival } from './neighbours.js';
 import { correct, type FeatureSet, type Head, predictions } from './rival.js';
 import { generalistRivals, trainRivals } from './trained-heads.js';
@@ -47,6 +54,7 @@ function contextOf(changes: Partial<RivalContext> = {}): RivalContext {
     validation: points('validation', 256, 4),
     imagesPerEpoch: train.rows,
     isPictured: Uint8Array.of(1, 1, 1, 1, 0, 0),
+    inPlay: Int32Array.of(0, 1, 2, 3, 4, 5),
     epochs: 6,
     seed: 1,
     signal: new AbortController().signal,
@@ -177,3 +185,46 @@ test('neighbours rank again as a slow version does', async () => {
   }
   expect(isPictured.length).toBe(classes);
 });
+
+test('in play are the classes with images and the fewest others that hold nearly all mass', async () => {
+  const head = randomHead();
+  head.bias.set([0, 0, 0, 0, -1, -1]);
+  const all = await classesInPlay(contextOf({ head }));
+  expect([...all]).toEqual([0, 1, 2, 3, 4, 5]);
+  head.bias[5] = -12;
+  expect([...(await classesInPlay(contextOf({ head })))]).toEqual([0, 1, 2, 3, 4]);
+  head.bias.set([-12, -12], 4);
+  expect([...(await classesInPlay(contextOf({ head })))]).toEqual([0, 1, 2, 3]);
+  // Whatever its mass, a class of which an image is judged has to have a logit.
+  const validation = points('validation', 256, 6);
+  expect([...(await classesInPlay(contextOf({ head, validation })))]).toEqual([0, 1, 2, 3, 4, 5]);
+});
+
+test.each(['bias', 'refitted', 'hidden', 'adapter'] as const)(
+  '%s: trained without a class that nothing predicts, it predicts as if trained with it, and leaves the class alone',
+  async (kind) => {
+    const head = randomHead();
+    head.bias[4] = -14;
+    const context = contextOf({ head });
+    const set = points('test', 300, 4);
+    const leadersOf = async (inPlay: Int32Array) => {
+      const { rivals, fit, dispose } = await trainRivals(kind, { ...context, inPlay });
+      const last = rivals[rivals.length - 1];
+      const [leaders] = await last.leaders(set, [{ share: 1 }]);
+      const written = await last.head?.({ variant: { share: 1 }, shift: 0 });
+      dispose();
+      return { leaders, fit, written };
+    };
+    const whole = await leadersOf(Int32Array.of(0, 1, 2, 3, 4, 5));
+    const part = await leadersOf(Int32Array.of(0, 1, 2, 3, 5));
+    expect(part.fit.loss).toBeCloseTo(whole.fit.loss, 3);
+    expect(part.leaders.inside).toEqual(whole.leaders.inside);
+    const differences = part.leaders.margin.map((one, row) => Math.abs(one - whole.leaders.margin[row]));
+    expect(Math.max(...differences)).toBeLessThan(0.05);
+    if (kind === 'bias' || kind === 'refitted') {
+      expect(part.written?.bias[4]).toBe(head.bias[4]);
+      expect(part.written?.weights[4]).toBe(head.weights[4]);
+      expect(part.written?.bias[5]).not.toBe(head.bias[5]);
+    }
+  },
+);

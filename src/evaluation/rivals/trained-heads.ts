@@ -1,7 +1,8 @@
 import type { Tensor2D, Variable } from '../../compute/operations.js';
 import { createRandom, derivedSeed } from '../../core/random.js';
+import { firstClass } from '../../math/rank.js';
 import { eachChunk, type FitCost, fitHead, type RivalContext, type TrainedHead } from './fit-head.js';
-import { emptyLeaders, type Head, lead, type Rival, shifts } from './rival.js';
+import { candidatesOf, emptyLeaders, type FeatureSet, type Head, lead, type Rival, shifts } from './rival.js';
 
 const flopsOf = (inputs: number, units: number) => 2 * inputs * units;
 
@@ -13,7 +14,36 @@ const adapterRank = 16;
 // On standardised features. A bias moves its logit by as much as itself, a weight by as many times as there are features.
 const rates: Readonly<Record<Kind, number>> = { bias: 0.03, refitted: 1e-3, hidden: 1e-3, adapter: 3e-3 };
 
-function buildHead(kind: Kind, { operations, head, seed }: RivalContext): TrainedHead & { dispose(): void } {
+const rankOf = ({ width }: Pick<Head, 'width'>) => Math.min(adapterRank, width);
+
+/** What a prediction with a head of a kind costs, and how many numbers are fitted. */
+function sizeOf(kind: Kind, { width, classes }: Pick<Head, 'width' | 'classes'>) {
+  const own = flopsOf(width, classes);
+  switch (kind) {
+    case 'bias':
+      return { flops: own, parameters: classes };
+    case 'refitted':
+      return { flops: own, parameters: (width + 1) * classes };
+    case 'hidden':
+      return {
+        flops: own + flopsOf(width, hiddenUnits) + flopsOf(hiddenUnits, classes),
+        parameters: (width + 1 + hiddenUnits) * classes + (width + 1) * hiddenUnits,
+      };
+    case 'adapter':
+      return {
+        flops: own + 2 * flopsOf(width, rankOf({ width })),
+        parameters: 2 * width * rankOf({ width }),
+      };
+  }
+}
+
+interface BuiltHead extends TrainedHead {
+  /** The same as one dense layer; absent where it is none. */
+  dense?(): Promise<Pick<Head, 'weights' | 'bias'>>;
+  dispose(): void;
+}
+
+function buildHead(kind: Kind, { operations, head, seed }: RivalContext): BuiltHead {
   const { width, classes } = head;
   const random = createRandom(derivedSeed(seed), 'rivals', kind);
   const normal = (inputs: number, units: number, gain: number) =>
@@ -23,35 +53,32 @@ function buildHead(kind: Kind, { operations, head, seed }: RivalContext): Traine
     );
   const zeros = (inputs: number, units: number) =>
     operations.variable(new Float32Array(inputs * units), [inputs, units] as const);
-  const own = flopsOf(width, classes);
-  const isFrozen = kind === 'bias' || kind === 'adapter';
   const bias = operations.variable(head.bias, [classes] as const);
   const weights = operations.variable(head.weights, [width, classes] as const);
   const all: Variable[] = [weights, bias];
   const made = (
     trained: readonly Variable[],
-    flops: number,
     logits: (features: Tensor2D) => Tensor2D,
-    more: Pick<TrainedHead, 'dense'> = {},
-  ): TrainedHead & { dispose(): void } => ({
+    more: Pick<BuiltHead, 'dense'> = {},
+  ): BuiltHead => ({
     variables: trained,
     rate: rates[kind],
     logits,
-    flops,
+    flops: sizeOf(kind, head).flops,
     ...more,
     dispose: () => operations.dispose([...all]),
   });
   const dense = (features: Tensor2D) =>
-    operations.dense(features, weights, bias, { inputGradient: isFrozen && kind === 'adapter' });
+    operations.dense(features, weights, bias, { inputGradient: kind === 'adapter' });
   const asDense = async (values: Tensor2D) => ({
     weights: await operations.read(values),
     bias: await operations.read(bias),
   });
   switch (kind) {
     case 'bias':
-      return made([bias], own, dense, { dense: () => asDense(weights) });
+      return made([bias], dense, { dense: () => asDense(weights) });
     case 'refitted':
-      return made([weights, bias], own, dense, { dense: () => asDense(weights) });
+      return made([weights, bias], dense, { dense: () => asDense(weights) });
     case 'hidden': {
       const [into, offset, out] = [
         normal(width, hiddenUnits, 2),
@@ -59,19 +86,16 @@ function buildHead(kind: Kind, { operations, head, seed }: RivalContext): Traine
         zeros(hiddenUnits, classes),
       ];
       all.push(into, offset, out);
-      const flops = own + flopsOf(width, hiddenUnits) + flopsOf(hiddenUnits, classes);
-      return made([weights, bias, into, offset, out], flops, (features) => {
+      return made([weights, bias, into, offset, out], (features) => {
         const hidden = operations.relu(operations.dense(features, into, offset, { inputGradient: false }));
         return operations.add(dense(features), operations.dense(hidden, out, undefined));
       });
     }
     case 'adapter': {
-      const rank = Math.min(adapterRank, width);
-      const [down, up] = [normal(width, rank, 1), zeros(rank, width)];
+      const [down, up] = [normal(width, rankOf(head), 1), zeros(rankOf(head), width)];
       all.push(down, up);
       return made(
         [down, up],
-        own + flopsOf(width, rank) + flopsOf(rank, width),
         (features) => {
           const low = operations.dense(features, down, undefined, { inputGradient: false });
           return dense(operations.add(features, operations.dense(low, up, undefined)));
@@ -107,32 +131,45 @@ const shares = [0.1, 0.25, 0.5, 0.75, 1];
  *
  *     z = (1 - share) z_generalist + share z_trained,   the classes with images raised by the shift
  *
+ * Trained are the classes in play: see `classesInPlay`. All others keep the weights of the generalist's head.
+ *
  * @returns of a refitted head two rivals, otherwise one; `dispose` frees what was trained
  */
 export async function trainRivals(
   kind: Kind,
   context: RivalContext,
 ): Promise<{ readonly rivals: readonly Rival[]; readonly fit: FitCost; dispose(): void }> {
-  const model = buildHead(kind, context);
+  const { head, isPictured } = context;
+  const { model, scored, fit } = await fitInPlay(kind, context);
   try {
-    const fit = await fitHead(model, context);
-    const cost = {
-      flops: model.flops,
-      parameters: model.variables.reduce((sum, { size }) => sum + size, 0),
-      trainingSeconds: fit.seconds,
-      trainingFlops: fit.flops,
-    };
+    const cost = { ...sizeOf(kind, head), trainingSeconds: fit.seconds, trainingFlops: fit.flops };
+    const isAll = scored.length === head.classes;
     const leaders: Rival['leaders'] = async (set, variants) => {
       const found = variants.map(() => emptyLeaders(set.rows));
-      const { classes } = context.head;
-      const mixed = new Float32Array(classes);
+      const { classes, inside } = candidatesOf(scored, isPictured);
+      const placeOf = new Map([...scored].map((label, place) => [label, place]));
+      const places = classes.map((label) => placeOf.get(label) ?? 0);
+      // The class that leads among those out of play leads them whatever the share, and is one candidate more.
+      const candidates = { classes: Int32Array.from(isAll ? classes : [...classes, -1]), inside };
+      const [own, trained, mixed] = [0, 0, 0].map(() => new Float32Array(candidates.classes.length));
       await eachChunk(context, set, model, ({ start, logits, others }) => {
-        for (let at = 0, row = start; at < logits.length; at += classes, row++)
-          for (const [place, { share = 1 }] of variants.entries()) {
-            for (let c = 0; c < classes; c++)
-              mixed[c] = (1 - share) * logits[at + c] + share * others[at + c];
-            lead(found[place], row, mixed, context.isPictured);
+        for (let row = 0; row < logits.length / head.classes; row++) {
+          const all = logits.subarray(row * head.classes, (row + 1) * head.classes);
+          take(all, classes, own);
+          take(others.subarray(row * scored.length, (row + 1) * scored.length), places, trained);
+          if (!isAll) {
+            for (let place = 0; place < classes.length; place++)
+              all[classes[place]] = Number.NEGATIVE_INFINITY;
+            const first = firstClass(all);
+            candidates.classes[classes.length] = first;
+            own[classes.length] = all[first];
+            trained[classes.length] = all[first];
           }
+          for (const [variant, { share = 1 }] of variants.entries()) {
+            mix(own, trained, share, mixed);
+            lead(found[variant], start + row, mixed, candidates);
+          }
+        }
       });
       return found;
     };
@@ -150,11 +187,13 @@ export async function trainRivals(
       ...(dense && {
         head: async ({ variant: { share = 1 }, shift }) => {
           const trained = await dense();
-          const mix = (from: Float32Array, to: Float32Array) =>
-            from.map((value, at) => (1 - share) * value + share * to[at]);
-          const { head, isPictured } = context;
-          const mixed = { weights: mix(head.weights, trained.weights), bias: mix(head.bias, trained.bias) };
-          return raised({ ...head, ...mixed }, isPictured, shift);
+          const mixed = (from: Float32Array, values: Float32Array) =>
+            mix(from, withColumns(from, values, scored), share, new Float32Array(from.length));
+          const parts = {
+            weights: mixed(head.weights, trained.weights),
+            bias: mixed(head.bias, trained.bias),
+          };
+          return raised({ ...head, ...parts }, isPictured, shift);
         },
       }),
     };
@@ -170,6 +209,70 @@ export async function trainRivals(
   }
 }
 
+/**
+ * Fits a head over the classes in play.
+ *
+ * @returns `scored`: the classes of the model's logits. An adapter, which moves the logits of all classes, has all.
+ */
+async function fitInPlay(
+  kind: Kind,
+  context: RivalContext,
+): Promise<{ readonly model: BuiltHead; readonly scored: Int32Array; readonly fit: FitCost }> {
+  const { operations, head, train, validation, inPlay } = context;
+  const places = new Int32Array(head.classes);
+  for (const [place, label] of inPlay.entries()) places[label] = place;
+  const relabelled = (set: FeatureSet) => ({ ...set, labels: set.labels.map((label) => places[label]) });
+  const few: RivalContext = {
+    ...context,
+    head: columnsOf(head, inPlay),
+    train: relabelled(train),
+    validation: relabelled(validation),
+  };
+  const model = buildHead(kind, few);
+  try {
+    const fit = await fitHead(model, few);
+    if (kind !== 'adapter') return { model, scored: inPlay, fit };
+    const whole = buildHead(kind, context);
+    for (const [index, variable] of model.variables.entries())
+      operations.assign(whole.variables[index], await operations.read(variable));
+    model.dispose();
+    return { model: whole, scored: Int32Array.from(head.bias.keys()), fit };
+  } catch (error) {
+    model.dispose();
+    throw error;
+  }
+}
+
+/** The part of a head that makes the logits of some classes. */
+function columnsOf({ weights, bias, width, classes }: Head, some: Int32Array): Head {
+  const few = new Float32Array(width * some.length);
+  for (let row = 0; row < width; row++)
+    for (let place = 0; place < some.length; place++)
+      few[row * some.length + place] = weights[row * classes + some[place]];
+  return { weights: few, bias: Float32Array.from(some, (label) => bias[label]), width, classes: some.length };
+}
+
+/** A copy of weights (width, classes), or of a bias, with the columns of some classes in place of its own. */
+function withColumns(whole: Float32Array, few: Float32Array, some: Int32Array): Float32Array {
+  const copy = whole.slice();
+  const rows = few.length / some.length;
+  const classes = whole.length / rows;
+  for (let row = 0; row < rows; row++)
+    for (let place = 0; place < some.length; place++)
+      copy[row * classes + some[place]] = few[row * some.length + place];
+  return copy;
+}
+
+function take(from: Float32Array, places: Int32Array, out: Float32Array): void {
+  for (let at = 0; at < places.length; at++) out[at] = from[places[at]];
+}
+
+/** `(1 - share) from + share to`. */
+function mix(from: Float32Array, to: Float32Array, share: number, out: Float32Array): Float32Array {
+  for (let at = 0; at < out.length; at++) out[at] = (1 - share) * from[at] + share * to[at];
+  return out;
+}
+
 /** A head under which the classes with images have logits higher by some nats. */
 function raised(head: Head, isPictured: Uint8Array, shift: number): Head {
   return { ...head, bias: head.bias.map((value, label) => value + shift * isPictured[label]) };
@@ -178,14 +281,23 @@ function raised(head: Head, isPictured: Uint8Array, shift: number): Head {
 /** The generalist as it is, and with one number that raises or lowers the classes with images: their prior. */
 export function generalistRivals(context: RivalContext): { readonly plain: Rival; readonly prior: Rival } {
   const { head, isPictured } = context;
-  const flops = flopsOf(head.width, head.classes);
+  const { flops } = sizeOf('bias', head);
   const none = { flops, parameters: 0, trainingSeconds: 0, trainingFlops: 0 };
+  const known = new Map<FeatureSet, ReturnType<typeof emptyLeaders>>(); // both lead by the same logits
+  const candidates = candidatesOf(head.bias.keys(), isPictured);
+  const scores = new Float32Array(head.classes);
   const leaders: Rival['leaders'] = async (set, variants) => {
-    const found = emptyLeaders(set.rows);
-    await eachChunk(context, set, undefined, ({ start, logits }) => {
-      for (let at = 0, row = start; at < logits.length; at += head.classes, row++)
-        lead(found, row, logits.subarray(at, at + head.classes), isPictured);
-    });
+    const found = known.get(set) ?? emptyLeaders(set.rows);
+    if (!known.has(set)) {
+      await eachChunk(context, set, undefined, ({ start, logits }) => {
+        for (let at = 0, row = start; at < logits.length; at += head.classes, row++) {
+          for (let place = 0; place < scores.length; place++)
+            scores[place] = logits[at + candidates.classes[place]];
+          lead(found, row, scores, candidates);
+        }
+      });
+      known.set(set, found);
+    }
     return variants.map(() => found);
   };
   const plain: Rival = {

@@ -23,9 +23,16 @@ import {
   type EnsemblePredictions,
   type RivalsReport,
 } from '../../evaluation/rivals/compare-rivals.js';
-import { plainHead, scaleOf, standardise, standardisedHead } from '../../evaluation/rivals/fit-head.js';
+import {
+  classesInPlay,
+  plainHead,
+  scaleOf,
+  standardise,
+  standardisedHead,
+} from '../../evaluation/rivals/fit-head.js';
 import type { FeatureSet, Head } from '../../evaluation/rivals/rival.js';
 import { rivalsSchema } from '../../evaluation/rivals/rivals-schema.js';
+import { firstClass } from '../../math/rank.js';
 import type { Backbone } from '../../models/backbone.js';
 import { batchSizeFor } from '../../models/classifier.js';
 import { cutNetwork } from '../../models/network-backbone.js';
@@ -96,7 +103,7 @@ export async function measureRivals(context: StageContext): Promise<RivalsReport
         rows: rest.test.rows,
         signal,
       }));
-    const rivals = {
+    const trainedOn = {
       operations,
       head: standardisedHead(own, scale),
       train,
@@ -107,6 +114,7 @@ export async function measureRivals(context: StageContext): Promise<RivalsReport
       seed: settings.seed,
       signal,
     };
+    const rivals = { ...trainedOn, inPlay: await classesInPlay(trainedOn) };
     const firstClasses = async (set: FeatureSet) =>
       set.labels.some((label) => label >= classes.length) ? withFirstClasses(set, rivals.head) : set;
     const others = rest && {
@@ -309,15 +317,9 @@ function withFirstClasses(set: FeatureSet, { classes, width, weights, bias }: He
       const value = set.features[row * width + feature];
       for (let c = 0; c < classes; c++) logits[c] += value * weights[feature * classes + c];
     }
-    return firstOf(logits);
+    return firstClass(logits);
   });
   return { ...set, labels };
-}
-
-function firstOf(values: ArrayLike<number>): number {
-  let first = 0;
-  for (let c = 1; c < values.length; c++) if (values[c] > values[first]) first = c;
-  return first;
 }
 
 /** The ensemble's first class for the first images of a split, and the operations of specialists an image. */
@@ -343,7 +345,7 @@ async function predictWith(
       0,
       rows - done,
     )) {
-      predicted[done++] = firstOf(fused);
+      predicted[done++] = firstClass(fused);
       for (const { position } of specialists) flops += costs[position];
     }
     if (done >= rows) break;
