@@ -28,11 +28,26 @@ afterAll(() => rm(folder, { recursive: true, force: true }));
 
 const quick = ['--specialist-epochs', '30', '--min-size', '2', '--clusters', '2', '--views', '2'];
 
+/** Of the lines of `kd-spec patch`, in their order. */
+const rivalNames = [
+  'temperature',
+  'prior',
+  'bias',
+  'refitted',
+  'interpolated',
+  'hidden',
+  'adapter',
+  'neighbours',
+];
+
 /** The rule under which patches of different classes have nothing to do with one another. */
 const inside = ['--rule', 'share-inside'];
 
-async function patched(words: readonly string[]) {
-  const output = jsonOf(await kdSpec(['patch', ...words, ...quick, '--json'], { folder }));
+/** Rivals take longer than all the rest, and one test compares them. */
+const noRivals = ['--with-rivals=false'];
+
+async function patched(words: readonly string[], rivals = noRivals) {
+  const output = jsonOf(await kdSpec(['patch', ...words, ...quick, ...rivals, '--json'], { folder }));
   const schema = JSON.parse(await readFile(join(packageFolder(), 'docs', 'schemas', 'patch.json'), 'utf8'));
   expect(z.fromJSONSchema(schema).parse(output)).toEqual(output);
   return output;
@@ -59,18 +74,10 @@ async function run(file: string, outputs: readonly string[]): Promise<readonly O
 }
 
 test('one command makes a better file of a model and images, which keeps its outputs', async () => {
-  const output = await patched([
-    'model.onnx',
-    '--images',
-    'warm',
-    '--bystanders',
-    'others',
-    '--harm',
-    '0.2',
-    '--out',
-    'warm.onnx',
-    ...inside,
-  ]);
+  const words = ['--images', 'warm', '--bystanders', 'others', '--harm', '0.2', '--out', 'warm.onnx'];
+  const output = await patched(['model.onnx', ...words, ...inside], []);
+  expect(output.rivals.map(({ name }: { readonly name: string }) => name)).toEqual(rivalNames);
+  expect(await readFile(output.report, 'utf8')).toMatch(/<h2>Rivals<\/h2>/);
   expect(output.after.top1).toBeGreaterThan(output.before.top1 + 0.05);
   expect(output).toMatchObject({ classes: 4, earlier: [] });
   expect(output.examples.bystanders).toBeGreaterThan(20);
@@ -197,13 +204,17 @@ test('where every class has images, nothing is said of classes that nothing meas
   const texts = [];
   for (const images of ['all', 'warm']) {
     const place = ['--images', images, '--out', `${images}-text.onnx`, '--workspace', `${images}-text`];
-    texts.push(await kdSpec(['patch', 'model.onnx', ...place, ...quick, ...inside], { folder }));
+    const rivals = images === 'all' ? noRivals : [];
+    texts.push(await kdSpec(['patch', 'model.onnx', ...place, ...quick, ...inside, ...rivals], { folder }));
   }
   expect(texts.map(({ code, stderr }) => (code === 0 ? '' : stderr))).toEqual(['', '']);
   const [ofAll, ofSome] = texts.map(({ stdout }) => stdout);
   expect(ofAll).toMatch(/6 classes with images/);
   expect(ofAll).not.toMatch(/without images/);
   expect(ofSome).toMatch(/nothing measured the 2 classes without images/);
+  expect(ofAll).toMatch(/rivals were not compared: kd-spec rivals does it/);
+  for (const name of rivalNames) expect(ofSome).toMatch(new RegExp(`^${name} +\\d+\\.\\d%$`, 'm'));
+  expect(ofSome).toMatch(/^(No rival|A rival) .*the specialists/m);
 });
 
 test('a file that is no better is not written', async () => {
@@ -218,7 +229,7 @@ test('a file that is no better is not written', async () => {
     ...quick,
     '--selection-errors',
     '9',
-    '--with-rivals',
+    '--with-rivals', // the workspace remembers that they were not wanted
   ];
   const { code, stderr } = await kdSpec(words, { folder });
   expect(stderr).toMatch(/patch-refused/);

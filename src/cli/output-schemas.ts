@@ -228,7 +228,7 @@ const patch = z.object({
     ),
   rivals: z
     .array(z.object({ name: z.string(), top1: patchShare, bystanders: patchShare.nullable() }))
-    .describe('what else the same images could have been used for, where --with-rivals measures it'),
+    .describe('what else the same images could have been used for; empty with --with-rivals=false'),
   report: z.string().describe('path of the report page'),
 });
 

@@ -111,7 +111,7 @@ Taken: ${settings(chosen)}.
 
 ## On the test
 
-\`kd-spec patch model.onnx --images photos --with-rivals\`; gain in top-1 over the model, ± one standard error, paired:
+\`kd-spec patch model.onnx --images photos\`; gain in top-1 over the model, ± one standard error, paired:
 
 ${table(
   ['', 'mean', ...runs.map(({ seed }) => `seed ${seed}`)],

@@ -63,7 +63,8 @@ export function patchCommand(context: CommandContext): CommandModule {
       const { resolveSettings } = await import('../../pipeline/settings.js');
       const { bringUpToDate } = await import('../run-stages.js');
       const named = { ...flags, onnx: String(argv.file), source: argv.images };
-      const resolved = await resolveSettings(named, context.env, { folder: context.folder });
+      const given = await resolveSettings(named, context.env, { folder: context.folder });
+      const resolved = isChosen(given, 'report.rivals') ? given : withRivals(given, true);
       const { refuseWhatCannotBeExported } = await import('../../pipeline/checks/specialists-checks.js');
       refuseWhatCannotBeExported(resolved.settings, 'patch writes one');
       const { expectExportable } = await import('../../ensemble/export/export-onnx.js');
@@ -97,7 +98,12 @@ export function patchCommand(context: CommandContext): CommandModule {
         );
       }
       assert(made !== undefined, 'a bound was tried');
-      const outcomes = await bringUpToDate('report', inForce, context);
+      const outcomes = await bringUpToDate('report', inForce, context).catch((error: unknown) => {
+        const isTooLarge = error instanceof KdSpecError && error.code === 'option-invalid';
+        if (!isTooLarge || isChosen(given, 'report.rivals')) throw error;
+        log.warn(`rivals are left out: ${error.message}`);
+        return bringUpToDate('report', withRivals(inForce, false), context);
+      });
       const { metricsOf } = await import('../../pipeline/stage-metrics.js');
       const result = await writePatched(out, made, {
         workspace: resolved.settings.workspace,
@@ -121,6 +127,21 @@ function withHarmBound(
     settings: { ...settings, ensemble: { ...settings.ensemble, harm } },
     origins: new Map([...origins, ['ensemble.harm', { kind: 'flag', where: '--harm' }]]),
   };
+}
+
+/** Settings with or without the comparison with rivals, which the workspace keeps for its report. */
+function withRivals({ settings, origins, ...rest }: ResolvedSettings, rivals: boolean): ResolvedSettings {
+  return {
+    ...rest,
+    settings: { ...settings, report: { ...settings.report, rivals } },
+    origins: new Map([...origins, ['report.rivals', { kind: 'flag', where: '--with-rivals' }]]),
+  };
+}
+
+/** Whether somebody chose the value of an option. */
+function isChosen({ origins }: ResolvedSettings, key: string): boolean {
+  const kind = origins.get(key)?.kind;
+  return kind !== undefined && kind !== 'default';
 }
 
 /** Shares of the bound that calibration is tried with, until bystanders for the test lose no more than the bound. */
@@ -276,7 +297,7 @@ async function writePatched(
           ),
           rivals.verdict.text,
         ]
-      : ['rivals were not compared: kd-spec rivals does it in this workspace, patch --with-rivals at once']),
+      : ['rivals were not compared: kd-spec rivals does it in this workspace']),
     `report: ${relative(folder, report)}`,
   ].join('\n');
   return { json, text };

@@ -45,6 +45,7 @@ export const reportOptions = {
     flag: 'with-rivals',
     default: false,
     affects: 'result',
-    description: 'Show the comparison with rivals too; make it first if there is none',
+    description:
+      'Show the comparison with rivals too; make it first if there is none (patch does unless this is false)',
   },
 } as const satisfies OptionTable;
