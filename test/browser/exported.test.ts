@@ -12,6 +12,7 @@ import { exportOnnx, modelBytes } from '../../src/ensemble/export/export-onnx.js
 import { writeWebFolder } from '../../src/ensemble/export/web-folder.js';
 import { startChromium } from '../support/chromium.js';
 import { type ExportedCase, exportedCases, referenceOf } from '../support/exported-ensembles.js';
+import { testSetCases } from '../support/test-set-ensembles.js';
 
 /** A page that was exported, behind the plainest server of static files, and exported models in onnxruntime-web. */
 let folder: string;
@@ -125,10 +126,10 @@ test.each([
   },
 );
 
-test('onnxruntime-web predicts with exported files what the ensembles predict, alone and in batches', async () => {
+/** The largest difference of what onnxruntime-web predicts in a page to what each ensemble predicts. */
+async function largestDifferences(names: readonly string[]): Promise<ReadonlyMap<string, number>> {
   const page = await browser.newPage();
   await page.goto(url);
-  const names = cases.map(({ name }) => name);
   const differences = await page.evaluate(
     `(async (names) => {
       const ort = await import('./ort.js');
@@ -152,8 +153,32 @@ test('onnxruntime-web predicts with exported files what the ensembles predict, a
       return found;
     })(${JSON.stringify(names)})`,
   );
-  const found = new Map(Object.entries(differences ?? {}));
+  await page.close();
+  return new Map(Object.entries(differences ?? {}));
+}
+
+test('onnxruntime-web predicts with exported files what the ensembles predict, alone and in batches', async () => {
+  const names = cases.map(({ name }) => name);
+  const found = await largestDifferences(names);
   expect([...found.keys()]).toEqual(names);
   for (const [name, difference] of found) expect(difference, name).toBeLessThan(1e-4);
-  await page.close();
+});
+
+test('the same over the test images of pipelines that trained or imported their generalist', async () => {
+  const made = await testSetCases(folder);
+  try {
+    for (const { name, model, reference } of made) {
+      await writeFile(join(folder, 'page', `${name}.onnx`), modelBytes(model));
+      await writeFile(join(folder, 'page', `${name}.json`), JSON.stringify(reference));
+    }
+    const names = made.map(({ name }) => name);
+    const found = await largestDifferences(names);
+    expect([...found.keys()]).toEqual(names);
+    for (const { name, images } of made) {
+      expect(images, name).toBeGreaterThan(64); // a batch of 64, and another
+      expect(found.get(name), name).toBeLessThan(1e-4);
+    }
+  } finally {
+    for (const { ensemble } of made) ensemble.dispose();
+  }
 });

@@ -5,7 +5,9 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { selectBackend } from '../../src/compute/backend.js';
 import { modelBytes } from '../../src/ensemble/export/export-onnx.js';
 import { openExportedEnsemble } from '../../src/ensemble/export/exported-ensemble.js';
+import { openSession } from '../../src/models/onnx/runtime.js';
 import { type ExportedCase, exportedCases, imagesFor } from '../support/exported-ensembles.js';
+import { testSetCases } from '../support/test-set-ensembles.js';
 
 let folder: string;
 let cases: readonly ExportedCase[];
@@ -37,6 +39,21 @@ test('exported ensembles predict and trace what they predict in networks, for on
       }
     }
     exported.dispose();
+  }
+});
+
+test('session.run over all test images of pipelines finds what their ensembles predict', async () => {
+  for (const { name, ensemble, model, images, reference } of await testSetCases(folder)) {
+    const { input, output, batches } = reference;
+    const session = await openSession(modelBytes(model), { name });
+    expect(batches, name).toHaveLength(images + Math.ceil(images / 64));
+    for (const { shape, data, expected } of batches) {
+      const tensor = { type: 'float32', data: Float32Array.from(data), shape } as const;
+      const found = (await session.run({ [input]: tensor }, [output])).get(output);
+      expectNear(found?.values ?? [], expected, name);
+    }
+    session.dispose();
+    ensemble.dispose();
   }
 });
 

@@ -102,6 +102,27 @@ test.each([false, true])(
   },
 );
 
+test.each([2, 3, 5])('and for %i subsets that divide all classes among them', async (parts) => {
+  for (let seed = 0; seed < 6; seed++) {
+    const random = createRandom('partition', parts, seed);
+    const { specialists, ...rest } = randomEnsemble(random, {
+      overlap: false,
+      rule: 'paper',
+      routing: { top: classes },
+    });
+    const order = random.shuffle(Array.from({ length: classes }, (_, c) => c));
+    const divided = specialists.slice(0, parts).map((one, part) => {
+      const own = Int32Array.from(order.filter((_, place) => place % parts === part)).sort();
+      const hidden = one.layers[0].bias.length;
+      // Most say that an image is none of theirs, which cannot be true of all.
+      const correction = 3 + 2 * random.normal();
+      const layers = [one.layers[0], layer(random, hidden, own.length + 1)];
+      return { ...one, classes: own, layers, correction };
+    });
+    await expectAgreement(random, { ...rest, specialists: divided });
+  }
+});
+
 test('where the subsets hold every class, dustbins have no other classes to pay', async () => {
   const random = createRandom('every class');
   const { specialists, ...rest } = randomEnsemble(random, {

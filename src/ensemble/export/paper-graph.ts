@@ -13,7 +13,8 @@ export function minimiseDivergences(graph: GraphWriter, q: string, active: Queri
   // A probability that a softmax rounds to 0 counts as the smallest it has: a dustbin's mass has to go somewhere.
   const floored = graph.node('Max', [graph.slice(q, 1, 0, -1), graph.scalar(smallestSoftmax)]);
   const whole = graph.concat([floored, graph.slice(q, 1, -1, 2 ** 31 - 1)], 1);
-  return active.areDisjoint ? ofDisjointSubsets(graph, whole, active) : ofAnySubsets(graph, whole, active);
+  const hasOneUnknown = active.areDisjoint && active.leavesClasses;
+  return hasOneUnknown ? ofDisjointSubsets(graph, whole, active) : ofAnySubsets(graph, whole, active);
 }
 
 /** Bisections before Newton's steps, and those: together they reach rounding from anywhere. */
@@ -21,7 +22,8 @@ const bisections = 10;
 const newtonSteps = 6;
 
 /**
- * The rule `paper` for subsets that share no class.
+ * The rule `paper` for subsets that share no class and leave some: without a class outside, `s` is no slack of anything,
+ * and may be below 0.
  *
  * With `a_i` the known masses, `A_m` their sum on a subset, `D_m` the weighted dustbin and `s = W - sum of all r_m`,
  * the optimum is `q_i = a_i / (s + r_m)` in subset m and `a_i / s` outside, where `r_m = D_m / (1 - Q_m)` solves

@@ -56,6 +56,8 @@ export interface Active {
   readonly inverseTemperature: string;
   readonly largest: number;
   readonly areDisjoint: boolean;
+  /** Whether some class is outside all subsets of an image, whichever are queried. */
+  readonly leavesClasses: boolean;
   /** As {@link Tables} has them. */
   readonly isMember: string;
   readonly mostPerClass: number;
@@ -168,12 +170,14 @@ export function writeRouting(
     ids = ascending(graph, graph.node('Where', [isQueried, places, none]), slots);
   }
   const ofSlots = (table: string) => graph.gather(table, ids, 0);
+  const sizes = specialists.map((specialist) => specialist.classes.length).sort((a, b) => b - a);
   return {
     slots,
     ids,
     none: count,
     largest,
     areDisjoint,
+    leavesClasses: sizes.slice(0, slots).reduce((sum, size) => sum + size, 0) < classes,
     isMember,
     mostPerClass,
     covering,
