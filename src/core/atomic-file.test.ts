@@ -2,7 +2,7 @@ import { chmod, mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { expectWritable } from './atomic-file.js';
+import { dropLeftoversOf, expectWritable } from './atomic-file.js';
 
 let folder: string;
 beforeEach(async () => {
@@ -42,3 +42,15 @@ test.skipIf(process.getuid?.() === 0 || process.platform === 'win32')(
     });
   },
 );
+
+test('of a file that a killed process was writing the part goes, and what is still being written stays', async () => {
+  const gone = 2 ** 22 + 1; // more than a process identifier can be
+  for (const name of ['model.onnx', 'model.onnx.data', 'other.onnx'])
+    await writeFile(join(folder, `${name}.${gone}.partial`), '');
+  await writeFile(join(folder, `model.onnx.${process.pid}.partial`), '');
+  await dropLeftoversOf(join(folder, 'model.onnx'));
+  await dropLeftoversOf(join(folder, 'nowhere', 'model.onnx'));
+  expect((await readdir(folder)).filter((name) => name.endsWith('.partial')).sort()).toEqual(
+    [`model.onnx.${process.pid}.partial`, `other.onnx.${gone}.partial`].sort(),
+  );
+});

@@ -1,8 +1,9 @@
 import { access, constants, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { KdSpecError } from './errors.js';
 import { systemErrorCode, withFileErrors } from './file-error.js';
 import type { JsonValue } from './json.js';
+import { isRunning, ownIdentity } from './process-identity.js';
 
 /**
  * Writes a file so that a reader, also after a crash, finds the old content or the new, never a part.
@@ -76,6 +77,22 @@ export async function dropLeftovers(folder: string, { recursive }: { recursive: 
   for (const entry of entries) {
     if (!entry.isFile() || !/\.\d+\.partial$/.test(entry.name)) continue;
     await rm(join(entry.parentPath, entry.name), { force: true });
+  }
+}
+
+/**
+ * Removes what a killed process left beside a file that it was writing; one that another process still writes stays.
+ *
+ * @param path of the file, which need not be there
+ */
+export async function dropLeftoversOf(path: string): Promise<void> {
+  const [folder, name] = [dirname(path), basename(path)];
+  const entries = await readdir(folder).catch(() => []);
+  for (const entry of entries) {
+    const [, of, writer] = /^(.*)\.(\d+)\.partial$/.exec(entry) ?? [];
+    if (of !== name && of !== `${name}.data`) continue;
+    if (isRunning({ ...ownIdentity(), pid: Number(writer), started: null })) continue;
+    await rm(join(folder, entry), { force: true }).catch(() => {});
   }
 }
 

@@ -1,8 +1,15 @@
 import { expect, test } from 'vitest';
-import { percent, percentWithin, signedPercent, signedWithin } from './percent.js';
+import { percent, percentSet, percentWithin, signedPercent, signedWithin } from './percent.js';
 
 test('fractions are shown as per cent', () => {
   expect([percent(0.4306), percent(1), percent(0.12345, 2)]).toEqual(['43.1%', '100.0%', '12.35%']);
+  expect([0.005, 0.00125, 0.04, 1, 0.00503].map(percentSet)).toEqual([
+    '0.5%',
+    '0.125%',
+    '4%',
+    '100%',
+    '0.503%',
+  ]);
   expect(percentWithin(0.4306, 0.0042)).toBe('43.1% ± 0.4');
 });
 

@@ -3,6 +3,11 @@ export function percent(fraction: number, digits = 1): string {
   return `${(100 * fraction).toFixed(digits)}%`;
 }
 
+/** A fraction that somebody set, with the digits that it has and no more: `0.5%`, `0.125%`. */
+export function percentSet(fraction: number): string {
+  return `${Number((100 * fraction).toPrecision(3))}%`;
+}
+
 /** A fraction with its standard error, both in per cent: `43.1% ± 0.4`. */
 export function percentWithin(fraction: number, standardError: number): string {
   return `${percent(fraction)} ± ${(100 * standardError).toFixed(1)}`;

@@ -1,6 +1,6 @@
 import { basename, join, resolve } from 'node:path';
 import type { CommandModule } from 'yargs';
-import { expectWritable } from '../../core/atomic-file.js';
+import { dropLeftoversOf, expectWritable } from '../../core/atomic-file.js';
 import { KdSpecError } from '../../core/errors.js';
 import type { JsonObject } from '../../core/json.js';
 import { percent } from '../../core/percent.js';
@@ -114,6 +114,7 @@ export function exportCommand(context: CommandContext): CommandModule {
       const format = formats.find((name) => name === argv.format) ?? 'onnx';
       const out = resolve(context.folder, argv.out);
       await expectWritable(out, format === 'hf' || format === 'web' ? 'folder' : 'file');
+      await dropLeftoversOf(out);
       if (typeof argv.refit === 'string') {
         const others = Object.keys(argv).filter((flag) => notWithRefit.some((one) => one === flag));
         if (others.length > 0) {
@@ -202,7 +203,7 @@ async function exportEnsemble(
     const text = alignColumns([
       ['model', `${files.join(', ')}, ${byteSize(bytes)}`],
       ['input', `${feed.name}: ${shape}, ${form.type}, ${range}`],
-      ['outputs', `${outputs.join(', ')}: (batch, ${count(classes.length)})`],
+      ...shapesOf(model).map((line, index) => [index === 0 ? 'outputs' : '', line]),
       ['agrees', `within ${maxDifference.toExponential(1)} on ${count(images)} images`],
       ...(validation
         ? [
@@ -218,6 +219,21 @@ async function exportEnsemble(
   } finally {
     ensemble.dispose();
   }
+}
+
+/** The outputs of an exported model, those of one shape in a line: `probabilities, generalist: (batch, 3,000)`. */
+function shapesOf({ outputs, proto }: ExportedModel): readonly string[] {
+  const names = new Map<string, string[]>();
+  for (const name of outputs) {
+    const type = proto.graph?.output.find((info) => info.name === name)?.type?.value;
+    const dims = type?.case === 'tensorType' ? (type.value.shape?.dim ?? []) : [];
+    const extents = dims.map(({ value }) =>
+      value.case === 'dimValue' ? count(Number(value.value)) : value.value,
+    );
+    const shape = `(${extents.join(', ')})`;
+    names.set(shape, [...(names.get(shape) ?? []), name]);
+  }
+  return [...names].map(([shape, of]) => `${of.join(', ')}: ${shape}`);
 }
 
 /** Writes what was exported in a format. */

@@ -1,9 +1,9 @@
 import { join, relative, resolve } from 'node:path';
 import type { CommandModule } from 'yargs';
-import { expectWritable } from '../../core/atomic-file.js';
+import { dropLeftoversOf, expectWritable } from '../../core/atomic-file.js';
 import { assert, KdSpecError } from '../../core/errors.js';
 import type { JsonObject } from '../../core/json.js';
-import { percent, signedWithin } from '../../core/percent.js';
+import { percent, percentSet, signedWithin } from '../../core/percent.js';
 import { byteSize, count } from '../../core/quantity-text.js';
 import type { Ensemble } from '../../ensemble/ensemble.js';
 import type { ExportedModel } from '../../ensemble/export/export-onnx.js';
@@ -60,6 +60,7 @@ export function patchCommand(context: CommandContext): CommandModule {
       }
       const out = resolve(context.folder, argv.out);
       await expectWritable(out, 'file');
+      await dropLeftoversOf(out);
       const { resolveSettings } = await import('../../pipeline/settings.js');
       const { bringUpToDate } = await import('../run-stages.js');
       const named = { ...flags, onnx: String(argv.file), source: argv.images };
@@ -93,7 +94,7 @@ export function patchCommand(context: CommandContext): CommandModule {
         const lost = harmOf(made.measured);
         if (harm === null || lost <= harm) break;
         log.info(
-          `bystanders for the test lose ${percent(lost, 2)}, more than --harm ${percent(harm, 2)} allows` +
+          `bystanders for the test lose ${percentSet(lost)}, more than --harm ${percentSet(harm)} allows` +
             (bound === bounds.at(-1) ? '' : ': calibrating for a stricter bound'),
         );
       }
@@ -273,7 +274,7 @@ async function writePatched(
     ),
     ...(bystanders && bound !== null && calibratedFor !== null && calibratedFor < bound
       ? [
-          `calibrated for a harm of at most ${percent(calibratedFor, 2)}: with ${percent(bound, 2)} bystanders for the test lost more than that`,
+          `calibrated for a harm of at most ${percentSet(calibratedFor)}: with ${percentSet(bound)} bystanders for the test lost more than that`,
         ]
       : []),
     ...(bystanders || withoutImages === 0
@@ -364,7 +365,7 @@ function refuseWorse(
       'no specialist was kept, so that the patched model would be the original: give more images of the classes that it ' +
         'confuses' +
         (bystanders && bound !== null
-          ? `, or more bystanders: ${count(bystanders.examples)} tell a harm within --harm ${percent(bound, 2)} from chance ` +
+          ? `, or more bystanders: ${count(bystanders.examples)} tell a harm within --harm ${percentSet(bound)} from chance ` +
             'only where hardly one of them changes'
           : ''),
     );
@@ -378,8 +379,8 @@ function refuseWorse(
   const harm = harmOf({ bystanders });
   if (bystanders && bound !== null && harm > bound) {
     throw refuse(
-      `bystanders lose ${percent(harm, 2)} (${percent(bystanders.before)} to ${percent(bystanders.after)} of ` +
-        `${count(bystanders.examples)}), more than --harm ${percent(bound, 2)} allows, though calibrated for a ` +
+      `bystanders lose ${percentSet(harm)} (${percent(bystanders.before)} to ${percent(bystanders.after)} of ` +
+        `${count(bystanders.examples)}), more than --harm ${percentSet(bound)} allows, though calibrated for a ` +
         'quarter of it: give bystanders that are more like those for the test, or allow more',
     );
   }
