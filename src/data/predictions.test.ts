@@ -224,6 +224,14 @@ test('labels that are ids, or no integers, are refused', async () => {
   }
 });
 
+test('a column that damage has left without a name is none that is wanted', async () => {
+  const path = join(root, 'nameless.arrow');
+  const { schema, batches } = new Table({ '': vectorFromArray([1], new Float32()) });
+  Reflect.set(schema.fields[0], 'name', null);
+  await writeFile(path, tableToIPC(new Table(schema, batches), 'stream'));
+  await expect(readPredictions(path)).rejects.toMatchObject({ code: 'predictions-invalid' });
+});
+
 test('lists of width 0 are refused', async () => {
   const path = await write(
     'width.arrow',

@@ -172,7 +172,7 @@ export async function readPredictions(
 
 /** Whether the columns are logits or probabilities of all classes instead of some with their indices. */
 function holdsAllClasses({ fields }: Schema): boolean {
-  const names = fields.map(({ name }) => name.toLowerCase());
+  const names = fields.map(({ name }) => String(name).toLowerCase()); // a damaged schema has fields without one
   return !names.includes('indices') && denseColumns.some((name) => names.includes(name));
 }
 
