@@ -36,7 +36,7 @@ export async function encodePng(pixels: Uint8Array, shape: ImageShape): Promise<
  * @param options.maxSeconds how long decoding may take; none for as long as it takes
  * @returns (height, width, channels), 0 to 255
  * @throws KdSpecError `image-empty`, `image-unreadable`, `image-too-large`
- * Cost: about 20 microseconds for a plain PNG of the very shape and 28 x 28 pixels; else that of sharp.
+ * Cost: about 20 microseconds for a plain PNG of the very size, 28 x 28 pixels; else that of sharp.
  */
 export async function decodeImage(
   bytes: Uint8Array,

@@ -37,6 +37,18 @@ test('sharp reads what we encode, and we read it back', async () => {
   );
 });
 
+test('a grey image is read as colours as sharp reads it, and colours are not read as grey', async () => {
+  await fc.assert(
+    fc.asyncProperty(images, async ({ shape, pixels }) => {
+      const file = encodeSmallPng(pixels, shape);
+      const colours = await sharp(file).toColourspace('srgb').raw().toBuffer();
+      expect(decodeSmallPng(file, { ...shape, channels: 3 })).toEqual(new Uint8Array(colours));
+      if (shape.channels === 3) expect(decodeSmallPng(file, { ...shape, channels: 1 })).toBeUndefined();
+    }),
+    { numRuns: 40 },
+  );
+});
+
 test('every row filter that another encoder chooses is undone', async () => {
   await fc.assert(
     fc.asyncProperty(images, fc.boolean(), async ({ shape, pixels }, adaptiveFiltering) => {

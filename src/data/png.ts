@@ -45,15 +45,17 @@ export function encodeSmallPng(pixels: Uint8Array, { height, width, channels }: 
 }
 
 /**
- * Decodes a PNG image that is 8-bit, not interlaced, of this very shape, with nothing that changes what the pixels mean.
+ * Decodes a PNG image that is 8-bit, not interlaced, of this very size, with nothing that changes what the pixels mean. A
+ * grey one is read as colours, too, all three of them equal; colours do not become grey here.
  *
  * @returns (height, width, channels), 0 to 255; `undefined` for anything else, damaged files among it
  */
 export function decodeSmallPng(file: Uint8Array, shape: ImageShape): Uint8Array | undefined {
-  const { height, width, channels } = shape;
+  const { height, width } = shape;
+  const found = imageData(file, shape);
+  if (!found) return undefined;
+  const { data, channels } = found;
   const stride = width * channels;
-  const data = imageData(file, shape);
-  if (!data) return undefined;
   let filtered: Uint8Array;
   try {
     filtered = inflateSync(data, { maxOutputLength: height * (stride + 1) });
@@ -61,7 +63,14 @@ export function decodeSmallPng(file: Uint8Array, shape: ImageShape): Uint8Array 
     return undefined;
   }
   if (filtered.length !== height * (stride + 1)) return undefined;
-  return unfilter(filtered, height, stride, channels);
+  const pixels = unfilter(filtered, height, stride, channels);
+  return pixels && channels < shape.channels ? asColours(pixels) : pixels;
+}
+
+function asColours(grey: Uint8Array): Uint8Array {
+  const pixels = new Uint8Array(3 * grey.length);
+  for (let at = 0; at < grey.length; at++) pixels.fill(grey[at], 3 * at, 3 * at + 3);
+  return pixels;
 }
 
 function chunk(type: string, data: Uint8Array): Buffer {
@@ -74,11 +83,15 @@ function chunk(type: string, data: Uint8Array): Buffer {
 }
 
 /** The compressed pixels, when the file is sound, the header announces the shape, and there is nothing else. */
-function imageData(file: Uint8Array, { height, width, channels }: ImageShape): Uint8Array | undefined {
+function imageData(
+  file: Uint8Array,
+  { height, width, channels }: ImageShape,
+): { readonly data: Uint8Array; readonly channels: 1 | 3 } | undefined {
   if (file.length < signature.length || !signature.every((byte, index) => file[index] === byte))
     return undefined;
   const view = new DataView(file.buffer, file.byteOffset, file.length);
   const parts: Uint8Array[] = [];
+  let isGrey = false;
   for (let offset = signature.length; offset + chunkFramingBytes <= file.length; ) {
     const length = view.getUint32(offset);
     const type = view.getUint32(offset + 4);
@@ -87,17 +100,19 @@ function imageData(file: Uint8Array, { height, width, channels }: ImageShape): U
     if (end + 4 > file.length || view.getUint32(end) !== crc32(file.subarray(offset + 4, end)))
       return undefined;
     if (offset === signature.length) {
+      isGrey = file[start + 9] === colourTypeOf[1];
       const isPlain =
         type === chunkType.IHDR &&
         length === headerBytes &&
         view.getUint32(start) === width &&
         view.getUint32(start + 4) === height &&
         file[start + 8] === 8 &&
-        file[start + 9] === colourTypeOf[channels] &&
+        (isGrey || file[start + 9] === colourTypeOf[channels]) &&
         file.subarray(start + 10, end).every((byte) => byte === 0);
       if (!isPlain) return undefined;
     } else if (type === chunkType.IDAT) parts.push(file.subarray(start, end));
-    else if (type === chunkType.IEND) return parts.length === 1 ? parts[0] : Buffer.concat(parts);
+    else if (type === chunkType.IEND)
+      return { data: parts.length === 1 ? parts[0] : Buffer.concat(parts), channels: isGrey ? 1 : 3 };
     else if (type !== chunkType.pHYs && type !== chunkType.tIME) return undefined;
     offset = end + 4;
   }
