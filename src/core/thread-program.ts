@@ -10,7 +10,7 @@ async function runTask(): Promise<FromThread<unknown>> {
     const exports: Record<string, ThreadTask<unknown, unknown> | undefined> = await import(module);
     const task = exports[name];
     assert(task !== undefined, `${module} has no export ${name}`);
-    return { kind: 'done', result: task.run(parameters) };
+    return { kind: 'done', result: await task.run(parameters) };
   } catch (error) {
     return { kind: 'failed', ...toThreadError(error) };
   }

@@ -4,7 +4,7 @@ import { Worker } from 'node:worker_threads';
 import { type ErrorCode, KdSpecError } from './errors.js';
 
 /**
- * A long computation without a turn of the event loop, as a module exports it.
+ * A long computation, as a module exports it.
  *
  * Arguments and result are copied, except typed arrays over a `SharedArrayBuffer`, which are the same memory.
  */
@@ -13,7 +13,7 @@ export interface ThreadTask<Arguments, Result> {
   readonly module: string;
   /** The name under which it exports the task. */
   readonly name: string;
-  readonly run: (parameters: Arguments) => Result;
+  readonly run: (parameters: Arguments) => Result | Promise<Result>;
 }
 
 /** What a thread is started with: a {@link ThreadTask} by name. */
@@ -40,6 +40,9 @@ const program = new URL('./thread-program.js', import.meta.url);
 /** Whether the program of a thread is built: a worker cannot load TypeScript. */
 export const isBuilt = (file: URL): boolean => existsSync(fileURLToPath(file));
 
+/** Whether {@link runInThread} starts a thread, rather than running the task here. */
+export const hasThreads = (): boolean => isBuilt(program);
+
 /**
  * Runs a task in a thread of its own, so that signals and timers reach this one meanwhile.
  *
@@ -57,7 +60,7 @@ export async function runInThread<Arguments, Result>(
 ): Promise<Result> {
   const interrupted = () => new KdSpecError('interrupted', `${doing}: stopped`);
   if (signal.aborted) throw interrupted();
-  if (!isBuilt(program)) return run(parameters);
+  if (!hasThreads()) return run(parameters);
   const workerData: ThreadData = { module, name, parameters };
   const worker = new Worker(program, { workerData, execArgv: [] });
   const stop = new AbortController();

@@ -1,7 +1,10 @@
+import { availableParallelism } from 'node:os';
 import { KdSpecError } from '../../core/errors.js';
 import { createPause, type Pause } from '../../core/pause.js';
+import { hasThreads, runInThread } from '../../core/thread.js';
 import { fusionRule, fusionRules } from '../rules/index.js';
 import { paper } from '../rules/paper.js';
+import type { FusionRule } from '../rules/rule.js';
 import {
   type CalibrationExample,
   type CompactExample,
@@ -12,7 +15,15 @@ import {
 import { type CalibrationPlan, planCalibration } from './calibration-plan.js';
 import { harmOf } from './harm-bound.js';
 import { outcomesOf, type Proof, prove, splitForProof } from './proof.js';
-import { calibrateRule, type Fit, fitOf, type RuleCalibration } from './rule-calibration.js';
+import {
+  type CalibrationData,
+  calibrateRule,
+  type Fit,
+  fitOf,
+  type RuleCalibration,
+  type RuleFitOptions,
+  ruleTask,
+} from './rule-calibration.js';
 
 export type { CalibrationExample } from './calibration-example.js';
 export type { RuleCalibration } from './rule-calibration.js';
@@ -94,6 +105,8 @@ const comparedRule = paper; // fitted beside whichever rule is in use
  *
  * The paper's rule is fitted in any case, to compare the one in use with.
  *
+ * Rules are fitted side by side in threads of their own where that takes more than seconds; the result is the same.
+ *
  * Cost: about 160 fusions an example, over its own few classes, for each rule; with M active specialists M / 3 times that,
  * as each is fitted beside the others, but no more than `planCalibration` allows: about 10 minutes. Deterministic.
  */
@@ -154,14 +167,14 @@ export async function calibrate(
   const compact = await compacted(own);
   const others = await compacted(bystanders.slice(0, plan.bystanders));
   const ids = specialists.map(({ id }) => id);
-  const candidates: RuleCalibration[] = [];
-  const { isShared } = plan;
-  for (const candidate of fitted) {
-    const options = { fit, fitGeneralist, weights, select, selectionErrors, sweeps, harm, pause, isShared };
-    candidates.push(
-      await calibrateRule({ validation: compact, bystanders: others }, ids, candidate, options),
-    );
-  }
+  const { isShared, estimatedSeconds } = plan;
+  const candidates = await calibrateRules(
+    { validation: compact, bystanders: others },
+    ids,
+    fitted,
+    { fit, fitGeneralist, weights, select, selectionErrors, sweeps, harm, pause, isShared },
+    { estimatedSeconds, signal },
+  );
   // Within a bound on the harm to top-1 the gain is that of top-1; likelihood decides between equals.
   const order = (a: RuleCalibration, b: RuleCalibration) =>
     (others.length > 0 ? b.crossFitted.top1 - a.crossFitted.top1 : 0) ||
@@ -179,6 +192,56 @@ export async function calibrate(
     generalist: fitOf(compact.map((example) => outcome(temperedGeneralist(example, 1), example))),
     others: candidates.filter((candidate) => candidate !== used),
   };
+}
+
+const leastSeconds = 2; // of a calibration that is worth threads
+const mostCopied = 2 ** 28; // bytes of the examples, of which every thread has a copy
+
+/** Fits rules, several at once in threads where that is worth their copies of the examples. */
+async function calibrateRules(
+  data: CalibrationData,
+  ids: readonly number[],
+  rules: readonly FusionRule[],
+  { pause, ...options }: RuleFitOptions,
+  {
+    estimatedSeconds,
+    signal,
+  }: { readonly estimatedSeconds: number; readonly signal: AbortSignal | undefined },
+): Promise<readonly RuleCalibration[]> {
+  const threads = hasThreads() ? Math.min(rules.length, availableParallelism()) : 1;
+  const calibrations: RuleCalibration[] = [];
+  if (threads < 2 || estimatedSeconds < leastSeconds || bytesOf(data) > mostCopied) {
+    for (const rule of rules) calibrations.push(await calibrateRule(data, ids, rule, { ...options, pause }));
+    return calibrations;
+  }
+  const failed = new AbortController();
+  const stop = {
+    signal: AbortSignal.any([failed.signal, ...(signal ? [signal] : [])]),
+    doing: 'calibration',
+  };
+  const waiting = [...rules.entries()];
+  const work = async () => {
+    for (let next = waiting.shift(); next; next = waiting.shift()) {
+      const [place, { name: rule }] = next;
+      calibrations[place] = await runInThread(ruleTask, { data, ids, rule, options }, stop);
+    }
+  };
+  try {
+    await Promise.all(Array.from({ length: threads }, work));
+  } catch (error) {
+    failed.abort();
+    throw error;
+  }
+  return calibrations;
+}
+
+function bytesOf({ validation, bystanders }: CalibrationData): number {
+  let bytes = 0;
+  for (const { classes, logGeneralist, predictions } of [...validation, ...bystanders]) {
+    bytes += classes.byteLength + logGeneralist.byteLength;
+    for (const one of predictions) bytes += one.classes.byteLength + one.logProbabilities.byteLength;
+  }
+  return bytes;
 }
 
 /** The generalist alone, at its temperature: what is used where nothing shows a gain. */

@@ -1,6 +1,8 @@
 import type { Pause } from '../../core/pause.js';
+import type { ThreadTask } from '../../core/thread.js';
 import { createCalibrationError } from '../../math/calibration-error.js';
 import { createMean, type Estimate } from '../../math/mean.js';
+import { fusionRule } from '../rules/index.js';
 import type { FusionRule, ParameterValues, RuleParameter } from '../rules/rule.js';
 import { type CompactExample, type Outcome, outcome, temperedGeneralist } from './calibration-example.js';
 import { type CalibrationFit, createCalibrationFit } from './calibration-fit.js';
@@ -80,6 +82,22 @@ export interface RuleFitOptions {
   readonly isShared: boolean;
   readonly pause: Pause;
 }
+
+/** A rule to fit, as a thread takes it. */
+interface RuleRequest {
+  readonly data: CalibrationData;
+  readonly ids: readonly number[];
+  readonly rule: string;
+  readonly options: Omit<RuleFitOptions, 'pause'>;
+}
+
+/** {@link calibrateRule} for a thread, which is ended from outside. */
+export const ruleTask: ThreadTask<RuleRequest, RuleCalibration> = {
+  module: import.meta.url,
+  name: 'ruleTask',
+  run: ({ data, ids, rule, options }) =>
+    calibrateRule(data, ids, fusionRule(rule), { ...options, pause: () => undefined }),
+};
 
 /** Compact examples of both kinds. */
 export interface CalibrationData {
