@@ -19,6 +19,7 @@ const pages = {
   complaint: renderComplaints,
   icons: renderIcons,
   'distil-idx': renderIdxPage,
+  mnist: renderIdxPage,
   'distil-few': renderFewPage,
   'distil-speech': renderSpeechPage,
   'distil-ten': renderTenPage,

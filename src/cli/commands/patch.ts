@@ -258,7 +258,9 @@ async function writePatched(
     signedWithin(figures.after - figures.before, figures.standardError),
     `${count(figures.examples)} images`,
   ];
+  const isBeaten = rivals !== undefined && rivals.verdict.better !== null;
   const text = [
+    ...(isBeaten ? [rivals.verdict.text] : []),
     alignColumns(
       [
         ['', 'before', 'after', 'change', ''],
@@ -296,7 +298,7 @@ async function writePatched(
             ],
             'lrr',
           ),
-          rivals.verdict.text,
+          ...(isBeaten ? [] : [rivals.verdict.text]),
         ]
       : ['rivals were not compared: kd-spec rivals does it in this workspace']),
     `report: ${relative(folder, report)}`,

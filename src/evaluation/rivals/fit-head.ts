@@ -78,7 +78,7 @@ export interface RivalContext {
 }
 
 const keptMass = 0.995; // of the generalist's predictions
-const massRows = 4096; // training images that it is measured on
+const massNumbers = 2 ** 26; // probabilities that are added up to find it
 const batchSize = 256;
 const leastSteps = 50; // of an epoch: so few images that they make fewer come several times
 const patience = 2; // epochs without a lower validation loss
@@ -97,7 +97,8 @@ export async function classesInPlay(context: Omit<RivalContext, 'inPlay'>): Prom
   const { classes } = head;
   const mass = new Float64Array(classes);
   const probabilities = new Float32Array(classes);
-  await eachChunk(context, sliceRows(train, 0, massRows), undefined, ({ logits }) => {
+  const rows = Math.max(256, Math.floor(massNumbers / classes)); // shuffled: the first are any
+  await eachChunk(context, sliceRows(train, 0, rows), undefined, ({ logits }) => {
     for (let at = 0; at < logits.length; at += classes) {
       softmax(logits.subarray(at, at + classes), { out: probabilities });
       for (let c = 0; c < classes; c++) mass[c] += probabilities[c];
