@@ -259,8 +259,7 @@ async function writePatched(
     `${count(figures.examples)} images`,
   ];
   const isBeaten = rivals !== undefined && rivals.verdict.better !== null;
-  const text = [
-    ...(isBeaten ? [rivals.verdict.text] : []),
+  const change = [
     alignColumns(
       [
         ['', 'before', 'after', 'change', ''],
@@ -271,7 +270,7 @@ async function writePatched(
     ),
     ...earlier.map(
       (one, index) =>
-        `patch ${index + 1}: ${count(one.specialists)} specialists as they were; ${count(one.classes)} classes went from ` +
+        `patch ${index + 1}: ${specialistsOf(one.specialists)}, unchanged; ${count(one.classes)} classes went from ` +
         `${percent(one.before.top1)} to ${percent(one.after.top1)} when it was made`,
     ),
     ...(bystanders && bound !== null && calibratedFor !== null && calibratedFor < bound
@@ -284,27 +283,36 @@ async function writePatched(
       : [
           `nothing measured the ${count(withoutImages)} classes without images: --bystanders PATH names images of some`,
         ]),
-    `file: ${relative(folder, out)}, ${byteSize(bytes)}, ${count(added)} specialists more`,
-    ...(rivals
-      ? [
-          alignColumns(
-            [
-              ['instead', 'classes with images', ...(bystanders ? ['bystanders'] : [])],
-              ...rivalAccuracies(rivals).map(({ name, top1, bystanders: others }) => [
-                name,
-                percent(top1),
-                ...(bystanders ? [others === null ? '' : percent(others)] : []),
-              ]),
-            ],
-            'lrr',
-          ),
-          ...(isBeaten ? [] : [rivals.verdict.text]),
-        ]
-      : ['rivals were not compared: kd-spec rivals does it in this workspace']),
+  ];
+  const instead = rivals
+    ? [
+        alignColumns(
+          [
+            ['instead', 'classes with images', ...(bystanders ? ['bystanders'] : [])],
+            ...rivalAccuracies(rivals).map(({ name, top1, bystanders: others }) => [
+              name,
+              percent(top1),
+              ...(bystanders ? [others === null ? '' : percent(others)] : []),
+            ]),
+          ],
+          'lrr',
+        ),
+        ...(isBeaten ? [] : [rivals.verdict.text]),
+      ]
+    : ['rivals were not compared: kd-spec rivals does it in this workspace'];
+  const made = [
+    `file: ${relative(folder, out)}, ${byteSize(bytes)}, ${specialistsOf(added)} more`,
     `report: ${relative(folder, report)}`,
-  ].join('\n');
+  ];
+  const parts = [isBeaten ? [rivals.verdict.text] : [], change, instead, made];
+  const text = parts
+    .filter((lines) => lines.length > 0)
+    .map((lines) => lines.join('\n'))
+    .join('\n\n');
   return { json, text };
 }
+
+const specialistsOf = (number: number) => `${count(number)} ${number === 1 ? 'specialist' : 'specialists'}`;
 
 /** What a patched file does to images that nothing was chosen on. */
 interface Measured {
