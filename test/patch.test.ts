@@ -11,6 +11,7 @@ import { readOnnxModel } from '../src/models/onnx/model-file.js';
 import { type OutputTensor, openSession } from '../src/models/onnx/runtime.js';
 import { jsonOf, kdSpec } from './fixtures/command-line.js';
 import { colourModel, colourNames, colours, crowd, size, writePictures } from './support/colour-model.js';
+import { rivalNames } from './support/rival-names.js';
 
 // Models that take red for orange and purple for blue.
 const favours = { orange: 6, blue: 9 };
@@ -27,18 +28,6 @@ beforeAll(async () => {
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
 const quick = ['--specialist-epochs', '30', '--min-size', '2', '--clusters', '2', '--views', '2'];
-
-/** Of the lines of `kd-spec patch`, in their order. */
-const rivalNames = [
-  'temperature',
-  'prior',
-  'bias',
-  'refitted',
-  'interpolated',
-  'hidden',
-  'adapter',
-  'neighbours',
-];
 
 /** The rule under which patches of different classes have nothing to do with one another. */
 const inside = ['--rule', 'share-inside'];

@@ -1,5 +1,5 @@
 import type { JsonObject } from '../core/json.js';
-import { percent, percentSet, percentWithin, signedWithin } from '../core/percent.js';
+import { percent, percentWithin, shortPercent, signedWithin } from '../core/percent.js';
 import { count, duration, operations } from '../core/quantity-text.js';
 import type { Report, StageCost } from '../evaluation/report.js';
 import { metricsOf } from '../pipeline/stage-metrics.js';
@@ -108,7 +108,7 @@ function bystanderText({
       : '';
   return (
     `Bystanders, ${count(examples)} images of what no specialist learned: ${right}${percent(agreement)} of predictions are ` +
-    `the generalist's.\nHarm ${percentWithin(harm, standardError)}${bound === undefined ? '' : `, where at most ${percentSet(bound)} was allowed`}.`
+    `the generalist's.\nHarm ${percentWithin(harm, standardError)}${bound === undefined ? '' : `, where at most ${shortPercent(bound)} was allowed`}.`
   );
 }
 

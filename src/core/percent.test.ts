@@ -1,9 +1,9 @@
 import { expect, test } from 'vitest';
-import { percent, percentSet, percentWithin, signedPercent, signedWithin } from './percent.js';
+import { percent, percentWithin, shortPercent, signedPercent, signedWithin } from './percent.js';
 
 test('fractions are shown as per cent', () => {
   expect([percent(0.4306), percent(1), percent(0.12345, 2)]).toEqual(['43.1%', '100.0%', '12.35%']);
-  expect([0.005, 0.00125, 0.04, 1, 0.00503].map(percentSet)).toEqual([
+  expect([0.005, 0.00125, 0.04, 1, 0.00503].map(shortPercent)).toEqual([
     '0.5%',
     '0.125%',
     '4%',

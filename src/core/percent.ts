@@ -3,8 +3,8 @@ export function percent(fraction: number, digits = 1): string {
   return `${(100 * fraction).toFixed(digits)}%`;
 }
 
-/** A fraction that somebody set, with the digits that it has and no more: `0.5%`, `0.125%`. */
-export function percentSet(fraction: number): string {
+/** A fraction in per cent, such as a bound that somebody set, with three digits where it has them: `0.5%`, `0.125%`. */
+export function shortPercent(fraction: number): string {
   return `${Number((100 * fraction).toPrecision(3))}%`;
 }
 

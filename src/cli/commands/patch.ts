@@ -1,13 +1,12 @@
-import { join, relative, resolve } from 'node:path';
+import { join, resolve } from 'node:path';
 import type { CommandModule } from 'yargs';
 import { dropLeftoversOf, expectWritable } from '../../core/atomic-file.js';
 import { assert, KdSpecError } from '../../core/errors.js';
 import type { JsonObject } from '../../core/json.js';
-import { percent, percentSet, signedWithin } from '../../core/percent.js';
-import { byteSize, count } from '../../core/quantity-text.js';
+import { percent, shortPercent } from '../../core/percent.js';
+import { count } from '../../core/quantity-text.js';
 import type { Ensemble } from '../../ensemble/ensemble.js';
 import type { ExportedModel } from '../../ensemble/export/export-onnx.js';
-import type { PatchFigures } from '../../evaluation/patch-figures.js';
 import type { RivalsReport } from '../../evaluation/rivals/compare-rivals.js';
 import { rivalAccuracies } from '../../evaluation/rivals/rivals-table.js';
 import type { Classifier } from '../../models/classifier.js';
@@ -16,7 +15,7 @@ import type { ResolvedSettings } from '../../pipeline/settings.js';
 import { stageNames } from '../../pipeline/stage-names.js';
 import { addFlags, flagsOf } from '../command-line.js';
 import { type CommandContext, printResult } from '../context.js';
-import { alignColumns } from '../summary.js';
+import { type MeasuredPatch, patchSummary } from '../patch-summary.js';
 
 /** The command that does all of it: somebody's model and images in, a better model out. */
 export function patchCommand(context: CommandContext): CommandModule {
@@ -94,7 +93,7 @@ export function patchCommand(context: CommandContext): CommandModule {
         const lost = harmOf(made.measured);
         if (harm === null || lost <= harm) break;
         log.info(
-          `bystanders for the test lose ${percentSet(lost)}, more than --harm ${percentSet(harm)} allows` +
+          `bystanders for the test lose ${shortPercent(lost)}, more than --harm ${shortPercent(harm)} allows` +
             (bound === bounds.at(-1) ? '' : ': calibrating for a stricter bound'),
         );
       }
@@ -151,14 +150,14 @@ const stricter = [1, 1 / 2, 1 / 4];
 /** A patched model, measured and not yet written. */
 interface Patched {
   readonly model: ExportedModel;
-  readonly measured: Measured;
+  readonly measured: MeasuredPatch;
   /** Specialists that it has more. */
   readonly added: number;
   /** The patches that were in the model before. */
   readonly earlier: readonly PatchRecord[];
 }
 
-const harmOf = ({ bystanders }: Pick<Measured, 'bystanders'>) =>
+const harmOf = ({ bystanders }: Pick<MeasuredPatch, 'bystanders'>) =>
   bystanders ? bystanders.before - bystanders.after : 0;
 
 /** Writes the ensemble of a workspace into its model, and measures the result against the model, as files. */
@@ -223,7 +222,7 @@ async function writePatched(
   refuseWorse(measured, { added, bound, rivals });
   const { withPatchRecord } = await import('../../ensemble/export/export-onnx.js');
   const { writeOnnxModel } = await import('../../models/onnx/write-model.js');
-  const { test, bystanders, classes, withoutImages } = measured;
+  const { test, bystanders, classes } = measured;
   const figuresOf = (when: 'before' | 'after') => ({
     top1: test[when],
     bystanders: bystanders?.[when] ?? null,
@@ -251,76 +250,8 @@ async function writePatched(
     rivals: rivals ? [...rivalAccuracies(rivals)] : [],
     report,
   };
-  const row = (name: string, figures: PatchFigures) => [
-    name,
-    percent(figures.before),
-    percent(figures.after),
-    signedWithin(figures.after - figures.before, figures.standardError),
-    `${count(figures.examples)} images`,
-  ];
-  const isBeaten = rivals !== undefined && rivals.verdict.better !== null;
-  const change = [
-    alignColumns(
-      [
-        ['', 'before', 'after', 'change', ''],
-        row(`${count(classes)} classes with images`, test),
-        ...(bystanders ? [row('bystanders', bystanders)] : []),
-      ],
-      'lrrrl',
-    ),
-    ...earlier.map(
-      (one, index) =>
-        `patch ${index + 1}: ${specialistsOf(one.specialists)}, unchanged; ${count(one.classes)} classes went from ` +
-        `${percent(one.before.top1)} to ${percent(one.after.top1)} when it was made`,
-    ),
-    ...(bystanders && bound !== null && calibratedFor !== null && calibratedFor < bound
-      ? [
-          `calibrated for a harm of at most ${percentSet(calibratedFor)}: with ${percentSet(bound)} bystanders for the test lost more than that`,
-        ]
-      : []),
-    ...(bystanders || withoutImages === 0
-      ? []
-      : [
-          `nothing measured the ${count(withoutImages)} classes without images: --bystanders PATH names images of some`,
-        ]),
-  ];
-  const instead = rivals
-    ? [
-        alignColumns(
-          [
-            ['instead', 'classes with images', ...(bystanders ? ['bystanders'] : [])],
-            ...rivalAccuracies(rivals).map(({ name, top1, bystanders: others }) => [
-              name,
-              percent(top1),
-              ...(bystanders ? [others === null ? '' : percent(others)] : []),
-            ]),
-          ],
-          'lrr',
-        ),
-        ...(isBeaten ? [] : [rivals.verdict.text]),
-      ]
-    : ['rivals were not compared: kd-spec rivals does it in this workspace'];
-  const made = [
-    `file: ${relative(folder, out)}, ${byteSize(bytes)}, ${specialistsOf(added)} more`,
-    `report: ${relative(folder, report)}`,
-  ];
-  const parts = [isBeaten ? [rivals.verdict.text] : [], change, instead, made];
-  const text = parts
-    .filter((lines) => lines.length > 0)
-    .map((lines) => lines.join('\n'))
-    .join('\n\n');
-  return { json, text };
-}
-
-const specialistsOf = (number: number) => `${count(number)} ${number === 1 ? 'specialist' : 'specialists'}`;
-
-/** What a patched file does to images that nothing was chosen on. */
-interface Measured {
-  readonly test: PatchFigures;
-  readonly bystanders: PatchFigures | undefined;
-  /** Classes with training images, and the others. */
-  readonly classes: number;
-  readonly withoutImages: number;
+  const written = { measured, added, earlier, bound, calibratedFor, rivals, file: out, bytes, report };
+  return { json, text: patchSummary(written, folder) };
 }
 
 async function measure(
@@ -328,7 +259,7 @@ async function measure(
   patched: Ensemble,
   original: Classifier | undefined,
   signal: AbortSignal,
-): Promise<Measured> {
+): Promise<MeasuredPatch> {
   const { imageBatches } = await import('../../data/batches.js');
   const { openBystanders } = await import('../../data/bystanders.js');
   const { openDataset } = await import('../../data/dataset.js');
@@ -357,7 +288,7 @@ async function measure(
 
 /** @throws KdSpecError `patch-refused` */
 function refuseWorse(
-  { test, bystanders }: Measured,
+  { test, bystanders }: MeasuredPatch,
   {
     added,
     bound,
@@ -375,7 +306,7 @@ function refuseWorse(
       'no specialist was kept, so that the patched model would be the original: give more images of the classes that it ' +
         'confuses' +
         (bystanders && bound !== null
-          ? `, or more bystanders: ${count(bystanders.examples)} tell a harm within --harm ${percentSet(bound)} from chance ` +
+          ? `, or more bystanders: ${count(bystanders.examples)} tell a harm within --harm ${shortPercent(bound)} from chance ` +
             'only where hardly one of them changes'
           : ''),
     );
@@ -389,8 +320,8 @@ function refuseWorse(
   const harm = harmOf({ bystanders });
   if (bystanders && bound !== null && harm > bound) {
     throw refuse(
-      `bystanders lose ${percentSet(harm)} (${percent(bystanders.before)} to ${percent(bystanders.after)} of ` +
-        `${count(bystanders.examples)}), more than --harm ${percentSet(bound)} allows, though calibrated for a ` +
+      `bystanders lose ${shortPercent(harm)} (${percent(bystanders.before)} to ${percent(bystanders.after)} of ` +
+        `${count(bystanders.examples)}), more than --harm ${shortPercent(bound)} allows, though calibrated for a ` +
         'quarter of it: give bystanders that are more like those for the test, or allow more',
     );
   }

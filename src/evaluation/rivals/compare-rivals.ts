@@ -1,5 +1,5 @@
 import type { Log } from '../../core/log.js';
-import { percent, percentSet, signedWithin } from '../../core/percent.js';
+import { percent, shortPercent, signedWithin } from '../../core/percent.js';
 import { count } from '../../core/quantity-text.js';
 import { minimize } from '../../ensemble/calibration/minimize.js';
 import { createMean } from '../../math/mean.js';
@@ -343,7 +343,7 @@ function verdictOf(
     bound === undefined && others > 0
       ? ` Nothing measures what happens to the ${count(others)} classes without images: give --bystanders PATH.`
       : '';
-  const within = bound === undefined ? '' : ` at a harm of at most ${percentSet(bound)}`;
+  const within = bound === undefined ? '' : ` at a harm of at most ${shortPercent(bound)}`;
   const first = candidates.sort((a, b) => b.mean - a.mean)[0];
   const { gain, standardError } = ensemble.figures;
   const own = `${signedWithin(gain, standardError)} over the generalist`;

@@ -1,4 +1,4 @@
-import { percent, percentSet, percentWithin, signedWithin } from '../../core/percent.js';
+import { percent, percentWithin, shortPercent, signedWithin } from '../../core/percent.js';
 import { count, duration, operations } from '../../core/quantity-text.js';
 import type { RivalFigures, RivalResult, RivalsReport } from './compare-rivals.js';
 
@@ -48,7 +48,7 @@ export function rivalsTable({
   const header = [
     'rival',
     'gain',
-    ...(hasHarm ? ['harm', `gain at harm ≤ ${percentSet(bound ?? 1)}`, 'harm'] : []),
+    ...(hasHarm ? ['harm', `gain at harm ≤ ${shortPercent(bound ?? 1)}`, 'harm'] : []),
     'chosen',
     'a prediction',
     'training',

@@ -4,7 +4,7 @@ import { writeJsonAtomically } from '../../core/atomic-file.js';
 import type { JsonObject } from '../../core/json.js';
 import type { Log } from '../../core/log.js';
 import { createPause } from '../../core/pause.js';
-import { percent, percentSet, percentWithin, signedWithin } from '../../core/percent.js';
+import { percent, percentWithin, shortPercent, signedWithin } from '../../core/percent.js';
 import { count, duration } from '../../core/quantity-text.js';
 import { type ImageBatch, imageBatches } from '../../data/batches.js';
 import { type Bystanders, openBystanders } from '../../data/bystanders.js';
@@ -225,7 +225,7 @@ function tellOfHarm(calibration: Calibration, log: Log): void {
     if (bystanders === undefined) continue;
     const { harm, bound, refused } = bystanders;
     const used = rule === calibration.rule ? ', in use' : '';
-    const limit = Number.isFinite(bound) ? `at most ${percentSet(bound)}` : 'no bound';
+    const limit = Number.isFinite(bound) ? `at most ${shortPercent(bound)}` : 'no bound';
     if (refused === undefined) {
       log.info(
         `rule ${rule}${used}: validation top-1 ${percent(calibration.generalist.top1)} to ${percent(crossFitted.top1)} ` +

@@ -6,7 +6,7 @@ import { readManifest } from '../../core/artefact.js';
 import { KdSpecError } from '../../core/errors.js';
 import { withFileErrors } from '../../core/file-error.js';
 import { parseJson } from '../../core/json-file.js';
-import { percentSet } from '../../core/percent.js';
+import { shortPercent } from '../../core/percent.js';
 import { count } from '../../core/quantity-text.js';
 import { imageBatches } from '../../data/batches.js';
 import { openBystanders } from '../../data/bystanders.js';
@@ -181,7 +181,7 @@ export async function readRivalHead(directory: string, name: string): Promise<He
     throw new KdSpecError(
       'not-found',
       isOutside
-        ? `${name}: nothing that was tried is within the bound on harm of ${percentSet(bound)}: choose another rival (kd-spec rivals), or allow more with --harm`
+        ? `${name}: nothing that was tried is within the bound on harm of ${shortPercent(bound)}: choose another rival (kd-spec rivals), or allow more with --harm`
         : `no head of ${name} at ${path}: run kd-spec rivals --no-resume`,
     );
   }

@@ -1,0 +1,115 @@
+import { relative } from 'node:path';
+import { percent, shortPercent, signedWithin } from '../core/percent.js';
+import { byteSize, count } from '../core/quantity-text.js';
+import type { PatchFigures } from '../evaluation/patch-figures.js';
+import type { RivalsReport } from '../evaluation/rivals/compare-rivals.js';
+import { rivalAccuracies } from '../evaluation/rivals/rivals-table.js';
+import type { PatchRecord } from '../models/onnx/exported-metadata.js';
+import { alignColumns } from './summary.js';
+
+/** What a patched file does to images that nothing was chosen on. */
+export interface MeasuredPatch {
+  readonly test: PatchFigures;
+  readonly bystanders: PatchFigures | undefined;
+  /** Classes with training images, and the others. */
+  readonly classes: number;
+  readonly withoutImages: number;
+}
+
+/** A patch that was written. */
+export interface WrittenPatch {
+  readonly measured: MeasuredPatch;
+  /** Specialists that it added. */
+  readonly added: number;
+  /** The patches that were in the model before. */
+  readonly earlier: readonly PatchRecord[];
+  /** On the harm, and the one that calibration kept. */
+  readonly bound: number | null;
+  readonly calibratedFor: number | null;
+  /** Measured where the report shows them. */
+  readonly rivals: RivalsReport | undefined;
+  readonly file: string;
+  readonly bytes: number;
+  readonly report: string;
+}
+
+/**
+ * What `kd-spec patch` prints, in parts: that a rival is better, the change, what else there is, what was made.
+ *
+ * @param folder that paths are shown from
+ */
+export function patchSummary(
+  {
+    measured: { test, bystanders, classes, withoutImages },
+    added,
+    earlier,
+    bound,
+    calibratedFor,
+    rivals,
+    file,
+    bytes,
+    report,
+  }: WrittenPatch,
+  folder: string,
+): string {
+  const row = (name: string, figures: PatchFigures) => [
+    name,
+    percent(figures.before),
+    percent(figures.after),
+    signedWithin(figures.after - figures.before, figures.standardError),
+    `${count(figures.examples)} images`,
+  ];
+  const isBeaten = rivals !== undefined && rivals.verdict.better !== null;
+  const change = [
+    alignColumns(
+      [
+        ['', 'before', 'after', 'change', ''],
+        row(`${count(classes)} classes with images`, test),
+        ...(bystanders ? [row('bystanders', bystanders)] : []),
+      ],
+      'lrrrl',
+    ),
+    ...earlier.map(
+      (one, index) =>
+        `patch ${index + 1}: ${specialistsOf(one.specialists)}, unchanged; ${count(one.classes)} classes went from ` +
+        `${percent(one.before.top1)} to ${percent(one.after.top1)} when it was made`,
+    ),
+    ...(bystanders && bound !== null && calibratedFor !== null && calibratedFor < bound
+      ? [
+          `calibrated for a harm of at most ${shortPercent(calibratedFor)}: with ${shortPercent(bound)} bystanders for the test lost more than that`,
+        ]
+      : []),
+    ...(bystanders || withoutImages === 0
+      ? []
+      : [
+          `nothing measured the ${count(withoutImages)} classes without images: --bystanders PATH names images of some`,
+        ]),
+  ];
+  const instead = rivals
+    ? [
+        alignColumns(
+          [
+            ['instead', 'classes with images', ...(bystanders ? ['bystanders'] : [])],
+            ...rivalAccuracies(rivals).map(({ name, top1, bystanders: others }) => [
+              name,
+              percent(top1),
+              ...(bystanders ? [others === null ? '' : percent(others)] : []),
+            ]),
+          ],
+          'lrr',
+        ),
+        ...(isBeaten ? [] : [rivals.verdict.text]),
+      ]
+    : ['rivals were not compared: kd-spec rivals does it in this workspace'];
+  const made = [
+    `file: ${relative(folder, file)}, ${byteSize(bytes)}, ${specialistsOf(added)} more`,
+    `report: ${relative(folder, report)}`,
+  ];
+  const parts = [isBeaten ? [rivals.verdict.text] : [], change, instead, made];
+  return parts
+    .filter((lines) => lines.length > 0)
+    .map((lines) => lines.join('\n'))
+    .join('\n\n');
+}
+
+const specialistsOf = (number: number) => `${count(number)} ${number === 1 ? 'specialist' : 'specialists'}`;
