@@ -1,4 +1,4 @@
-import { chmod, mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, readdir, rm, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
@@ -45,12 +45,22 @@ test.skipIf(process.getuid?.() === 0 || process.platform === 'win32')(
 
 test('of a file that a killed process was writing the part goes, and what is still being written stays', async () => {
   const gone = 2 ** 22 + 1; // more than a process identifier can be
+  const old = new Date(Date.now() - 20 * 60 * 1000);
+  const leave = async (name: string, at: Date) => {
+    await writeFile(join(folder, name), '');
+    await utimes(join(folder, name), at, at);
+  };
   for (const name of ['model.onnx', 'model.onnx.data', 'other.onnx'])
-    await writeFile(join(folder, `${name}.${gone}.partial`), '');
-  await writeFile(join(folder, `model.onnx.${process.pid}.partial`), '');
+    await leave(`${name}.${gone}.partial`, old);
+  await leave(`model.onnx.${process.pid}.partial`, old);
+  await leave(`model.onnx.${gone + 1}.partial`, new Date()); // of another machine, perhaps
   await dropLeftoversOf(join(folder, 'model.onnx'));
   await dropLeftoversOf(join(folder, 'nowhere', 'model.onnx'));
   expect((await readdir(folder)).filter((name) => name.endsWith('.partial')).sort()).toEqual(
-    [`model.onnx.${process.pid}.partial`, `other.onnx.${gone}.partial`].sort(),
+    [
+      `model.onnx.${process.pid}.partial`,
+      `model.onnx.${gone + 1}.partial`,
+      `other.onnx.${gone}.partial`,
+    ].sort(),
   );
 });

@@ -80,8 +80,12 @@ export async function dropLeftovers(folder: string, { recursive }: { recursive: 
   }
 }
 
+/** A file that nobody has written to for so long is not being written, on whatever machine. */
+const abandonedMs = 10 * 60 * 1000;
+
 /**
- * Removes what a killed process left beside a file that it was writing; one that another process still writes stays.
+ * Removes what a killed process left beside a file that it was writing, ten minutes ago or more. What a process writes
+ * stays, and what may be one's of another machine on the same disk, whose processes are not seen here.
  *
  * @param path of the file, which need not be there
  */
@@ -91,8 +95,11 @@ export async function dropLeftoversOf(path: string): Promise<void> {
   for (const entry of entries) {
     const [, of, writer] = /^(.*)\.(\d+)\.partial$/.exec(entry) ?? [];
     if (of !== name && of !== `${name}.data`) continue;
-    if (isRunning({ ...ownIdentity(), pid: Number(writer), started: null })) continue;
-    await rm(join(folder, entry), { force: true }).catch(() => {});
+    const partial = join(folder, entry);
+    const written = await stat(partial).catch(() => undefined);
+    const isRecent = written === undefined || Date.now() - written.mtimeMs < abandonedMs;
+    if (isRecent || isRunning({ ...ownIdentity(), pid: Number(writer), started: null })) continue;
+    await rm(partial, { force: true }).catch(() => {});
   }
 }
 
