@@ -39,10 +39,13 @@ find "$modules/webgpu/dist" -mindepth 1 -maxdepth 1 ! -name "$machine" -exec rm 
 find "$modules" \( -name '*.map' -o -name '*.d.ts' -o -name '*.d.mts' -o -name '*.d.cts' -o -name '*.md' \) -delete
 find "$modules/@tensorflow" -type d -name miniprogram -prune -exec rm -rf {} +
 find "$modules/@tensorflow" -type f \( -name '*.min.js' -o -name '*.fesm.js' -o -name '*.es2017.js' \) -delete
-find "$modules/onnxruntime-web/dist" -type f \( -name '*jsep*' -o -name '*asyncify*' -o -name '*jspi*' -o -name '*webgpu*' -o -name '*.min.js' \) -delete 2>/dev/null || true
+ort=$modules/onnxruntime-web/dist
+find "$ort" -type f ! -name 'ort.node.min.mjs' ! -name 'ort-wasm-simd-threaded.wasm' ! -name 'ort-wasm-simd-threaded.mjs' -delete
+# Characters are drawn, and BMP files read, by a package that no synthetic image needs.
+find "$modules/@napi-rs" -mindepth 1 -maxdepth 1 -name 'canvas-*' -exec rm -rf {} +
 rm -rf "$modules/typescript"
 
-XZ_OPT='-6 -T2' tar -C "$scratch" -cJf "$out" kd-spec-gpu
+XZ_OPT='-9 -T1' tar -C "$scratch" -cJf "$out" kd-spec-gpu
 bytes=$(stat -c %s "$out")
 echo "$out: $((bytes / 1048576)) MiB"
 if [ "$bytes" -gt $((64 * 1048576)) ]; then

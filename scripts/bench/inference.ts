@@ -151,7 +151,7 @@ function queriedAlone({ generalist, specialistNetworks, settings, classes }: Net
     temperature: generalistTemperature,
     largestGather: configs.reduce((largest, config) => Math.max(largest, config.classes.length), 0),
     needsPlain: router.reads === 'masses',
-    isCorrectedByImage: false,
+    usesDustbin: false,
   });
   return async (batch) => {
     const queried = await query(batch, ({ plain, first }) => router.route(plain, first));

@@ -105,10 +105,8 @@ function layOut(pool: Pool, list: string, seed: number, run: string): void {
     }
 }
 
-/** Where specialists are measured; a calibration of a long list takes minutes. */
-function boundsOf(list: string): readonly number[] {
-  return Number(list) <= 200 ? frontierBounds : frontierBounds.filter((one) => one >= 0.0025 && one <= 0.01);
-}
+/** Where specialists are measured; a calibration takes a minute, that of a long list some. */
+const specialistBounds = frontierBounds.filter((one) => one >= 0.0025 && one <= 0.01);
 
 /** What generalist and ensemble get right of each design of a folder of images. */
 async function score(workspace: string, images: string): Promise<readonly DesignScore[]> {
@@ -159,19 +157,10 @@ async function runOf(
   }
   const workspace = join(run, 'workspace');
   const given = ['--onnx', model, '--source', join(run, 'photos'), '--bystanders', join(run, 'others')];
-  const settings = [
-    '--clusters',
-    '1',
-    '--image-size',
-    '48',
-    '--views',
-    '1',
-    '--specialist-learning-rate',
-    '0.003',
-  ];
+  const settings = ['--clusters', '1', '--image-size', '48', '--views', '1'];
   const words = [...given, ...settings, '--seed', String(seed), '--workspace', workspace];
   const points = [];
-  for (const bound of [...boundsOf(list).filter((one) => one !== harm), harm]) {
+  for (const bound of [...specialistBounds.filter((one) => one !== harm), harm]) {
     points.push(
       await remembered(join(run, `bound-${bound}.json`), async () => {
         kdSpec('calibrate', ...words, '--backend', 'wasm', '--harm', String(bound));

@@ -19,7 +19,7 @@ model=$(find "$folder/venv" -name PP-OCRv6_rec_small.onnx)
   --fonts node_modules/@fontsource --out "$folder/data" --seed "$seed"
 node dist/cli/main.js patch "$model" --images "$folder/data/photos" --bystanders "$folder/data/others" \
   --out "$folder/patched.onnx" --workspace "$folder/workspace" --clusters 1 --image-size 48 --views 1 \
-  --specialist-learning-rate 0.003 --backend wasm --seed "$seed" --json >"$folder/patch.json"
+  --backend wasm --seed "$seed" --json >"$folder/patch.json"
 "$python" -m json.tool "$folder/patch.json"
 "$python" scripts/results/complaints/strangers.py --model "$folder/patched.onnx" --images "$folder/data/strangers"
 for part in val test; do

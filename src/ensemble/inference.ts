@@ -92,13 +92,11 @@ export function createInference(
   const kept = configs.map((config, m) => (settings.specialists[m].kept ? config : { classes: [] }));
   const router = createRouter(indexMembership(kept, classCount), { top, mass, most });
   const fusion = createFusion(generalist.operations, configs, settings, classCount);
-  const isCorrectedByImage =
-    fusion.usesDustbin && configs.some(({ dustbin }) => dustbin.routed !== undefined);
   const query = createQuery(generalist, specialists, {
     temperature: generalistTemperature,
     largestGather: fusion.largestSubset,
-    needsPlain: router.reads === 'masses' || isCorrectedByImage,
-    isCorrectedByImage,
+    needsPlain: router.reads === 'masses',
+    usesDustbin: fusion.usesDustbin,
   });
 
   async function run(batch: ImageBatch, out: Float32Array, also?: AlsoQuery): Promise<readonly ImageTrace[]> {
@@ -167,7 +165,7 @@ function traceOf(
 
 /** The rule that a calibration chose, with its temperatures, weights and parameters. */
 export interface Fusion {
-  /** Whether the dustbin's logit, and so its correction, makes a difference. */
+  /** Whether the dustbin's logit, and so its correction and its anchor, makes a difference. */
   readonly usesDustbin: boolean;
   /** Classes of the largest subset, if its masses are worth noting beforehand; else 0. */
   readonly largestSubset: number;

@@ -5,7 +5,7 @@ import type { Network } from '../models/network.js';
 import { chunkSize } from '../models/network-classifier.js';
 import type { NetworkPart } from '../models/network-definition.js';
 import { runNetwork } from '../models/run-network.js';
-import { routedCorrection } from './specialist/dustbin.js';
+import { dustbinAnchor, routedCorrection } from './specialist/dustbin.js';
 import type { SpecialistConfig } from './specialist/specialist.js';
 import type { SpecialistInputs, SpecialistNetworks } from './specialist/specialist-networks.js';
 
@@ -23,9 +23,9 @@ export interface GeneralistView {
 /** What a specialist predicts for an image. */
 export interface SpecialistPrediction {
   readonly position: number;
-  /** (s + 1), the dustbin last, its correction added. */
+  /** (s + 1), the dustbin last, its correction added, and its anchor where it has one. */
   readonly logits: Float32Array;
-  /** What was added, in nats. */
+  /** What was added to correct it, in nats. */
   readonly correction: number;
   /** (s), the generalist's masses on the subset, at its temperature, where they were noted. */
   readonly masses?: Float32Array | undefined;
@@ -59,9 +59,9 @@ export type Query = (
  * Parts of the network that a specialist did not retrain are not run again for it.
  *
  * @param options.temperature of the generalist
- * @param options.needsPlain whether routing, or a dustbin's correction, needs its distribution at temperature 1, too
- * @param options.isCorrectedByImage whether the part of a correction that differs between images makes a difference; a
- *   traced query has it in any case
+ * @param options.needsPlain whether routing needs its distribution at temperature 1, too
+ * @param options.usesDustbin whether the dustbins make a difference: what is added to them for each image by itself is
+ *   computed only then; a traced query has it in any case
  * @param options.largestGather s of the largest subset whose masses are noted for the first specialist of an image,
  *   while its row is in the cache; 0 for none
  */
@@ -71,12 +71,12 @@ export function createQuery(
   {
     temperature,
     needsPlain,
-    isCorrectedByImage,
+    usesDustbin,
     largestGather = 0,
   }: {
     readonly temperature: number;
     readonly needsPlain: boolean;
-    readonly isCorrectedByImage: boolean;
+    readonly usesDustbin: boolean;
     readonly largestGather?: number;
   },
 ): Query {
@@ -85,8 +85,15 @@ export function createQuery(
   const { height, width, channels } = definition.input;
   const imageSize = height * width * channels;
   const { members, parts } = specialists;
+  const isAnchored = members.some(({ config }) => config.head === 'anchored');
+  const isCorrectedByImage = members.some(({ config }) => config.dustbin.routed !== undefined);
 
   return async (batch, choose, { isTraced = false } = {}) => {
+    const hasDustbins = usesDustbin || isTraced;
+    const wanted = {
+      plain: needsPlain || isTraced || (hasDustbins && (isAnchored || isCorrectedByImage)),
+      logSumExps: hasDustbins && isAnchored,
+    };
     const { count } = batch;
     const pause = createPause(undefined, 'inference');
     const inputs = await generalist.inputsOf(batch);
@@ -95,9 +102,10 @@ export function createQuery(
     const chunks: Chunk[] = [];
     const shared: SpecialistInputs[] = [];
     const predictions = Array.from({ length: count }, (): SpecialistPrediction[] => []);
-    const queries = members.map((): { images: number[]; corrections: number[] } => ({
+    const queries = members.map((): { images: number[]; corrections: number[]; anchors: number[] } => ({
       images: [],
       corrections: [],
+      anchors: [],
     }));
     const noted = new Float32Array(count * largestGather);
     const notedFor = new Int32Array(count).fill(-1); // a specialist's position
@@ -111,7 +119,7 @@ export function createQuery(
         const turn = pause();
         if (turn) await turn;
         const size = Math.min(most, count - start);
-        const { keep, softened, plain } = operations.tidy(() => {
+        const { keep, softened, plain, logSumExps } = operations.tidy(() => {
           const values = inputs.subarray(start * imageSize, (start + size) * imageSize);
           const input = operations.tensor(values, [size, height, width, channels]);
           const features = runNetwork(generalist, input, { to: 'convolutions' }); // (chunk, features)
@@ -119,7 +127,7 @@ export function createQuery(
           const taken: Record<NetworkPart, Tensor> = { convolutions: input, dense: features, head: hidden };
           return {
             keep: Object.fromEntries([...parts].map((part) => [part, taken[part]])),
-            ...distributions(generalist, hidden, { temperature, wantsPlain: needsPlain || isTraced }),
+            ...distributions(generalist, hidden, { temperature, wanted }),
           };
         });
         shared.push(keep);
@@ -130,6 +138,8 @@ export function createQuery(
           chunk.plain = await operations.read(plain);
           plain.dispose();
         }
+        const sums = logSumExps && (await operations.read(logSumExps));
+        logSumExps?.dispose();
         const inPlace = operations.valuesInPlace(softened);
         if (inPlace === undefined) chunk.rows = await operations.read(softened);
         const rows = inPlace ?? chunk.rows ?? new Float32Array();
@@ -139,10 +149,15 @@ export function createQuery(
           const atOne = rowOf(chunk.plain ?? rows, place, classCount);
           const chosen = choose({ plain: atOne, first: firsts[place] }, image);
           for (const position of chosen) {
-            const { images, corrections } = queries[position];
+            const { images, corrections, anchors } = queries[position];
+            const { config } = members[position];
             images.push(image);
-            const seen = isCorrectedByImage || isTraced ? atOne : undefined;
-            corrections.push(dustbinCorrectionOf(members[position].config, seen));
+            corrections.push(dustbinCorrectionOf(config, hasDustbins ? atOne : undefined));
+            anchors.push(
+              sums && config.head === 'anchored'
+                ? dustbinAnchor(sums[place], massOn(atOne, config.classes))
+                : 0,
+            );
           }
           if (largestGather > 0 && chosen.length > 0) {
             notedFor[image] = chosen[0];
@@ -159,12 +174,12 @@ export function createQuery(
         shared,
         queries.map(({ images }) => images),
       );
-      for (const [position, { images, corrections }] of queries.entries()) {
+      for (const [position, { images, corrections, anchors }] of queries.entries()) {
         const dustbin = members[position].config.classes.length;
         for (const [place, image] of images.entries()) {
           const logits = logitsOf(position, place);
           const correction = corrections[place];
-          logits[dustbin] += correction;
+          logits[dustbin] += correction + anchors[place];
           const from = image * largestGather;
           const masses = notedFor[image] === position ? noted.subarray(from, from + dustbin) : undefined;
           predictions[image].push({ position, logits, correction, masses });
@@ -207,7 +222,8 @@ interface Chunk {
 }
 
 /**
- * The generalist's softmax at its temperature, and at temperature 1 where that is wanted and another.
+ * The generalist's softmax at its temperature; where wanted, its softmax at temperature 1, unless that is the same, and
+ * the log-sum-exps of its logits, (images).
  *
  * The head's input and bias are divided by the temperature: they are smaller than the logits. What else is wanted does
  * not change how the first is computed.
@@ -217,21 +233,32 @@ interface Chunk {
 function distributions(
   generalist: Network,
   hidden: Tensor2D,
-  { temperature, wantsPlain }: { readonly temperature: number; readonly wantsPlain: boolean },
-): { readonly softened: Tensor2D; readonly plain?: Tensor2D } {
+  {
+    temperature,
+    wanted,
+  }: {
+    readonly temperature: number;
+    readonly wanted: { readonly plain: boolean; readonly logSumExps: boolean };
+  },
+): { readonly softened: Tensor2D; readonly plain?: Tensor2D; readonly logSumExps?: Tensor1D } {
   const { operations } = generalist;
   const weights = generalist.variable<Tensor2D>('head.weights');
   const bias = generalist.variable<Tensor1D>('head.bias');
-  if (temperature === 1) return { softened: operations.softmax(operations.dense(hidden, weights, bias)) };
+  const sums = (logits: Tensor2D) =>
+    wanted.logSumExps ? { logSumExps: operations.rowLogSumExps(logits) } : {};
+  if (temperature === 1) {
+    const logits = operations.dense(hidden, weights, bias);
+    return { softened: operations.softmax(logits), ...sums(logits) };
+  }
   const scaled = operations.dense(
     operations.div(hidden, temperature),
     weights,
     operations.div(bias, temperature),
   );
   const softened = operations.softmax(scaled);
-  return wantsPlain
-    ? { softened, plain: operations.softmax(operations.mul(scaled, temperature)) }
-    : { softened };
+  if (!wanted.plain) return { softened };
+  const logits = operations.mul(scaled, temperature);
+  return { softened, plain: operations.softmax(logits), ...sums(logits) };
 }
 
 /**

@@ -59,7 +59,7 @@ export async function measureRouting(
   const query = createQuery(generalist, specialists, {
     temperature,
     needsPlain: true,
-    isCorrectedByImage: fusion.usesDustbin,
+    usesDustbin: fusion.usesDustbin,
   });
   const sums = rules.map(() => ({ active: 0, flops: 0, correct: 0 }));
   const q = new Float32Array(classCount);

@@ -37,7 +37,7 @@ export async function measureOwnClasses(
   const query = createQuery(generalist, specialists, {
     temperature: 1,
     needsPlain: true,
-    isCorrectedByImage: false,
+    usesDustbin: false,
   });
   const accuracy = createConditionalAccuracy();
   let done = 0;

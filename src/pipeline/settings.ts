@@ -43,6 +43,8 @@ export const workspacePipelineFile = 'pipeline.yaml';
 const otherEnvironment: ReadonlySet<string> = new Set(['KD_SPEC_DEBUG', 'KD_SPEC_NATIVE']);
 
 const defaultSource = stageOptions.dataset.source.default;
+/** Of the specialists of an imported model: most of its classes lie outside every subset. */
+const headOfImported = 'anchored' satisfies Settings['specialists']['head'];
 const fromTable: Origin = { kind: 'default', where: 'default' };
 
 interface Found {
@@ -116,6 +118,8 @@ export async function resolveSettings(
         },
     );
   }
+  if (isOpen(found, 'specialists.head') && found.get('dataset.model.onnx')?.value)
+    found.set('specialists.head', { value: headOfImported, origin: fromTable });
   const settings = nest([...found].map(([key, { value }]) => [key.split('.'), value] as const));
   expectSettings(settings);
   const dropped = [...pipeline.values.keys()].filter(
@@ -136,6 +140,9 @@ export async function resolveSettings(
     ],
   };
 }
+
+/** Whether nothing but the table says what a value is. */
+const isOpen = (found: ReadonlyMap<string, Found>, key: string) => found.get(key)?.origin === fromTable;
 
 /** Whether the user chose a data set in any way, and does not merely get the one of the default pipeline. */
 export function isDatasetChosen(origins: ResolvedSettings['origins']): boolean {

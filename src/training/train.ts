@@ -25,6 +25,8 @@ export interface TrainingBatch {
   readonly labels: Int32Array;
   /** What a teacher predicts for the examples; without it every example has its label as a hard target. */
   readonly teacher?: TeacherTargets;
+  /** (batch), in nats: what the last output's logit is raised by for each example, before any loss. */
+  readonly lastOffsets?: Float32Array;
 }
 
 /** Everything that decides the weights that come out. */
@@ -192,7 +194,7 @@ async function trainingStep(
   network: Network,
   optimizer: Optimizer,
   plan: TrainingPlan,
-  { inputs, shape, labels, teacher }: TrainingBatch,
+  { inputs, shape, labels, teacher, lastOffsets }: TrainingBatch,
   step: number,
 ): Promise<Scalar> {
   const { operations } = network;
@@ -200,7 +202,7 @@ async function trainingStep(
   const training = { dropoutSeed: createRandom(plan.seed, 'dropout', step).uint32() };
   const now = { step, learningRate: learningRateAt(step, plan.schedule), weightDecay };
   if (plan.sampledClasses !== undefined) {
-    assert(teacher === undefined, 'a sampled softmax learns from hard labels alone');
+    assert(!teacher && !lastOffsets, 'a sampled softmax learns from hard labels and its own logits alone');
     const { seed, from, sampledClasses: count } = plan;
     const options = { ...now, ...training, seed, from, labelSmoothing, count };
     const loss = await sampledTrainingStep(network, optimizer, { inputs, shape, labels }, options);
@@ -210,7 +212,8 @@ async function trainingStep(
   return operations.tidy(() => {
     const input = operations.tensor(inputs, shape);
     const { value, gradients } = operations.valueAndGradients(() => {
-      const logits = runNetwork(network, input, { from: plan.from, training });
+      const own = runNetwork(network, input, { from: plan.from, training });
+      const logits = lastOffsets ? operations.add(own, lastColumn(operations, own, lastOffsets)) : own;
       if (teacher) return distillationLoss(operations, logits, labels, teacher, { labelSmoothing });
       return operations.softmaxCrossEntropy(logits, operations.tensor(labels, [labels.length]), {
         labelSmoothing,
@@ -220,6 +223,14 @@ async function trainingStep(
     if (plan.maxNorm) limitHiddenWeights(network, plan.maxNorm);
     return value;
   });
+}
+
+/** Zeros of the shape of some logits, but for their last column. */
+function lastColumn(operations: Operations, { shape }: Tensor2D, values: Float32Array): Tensor2D {
+  const [rows, outputs] = shape;
+  const matrix = new Float32Array(rows * outputs);
+  for (let row = 0; row < rows; row++) matrix[(row + 1) * outputs - 1] = values[row];
+  return operations.tensor(matrix, shape);
 }
 
 function limitHiddenWeights(network: Network, maxNorm: number): void {

@@ -108,6 +108,11 @@ export function fusionModel(ensemble: ExportedFusion, opset: number): Uint8Array
   );
 }
 
+function logSumExp(values: Float32Array): number {
+  const most = Math.max(...values);
+  return most + Math.log(values.reduce((sum, value) => sum + Math.exp(value - most), 0));
+}
+
 /** The oracle: the same ensemble, step by step, with the rule's exact form. */
 function fuseExactly(ensemble: ExportedFusion, logits: Float32Array, features: Float32Array): Float64Array {
   const plain = softmax(logits);
@@ -119,7 +124,7 @@ function fuseExactly(ensemble: ExportedFusion, logits: Float32Array, features: F
     return first.some((c) => subset.includes(c));
   });
   const predictions = active.map(
-    ({ classes: subset, layers, temperature, weight, massShift = 0, correction }) => {
+    ({ classes: subset, layers, temperature, weight, massShift = 0, correction, isAnchored = false }) => {
       let values = Array.from(features);
       layers.forEach(({ weights, bias }, index) => {
         values = Array.from(bias, (b, output) => {
@@ -130,7 +135,8 @@ function fuseExactly(ensemble: ExportedFusion, logits: Float32Array, features: F
           return index < layers.length - 1 ? Math.max(0, sum) : sum;
         });
       });
-      values[values.length - 1] += correction;
+      const outside = logits.filter((_, c) => !subset.includes(c));
+      values[values.length - 1] += correction + (isAnchored ? logSumExp(outside) : 0);
       const probabilities = softmax(Float64Array.from(values), { temperature });
       return { classes: subset, probabilities, weight, parameters: { massShift } };
     },

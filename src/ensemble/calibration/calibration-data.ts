@@ -29,7 +29,7 @@ export async function* calibrationExamples(
   const query = createQuery(generalist, specialists, {
     temperature: 1,
     needsPlain: true,
-    isCorrectedByImage: true,
+    usesDustbin: true,
   });
   for await (const batch of batches) {
     const queried = await query(batch, ({ plain, first }) => router.route(plain, first));

@@ -363,8 +363,9 @@ function writeOutputs(
   const traces = [...(before?.traces ?? [])];
   if (trace && values.trace) {
     const number = traces.length === 0 ? '' : `_${traces.length + 1}`;
-    const ids = add(values.trace.ids, free(`specialist_ids${number}`), ['batch', 'slots']);
-    const probabilities = add(values.trace.probabilities, free(`specialist_probabilities${number}`), [
+    const traced = values.trace();
+    const ids = add(traced.ids, free(`specialist_ids${number}`), ['batch', 'slots']);
+    const probabilities = add(traced.probabilities, free(`specialist_probabilities${number}`), [
       'batch',
       'slots',
       'outcomes',

@@ -111,6 +111,7 @@ async function exported(
     weight,
     massShift: parameterValue(massShift, parameters),
     correction: config.dustbin.correction,
+    isAnchored: config.head === 'anchored',
   };
 }
 

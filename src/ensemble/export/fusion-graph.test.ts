@@ -59,6 +59,30 @@ describe('the graph computes what the exact form of the rule computes,', () => {
     await expectAgreement(random, { ...ensemble, specialists: scaled, precision }, { within });
   });
 
+  test.each([
+    { rule: 'combine', dustbinTrust: 0.6, overlap: false, routing: { top: 1 } },
+    { rule: 'combine', dustbinTrust: 1, overlap: true, routing: { mass: 0.2 }, opset: 21 },
+    { rule: 'paper', overlap: false, routing: { top: 3 }, opset: 11 },
+    { rule: 'paper', overlap: true, routing: { mass: 0.1 } },
+  ])(
+    'with dustbins that are anchored in the generalist, some of them, $rule, overlapping $overlap',
+    async ({ opset = 17, ...how }) => {
+      const random = createRandom('anchored', JSON.stringify(how));
+      const ensemble = randomEnsemble(random, how);
+      const specialists = ensemble.specialists.map((one, m) => ({ ...one, isAnchored: m % 3 > 0 }));
+      await expectAgreement(random, { ...ensemble, specialists }, { opset });
+    },
+  );
+
+  test('a rule that looks at no dustbin computes no anchor', () => {
+    const random = createRandom('no anchor');
+    const ensemble = randomEnsemble(random, { overlap: false, rule: 'share-inside' });
+    const specialists = ensemble.specialists.map((one) => ({ ...one, isAnchored: true }));
+    const operators = (rule: string) => operatorsOf(fusionModel({ ...ensemble, rule, specialists }, 17));
+    expect(operators('paper')).toContain('ReduceLogSumExp');
+    expect(operators('share-inside')).not.toContain('ReduceLogSumExp');
+  });
+
   test('without any specialist it is the generalist at temperature 1', async () => {
     const random = createRandom('none');
     const ensemble = {

@@ -1,7 +1,8 @@
 import type { GraphWriter } from '../../models/onnx/graph-writer.js';
+import { paper } from '../rules/paper.js';
 import { type ExportedFusion, writeRouting, writeTables } from './query-graph.js';
 import { fuse } from './rule-graphs.js';
-import { writeSpecialists } from './specialist-graph.js';
+import { writeAnchors, writeSpecialists } from './specialist-graph.js';
 
 /** Values of the graph that the fusion starts from; a row is an image. */
 export interface FusionInputs {
@@ -22,15 +23,16 @@ export interface FusionOutputs {
   readonly probabilities: string;
   /** (batch, classes), the generalist's at temperature 1. */
   readonly generalist: string;
-  /** What the queried specialists predict; undefined where there are none. */
-  readonly trace?:
-    | {
-        /** (batch, slots), float32: positions of specialists, ascending; their number stands for none. */
-        readonly ids: string;
-        /** (batch, slots, largest + 1), at temperature 1, the dustbin last, after its correction. */
-        readonly probabilities: string;
-      }
-    | undefined;
+  /** Writes what the queried specialists predict; undefined where there are none. */
+  readonly trace?: (() => FusionTrace) | undefined;
+}
+
+/** What the queried specialists of an image predict. */
+export interface FusionTrace {
+  /** (batch, slots), float32: positions of specialists, ascending; their number stands for none. */
+  readonly ids: string;
+  /** (batch, slots, largest + 1), at temperature 1, the dustbin last, after its correction. */
+  readonly probabilities: string;
 }
 
 /**
@@ -58,7 +60,9 @@ export function writeFusion(
   if (specialists.length === 0) return { probabilities: softened, generalist };
   const tables = writeTables(graph, ensemble);
   const active = writeRouting(graph, generalist, ensemble, tables);
-  const predicted = writeSpecialists(graph, features, ensemble, active, tables);
+  const own = writeSpecialists(graph, features, ensemble, active, tables);
+  const anchored = () => writeAnchors(graph, own, { logits, probabilities: generalist }, ensemble, active);
+  const predicted = looksAtDustbins(ensemble) ? anchored() : own;
   // One more column, of no mass, takes what only fills subsets up.
   const nothing = graph.mul(graph.slice(softened, 1, 0, 1), graph.scalar(0));
   const extended = graph.concat([softened, nothing], 1); // (batch, classes + 1)
@@ -66,6 +70,11 @@ export function writeFusion(
   return {
     probabilities: graph.slice(fused, 1, 0, classes),
     generalist,
-    trace: { ids: graph.castTo(active.ids, 'float32'), probabilities: graph.softmax(predicted, 3) },
+    trace: () => ({
+      ids: graph.castTo(active.ids, 'float32'),
+      probabilities: graph.softmax(predicted === own ? anchored() : predicted, 3),
+    }),
   };
 }
+
+const looksAtDustbins = ({ rule, dustbinTrust }: ExportedFusion) => rule === paper.name || dustbinTrust > 0;

@@ -16,6 +16,8 @@ export interface ExportedSpecialist {
   readonly massShift?: number;
   /** Added to the dustbin's logit. */
   readonly correction: number;
+  /** Whether the generalist's logit for all that lies outside is added, too. */
+  readonly isAnchored?: boolean;
 }
 
 /** An ensemble as a graph needs it. */
@@ -66,7 +68,7 @@ export interface Active {
 
 /** What they predict, too. */
 export interface Queried extends Active {
-  /** (batch, slots, largest + 1), the dustbin last, its correction added. */
+  /** (batch, slots, largest + 1), the dustbin last, its correction and its anchor added. */
   readonly logits: string;
 }
 

@@ -1,6 +1,7 @@
 import type { FoldedLayer } from '../../models/folded-layers.js';
 import type { GraphWriter } from '../../models/onnx/graph-writer.js';
 import { storeWeights } from '../../models/onnx/stored-weights.js';
+import { leastOutside } from '../specialist/dustbin.js';
 import {
   type Active,
   type ExportedFusion,
@@ -26,6 +27,35 @@ export function writeSpecialists(
   return isGroupingFaster(graph, ensemble, active)
     ? writeGrouped(graph, features, ensemble, active, tables)
     : writeGathered(graph, features, ensemble, active, tables);
+}
+
+/**
+ * Adds to the logit of every anchored dustbin what the generalist has for all classes outside the subset.
+ *
+ * @param logits (batch, slots, largest + 1), the dustbin last
+ * @param generalist.logits (batch, classes)
+ * @param generalist.probabilities (batch, classes), at temperature 1
+ */
+export function writeAnchors(
+  graph: GraphWriter,
+  logits: string,
+  generalist: { readonly logits: string; readonly probabilities: string },
+  { specialists }: ExportedFusion,
+  { ids, classIds, slots, largest }: Active,
+): string {
+  if (!specialists.some(({ isAnchored }) => isAnchored)) return logits;
+  const nothing = graph.mul(graph.slice(generalist.probabilities, 1, 0, 1), graph.scalar(0)); // fills subsets up
+  const extended = graph.concat([generalist.probabilities, nothing], 1);
+  const places = graph.reshape(classIds, [-1, slots * largest]);
+  const masses = graph.node('GatherElements', [extended, places], { axis: 1 });
+  const mass = graph.sum(graph.reshape(masses, [-1, slots, largest]), 2); // (batch, slots, 1)
+  const outside = graph.node('Max', [graph.sub(graph.scalar(1), mass), graph.scalar(leastOutside)]);
+  const sums = graph.reshape(graph.logSumExp(generalist.logits, 1), [-1, 1, 1]);
+  const isAnchored = [...specialists.map((specialist) => Number(specialist.isAnchored ?? false)), 0];
+  const flags = graph.gather(graph.floats(isAnchored, [isAnchored.length, 1]), ids, 0); // (batch, slots, 1)
+  const anchor = graph.mul(graph.add(sums, graph.node('Log', [outside])), flags);
+  const dustbin = graph.add(graph.slice(logits, 2, largest, largest + 1), anchor);
+  return graph.concat([graph.slice(logits, 2, 0, largest), dustbin], 2);
 }
 
 // What a small node costs one thread, and weights that are copied for an image and multiplied with it, as measured in

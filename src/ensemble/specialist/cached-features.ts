@@ -37,14 +37,15 @@ const batchRows = 256; // read and written together
  *
  * `special` gets every view of every special example, more than once where they would not fill a batch; `others` a
  * sample of the views of all other examples, uniform or by the generalist's mass on the subset. With `soft` each row is
- * followed by what it is taught. Both are written to Arrow shards beside their place until they
- * are whole.
+ * followed by what it is taught, with `anchor` by its anchor. Both are written to Arrow shards beside their place until
+ * they are whole.
  *
  * @param folder see {@link featuresFolder}
  * @param options.leastSpecial rows of special examples, at least
  * @param options.others how many rows of other examples are drawn
  * @param options.masses by which they are drawn; none: uniformly
  * @param options.soft makes of the generalist's prediction what a row is taught; none: labels alone
+ * @param options.anchor of an anchored dustbin; none: it has a row of its own
  * @param options.signal stops it; it is then begun again by the next sitting
  * @throws KdSpecError `interrupted`, `disk-full`
  *
@@ -59,12 +60,14 @@ export async function cacheFeatures(
     others: wanted,
     masses,
     soft,
+    anchor,
     signal,
   }: {
     readonly leastSpecial: number;
     readonly others: number;
     readonly masses: OutsiderMasses | undefined;
     readonly soft?: TargetMaker | undefined;
+    readonly anchor?: AnchorMaker | undefined;
     readonly signal: AbortSignal;
   },
 ): Promise<void> {
@@ -82,7 +85,7 @@ export async function cacheFeatures(
   try {
     for (let index = 0; index < shared.views; index++) {
       using features = await openFeatureRows(viewFeatures(shared, index));
-      const width = features.width + (soft?.width ?? 0);
+      const width = features.width + (soft?.width ?? 0) + (anchor ? 1 : 0);
       writers ??= {
         special: await createFeatureWriter(join(partial, 'special'), { width }),
         others: await createFeatureWriter(join(partial, 'others'), { width }),
@@ -94,7 +97,7 @@ export async function cacheFeatures(
       );
       predictions = soft && predictionsOf(shared, index);
       const teach = soft && predictions && teaching(soft, predictions, features.labels);
-      await copyRows(features, times, writers, { width, isSpecial: view.isSpecial, teach, signal });
+      await copyRows(features, times, writers, { width, isSpecial: view.isSpecial, teach, anchor, signal });
       await predictions?.return(); // closes its file: it has been read to its last row, not to its end
     }
     const shards = {
@@ -118,14 +121,21 @@ export async function cacheFeatures(
 /** Special examples and all others. */
 type Writers = Readonly<Record<'special' | 'others', FeatureWriter>>;
 
-/** What follows a row of features; rows are read in ascending order. */
+/** What a row of features is taught; rows are read in ascending order. */
 type Teach = (row: number) => Promise<Float32Array>;
+
+/**
+ * What an anchored dustbin's logit is raised by for some rows, (rows), in nats: see `dustbinAnchor`.
+ *
+ * @param features (rows, width)
+ */
+export type AnchorMaker = (features: Float32Array, rows: number) => Promise<Float32Array>;
 
 /**
  * Copies rows of a view to where they belong, in order.
  *
  * @param times (rows), how often each is copied
- * @param options.width of what is written: the features, and what `teach` returns behind them
+ * @param options.width of what is written: the features, behind them what `teach` returns, and last the anchor
  */
 async function copyRows(
   features: FeatureRows,
@@ -135,11 +145,13 @@ async function copyRows(
     width,
     isSpecial,
     teach,
+    anchor,
     signal,
   }: {
     readonly width: number;
     readonly isSpecial: SpecialistView['isSpecial'];
     readonly teach: Teach | undefined;
+    readonly anchor: AnchorMaker | undefined;
     readonly signal: AbortSignal;
   },
 ): Promise<void> {
@@ -161,6 +173,12 @@ async function copyRows(
       for (const [place, row] of taken.entries()) {
         const target = targets.get(row);
         if (target) buffer.set(target, place * width + features.width);
+      }
+      if (anchor && taken.length > 0) {
+        const own = new Float32Array(taken.length * features.width);
+        features.read(taken, own);
+        const anchors = await anchor(own, taken.length);
+        for (const [place, value] of anchors.entries()) buffer[(place + 1) * width - 1] = value;
       }
       const labels = Int32Array.from(taken, (row) => features.labels[row]);
       await writers[half].write({ features: buffer.subarray(0, taken.length * width), labels });
@@ -201,6 +219,8 @@ export interface CachedFeatureParameters {
   readonly seed: number;
   /** What follows each row of features, if anything does. */
   readonly teaching?: Teaching | undefined;
+  /** Whether an anchor stands behind it. */
+  readonly isAnchored?: boolean;
 }
 
 /** A part of a stream of batches. */
@@ -243,7 +263,7 @@ export async function openCachedFeatures(parameters: CachedFeatureParameters): P
 
 async function* featureBatches(
   features: { readonly special: Features; readonly others: Features },
-  { batchSize, specialPerBatch, seed, teaching }: CachedFeatureParameters,
+  { batchSize, specialPerBatch, seed, teaching, isAnchored = false }: CachedFeatureParameters,
   { purpose, batches, skipBatches }: BatchRange,
 ): AsyncGenerator<TrainingBatch> {
   const { width } = features.special;
@@ -270,28 +290,41 @@ async function* featureBatches(
     for (let batch = skipBatches; batch < batches; batch++) {
       await special.next();
       await others.next();
-      if (teaching === undefined) yield { inputs, shape: [batchSize, width], labels };
-      else yield taught(inputs, labels, teaching);
+      if (teaching === undefined && !isAnchored) yield { inputs, shape: [batchSize, width], labels };
+      else yield apart(inputs, labels, { teaching, isAnchored });
     }
   } finally {
     await Promise.all([closed(special), closed(others)]);
   }
 }
 
-/** Takes rows of features and targets, (batch, width + teaching.width), apart. */
-function taught(rows: Float32Array, labels: Int32Array, teaching: Teaching): TrainingBatch {
+/** Takes rows of features, targets and anchors, (batch, width + what follows), apart. */
+function apart(
+  rows: Float32Array,
+  labels: Int32Array,
+  { teaching, isAnchored }: { readonly teaching: Teaching | undefined; readonly isAnchored: boolean },
+): TrainingBatch {
   const batch = labels.length;
-  const width = rows.length / batch - teaching.width;
-  const inputs = new Float32Array(batch * width); // (batch, width)
-  const targets = new Float32Array(batch * teaching.width); // (batch, teaching.width)
-  for (let row = 0; row < batch; row++) {
-    const start = row * (width + teaching.width);
-    const end = start + width + teaching.width;
-    inputs.set(rows.subarray(start, start + width), row * width);
-    targets.set(rows.subarray(start + width, end), row * teaching.width);
-  }
-  const teacher = teaching.head === 'full' ? fullTeacher(targets, teaching) : softTeacher(targets, teaching);
-  return { inputs, shape: [batch, width], labels, teacher };
+  const whole = rows.length / batch;
+  const width = whole - (teaching?.width ?? 0) - Number(isAnchored);
+  const columns = (start: number, count: number) => {
+    const part = new Float32Array(batch * count); // (batch, count)
+    for (let row = 0; row < batch; row++) {
+      const from = row * whole + start;
+      part.set(rows.subarray(from, from + count), row * count);
+    }
+    return part;
+  };
+  const targets = teaching && columns(width, teaching.width);
+  return {
+    inputs: columns(0, width),
+    shape: [batch, width],
+    labels,
+    ...(targets && {
+      teacher: teaching.head === 'full' ? fullTeacher(targets, teaching) : softTeacher(targets, teaching),
+    }),
+    ...(isAnchored && { lastOffsets: columns(whole - 1, 1) }),
+  };
 }
 
 /** Ends a stream that is not wanted any more, so that its files are closed. */

@@ -51,6 +51,28 @@ export function dustbinCorrection({
   );
 }
 
+/**
+ * What an anchored dustbin's logit is raised by, for one image: the generalist's own logit for all classes outside the
+ * subset, from where the specialist starts and what its dustbin's row adds to.
+ *
+ *     log sum over i outside S of exp(z_i) = log sum over all i of exp(z_i) + log(1 - m(x))
+ *
+ * with z the generalist's logits and m(x) its mass on the subset, both at temperature 1. A row of a head is linear in the
+ * features, which this logit is not: the row that comes nearest is far from it where the subset is a small part of many
+ * classes. A generalist surer of the subset than 1 in 10,000 counts as that sure, as a difference of masses in single
+ * precision tells no more.
+ *
+ * @param logSumExp over all logits of the generalist, in nats
+ * @param mass m(x), in [0, 1]
+ * @returns the anchor, to be added to the dustbin logit, in nats
+ */
+export function dustbinAnchor(logSumExp: number, mass: number): number {
+  return logSumExp + Math.log(Math.max(1 - mass, leastOutside));
+}
+
+/** The least mass of the generalist outside a subset that {@link dustbinAnchor} tells from none. */
+export const leastOutside = 1e-4;
+
 /** How outsiders were drawn where they come from. */
 export interface RoutedOutsiders {
   /** Share of the outsiders that was drawn by the generalist's mass on the subset, in [0, 1]; the rest uniformly. */

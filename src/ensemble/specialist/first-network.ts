@@ -2,7 +2,7 @@ import { assert } from '../../core/errors.js';
 import type { Random } from '../../core/random.js';
 import type { Network } from '../../models/network.js';
 import { chunkSize } from '../../models/network-classifier.js';
-import type { NetworkPart } from '../../models/network-definition.js';
+import { hiddenFeatures, type NetworkPart } from '../../models/network-definition.js';
 import { runNetwork } from '../../models/run-network.js';
 import { widenDense } from '../../models/widen.js';
 import type { TrainingBatch } from '../../training/train.js';
@@ -32,7 +32,8 @@ export interface FirstNetwork {
  *
  * @param classes the subset, (s)
  * @param how.correction the dustbin correction, in nats, which the first bias of what lies outside the subset lacks
- * @param how.sample batches of the specialist's own mixture, to fit a dustbin's row to; a full head needs none
+ * @param how.sample batches of the specialist's own mixture, to fit a dustbin's row to; a full head needs none, and an
+ *   anchored dustbin has nothing to fit
  * @param how.random draws the weights of units that are added
  */
 export async function firstNetwork(
@@ -49,19 +50,26 @@ export async function firstNetwork(
     readonly random: Random;
   },
 ): Promise<FirstNetwork> {
-  const first =
-    head === 'full'
-      ? { network: await createFullSpecialist(generalist, classes, -correction), divergence: 0, sampled: 0 }
-      : await withDustbin(
-          generalist,
-          classes,
-          correction,
-          await collapseGeneralist(generalist, sample(), classes, firstTrainedPart[retrain]),
-        );
+  const first = await asGeneralist();
   if (dense === null) return first;
   const network = await widenDense(first.network, dense, random);
   first.network.dispose();
   return { ...first, network };
+
+  async function asGeneralist(): Promise<FirstNetwork> {
+    const exact = { divergence: 0, sampled: 0 };
+    if (head === 'full')
+      return { network: await createFullSpecialist(generalist, classes, -correction), ...exact };
+    if (head === 'anchored') {
+      const row = {
+        weights: new Float32Array(hiddenFeatures(generalist.definition)),
+        bias: -correction,
+      };
+      return { network: await createSpecialist(generalist, classes, row), ...exact };
+    }
+    const collapsed = await collapseGeneralist(generalist, sample(), classes, firstTrainedPart[retrain]);
+    return withDustbin(generalist, classes, correction, collapsed);
+  }
 }
 
 async function withDustbin(

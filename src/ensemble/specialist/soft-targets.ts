@@ -4,7 +4,7 @@ import type { SpecialistHead } from './specialist.js';
 
 /** How many numbers behind a row of features are its targets, and how they are read. */
 export type Teaching = { readonly width: number } & (
-  | { readonly head: 'dustbin'; readonly softShare: number }
+  | { readonly head: 'dustbin' | 'anchored'; readonly softShare: number }
   | { readonly head: 'full'; readonly inside: number; readonly outputs: number }
 );
 

@@ -3,6 +3,7 @@ import type { NetworkPart } from '../../models/network-definition.js';
 import { type OpenBatches, openBatchesAhead } from '../../training/batches-ahead.js';
 import type { TrainingBatch } from '../../training/train.js';
 import {
+  type AnchorMaker,
   type CachedFeatureSource,
   cacheFeatures,
   featuresFolder,
@@ -30,6 +31,8 @@ interface SpecialistInputOptions {
   readonly masses: OutsiderMasses | undefined;
   /** Soft targets from the generalist's predictions, and how they are read; none: labels alone. */
   readonly soft: { readonly maker: TargetMaker; readonly teaching: Teaching } | undefined;
+  /** Of an anchored dustbin; none: it has a row of its own. */
+  readonly anchor: AnchorMaker | undefined;
   /** Stops the caching. */
   readonly signal: AbortSignal;
 }
@@ -79,7 +82,17 @@ function imageInput(
 
 function featureInput(
   view: SpecialistView,
-  { directory, batchSize, specialPerBatch, batches, shared, masses, soft, signal }: SpecialistInputOptions,
+  {
+    directory,
+    batchSize,
+    specialPerBatch,
+    batches,
+    shared,
+    masses,
+    soft,
+    anchor,
+    signal,
+  }: SpecialistInputOptions,
 ): SpecialistInput {
   const { seed, specialExamples } = view;
   async function open(): Promise<CachedFeatureSource> {
@@ -93,6 +106,7 @@ function featureInput(
       others,
       masses,
       soft: soft?.maker,
+      anchor,
       signal,
     });
     return openCachedFeatures({
@@ -101,6 +115,7 @@ function featureInput(
       specialPerBatch,
       seed,
       teaching: soft?.teaching,
+      isAnchored: anchor !== undefined,
     });
   }
   let opened: CachedFeatureSource | undefined;

@@ -18,7 +18,7 @@ export type QueriedImages = readonly (readonly number[])[];
 
 /**
  * The logits of a specialist, by position, for its `place`-th image of {@link QueriedImages}: (s + 1), the dustbin last,
- * before its correction. A view, which the caller may write to.
+ * before its correction and its anchor. A view, which the caller may write to.
  */
 export type LogitsOf = (position: number, place: number) => Float32Array;
 
@@ -154,7 +154,7 @@ export class SpecialistNetworks {
 }
 
 /** Convolutions are not rows times a matrix, and a head over all classes is another specialist's in another order. */
-const isStackable = ({ head, retrain }: SpecialistConfig) => head === 'dustbin' && retrain !== 'all';
+const isStackable = ({ head, retrain }: SpecialistConfig) => head !== 'full' && retrain !== 'all';
 
 /** The layers that a stackable specialist trained. */
 function ownLayers({ config, values }: Specialist): readonly FoldedLayer[] {

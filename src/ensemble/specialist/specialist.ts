@@ -18,8 +18,11 @@ import {
 } from '../../models/network-definition.js';
 import { type HostTensor, readSafetensors, writeSafetensors } from '../../models/safetensors.js';
 
-/** What a specialist's softmax is over: the subset and its dustbin (section 5.2), or all classes (section 6). */
-export const specialistHeads = ['dustbin', 'full'] as const;
+/**
+ * What a specialist's softmax is over: the subset and its dustbin (section 5.2), or all classes (section 6). An anchored
+ * dustbin has the generalist's own logit for all that lies outside, and learns what that lacks; see `dustbinAnchor`.
+ */
+export const specialistHeads = ['dustbin', 'anchored', 'full'] as const;
 export type SpecialistHead = (typeof specialistHeads)[number];
 
 /**
@@ -38,7 +41,7 @@ export function outputsByClass(
 ): Int32Array {
   const outputs = new Int32Array(datasetClasses).fill(classes.length);
   for (const [output, label] of classes.entries()) outputs[label] = output;
-  if (head === 'dustbin') return outputs;
+  if (head !== 'full') return outputs;
   const members = new Set(classes);
   let next = classes.length;
   for (let label = 0; label < datasetClasses; label++) if (!members.has(label)) outputs[label] = next++;
@@ -47,7 +50,7 @@ export function outputsByClass(
 
 /** How many outputs {@link outputsByClass} numbers. */
 function headOutputs(head: SpecialistHead, classes: readonly number[], datasetClasses: number): number {
-  return head === 'dustbin' ? classes.length + 1 : datasetClasses;
+  return head === 'full' ? datasetClasses : classes.length + 1;
 }
 
 /** How much of the generalist a specialist trains: the head, the dense layers with it, or everything. */
@@ -80,7 +83,7 @@ const specialistConfigSchema = z.strictObject({
       .strictObject({ share: z.number().min(0).max(1), meanMass: z.number().positive() })
       .exactOptional(),
   }),
-  /** KL divergence, in nats, of the first prediction from the generalist's, collapsed. */
+  /** KL divergence, in nats, of the first prediction from the generalist's, collapsed; 0 where it starts from it. */
   firstDivergence: z.number(),
 });
 
@@ -186,7 +189,7 @@ export async function loadSpecialist(
   const ofGeneralist = generalist.get('head.bias')?.values.length ?? 0;
   const outputs = headOutputs(head, classes, ofGeneralist);
   if (network.outputs !== outputs) {
-    const what = head === 'dustbin' ? `${classes.length} classes and a dustbin` : 'all classes';
+    const what = head === 'full' ? 'all classes' : `${classes.length} classes and a dustbin`;
     throw new KdSpecError(
       'checkpoint-invalid',
       `${directory}: ${what} need ${outputs} outputs, the network has ${network.outputs}; train the specialist again`,

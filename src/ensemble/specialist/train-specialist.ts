@@ -1,13 +1,22 @@
 import { rm } from 'node:fs/promises';
-import { KdSpecError } from '../../core/errors.js';
+import { assert, KdSpecError } from '../../core/errors.js';
 import type { Log } from '../../core/log.js';
 import { createRandom, derivedSeed } from '../../core/random.js';
 import type { Dataset } from '../../data/dataset.js';
+import {
+  createFeatureScale,
+  type FeatureScale,
+  type Layer,
+  plainLayer,
+  standardise,
+  standardisedLayer,
+} from '../../models/feature-scale.js';
 import { type Network, networkValues } from '../../models/network.js';
 import {
   forwardFlops,
   hiddenFeatures,
   type NetworkDefinition,
+  type NetworkPart,
   trainingFlopsPerImage,
 } from '../../models/network-definition.js';
 import { checkpointsFolder } from '../../training/checkpoints.js';
@@ -15,10 +24,10 @@ import { Optimizer } from '../../training/optimizer.js';
 import { planTraining, type TrainingOptions } from '../../training/plan.js';
 import { type TrainingBatch, train } from '../../training/train.js';
 import type { Subset } from '../subsets/subsets.js';
-import { featuresFolder } from './cached-features.js';
-import { dustbinCorrection } from './dustbin.js';
+import { type AnchorMaker, featuresFolder } from './cached-features.js';
+import { dustbinAnchor, dustbinCorrection } from './dustbin.js';
 import type { SpecialistView } from './examples.js';
-import { firstNetwork } from './first-network.js';
+import { collapseGeneralist, firstNetwork } from './first-network.js';
 import type { SharedFeatures } from './shared-features.js';
 import { outsiderMasses } from './shared-features.js';
 import { softTargets } from './soft-targets.js';
@@ -35,7 +44,7 @@ import { specialistInput } from './specialist-input.js';
 /** How specialists are trained; an epoch is a pass over the special examples. */
 export interface SpecialistTraining extends Omit<TrainingOptions, 'maxNorm'> {
   readonly retrain: Retrain;
-  /** `full` needs cached features: it is taught by the generalist's predictions. */
+  /** `full` and `anchored` need cached features: what the generalist predicts for them is computed beforehand. */
   readonly head: SpecialistHead;
   /** Units of each dense layer, none fewer than the generalist's; null: the generalist's. */
   readonly dense: readonly number[] | null;
@@ -61,6 +70,7 @@ export interface SpecialistIngredients {
   readonly features: SharedFeatures | undefined;
 }
 
+const scaledBatches = 1024; // whose features tell their scale, at most
 const sampleBatches = 16; // batches, at most, from which the dustbin's row is fitted
 const sampleValues = 3e7; // logits of the generalist, over all of them
 const examplesPerWeight = 4; // of the row, at least, where that leaves too few examples
@@ -69,10 +79,11 @@ const examplesPerWeight = 4; // of the row, at least, where that leaves too few 
  * Trains the specialist of one subset (section 5.2) and saves it in `directory`.
  *
  * Its network is the generalist's, its head the subset's rows and a dustbin row from which the first prediction
- * equals the generalist's as nearly as a row can; or all the rows, from which it equals it exactly (section 6). A
- * stated share of every batch is special. The dustbin correction follows from example counts, and is subtracted from
- * the first bias of what lies outside the subset, since training sees the over-sampled distribution. An unfinished
- * training in `directory` is continued.
+ * equals the generalist's as nearly as a row can, or exactly where it is anchored; or all the rows, from which it
+ * equals it exactly (section 6). A stated share of every batch is special. The dustbin correction follows from example
+ * counts, and is subtracted from the first bias of what lies outside the subset, since training sees the over-sampled
+ * distribution. An anchored head that trains alone is trained on standardised features, as those of a foreign model have
+ * any scale. An unfinished training in `directory` is continued.
  *
  * @returns the final configuration with the mean loss of the last epoch, and the seconds and operations of training
  * @throws KdSpecError `subsets-invalid` when the subset has no training example or leaves none out; `interrupted`;
@@ -114,6 +125,7 @@ export async function trainSpecialist(
     shared,
     masses,
     soft: softTargets(training, { classes, outputOf, correction, masses }),
+    anchor: head === 'anchored' ? anchorsOf(generalist, classes, from) : undefined,
     signal,
   });
   const { network, divergence, sampled } = await firstNetwork(training, generalist, classes, {
@@ -122,10 +134,14 @@ export async function trainSpecialist(
     random: createRandom(view.seed, 'wider'),
   });
 
+  const isHeadAlone = from === 'head' || network.definition.dense.length === 0;
+  const scale =
+    head === 'anchored' && isHeadAlone ? await scaleOfBatches(batches.sample(scaledBatches)) : undefined;
+  if (scale) await replaceHead(network, (layer) => standardisedLayer(layer, scale));
   const plan = planTraining(training, {
     stepsPerEpoch,
     from,
-    batches: (epoch, skip) => relabelled(batches.after(epoch * stepsPerEpoch + skip), outputOf),
+    batches: (epoch, skip) => prepared(batches.after(epoch * stepsPerEpoch + skip), outputOf, scale),
   });
 
   const optimizer = new Optimizer(training.optimizer, network, from);
@@ -137,6 +153,7 @@ export async function trainSpecialist(
       label: `specialist ${id}`,
       checkpointSeconds: training.checkpointSeconds,
     });
+    if (scale) await replaceHead(network, (layer) => plainLayer(layer, scale));
     const config: SpecialistConfig = {
       kind: 'specialist',
       id,
@@ -156,14 +173,31 @@ export async function trainSpecialist(
     await saveSpecialist(directory, { config, values: await networkValues(network) });
     await rm(checkpointsFolder(directory), { recursive: true, force: true });
     await rm(featuresFolder(directory), { recursive: true, force: true });
+    const passes = shared === undefined ? 0 : (view.specialExamples * shared.views) / specialPerBatch;
+    const anchored = head === 'anchored' ? Math.ceil(passes) * batchSize : 0;
     const flops =
-      sampled * forwardFlops(generalist.definition, { from }) +
+      (sampled + anchored) * forwardFlops(generalist.definition, { from }) +
       totalSteps * batchSize * trainingFlopsPerImage(network.definition, { from });
     return { config, loss, seconds: state.seconds, flops };
   } finally {
     optimizer.dispose();
     network.dispose();
   }
+}
+
+/** The anchors of examples as the generalist's lower parts made them. */
+function anchorsOf(generalist: Network, classes: readonly number[], from: NetworkPart): AnchorMaker {
+  async function* once(inputs: Float32Array, rows: number) {
+    yield { inputs, shape: [rows, inputs.length / rows] as const };
+  }
+  return async (features, rows) => {
+    const { inside, outside } = await collapseGeneralist(generalist, once(features, rows), classes, from);
+    return outside.map((value, row) => {
+      const most = Math.max(value, inside[row]);
+      const sum = most + Math.log(Math.exp(value - most) + Math.exp(inside[row] - most));
+      return dustbinAnchor(sum, 1 - Math.exp(value - sum));
+    });
+  };
 }
 
 /** From how many batches the dustbin's row is fitted: fewer, where the generalist has very many classes to predict. */
@@ -210,11 +244,35 @@ function viewOf(subset: Subset, dataset: Dataset, labelCounts: Int32Array, seed:
   };
 }
 
-async function* relabelled(
+/** Batches with outputs of the network for labels, and where there is a scale with standardised features. */
+async function* prepared(
   batches: AsyncIterable<TrainingBatch>,
   outputOf: Int32Array,
+  scale: FeatureScale | undefined,
 ): AsyncGenerator<TrainingBatch> {
   for await (const batch of batches) {
-    yield { ...batch, labels: batch.labels.map((label) => outputOf[label]) };
+    const inputs = scale ? batch.inputs.slice() : batch.inputs;
+    if (scale) standardise({ features: inputs, width: scale.mean.length }, scale);
+    yield { ...batch, inputs, labels: batch.labels.map((label) => outputOf[label]) };
   }
+}
+
+/** The scale of the features of some batches. */
+async function scaleOfBatches(batches: AsyncIterable<TrainingBatch>): Promise<FeatureScale> {
+  let scale: ReturnType<typeof createFeatureScale> | undefined;
+  for await (const { inputs, shape } of batches) {
+    scale ??= createFeatureScale(inputs.length / shape[0]);
+    scale.add(inputs);
+  }
+  assert(scale !== undefined, 'a specialist has at least a batch of examples');
+  return scale.finish();
+}
+
+/** Changes the weights of a network's head in place. */
+async function replaceHead(network: Network, change: (layer: Layer) => Layer): Promise<void> {
+  const { operations } = network;
+  const [weights, bias] = [network.variable('head.weights'), network.variable('head.bias')];
+  const changed = change({ weights: await operations.read(weights), bias: await operations.read(bias) });
+  operations.assign(weights, changed.weights);
+  operations.assign(bias, changed.bias);
 }

@@ -5,60 +5,6 @@ import { softmax } from '../../math/softmax.js';
 import { trainingFlopsFactor } from '../../models/network-definition.js';
 import type { FeatureSet, Head } from './rival.js';
 
-/** Means and deviations of features, by which they are standardised. */
-export interface Scale {
-  /** (width). */
-  readonly mean: Float32Array;
-  readonly deviation: Float32Array;
-}
-
-/** The scale of some features; one that is constant keeps a deviation of 1. */
-export function scaleOf({ features, rows, width }: FeatureSet): Scale {
-  const mean = new Float64Array(width);
-  const square = new Float64Array(width);
-  for (let at = 0; at < rows * width; at++) mean[at % width] += features[at] / rows;
-  for (let at = 0; at < rows * width; at++)
-    square[at % width] += (features[at] - mean[at % width]) ** 2 / rows;
-  return {
-    mean: Float32Array.from(mean),
-    deviation: Float32Array.from(square, (value) => (value > 1e-12 ? Math.sqrt(value) : 1)),
-  };
-}
-
-/** `(x - mean) / deviation`, in place. */
-export function standardise({ features, width }: FeatureSet, { mean, deviation }: Scale): void {
-  for (let at = 0; at < features.length; at++)
-    features[at] = (features[at] - mean[at % width]) / deviation[at % width];
-}
-
-/** The head that gives standardised features the logits that the old one gave the features: `W' = d W, b' = b + m W`. */
-export function standardisedHead(head: Head, { mean, deviation }: Scale): Head {
-  const { width, classes } = head;
-  const weights = new Float32Array(head.weights.length);
-  const bias = Float64Array.from(head.bias);
-  for (let feature = 0; feature < width; feature++)
-    for (let label = 0; label < classes; label++) {
-      const weight = head.weights[feature * classes + label];
-      weights[feature * classes + label] = deviation[feature] * weight;
-      bias[label] += mean[feature] * weight;
-    }
-  return { width, classes, weights, bias: Float32Array.from(bias) };
-}
-
-/** The head that gives features as they are the logits that one on standardised features gives: `W = W' / d, b = b' - m W`. */
-export function plainHead(head: Head, { mean, deviation }: Scale): Head {
-  const { width, classes } = head;
-  const weights = new Float32Array(head.weights.length);
-  const bias = Float64Array.from(head.bias);
-  for (let feature = 0; feature < width; feature++)
-    for (let label = 0; label < classes; label++) {
-      const weight = head.weights[feature * classes + label] / deviation[feature];
-      weights[feature * classes + label] = weight;
-      bias[label] -= mean[feature] * weight;
-    }
-  return { width, classes, weights, bias: Float32Array.from(bias) };
-}
-
 /** What all rivals work on. */
 export interface RivalContext {
   readonly operations: Operations;

@@ -3,14 +3,8 @@ import { selectBackend } from '../../compute/backend.js';
 import type { Operations } from '../../compute/operations.js';
 import { createRandom } from '../../core/random.js';
 import { softmax } from '../../math/softmax.js';
-import {
-  classesInPlay,
-  fitHead,
-  type RivalContext,
-  scaleOf,
-  standardise,
-  standardisedHead,
-} from './fit-head.js';
+import { scaleOf, standardise, standardisedLayer } from '../../models/feature-scale.js';
+import { classesInPlay, fitHead, type RivalContext } from './fit-head.js';
 import { neighboursRival } from './neighbours.js';
 import { correct, type FeatureSet, type Head, predictions } from './rival.js';
 import { generalistRivals, trainRivals } from './trained-heads.js';
@@ -85,7 +79,7 @@ test('on standardised features the standardised head has the same logits', () =>
     expect(column.reduce((sum, value) => sum + value) / set.rows).toBeCloseTo(0, 5);
     expect(column.reduce((sum, value) => sum + value ** 2, 0) / set.rows).toBeCloseTo(1, 4);
   }
-  const found = logitsOf(standardisedHead(head, scale), set, 5);
+  const found = logitsOf(standardisedLayer(head, scale), set, 5);
   for (let c = 0; c < classes; c++) expect(Math.abs(found[c] - expected[c])).toBeLessThan(1e-3);
 });
 

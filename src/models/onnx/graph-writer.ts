@@ -51,6 +51,8 @@ export interface GraphWriter {
   concat(values: readonly string[], axis: number): string;
   /** The sum over one axis, which stays with an extent of 1. */
   sum(x: string, axis: number): string;
+  /** `log sum exp` over one axis, which stays with an extent of 1. */
+  logSumExp(x: string, axis: number): string;
   softmax(x: string, rank: number): string;
   logSoftmax(x: string, rank: number): string;
   castTo(x: string, type: keyof typeof types): string;
@@ -153,6 +155,11 @@ export function createGraphWriter(
       opset >= 13
         ? node('ReduceSum', [x, integers([axis], [1])], { keepdims: 1 })
         : node('ReduceSum', [x], { axes: [axis], keepdims: 1 }),
+    // Here they became one with operator set 18.
+    logSumExp: (x, axis) =>
+      opset >= 18
+        ? node('ReduceLogSumExp', [x, integers([axis], [1])], { keepdims: 1 })
+        : node('ReduceLogSumExp', [x], { axes: [axis], keepdims: 1 }),
     // Before operator set 13 everything from the axis on was one; on the last axis both are the same.
     softmax: (x, rank) => node('Softmax', [x], { axis: rank - 1 }),
     logSoftmax: (x, rank) => node('LogSoftmax', [x], { axis: rank - 1 }),

@@ -108,10 +108,10 @@ export function checkSpecialists({ settings, origins, outline }: CheckContext): 
       '--retrain all would train the layers of an imported model, which stay as they are: give --retrain top or head',
     );
   }
-  if (retrain === 'all' && needsPredictions(specialists)) {
+  if (retrain === 'all' && (needsPredictions(specialists) || head === 'anchored')) {
     throw invalid(
-      '--routed-share, --soft-share and --specialist-head full need cached features, which --retrain all does not have: ' +
-        'leave them at their defaults, or give --retrain top or --retrain head',
+      '--routed-share, --soft-share and --specialist-head anchored or full need cached features, which --retrain all ' +
+        'does not have: leave them at their defaults, or give --retrain top or --retrain head',
     );
   }
   if (dense !== null) {

@@ -15,10 +15,10 @@ export const specialistsOptions = {
     type: 'choice',
     flag: 'specialist-head',
     default: 'dustbin',
-    choices: ['dustbin', 'full'],
+    choices: ['dustbin', 'anchored', 'full'],
     affects: 'result',
     description:
-      "Choose the outputs of a specialist: its classes and a dustbin, or all classes, with the generalist's soft targets for images of other classes",
+      "Choose the outputs of a specialist: its classes and a dustbin; the same with the dustbin anchored in the generalist's own logit for all other classes, as is the default of an imported model; or all classes, with the generalist's soft targets for images of other classes",
   },
   dense: {
     type: 'integers',

@@ -23,18 +23,13 @@ import {
   type EnsemblePredictions,
   type RivalsReport,
 } from '../../evaluation/rivals/compare-rivals.js';
-import {
-  classesInPlay,
-  plainHead,
-  scaleOf,
-  standardise,
-  standardisedHead,
-} from '../../evaluation/rivals/fit-head.js';
+import { classesInPlay } from '../../evaluation/rivals/fit-head.js';
 import type { FeatureSet, Head } from '../../evaluation/rivals/rival.js';
 import { rivalsSchema } from '../../evaluation/rivals/rivals-schema.js';
 import { firstClass } from '../../math/rank.js';
 import type { Backbone } from '../../models/backbone.js';
 import { batchSizeFor } from '../../models/classifier.js';
+import { plainLayer, scaleOf, standardise, standardisedLayer } from '../../models/feature-scale.js';
 import { cutNetwork } from '../../models/network-backbone.js';
 import { forwardFlops } from '../../models/network-definition.js';
 import { type HostTensor, readSafetensors, writeSafetensors } from '../../models/safetensors.js';
@@ -105,7 +100,7 @@ export async function measureRivals(context: StageContext): Promise<RivalsReport
       }));
     const trainedOn = {
       operations,
-      head: standardisedHead(own, scale),
+      head: standardisedLayer(own, scale),
       train,
       validation,
       imagesPerEpoch: Math.ceil(train.rows / shared.views),
@@ -143,7 +138,7 @@ export async function measureRivals(context: StageContext): Promise<RivalsReport
         bystanders: others,
         ensemble: predictions,
         bound,
-        keep: (name, one) => writeHead(join(directory, headsFolder), name, plainHead(one, scale)),
+        keep: (name, one) => writeHead(join(directory, headsFolder), name, plainLayer(one, scale)),
       },
       log,
     );
