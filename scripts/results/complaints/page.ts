@@ -1,5 +1,6 @@
 import { percent } from '../../../src/core/percent.js';
-import type { RivalFigures, RivalsReport } from '../../../src/evaluation/rivals/compare-rivals.js';
+import type { RivalsReport } from '../../../src/evaluation/rivals/compare-rivals.js';
+import type { RivalFigures } from '../../../src/evaluation/rivals/verdict.js';
 import { signed, table } from '../format.js';
 import { type Course, tradeOffChart } from './trade-off-chart.js';
 

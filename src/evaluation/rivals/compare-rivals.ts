@@ -1,6 +1,4 @@
 import type { Log } from '../../core/log.js';
-import { percent, shortPercent, signedWithin } from '../../core/percent.js';
-import { count } from '../../core/quantity-text.js';
 import { minimize } from '../../ensemble/calibration/minimize.js';
 import { createMean } from '../../math/mean.js';
 import { eachChunk, type RivalContext, sliceRows } from './fit-head.js';
@@ -13,7 +11,6 @@ import {
   type FreeNumbers,
   type Head,
   harmBetween,
-  headRivals,
   type Judged,
   pairedDifference,
   predictions,
@@ -21,18 +18,7 @@ import {
   type RivalCost,
 } from './rival.js';
 import { generalistRivals, trainRivals } from './trained-heads.js';
-
-/** What a rival gets with some numbers, on images that nothing was fitted to. Fractions in [0, 1]. */
-export interface RivalFigures {
-  /** The free numbers: `share` of what is mixed in, `shift` of the classes with images in nats, and so on. */
-  readonly settings: FreeNumbers;
-  readonly top1: number;
-  /** Over the generalist, on the same images of classes with data. */
-  readonly gain: number;
-  readonly standardError: number;
-  /** Accuracy that bystanders lose; absent where there are none. */
-  readonly harm?: { readonly harm: number; readonly standardError: number };
-}
+import { type Outcome, type RivalFigures, type Verdict, verdictOf } from './verdict.js';
 
 /** One line of the comparison. */
 export interface RivalResult extends RivalCost {
@@ -67,14 +53,7 @@ export interface RivalsReport {
   /** On the harm; null where nothing measures it. */
   readonly bound: number | null;
   readonly rivals: readonly RivalResult[];
-  readonly verdict: {
-    /** The rival that is better than the ensemble by more than two standard errors; null where none is. */
-    readonly better: string | null;
-    /** Of the best rival over the ensemble, on the same images. */
-    readonly difference: number;
-    readonly standardError: number;
-    readonly text: string;
-  };
+  readonly verdict: Verdict;
 }
 
 /** What the ensemble predicts for the test images, and what it costs. */
@@ -99,11 +78,6 @@ export interface BystanderFeatures {
 export const frontierBounds: readonly number[] = [0.001, 0.0025, 0.005, 0.01, 0.02];
 
 const fittedNumbers = 2 ** 24; // logits that a temperature is fitted to, which are in memory together
-
-interface Outcome {
-  readonly figures: RivalFigures;
-  readonly right: Uint8Array;
-}
 
 /**
  * Measures what a user could do instead of training specialists, on the same features of the same images.
@@ -308,65 +282,4 @@ async function fitTemperature(
   const { x: temperature } = await minimize(loss, 0.1, 10, { tolerance: 0.02, start: 1 });
   const lossOfTest = await lossOn(sliceRows(test, 0, some));
   return { temperature, before: lossOfTest(1), after: lossOfTest(temperature) };
-}
-
-/** What to do where another rival is better: these no export writes. */
-const advice: Readonly<Record<string, string>> = {
-  hidden: 'train a hidden layer and a head on the features of your model with your own tools',
-  neighbours: 'keep the training features in an index, and rank the first classes again by the nearest ones',
-};
-
-function adviceFor(name: string): string {
-  return headRivals.some((one) => one === name)
-    ? `kd-spec export --refit ${name} --out FILE writes that model`
-    : `kd-spec does not write that model: ${advice[name] ?? 'make it with your own tools'}`;
-}
-
-/**
- * Whether a rival is better than the ensemble: by more than two standard errors of the paired difference on the test
- * images, and where there are bystanders with a harm that is within the bound, or no larger than the ensemble's, give or
- * take two standard errors.
- */
-function verdictOf(
-  rivals: readonly { readonly name: string; readonly outcome: Outcome | undefined }[],
-  ensemble: Outcome,
-  { bound, others }: { readonly bound: number | undefined; readonly others: number },
-): RivalsReport['verdict'] {
-  const allowed = Math.max(bound ?? 1, ensemble.figures.harm?.harm ?? 0);
-  const candidates = rivals.flatMap(({ name, outcome }) => {
-    if (outcome === undefined || name === 'generalist' || name === 'temperature') return [];
-    const { harm } = outcome.figures;
-    if (harm && harm.harm - 2 * harm.standardError > allowed) return [];
-    return [{ name, outcome, ...pairedDifference(outcome.right, ensemble.right) }];
-  });
-  const unmeasured =
-    bound === undefined && others > 0
-      ? ` Nothing measures what happens to the ${count(others)} classes without images: give --bystanders PATH.`
-      : '';
-  const within = bound === undefined ? '' : ` at a harm of at most ${shortPercent(bound)}`;
-  const first = candidates.sort((a, b) => b.mean - a.mean)[0];
-  const { gain, standardError } = ensemble.figures;
-  const own = `${signedWithin(gain, standardError)} over the generalist`;
-  if (first === undefined) {
-    return {
-      better: null,
-      difference: 0,
-      standardError: 0,
-      text: `No rival keeps the bound on harm; the specialists gain ${own}.${unmeasured}`,
-    };
-  }
-  const isBetter = first.mean > 2 * first.standardError && first.mean > 0;
-  const difference = signedWithin(first.mean, first.standardError);
-  const text = isBetter
-    ? `A rival is better than the specialists for these images: ${first.name}, by ${difference} in top-1${within} ` +
-      `(${percent(first.outcome.figures.top1)} against ${percent(ensemble.figures.top1)}). ` +
-      `${adviceFor(first.name)}.`
-    : `No rival is better than the specialists by more than two standard errors${within}; the best of them, ` +
-      `${first.name}, differs by ${difference} in top-1. The specialists gain ${own}.`;
-  return {
-    better: isBetter ? first.name : null,
-    difference: first.mean,
-    standardError: first.standardError,
-    text: text + unmeasured,
-  };
 }

@@ -1,6 +1,7 @@
 import { percent, percentWithin, shortPercent, signedWithin } from '../../core/percent.js';
 import { count, duration, operations } from '../../core/quantity-text.js';
-import type { RivalFigures, RivalResult, RivalsReport } from './compare-rivals.js';
+import type { RivalResult, RivalsReport } from './compare-rivals.js';
+import type { RivalFigures } from './verdict.js';
 
 /** A table of rivals as text, for the terminal and for the page. */
 export interface RivalsTable {

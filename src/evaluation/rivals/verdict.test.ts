@@ -1,0 +1,87 @@
+import { expect, test } from 'vitest';
+import { pairedDifference } from './rival.js';
+import { type Outcome, verdictOf } from './verdict.js';
+
+const images = 1000;
+
+/** An outcome that is right on the first of the images, and what it does to bystanders. */
+function outcome(right: number, harm?: number): Outcome {
+  const outcomes = Uint8Array.from({ length: images }, (_, image) => Number(image < right));
+  const before = Uint8Array.from({ length: images }, (_, image) => Number(image < 600));
+  const { mean: gain, standardError } = pairedDifference(outcomes, before);
+  return {
+    right: outcomes,
+    figures: {
+      settings: {},
+      top1: right / images,
+      gain,
+      standardError,
+      ...(harm !== undefined && { harm: { harm, standardError: 0.002 } }),
+    },
+  };
+}
+
+const verdict = (
+  rivals: Readonly<Record<string, Outcome | undefined>>,
+  specialists: Outcome,
+  bound: number | undefined = 0.005,
+) =>
+  verdictOf(
+    Object.entries(rivals).map(([name, one]) => ({ name, outcome: one })),
+    specialists,
+    { bound, others: 50 },
+  );
+
+test('a rival that gains more within the bound is better, and the sentence says what both cost', () => {
+  const { better, difference, text } = verdict(
+    { bias: outcome(640, 0.001), adapter: outcome(720, 0.004) },
+    outcome(680, 0.002),
+  );
+  expect(better).toBe('adapter');
+  expect(difference).toBeCloseTo(0.04, 10);
+  expect(text).toBe(
+    'A rival is better than the specialists for these images: adapter, by +4.0% ± 0.6 in top-1 (72.0% against 68.0%). It ' +
+      'does a harm of 0.4% ± 0.2 to bystanders, the specialists a harm of 0.2% ± 0.2 to bystanders, at most 0.5% being ' +
+      'allowed. kd-spec export --refit adapter --out FILE writes that model.',
+  );
+});
+
+test('one that gains more and breaks the bound on bystanders for the test is not better, and is named with its harm', () => {
+  const { better, text } = verdict(
+    { bias: outcome(640, 0.001), hidden: outcome(720, 0.015) },
+    outcome(680, 0.002),
+  );
+  expect(better).toBeNull();
+  expect(text).toMatch(
+    /^No rival is better than the specialists by .* at a harm that is allowed; the best of them, bias, differs by −4.0%/,
+  );
+  expect(text).toMatch(
+    /Hidden gains \+4.0% ± 0.6 more than the specialists, but does a harm of 1.5% ± 0.2 to bystanders, and the specialists a harm of 0.2%/,
+  );
+});
+
+test('who does no more harm than the specialists is within what is allowed', () => {
+  expect(verdict({ adapter: outcome(720, 0.008) }, outcome(680, 0.008)).better).toBe('adapter');
+  expect(verdict({ adapter: outcome(720, 0.009) }, outcome(680, 0.008)).better).toBeNull();
+});
+
+test('a gain within two standard errors decides nothing', () => {
+  expect(verdict({ bias: outcome(683, 0) }, outcome(680, 0)).better).toBeNull();
+});
+
+test('without bystanders gains alone are compared, and it says what nothing measured', () => {
+  const { better, text } = verdictOf([{ name: 'hidden', outcome: outcome(720) }], outcome(680), {
+    bound: undefined,
+    others: 18_509,
+  });
+  expect(better).toBe('hidden');
+  expect(text).toContain('kd-spec does not write that model: train a hidden layer');
+  expect(text).toContain('Nothing measures what happens to the 18,509 classes without images');
+  expect(text).not.toContain('allowed');
+});
+
+test('where nothing keeps the bound, nothing is better', () => {
+  const { better, text } = verdict({ refitted: undefined, generalist: outcome(600, 0) }, outcome(680, 0.002));
+  expect(better).toBeNull();
+  expect(text).toMatch(/^No rival keeps the bound on harm; the specialists gain \+8.0%/);
+});
