@@ -101,6 +101,7 @@ describe('what cannot work is refused while planning', () => {
     ['report', `${synthetic} --retrain all --soft-share 0.5`, 'need cached features'],
     ['report', `${synthetic} --retrain all --routed-share 0.5`, 'need cached features'],
     ['report', `${synthetic} --retrain all --specialist-head full`, 'need cached features'],
+    ['report', `${synthetic} --retrain all --specialist-head anchored`, 'need cached features'],
     ['report', `${synthetic} --retrain all --views 3`, '--views would do nothing'],
     ['report', `${synthetic} --specialist-head full --specialist-label-smoothing 0.1`, 'use --soft-share'],
     ['report', `${synthetic} --specialist-dense 64`, 'none below'],

@@ -41,7 +41,7 @@ import {
 } from './specialist.js';
 import { specialistInput } from './specialist-input.js';
 
-/** How specialists are trained; an epoch is a pass over the special examples. */
+/** How specialists are trained; an epoch is a pass over the special examples, over few of them several. */
 export interface SpecialistTraining extends Omit<TrainingOptions, 'maxNorm'> {
   readonly retrain: Retrain;
   /** `full` and `anchored` need cached features: what the generalist predicts for them is computed beforehand. */
@@ -71,6 +71,8 @@ export interface SpecialistIngredients {
 }
 
 const scaledBatches = 1024; // whose features tell their scale, at most
+const leastScaledSteps = 50; // of an epoch: so few images that they make fewer come several times
+const ratedWidth = 128; // features for which a learning rate is meant
 const sampleBatches = 16; // batches, at most, from which the dustbin's row is fitted
 const sampleValues = 3e7; // logits of the generalist, over all of them
 const examplesPerWeight = 4; // of the row, at least, where that leaves too few examples
@@ -82,8 +84,8 @@ const examplesPerWeight = 4; // of the row, at least, where that leaves too few 
  * equals the generalist's as nearly as a row can, or exactly where it is anchored; or all the rows, from which it
  * equals it exactly (section 6). A stated share of every batch is special. The dustbin correction follows from example
  * counts, and is subtracted from the first bias of what lies outside the subset, since training sees the over-sampled
- * distribution. An anchored head that trains alone is trained on standardised features, as those of a foreign model have
- * any scale. An unfinished training in `directory` is continued.
+ * distribution. An anchored head that trains alone is trained on scaled features, as those of a foreign model have any
+ * scale. An unfinished training in `directory` is continued.
  *
  * @returns the final configuration with the mean loss of the last epoch, and the seconds and operations of training
  * @throws KdSpecError `subsets-invalid` when the subset has no training example or leaves none out; `interrupted`;
@@ -108,9 +110,14 @@ export async function trainSpecialist(
   });
 
   const outputOf = outputsByClass(head, classes, generalist.definition.outputs);
-  const stepsPerEpoch = Math.max(1, Math.round(view.specialExamples / specialPerBatch));
-  const totalSteps = epochs * stepsPerEpoch;
   const from = firstTrainedPart[retrain];
+  const isHeadAlone = from === 'head' || (training.dense ?? generalist.definition.dense).length === 0;
+  const isScaled = head === 'anchored' && isHeadAlone;
+  const stepsPerEpoch = Math.max(
+    isScaled ? leastScaledSteps : 1,
+    Math.round(view.specialExamples / specialPerBatch),
+  );
+  const totalSteps = epochs * stepsPerEpoch;
   const masses =
     shared && training.routedShare > 0
       ? await outsiderMasses(shared, view.isSpecial, training.routedShare)
@@ -134,9 +141,7 @@ export async function trainSpecialist(
     random: createRandom(view.seed, 'wider'),
   });
 
-  const isHeadAlone = from === 'head' || network.definition.dense.length === 0;
-  const scale =
-    head === 'anchored' && isHeadAlone ? await scaleOfBatches(batches.sample(scaledBatches)) : undefined;
+  const scale = isScaled ? await scaleOfBatches(batches.sample(scaledBatches)) : undefined;
   if (scale) await replaceHead(network, (layer) => standardisedLayer(layer, scale));
   const plan = planTraining(training, {
     stepsPerEpoch,
@@ -244,7 +249,7 @@ function viewOf(subset: Subset, dataset: Dataset, labelCounts: Int32Array, seed:
   };
 }
 
-/** Batches with outputs of the network for labels, and where there is a scale with standardised features. */
+/** Batches with outputs of the network for labels, and where there is a scale with scaled features. */
 async function* prepared(
   batches: AsyncIterable<TrainingBatch>,
   outputOf: Int32Array,
@@ -257,7 +262,16 @@ async function* prepared(
   }
 }
 
-/** The scale of the features of some batches. */
+/**
+ * The scale of the features of some batches, for the training of a head.
+ *
+ * A step of Adam moves every weight by about the rate, and so a logit by the rate times the sum of the features' sizes.
+ * Their deviation becomes `ratedWidth / width`, so that a rate moves logits alike whatever the number of features. Their
+ * mean becomes the same instead of 0: a bias, one number, would hardly move, and so all weights move with it.
+ *
+ * Source: Yang et al., Tensor Programs V, arXiv 2203.03466, where the rate of Adam on output weights is in proportion to
+ * one over their number of inputs.
+ */
 async function scaleOfBatches(batches: AsyncIterable<TrainingBatch>): Promise<FeatureScale> {
   let scale: ReturnType<typeof createFeatureScale> | undefined;
   for await (const { inputs, shape } of batches) {
@@ -265,7 +279,11 @@ async function scaleOfBatches(batches: AsyncIterable<TrainingBatch>): Promise<Fe
     scale.add(inputs);
   }
   assert(scale !== undefined, 'a specialist has at least a batch of examples');
-  return scale.finish();
+  const { mean, deviation } = scale.finish();
+  return {
+    mean: mean.map((value, feature) => value - deviation[feature]),
+    deviation: deviation.map((value) => (value * deviation.length) / ratedWidth),
+  };
 }
 
 /** Changes the weights of a network's head in place. */
