@@ -23,11 +23,11 @@ beforeAll(async () => {
   await writeFile(join(folder, 'one.onnx'), colourModel({ favours, isOne: true }));
   await writePictures(join(folder, 'warm'), ['red', 'orange', 'green', 'white'], { perLabel: 60 });
   await writePictures(join(folder, 'others'), ['blue', 'purple'], { perLabel: 40 });
-  await writePictures(join(folder, 'cold'), ['blue', 'purple', 'green', 'white'], { perLabel: 100 });
+  await writePictures(join(folder, 'cold'), ['blue', 'purple', 'green', 'white'], { perLabel: 60 });
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
-const quick = ['--specialist-epochs', '10', '--min-size', '2', '--clusters', '2', '--views', '2'];
+const quick = ['--specialist-epochs', '12', '--min-size', '2', '--clusters', '2', '--views', '2'];
 
 /** The rule under which patches of different classes have nothing to do with one another. */
 const inside = ['--rule', 'share-inside'];
