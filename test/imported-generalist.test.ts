@@ -56,6 +56,19 @@ test('import finds the head, the classes and how the images are fed, and tries t
   expect(JSON.stringify(leftOut)).toMatch(/images of 1 classes that the model does not know.*30.*mauve/);
 });
 
+test('what is assumed of a model is said once', async () => {
+  const names = colourNames.map((name, index) => `${index} ${name}`);
+  await writeFile(join(folder, 'numbered.txt'), names.join('\n'));
+  const words = ['import', '--onnx', 'model.onnx', '--labels', 'numbered.txt', '--source', 'photos'];
+  const said = async () => {
+    const { code, stderr } = await kdSpec([...words, '--workspace', 'numbered'], { folder });
+    expect(code).toBe(0);
+    return stderr.match(/the number before each name/g)?.length ?? 0;
+  };
+  expect(await said()).toBe(1);
+  expect(await said()).toBe(0); // everything is up to date
+});
+
 test.each([
   ['0', { kind: 'none' }],
   ['0.5', { kind: 'degrade', strength: 0.5 }],

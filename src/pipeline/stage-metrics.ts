@@ -127,6 +127,10 @@ export const stageMetrics = {
       })
       .exactOptional()
       .describe('images that measure what specialists do to the rest of the classifier'),
+    model: z
+      .object({ notes: z.array(z.string()).describe('what was assumed of it') })
+      .exactOptional()
+      .describe('the imported model whose classes and images these are'),
     import: z
       .object({
         kind: z.string().describe('what the source was recognised as'),

@@ -34,6 +34,7 @@ export async function writeEnsembleTensors(
   const described = specialists.map(({ config }) => ({
     id: config.id,
     classes: config.classes,
+    head: config.head,
     retrain: config.retrain,
     dustbin: config.dustbin,
     network: config.network,

@@ -64,6 +64,7 @@ export async function makeDataset({
         ...(held && { heldOut: held.heldOut.map((label) => source.classes[label]) }),
       },
     }),
+    ...(foreign && { model: { notes: [...foreign.notes] } }),
     ...(report && {
       import: {
         kind: importer.name,

@@ -1,5 +1,6 @@
 import { copyFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { readManifest } from '../../core/artefact.js';
 import { assert, KdSpecError } from '../../core/errors.js';
 import { imageBatches } from '../../data/batches.js';
 import { type Dataset, openDataset } from '../../data/dataset.js';
@@ -10,7 +11,7 @@ import { describeOnnx, importOnnx } from '../../models/onnx/import-onnx.js';
 import type { CheckImages } from '../../models/onnx/self-check.js';
 import { writeSafetensors } from '../../models/safetensors.js';
 import type { StageContext } from '../stage.js';
-import type { StageResults } from '../stage-metrics.js';
+import { metricsOf, type StageResults } from '../stage-metrics.js';
 
 /** Labelled images on which the readings of a foreign model are compared: 3 points of standard error. */
 const checkedImages = 256;
@@ -24,7 +25,9 @@ export async function importGeneralist(context: StageContext): Promise<StageResu
   const dataset = await openDataset(context.input('dataset'));
   const described = await describeOnnx(options.onnx, { ...options, imageSize });
   const { head, input, classes, notes } = described;
-  for (const note of notes) log.info(note);
+  const { metrics } = await readManifest(context.input('dataset'));
+  const said = metricsOf('dataset', metrics)?.model?.notes ?? []; // when the data set was made
+  for (const note of notes) if (!said.includes(note)) log.info(note);
   const images = await imagesToCheck(dataset, signal);
   log.info(`trying the model on ${images.count} labelled images`);
   const { network, backbone, tensors, check } = await importOnnx(described, images, directory, signal);
