@@ -106,7 +106,7 @@ for (const seed of values.seeds.split(',').map(Number)) {
       ...['--labels', names, '--blank', '0', '--image-size', '64'],
       ...['--images', join(run, 'photos'), '--bystanders', join(run, 'others')],
       ...['--out', join(run, 'patched.onnx'), '--workspace', join(run, 'workspace'), '--seed', String(seed)],
-      ...['--clusters', '1', '--views', '1', '--specialist-learning-rate', '0.003', '--harm', String(harm)],
+      ...['--clusters', '1', '--views', '1', '--harm', String(harm)],
       ...['--with-rivals', '--backend', values.backend],
     ),
   );
