@@ -72,6 +72,7 @@ export interface SpecialistIngredients {
 
 const scaledBatches = 1024; // whose features tell their scale, at most
 const leastScaledSteps = 50; // of an epoch: so few images that they make fewer come several times
+const leastDeviation = 0.01; // of a feature, in root mean squares of all
 const ratedWidth = 128; // features for which a learning rate is meant
 const sampleBatches = 16; // batches, at most, from which the dustbin's row is fitted
 const sampleValues = 3e7; // logits of the generalist, over all of them
@@ -267,7 +268,8 @@ async function* prepared(
  *
  * A step of Adam moves every weight by about the rate, and so a logit by the rate times the sum of the features' sizes.
  * Their deviation becomes `ratedWidth / width`, so that a rate moves logits alike whatever the number of features. Their
- * mean becomes the same instead of 0: a bias, one number, would hardly move, and so all weights move with it.
+ * mean becomes the same instead of 0: a bias, one number, would hardly move, and so all weights move with it. A feature
+ * that hardly varies is not blown up to the size of the others: where it did vary, its weights would decide all.
  *
  * Source: Yang et al., Tensor Programs V, arXiv 2203.03466, where the rate of Adam on output weights is in proportion to
  * one over their number of inputs.
@@ -280,9 +282,12 @@ async function scaleOfBatches(batches: AsyncIterable<TrainingBatch>): Promise<Fe
   }
   assert(scale !== undefined, 'a specialist has at least a batch of examples');
   const { mean, deviation } = scale.finish();
+  const squares = deviation.reduce((sum, value) => sum + value * value, 0);
+  const least = leastDeviation * Math.sqrt(squares / deviation.length);
+  const bounded = deviation.map((value) => Math.max(value, least));
   return {
-    mean: mean.map((value, feature) => value - deviation[feature]),
-    deviation: deviation.map((value) => (value * deviation.length) / ratedWidth),
+    mean: mean.map((value, feature) => value - bounded[feature]),
+    deviation: bounded.map((value) => (value * bounded.length) / ratedWidth),
   };
 }
 
