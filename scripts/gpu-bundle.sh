@@ -15,7 +15,7 @@ bundle=$scratch/kd-spec-gpu
 mkdir -p "$bundle/node/bin"
 
 npm run --silent build
-cp -r dist src test scripts pipelines datasets package.json package-lock.json tsconfig.json tsconfig.build.json vitest.config.ts README.md "$bundle/"
+cp -r dist src test scripts pipelines datasets pages package.json package-lock.json tsconfig.json tsconfig.build.json vitest.config.ts README.md "$bundle/"
 # Development packages that the check needs; the fonts are not among them: its data set is synthetic.
 node --input-type=module - "$bundle/package.json" <<'JS'
 import { readFileSync, writeFileSync } from 'node:fs';

@@ -178,13 +178,11 @@ async function pipelineOn(backend: string): Promise<Outcome<object>> {
   );
   if (!outcome.ok) return outcome;
   const { stages } = JSON.parse(outcome.result) as {
-    readonly stages: Readonly<
-      Record<string, { readonly artefact: { readonly seconds: number; readonly backend: string | null } }>
-    >;
+    readonly stages: Readonly<Record<string, { readonly seconds: number; readonly backend: string | null }>>;
   };
-  const seconds = Object.entries(stages).map(([name, { artefact }]) => [
+  const seconds = Object.entries(stages).map(([name, made]) => [
     name,
-    { seconds: artefact.seconds, backend: artefact.backend },
+    { seconds: made.seconds, backend: made.backend },
   ]);
   return { ok: true, seconds: outcome.seconds, result: Object.fromEntries(seconds) };
 }
