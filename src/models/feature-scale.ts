@@ -76,28 +76,32 @@ export function standardise({ features, width }: FeatureRows, { mean, deviation 
 
 /** The layer that gives standardised features what the old one gave the features: `W' = d W, b' = b + m W`. */
 export function standardisedLayer<Old extends Layer>(layer: Old, { mean, deviation }: FeatureScale): Old {
-  const outputs = layer.bias.length;
-  const weights = new Float32Array(layer.weights.length);
-  const bias = Float64Array.from(layer.bias);
-  for (let feature = 0; feature < mean.length; feature++)
-    for (let output = 0; output < outputs; output++) {
-      const weight = layer.weights[feature * outputs + output];
-      weights[feature * outputs + output] = deviation[feature] * weight;
-      bias[output] += mean[feature] * weight;
-    }
-  return { ...layer, weights, bias: Float32Array.from(bias) };
+  return rescaled(layer, deviation, mean);
 }
 
-/** The layer that gives features as they are what one on standardised features gives: `W = W' / d, b = b' - m W`. */
+/** The layer that gives features as they are what one on standardised features gives: `W = W' / d, b = b' - m / d W'`. */
 export function plainLayer<Old extends Layer>(layer: Old, { mean, deviation }: FeatureScale): Old {
+  return rescaled(
+    layer,
+    Float64Array.from(deviation, (value) => 1 / value),
+    Float64Array.from(mean, (value, feature) => -value / deviation[feature]),
+  );
+}
+
+/** The layer that gives x what another gives `factor x + offset`. */
+function rescaled<Old extends Layer>(
+  layer: Old,
+  factor: Float32Array | Float64Array,
+  offset: Float32Array | Float64Array,
+): Old {
   const outputs = layer.bias.length;
   const weights = new Float32Array(layer.weights.length);
   const bias = Float64Array.from(layer.bias);
-  for (let feature = 0; feature < mean.length; feature++)
+  for (let feature = 0; feature < factor.length; feature++)
     for (let output = 0; output < outputs; output++) {
-      const weight = layer.weights[feature * outputs + output] / deviation[feature];
-      weights[feature * outputs + output] = weight;
-      bias[output] -= mean[feature] * weight;
+      const at = feature * outputs + output;
+      weights[at] = factor[feature] * layer.weights[at];
+      bias[output] += offset[feature] * layer.weights[at];
     }
   return { ...layer, weights, bias: Float32Array.from(bias) };
 }
