@@ -41,8 +41,7 @@ test('a rival that gains more within the bound is better, and the sentence says 
   expect(difference).toBeCloseTo(0.04, 10);
   expect(text).toBe(
     'A rival is better than the specialists for these images: adapter, by +4.0% ± 0.6 in top-1 (72.0% against 68.0%). It ' +
-      'does a harm of 0.4% ± 0.2 to bystanders, the specialists a harm of 0.2% ± 0.2 to bystanders, at most 0.5% being ' +
-      'allowed. kd-spec export --refit adapter --out FILE writes that model.',
+      'costs bystanders 0.4% ± 0.2, the specialists 0.2% ± 0.2, where at most 0.5% is allowed. kd-spec export --refit adapter --out FILE writes that model.',
   );
 });
 
@@ -53,10 +52,10 @@ test('one that gains more and breaks the bound on bystanders for the test is not
   );
   expect(better).toBeNull();
   expect(text).toMatch(
-    /^No rival is better than the specialists by .* at a harm that is allowed; the best of them, bias, differs by −4.0%/,
+    /^No rival is better than the specialists by .* within the allowed harm; the best of them, bias, differs by −4.0%/,
   );
   expect(text).toMatch(
-    /Hidden gains \+4.0% ± 0.6 more than the specialists, but does a harm of 1.5% ± 0.2 to bystanders, and the specialists a harm of 0.2%/,
+    /Hidden gains \+4.0% ± 0.6 more than the specialists, but costs bystanders 1.5% ± 0.2, the specialists 0.2% ± 0.2, where at most 0.5% is allowed/,
   );
 });
 

@@ -70,14 +70,14 @@ export function verdictOf(
   const first = candidates.find(({ isWithin }) => isWithin);
   const beyond = candidates.find(({ isWithin }) => !isWithin);
   const harmOf = ({ harm }: RivalFigures) =>
-    harm ? `a harm of ${percentWithin(harm.harm, harm.standardError)} to bystanders` : '';
-  const within = bound === undefined ? '' : `, at most ${shortPercent(bound)} being allowed`;
+    harm ? percentWithin(harm.harm, harm.standardError) : 'nothing measured';
+  const within = bound === undefined ? '' : `, where at most ${shortPercent(bound)} is allowed`;
   const gain = `the specialists gain ${signedWithin(own.gain, own.standardError)} over the generalist`;
   const sentences: string[] = [];
   if (first?.isAhead) {
     const { name, outcome } = first;
     const costs = own.harm
-      ? ` It does ${harmOf(outcome.figures)}, the specialists ${harmOf(own)}${within}.`
+      ? ` It costs bystanders ${harmOf(outcome.figures)}, the specialists ${harmOf(own)}${within}.`
       : '';
     sentences.push(
       `A rival is better than the specialists for these images: ${name}, by ` +
@@ -86,14 +86,14 @@ export function verdictOf(
     );
   } else if (first) {
     sentences.push(
-      `No rival is better than the specialists by more than two standard errors${bound === undefined ? '' : ' at a harm that is allowed'}; ` +
+      `No rival is better than the specialists by more than two standard errors${bound === undefined ? '' : ' within the allowed harm'}; ` +
         `the best of them, ${first.name}, differs by ${signedWithin(first.mean, first.standardError)} in top-1, and ${gain}.`,
     );
   } else sentences.push(`No rival keeps the bound on harm; ${gain}.`);
   if (beyond?.isAhead && beyond.mean > Math.max(0, first?.mean ?? 0)) {
     sentences.push(
-      `${capitalised(beyond.name)} gains ${signedWithin(beyond.mean, beyond.standardError)} more than the specialists, but does ` +
-        `${harmOf(beyond.outcome.figures)}${first?.isAhead ? '' : `, and the specialists ${harmOf(own)}${within}`}.`,
+      `${capitalised(beyond.name)} gains ${signedWithin(beyond.mean, beyond.standardError)} more than the specialists, but costs bystanders ` +
+        `${harmOf(beyond.outcome.figures)}${first?.isAhead ? '' : `, the specialists ${harmOf(own)}${within}`}.`,
     );
   }
   if (bound === undefined && others > 0) {
