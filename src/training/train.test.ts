@@ -115,6 +115,39 @@ test.each(['adamw', 'sgd'] as const)('%s learns a task that can be learnt', asyn
   network.dispose();
 });
 
+test('an offset of the last output trains as a bias that is as much higher', async () => {
+  const [raised, offset] = [fresh(), fresh()];
+  const bias = await operations.read(raised.variable('head.bias'));
+  operations.assign(
+    raised.variable('head.bias'),
+    bias.map((value, output) => (output === outputs - 1 ? value + 3 : value)),
+  );
+  const own = { ...plan(1, 5), weightDecay: 0 };
+  const plain = await trainOn(raised, own, { kind: 'sgd' });
+  const lifted = await trainOn(
+    offset,
+    {
+      ...own,
+      async *batches(epoch, skip) {
+        for await (const one of own.batches(epoch, skip))
+          yield { ...one, lastOffsets: new Float32Array(batchSize).fill(3) };
+      },
+    },
+    { kind: 'sgd' },
+  );
+  expect(lifted.loss).toBeCloseTo(plain.loss, 4);
+  const [expected, found] = [await networkValues(raised), await networkValues(offset)];
+  for (const [name, { values }] of found) {
+    const wanted = expected.get(name)?.values ?? [];
+    for (const [at, value] of values.entries()) {
+      const higher = name === 'head.bias' && at === outputs - 1 ? 3 : 0;
+      expect(value + higher).toBeCloseTo(wanted[at], 4);
+    }
+  }
+  raised.dispose();
+  offset.dispose();
+});
+
 test.each([undefined, 4])('200 steps leave the number of tensors as it was', async (sampledClasses) => {
   const network = fresh();
   await trainOn(network, { ...plan(1, 5), sampledClasses });

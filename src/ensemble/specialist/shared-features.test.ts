@@ -16,7 +16,7 @@ import { writeDataset } from '../../data/write-dataset.js';
 import { createNetwork, type Network } from '../../models/network.js';
 import { cutNetwork } from '../../models/network-backbone.js';
 import { runNetwork } from '../../models/run-network.js';
-import { cacheFeatures } from './cached-features.js';
+import { cacheFeatures, openCachedFeatures } from './cached-features.js';
 import { outsiderMasses, shareFeatures, systematicSample, viewFeatures } from './shared-features.js';
 import { collapsedTargets } from './soft-targets.js';
 
@@ -131,6 +131,39 @@ test('features are computed once for all, and a specialist takes its own and a s
   const square = outside.reduce((sum, m) => sum + m * m, 0) / outside.length;
   expect(routed).toBeCloseTo(square / (masses?.meanMass ?? 1), 2);
   expect(routed).toBeGreaterThan(1.05 * uniform);
+});
+
+test.each([false, true])('a batch has the anchor of each row, beside soft targets: %s', async (isTaught) => {
+  const shared = { folder: join(root, 'shared'), views };
+  const counts = await countLabels(dataset.splits.train, 20);
+  const specialExamples = subset.reduce((sum, label) => sum + counts[label], 0);
+  const otherExamples = dataset.splits.train.rows - specialExamples;
+  const view = { dataset, isSpecial, specialExamples, otherExamples, seed: 3 };
+  const folder = join(root, `anchored-${isTaught}`);
+  const soft = isTaught ? collapsedTargets(subset, 0, undefined) : undefined;
+  const sumOf = (features: Float32Array) => features.reduce((sum, value) => sum + value, 0);
+  const rowsOf = (features: Float32Array, rows: number) =>
+    Array.from({ length: rows }, (_, row) =>
+      features.subarray((row * features.length) / rows, ((row + 1) * features.length) / rows),
+    );
+  await cacheFeatures(folder, shared, view, {
+    ...{ leastSpecial: 64, others: 64, masses: undefined, soft, signal },
+    anchor: async (features, rows) => Float32Array.from(rowsOf(features, rows), sumOf),
+  });
+  const opened = await openCachedFeatures({
+    ...{ folder, batchSize: 32, specialPerBatch: 16, seed: 1, isAnchored: true },
+    teaching: soft && { head: 'anchored', width: soft.width, softShare: 0.5 },
+  });
+  let rows = 0;
+  for await (const batch of opened.batches({ purpose: 'test', batches: 3, skipBatches: 0 })) {
+    expect(batch.teacher !== undefined).toBe(isTaught);
+    expect(batch.lastOffsets).toHaveLength(32);
+    for (const [row, features] of rowsOf(batch.inputs, 32).entries()) {
+      expect(batch.lastOffsets?.[row]).toBeCloseTo(sumOf(features), 5);
+      rows++;
+    }
+  }
+  expect(rows).toBe(96);
 });
 
 test('each row is followed by what the generalist says of the same image', async () => {
