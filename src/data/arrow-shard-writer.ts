@@ -59,7 +59,12 @@ export async function createShardWriter(
   async function openNext() {
     const handle: FileHandle = await guarded(open(provisionalName(finished.length), 'w'));
     const next = { handle, hash: createHash('sha256'), bytes: 0, rows: 0 };
-    await append(next, schemaMessage);
+    try {
+      await append(next, schemaMessage);
+    } catch (error) {
+      await handle.close().catch(() => {});
+      throw error;
+    }
     return next;
   }
 
