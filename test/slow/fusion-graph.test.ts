@@ -6,6 +6,7 @@ describe.each([
   { rule: 'combine', dustbinTrust: 0 },
   { rule: 'combine', dustbinTrust: 0.4 },
   { rule: 'combine', dustbinTrust: 1 },
+  { rule: 'combine', dustbinTrust: 0.4, shifts: 2 },
   { rule: 'share-inside', shifts: 2 },
   { rule: 'paper' },
 ])('graphs of $rule, trust $dustbinTrust, shifts of $shifts', (settings) => {

@@ -143,7 +143,7 @@ async function exported(
       id,
       temperature: 1.1,
       weight: 2,
-      ...(rule === 'share-inside' && { parameters: { massShift: 0.7 * id - 0.5 } }),
+      ...(rule !== 'paper' && { parameters: { massShift: 0.7 * id - 0.5 } }),
       kept: true,
     })),
   };

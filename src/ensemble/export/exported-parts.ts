@@ -11,7 +11,7 @@ import type { NetworkEnsemble } from '../ensemble.js';
 import type { EnsembleFile } from '../ensemble-file.js';
 import { fusionRule } from '../rules/index.js';
 import { parameterValue } from '../rules/rule.js';
-import { massShift } from '../rules/share-inside.js';
+import { massShift } from '../rules/mass-shift.js';
 import type { SpecialistNetworks } from '../specialist/specialist-networks.js';
 import type { ExportedFusion, ExportedSpecialist } from './query-graph.js';
 

@@ -23,6 +23,7 @@ describe('the graph computes what the exact form of the rule computes,', () => {
   const routings = [{ top: 1 }, { top: 3 }, { mass: 0.2 }];
   const strengths = [
     ...[0, 0.4, 1].map((dustbinTrust) => ({ rule: 'combine', dustbinTrust })),
+    ...[0, 0.4].map((dustbinTrust) => ({ rule: 'combine', dustbinTrust, shifts: 2 })),
     ...[0, 2].map((shifts) => ({ rule: 'share-inside', shifts })),
   ];
   const cases = strengths.flatMap((strength, row) =>

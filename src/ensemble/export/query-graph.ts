@@ -12,7 +12,7 @@ export interface ExportedSpecialist {
   readonly layers: readonly FoldedLayer[];
   readonly temperature: number;
   readonly weight: number;
-  /** Of the rule `share-inside`, in nats; 0 where it is left out. */
+  /** Of the rules `share-inside` and `combine`, in nats; 0 where it is left out. */
   readonly massShift?: number;
   /** Added to the dustbin's logit. */
   readonly correction: number;

@@ -19,7 +19,7 @@ export function fuse(
 ): string {
   if (rule === 'share-inside' || rule === 'combine') {
     const trust = rule === 'combine' ? dustbinTrust : 0;
-    const isShifted = rule === 'share-inside' && specialists.some(({ massShift = 0 }) => massShift !== 0);
+    const isShifted = specialists.some(({ massShift = 0 }) => massShift !== 0);
     const mean = rule === 'combine' ? geometric : arithmetic;
     // Subsets that share no class are fused at once, unless a dustbin changes the mass of what lies outside.
     if (active.areDisjoint && trust === 0) return inside(graph, q, active, { mean, trust, isShifted });
@@ -77,7 +77,7 @@ interface Sharing {
   readonly mean: Mean;
   /** How far dustbins change that mass; above 0 only for one slot. */
   readonly trust: number;
-  /** Whether masses are multiplied by `lift`; several slots then need disjoint subsets. */
+  /** Whether the odds of a subset are multiplied by `lift`; several slots then need disjoint subsets. */
   readonly isShifted: boolean;
 }
 
@@ -91,7 +91,7 @@ function inside(graph: GraphWriter, q: string, active: Queried, { mean, trust, i
   const distribution = mean(graph, masses, logits, active); // (batch, slots, largest), sums to 1
   const scatter = (into: string, values: string) =>
     graph.node('ScatterElements', [into, places, graph.reshape(values, [-1, slots * largest])], { axis: 1 });
-  if (isShifted) {
+  if (isShifted && trust === 0) {
     const shifted = scatter(q, graph.mul(distribution, graph.mul(subsetMass, active.lift)));
     return graph.div(shifted, graph.sum(shifted, 1));
   }
@@ -105,10 +105,13 @@ function inside(graph: GraphWriter, q: string, active: Queried, { mean, trust, i
   const inDustbin = graph.reshape(graph.slice(dustbin, 2, largest, largest + 1), [-1, 1]);
   const named = graph.reshape(graph.sum(graph.slice(dustbin, 2, 0, largest), 2), [-1, 1]);
   const logOdds = (a: string, b: string) => graph.sub(logOf(graph, a), logOf(graph, b));
-  const odds = graph.add(
+  const believedOdds = graph.add(
     graph.mul(logOdds(held, left), graph.scalar(1 - trust)),
     graph.mul(logOdds(named, inDustbin), graph.scalar(trust)),
   );
+  const odds = isShifted
+    ? graph.add(believedOdds, graph.node('Log', [graph.reshape(active.lift, [-1, 1])]))
+    : believedOdds;
   // What is left for the other classes is no difference to 1, which would be rounding; nor are these nodes of Sigmoid,
   // which ONNX Runtime computes to an absolute error, not to a relative one.
   const one = graph.scalar(1);

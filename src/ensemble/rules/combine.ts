@@ -10,6 +10,7 @@ import {
   subsetMasses,
   sumOfMasses,
 } from './distributions.js';
+import { massShift } from './mass-shift.js';
 import {
   type FastFormOptions,
   type FuseInPlace,
@@ -36,11 +37,11 @@ const dustbinTrust: RuleParameter = {
 export const combine: FusionRule = {
   name: 'combine',
   title:
-    'takes the geometric mean inside a subset, and weights generalist and dustbin for the probability of the subset',
+    'takes the geometric mean inside a subset, and weights generalist and dustbin for the probability of the subset (shifted, where --bystanders tell how far)',
   problem:
     "minimise over q: (w_g KL(q(. | S) || p^g(. | S)) + w KL(q(. | S) || p^m(. | S))) / (w_g + w), with q's mass Q' on S " +
-    "minimising (1 - v) KL(Q' || Q_S) + v KL(Q' || 1 - p^m_dustbin), and the proportions of p^g outside",
-  parameters: [dustbinTrust],
+    "minimising (1 - v) KL(Q' || Q_S) + v KL(Q' || 1 - p^m_dustbin) - shift Q', and the proportions of p^g outside",
+  parameters: [dustbinTrust, massShift],
   usesDustbin: (parameters) => parameterValue(dustbinTrust, parameters) > 0,
   cost: ({ inSubsets }) => 2 + 0.05 * inSubsets, // logarithms and exponentials
   create: () => combineExactly,
@@ -60,10 +61,11 @@ const pendingRange = 1000;
  * A geometric mean inside the subset, and between the two beliefs about the subset's mass.
  *
  *     q_i = Q' r_i / sum_S r   with   r_i = (p^g_i)^(w_g/W) (p^m_i)^(w/W),  W = w_g + w     for i in S
- *     logit Q' = (1 - v) logit Q_S + v logit(1 - p^m_dustbin)
+ *     logit Q' = (1 - v) logit Q_S + v logit(1 - p^m_dustbin) + shift
  *
  * with `Q_S` the generalist's mass on S; classes outside keep their proportions and share `1 - Q'`. With v = 0 the
- * dustbin is left to the generalist, as in `shareInside`; with v = 1 it is left to the specialist. What is fitted
+ * dustbin is left to the generalist, as in `shareInside`; with v = 1 it is left to the specialist. The shift is one for
+ * each specialist, fitted where bystanders tell what it costs. What is fitted
  * beside v are the weight and the temperatures: two experts whose errors are independent multiply. Specialists that
  * overlap take turns, in order; one that puts everything in its dustbin changes nothing inside.
  *
@@ -89,7 +91,9 @@ function combineExactly(
   checkWeight(generalistWeight, 'the generalist');
   startFromGeneralist(generalist, q);
   for (let m = 0; m < specialists.length; m++) {
-    const { classes, probabilities } = specialists[m];
+    const { classes, probabilities, parameters: own } = specialists[m];
+    const shift = parameterValue(massShift, own);
+    const moves = trust > 0 || shift !== 0;
     const masses = subsetMasses(q, specialists[m], `specialist ${m}`);
     const { weight, named } = masses;
     let { inside } = masses;
@@ -107,13 +111,13 @@ function combineExactly(
       total += logs[i];
     }
     let outside = Math.max(0, 1 - inside);
-    if (trust > 0 && inside > nearlyAll) {
+    if (moves && inside > nearlyAll) {
       for (let i = 0; i < classes.length; i++) q[classes[i]] = 0;
       outside = sumOfMasses(q, 'the generalist'); // the difference to 1 would be rounding
       inside /= inside + outside;
     }
     const target =
-      outside > 0 ? believedMass(inside, named, probabilities[classes.length], trust) : everything;
+      outside > 0 ? believedMass(inside, named, probabilities[classes.length], { trust, shift }) : everything;
     if (target.inside !== inside && outside > 0) {
       const scale = target.outside / outside;
       for (let c = 0; c < q.length; c++) q[c] *= scale;
@@ -145,12 +149,18 @@ interface MassOfSubset {
 
 const everything: MassOfSubset = { inside: 1, outside: 0 };
 
-/** Q', between the generalist's mass on the subset and the specialist's. */
-function believedMass(inside: number, named: number, dustbin: number, trust: number): MassOfSubset {
-  if (trust === 0 || !(inside > 0 && inside < 1)) return { inside, outside: 1 - inside };
+/** Q', between the generalist's mass on the subset and the specialist's, and shifted. */
+function believedMass(
+  inside: number,
+  named: number,
+  dustbin: number,
+  { trust, shift }: { readonly trust: number; readonly shift: number },
+): MassOfSubset {
+  if ((trust === 0 && shift === 0) || !(inside > 0 && inside < 1)) return { inside, outside: 1 - inside };
   const logit = (mass: number, rest: number) =>
     Math.log(Math.max(mass, smallestSoftmax)) - Math.log(Math.max(rest, smallestSoftmax));
-  const mixed = (1 - trust) * logit(inside, 1 - inside) + trust * logit(named, dustbin);
+  const believed = trust === 0 ? 0 : trust * logit(named, dustbin);
+  const mixed = (1 - trust) * logit(inside, 1 - inside) + believed + shift;
   return { inside: 1 / (1 + Math.exp(-mixed)), outside: 1 / (1 + Math.exp(mixed)) };
 }
 
@@ -170,6 +180,8 @@ function combineInPlace({ largestSubset, parameters, kernel }: FastFormOptions):
     let pending = 1; // q is this times what is stored
     for (const prediction of specialists) {
       const { classes } = prediction;
+      const shift = parameterValue(massShift, prediction.parameters);
+      const moves = trust > 0 || shift !== 0;
       const smallest = smallestSoftmax / pending;
       const mean =
         (kernel && meanByKernel(q, prediction, kernel, smallest, trust > 0)) ??
@@ -178,12 +190,12 @@ function combineInPlace({ largestSubset, parameters, kernel }: FastFormOptions):
       const { sum, values, total, named, dustbin } = mean;
       let inside = pending * sum; // Q_S
       let outside = Math.max(0, 1 - inside);
-      if (trust > 0 && inside > nearlyAll) {
+      if (moves && inside > nearlyAll) {
         for (let i = 0; i < classes.length; i++) q[classes[i]] = 0;
         outside = pending * sumOfMasses(q, 'the generalist'); // the difference to 1 would be rounding
         inside /= inside + outside;
       }
-      const target = outside > 0 ? believedMass(inside, named, dustbin, trust) : everything;
+      const target = outside > 0 ? believedMass(inside, named, dustbin, { trust, shift }) : everything;
       if (target.inside !== inside && outside > 0) {
         pending *= target.outside / outside;
         if (!(pending > 1 / pendingRange && pending < pendingRange)) {

@@ -89,14 +89,15 @@ const statements: readonly {
   },
   {
     rule: combine,
-    objective(q, { generalist, classes: { length: size }, specialist, weight, trust }) {
+    objective(q, { generalist, classes: { length: size }, specialist, weight, trust, shift }) {
       const [shares, mass] = [inside(q, size), binary(massOf(q, size))];
       const share = weight / (1 + weight);
       return (
         (1 - share) * divergence(shares, inside(generalist, size)) +
         share * divergence(shares, inside(specialist, size)) +
         (1 - trust) * divergence(mass, binary(massOf(generalist, size))) +
-        trust * divergence(mass, binary(massOf(specialist, size)))
+        trust * divergence(mass, binary(massOf(specialist, size))) -
+        shift * massOf(q, size)
       );
     },
     allowed: (q, { generalist, classes: { length: size } }) =>
@@ -160,7 +161,7 @@ test('with a generalist held to its mass, combine without trust minimises the re
       const whole = (q: Float64Array) =>
         (1 - share) * divergence(q, generalist) +
         share * divergence([...q.subarray(0, size), 1 - massOf(q, size)], specialist);
-      const q = fuse(combine, { ...problem, trust: 0 });
+      const q = fuse(combine, { ...problem, trust: 0, shift: 0 });
       for (const other of problem.others) {
         const moved = compose(massOf(generalist, size), inside(other, size), outside(generalist, size));
         for (const step of [1e-3, 0.1, 1])
