@@ -34,8 +34,13 @@ export function reportSummary(
   return [
     `${dataset.description}.`,
     accuracies(report),
+    ...(report.original
+      ? [
+          `The model as it was, before its last layer was refitted: ${percentWithin(report.original.top1, report.original.top1StandardError)}.`,
+        ]
+      : []),
     ...(report.test.difference.top1 > 0 ? [] : [noBetter(report.fusion)]),
-    ...(report.bystanders ? [bystanderText(report.bystanders)] : []),
+    ...(report.bystanders ? [bystanderText(report.bystanders, report)] : []),
     ...(coverage.length > 0 ? [coverageTable(report)] : []),
     `${count(fusion.kept)} of ${count(fusion.trained)} specialists kept on validation, fused by the rule ${fusion.rule}.`,
     ...(fusion.rules && fusion.rules.length > 1 ? [rulesTable(fusion.rules)] : []),
@@ -91,16 +96,19 @@ function accuracies({ split, test, conditional, ceiling, student }: Report): str
   return `${table}\n\n${notes.join('\n')}`;
 }
 
-function bystanderText({
-  examples,
-  labelled,
-  generalist,
-  ensemble,
-  agreement,
-  harm,
-  standardError,
-  bound,
-}: NonNullable<Report['bystanders']>): string {
+function bystanderText(
+  {
+    examples,
+    labelled,
+    generalist,
+    ensemble,
+    agreement,
+    harm,
+    standardError,
+    bound,
+  }: NonNullable<Report['bystanders']>,
+  { original }: Pick<Report, 'original'>,
+): string {
   const right =
     generalist && ensemble
       ? `${percentWithin(generalist.top1, generalist.top1StandardError)} of the ${count(labelled)} with a label right before, ` +
@@ -108,7 +116,7 @@ function bystanderText({
       : '';
   return (
     `Bystanders, ${count(examples)} images of what no specialist learned: ${right}${percent(agreement)} of predictions are ` +
-    `the generalist's.\nHarm ${percentWithin(harm, standardError)}${bound === undefined ? '' : `, where at most ${shortPercent(bound)} was allowed`}.`
+    `${original === undefined ? "the generalist's" : 'as they were'}.\nHarm ${percentWithin(harm, standardError)}${bound === undefined ? '' : `, where at most ${shortPercent(bound)} was allowed`}.`
   );
 }
 

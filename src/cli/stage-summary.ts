@@ -21,6 +21,7 @@ function importSummary({
   outputHolds,
   input,
   check,
+  refit,
 }: NonNullable<Metrics['generalist']['imported']>): string {
   const [height, width, channels] = input.shape;
   return blocks(
@@ -48,6 +49,12 @@ function importSummary({
       ],
       'lrr',
     ),
+    ...(refit
+      ? [
+          `Last layer refitted on the training images, over ${count(refit.classes)} classes, and mixed in by ${percent(refit.share)}: ` +
+            `validation top-1 ${percent(refit.before)} to ${percent(refit.after)} (${duration(refit.seconds)}).`,
+        ]
+      : []),
   );
 }
 

@@ -3,6 +3,7 @@ import type { Ensemble } from '../ensemble/ensemble.js';
 import { createMean } from '../math/mean.js';
 import { firstClass, rankOf } from '../math/rank.js';
 import type { LabelledBatch } from '../models/accuracy.js';
+import { type Classifier, rowOf } from '../models/classifier.js';
 
 /** Top-1 accuracy with its standard error, fractions in [0, 1]. */
 interface Top1 {
@@ -35,7 +36,10 @@ export interface BystanderReport {
  *
  *     harm = (1/n) (sum over labelled images of [generalist right] - [ensemble right] + unlabelled images that changed)
  *
+ * Where the generalist is an imported model with another last layer, the model as it was stands in its place.
+ *
  * @param batches of bystanders; a label that is no class of the ensemble stands for none
+ * @param options.original the model as it was, where the generalist is another
  * @param options.total images, at most
  * @throws KdSpecError `interrupted` between two batches
  *
@@ -45,10 +49,12 @@ export async function evaluateBystanders(
   ensemble: Pick<Ensemble, 'classes' | 'trace'>,
   batches: AsyncIterable<LabelledBatch>,
   {
+    original,
     total,
     signal,
     update = () => {},
   }: {
+    readonly original?: Classifier | undefined;
     readonly total: number;
     readonly signal: AbortSignal;
     readonly update?: (done: number) => void;
@@ -62,14 +68,16 @@ export async function evaluateBystanders(
     if (signal.aborted) throw new KdSpecError('interrupted', `evaluation: stopped after ${done} bystanders`);
     if (memory.length < batch.count * classes) memory = new Float32Array(batch.count * classes);
     const traces = await ensemble.trace(batch, { out: memory });
+    const originals = await original?.probabilities(batch);
     for (const [row, trace] of traces.slice(0, total - done).entries()) {
-      const isChanged = Number(firstClass(trace.generalist) !== firstClass(trace.ensemble));
+      const start = originals ? rowOf(originals, row, classes) : trace.generalist;
+      const isChanged = Number(firstClass(start) !== firstClass(trace.ensemble));
       agreement.add(1 - isChanged);
       const label = batch.labels[row];
       if (label >= classes) {
         harm.add(isChanged);
       } else {
-        const before = Number(rankOf(trace.generalist, label) === 0);
+        const before = Number(rankOf(start, label) === 0);
         const after = Number(rankOf(trace.ensemble, label) === 0);
         generalist.add(before);
         fused.add(after);

@@ -65,7 +65,7 @@ export function renderReportPage(report: Report, details: ReportDetails): string
   });
 }
 
-function headline({ dataset, split, test, conditional, fusion, ceiling, student }: Report): string {
+function headline({ dataset, split, test, original, conditional, fusion, ceiling, student }: Report): string {
   const cards = [
     { name: `${titled(split)} top-1`, ...test },
     { name: 'Conditional top-1', ...conditional },
@@ -84,7 +84,14 @@ function headline({ dataset, split, test, conditional, fusion, ceiling, student 
   const conditionalTop1 = (who: Report['conditional']['ensemble']) =>
     percentWithin(who.top1, who.top1StandardError);
   const rows = [
-    ['Generalist', ...top(test.generalist), conditionalTop1(conditional.generalist)],
+    ...(original === undefined
+      ? []
+      : [['Model as it was', percentWithin(original.top1, original.top1StandardError), '', '']]),
+    [
+      original === undefined ? 'Generalist' : 'Generalist, its last layer refitted',
+      ...top(test.generalist),
+      conditionalTop1(conditional.generalist),
+    ],
     ['Specialists alone', '', '', conditionalTop1(conditional.specialists)],
     ['Ensemble', ...top(test.ensemble), conditionalTop1(conditional.ensemble)],
     [
@@ -104,6 +111,7 @@ function headline({ dataset, split, test, conditional, fusion, ceiling, student 
     `“${escapeHtml(fusion.rule)}”.</p></header><div class="cards">${cards.join('')}</div>` +
     accuracyChart(
       [
+        ...(original === undefined ? [] : [{ label: 'As it was', ...top1Of(original) }]),
         { label: 'Generalist', ...top1Of(test.generalist) },
         { label: 'Ensemble', ...top1Of(test.ensemble) },
         ...(student === undefined ? [] : [{ label: 'Student', ...top1Of(student) }]),
@@ -124,20 +132,26 @@ function headline({ dataset, split, test, conditional, fusion, ceiling, student 
   );
 }
 
-const top1Of = ({ top1, top1StandardError }: Report['test']['generalist']) => ({
+const top1Of = ({
+  top1,
+  top1StandardError,
+}: Pick<Report['test']['generalist'], 'top1' | 'top1StandardError'>) => ({
   value: top1,
   standardError: top1StandardError,
 });
 
 /** What happens to the classes that nobody touched. */
-function bystanderSection({ bystanders }: Report): string {
+function bystanderSection({ bystanders, original }: Report): string {
   if (bystanders === undefined) return '';
   const { description, examples, labelled, generalist, ensemble, agreement, harm, standardError, bound } =
     bystanders;
   const accuracy = (who: typeof generalist) =>
     who === undefined ? '' : percentWithin(who.top1, who.top1StandardError);
   const rows = [
-    [`Top-1 of the generalist, ${count(labelled)} images with a label`, accuracy(generalist)],
+    [
+      `Top-1 of the ${original === undefined ? 'generalist' : 'model as it was'}, ${count(labelled)} images with a label`,
+      accuracy(generalist),
+    ],
     ['Top-1 of the ensemble', accuracy(ensemble)],
     ['Predictions that stay as they were', percent(agreement)],
     ['Harm', percentWithin(harm, standardError)],

@@ -102,14 +102,19 @@ export const reportSchema = z.object({
         "figures on validation of each rule that was fitted, each half of the images with what was chosen on the other half; the one in use first, the paper's always among them",
       ),
   }),
+  original: top1
+    .exactOptional()
+    .describe('of an imported model as it was, where the generalist has another last layer (--refit-share)'),
   bystanders: z
     .object({
       description: z.string(),
       examples: count,
       labelled: count,
-      generalist: top1.exactOptional(),
+      generalist: top1.exactOptional().describe('or of the model as it was'),
       ensemble: top1.exactOptional(),
-      agreement: share.describe("of images whose most probable class is the generalist's"),
+      agreement: share.describe(
+        "of images whose most probable class is the generalist's, or was the model's",
+      ),
       harm: difference.describe('accuracy lost, and changed predictions of images without a label'),
       standardError,
       bound: share.exactOptional().describe('on the harm, under which the rule was chosen'),

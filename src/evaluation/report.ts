@@ -44,6 +44,11 @@ export interface Report extends Evaluation {
   readonly split: SplitName;
   /** The subsets by class name, the most typical class first. */
   readonly subsets: readonly { readonly id: number; readonly classes: readonly string[] }[];
+  /**
+   * Top-1 of an imported model as it was, on the same images, where the generalist has another last layer: harm is
+   * measured against it.
+   */
+  readonly original?: { readonly top1: number; readonly top1StandardError: number };
   /** How the distributions were fused, and how many of the trained specialists validation kept. */
   readonly fusion: {
     readonly rule: string;

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
@@ -17,6 +18,8 @@ import { type HostTensor, readSafetensors } from './safetensors.js';
 export const checkpointFiles = {
   config: 'config.json',
   model: 'model.safetensors',
+  /** The last layer that an imported model came with, where another was made of it. */
+  original: 'original.safetensors',
   optimizer: 'optimizer.safetensors',
   state: 'state.json',
 } as const;
@@ -109,6 +112,11 @@ export function checkTensors(
   if (stranger !== undefined) throw invalid(`tensor "${stranger}" is not expected`);
 }
 
+/** Whether a generalist's last layer is another than the imported model came with, which is then beside it. */
+export function hasOriginal(directory: string): boolean {
+  return existsSync(join(directory, checkpointFiles.original));
+}
+
 /** How a foreign model is cut and fed on whose features a generalist stands; undefined for one of our own. */
 export async function readBackbone(directory: string): Promise<unknown> {
   return (await readConfig(directory, generalistConfigSchema)).backbone;
@@ -124,6 +132,7 @@ export async function readDefinition(directory: string): Promise<NetworkDefiniti
  *
  * @param options.withBackbone false where only features or weights are needed, so that a foreign model is not opened
  * @param options.store a folder in which the features of a foreign model are kept, so that none is computed twice
+ * @param options.isOriginal whether with the last layer that an imported model came with: see {@link hasOriginal}
  * @throws KdSpecError `not-found` or `checkpoint-invalid`
  */
 export async function loadGeneralist(
@@ -132,14 +141,19 @@ export async function loadGeneralist(
   {
     withBackbone = true,
     store,
-  }: { readonly withBackbone?: boolean; readonly store?: string | undefined } = {},
+    isOriginal = false,
+  }: {
+    readonly withBackbone?: boolean;
+    readonly store?: string | undefined;
+    readonly isOriginal?: boolean;
+  } = {},
 ): Promise<Network> {
   const { network: definition, backbone } = await readConfig(directory, generalistConfigSchema);
   expectRoom(operations.backend, countParameters(definition), {
     what: `a network of ${definition.outputs.toLocaleString('en')} classes on ${hiddenFeatures(definition)} features`,
     advice: 'give --backend tensorflow or webgpu (kd-spec doctor says how to install them)',
   });
-  const path = join(directory, checkpointFiles.model);
+  const path = join(directory, isOriginal ? checkpointFiles.original : checkpointFiles.model);
   const tensors = await readSafetensors(path);
   checkTensors(path, definition, tensors);
   if (backbone === undefined || !withBackbone) return networkFromTensors(operations, definition, tensors);

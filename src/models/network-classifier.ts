@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import type { Operations, Tensor, Tensor2D } from '../compute/operations.js';
 import { readClassNames } from '../data/class-names.js';
 import { classesName } from '../data/dataset-files.js';
-import { loadGeneralist } from './checkpoint.js';
+import { hasOriginal, loadGeneralist } from './checkpoint.js';
 import { type Classifier, type ClassNames, createClassifier, type ImageBatch } from './classifier.js';
 import type { Network } from './network.js';
 import { chunkImages, imageShapeOf, runInChunks, runNetwork } from './run-network.js';
@@ -58,6 +58,30 @@ export async function loadNetworkClassifier(
       name,
       classes: await networkClassNames(directory, network.definition.outputs),
     });
+  } catch (error) {
+    network.dispose();
+    throw error;
+  }
+}
+
+/**
+ * Loads an imported model as it came, where the generalist has another last layer: what gain and harm are measured
+ * against.
+ *
+ * @param directory of the generalist
+ * @returns none where the generalist is the model as it came, or was trained here
+ * @throws KdSpecError `checkpoint-invalid`
+ */
+export async function loadOriginal(
+  directory: string,
+  operations: Operations,
+  { store }: { readonly store?: string | undefined } = {},
+): Promise<Classifier | undefined> {
+  if (!hasOriginal(directory)) return undefined;
+  const network = await loadGeneralist(directory, operations, { store, isOriginal: true });
+  try {
+    const classes = await networkClassNames(directory, network.definition.outputs);
+    return networkClassifier(network, { name: 'the model as it was', classes });
   } catch (error) {
     network.dispose();
     throw error;

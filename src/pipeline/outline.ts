@@ -30,6 +30,8 @@ export interface DatasetOutline {
   readonly isExact: boolean;
   /** Classes of the model that is imported as the generalist, of which only `classes` have images; null without one. */
   readonly modelClasses: number | null;
+  /** Whether that model is a file that kd-spec exported, with specialists of its own. */
+  readonly isPatched?: boolean;
 }
 
 /** What a plan makes, as far as it is known beforehand. */
@@ -140,6 +142,7 @@ export async function outlineSource({ dataset, seed }: Settings): Promise<Datase
   await expectSource(source);
   const { onnx, ...hints } = dataset.model;
   const { describeOnnx } = await import('../models/onnx/import-onnx.js');
+  const { readExportedMetadata } = await import('../models/onnx/exported-metadata.js');
   const model =
     onnx === null ? undefined : await describeOnnx(onnx, { ...hints, imageSize: dataset.imageSize });
   const { importer, source: opened } = await openSource(source, {
@@ -161,6 +164,7 @@ export async function outlineSource({ dataset, seed }: Settings): Promise<Datase
     image: opened.image,
     isExact: true,
     modelClasses: model ? model.classes.names.length : null,
+    ...(model && { isPatched: readExportedMetadata(model.model) !== undefined }),
   };
 }
 

@@ -87,6 +87,18 @@ const imported = z.object({
     })
     .describe('the model on labelled images'),
   notes: z.array(z.string()).describe('what was read from somewhere, assumed, or is doubtful'),
+  refit: z
+    .object({
+      share: share.describe('of the refitted layer in the mixture that specialists stand on'),
+      backend: z.string().describe('that trained it'),
+      classes: count.describe('whose logits were trained; the others keep the weights that they had'),
+      seconds,
+      flops: z.number().nonnegative(),
+      before: share.describe('top-1 on validation of the model as it is'),
+      after: share.describe('top-1 on validation of the mixture'),
+    })
+    .exactOptional()
+    .describe('of the last layer, with --refit-share'),
 });
 
 const findings = z.array(z.object({ what: z.string(), count, example: z.string() }));

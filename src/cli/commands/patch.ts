@@ -174,14 +174,17 @@ async function makePatched(
   const { exportOnnx, modelBytes } = await import('../../ensemble/export/export-onnx.js');
   const { exportedParts } = await import('../../ensemble/export/exported-parts.js');
   const { readModelBytes } = await import('../../models/onnx/model-file.js');
+  const { loadOriginal } = await import('../../models/network-classifier.js');
   const networks = await loadNetworkEnsemble(workspace, { backend });
-  const parts = await exportedParts(networks, join(workspace, 'generalist'));
+  const folder = join(workspace, 'generalist');
+  const parts = await exportedParts(networks, folder);
   const model = await exportOnnx(parts, { replaceOutput }).finally(() => networks.dispose());
   const own = parts.imported?.model;
   const wasPatched = own !== undefined && model.metadata.exports > 1;
-  const original = wasPatched
+  const earlier = wasPatched
     ? await openExportedEnsemble(await readModelBytes(own.path), { path: own.path })
     : undefined;
+  const original = earlier ?? (await loadOriginal(folder, networks.generalist.operations));
   const patched = await openExportedEnsemble(modelBytes(model), { path: out });
   const measured = await measure(workspace, patched, original, signal).finally(() => {
     patched.dispose();
@@ -190,8 +193,8 @@ async function makePatched(
   return {
     model,
     measured,
-    added: model.metadata.specialists - (original?.metadata.specialists ?? 0),
-    earlier: original?.metadata.patches ?? [],
+    added: model.metadata.specialists - (earlier?.metadata.specialists ?? 0),
+    earlier: earlier?.metadata.patches ?? [],
   };
 }
 

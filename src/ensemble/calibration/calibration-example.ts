@@ -12,6 +12,8 @@ export interface SparseDistribution {
 /** One validation example, with all predictions for it at temperature 1. */
 export interface CalibrationExample {
   readonly label: number;
+  /** The class that was predicted before, where harm is measured against another model than the generalist. */
+  readonly before?: number;
   readonly generalist: SparseDistribution;
   /** The active specialists: `specialist` is a position in the list of specialists. */
   readonly specialists: readonly {
@@ -30,6 +32,8 @@ export interface CompactExample {
   readonly classes: Int32Array;
   /** Position of the label. */
   readonly label: number;
+  /** Whether the class that was predicted before is the label; absent where the generalist says so. */
+  readonly before?: 0 | 1;
   /** (n), log p^g at temperature 1. */
   readonly logGeneralist: Float64Array;
   /** How many classes the bucket holds, and log p^g of each of them. */
@@ -56,7 +60,7 @@ export function compactExample(
   subsets: readonly { readonly classes: ArrayLike<number> }[],
   classCount: number,
 ): CompactExample {
-  const { label, generalist, specialists } = example;
+  const { label, before, generalist, specialists } = example;
   if (!(label >= 0 && label < classCount)) {
     throw new KdSpecError('predictions-invalid', `label ${label} is not among the ${classCount} classes`);
   }
@@ -87,6 +91,7 @@ export function compactExample(
   return {
     classes: Int32Array.from(positions.keys()),
     label: labelPosition,
+    ...(before !== undefined && { before: before === label ? 1 : 0 }),
     logGeneralist,
     bucketSize: classCount - positions.size,
     logUnstored,

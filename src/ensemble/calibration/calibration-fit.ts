@@ -261,10 +261,10 @@ export async function createCalibrationFit(
       return visit(validation, outcomeNow);
     },
 
-    /** Whether generalist and ensemble are right about each bystander. */
+    /** Whether the generalist, or the model that harm is measured against, and the ensemble are right about each bystander. */
     bystanderOutcomes(): Promise<readonly { readonly before: 0 | 1; readonly after: 0 | 1 }[]> {
       return visit(others, (example) => ({
-        before: outcome(example.generalist, example.example).correct,
+        before: example.example.before ?? outcome(example.generalist, example.example).correct,
         after: outcomeNow(example).correct,
       }));
     },

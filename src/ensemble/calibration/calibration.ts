@@ -175,13 +175,9 @@ export async function calibrate(
     { fit, fitGeneralist, weights, select, selectionErrors, sweeps, harm, pause, isShared },
     { estimatedSeconds, signal },
   );
-  // Within a bound on the harm to top-1 the gain is that of top-1; likelihood decides between equals.
-  const order = (a: RuleCalibration, b: RuleCalibration) =>
-    (others.length > 0 ? b.crossFitted.top1 - a.crossFitted.top1 : 0) ||
-    a.crossFitted.negativeLogLikelihood - b.crossFitted.negativeLogLikelihood;
   const used = candidates
     .filter((candidate) => wanted.some(({ name }) => name === candidate.rule))
-    .reduce((best, other) => (order(other, best) < 0 ? other : best));
+    .reduce((best, other) => (betterFirst(other, best) < 0 ? other : best));
   const proof = risk === undefined ? undefined : await prove(await compacted(held), used, risk, pause);
   const inUse = proof?.isShown === false ? await withoutSpecialists(used, compact, others, pause) : used;
   return {
@@ -192,6 +188,20 @@ export async function calibrate(
     generalist: fitOf(compact.map((example) => outcome(temperedGeneralist(example, 1), example))),
     others: candidates.filter((candidate) => candidate !== used),
   };
+}
+
+/**
+ * Which of two rules to use. Within a bound on the harm to top-1 the gain is that of top-1; likelihood decides between
+ * equals, and where there are no bystanders. Halves of the bystanders may have been within the bound under a rule that all
+ * of them refuse: it leaves every specialist out.
+ */
+export function betterFirst(a: RuleCalibration, b: RuleCalibration): number {
+  const isRefused = ({ bystanders }: RuleCalibration) => Number(bystanders?.refused !== undefined);
+  return (
+    isRefused(a) - isRefused(b) ||
+    (a.bystanders ? b.crossFitted.top1 - a.crossFitted.top1 : 0) ||
+    a.crossFitted.negativeLogLikelihood - b.crossFitted.negativeLogLikelihood
+  );
 }
 
 const leastSeconds = 2; // of a calibration that is worth threads
@@ -254,7 +264,12 @@ async function withoutSpecialists(
   const specialists = chosen.specialists.map((specialist) => ({ ...specialist, kept: false }));
   const alone = { ...chosen, specialists };
   const fit = fitOf(await outcomesOf(examples, alone, pause));
-  const harm = harmOf(bystanders.map(() => ({ before: 1, after: 1 })));
+  const harm = harmOf(
+    (await outcomesOf(bystanders, alone, pause)).map(({ correct: after }, at) => ({
+      before: bystanders[at].before ?? after,
+      after,
+    })),
+  );
   return {
     ...alone,
     ensemble: fit,

@@ -1,9 +1,10 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { createRandom } from '../../core/random.js';
+import { firstClass } from '../../math/rank.js';
 import { softmax } from '../../math/softmax.js';
 import { fusionRules } from '../rules/index.js';
-import { type CalibrationExample, calibrate } from './calibration.js';
+import { betterFirst, type CalibrationExample, calibrate } from './calibration.js';
 import { harmOf, isWithinBound } from './harm-bound.js';
 
 const classCount = 12;
@@ -107,6 +108,40 @@ test('auto takes the rule that gains most within the bound', async () => {
   });
   for (const other of auto.others) expect(other.crossFitted.top1).toBeLessThanOrEqual(auto.crossFitted.top1);
   expect(auto.others).toHaveLength(fusionRules.length - 1);
+});
+
+test('a rule that all bystanders refuse, though halves of them did not, comes after one that keeps the bound', async () => {
+  const { others, ...kept } = await calibrate(examplesOf(2, 60, 'validation'), subsets, classCount, {
+    bystanders: examplesOf(2, 60, 'bystanders'),
+    harm: 0.1,
+    sweeps: 1,
+  });
+  const [best] = [kept, ...others].sort(betterFirst);
+  if (best.bystanders === undefined) throw new Error('expected bystanders');
+  const refused = {
+    ...best,
+    crossFitted: { ...best.crossFitted, top1: 1 },
+    bystanders: { ...best.bystanders, refused: 0.2 },
+  };
+  expect([refused, best].sort(betterFirst)).toEqual([best, refused]);
+});
+
+test('harm is that against the model as it was, where the generalist is another', async () => {
+  const bystanders = examplesOf(4, 100, 'bystanders').map((one) => ({ ...one, before: one.label }));
+  const fitted = await calibrate(examplesOf(4, 80, 'validation'), subsets, classCount, {
+    rule: 'share-inside',
+    bystanders,
+    harm: 0.05,
+    sweeps: 1,
+  });
+  const right = bystanders.filter(
+    ({ label, generalist }) => firstClass(Float64Array.from(generalist.probabilities)) === label,
+  ).length;
+  expect(right).toBeLessThan(90);
+  // The model as it was got all of them: with the generalist alone, what that gets wrong is lost.
+  expect(fitted.bystanders?.refused).toBeGreaterThan(0.05);
+  expect(fitted.bystanders?.harm.harm).toBeCloseTo(1 - right / 100, 12);
+  expect(fitted.specialists.some(({ kept }) => kept)).toBe(false);
 });
 
 test('without bystanders a shift stays neutral', async () => {

@@ -281,6 +281,7 @@ function writeOnImported(
   {
     model,
     backbone,
+    isRefitted,
     before,
     prefix,
     replaced,
@@ -304,7 +305,8 @@ function writeOnImported(
   const described = { ...backbone, output: own };
   const from = writeImported(writer, modelOf(model, graph), described, { classes, everyStep });
   // Imported heads stand on the features alone.
-  const logits = from.logits ?? writeDense(writer, from.features, layers.slice(-1));
+  const logits =
+    (isRefitted ? undefined : from.logits) ?? writeDense(writer, from.features, layers.slice(-1));
   const values = writeFusion(writer, { logits, features: from.features, start }, fusion);
   if (replaced !== null) {
     const place = { output: replaced, blank, classes };

@@ -1,5 +1,5 @@
 import { KdSpecError } from '../../core/errors.js';
-import { readBackbone } from '../../models/checkpoint.js';
+import { hasOriginal, readBackbone } from '../../models/checkpoint.js';
 import type { ClassNames } from '../../models/classifier.js';
 import { type FoldedLayer, foldedDenseLayers } from '../../models/folded-layers.js';
 import { type Network, networkValues } from '../../models/network.js';
@@ -10,8 +10,8 @@ import type { HostTensor } from '../../models/safetensors.js';
 import type { NetworkEnsemble } from '../ensemble.js';
 import type { EnsembleFile } from '../ensemble-file.js';
 import { fusionRule } from '../rules/index.js';
-import { parameterValue } from '../rules/rule.js';
 import { massShift } from '../rules/mass-shift.js';
+import { parameterValue } from '../rules/rule.js';
 import type { SpecialistNetworks } from '../specialist/specialist-networks.js';
 import type { ExportedFusion, ExportedSpecialist } from './query-graph.js';
 
@@ -22,7 +22,14 @@ export interface ExportedParts {
   readonly settings: EnsembleFile;
   readonly classes: ClassNames;
   /** The model of an imported generalist, and how it is cut and fed. */
-  readonly imported?: { readonly model: OnnxModel; readonly backbone: OnnxBackboneDescription } | undefined;
+  readonly imported?:
+    | {
+        readonly model: OnnxModel;
+        readonly backbone: OnnxBackboneDescription;
+        /** Whether the generalist's last layer is another than the model's, which stays in the graph beside it. */
+        readonly isRefitted?: boolean;
+      }
+    | undefined;
 }
 
 /**
@@ -35,7 +42,10 @@ export async function exportedParts(
   folder: string,
 ): Promise<ExportedParts> {
   const backbone = await readBackbone(folder);
-  const imported = backbone === undefined ? undefined : await readImportedModel(folder, backbone);
+  const imported =
+    backbone === undefined
+      ? undefined
+      : { ...(await readImportedModel(folder, backbone)), isRefitted: hasOriginal(folder) };
   return { generalist, specialists, settings, classes, imported };
 }
 

@@ -98,12 +98,15 @@ export async function compareRivals(
     bystanders,
     ensemble,
     bound,
+    canRefit,
     keep,
   }: {
     readonly test: FeatureSet;
     readonly bystanders: BystanderFeatures | undefined;
     readonly ensemble: EnsemblePredictions;
     readonly bound: number;
+    /** Whether specialists could stand on a refitted last layer, and do not. */
+    readonly canRefit: boolean;
     /** Receives each rival that is another last layer, as it is chosen: on standardised features, within the bound where there is one. */
     readonly keep: (name: string, head: Head) => Promise<void>;
   },
@@ -243,7 +246,7 @@ export async function compareRivals(
     verdict: verdictOf(
       results.map(({ result, best, bounded }) => ({ name: result.name, outcome: others ? bounded : best })),
       own,
-      { bound: others ? bound : undefined, others: head.classes - classesWithImages },
+      { bound: others ? bound : undefined, others: head.classes - classesWithImages, canRefit },
     ),
   };
 }

@@ -1,4 +1,5 @@
 import type { Tensor2D, Variable } from '../../compute/operations.js';
+import { assert } from '../../core/errors.js';
 import { createRandom, derivedSeed } from '../../core/random.js';
 import { firstClass } from '../../math/rank.js';
 import { eachChunk, type FitCost, fitHead, type RivalContext, type TrainedHead } from './fit-head.js';
@@ -185,16 +186,8 @@ export async function trainRivals(
       cost,
       leaders,
       ...(dense && {
-        head: async ({ variant: { share = 1 }, shift }) => {
-          const trained = await dense();
-          const mixed = (from: Float32Array, values: Float32Array) =>
-            mix(from, withColumns(from, values, scored), share, new Float32Array(from.length));
-          const parts = {
-            weights: mixed(head.weights, trained.weights),
-            bias: mixed(head.bias, trained.bias),
-          };
-          return raised({ ...head, ...parts }, isPictured, shift);
-        },
+        head: async ({ variant: { share = 1 }, shift }) =>
+          raised(mixedHead(head, await dense(), scored, share), isPictured, shift),
       }),
     };
     const plain: Rival = { ...blended, name: kind, what: kinds[kind], variants: [{ share: 1 }], shifts: [0] };
@@ -207,6 +200,38 @@ export async function trainRivals(
     model.dispose();
     throw error;
   }
+}
+
+/**
+ * The head refitted on the images and mixed with the original: the rival `interpolated`, with a share that was chosen
+ * beforehand and no shift.
+ *
+ * @param share of the refitted head, in (0, 1]
+ * @throws KdSpecError `interrupted`
+ */
+export async function refitHead(
+  context: RivalContext,
+  share: number,
+): Promise<{ readonly head: Head; readonly fit: FitCost }> {
+  const { model, scored, fit } = await fitInPlay('refitted', context);
+  try {
+    assert(model.dense !== undefined, 'a refitted head is a dense layer');
+    return { head: mixedHead(context.head, await model.dense(), scored, share), fit };
+  } finally {
+    model.dispose();
+  }
+}
+
+/** `(1 - share) head + share trained` for the classes that were trained; the others stay as they are. */
+function mixedHead(
+  head: Head,
+  trained: Pick<Head, 'weights' | 'bias'>,
+  scored: Int32Array,
+  share: number,
+): Head {
+  const mixed = (from: Float32Array, values: Float32Array) =>
+    mix(from, withColumns(from, values, scored), share, new Float32Array(from.length));
+  return { ...head, weights: mixed(head.weights, trained.weights), bias: mixed(head.bias, trained.bias) };
 }
 
 /**

@@ -45,6 +45,17 @@ test('a rival that gains more within the bound is better, and the sentence says 
   );
 });
 
+test('where a last layer can be refitted, a better rival is a reason to let specialists stand on one', () => {
+  const better = [{ name: 'hidden', outcome: outcome(720) }];
+  const textOf = (specialists: Outcome, canRefit: boolean) =>
+    verdictOf(better, specialists, { bound: undefined, others: 0, canRefit }).text;
+  expect(textOf(outcome(680), true)).toMatch(
+    /With --refit-share 0\.5 specialists stand on a refitted last layer/,
+  );
+  expect(textOf(outcome(680), false)).not.toMatch(/refit-share/);
+  expect(textOf(outcome(720), true)).not.toMatch(/refit-share/);
+});
+
 test('one that gains more and breaks the bound on bystanders for the test is not better, and is named with its harm', () => {
   const { better, text } = verdict(
     { bias: outcome(640, 0.001), hidden: outcome(720, 0.015) },

@@ -48,11 +48,19 @@ function adviceFor(name: string): string {
  * images, and where there are bystanders with a harm on those for the test that is within the bound, or no larger than
  * the ensemble's. The bound is kept on the bystanders that choose a rival's numbers, and may be broken on others: one
  * that gains more so is named with what it costs.
+ *
+ * @param options.bound on the harm; none where nothing measures it
+ * @param options.others classes without images
+ * @param options.canRefit whether the specialists stand on an imported model as it came, whose last layer can be refitted
  */
 export function verdictOf(
   rivals: readonly { readonly name: string; readonly outcome: Outcome | undefined }[],
   ensemble: Outcome,
-  { bound, others }: { readonly bound: number | undefined; readonly others: number },
+  {
+    bound,
+    others,
+    canRefit = false,
+  }: { readonly bound: number | undefined; readonly others: number; readonly canRefit?: boolean },
 ): Verdict {
   const own = ensemble.figures;
   const allowed = Math.max(bound ?? 1, own.harm?.harm ?? 0);
@@ -82,7 +90,10 @@ export function verdictOf(
     sentences.push(
       `A rival is better than the specialists for these images: ${name}, by ` +
         `${signedWithin(first.mean, first.standardError)} in top-1 (${percent(outcome.figures.top1)} against ` +
-        `${percent(own.top1)}).${costs} ${adviceFor(name)}.`,
+        `${percent(own.top1)}).${costs} ${adviceFor(name)}.` +
+        (canRefit
+          ? ' With --refit-share 0.5 specialists stand on a refitted last layer, which may gain more than either.'
+          : ''),
     );
   } else if (first) {
     sentences.push(

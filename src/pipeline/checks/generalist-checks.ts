@@ -75,7 +75,7 @@ function checkFeatures(context: CheckContext): void {
 
 /** What shapes and trains a generalist does nothing for one that is not trained. */
 function ignoreTraining({ settings, origins }: CheckContext, reason: string): void {
-  const { network, head, ...training } = settings.generalist;
+  const { network, head, refit: _, ...training } = settings.generalist;
   const keys = [
     ...Object.keys(training),
     ...Object.keys(network).map((key) => `network.${key}`),
@@ -89,8 +89,14 @@ export function checkGeneralist(context: CheckContext): void {
   const { onnx, ...hints } = settings.dataset.model;
   if (onnx !== null) {
     ignoreTraining(context, 'the generalist is imported (--onnx) and not trained');
+    checkRefit(context);
     return;
   }
+  const isForImported = 'it refits the last layer of an imported model (--onnx FILE)';
+  ignored(origins, true, {
+    'generalist.refit.share': isForImported,
+    'generalist.refit.views': isForImported,
+  });
   const reason = 'it tells how a foreign model is read (--onnx FILE)';
   const keys = Object.keys(hints).map((key) => `dataset.model.${key}`);
   ignored(origins, true, Object.fromEntries(keys.map((key) => [key, reason])));
@@ -113,6 +119,20 @@ export function checkGeneralist(context: CheckContext): void {
   ignored(origins, network.dense.length === 0, {
     'generalist.network.dropout': 'there is no dense layer (--dense none)',
   });
+}
+
+/** A file that was patched has specialists that were calibrated for the last layer that it has. */
+function checkRefit({ settings, origins, outline }: CheckContext): void {
+  const { share } = settings.generalist.refit;
+  ignored(origins, share === 0, { 'generalist.refit.views': 'no layer is refitted (--refit-share)' });
+  if (share === 0) return;
+  needImages(outline, 'validation', '--refit-share');
+  if (outline.dataset?.isPatched) {
+    throw invalid(
+      `${settings.dataset.model.onnx}: --refit-share is for a model as it was trained, and this file was patched before: ` +
+        'patch the model itself, or leave it out',
+    );
+  }
 }
 
 export function checkPredictions({ settings, outline }: CheckContext): void {

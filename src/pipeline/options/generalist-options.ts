@@ -38,6 +38,30 @@ export const generalistOptions = {
     },
   }),
   maxNorm: maxNormOption(''),
+  refit: {
+    share: {
+      type: 'share',
+      flag: 'refit-share',
+      default: 0,
+      min: 0,
+      max: 1,
+      affects: 'result',
+      omitsDefault: true,
+      description:
+        'Refit the last layer of an imported model on the training images, and let the specialists stand on this share of it mixed with the original (0: on the model as it is). Gain and harm are measured against the model as it is',
+    },
+    views: {
+      type: 'integer',
+      flag: 'refit-views',
+      default: 4,
+      min: 1,
+      max: 1000,
+      affects: 'result',
+      omitsDefault: true,
+      description:
+        'Refit that layer on this many augmented views of each training image; what specialists see, too (--views), is computed once',
+    },
+  },
   patience: {
     type: 'integer',
     default: 5,

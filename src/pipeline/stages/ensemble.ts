@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { selectBackend } from '../../compute/backend.js';
 import { writeJsonAtomically } from '../../core/atomic-file.js';
+import { KdSpecError } from '../../core/errors.js';
 import type { JsonObject } from '../../core/json.js';
 import type { Log } from '../../core/log.js';
 import { createPause } from '../../core/pause.js';
@@ -27,7 +28,8 @@ import { measureRouting } from '../../ensemble/routing-curve.js';
 import { shareInside } from '../../ensemble/rules/share-inside.js';
 import { firstClass } from '../../math/rank.js';
 import { loadGeneralist } from '../../models/checkpoint.js';
-import { batchSizeFor } from '../../models/classifier.js';
+import { batchSizeFor, type Classifier, rowOf } from '../../models/classifier.js';
+import { loadOriginal } from '../../models/network-classifier.js';
 import type { Settings } from '../options.js';
 import type { StageContext } from '../stage.js';
 import type { StageResults } from '../stage-metrics.js';
@@ -54,6 +56,7 @@ export async function calibrateEnsemble(context: StageContext): Promise<StageRes
     store: context.store,
   });
   const specialists = await loadSpecialists(context.input('specialists'), generalist);
+  const original = await loadOriginal(context.input('generalist'), operations, { store: context.store });
   try {
     const configs = specialists.members.map(({ config }) => config);
     const routingRule = { top: routingTop, mass: routingMass, most: mostActive };
@@ -62,7 +65,8 @@ export async function calibrateEnsemble(context: StageContext): Promise<StageRes
         calibrationExamples(generalist, specialists, batches, routingRule),
       );
     const examples = await predict(splits.validation, 'validation');
-    const others = bystanders && (await predict(bystanders.bound, 'bystanders'));
+    const found = bystanders && (await predict(bystanders.bound, 'bystanders'));
+    const others = found && original ? await withBefore(found, original, bystanders, context) : found;
     const onPlan = (plan: CalibrationPlan) => tellOfPlan(plan, examples.length, others?.length, log);
     const fitGeneralist = generalist.backbone?.fusedBefore === undefined;
     const options = { rule, fit, fitGeneralist, weights, select, selectionErrors, signal, onPlan };
@@ -73,7 +77,7 @@ export async function calibrateEnsemble(context: StageContext): Promise<StageRes
       ...(risk !== null && { risk }),
     });
     if (calibration.proof) tellOfProof(calibration.proof, log);
-    if (others) tellOfHarm(calibration, log);
+    if (others) tellOfHarm(calibration, { isRefitted: original !== undefined }, log);
     const pause = createPause(signal, 'calibration');
     const onCurve = Math.min(
       curveExamples,
@@ -129,6 +133,7 @@ export async function calibrateEnsemble(context: StageContext): Promise<StageRes
   } finally {
     generalist.dispose();
     specialists.dispose();
+    original?.dispose();
   }
 }
 
@@ -192,9 +197,27 @@ async function predictionsFor(
   return examples;
 }
 
-/** A bystander without a label counts as the generalist's first class: any change is harm. */
+/** Bystanders with what the model predicted for each as it came, before its last layer was refitted. */
+async function withBefore(
+  examples: readonly CalibrationExample[],
+  original: Classifier,
+  { bound, dataset: { image, classes } }: Bystanders,
+  { signal }: StageContext,
+): Promise<readonly CalibrationExample[]> {
+  const before: number[] = [];
+  for await (const batch of firstBatches(bound, image, { most: maxExamples, classes: classes.length })) {
+    if (signal.aborted) throw new KdSpecError('interrupted', 'stopped before calibration began');
+    const probabilities = await original.probabilities(batch);
+    for (let row = 0; row < batch.count; row++)
+      before.push(firstClass(rowOf(probabilities, row, original.classes.length)));
+  }
+  return examples.map((example, at) => ({ ...example, before: before[at] }));
+}
+
+/** A bystander without a label counts as what was predicted before: any change is harm. */
 function withLabel(example: CalibrationExample, { unlabelled }: Bystanders): CalibrationExample {
   if (example.label !== unlabelled) return example;
+  if (example.before !== undefined) return { ...example, label: example.before };
   const { classes, probabilities } = example.generalist;
   return { ...example, label: classes[firstClass(probabilities)] };
 }
@@ -220,7 +243,11 @@ function tellOfPlan(
 }
 
 /** What each rule costs bystanders and brings on validation, and which is used. */
-function tellOfHarm(calibration: Calibration, log: Log): void {
+function tellOfHarm(
+  calibration: Calibration,
+  { isRefitted }: { readonly isRefitted: boolean },
+  log: Log,
+): void {
   for (const { rule, crossFitted, top1Gain, bystanders } of [calibration, ...calibration.others]) {
     if (bystanders === undefined) continue;
     const { harm, bound, refused } = bystanders;
@@ -236,7 +263,9 @@ function tellOfHarm(calibration: Calibration, log: Log): void {
       log.warn(
         `rule ${rule}${used}: harm to bystanders would be ${percent(refused)} or more, and may be ${limit} with a ` +
           `standard error to spare, of ${harm.examples.toLocaleString('en')} bystanders: predictions are left to the ` +
-          'generalist',
+          (isRefitted
+            ? `generalist, whose refitted layer costs them ${percentWithin(harm.harm, harm.standardError)} by itself: give a smaller --refit-share`
+            : 'generalist'),
       );
     }
   }

@@ -7,11 +7,14 @@ import { type Dataset, openDataset } from '../../data/dataset.js';
 import { classesName } from '../../data/dataset-files.js';
 import { checkpointFiles, writeConfig } from '../../models/checkpoint.js';
 import { countParameters, forwardFlops } from '../../models/network-definition.js';
+import { readExportedMetadata } from '../../models/onnx/exported-metadata.js';
 import { describeOnnx, importOnnx } from '../../models/onnx/import-onnx.js';
+import type { OnnxModel } from '../../models/onnx/model-file.js';
 import type { CheckImages } from '../../models/onnx/self-check.js';
 import { writeSafetensors } from '../../models/safetensors.js';
 import type { StageContext } from '../stage.js';
 import { metricsOf, type StageResults } from '../stage-metrics.js';
+import { refitImported } from './refit.js';
 
 /** Labelled images on which the readings of a foreign model are compared: 3 points of standard error. */
 const checkedImages = 256;
@@ -25,6 +28,8 @@ export async function importGeneralist(context: StageContext): Promise<StageResu
   const dataset = await openDataset(context.input('dataset'));
   const described = await describeOnnx(options.onnx, { ...options, imageSize });
   const { head, input, classes, notes } = described;
+  const isRefitted = settings.generalist.refit.share > 0;
+  if (isRefitted) expectUnpatched(described.model);
   const { metrics } = await readManifest(context.input('dataset'));
   const said = metricsOf('dataset', metrics)?.model?.notes ?? []; // when the data set was made
   for (const note of notes) if (!said.includes(note)) log.info(note);
@@ -35,6 +40,7 @@ export async function importGeneralist(context: StageContext): Promise<StageResu
   await writeSafetensors(join(directory, checkpointFiles.model), tensors);
   await writeConfig(directory, { kind: 'generalist', network, backbone });
   await copyFile(join(dataset.directory, classesName), join(directory, classesName));
+  const refit = isRefitted ? await refitImported(context) : undefined;
   const { normalisation, order } = check.chosen.reading;
   return {
     imported: {
@@ -64,6 +70,7 @@ export async function importGeneralist(context: StageContext): Promise<StageResu
         })),
       },
       notes: [...notes, ...check.warnings],
+      ...(refit && { refit }),
     },
     epochs: 0,
     keptEpoch: 0,
@@ -71,9 +78,19 @@ export async function importGeneralist(context: StageContext): Promise<StageResu
     loss: check.chosen.negativeLogLikelihood,
     parameters: countParameters(network),
     flopsPerImage: forwardFlops(network),
-    trainingFlops: 0,
-    trainingSeconds: 0,
+    trainingFlops: refit?.flops ?? 0,
+    trainingSeconds: refit?.seconds ?? 0,
   };
+}
+
+/** @throws KdSpecError `option-invalid` for a file with specialists that were calibrated for its last layer */
+function expectUnpatched(model: OnnxModel): void {
+  if (readExportedMetadata(model) === undefined) return;
+  throw new KdSpecError(
+    'option-invalid',
+    `${model.path}: --refit-share is for a model as it was trained, and this file was patched before: patch the model ` +
+      'itself, or leave it out',
+  );
 }
 
 /**

@@ -2,6 +2,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { findManifest, readManifest } from '../../core/artefact.js';
+import { KdSpecError } from '../../core/errors.js';
 import { signedPercent } from '../../core/percent.js';
 import { imageBatches } from '../../data/batches.js';
 import { openBystanders } from '../../data/bystanders.js';
@@ -20,7 +21,9 @@ import {
   type SpecialistCard,
 } from '../../evaluation/report-details.js';
 import { renderReportPage } from '../../evaluation/report-page.js';
-import { batchSizeFor, type ImageBatch } from '../../models/classifier.js';
+import { createAccuracy, type LabelledBatch } from '../../models/accuracy.js';
+import { batchSizeFor, type Classifier, type ImageBatch, rowOf } from '../../models/classifier.js';
+import { loadOriginal } from '../../models/network-classifier.js';
 import type { EpochMetrics } from '../../training/metrics-log.js';
 import type { Settings } from '../options.js';
 import type { StageContext } from '../stage.js';
@@ -40,6 +43,9 @@ export async function evaluate(context: StageContext): Promise<StageResults['rep
   });
   context.usesBackend(runtime === 'onnx' ? 'onnxruntime' : ensemble.generalist.operations.backend);
   let exported: Ensemble | undefined;
+  const original = await loadOriginal(context.input('generalist'), ensemble.generalist.operations, {
+    store: context.store,
+  });
   try {
     if (runtime === 'onnx') exported = await openAsExported(ensemble, context.input('generalist'));
     const evaluated = exported ? withDistributionsOf(ensemble, exported) : ensemble;
@@ -61,9 +67,10 @@ export async function evaluate(context: StageContext): Promise<StageResults['rep
     const inference = exported ? undefined : await measureCost(ensemble, batches(), context);
     const { subsets } = await readSubsets(join(context.input('subsets'), subsetsFileName));
     const calibration = metricsOf('ensemble', (await readManifest(context.input('ensemble'))).metrics);
-    const bystanders = await measureHarm(context, evaluated);
+    const bystanders = await measureHarm(context, evaluated, original);
     const report: Report = {
       ...evaluation,
+      ...(original && { original: await top1Of(original, batches(), { total, signal }) }),
       ...(bystanders && { bystanders }),
       dataset: { description: dataset.description, classes: dataset.classes.length },
       split: settings.report.split,
@@ -108,9 +115,30 @@ export async function evaluate(context: StageContext): Promise<StageResults['rep
     await writeFile(join(directory, 'index.html'), renderReportPage(report, whole));
     return report;
   } finally {
+    original?.dispose();
     exported?.dispose();
     ensemble.dispose();
   }
+}
+
+/** Accuracy of a classifier on the first images. */
+async function top1Of(
+  classifier: Classifier,
+  batches: AsyncIterable<LabelledBatch>,
+  { total, signal }: { readonly total: number; readonly signal: AbortSignal },
+) {
+  const accuracy = createAccuracy();
+  for await (const batch of batches) {
+    if (signal.aborted)
+      throw new KdSpecError('interrupted', `evaluation: stopped after ${accuracy.examples} images`);
+    const probabilities = await classifier.probabilities(batch);
+    const rows = Math.min(batch.count, total - accuracy.examples);
+    for (let row = 0; row < rows; row++)
+      accuracy.add(batch.labels[row], rowOf(probabilities, row, classifier.classes.length));
+    if (accuracy.examples >= total) break;
+  }
+  const { top1, top1StandardError } = accuracy.result();
+  return { top1, top1StandardError };
 }
 
 /** An ensemble as it would be exported, in ONNX Runtime. */
@@ -155,6 +183,7 @@ async function measureCost(
 async function measureHarm(
   { input, settings, log, signal }: StageContext,
   ensemble: EvaluatedEnsemble,
+  original: Classifier | undefined,
 ): Promise<BystanderReport | undefined> {
   const bystanders = await openBystanders(input('dataset'));
   if (bystanders === undefined) return undefined;
@@ -166,6 +195,7 @@ async function measureHarm(
     batchSize: batchSizeFor(ensemble.classes.length),
   });
   const measured = await evaluateBystanders(ensemble, batches, {
+    original,
     total,
     signal,
     update: (done) => progress.update(done),

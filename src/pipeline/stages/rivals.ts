@@ -11,11 +11,9 @@ import { count } from '../../core/quantity-text.js';
 import { imageBatches } from '../../data/batches.js';
 import { openBystanders } from '../../data/bystanders.js';
 import { openDataset, type Split } from '../../data/dataset.js';
-import { openFeatureRows } from '../../data/feature-rows.js';
 import { countLabels } from '../../data/label-counts.js';
 import type { ImageShape } from '../../data/source.js';
 import { loadNetworkEnsemble, type NetworkEnsemble } from '../../ensemble/ensemble.js';
-import { shareFeatures, viewFeatures } from '../../ensemble/specialist/shared-features.js';
 import { firstTrainedPart } from '../../ensemble/specialist/specialist.js';
 import { specialistParameters } from '../../evaluation/inference-cost.js';
 import {
@@ -27,21 +25,21 @@ import { classesInPlay } from '../../evaluation/rivals/fit-head.js';
 import type { FeatureSet, Head } from '../../evaluation/rivals/rival.js';
 import { rivalsSchema } from '../../evaluation/rivals/rivals-schema.js';
 import { firstClass } from '../../math/rank.js';
-import type { Backbone } from '../../models/backbone.js';
+import { hasOriginal, loadGeneralist } from '../../models/checkpoint.js';
 import { batchSizeFor } from '../../models/classifier.js';
 import { plainLayer, scaleOf, standardise, standardisedLayer } from '../../models/feature-scale.js';
+import type { Network } from '../../models/network.js';
 import { cutNetwork } from '../../models/network-backbone.js';
-import { forwardFlops } from '../../models/network-definition.js';
+import { forwardFlops, hiddenFeatures } from '../../models/network-definition.js';
 import { type HostTensor, readSafetensors, writeSafetensors } from '../../models/safetensors.js';
 import { specialistsOptions } from '../options/specialists-options.js';
 import type { StageContext } from '../stage.js';
+import { expectTrainable, readFeaturesOf, readTrainingViews, viewsInMemory } from './feature-sets.js';
 
 const rivalsFile = 'rivals.json';
 const headsFolder = 'heads';
 const mostFitted = 20_000; // validation images, and bystanders, that numbers are chosen on
 const mostTested = 50_000;
-const featureBytes = 2 ** 30; // of the training images: their features are held in memory
-const mostHeadNumbers = 2 ** 27; // four arrays of so many are in memory while a head is trained
 const boundWithoutHarm = 0.005; // where the ensemble was calibrated without a bound
 
 /** Compares the ensemble with what a user could do instead, on the same features of the same images. */
@@ -59,13 +57,21 @@ export async function measureRivals(context: StageContext): Promise<RivalsReport
   );
   const { backbone, head } = cutNetwork(generalist, 'head');
   try {
-    expectTrainable(backbone.width, head.classes);
+    expectTrainable('rivals train', backbone.width, head.classes, 'compare them on a smaller model');
     const shared = {
       folder: join(directory, 'features'),
-      views: await viewsOf(context, backbone, splits.train),
+      views: viewsInMemory('rivals are', await viewsOf(context), {
+        dataset,
+        backbone,
+        advice: 'compare them on fewer images, in a workspace of their own',
+        log,
+      }),
     };
-    await shareFeatures(shared, { backbone, dataset, seed: settings.seed }, { log, signal });
-    const train = await readViews(shared);
+    const train = await readTrainingViews(
+      shared,
+      { backbone, dataset, seed: settings.seed },
+      { log, signal },
+    );
     const scale = scaleOf(train);
     standardise(train, scale);
     const featuresOf = async (split: Split, shape: ImageShape, most: number) => {
@@ -73,13 +79,7 @@ export async function measureRivals(context: StageContext): Promise<RivalsReport
       standardise(set, scale);
       return set;
     };
-    const parameters = (name: string) => operations.read(generalist.variable(name));
-    const own = {
-      width: backbone.width,
-      classes: head.classes,
-      weights: await parameters('head.weights'),
-      bias: await parameters('head.bias'),
-    };
+    const own = await originalHead(context.input('generalist'), generalist);
     const validation = await featuresOf(splits.validation, image, mostFitted);
     const test = await featuresOf(splits.test, image, mostTested);
     assertSome(validation, 'validation');
@@ -138,6 +138,7 @@ export async function measureRivals(context: StageContext): Promise<RivalsReport
         bystanders: others,
         ensemble: predictions,
         bound,
+        canRefit: canRefit(ensemble, context.input('generalist')),
         keep: (name, one) => writeHead(join(directory, headsFolder), name, plainLayer(one, scale)),
       },
       log,
@@ -147,6 +148,31 @@ export async function measureRivals(context: StageContext): Promise<RivalsReport
     return report;
   } finally {
     ensemble.dispose();
+  }
+}
+
+/** Whether the specialists stand on an imported model as it came, which was not patched before. */
+function canRefit({ generalist }: NetworkEnsemble, folder: string): boolean {
+  const { backbone } = generalist;
+  return backbone !== undefined && backbone.fusedBefore === undefined && !hasOriginal(folder);
+}
+
+/** The last layer of the model as it came, which rivals begin with, whatever the specialists stand on. */
+async function originalHead(folder: string, generalist: Network): Promise<Head> {
+  const { operations, definition } = generalist;
+  const isOther = hasOriginal(folder);
+  const network = isOther
+    ? await loadGeneralist(folder, operations, { withBackbone: false, isOriginal: true })
+    : generalist;
+  try {
+    return {
+      width: hiddenFeatures(definition),
+      classes: definition.outputs,
+      weights: await operations.read(network.variable('head.weights')),
+      bias: await operations.read(network.variable('head.bias')),
+    };
+  } finally {
+    if (isOther) network.dispose();
   }
 }
 
@@ -206,24 +232,10 @@ export async function readRivals(directory: string): Promise<RivalsReport> {
   });
 }
 
-/** As many views as specialists had, or as fit into memory; one where every view is the same. */
-async function viewsOf({ input, log }: StageContext, backbone: Backbone, { rows }: Split): Promise<number> {
+/** As many views as specialists had. */
+async function viewsOf({ input }: StageContext): Promise<number> {
   const { parameters } = await readManifest(input('specialists'));
-  const { augmentation } = await openDataset(input('dataset'));
-  const views =
-    augmentation.kind === 'none' ? 1 : numberOf(parameters.views, specialistsOptions.views.default);
-  const most = Math.floor(featureBytes / (4 * backbone.width * Math.max(1, rows)));
-  if (most < 1)
-    throw new KdSpecError(
-      'option-invalid',
-      `rivals hold the features of all training images in memory, and ${count(rows)} images of ${count(backbone.width)} ` +
-        'features are more than 1 GiB: compare them on fewer images, in a workspace of their own',
-    );
-  if (most < views)
-    log.info(
-      `rivals are trained on ${most} of the ${views} views that specialists had: more do not fit into memory`,
-    );
-  return Math.min(views, most);
+  return numberOf(parameters.views, specialistsOptions.views.default);
 }
 
 function numberOf(value: unknown, otherwise = 0): number {
@@ -236,16 +248,6 @@ function boundOf({ settings }: NetworkEnsemble): number | undefined {
   return seen.data?.bystanders.bound ?? undefined;
 }
 
-/** Refuses before any feature is computed what no memory would hold. */
-function expectTrainable(width: number, classes: number): void {
-  if (width * classes <= mostHeadNumbers) return;
-  throw new KdSpecError(
-    'option-invalid',
-    `rivals train a head of ${count(width)} inputs and ${count(classes)} classes, and ${count(width * classes)} numbers are ` +
-      `more than the ${count(mostHeadNumbers)} that fit into memory with their gradients: compare them on a smaller model`,
-  );
-}
-
 function assertSome({ rows }: FeatureSet, split: string): void {
   if (rows > 0) return;
   throw new KdSpecError(
@@ -253,54 +255,6 @@ function assertSome({ rows }: FeatureSet, split: string): void {
     `rivals are compared on images of validation and test, and there are none for ${split}: import the data set again ` +
       'with some (--validation-fraction, --test-fraction)',
   );
-}
-
-/** All views of the training images, one after the other. */
-async function readViews(shared: { readonly folder: string; readonly views: number }): Promise<FeatureSet> {
-  const views: { readonly features: Float32Array; readonly labels: Int32Array; readonly width: number }[] =
-    [];
-  for (let view = 0; view < shared.views; view++) {
-    using stored = await openFeatureRows(viewFeatures(shared, view));
-    const features = new Float32Array(stored.labels.length * stored.width);
-    stored.read([...stored.labels.keys()], features);
-    views.push({ features, labels: stored.labels, width: stored.width });
-  }
-  const rows = views.reduce((sum, { labels }) => sum + labels.length, 0);
-  const { width } = views[0];
-  const whole = { features: new Float32Array(rows * width), labels: new Int32Array(rows), rows, width };
-  let row = 0;
-  for (const { features, labels } of views) {
-    whole.features.set(features, row * width);
-    whole.labels.set(labels, row);
-    row += labels.length;
-  }
-  return whole;
-}
-
-/** The features of the first images of a split, as they are. */
-async function readFeaturesOf(
-  backbone: Backbone,
-  split: Split,
-  {
-    shape,
-    most,
-    signal,
-  }: { readonly shape: ImageShape; readonly most: number; readonly signal: AbortSignal },
-): Promise<FeatureSet> {
-  const { width } = backbone;
-  const rows = Math.min(split.rows, most);
-  const set = { features: new Float32Array(rows * width), labels: new Int32Array(rows), rows, width };
-  let done = 0;
-  for await (const batch of imageBatches(split, shape, { batchSize: 128 })) {
-    if (signal.aborted) throw new KdSpecError('interrupted', 'stopped before the features were computed');
-    const features = await backbone.features(batch);
-    const taken = Math.min(batch.count, rows - done);
-    set.features.set(features.subarray(0, taken * width), done * width);
-    set.labels.set(batch.labels.subarray(0, taken), done);
-    done += taken;
-    if (done >= rows) break;
-  }
-  return set;
 }
 
 /** An image without a label counts as the generalist's first class: any change is harm. */
