@@ -32,9 +32,17 @@ import { imageFileBatches } from '../../src/data/image-file-batches.js';
 import { loadNetworkEnsemble } from '../../src/ensemble/ensemble.js';
 import { frontierBounds } from '../../src/evaluation/rivals/compare-rivals.js';
 import { firstClass } from '../../src/math/rank.js';
-import { type ComplaintRun, type DesignScore, renderComplaints, tradeOffPicture } from './complaints/page.js';
+import { rowOf } from '../../src/models/classifier.js';
+import { loadOriginal } from '../../src/models/network-classifier.js';
+import {
+  type BoundedPoint,
+  type ComplaintRun,
+  type DesignScore,
+  renderComplaints,
+  tradeOffPicture,
+} from './complaints/page.js';
 import { designsOf, type Pool } from './complaints/pool.js';
-import { kdSpec, remembered } from './workspace.js';
+import { kdSpec, metricsOf, remembered } from './workspace.js';
 import { writeResult } from './write-result.js';
 
 const { values, positionals } = parseArgs({
@@ -50,6 +58,7 @@ const [place] = positionals;
 if (place === undefined) throw new Error('expected a folder for images, workspaces and results');
 const folder = resolve(place);
 const harm = 0.005; // at which rivals are compared and a report is made
+const refitShare = 0.5;
 const others = 700; // characters of the bystanders, at most, and as many strangers
 
 /** Renders the pool, unless it is there. */
@@ -108,9 +117,13 @@ function layOut(pool: Pool, list: string, seed: number, run: string): void {
 /** Where specialists are measured; a calibration takes a minute, that of a long list some. */
 const specialistBounds = frontierBounds.filter((one) => one >= 0.0025 && one <= 0.01);
 
-/** What generalist and ensemble get right of each design of a folder of images. */
+/** What the model as it was and the ensemble get right of each design of a folder of images. */
 async function score(workspace: string, images: string): Promise<readonly DesignScore[]> {
-  const ensemble = await loadNetworkEnsemble(workspace, { store: join(workspace, 'features') });
+  const store = join(workspace, 'features');
+  const ensemble = await loadNetworkEnsemble(workspace, { store });
+  const original = await loadOriginal(join(workspace, 'generalist'), ensemble.generalist.operations, {
+    store,
+  });
   const { classes, input } = ensemble;
   if (input.kind !== 'images') throw new Error('an ensemble takes images');
   const labels = new Map(classes.map((name, index) => [name, index]));
@@ -125,17 +138,20 @@ async function score(workspace: string, images: string): Promise<readonly Design
   let at = 0;
   const paths = files.map(({ path }) => path);
   for await (const batch of imageFileBatches(paths, input.image, 64)) {
-    for (const trace of await ensemble.trace(batch)) {
+    const originals = await original?.probabilities(batch);
+    for (const [row, trace] of (await ensemble.trace(batch)).entries()) {
       const { design, label } = files[at++];
       const one = scores.get(design) ?? { images: 0, before: 0, after: 0, changed: 0 };
       scores.set(design, one);
-      const [was, is] = [trace.generalist, trace.ensemble].map((one) => Number(firstClass(one) === label));
+      const before = originals ? rowOf(originals, row, classes.length) : trace.generalist;
+      const [was, is] = [before, trace.ensemble].map((one) => Number(firstClass(one) === label));
       one.images++;
       one.before += was;
       one.after += is;
       one.changed += Math.abs(is - was);
     }
   }
+  original?.dispose();
   ensemble.dispose();
   return [...scores].map(([design, counts]) => ({ design, ...counts }));
 }
@@ -157,38 +173,77 @@ async function runOf(
   }
   const workspace = join(run, 'workspace');
   const given = ['--onnx', model, '--source', join(run, 'photos'), '--bystanders', join(run, 'others')];
-  const settings = ['--clusters', '1', '--image-size', '48', '--views', '1'];
-  const words = [...given, ...settings, '--seed', String(seed), '--workspace', workspace];
-  const points = [];
+  const settings = ['--clusters', '1', '--image-size', '48', '--views', '1', '--seed', String(seed)];
+  const words = [...given, ...settings];
+  const points = await pointsOf({ run, workspace, words, name: 'bound' });
+  const ofWorkspace = (name: string, images: string) =>
+    remembered(join(run, `${name}.json`), () => score(workspace, join(run, images)));
+  const validation = await ofWorkspace('validation', 'photos/val');
+  const strangers = await ofWorkspace('strangers', 'strangers');
+  const rivals = await remembered(join(run, 'rivals.json'), () =>
+    kdSpec('rivals', ...words, '--workspace', workspace, '--backend', values.backend, '--harm', String(harm)),
+  );
+  return {
+    list,
+    seed,
+    points,
+    validation,
+    strangers,
+    refitted: await onRefitted(run, workspace, words),
+    rivals: rivals as ComplaintRun['rivals'],
+  };
+}
+
+/** The same with specialists that stand on a refitted last layer, of the same images. */
+async function onRefitted(
+  run: string,
+  from: string,
+  given: readonly string[],
+): Promise<NonNullable<ComplaintRun['refitted']>> {
+  const workspace = join(run, 'refitted');
+  if (!existsSync(workspace)) {
+    mkdirSync(workspace, { recursive: true });
+    execFileSync('cp', ['-al', join(from, 'dataset'), join(workspace, 'dataset')]);
+    symlinkSync(join(folder, 'features'), join(workspace, 'features'));
+  }
+  const words = [...given, '--refit-share', String(refitShare), '--refit-views', '1'];
+  const points = await pointsOf({ run, workspace, words, name: 'refitted' });
+  const strangers = await remembered(join(run, 'strangers-refitted.json'), () =>
+    score(workspace, join(run, 'strangers')),
+  );
+  return { share: refitShare, points, strangers };
+}
+
+/** Specialists of a workspace under each bound, that of the comparison last, which is then in force. */
+async function pointsOf({
+  run,
+  workspace,
+  words,
+  name,
+}: {
+  readonly run: string;
+  readonly workspace: string;
+  readonly words: readonly string[];
+  readonly name: string;
+}): Promise<readonly BoundedPoint[]> {
+  const points: BoundedPoint[] = [];
   for (const bound of [...specialistBounds.filter((one) => one !== harm), harm]) {
     points.push(
-      await remembered(join(run, `bound-${bound}.json`), async () => {
-        kdSpec('calibrate', ...words, '--backend', 'wasm', '--harm', String(bound));
+      await remembered(join(run, `${name}-${bound}.json`), async () => {
+        const calibration = ['--workspace', workspace, '--backend', 'wasm', '--harm', String(bound)];
+        kdSpec('calibrate', ...words, ...calibration);
         const { rule, generalist, crossFitted } = JSON.parse(
           readFileSync(join(workspace, 'ensemble', 'ensemble.json'), 'utf8'),
         );
-        const promised = { before: generalist.top1, after: crossFitted.top1 };
+        const { imported } = metricsOf(workspace, 'generalist');
+        const promised = { before: imported?.refit?.before ?? generalist.top1, after: crossFitted.top1 };
         const test = await score(workspace, join(run, 'photos', 'test'));
-        return {
-          bound,
-          rule,
-          promised,
-          test,
-          bystanders: await score(workspace, join(run, 'others', 'test')),
-        };
+        const bystanders = await score(workspace, join(run, 'others', 'test'));
+        return { bound, rule, promised, test, bystanders };
       }),
     );
   }
-  const validation = await remembered(join(run, 'validation.json'), () =>
-    score(workspace, join(run, 'photos', 'val')),
-  );
-  const strangers = await remembered(join(run, 'strangers.json'), () =>
-    score(workspace, join(run, 'strangers')),
-  );
-  const rivals = await remembered(join(run, 'rivals.json'), () =>
-    kdSpec('rivals', ...words, '--backend', values.backend, '--harm', String(harm)),
-  );
-  return { list, seed, points, validation, strangers, rivals: rivals as ComplaintRun['rivals'] };
+  return points;
 }
 
 const made = makePool();

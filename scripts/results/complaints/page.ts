@@ -32,6 +32,12 @@ export interface ComplaintRun {
   readonly validation: readonly DesignScore[];
   /** Under half a point, on characters of which nothing saw an image. */
   readonly strangers: readonly DesignScore[];
+  /** Specialists that stand on the refitted last layer, mixed in by this share; absent from earlier versions' runs. */
+  readonly refitted?: {
+    readonly share: number;
+    readonly points: readonly BoundedPoint[];
+    readonly strangers: readonly DesignScore[];
+  };
   readonly rivals: RivalsReport;
 }
 
@@ -65,12 +71,14 @@ function spread(values: readonly number[]): string {
 
 /** Gain and harm of everything under one bound, for each seed. */
 function atBound(runs: readonly ComplaintRun[], bound: number) {
-  const names = runs[0].rivals.rivals.map(({ name }) => name).filter((name) => name !== 'temperature');
+  const rivals = runs[0].rivals.rivals.map(({ name }) => name).filter((name) => name !== 'temperature');
+  const names = [...rivals, ...(runs.every(({ refitted }) => refitted) ? [onRefitted] : [])];
   return names
     .map((name) => {
       const all = runs.flatMap((run): { readonly gain: number; readonly harm: number }[] => {
-        if (name === 'ensemble') {
-          const point = run.points.find((one) => one.bound === bound);
+        if (name === 'ensemble' || name === onRefitted) {
+          const points = name === 'ensemble' ? run.points : (run.refitted?.points ?? []);
+          const point = points.find((one) => one.bound === bound);
           return point
             ? [{ gain: changeOf(point.test).change, harm: -changeOf(point.bystanders).change }]
             : [];
@@ -83,6 +91,8 @@ function atBound(runs: readonly ComplaintRun[], bound: number) {
     })
     .filter(({ name }) => name !== 'generalist');
 }
+
+const onRefitted = 'specialists on the refitted layer';
 
 const title = (list: string) =>
   list.startsWith('random-') ? `${list.slice('random-'.length)} random characters` : `${list} characters`;
@@ -103,7 +113,7 @@ function listOf(runs: readonly ComplaintRun[]): string {
       table(
         ['', 'gain', 'harm', 'seeds within the bound'],
         rows.map(({ name, all }) => [
-          name === 'specialists' ? '**specialists**' : name,
+          name.startsWith('specialists') ? `**${name}**` : name,
           spread(all.map(({ gain }) => gain)),
           spread(all.map(({ harm }) => harm)),
           `${all.length} of ${seeds.length}`,
@@ -116,9 +126,10 @@ function listOf(runs: readonly ComplaintRun[]): string {
     );
   }
   const half = points.find(({ bound }) => bound === 0.005);
+  const refitted = runs.flatMap((run) => (run.refitted ? [changeOf(run.refitted.strangers).change] : []));
   lines.push(
-    `Strangers, at half a point: the specialists change them by ${spread(runs.map((run) => changeOf(run.strangers).change))} ` +
-      `(${runs.reduce((sum, run) => sum + changeOf(run.strangers).images, 0).toLocaleString('en')} images).`,
+    `Strangers, at half a point: the specialists change them by ${spread(runs.map((run) => changeOf(run.strangers).change))}` +
+      `${refitted.length === runs.length ? `, those on the refitted layer by ${spread(refitted)}` : ''} (${runs.reduce((sum, run) => sum + changeOf(run.strangers).images, 0).toLocaleString('en')} images).`,
     '',
     `${seeds.length === 1 ? 'Seed' : 'Seeds'} ${seeds.join(', ')}; of the first ${test.examples} test images (generalist ` +
       `${percent(test.top1)}) and ${bystanders?.test} bystanders for the test (${percent(bystanders?.top1 ?? 0)})` +

@@ -28,14 +28,19 @@ function labelsOf(courses: readonly Course[]): readonly { readonly name: string;
     });
 }
 
-/** Gain over harm as one SVG file, a panel for each list. The specialists' course is thick and has its points marked. */
+/** Gain over harm as one SVG file, a panel for each list. The specialists' courses are thick and have their points marked. */
 export function tradeOffChart(
   panels: readonly { readonly title: string; readonly courses: readonly Course[] }[],
 ): string {
   const names = [...new Set(panels.flatMap(({ courses }) => courses.map(({ name }) => name)))];
-  const others = names.filter((name) => name !== 'specialists');
+  const isOurs = (name: string) => name.startsWith('specialists');
+  const others = names.filter((name) => !isOurs(name));
   const colourOf = (name: string) =>
-    name === 'specialists' ? '#d62728' : colours[others.indexOf(name) % colours.length];
+    isOurs(name)
+      ? name === 'specialists'
+        ? '#d62728'
+        : '#7a1010'
+      : colours[others.indexOf(name) % colours.length];
   const { document } = parseHTML('<!doctype html><html><body></body></html>');
   const drawn = panels.map(({ title, courses }, index) => {
     const all = courses.flatMap(({ name, points }) => points.map((point) => ({ name, ...point })));
@@ -68,7 +73,7 @@ export function tradeOffChart(
             x: 'harm',
             y: 'gain',
             stroke: colourOf(name),
-            strokeWidth: name === 'specialists' ? 2.5 : 1.5,
+            strokeWidth: isOurs(name) ? 2.5 : 1.5,
             marker: 'circle',
           }),
         ),
