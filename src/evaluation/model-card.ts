@@ -21,16 +21,16 @@ export interface CardFacts {
   readonly student?: { readonly examples: number; readonly top1: number } | null | undefined;
 }
 
+/** What a card quotes of a report. */
+export type CardReport = Pick<Report, 'test' | 'split' | 'original' | 'bystanders'>;
+
 /**
  * The card of an exported ensemble, or of a student, as Markdown with the front matter that hubs of models read: what it
  * is, what it was made of, how good it is, and under which licence.
  *
  * @param report of the workspace, on its ensemble; none leaves the figures out, and says so
  */
-export function modelCard(
-  facts: CardFacts,
-  report: Pick<Report, 'test' | 'split' | 'bystanders'> | undefined,
-): string {
+export function modelCard(facts: CardFacts, report: CardReport | undefined): string {
   const { name, licence, description, classes, specialists, rule, outputs, input, weights } = facts;
   const { preparation, student } = facts;
   const isStudent = student !== undefined;
@@ -101,24 +101,27 @@ function studentFigures(
   ];
 }
 
-function figures(report: Pick<Report, 'test' | 'split' | 'bystanders'> | undefined): readonly string[] {
+function figures(report: CardReport | undefined): readonly string[] {
   if (report === undefined)
     return ['Not measured: `kd-spec evaluate` writes a report that this card quotes.'];
   const { generalist, ensemble, difference, examples } = report.test;
-  const { bystanders } = report;
+  const { bystanders, original } = report;
   return [
     `On ${count(examples)} images of the ${report.split} split, all classes:`,
     '',
     '| | top-1 | top-5 |',
     '|---|---|---|',
-    `| generalist | ${percentWithin(generalist.top1, generalist.top1StandardError)} | ${percent(generalist.top5)} |`,
+    ...(original
+      ? [`| model as it was | ${percentWithin(original.top1, original.top1StandardError)} | |`]
+      : []),
+    `| generalist${original ? ', its last layer refitted' : ''} | ${percentWithin(generalist.top1, generalist.top1StandardError)} | ${percent(generalist.top5)} |`,
     `| ensemble | ${percentWithin(ensemble.top1, ensemble.top1StandardError)} | ${percent(ensemble.top5)} |`,
     '',
     `Difference in top-1, paired: ${signedWithin(difference.top1, difference.top1StandardError)}.`,
     '',
     bystanders
       ? `Harm: on ${count(bystanders.examples)} images of what no specialist learned, the ensemble loses ` +
-        `${percentWithin(bystanders.harm, bystanders.standardError)} against the generalist.`
+        `${percentWithin(bystanders.harm, bystanders.standardError)} against the ${original ? 'model as it was' : 'generalist'}.`
       : 'Harm to classes without images was not measured.',
   ];
 }

@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { z } from 'zod';
 import { splitNames } from '../data/source.js';
+import type { CardReport } from './model-card.js';
 import type { Report } from './report.js';
 import { rivalsSchema } from './rivals/rivals-schema.js';
 
@@ -190,9 +191,7 @@ export const reportSchema = z.object({
 }) satisfies z.ZodType<Report>;
 
 /** The report of a workspace; undefined where there is none, or of another version. */
-export async function readReport(
-  path: string,
-): Promise<Pick<Report, 'test' | 'split' | 'bystanders'> | undefined> {
+export async function readReport(path: string): Promise<CardReport | undefined> {
   const text = await readFile(path, 'utf8').catch(() => undefined);
   if (text === undefined) return undefined;
   try {

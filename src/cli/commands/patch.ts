@@ -109,6 +109,7 @@ export function patchCommand(context: CommandContext): CommandModule {
         workspace: resolved.settings.workspace,
         bound: harm,
         calibratedFor: inForce.settings.ensemble.harm,
+        isRefitted: inForce.settings.generalist.refit.share > 0,
         folder: context.folder,
         rivals: metricsOf('report', outcomes.at(-1)?.manifest.metrics ?? {})?.rivals,
       });
@@ -210,6 +211,7 @@ async function writePatched(
     workspace,
     bound,
     calibratedFor,
+    isRefitted,
     folder,
     rivals,
   }: {
@@ -217,12 +219,14 @@ async function writePatched(
     /** On the harm, and the one that calibration kept. */
     readonly bound: number | null;
     readonly calibratedFor: number | null;
+    /** Whether specialists stand on another last layer than the model's. */
+    readonly isRefitted: boolean;
     readonly folder: string;
     /** Measured where the report shows them. */
     readonly rivals: RivalsReport | undefined;
   },
 ): Promise<{ readonly json: JsonObject; readonly text: string }> {
-  refuseWorse(measured, { added, bound, rivals });
+  refuseWorse(measured, { added, bound, isRefitted, rivals });
   const { withPatchRecord } = await import('../../ensemble/export/export-onnx.js');
   const { writeOnnxModel } = await import('../../models/onnx/write-model.js');
   const { test, bystanders, classes } = measured;
@@ -295,10 +299,12 @@ function refuseWorse(
   {
     added,
     bound,
+    isRefitted,
     rivals,
   }: {
     readonly added: number;
     readonly bound: number | null;
+    readonly isRefitted: boolean;
     readonly rivals: RivalsReport | undefined;
   },
 ): void {
@@ -306,8 +312,11 @@ function refuseWorse(
   const refuse = (what: string) => new KdSpecError('patch-refused', `${what}; nothing was written${instead}`);
   if (added === 0) {
     throw refuse(
-      'no specialist was kept, so that the patched model would be the original: give more images of the classes that it ' +
-        'confuses' +
+      (isRefitted
+        ? 'no specialist was kept on the refitted layer: give a smaller --refit-share, more images of the classes that ' +
+          'the model confuses'
+        : 'no specialist was kept, so that the patched model would be the original: give more images of the classes that ' +
+          'it confuses') +
         (bystanders && bound !== null
           ? `, or more bystanders: ${count(bystanders.examples)} tell a harm within --harm ${shortPercent(bound)} from chance ` +
             'only where hardly one of them changes'
