@@ -51,6 +51,9 @@ export const combine: FusionRule = {
 /** A mass of a subset from which on what is left is summed. */
 const nearlyAll = 0.98;
 
+/** The same in single precision where a shift raises what is left, and its rounding with it. */
+const half = 0.5;
+
 /** Nats below the largest logit from which on {@link smallestSoftmax}, 69 below a softmax of 1, may be near. */
 const farBelow = 50;
 
@@ -190,7 +193,7 @@ function combineInPlace({ largestSubset, parameters, kernel }: FastFormOptions):
       const { sum, values, total, named, dustbin } = mean;
       let inside = pending * sum; // Q_S
       let outside = Math.max(0, 1 - inside);
-      if (moves && inside > nearlyAll) {
+      if (moves && inside > (shift < 0 ? half : nearlyAll)) {
         for (let i = 0; i < classes.length; i++) q[classes[i]] = 0;
         outside = pending * sumOfMasses(q, 'the generalist'); // the difference to 1 would be rounding
         inside /= inside + outside;
