@@ -4,7 +4,7 @@
 #   npm run build && scripts/results/complaints.sh FOLDER [SEED]
 #
 # The model is PP-OCRv6 small (18,709 characters, Apache-2.0) out of PyPI's package rapidocr; the fonts are the
-# development dependencies of kd-spec. FOLDER keeps all: images, workspace, the patched model, patch.json. Needs
+# development dependencies of kd-spec. FOLDER keeps all: images, workspaces, the patched models and what patch printed of each. Needs
 # python3 with venv; onnxruntime-node beside kd-spec computes features faster than the WebAssembly that is always there.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -17,19 +17,26 @@ python=$(scripts/python-venv.sh "$folder/venv" numpy pillow fonttools brotli onn
 model=$(find "$folder/venv" -name PP-OCRv6_rec_small.onnx)
 [ -d "$folder/data" ] || "$python" scripts/results/complaints/images.py --model "$model" \
   --fonts node_modules/@fontsource --out "$folder/data" --seed "$seed"
-node dist/cli/main.js patch "$model" --images "$folder/data/photos" --bystanders "$folder/data/others" \
-  --out "$folder/patched.onnx" --workspace "$folder/workspace" --clusters 1 --image-size 48 --views 1 \
-  --backend wasm --seed "$seed" --json >"$folder/patch.json"
-"$python" -m json.tool "$folder/patch.json"
-"$python" scripts/results/complaints/strangers.py --model "$folder/patched.onnx" --images "$folder/data/strangers"
-for part in val test; do
-  "$python" scripts/results/complaints/by_design.py --model "$folder/patched.onnx" --images "$folder/data/photos/$part"
-done
-
-# The same inside rapidocr, in place of its own model file.
 "$python" -m pip install --quiet --disable-pip-version-check opencv-python-headless pyclipper shapely omegaconf pyyaml six \
   tqdm requests colorlog
-node dist/cli/main.js export --replace-output --out "$folder/replaced.onnx" --workspace "$folder/workspace" --backend wasm
-reads=("$python" scripts/results/complaints/rapidocr_reads.py --patched "$folder/replaced.onnx" --images "$folder/data/photos/test")
-"${reads[@]}" --width 48 --most 900
-"${reads[@]}" --width 320 --most 300
+
+# Specialists on the model as it is, then on its last layer refitted; each file as it is, and inside rapidocr in place of
+# its own model file.
+for name in patched refitted; do
+  options=()
+  [ "$name" = patched ] || options=(--refit-share 0.5 --refit-views 1)
+  node dist/cli/main.js patch "$model" --images "$folder/data/photos" --bystanders "$folder/data/others" \
+    --out "$folder/$name.onnx" --workspace "$folder/workspace-$name" --clusters 1 --image-size 48 --views 1 \
+    --backend wasm --seed "$seed" --json "${options[@]}" >"$folder/$name.json"
+  "$python" -m json.tool "$folder/$name.json"
+  "$python" scripts/results/complaints/strangers.py --model "$folder/$name.onnx" --before "$folder/patched.onnx" \
+    --images "$folder/data/strangers"
+  for part in val test; do
+    "$python" scripts/results/complaints/by_design.py --model "$folder/$name.onnx" --before "$folder/patched.onnx" \
+      --images "$folder/data/photos/$part"
+  done
+  node dist/cli/main.js export --replace-output --out "$folder/replaced.onnx" --workspace "$folder/workspace-$name" --backend wasm
+  reads=("$python" scripts/results/complaints/rapidocr_reads.py --patched "$folder/replaced.onnx" --images "$folder/data/photos/test")
+  "${reads[@]}" --width 48 --most 900
+  "${reads[@]}" --width 320 --most 300
+done

@@ -15,10 +15,11 @@ from patched_model import outcomes
 arguments = argparse.ArgumentParser()
 arguments.add_argument('--model', required=True)
 arguments.add_argument('--images', required=True)
+arguments.add_argument('--before', help='a file whose generalist is the model itself, where that of --model was refitted')
 options = arguments.parse_args()
 
 right: dict[str, list[tuple[bool, bool]]] = defaultdict(list)
-for file, before, after in outcomes(options.model, options.images):
+for file, before, after in outcomes(options.model, options.images, options.before):
     right[file.stem.rsplit('-', 1)[0]].append((before, after))
 changes = []
 for design, images in sorted(right.items()):

@@ -14,9 +14,10 @@ from patched_model import outcomes
 arguments = argparse.ArgumentParser()
 arguments.add_argument('--model', required=True)
 arguments.add_argument('--images', required=True)
+arguments.add_argument('--before', help='a file whose generalist is the model itself, where that of --model was refitted')
 options = arguments.parse_args()
 
-before, after = np.array([right for _, *right in outcomes(options.model, options.images)], float).T
+before, after = np.array([right for _, *right in outcomes(options.model, options.images, options.before)], float).T
 change = after - before
 print(
     f'strangers: {len(change)} images; the model {before.mean():.2%}, patched {after.mean():.2%}, '
