@@ -49,7 +49,7 @@ export function tradeOffChart(
       width,
       height,
       marginLeft: 56,
-      marginRight: 100,
+      marginRight: 190,
       marginBottom: margin.bottom,
       marginTop: margin.top,
       x: { label: `${title}: harm to bystanders, points of top-1` },
