@@ -2,7 +2,9 @@ import { existsSync } from 'node:fs';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { TensorProto_DataType } from 'onnx-buf';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { readOnnxModel } from '../src/models/onnx/model-file.js';
 import { openSession } from '../src/models/onnx/runtime.js';
 import { jsonOf, kdSpec, schemaOf } from './fixtures/command-line.js';
 import { colourModel, colours, size, writePictures } from './support/colour-model.js';
@@ -59,10 +61,10 @@ test('the generalist has another last layer, and gain and harm are those of the 
     ['plain', 'refitted'].map((one) => json(one, 'report/report.json')),
   );
   expect(plain.original).toBeUndefined();
-  expect(report.original).toEqual({
-    top1: plain.test.generalist.top1,
-    top1StandardError: plain.test.generalist.top1StandardError,
-  });
+  const { difference, ...before } = report.original;
+  const { top1, top1StandardError } = plain.test.generalist;
+  expect(before).toEqual({ top1, top1StandardError });
+  expect(difference.top1).toBeCloseTo(report.test.ensemble.top1 - top1, 12);
   expect(report.test.generalist.top1).toBeGreaterThan(report.original.top1);
   expect(report.bystanders.generalist).toEqual(plain.bystanders.generalist);
   expect(report.bystanders.harm).toBeCloseTo(
@@ -134,6 +136,41 @@ test.each([
   expect(output.after.top1).toBeGreaterThan(output.before.top1 + 0.05);
 });
 
+test('a file with a refitted layer is patched again on the model as it was, whose distribution it then has, too', async () => {
+  await writePictures(join(folder, 'cold'), ['blue', 'purple', 'green', 'white'], { perLabel: 60 });
+  const place = ['--workspace', 'twice', '--json'];
+  const words = ['calibrate', '--onnx', 'refitted-model.onnx', '--source', 'cold', '--no-select', ...quick];
+  jsonOf(await kdSpec([...words, ...place], { folder }));
+  jsonOf(await kdSpec(['export', '--out', 'twice.onnx', ...place], { folder }));
+  const [own] = await run('model.onnx', ['probabilities']);
+  const { metadata } = await readOnnxModel(join(folder, 'twice.onnx'));
+  const { generalist } = JSON.parse(metadata.get('kd_spec_ensemble') ?? '{}');
+  const [kept, first, second] = await run('twice.onnx', ['probabilities', 'generalist', generalist]);
+  expect(kept).toEqual(own);
+  expect(first.some((value, at) => Math.abs(value - own[at]) > 0.05)).toBe(true);
+  for (const [at, value] of second.entries()) expect(value).toBeCloseTo(own[at], 5);
+});
+
+test('weights of 8 bits are those of the refitted layer, too', async () => {
+  const words = ['export', '--workspace', 'refitted', '--out', 'small.onnx', '--weights', 'int8', '--json'];
+  jsonOf(await kdSpec(words, { folder }));
+  const layersOf8Bits = async (file: string) =>
+    [...(await readOnnxModel(join(folder, file))).initializers.values()].filter(
+      ({ dataType, dims }) => dataType === TensorProto_DataType.INT8 && dims.join() === '3,6',
+    );
+  expect(await layersOf8Bits('exported.onnx')).toHaveLength(0);
+  expect(await layersOf8Bits('small.onnx')).toHaveLength(1);
+});
+
+test('without the share, the model is again as it came', async () => {
+  const words = ['train-generalist', '--workspace', 'refitted', '--refit-share', '0', '--json'];
+  jsonOf(await kdSpec(words, { folder }));
+  expect(existsSync(join(folder, 'refitted', 'generalist', 'original.safetensors'))).toBe(false);
+  expect(await read('refitted', 'generalist/model.safetensors')).toEqual(
+    await read('plain', 'generalist/model.safetensors'),
+  );
+});
+
 test('what has no layer to refit, or one that specialists are calibrated for, is refused', async () => {
   const refused = async (words: readonly string[]) => {
     const { code, stderr } = await kdSpec(words, { folder });
@@ -143,6 +180,9 @@ test('what has no layer to refit, or one that specialists are calibrated for, is
   const place = ['--workspace', 'refused'];
   expect(await refused(['run', '--source', 'warm', '--refit-share', '0.8', ...place])).toMatch(
     /--refit-share would do nothing: it refits the last layer of an imported model/,
+  );
+  expect(await refused(['run', ...given, ...refitted, '--risk', '5%', ...place])).toMatch(
+    /--risk shows that specialists are better than what they stand on/,
   );
   expect(await refused(['run', ...given, '--refit-views', '2', ...place])).toMatch(
     /--refit-views would do nothing: no layer is refitted/,

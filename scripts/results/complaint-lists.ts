@@ -121,9 +121,7 @@ const specialistBounds = frontierBounds.filter((one) => one >= 0.0025 && one <= 
 async function score(workspace: string, images: string): Promise<readonly DesignScore[]> {
   const store = join(workspace, 'features');
   const ensemble = await loadNetworkEnsemble(workspace, { store });
-  const original = await loadOriginal(join(workspace, 'generalist'), ensemble.generalist.operations, {
-    store,
-  });
+  const original = await loadOriginal(join(workspace, 'generalist'), ensemble.generalist);
   const { classes, input } = ensemble;
   if (input.kind !== 'images') throw new Error('an ensemble takes images');
   const labels = new Map(classes.map((name, index) => [name, index]));

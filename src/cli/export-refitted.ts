@@ -83,7 +83,7 @@ export async function exportRefitted(
     ['last layer', rival.what],
     ['inputs', made.inputs.join(', ')],
     ['outputs', made.outputs.join(', ')],
-    ['top-1', `${signedWithin(gain, standardError)} over the generalist on test images`],
+    ['top-1', `${signedWithin(gain, standardError)} over the model on test images`],
     ...(harm ? [['harm', `${percentWithin(harm.harm, harm.standardError)} to bystanders`]] : []),
     [
       'agrees',

@@ -36,7 +36,8 @@ export function reportSummary(
     accuracies(report),
     ...(report.original
       ? [
-          `The model as it was, before its last layer was refitted: ${percentWithin(report.original.top1, report.original.top1StandardError)}.`,
+          `The model as it was, before its last layer was refitted: ${percentWithin(report.original.top1, report.original.top1StandardError)}; ` +
+            `the ensemble gains ${signedWithin(report.original.difference.top1, report.original.difference.top1StandardError)} over it.`,
         ]
       : []),
     ...(report.test.difference.top1 > 0 ? [] : [noBetter(report.fusion)]),

@@ -3,12 +3,23 @@ import { createPause } from '../core/pause.js';
 import type { ImageShape } from '../data/source.js';
 import { imageDataUri } from '../data/thumbnails.js';
 import type { NetworkEnsemble } from '../ensemble/ensemble.js';
+import { createMean } from '../math/mean.js';
+import { rankOf } from '../math/rank.js';
 import type { LabelledBatch } from '../models/accuracy.js';
+import { type Classifier, rowOf } from '../models/classifier.js';
 import { createEvaluation, type Evaluation } from './evaluation.js';
 import { createDetails, type ObservedDetails } from './report-details.js';
 import { createExampleSearch, describeTrace, type ReportExample } from './report-example.js';
 
 const exampleSide = 512; // pixels
+
+/** Top-1 of an imported model as it was, with its standard error, fractions in [0, 1]. */
+export interface OriginalAccuracy {
+  readonly top1: number;
+  readonly top1StandardError: number;
+  /** Ensemble minus it, paired. */
+  readonly difference: { readonly top1: number; readonly top1StandardError: number };
+}
 
 /** What is evaluated: an ensemble that tells how each specialist predicts. */
 export type EvaluatedEnsemble = Pick<NetworkEnsemble, 'classes' | 'settings' | 'specialists' | 'trace'>;
@@ -23,6 +34,7 @@ export type EvaluatedBatch = LabelledBatch & { readonly rows: Int32Array };
  *
  * @param batches of labelled images
  * @param options.image their shape
+ * @param options.original the imported model as it was, where the generalist has another last layer
  * @param options.total stops after this many images
  * @param options.seed of what is drawn at random to be shown
  * @param options.update called with the number of images that are done, after each batch
@@ -33,12 +45,14 @@ export async function evaluateEnsemble(
   batches: AsyncIterable<EvaluatedBatch>,
   {
     image,
+    original,
     total,
     seed,
     signal,
     update = () => {},
   }: {
     readonly image: ImageShape;
+    readonly original?: Classifier | undefined;
     readonly total: number;
     readonly seed: number;
     readonly signal: AbortSignal;
@@ -46,6 +60,7 @@ export async function evaluateEnsemble(
   },
 ): Promise<{
   readonly evaluation: Evaluation;
+  readonly original?: OriginalAccuracy;
   readonly example: ReportExample | undefined;
   readonly details: ObservedDetails;
 }> {
@@ -59,6 +74,7 @@ export async function evaluateEnsemble(
   const picture = pictureShape(image);
   const details = createDetails(classes, configs, { image: picture, seed, total });
   const pause = createPause(signal, 'evaluation');
+  const [before, gain] = [createMean(), createMean()];
   let memory = new Float32Array();
   let done = 0;
   for await (const batch of batches) {
@@ -68,10 +84,16 @@ export async function evaluateEnsemble(
       out: memory,
       also: (row) => evaluation.covering(batch.labels[row]).map((number) => kept[number]),
     });
+    const originals = await original?.probabilities(batch);
     for (const [row, trace] of traces.slice(0, total - done).entries()) {
       const turn = pause();
       if (turn) await turn;
       const label = batch.labels[row];
+      if (originals) {
+        const wasRight = Number(rankOf(rowOf(originals, row, classes.length), label) === 0);
+        before.add(wasRight);
+        gain.add(Number(rankOf(trace.ensemble, label) === 0) - wasRight);
+      }
       const pixels = () => pixelsOf(batch.images, row, image);
       await search.offer(trace, label, async () => ({
         row: batch.rows[row],
@@ -96,7 +118,16 @@ export async function evaluateEnsemble(
     update(done);
     if (done >= total) break;
   }
-  return { evaluation: evaluation.result(), example: search.result(), details: await details.result() };
+  const top1 = (mean: ReturnType<typeof createMean>) => {
+    const { mean: share, standardError } = mean.estimate();
+    return { top1: share, top1StandardError: standardError };
+  };
+  return {
+    evaluation: evaluation.result(),
+    ...(original && { original: { ...top1(before), difference: top1(gain) } }),
+    example: search.result(),
+    details: await details.result(),
+  };
 }
 
 /** The shape in which an image is shown: its own; features as a square of greys, the last of which may be missing. */

@@ -117,7 +117,9 @@ function figures(report: CardReport | undefined): readonly string[] {
     `| generalist${original ? ', its last layer refitted' : ''} | ${percentWithin(generalist.top1, generalist.top1StandardError)} | ${percent(generalist.top5)} |`,
     `| ensemble | ${percentWithin(ensemble.top1, ensemble.top1StandardError)} | ${percent(ensemble.top5)} |`,
     '',
-    `Difference in top-1, paired: ${signedWithin(difference.top1, difference.top1StandardError)}.`,
+    original
+      ? `Gain in top-1 over the model as it was, paired: ${signedWithin(original.difference.top1, original.difference.top1StandardError)}.`
+      : `Difference in top-1, paired: ${signedWithin(difference.top1, difference.top1StandardError)}.`,
     '',
     bystanders
       ? `Harm: on ${count(bystanders.examples)} images of what no specialist learned, the ensemble loses ` +

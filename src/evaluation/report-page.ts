@@ -100,6 +100,16 @@ function headline({ dataset, split, test, original, conditional, fusion, ceiling
       signedWithin(test.difference.top5, test.difference.top5StandardError),
       signedWithin(conditional.difference.top1, conditional.difference.top1StandardError),
     ],
+    ...(original === undefined
+      ? []
+      : [
+          [
+            'Ensemble − model as it was',
+            signedWithin(original.difference.top1, original.difference.top1StandardError),
+            '',
+            '',
+          ],
+        ]),
     ...(student === undefined ? [] : [['Student', ...top(student), '']]),
     ...(ceiling === undefined
       ? []

@@ -104,6 +104,7 @@ export const reportSchema = z.object({
       ),
   }),
   original: top1
+    .extend({ difference: top1Difference.describe('ensemble minus it, paired') })
     .exactOptional()
     .describe('of an imported model as it was, where the generalist has another last layer (--refit-share)'),
   bystanders: z

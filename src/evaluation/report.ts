@@ -2,6 +2,7 @@ import type { SplitName } from '../data/source.js';
 import type { Accuracy } from '../models/accuracy.js';
 import type { RoutingPoint } from './charts.js';
 import type { CurvePoint } from './curve-charts.js';
+import type { OriginalAccuracy } from './evaluate-ensemble.js';
 import type { Evaluation } from './evaluation.js';
 import type { BystanderReport } from './harm.js';
 import type { InferenceCost } from './inference-cost.js';
@@ -45,10 +46,10 @@ export interface Report extends Evaluation {
   /** The subsets by class name, the most typical class first. */
   readonly subsets: readonly { readonly id: number; readonly classes: readonly string[] }[];
   /**
-   * Top-1 of an imported model as it was, on the same images, where the generalist has another last layer: harm is
-   * measured against it.
+   * The imported model as it was, on the same images, where the generalist has another last layer: harm is measured against
+   * it.
    */
-  readonly original?: { readonly top1: number; readonly top1StandardError: number };
+  readonly original?: OriginalAccuracy;
   /** How the distributions were fused, and how many of the trained specialists validation kept. */
   readonly fusion: {
     readonly rule: string;

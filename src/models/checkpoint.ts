@@ -117,6 +117,23 @@ export function hasOriginal(directory: string): boolean {
   return existsSync(join(directory, checkpointFiles.original));
 }
 
+/**
+ * The last layer that an imported model came with, as the tensors of its network.
+ *
+ * @returns none where the generalist still has it
+ * @throws KdSpecError `checkpoint-invalid`
+ */
+export async function readOriginal(
+  directory: string,
+  definition: NetworkDefinition,
+): Promise<ReadonlyMap<string, HostTensor> | undefined> {
+  if (!hasOriginal(directory)) return undefined;
+  const path = join(directory, checkpointFiles.original);
+  const tensors = await readSafetensors(path);
+  checkTensors(path, definition, tensors);
+  return tensors;
+}
+
 /** How a foreign model is cut and fed on whose features a generalist stands; undefined for one of our own. */
 export async function readBackbone(directory: string): Promise<unknown> {
   return (await readConfig(directory, generalistConfigSchema)).backbone;
@@ -132,7 +149,6 @@ export async function readDefinition(directory: string): Promise<NetworkDefiniti
  *
  * @param options.withBackbone false where only features or weights are needed, so that a foreign model is not opened
  * @param options.store a folder in which the features of a foreign model are kept, so that none is computed twice
- * @param options.isOriginal whether with the last layer that an imported model came with: see {@link hasOriginal}
  * @throws KdSpecError `not-found` or `checkpoint-invalid`
  */
 export async function loadGeneralist(
@@ -141,19 +157,14 @@ export async function loadGeneralist(
   {
     withBackbone = true,
     store,
-    isOriginal = false,
-  }: {
-    readonly withBackbone?: boolean;
-    readonly store?: string | undefined;
-    readonly isOriginal?: boolean;
-  } = {},
+  }: { readonly withBackbone?: boolean; readonly store?: string | undefined } = {},
 ): Promise<Network> {
   const { network: definition, backbone } = await readConfig(directory, generalistConfigSchema);
   expectRoom(operations.backend, countParameters(definition), {
     what: `a network of ${definition.outputs.toLocaleString('en')} classes on ${hiddenFeatures(definition)} features`,
     advice: 'give --backend tensorflow or webgpu (kd-spec doctor says how to install them)',
   });
-  const path = join(directory, isOriginal ? checkpointFiles.original : checkpointFiles.model);
+  const path = join(directory, checkpointFiles.model);
   const tensors = await readSafetensors(path);
   checkTensors(path, definition, tensors);
   if (backbone === undefined || !withBackbone) return networkFromTensors(operations, definition, tensors);

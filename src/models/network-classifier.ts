@@ -2,9 +2,9 @@ import { join } from 'node:path';
 import type { Operations, Tensor, Tensor2D } from '../compute/operations.js';
 import { readClassNames } from '../data/class-names.js';
 import { classesName } from '../data/dataset-files.js';
-import { hasOriginal, loadGeneralist } from './checkpoint.js';
+import { loadGeneralist, readOriginal } from './checkpoint.js';
 import { type Classifier, type ClassNames, createClassifier, type ImageBatch } from './classifier.js';
-import type { Network } from './network.js';
+import { type Network, networkFromTensors } from './network.js';
 import { chunkImages, imageShapeOf, runInChunks, runNetwork } from './run-network.js';
 
 const chunkBytes = 2 ** 23; // of logits: what a cache does not hold is slower
@@ -65,27 +65,21 @@ export async function loadNetworkClassifier(
 }
 
 /**
- * Loads an imported model as it came, where the generalist has another last layer: what gain and harm are measured
- * against.
+ * An imported model as it came, where the generalist has another last layer: what gain and harm are measured against.
  *
  * @param directory of the generalist
+ * @param generalist whose backbone it runs on, and which outlives it
  * @returns none where the generalist is the model as it came, or was trained here
  * @throws KdSpecError `checkpoint-invalid`
  */
-export async function loadOriginal(
-  directory: string,
-  operations: Operations,
-  { store }: { readonly store?: string | undefined } = {},
-): Promise<Classifier | undefined> {
-  if (!hasOriginal(directory)) return undefined;
-  const network = await loadGeneralist(directory, operations, { store, isOriginal: true });
-  try {
-    const classes = await networkClassNames(directory, network.definition.outputs);
-    return networkClassifier(network, { name: 'the model as it was', classes });
-  } catch (error) {
-    network.dispose();
-    throw error;
-  }
+export async function loadOriginal(directory: string, generalist: Network): Promise<Classifier | undefined> {
+  const { operations, definition, backbone } = generalist;
+  const tensors = await readOriginal(directory, definition);
+  if (tensors === undefined) return undefined;
+  const classes = await networkClassNames(directory, definition.outputs);
+  const borrowed = backbone && { ...backbone, dispose: () => {} };
+  const network = networkFromTensors(operations, definition, tensors, borrowed);
+  return networkClassifier(network, { name: 'the model as it was', classes });
 }
 
 /**

@@ -9,11 +9,6 @@ interface OptionBase {
   readonly affects: 'result' | 'execution';
   /** The flag without dashes, if it is not the key in kebab case. Flags are unique over all sections. */
   readonly flag?: string;
-  /**
-   * Whether its default is left out of what identifies an artefact: of an option that was added later, so that what was
-   * made before it stays up to date.
-   */
-  readonly omitsDefault?: true;
   /** Whether `none` (in YAML `null`) is a value: the choice is then left to the data set or the stage. */
   readonly nullable?: true;
 }

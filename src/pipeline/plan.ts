@@ -213,11 +213,11 @@ function knownClasses(dataset: DatasetOutline | null): number | null {
   return dataset?.isExact ? (dataset.modelClasses ?? dataset.classes) : null;
 }
 
-/** Operations of training a second, as the generalist of this workspace was trained. */
+/** Operations of training a second, as the generalist of this workspace was trained; a refitted layer tells little. */
 function trainingRate(generalist: Manifest | undefined): number | undefined {
-  const { trainingFlops, trainingSeconds } =
+  const { trainingFlops, trainingSeconds, imported } =
     (generalist && metricsOf('generalist', generalist.metrics)) ?? {};
-  return trainingFlops && trainingSeconds ? trainingFlops / trainingSeconds : undefined;
+  return trainingFlops && trainingSeconds && !imported ? trainingFlops / trainingSeconds : undefined;
 }
 
 /**

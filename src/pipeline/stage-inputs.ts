@@ -16,9 +16,7 @@ export function stageParameters(stage: StageName, settings: Settings, which: 'al
   const parameters: { [key: string]: JsonValue } = {};
   for (const { section, path, option } of optionsOf([stage])) {
     if (section !== stage || (which === 'result' && option.affects !== 'result')) continue;
-    const value = settingAt(settings, path);
-    if (option.omitsDefault && value === option.default) continue;
-    parameters[path.slice(1).join('.')] = value;
+    parameters[path.slice(1).join('.')] = settingAt(settings, path);
   }
   return parameters;
 }

@@ -7,6 +7,7 @@ import { percent, shortPercent } from '../../core/percent.js';
 import { count } from '../../core/quantity-text.js';
 import type { Ensemble } from '../../ensemble/ensemble.js';
 import type { ExportedModel } from '../../ensemble/export/export-onnx.js';
+import type { ExportedEnsemble } from '../../ensemble/export/exported-ensemble.js';
 import type { RivalsReport } from '../../evaluation/rivals/compare-rivals.js';
 import { rivalAccuracies } from '../../evaluation/rivals/rivals-table.js';
 import type { Classifier } from '../../models/classifier.js';
@@ -176,27 +177,28 @@ async function makePatched(
   const { exportedParts } = await import('../../ensemble/export/exported-parts.js');
   const { readModelBytes } = await import('../../models/onnx/model-file.js');
   const { loadOriginal } = await import('../../models/network-classifier.js');
-  const networks = await loadNetworkEnsemble(workspace, { backend });
+  const networks = await loadNetworkEnsemble(workspace, { backend, store: join(workspace, 'features') });
   const folder = join(workspace, 'generalist');
-  const parts = await exportedParts(networks, folder);
-  const model = await exportOnnx(parts, { replaceOutput }).finally(() => networks.dispose());
-  const own = parts.imported?.model;
-  const wasPatched = own !== undefined && model.metadata.exports > 1;
-  const earlier = wasPatched
-    ? await openExportedEnsemble(await readModelBytes(own.path), { path: own.path })
-    : undefined;
-  const original = earlier ?? (await loadOriginal(folder, networks.generalist.operations));
-  const patched = await openExportedEnsemble(modelBytes(model), { path: out });
-  const measured = await measure(workspace, patched, original, signal).finally(() => {
-    patched.dispose();
-    original?.dispose();
-  });
-  return {
-    model,
-    measured,
-    added: model.metadata.specialists - (earlier?.metadata.specialists ?? 0),
-    earlier: earlier?.metadata.patches ?? [],
-  };
+  let earlier: ExportedEnsemble | undefined;
+  let original: Classifier | undefined;
+  let patched: Ensemble | undefined;
+  try {
+    const parts = await exportedParts(networks, folder);
+    const model = await exportOnnx(parts, { replaceOutput });
+    const own = parts.imported?.model;
+    if (own !== undefined && model.metadata.exports > 1)
+      earlier = await openExportedEnsemble(await readModelBytes(own.path), { path: own.path });
+    original = await loadOriginal(folder, networks.generalist);
+    patched = await openExportedEnsemble(modelBytes(model), { path: out });
+    return {
+      model,
+      measured: await measure(workspace, patched, earlier ?? original, signal),
+      added: model.metadata.specialists - (earlier?.metadata.specialists ?? 0),
+      earlier: earlier?.metadata.patches ?? [],
+    };
+  } finally {
+    for (const one of [patched, original, earlier, networks]) one?.dispose();
+  }
 }
 
 /**

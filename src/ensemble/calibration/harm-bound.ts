@@ -4,7 +4,7 @@ import type { CalibrationFit, CalibrationParameters } from './calibration-fit.js
 /** What an ensemble does to bystanders, as shares of them. */
 export interface Harm {
   readonly examples: number;
-  /** Accuracy of the generalist less that of the ensemble: below 0 where specialists help. */
+  /** Accuracy of the generalist, or of the model as it was, less that of the ensemble: below 0 where specialists help. */
   readonly harm: number;
   /** Of the paired difference; that of one changed prediction at least, as nobody knows from few images that none changes. */
   readonly standardError: number;
@@ -15,7 +15,7 @@ export interface Harm {
  *
  *     harm = mean of (before - after),   standard error: the paired one, but 1 / n at least
  *
- * @param outcomes whether generalist (`before`) and ensemble (`after`) are right about each
+ * @param outcomes whether generalist, or the model as it was (`before`), and ensemble (`after`) are right about each
  */
 export function harmOf(outcomes: readonly { readonly before: 0 | 1; readonly after: 0 | 1 }[]): Harm {
   const difference = createMean();
@@ -35,7 +35,7 @@ export function isWithinBound({ harm, standardError }: Harm, bound: number): boo
 
 /** What {@link fitUnderBound} found. */
 export interface BoundedFit {
-  /** Of the generalist alone where nothing is within the bound: 0. */
+  /** Of the generalist alone where nothing is within the bound: 0, or what a refitted layer does by itself. */
   readonly harm: Harm;
   /** Least harm of what was tried, where all of it was beyond the bound and specialists are left out. */
   readonly refused?: number;

@@ -44,7 +44,7 @@ import { elementTypeOf, valueInfo } from './value-info.js';
 
 /** What may be chosen about a file. */
 export interface ExportOptions {
-  /** How weights are stored that are written, those of an imported model excepted. */
+  /** How weights are stored that are written: not those that an imported model has itself. */
   readonly weights?: WeightPrecision;
   /** Whether the outputs tell what the specialists predict. */
   readonly trace?: boolean;
@@ -157,6 +157,7 @@ export async function exportOnnx(
         before,
         prefix,
         replaced: before?.imported?.replaced ?? (replaceOutput ? imported.backbone.output : null),
+        weights,
       })
     : writeOwn(writer, parts, host, weights);
 
@@ -166,7 +167,11 @@ export async function exportOnnx(
     feed = bytesIn(feed);
   }
   if (!imported || withPreprocessing) graph.input = [imageInfo(feed), ...otherInputs(graph, feed.name)];
-  const { outputs, fused, metadata } = writeOutputs(writer, graph, host, written, { trace, before });
+  const { outputs, fused, metadata } = writeOutputs(writer, graph, host, written, {
+    trace,
+    before,
+    isRefitted: imported?.isRefitted === true,
+  });
   sortNodes(graph);
   removeUnused(graph, prefix);
 
@@ -285,11 +290,14 @@ function writeOnImported(
     before,
     prefix,
     replaced,
+    weights,
   }: NonNullable<ExportedParts['imported']> & {
     readonly before: ExportedMetadata | undefined;
     readonly prefix: string;
     /** The output to replace. */
     readonly replaced: string | null;
+    /** Of a refitted layer. */
+    readonly weights: WeightPrecision;
   },
 ): Written {
   const { blank, input, reading } = backbone;
@@ -305,8 +313,10 @@ function writeOnImported(
   const described = { ...backbone, output: own };
   const from = writeImported(writer, modelOf(model, graph), described, { classes, everyStep });
   // Imported heads stand on the features alone.
-  const logits =
-    (isRefitted ? undefined : from.logits) ?? writeDense(writer, from.features, layers.slice(-1));
+  const head = layers.slice(-1);
+  const logits = isRefitted
+    ? writeDense(writer, from.features, head, weights)
+    : (from.logits ?? writeDense(writer, from.features, head));
   const values = writeFusion(writer, { logits, features: from.features, start }, fusion);
   if (replaced !== null) {
     const place = { output: replaced, blank, classes };
@@ -349,7 +359,15 @@ function writeOutputs(
   graph: GraphProto,
   { fusion }: HostParts,
   { values, imported, earlier }: Written,
-  { trace, before }: { readonly trace: boolean; readonly before: ExportedMetadata | undefined },
+  {
+    trace,
+    before,
+    isRefitted,
+  }: {
+    readonly trace: boolean;
+    readonly before: ExportedMetadata | undefined;
+    readonly isRefitted: boolean;
+  },
 ) {
   const { classes, specialists } = fusion;
   const taken = valueNames(graph);
@@ -360,7 +378,9 @@ function writeOutputs(
     return name;
   };
   const fused = add(values.probabilities, earlier ?? free('probabilities'), ['batch', classes]);
-  const generalist = before?.generalist ?? add(values.generalist, free('generalist'), ['batch', classes]);
+  // Specialists of an earlier patch may stand on a refitted layer, those of this one stand on the model's own.
+  const kept = before?.isRefitted ? undefined : before?.generalist;
+  const generalist = kept ?? add(values.generalist, free('generalist'), ['batch', classes]);
   const outputs = [fused, generalist];
   const traces = [...(before?.traces ?? [])];
   if (trace && values.trace) {
@@ -383,7 +403,14 @@ function writeOutputs(
       })),
     });
   }
-  return { outputs, fused, metadata: { generalist, imported, traces, patches: before?.patches ?? [] } };
+  const metadata = {
+    generalist,
+    imported,
+    traces,
+    patches: before?.patches ?? [],
+    ...(isRefitted && { isRefitted }),
+  };
+  return { outputs, fused, metadata };
 }
 
 /** Inputs beside the images: old models list their weights among them. */

@@ -51,7 +51,7 @@ export const combine: FusionRule = {
 /** A mass of a subset from which on what is left is summed. */
 const nearlyAll = 0.98;
 
-/** The same in single precision where a shift raises what is left, and its rounding with it. */
+/** The same threshold in single precision where a shift raises what is left, and its rounding with it. */
 const half = 0.5;
 
 /** Nats below the largest logit from which on {@link smallestSoftmax}, 69 below a softmax of 1, may be near. */
@@ -68,9 +68,9 @@ const pendingRange = 1000;
  *
  * with `Q_S` the generalist's mass on S; classes outside keep their proportions and share `1 - Q'`. With v = 0 the
  * dustbin is left to the generalist, as in `shareInside`; with v = 1 it is left to the specialist. The shift is one for
- * each specialist, fitted where bystanders tell what it costs. What is fitted
- * beside v are the weight and the temperatures: two experts whose errors are independent multiply. Specialists that
- * overlap take turns, in order; one that puts everything in its dustbin changes nothing inside.
+ * each specialist, fitted where bystanders tell what it costs. What is fitted beside v are the weight and the
+ * temperatures: two experts whose errors are independent multiply. Specialists that overlap take turns, in order; one
+ * that puts everything in its dustbin changes nothing inside.
  *
  * @param generalist (classes), `p^g`; sums to 1
  * @param specialists the active ones
@@ -173,8 +173,8 @@ function believedMass(
  * A softmax is a distribution by its making, and the logarithms of a specialist's are its logits but for a common
  * term. What lies outside the subsets only changes by a factor, which is applied once, at the end.
  *
- * Cost: two or, with trust, three transcendental functions for each class of the subsets, and with trust one pass
- * over the classes, or two where the generalist is sure of the subset.
+ * Cost: two or, with trust, three transcendental functions for each class of the subsets, and with trust or a
+ * shift one pass over the classes, or two where the generalist is sure of the subset.
  */
 function combineInPlace({ largestSubset, parameters, kernel }: FastFormOptions): FuseInPlace {
   const trust = parameterValue(dustbinTrust, parameters);

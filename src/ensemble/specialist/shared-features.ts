@@ -72,7 +72,7 @@ export async function shareFeatures(
   { log, signal }: { readonly log: Log; readonly signal: AbortSignal },
 ): Promise<number> {
   const rows = dataset.splits.train.rows + (bystanders?.teach.rows ?? 0);
-  const progress = log.progress('features for all specialists', shared.views * rows);
+  const progress = log.progress('features of the training images', shared.views * rows);
   const open = ({ directory, splits }: Dataset) =>
     openBatchesAhead(
       imageSource,

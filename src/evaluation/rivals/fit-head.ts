@@ -109,7 +109,7 @@ export async function fitHead(
   try {
     for (let epoch = 0; epoch < epochs && sinceBest < patience; epoch++) {
       for (let inEpoch = 0; inEpoch < stepsPerEpoch; inEpoch++) {
-        if (signal.aborted) throw new KdSpecError('interrupted', 'stopped while rivals were trained');
+        if (signal.aborted) throw new KdSpecError('interrupted', 'stopped while a layer was trained');
         if (rows.length === 0) {
           const all = [...Array(train.rows).keys()];
           order.shuffle(all);
@@ -203,7 +203,7 @@ export async function eachChunk(
   const bias = operations.tensor(head.bias, [head.classes] as const);
   try {
     for (let start = 0; start < set.rows; start += chunkRows) {
-      if (signal.aborted) throw new KdSpecError('interrupted', 'stopped while rivals were compared');
+      if (signal.aborted) throw new KdSpecError('interrupted', 'stopped while layers were compared');
       const chunk = sliceRows(set, start, start + chunkRows);
       const results = operations.tidy(() => {
         const features = operations.tensor(chunk.features, [chunk.rows, chunk.width] as const);

@@ -13,7 +13,7 @@ const figures = z.object({
       'the numbers that validation chose: shares of a mixture, a shift of classes with images in nats',
     ),
   top1: share,
-  gain: difference.describe('over the generalist, on the same test images'),
+  gain: difference.describe('over the generalist, or the model as it was, on the same test images'),
   standardError,
   harm: z
     .object({ harm: difference, standardError })

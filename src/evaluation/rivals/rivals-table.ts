@@ -58,12 +58,12 @@ export function rivalsTable({
   const likelihood = rivals.find((rival) => rival.likelihood)?.likelihood;
   return {
     verdict: verdict.text,
-    caption: `Gain in top-1 over the generalist (${percentWithin(test.top1, test.standardError)}) on ${count(test.examples)} test images of ${count(classesWithImages)} classes, ± one standard error`,
+    caption: `Gain in top-1 over the model as it is (${percentWithin(test.top1, test.standardError)}) on ${count(test.examples)} test images of ${count(classesWithImages)} classes, ± one standard error`,
     header,
     rows,
     notes: [
       bystanders
-        ? `Harm: accuracy that ${count(bystanders.test)} bystanders lose (${bystanders.description}; the generalist has ${percent(bystanders.top1)}).`
+        ? `Harm: accuracy that ${count(bystanders.test)} bystanders lose (${bystanders.description}; the model has ${percent(bystanders.top1)}).`
         : classes > classesWithImages
           ? `Harm is not measured: there are no images of the other ${count(classes - classesWithImages)} classes (--bystanders PATH).`
           : 'There is no harm to measure: every class has images.',

@@ -92,7 +92,7 @@ export function verdictOf(
         `${signedWithin(first.mean, first.standardError)} in top-1 (${percent(outcome.figures.top1)} against ` +
         `${percent(own.top1)}).${costs} ${adviceFor(name)}.` +
         (canRefit
-          ? ' With --refit-share 0.5 specialists stand on a refitted last layer, which may gain more than either.'
+          ? ' With --refit-share 0.5 specialists stand on a refitted last layer, and may gain more than both.'
           : ''),
     );
   } else if (first) {

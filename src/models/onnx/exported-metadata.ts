@@ -21,6 +21,8 @@ const exportedMetadataSchema = z.looseObject({
   version: z.literal(1),
   /** The output with the generalist's distribution. */
   generalist: z.string(),
+  /** Whether that stands on a last layer that was refitted, and the model's own output does not. */
+  isRefitted: z.boolean().exactOptional(),
   rule: z.string(),
   /** How often specialists were written into this graph: each time under another prefix. */
   exports: z.int().positive(),

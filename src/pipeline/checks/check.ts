@@ -75,3 +75,11 @@ export function flagOf(key: string): string {
 export function invalid(message: string): KdSpecError {
   return new KdSpecError('option-invalid', message);
 }
+
+/** The refusal of a file whose specialists were calibrated for the last layer that it has. */
+export function patchedBefore(path: string): KdSpecError {
+  return invalid(
+    `${path}: --refit-share is for a model as it was trained, and this file was patched before: patch the model itself, or ` +
+      'leave it out',
+  );
+}

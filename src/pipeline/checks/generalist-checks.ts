@@ -1,6 +1,14 @@
 import { importers } from '../../data/importers/importers.js';
 import { settingAt } from '../settings.js';
-import { type CheckContext, checkBatch, flagOf, ignored, invalid, needImages } from './check.js';
+import {
+  type CheckContext,
+  checkBatch,
+  flagOf,
+  ignored,
+  invalid,
+  needImages,
+  patchedBefore,
+} from './check.js';
 
 // The data set, the generalist that is trained or imported, and its predictions
 
@@ -126,12 +134,15 @@ function checkRefit({ settings, origins, outline }: CheckContext): void {
   const { share } = settings.generalist.refit;
   ignored(origins, share === 0, { 'generalist.refit.views': 'no layer is refitted (--refit-share)' });
   if (share === 0) return;
+  if (settings.ensemble.risk !== null) {
+    throw invalid(
+      '--risk shows that specialists are better than what they stand on, which is not the model as it was with ' +
+        '--refit-share: leave one of the two out',
+    );
+  }
   needImages(outline, 'validation', '--refit-share');
   if (outline.dataset?.isPatched) {
-    throw invalid(
-      `${settings.dataset.model.onnx}: --refit-share is for a model as it was trained, and this file was patched before: ` +
-        'patch the model itself, or leave it out',
-    );
+    throw patchedBefore(settings.dataset.model.onnx ?? '');
   }
 }
 

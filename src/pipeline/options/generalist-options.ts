@@ -46,7 +46,6 @@ export const generalistOptions = {
       min: 0,
       max: 1,
       affects: 'result',
-      omitsDefault: true,
       description:
         'Refit the last layer of an imported model on the training images, and let the specialists stand on this share of it mixed with the original (0: on the model as it is). Gain and harm are measured against the model as it is',
     },
@@ -57,9 +56,8 @@ export const generalistOptions = {
       min: 1,
       max: 1000,
       affects: 'result',
-      omitsDefault: true,
       description:
-        'Refit that layer on this many augmented views of each training image; what specialists see, too (--views), is computed once',
+        'Refit that layer on this many augmented views of each training image; views that specialists see as well (--views) are computed once',
     },
   },
   patience: {

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { selectBackend } from '../../compute/backend.js';
 import { writeJsonAtomically } from '../../core/atomic-file.js';
-import { KdSpecError } from '../../core/errors.js';
+import { assert, KdSpecError } from '../../core/errors.js';
 import type { JsonObject } from '../../core/json.js';
 import type { Log } from '../../core/log.js';
 import { createPause } from '../../core/pause.js';
@@ -56,8 +56,9 @@ export async function calibrateEnsemble(context: StageContext): Promise<StageRes
     store: context.store,
   });
   const specialists = await loadSpecialists(context.input('specialists'), generalist);
-  const original = await loadOriginal(context.input('generalist'), operations, { store: context.store });
+  let original: Classifier | undefined;
   try {
+    original = await loadOriginal(context.input('generalist'), generalist);
     const configs = specialists.members.map(({ config }) => config);
     const routingRule = { top: routingTop, mass: routingMass, most: mostActive };
     const predict = (split: Split, what: string) =>
@@ -66,7 +67,8 @@ export async function calibrateEnsemble(context: StageContext): Promise<StageRes
       );
     const examples = await predict(splits.validation, 'validation');
     const found = bystanders && (await predict(bystanders.bound, 'bystanders'));
-    const others = found && original ? await withBefore(found, original, bystanders, context) : found;
+    const others =
+      found && original ? await withBefore(found, original, bystanders, classes.length, context) : found;
     const onPlan = (plan: CalibrationPlan) => tellOfPlan(plan, examples.length, others?.length, log);
     const fitGeneralist = generalist.backbone?.fusedBefore === undefined;
     const options = { rule, fit, fitGeneralist, weights, select, selectionErrors, signal, onPlan };
@@ -201,16 +203,18 @@ async function predictionsFor(
 async function withBefore(
   examples: readonly CalibrationExample[],
   original: Classifier,
-  { bound, dataset: { image, classes } }: Bystanders,
+  { bound, dataset: { image } }: Bystanders,
+  classes: number,
   { signal }: StageContext,
 ): Promise<readonly CalibrationExample[]> {
   const before: number[] = [];
-  for await (const batch of firstBatches(bound, image, { most: maxExamples, classes: classes.length })) {
+  for await (const batch of firstBatches(bound, image, { most: maxExamples, classes })) {
     if (signal.aborted) throw new KdSpecError('interrupted', 'stopped before calibration began');
     const probabilities = await original.probabilities(batch);
     for (let row = 0; row < batch.count; row++)
       before.push(firstClass(rowOf(probabilities, row, original.classes.length)));
   }
+  assert(before.length === examples.length, 'a prediction of the model as it was for each bystander');
   return examples.map((example, at) => ({ ...example, before: before[at] }));
 }
 
@@ -255,7 +259,7 @@ function tellOfHarm(
     const limit = Number.isFinite(bound) ? `at most ${shortPercent(bound)}` : 'no bound';
     if (refused === undefined) {
       log.info(
-        `rule ${rule}${used}: validation top-1 ${percent(calibration.generalist.top1)} to ${percent(crossFitted.top1)} ` +
+        `rule ${rule}${used}: validation top-1 ${isRefitted ? 'of the refitted layer ' : ''}${percent(calibration.generalist.top1)} to ${percent(crossFitted.top1)} ` +
           `(${signedWithin(top1Gain.mean, top1Gain.standardError)}), ` +
           `harm to bystanders ${percentWithin(harm.harm, harm.standardError)} (${limit})`,
       );

@@ -9,9 +9,9 @@ import { checkpointFiles, writeConfig } from '../../models/checkpoint.js';
 import { countParameters, forwardFlops } from '../../models/network-definition.js';
 import { readExportedMetadata } from '../../models/onnx/exported-metadata.js';
 import { describeOnnx, importOnnx } from '../../models/onnx/import-onnx.js';
-import type { OnnxModel } from '../../models/onnx/model-file.js';
 import type { CheckImages } from '../../models/onnx/self-check.js';
 import { writeSafetensors } from '../../models/safetensors.js';
+import { patchedBefore } from '../checks/check.js';
 import type { StageContext } from '../stage.js';
 import { metricsOf, type StageResults } from '../stage-metrics.js';
 import { refitImported } from './refit.js';
@@ -29,7 +29,7 @@ export async function importGeneralist(context: StageContext): Promise<StageResu
   const described = await describeOnnx(options.onnx, { ...options, imageSize });
   const { head, input, classes, notes } = described;
   const isRefitted = settings.generalist.refit.share > 0;
-  if (isRefitted) expectUnpatched(described.model);
+  if (isRefitted && readExportedMetadata(described.model)) throw patchedBefore(described.model.path);
   const { metrics } = await readManifest(context.input('dataset'));
   const said = metricsOf('dataset', metrics)?.model?.notes ?? []; // when the data set was made
   for (const note of notes) if (!said.includes(note)) log.info(note);
@@ -81,16 +81,6 @@ export async function importGeneralist(context: StageContext): Promise<StageResu
     trainingFlops: refit?.flops ?? 0,
     trainingSeconds: refit?.seconds ?? 0,
   };
-}
-
-/** @throws KdSpecError `option-invalid` for a file with specialists that were calibrated for its last layer */
-function expectUnpatched(model: OnnxModel): void {
-  if (readExportedMetadata(model) === undefined) return;
-  throw new KdSpecError(
-    'option-invalid',
-    `${model.path}: --refit-share is for a model as it was trained, and this file was patched before: patch the model ` +
-      'itself, or leave it out',
-  );
 }
 
 /**

@@ -2,7 +2,6 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { findManifest, readManifest } from '../../core/artefact.js';
-import { KdSpecError } from '../../core/errors.js';
 import { signedPercent } from '../../core/percent.js';
 import { imageBatches } from '../../data/batches.js';
 import { openBystanders } from '../../data/bystanders.js';
@@ -21,8 +20,7 @@ import {
   type SpecialistCard,
 } from '../../evaluation/report-details.js';
 import { renderReportPage } from '../../evaluation/report-page.js';
-import { createAccuracy, type LabelledBatch } from '../../models/accuracy.js';
-import { batchSizeFor, type Classifier, type ImageBatch, rowOf } from '../../models/classifier.js';
+import { batchSizeFor, type Classifier, type ImageBatch } from '../../models/classifier.js';
 import { loadOriginal } from '../../models/network-classifier.js';
 import type { EpochMetrics } from '../../training/metrics-log.js';
 import type { Settings } from '../options.js';
@@ -43,20 +41,20 @@ export async function evaluate(context: StageContext): Promise<StageResults['rep
   });
   context.usesBackend(runtime === 'onnx' ? 'onnxruntime' : ensemble.generalist.operations.backend);
   let exported: Ensemble | undefined;
-  const original = await loadOriginal(context.input('generalist'), ensemble.generalist.operations, {
-    store: context.store,
-  });
+  let original: Classifier | undefined;
   try {
+    original = await loadOriginal(context.input('generalist'), ensemble.generalist);
     if (runtime === 'onnx') exported = await openAsExported(ensemble, context.input('generalist'));
-    const evaluated = exported ? withDistributionsOf(ensemble, exported) : ensemble;
+    const measured = exported ? withDistributionsOf(ensemble, exported) : ensemble;
     const { split: splitName, maxExamples } = settings.report;
     const split = dataset.splits[splitName];
     const { image } = dataset;
     const batches = () => imageBatches(split, image, { batchSize: batchSizeFor(ensemble.classes.length) });
     const total = Math.min(split.rows, maxExamples ?? split.rows);
     const progress = log.progress(`predictions for ${splitName}`, total);
-    const { evaluation, example, details } = await evaluateEnsemble(evaluated, batches(), {
+    const evaluated = await evaluateEnsemble(measured, batches(), {
       image,
+      original,
       total,
       seed: settings.seed,
       signal,
@@ -67,10 +65,10 @@ export async function evaluate(context: StageContext): Promise<StageResults['rep
     const inference = exported ? undefined : await measureCost(ensemble, batches(), context);
     const { subsets } = await readSubsets(join(context.input('subsets'), subsetsFileName));
     const calibration = metricsOf('ensemble', (await readManifest(context.input('ensemble'))).metrics);
-    const bystanders = await measureHarm(context, evaluated, original);
+    const bystanders = await measureHarm(context, measured, original);
     const report: Report = {
-      ...evaluation,
-      ...(original && { original: await top1Of(original, batches(), { total, signal }) }),
+      ...evaluated.evaluation,
+      ...(evaluated.original && { original: evaluated.original }),
       ...(bystanders && { bystanders }),
       dataset: { description: dataset.description, classes: dataset.classes.length },
       split: settings.report.split,
@@ -95,10 +93,10 @@ export async function evaluate(context: StageContext): Promise<StageResults['rep
         student: await evaluateStudent(ensemble.generalist.operations, dataset, context),
       }),
       ...(settings.report.rivals && { rivals: await readRivals(context.input('rivals')) }),
-      ...(example && { example }),
+      ...(evaluated.example && { example: evaluated.example }),
     };
     const whole: ReportDetails = {
-      ...details,
+      ...evaluated.details,
       classes: dataset.classes,
       specialists: specialistCards(ensemble, settings.ensemble),
       selection: selectionRule(settings.ensemble),
@@ -119,26 +117,6 @@ export async function evaluate(context: StageContext): Promise<StageResults['rep
     exported?.dispose();
     ensemble.dispose();
   }
-}
-
-/** Accuracy of a classifier on the first images. */
-async function top1Of(
-  classifier: Classifier,
-  batches: AsyncIterable<LabelledBatch>,
-  { total, signal }: { readonly total: number; readonly signal: AbortSignal },
-) {
-  const accuracy = createAccuracy();
-  for await (const batch of batches) {
-    if (signal.aborted)
-      throw new KdSpecError('interrupted', `evaluation: stopped after ${accuracy.examples} images`);
-    const probabilities = await classifier.probabilities(batch);
-    const rows = Math.min(batch.count, total - accuracy.examples);
-    for (let row = 0; row < rows; row++)
-      accuracy.add(batch.labels[row], rowOf(probabilities, row, classifier.classes.length));
-    if (accuracy.examples >= total) break;
-  }
-  const { top1, top1StandardError } = accuracy.result();
-  return { top1, top1StandardError };
 }
 
 /** An ensemble as it would be exported, in ONNX Runtime. */

@@ -25,15 +25,16 @@ import { classesInPlay } from '../../evaluation/rivals/fit-head.js';
 import type { FeatureSet, Head } from '../../evaluation/rivals/rival.js';
 import { rivalsSchema } from '../../evaluation/rivals/rivals-schema.js';
 import { firstClass } from '../../math/rank.js';
-import { hasOriginal, loadGeneralist } from '../../models/checkpoint.js';
+import { hasOriginal, readOriginal } from '../../models/checkpoint.js';
 import { batchSizeFor } from '../../models/classifier.js';
 import { plainLayer, scaleOf, standardise, standardisedLayer } from '../../models/feature-scale.js';
-import type { Network } from '../../models/network.js';
+import { type Network, networkValues } from '../../models/network.js';
 import { cutNetwork } from '../../models/network-backbone.js';
 import { forwardFlops, hiddenFeatures } from '../../models/network-definition.js';
 import { type HostTensor, readSafetensors, writeSafetensors } from '../../models/safetensors.js';
 import { specialistsOptions } from '../options/specialists-options.js';
 import type { StageContext } from '../stage.js';
+import { metricsOf } from '../stage-metrics.js';
 import { expectTrainable, readFeaturesOf, readTrainingViews, viewsInMemory } from './feature-sets.js';
 
 const rivalsFile = 'rivals.json';
@@ -119,15 +120,17 @@ export async function measureRivals(context: StageContext): Promise<RivalsReport
     };
     const kept = ensemble.settings.specialists.filter((one) => one.kept).length;
     const manifest = await readManifest(context.input('specialists'));
+    const ofGeneralist = await readManifest(context.input('generalist'));
+    const refit = metricsOf('generalist', ofGeneralist.metrics)?.imported?.refit;
     const predictions: EnsemblePredictions = {
       test: onTest.predicted,
       bystanders: onOthers?.predicted,
       what: `the ensemble of this workspace: rule ${ensemble.settings.rule}, ${count(kept)} of ${count(ensemble.specialists.length)} specialists`,
       cost: {
         flops: forwardFlops(definition, { from: 'head' }) + onTest.specialistFlops,
-        parameters: specialistParameters(ensemble),
-        trainingSeconds: numberOf(manifest.metrics.trainingSeconds),
-        trainingFlops: numberOf(manifest.metrics.trainingFlops),
+        parameters: specialistParameters(ensemble) + (refit ? (own.width + 1) * own.classes : 0),
+        trainingSeconds: numberOf(manifest.metrics.trainingSeconds) + (refit?.seconds ?? 0),
+        trainingFlops: numberOf(manifest.metrics.trainingFlops) + (refit?.flops ?? 0),
       },
     };
     const bound = boundOf(ensemble) ?? boundWithoutHarm;
@@ -159,21 +162,15 @@ function canRefit({ generalist }: NetworkEnsemble, folder: string): boolean {
 
 /** The last layer of the model as it came, which rivals begin with, whatever the specialists stand on. */
 async function originalHead(folder: string, generalist: Network): Promise<Head> {
-  const { operations, definition } = generalist;
-  const isOther = hasOriginal(folder);
-  const network = isOther
-    ? await loadGeneralist(folder, operations, { withBackbone: false, isOriginal: true })
-    : generalist;
-  try {
-    return {
-      width: hiddenFeatures(definition),
-      classes: definition.outputs,
-      weights: await operations.read(network.variable('head.weights')),
-      bias: await operations.read(network.variable('head.bias')),
-    };
-  } finally {
-    if (isOther) network.dispose();
-  }
+  const { definition } = generalist;
+  const tensors = (await readOriginal(folder, definition)) ?? (await networkValues(generalist));
+  const values = (name: string) => Float32Array.from(tensors.get(name)?.values ?? []);
+  return {
+    width: hiddenFeatures(definition),
+    classes: definition.outputs,
+    weights: values('head.weights'),
+    bias: values('head.bias'),
+  };
 }
 
 async function writeHead(
@@ -257,7 +254,7 @@ function assertSome({ rows }: FeatureSet, split: string): void {
   );
 }
 
-/** An image without a label counts as the generalist's first class: any change is harm. */
+/** An image without a label counts as the model's first class: any change is harm. */
 function withFirstClasses(set: FeatureSet, { classes, width, weights, bias }: Head): FeatureSet {
   const labels = set.labels.map((label, row) => {
     if (label < classes) return label;
