@@ -8,17 +8,16 @@ import { rankOf } from '../math/rank.js';
 import type { LabelledBatch } from '../models/accuracy.js';
 import { type Classifier, rowOf } from '../models/classifier.js';
 import { createEvaluation, type Evaluation } from './evaluation.js';
+import { type Top1, top1Of } from './harm.js';
 import { createDetails, type ObservedDetails } from './report-details.js';
 import { createExampleSearch, describeTrace, type ReportExample } from './report-example.js';
 
 const exampleSide = 512; // pixels
 
 /** Top-1 of an imported model as it was, with its standard error, fractions in [0, 1]. */
-export interface OriginalAccuracy {
-  readonly top1: number;
-  readonly top1StandardError: number;
+export interface OriginalAccuracy extends Top1 {
   /** Ensemble minus it, paired. */
-  readonly difference: { readonly top1: number; readonly top1StandardError: number };
+  readonly difference: Top1;
 }
 
 /** What is evaluated: an ensemble that tells how each specialist predicts. */
@@ -118,13 +117,9 @@ export async function evaluateEnsemble(
     update(done);
     if (done >= total) break;
   }
-  const top1 = (mean: ReturnType<typeof createMean>) => {
-    const { mean: share, standardError } = mean.estimate();
-    return { top1: share, top1StandardError: standardError };
-  };
   return {
     evaluation: evaluation.result(),
-    ...(original && { original: { ...top1(before), difference: top1(gain) } }),
+    ...(original && { original: { ...top1Of(before), difference: top1Of(gain) } }),
     example: search.result(),
     details: await details.result(),
   };

@@ -6,9 +6,15 @@ import type { LabelledBatch } from '../models/accuracy.js';
 import { type Classifier, rowOf } from '../models/classifier.js';
 
 /** Top-1 accuracy with its standard error, fractions in [0, 1]. */
-interface Top1 {
+export interface Top1 {
   readonly top1: number;
   readonly top1StandardError: number;
+}
+
+/** The mean of zeros and ones, or of their differences, as an accuracy. */
+export function top1Of(mean: ReturnType<typeof createMean>): Top1 {
+  const { mean: top1, standardError } = mean.estimate();
+  return { top1, top1StandardError: standardError };
 }
 
 /** What specialists do to images of what none of them learned, fractions in [0, 1]. */
@@ -88,15 +94,11 @@ export async function evaluateBystanders(
     update(done);
     if (done >= total) break;
   }
-  const top1 = (mean: ReturnType<typeof createMean>): Top1 => {
-    const { mean: share, standardError } = mean.estimate();
-    return { top1: share, top1StandardError: standardError };
-  };
   const estimate = harm.estimate();
   return {
     examples: done,
     labelled: generalist.examples,
-    ...(generalist.examples > 0 && { generalist: top1(generalist), ensemble: top1(fused) }),
+    ...(generalist.examples > 0 && { generalist: top1Of(generalist), ensemble: top1Of(fused) }),
     agreement: agreement.estimate().mean,
     harm: estimate.mean,
     standardError: estimate.standardError,

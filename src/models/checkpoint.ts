@@ -112,6 +112,24 @@ export function checkTensors(
   if (stranger !== undefined) throw invalid(`tensor "${stranger}" is not expected`);
 }
 
+/** A last layer as the tensors of a network: weights (width, classes) and bias (classes). */
+export function headTensors({
+  width,
+  classes,
+  weights,
+  bias,
+}: {
+  readonly width: number;
+  readonly classes: number;
+  readonly weights: Float32Array;
+  readonly bias: Float32Array;
+}): ReadonlyMap<string, HostTensor> {
+  return new Map([
+    ['head.weights', { shape: [width, classes], values: weights }],
+    ['head.bias', { shape: [classes], values: bias }],
+  ]);
+}
+
 /** Whether a generalist's last layer is another than the imported model came with, which is then beside it. */
 export function hasOriginal(directory: string): boolean {
   return existsSync(join(directory, checkpointFiles.original));

@@ -10,8 +10,7 @@ import type { HostTensor } from '../../models/safetensors.js';
 import type { NetworkEnsemble } from '../ensemble.js';
 import type { EnsembleFile } from '../ensemble-file.js';
 import { fusionRule } from '../rules/index.js';
-import { massShift } from '../rules/mass-shift.js';
-import { parameterValue } from '../rules/rule.js';
+import { massShift, parameterValue } from '../rules/rule.js';
 import type { SpecialistNetworks } from '../specialist/specialist-networks.js';
 import type { ExportedFusion, ExportedSpecialist } from './query-graph.js';
 

@@ -10,12 +10,12 @@ import {
   subsetMasses,
   sumOfMasses,
 } from './distributions.js';
-import { massShift } from './mass-shift.js';
 import {
   type FastFormOptions,
   type FuseInPlace,
   type FusionOptions,
   type FusionRule,
+  massShift,
   parameterValue,
   type RuleParameter,
   type SpecialistLogits,

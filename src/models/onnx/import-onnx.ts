@@ -1,5 +1,6 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { headTensors } from '../checkpoint.js';
 import type { NetworkDefinition } from '../network-definition.js';
 import type { HostTensor } from '../safetensors.js';
 import { findClassNames, type OnnxClasses } from './class-names.js';
@@ -156,10 +157,7 @@ export async function importOnnx(
       outputs: own.classes,
     },
     backbone: backboneOf(checked.chosen.reading),
-    tensors: new Map([
-      ['head.weights', { shape: [own.width, own.classes], values: own.weights }],
-      ['head.bias', { shape: [own.classes], values: own.bias }],
-    ]),
+    tensors: headTensors(own),
     check: checked,
   };
 }

@@ -6,8 +6,10 @@ import type { Dataset, Split } from '../../data/dataset.js';
 import { openFeatureRows } from '../../data/feature-rows.js';
 import type { ImageShape } from '../../data/source.js';
 import { shareFeatures, viewFeatures } from '../../ensemble/specialist/shared-features.js';
-import type { FeatureSet } from '../../evaluation/rivals/rival.js';
+import type { FeatureSet, Head } from '../../evaluation/rivals/rival.js';
 import type { Backbone } from '../../models/backbone.js';
+import { hiddenFeatures, type NetworkDefinition } from '../../models/network-definition.js';
+import type { HostTensor } from '../../models/safetensors.js';
 
 // What heads of all classes are trained on: images as a frozen backbone sees them, in memory.
 
@@ -110,4 +112,15 @@ export async function readFeaturesOf(
     if (done >= rows) break;
   }
   return set;
+}
+
+/** The last layer among the tensors of a network. */
+export function headFrom(tensors: ReadonlyMap<string, HostTensor>, definition: NetworkDefinition): Head {
+  const values = (name: string) => Float32Array.from(tensors.get(name)?.values ?? []);
+  return {
+    width: hiddenFeatures(definition),
+    classes: definition.outputs,
+    weights: values('head.weights'),
+    bias: values('head.bias'),
+  };
 }

@@ -10,13 +10,20 @@ import { classesInPlay, eachChunk } from '../../evaluation/rivals/fit-head.js';
 import type { FeatureSet, Head } from '../../evaluation/rivals/rival.js';
 import { refitHead } from '../../evaluation/rivals/trained-heads.js';
 import { firstClass } from '../../math/rank.js';
-import { checkpointFiles, loadGeneralist } from '../../models/checkpoint.js';
+import { checkpointFiles, headTensors, loadGeneralist } from '../../models/checkpoint.js';
 import { plainLayer, scaleOf, standardise, standardisedLayer } from '../../models/feature-scale.js';
+import { networkValues } from '../../models/network.js';
 import { cutNetwork } from '../../models/network-backbone.js';
 import { writeSafetensors } from '../../models/safetensors.js';
 import type { StageContext } from '../stage.js';
 import type { StageResults } from '../stage-metrics.js';
-import { expectTrainable, readFeaturesOf, readTrainingViews, viewsInMemory } from './feature-sets.js';
+import {
+  expectTrainable,
+  headFrom,
+  readFeaturesOf,
+  readTrainingViews,
+  viewsInMemory,
+} from './feature-sets.js';
 
 const mostEpochs = 20;
 const mostValidation = 20_000; // images that decide when the training ends
@@ -44,10 +51,14 @@ export async function refitImported(
   try {
     const { width } = backbone;
     expectTrainable('--refit-share trains', width, classes.length, 'leave it out');
-    const what = 'the last layer is';
     const shared = {
       folder: join(directory, 'features'),
-      views: viewsInMemory(what, views, { dataset, backbone, advice: 'leave --refit-share out', log }),
+      views: viewsInMemory('the last layer is', views, {
+        dataset,
+        backbone,
+        advice: 'leave --refit-share out',
+        log,
+      }),
     };
     const train = await readTrainingViews(
       shared,
@@ -62,13 +73,7 @@ export async function refitImported(
     const scale = scaleOf(train);
     standardise(train, scale);
     standardise(validation, scale);
-    const parameters = (one: string) => operations.read(generalist.variable(one));
-    const own = {
-      width,
-      classes: classes.length,
-      weights: await parameters('head.weights'),
-      bias: await parameters('head.bias'),
-    };
+    const own = headFrom(await networkValues(generalist), generalist.definition);
     const pictured = await countLabels(splits.train, classes.length);
     const trainedOn = {
       operations,
@@ -87,15 +92,9 @@ export async function refitImported(
       await top1Of(trainedOn.head, validation, { operations, signal }),
       await top1Of(head, validation, { operations, signal }),
     ];
-    const { weights, bias } = plainLayer(head, scale);
     await rename(join(directory, checkpointFiles.model), join(directory, checkpointFiles.original));
-    await writeSafetensors(
-      join(directory, checkpointFiles.model),
-      new Map([
-        ['head.weights', { shape: [width, classes.length], values: weights }],
-        ['head.bias', { shape: [classes.length], values: bias }],
-      ]),
-    );
+    const written = { ...head, ...plainLayer(head, scale) };
+    await writeSafetensors(join(directory, checkpointFiles.model), headTensors(written));
     await rm(shared.folder, { recursive: true, force: true });
     log.info(
       `last layer refitted over ${count(inPlay.length)} classes and mixed in by ${percent(share)}: validation top-1 ` +

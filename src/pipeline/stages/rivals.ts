@@ -25,17 +25,23 @@ import { classesInPlay } from '../../evaluation/rivals/fit-head.js';
 import type { FeatureSet, Head } from '../../evaluation/rivals/rival.js';
 import { rivalsSchema } from '../../evaluation/rivals/rivals-schema.js';
 import { firstClass } from '../../math/rank.js';
-import { hasOriginal, readOriginal } from '../../models/checkpoint.js';
+import { hasOriginal, headTensors, readOriginal } from '../../models/checkpoint.js';
 import { batchSizeFor } from '../../models/classifier.js';
 import { plainLayer, scaleOf, standardise, standardisedLayer } from '../../models/feature-scale.js';
 import { type Network, networkValues } from '../../models/network.js';
 import { cutNetwork } from '../../models/network-backbone.js';
-import { forwardFlops, hiddenFeatures } from '../../models/network-definition.js';
-import { type HostTensor, readSafetensors, writeSafetensors } from '../../models/safetensors.js';
+import { forwardFlops } from '../../models/network-definition.js';
+import { readSafetensors, writeSafetensors } from '../../models/safetensors.js';
 import { specialistsOptions } from '../options/specialists-options.js';
 import type { StageContext } from '../stage.js';
 import { metricsOf } from '../stage-metrics.js';
-import { expectTrainable, readFeaturesOf, readTrainingViews, viewsInMemory } from './feature-sets.js';
+import {
+  expectTrainable,
+  headFrom,
+  readFeaturesOf,
+  readTrainingViews,
+  viewsInMemory,
+} from './feature-sets.js';
 
 const rivalsFile = 'rivals.json';
 const headsFolder = 'heads';
@@ -163,27 +169,12 @@ function canRefit({ generalist }: NetworkEnsemble, folder: string): boolean {
 /** The last layer of the model as it came, which rivals begin with, whatever the specialists stand on. */
 async function originalHead(folder: string, generalist: Network): Promise<Head> {
   const { definition } = generalist;
-  const tensors = (await readOriginal(folder, definition)) ?? (await networkValues(generalist));
-  const values = (name: string) => Float32Array.from(tensors.get(name)?.values ?? []);
-  return {
-    width: hiddenFeatures(definition),
-    classes: definition.outputs,
-    weights: values('head.weights'),
-    bias: values('head.bias'),
-  };
+  return headFrom((await readOriginal(folder, definition)) ?? (await networkValues(generalist)), definition);
 }
 
-async function writeHead(
-  folder: string,
-  name: string,
-  { width, classes, weights, bias }: Head,
-): Promise<void> {
+async function writeHead(folder: string, name: string, head: Head): Promise<void> {
   await mkdir(folder, { recursive: true });
-  const tensors = new Map<string, HostTensor>([
-    ['head.weights', { shape: [width, classes], values: weights }],
-    ['head.bias', { shape: [classes], values: bias }],
-  ]);
-  await writeSafetensors(join(folder, `${name}.safetensors`), tensors);
+  await writeSafetensors(join(folder, `${name}.safetensors`), headTensors(head));
 }
 
 /**
