@@ -162,6 +162,15 @@ test('weights of 8 bits are those of the refitted layer, too', async () => {
   expect(await layersOf8Bits('small.onnx')).toHaveLength(1);
 });
 
+test('without bystanders, the plan says that nothing measures what the layer costs others', async () => {
+  const words = ['run', '--onnx', 'model.onnx', '--source', 'warm', ...quick, ...refitted, '--dry-run'];
+  const { code, stderr } = await kdSpec([...words, '--workspace', 'unmeasured'], { folder });
+  expect(code).toBe(0);
+  expect(stderr).toMatch(
+    /--refit-share changes the last layer for classes without images, too, and no bystanders/,
+  );
+});
+
 test('without the share, the model is again as it came', async () => {
   const words = ['train-generalist', '--workspace', 'refitted', '--refit-share', '0', '--json'];
   jsonOf(await kdSpec(words, { folder }));

@@ -6,6 +6,7 @@ import {
   flagOf,
   ignored,
   invalid,
+  mayHaveBystanders,
   needImages,
   patchedBefore,
 } from './check.js';
@@ -130,7 +131,7 @@ export function checkGeneralist(context: CheckContext): void {
 }
 
 /** A file that was patched has specialists that were calibrated for the last layer that it has. */
-function checkRefit({ settings, origins, outline }: CheckContext): void {
+function checkRefit({ settings, origins, outline, warn }: CheckContext): void {
   const { share } = settings.generalist.refit;
   ignored(origins, share === 0, { 'generalist.refit.views': 'no layer is refitted (--refit-share)' });
   if (share === 0) return;
@@ -143,6 +144,12 @@ function checkRefit({ settings, origins, outline }: CheckContext): void {
   needImages(outline, 'validation', '--refit-share');
   if (outline.dataset?.isPatched) {
     throw patchedBefore(settings.dataset.model.onnx ?? '');
+  }
+  if (outline.dataset && !mayHaveBystanders(settings, outline.dataset)) {
+    warn(
+      '--refit-share changes the last layer for classes without images, too, and no bystanders measure what that costs ' +
+        'them: give --bystanders PATH',
+    );
   }
 }
 
