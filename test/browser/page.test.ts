@@ -129,6 +129,19 @@ describe('an image', () => {
     expect(problems).toEqual([]);
   });
 
+  test('that is dropped before the server has told of itself is predicted as any other', async () => {
+    const { page, problems } = await open();
+    await page.route('**/v1', async (route) => {
+      await new Promise((resolve) => setTimeout(resolve, 1500));
+      await route.continue();
+    });
+    await page.reload();
+    await drop(page, 'image.png', 'image/png');
+    await expect.poll(() => verdict(page).textContent(), { timeout: 30_000 }).toBe(predicted);
+    expect(await page.locator('.moves li').count()).toBeGreaterThan(0);
+    expect(problems).toEqual([]);
+  });
+
   test('can be chosen and pasted; a photo is shown whole', async () => {
     const { page, problems } = await open();
     await choose(page, 'photo.jpg');

@@ -21,6 +21,7 @@ interface Truth {
   readonly class: string;
 }
 let server: ServerMessage | undefined;
+let asked: Promise<ServerMessage> | undefined; // what is shown of an image depends on what the server says of itself
 let shown: Blob | undefined;
 let turn = 0; // the newest image wins, however slow the former was
 
@@ -49,6 +50,8 @@ async function show(image: Blob, truth?: Truth, note = ''): Promise<void> {
   stagePicture.replaceChildren(preview);
   stage.classList.add('filled');
   try {
+    await asked?.catch(() => undefined); // the beginning tells that it failed
+    if (mine !== turn) return;
     const trace = server?.canTrace ? '&trace=true' : '';
     const { images, errors } = await postImage<ClassifyMessage>(`/v1/classify?top=${named}${trace}`, image);
     if (mine !== turn) return;
@@ -152,7 +155,8 @@ for (const [id, step] of [
 
 async function begin(): Promise<void> {
   try {
-    server = await getJson<ServerMessage>('/v1');
+    asked = getJson<ServerMessage>('/v1');
+    server = await asked;
   } catch (error) {
     if (error instanceof RequestFailure && error.status === 401) {
       byId('form', 'token').hidden = false;
