@@ -80,6 +80,49 @@ export async function runInThread<Arguments, Result>(
   }
 }
 
+/**
+ * Runs a task for each of some parameters, several at once, each in a thread of its own. The first failure ends all.
+ *
+ * @param options.threads at once
+ * @param options.each receives each result as it comes
+ * @returns the results, in the order of the parameters
+ */
+export async function runInThreads<Arguments, Result>(
+  task: ThreadTask<Arguments, Result>,
+  all: readonly Arguments[],
+  {
+    threads,
+    signal,
+    doing,
+    each,
+  }: {
+    readonly threads: number;
+    readonly signal: AbortSignal | undefined;
+    readonly doing: string;
+    readonly each?: (result: Result) => void | Promise<void>;
+  },
+): Promise<readonly Result[]> {
+  const failed = new AbortController();
+  const stop = AbortSignal.any([failed.signal, ...(signal ? [signal] : [])]);
+  const waiting = [...all.entries()];
+  const results: Result[] = [];
+  const work = async () => {
+    for (let next = waiting.shift(); next; next = waiting.shift()) {
+      const [place, parameters] = next;
+      const result = await runInThread(task, parameters, { signal: stop, doing });
+      results[place] = result;
+      await each?.(result);
+    }
+  };
+  try {
+    await Promise.all(Array.from({ length: Math.min(threads, all.length) }, work));
+  } catch (error) {
+    failed.abort();
+    throw error;
+  }
+  return results;
+}
+
 /** What a thread sends of an error. */
 export function toThreadError(error: unknown): ThreadError {
   const { message, stack } = error instanceof Error ? error : new Error(String(error));

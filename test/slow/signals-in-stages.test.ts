@@ -24,7 +24,7 @@ const pipeline = `
 dataset:
   source: jft-like
   classes: ${classes}
-  imagesPerClass: 50
+  imagesPerClass: 30
   imageSize: 16
 generalist:
   network: { convolutions: [8], dense: [32] }
@@ -38,7 +38,7 @@ specialists:
 
 /** The command of each stage, and options that make the stage longer without the others. */
 const commands: readonly (readonly [stage: string, words: readonly string[]])[] = [
-  ['dataset', ['dataset', '--images-per-class', '200']],
+  ['dataset', ['dataset', '--images-per-class', '150']],
   ['generalist', ['train-generalist', '--epochs', '8', '--patience', 'none']],
   [
     'predictions',
@@ -70,7 +70,7 @@ afterAll(() => rm(root, { recursive: true, force: true }));
 
 /** Predictions of many classes, which are confused with classes near them: clustering them takes seconds. */
 async function writeConfused(path: string): Promise<void> {
-  const [many, rows, top] = [4000, 60_000, 16];
+  const [many, rows, top] = [4000, 40_000, 16];
   const random = createRandom(1, 'confused');
   const writer = createPredictionWriter(path, { classes: many });
   const builder = createCsrBuilder(many, { entries: rows * top });

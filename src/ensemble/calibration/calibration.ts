@@ -1,7 +1,7 @@
 import { availableParallelism } from 'node:os';
 import { KdSpecError } from '../../core/errors.js';
 import { createPause, type Pause } from '../../core/pause.js';
-import { hasThreads, runInThread } from '../../core/thread.js';
+import { hasThreads, runInThreads } from '../../core/thread.js';
 import { fusionRule, fusionRules } from '../rules/index.js';
 import { paper } from '../rules/paper.js';
 import type { FusionRule } from '../rules/rule.js';
@@ -224,25 +224,8 @@ async function calibrateRules(
     for (const rule of rules) calibrations.push(await calibrateRule(data, ids, rule, { ...options, pause }));
     return calibrations;
   }
-  const failed = new AbortController();
-  const stop = {
-    signal: AbortSignal.any([failed.signal, ...(signal ? [signal] : [])]),
-    doing: 'calibration',
-  };
-  const waiting = [...rules.entries()];
-  const work = async () => {
-    for (let next = waiting.shift(); next; next = waiting.shift()) {
-      const [place, { name: rule }] = next;
-      calibrations[place] = await runInThread(ruleTask, { data, ids, rule, options }, stop);
-    }
-  };
-  try {
-    await Promise.all(Array.from({ length: threads }, work));
-  } catch (error) {
-    failed.abort();
-    throw error;
-  }
-  return calibrations;
+  const requests = rules.map(({ name }) => ({ data, ids, rule: name, options }));
+  return runInThreads(ruleTask, requests, { threads, signal, doing: 'calibration' });
 }
 
 function bytesOf({ validation, bystanders }: CalibrationData): number {

@@ -1,38 +1,25 @@
+import { availableParallelism } from 'node:os';
 import type { Log } from '../../core/log.js';
-import { minimize } from '../../ensemble/calibration/minimize.js';
+import { hasThreads, runInThreads } from '../../core/thread.js';
 import { createMean } from '../../math/mean.js';
-import { eachChunk, type RivalContext, sliceRows } from './fit-head.js';
-import { neighboursRival } from './neighbours.js';
+import { toShared } from '../../math/row-threads.js';
+import type { RivalContext } from './fit-head.js';
 import {
-  type Choice,
-  chooseNumbers,
-  correct,
-  type FeatureSet,
-  type FreeNumbers,
-  type Head,
-  harmBetween,
-  type Judged,
-  pairedDifference,
-  predictions,
-  type Rival,
-  type RivalCost,
-} from './rival.js';
-import { generalistRivals, trainRivals } from './trained-heads.js';
-import { type Outcome, type RivalFigures, type Verdict, verdictOf } from './verdict.js';
+  groupTask,
+  type Judges,
+  type MeasuredRival,
+  measureGroup,
+  outcomeOn,
+  type RivalResult,
+  rivalGroups,
+  rivalNames,
+  shareOf,
+} from './measure-rivals.js';
+import { correct, type FeatureSet, type Head, type Judged, predictions, type RivalCost } from './rival.js';
+import { generalistRivals } from './trained-heads.js';
+import { type Verdict, verdictOf } from './verdict.js';
 
-/** One line of the comparison. */
-export interface RivalResult extends RivalCost {
-  readonly name: string;
-  readonly what: string;
-  /** As validation alone chooses its numbers. */
-  readonly best: RivalFigures;
-  /** As validation and the bound on harm choose them; null where nothing is within the bound, or nothing measures it. */
-  readonly bounded: RivalFigures | null;
-  /** The same under other bounds, ascending, where anything is within them: how gain is traded for harm. */
-  readonly frontier: readonly (RivalFigures & { readonly bound: number })[];
-  /** Negative log-likelihood of the test images, in nats: what a temperature changes, and nothing else does. */
-  readonly likelihood?: { readonly before: number; readonly after: number };
-}
+export { frontierBounds, type RivalResult } from './measure-rivals.js';
 
 /** What `kd-spec rivals --json` prints and `rivals.json` holds. */
 export interface RivalsReport {
@@ -74,10 +61,8 @@ export interface BystanderFeatures {
   readonly test: FeatureSet;
 }
 
-/** Bounds on the harm under which rivals are shown, beside that of the comparison. */
-export const frontierBounds: readonly number[] = [0.001, 0.0025, 0.005, 0.01, 0.02];
-
-const fittedNumbers = 2 ** 24; // logits that a temperature is fitted to, which are in memory together
+const leastProducts = 2 ** 28; // of the head over all images that rivals are judged by, which are worth threads
+const mostThreadedHead = 2 ** 26; // bytes of a head's weights, of which every thread has several copies
 
 /**
  * Measures what a user could do instead of training specialists, on the same features of the same images.
@@ -88,6 +73,8 @@ const fittedNumbers = 2 ** 24; // logits that a temperature is fitted to, which 
  * @param bound on the harm, a share
  * @param keep receives the last layers that `kd-spec export --refit` writes
  * @throws KdSpecError `interrupted`
+ *
+ * Rivals are measured side by side in threads of their own on a backend that computes on one core; figures are the same.
  *
  * Cost: four trainings of a head, and for each rival a pass over validation, test and bystanders.
  */
@@ -112,105 +99,28 @@ export async function compareRivals(
   },
   log: Log,
 ): Promise<RivalsReport> {
-  const { validation, train, head, isPictured } = context;
-  const { plain, prior } = generalistRivals(context);
+  const { train, head, isPictured } = context;
+  const { plain } = generalistRivals(context);
   const before = async (set: FeatureSet): Promise<Judged> => {
     const [leaders] = await plain.leaders(set, [{}]);
     return { set, before: correct(predictions(leaders, 0), set) };
   };
-  const tested = await before(test);
   const others = bystanders && { fit: await before(bystanders.fit), test: await before(bystanders.test) };
-  const figuresOf = (
-    settings: FreeNumbers,
-    predicted: Int32Array,
-    ofBystanders: Int32Array | undefined,
-  ): Outcome => {
-    const right = correct(predicted, test);
-    const { mean: gain, standardError } = pairedDifference(right, tested.before);
-    const harm =
-      others && ofBystanders && harmBetween(others.test.before, correct(ofBystanders, others.test.set));
-    const figures: RivalFigures = {
-      settings,
-      top1: shareOf(right),
-      gain,
-      standardError,
-      ...(harm && { harm: { harm: harm.harm, standardError: harm.standardError } }),
-    };
-    return { figures, right };
-  };
-  const results: {
-    readonly result: RivalResult;
-    readonly best: Outcome;
-    readonly bounded: Outcome | undefined;
-  }[] = [];
-  const measure = async (rival: Rival, more: Pick<RivalResult, 'likelihood'> = {}) => {
-    const { best, bounded } = await chooseNumbers(rival, validation, others?.fit, [bound, ...frontierBounds]);
-    const variants = [...new Set([best, ...bounded].flatMap((choice) => (choice ? [choice.variant] : [])))];
-    const onTest = await rival.leaders(test, variants);
-    const onOthers = others && (await rival.leaders(others.test.set, variants));
-    const outcomeOf = (choice: Choice): Outcome => {
-      const place = variants.indexOf(choice.variant);
-      return figuresOf(
-        settingsOf(rival, choice),
-        predictions(onTest[place], choice.shift),
-        onOthers && predictions(onOthers[place], choice.shift),
-      );
-    };
-    const outcome = outcomeOf(best);
-    const [inBound, ...frontier] = bounded.map((choice) => choice && outcomeOf(choice));
-    const { name, what, cost } = rival;
-    const result: RivalResult = {
-      name,
-      what,
-      ...cost,
-      best: outcome.figures,
-      bounded: inBound?.figures ?? null,
-      frontier: frontier.flatMap((one, index) =>
-        one === undefined ? [] : [{ bound: frontierBounds[index], ...one.figures }],
-      ),
-      ...more,
-    };
-    results.push({ result, best: outcome, bounded: inBound });
-    const chosen = others ? bounded[0] : best;
-    if (rival.head && chosen) await keep(name, await rival.head(chosen));
-  };
+  const judges = { test: await before(test), others, bound };
 
-  const steps = 8;
-  const progress = log.progress('rivals', steps);
+  const progress = log.progress('rivals', rivalGroups.length);
+  const found: MeasuredRival[] = [];
   let done = 0;
-  const update = () => progress.update(++done);
-  await measure(plain);
-  update();
-  const temperature = await fitTemperature(context, test);
-  const asItWas = results[0];
-  results.push({
-    ...asItWas,
-    result: {
-      ...asItWas.result,
-      name: 'temperature',
-      what: 'one temperature for all logits: the order of the classes, and so top-1, stays',
-      parameters: 1,
-      best: { ...asItWas.best.figures, settings: { temperature: temperature.temperature } },
-      bounded: asItWas.bounded
-        ? { ...asItWas.bounded.figures, settings: { temperature: temperature.temperature } }
-        : null,
-      likelihood: { before: temperature.before, after: temperature.after },
-    },
-  });
-  await measure(prior);
-  update();
-  for (const kind of ['bias', 'refitted', 'hidden', 'adapter'] as const) {
-    const trained = await trainRivals(kind, context);
-    try {
-      for (const rival of trained.rivals) await measure(rival);
-    } finally {
-      trained.dispose();
+  await measureGroups(context, judges, async (measured) => {
+    for (const { head, ...rival } of measured) {
+      found.push(rival);
+      if (head) await keep(rival.result.name, head);
     }
-    update();
-  }
-  await measure(neighboursRival(context));
-  update();
-  const own = figuresOf({}, ensemble.test, ensemble.bystanders);
+    progress.update(++done);
+  });
+  progress.finish();
+  const results = rivalNames.flatMap((name) => found.filter(({ result }) => result.name === name));
+  const own = outcomeOn(judges, {}, ensemble.test, ensemble.bystanders);
   const ensembleResult = {
     name: 'ensemble',
     what: ensemble.what,
@@ -219,12 +129,10 @@ export async function compareRivals(
     bounded: others ? own.figures : null,
     frontier: [],
   };
-  update();
-  progress.finish();
 
   const classesWithImages = isPictured.reduce((sum, one) => sum + one, 0);
   const generalist = createMean();
-  for (const one of tested.before) generalist.add(one);
+  for (const one of judges.test.before) generalist.add(one);
   const { mean: top1, standardError } = generalist.estimate();
   return {
     classes: head.classes,
@@ -251,38 +159,35 @@ export async function compareRivals(
   };
 }
 
-function shareOf(right: Uint8Array): number {
-  return right.reduce((sum, one) => sum + one, 0) / Math.max(1, right.length);
-}
-
-function settingsOf({ shifts }: Rival, { variant, shift }: Choice): FreeNumbers {
-  return shifts.length > 1 ? { ...variant, shift } : variant;
-}
-
-/** The temperature of least cross-entropy on validation, and what it does to the test images. */
-async function fitTemperature(
+/** Measures all groups, several at once in threads where that is worth it; `each` receives them as they come. */
+async function measureGroups(
   context: RivalContext,
-  test: FeatureSet,
-): Promise<{ readonly temperature: number; readonly before: number; readonly after: number }> {
-  const { classes } = context.head;
-  const some = Math.min(2000, Math.max(200, Math.floor(fittedNumbers / classes))); // images
-  const lossOn = async (set: FeatureSet) => {
-    const all = new Float32Array(set.rows * classes);
-    await eachChunk(context, set, undefined, ({ start, logits }) => all.set(logits, start * classes));
-    return (temperature: number) => {
-      let sum = 0;
-      for (let at = 0, row = 0; row < set.rows; at += classes, row++) {
-        let most = Number.NEGATIVE_INFINITY;
-        for (let c = at; c < at + classes; c++) if (all[c] > most) most = all[c];
-        let total = 0;
-        for (let c = at; c < at + classes; c++) total += Math.exp((all[c] - most) / temperature);
-        sum += Math.log(total) + (most - all[at + set.labels[row]]) / temperature;
-      }
-      return sum / Math.max(1, set.rows);
-    };
+  judges: Judges,
+  each: (measured: readonly MeasuredRival[]) => Promise<void>,
+): Promise<void> {
+  const { operations, signal, ...copied } = context;
+  const { bound, test, others } = judges;
+  const { weights } = context.head;
+  const judging = [context.validation, test.set, ...(others ? [others.fit.set, others.test.set] : [])];
+  const isWorthIt =
+    operations.backend === 'wasm' &&
+    weights.byteLength <= mostThreadedHead &&
+    weights.length * judging.reduce((sum, { rows }) => sum + rows, 0) >= leastProducts;
+  const threads = hasThreads() && isWorthIt ? Math.min(rivalGroups.length, availableParallelism()) : 1;
+  if (threads < 2) {
+    for (const group of rivalGroups) await each(await measureGroup(group, context, judges));
+    return;
+  }
+  const shared = (set: FeatureSet) => ({ ...set, features: toShared(set.features) });
+  const judged = ({ set, before }: Judged) => ({ set: shared(set), before });
+  const request = {
+    context: { ...copied, train: shared(copied.train), validation: shared(copied.validation) },
+    judges: {
+      test: judged(test),
+      others: others && { fit: judged(others.fit), test: judged(others.test) },
+      bound,
+    },
   };
-  const loss = await lossOn(sliceRows(context.validation, 0, some));
-  const { x: temperature } = await minimize(loss, 0.1, 10, { tolerance: 0.02, start: 1 });
-  const lossOfTest = await lossOn(sliceRows(test, 0, some));
-  return { temperature, before: lossOfTest(1), after: lossOfTest(temperature) };
+  const requests = rivalGroups.map((group) => ({ group, ...request }));
+  await runInThreads(groupTask, requests, { threads, signal, doing: 'rivals', each });
 }

@@ -3,7 +3,17 @@ import { assert } from '../../core/errors.js';
 import { createRandom, derivedSeed } from '../../core/random.js';
 import { firstClass } from '../../math/rank.js';
 import { eachChunk, type FitCost, fitHead, type RivalContext, type TrainedHead } from './fit-head.js';
-import { candidatesOf, emptyLeaders, type FeatureSet, type Head, lead, type Rival, shifts } from './rival.js';
+import {
+  type Candidates,
+  candidatesOf,
+  emptyLeaders,
+  type FeatureSet,
+  type Head,
+  type Leaders,
+  lead,
+  type Rival,
+  shifts,
+} from './rival.js';
 
 const flopsOf = (inputs: number, units: number) => 2 * inputs * units;
 
@@ -145,14 +155,14 @@ export async function trainRivals(
   try {
     const cost = { ...sizeOf(kind, head), trainingSeconds: fit.seconds, trainingFlops: fit.flops };
     const isAll = scored.length === head.classes;
-    const leaders: Rival['leaders'] = async (set, variants) => {
-      const found = variants.map(() => emptyLeaders(set.rows));
+    const leadersAt = async (set: FeatureSet, wanted: readonly number[]) => {
+      const found = wanted.map(() => emptyLeaders(set.rows));
       const { classes, inside } = candidatesOf(scored, isPictured);
       const placeOf = new Map([...scored].map((label, place) => [label, place]));
       const places = classes.map((label) => placeOf.get(label) ?? 0);
       // The class that leads among those out of play leads them whatever the share, and is one candidate more.
       const candidates = { classes: Int32Array.from(isAll ? classes : [...classes, -1]), inside };
-      const [own, trained, mixed] = [0, 0, 0].map(() => new Float32Array(candidates.classes.length));
+      const [own, trained] = [0, 0].map(() => new Float32Array(candidates.classes.length));
       await eachChunk(context, set, model, ({ start, logits, others }) => {
         for (let row = 0; row < logits.length / head.classes; row++) {
           const all = logits.subarray(row * head.classes, (row + 1) * head.classes);
@@ -166,13 +176,27 @@ export async function trainRivals(
             own[classes.length] = all[first];
             trained[classes.length] = all[first];
           }
-          for (const [variant, { share = 1 }] of variants.entries()) {
-            mix(own, trained, share, mixed);
-            lead(found[variant], start + row, mixed, candidates);
-          }
+          const few = contenders(own, trained, candidates);
+          for (const [place, share] of wanted.entries())
+            lead(found[place], start + row, mix(few.own, few.trained, share, few.mixed), few);
         }
       });
       return found;
+    };
+    // Mixing costs little beside the logits: a refitted head has two rivals, which ask for the same images.
+    const known = new Map<
+      FeatureSet,
+      { readonly at: readonly number[]; readonly found: readonly Leaders[] }
+    >();
+    const leaders: Rival['leaders'] = async (set, variants) => {
+      const wanted = variants.map(({ share = 1 }) => share);
+      let { at, found } = known.get(set) ?? { at: [], found: [] };
+      if (!wanted.every((share) => at.includes(share))) {
+        at = [...new Set([...shares, ...wanted])];
+        found = await leadersAt(set, at);
+        known.set(set, { at, found });
+      }
+      return wanted.map((share) => found[at.indexOf(share)]);
     };
     const { dense } = model;
     const blended: Rival = {
@@ -286,6 +310,35 @@ function withColumns(whole: Float32Array, few: Float32Array, some: Int32Array): 
     for (let place = 0; place < some.length; place++)
       copy[row * classes + some[place]] = few[row * some.length + place];
   return copy;
+}
+
+/**
+ * The candidates that may lead whatever two heads are mixed by: on either side the one that leads in the first, and those
+ * that are no worse than it in the second.
+ *
+ * @param own scores by the first head
+ * @param trained scores by the second
+ */
+function contenders(own: Float32Array, trained: Float32Array, { classes, inside }: Candidates) {
+  const places: number[] = [];
+  let insideOfThem = 0;
+  for (const [from, to] of [
+    [0, inside],
+    [inside, classes.length],
+  ]) {
+    let first = from;
+    for (let place = from + 1; place < to; place++) if (own[place] > own[first]) first = place;
+    const least = trained[first];
+    for (let place = from; place < to; place++) if (trained[place] >= least) places.push(place);
+    if (from === 0) insideOfThem = places.length;
+  }
+  return {
+    classes: Int32Array.from(places, (place) => classes[place]),
+    inside: insideOfThem,
+    own: Float32Array.from(places, (place) => own[place]),
+    trained: Float32Array.from(places, (place) => trained[place]),
+    mixed: new Float32Array(places.length),
+  };
 }
 
 function take(from: Float32Array, places: Int32Array, out: Float32Array): void {
