@@ -12,7 +12,7 @@ import { createAccuracy, predictEach } from '../models/accuracy.js';
 import type { ImageBatch } from '../models/classifier.js';
 import type { WeightPrecision } from '../models/onnx/stored-weights.js';
 
-const comparedImages = 64;
+const comparedImages = 64; // unless it is told otherwise
 const measuredImages = 2048; // of validation: one point of standard error at 50%
 const mostDifference = 1e-3; // of a probability: more is a defect, not rounding
 
@@ -38,13 +38,13 @@ export async function compareExported(
   model: ExportedModel,
   ensemble: NetworkEnsemble,
   workspace: string,
-  weights: WeightPrecision,
+  { weights = 'fp32', images = comparedImages }: { weights?: WeightPrecision; images?: number } = {},
 ): Promise<Comparison> {
   assert(ensemble.input.kind === 'images', 'a generalist predicts for images');
   const { image } = ensemble.input;
   const exported = await openExportedEnsemble(modelBytes(model), { path: 'the exported model' });
   try {
-    const batch = await imagesOf(workspace, image);
+    const batch = await imagesOf(workspace, image, images);
     const expected = await ensemble.probabilities(batch);
     const found = await exported.probabilities(batch);
     let maxDifference = found.length === expected.length ? 0 : Number.POSITIVE_INFINITY;
@@ -84,15 +84,13 @@ async function accuracies(
   return { images, ensemble: await top1(classifiers.ensemble), exported: await top1(classifiers.exported) };
 }
 
-async function imagesOf(workspace: string, image: ImageShape): Promise<ImageBatch> {
+async function imagesOf(workspace: string, image: ImageShape, count: number): Promise<ImageBatch> {
   const dataset = await openDataset(join(workspace, 'dataset')).catch(() => undefined);
-  for await (const batch of dataset
-    ? imageBatches(dataset.splits.test, image, { batchSize: comparedImages })
-    : []) {
+  for await (const batch of dataset ? imageBatches(dataset.splits.test, image, { batchSize: count }) : []) {
     return batch;
   }
   const random = createRandom('export');
   const size = image.height * image.width * image.channels;
-  const images = Float32Array.from({ length: comparedImages * size }, () => random.uniform());
-  return { images, count: comparedImages };
+  const images = Float32Array.from({ length: count * size }, () => random.uniform());
+  return { images, count };
 }

@@ -140,7 +140,7 @@ async function ofNetwork(
     operations.assign(generalist.variable('head.weights'), head.weights);
     operations.assign(generalist.variable('head.bias'), head.bias);
     const model = await exportOnnx(await exportedParts(whole, folder));
-    const compared = await compareExported(model, whole, workspace, 'fp32');
+    const compared = await compareExported(model, whole, workspace);
     const outputs = model.proto.graph?.output.map(({ name }) => name) ?? [];
     return {
       proto: model.proto,

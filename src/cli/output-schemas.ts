@@ -226,6 +226,11 @@ const patch = z.object({
     .describe(
       'the bound that calibration kept: stricter where bystanders for the test lost more than allowed',
     ),
+  compared: z
+    .object({ images: count, maxDifference: z.number().nonnegative() })
+    .describe(
+      "on how many test images the file was run, and the greatest difference of a probability from the networks', whose figures these are",
+    ),
   rivals: z
     .array(z.object({ name: z.string(), top1: patchShare, bystanders: patchShare.nullable() }))
     .describe('what else the same images could have been used for; empty with --with-rivals=false'),

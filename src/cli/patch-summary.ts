@@ -19,6 +19,8 @@ export interface MeasuredPatch {
 /** A patch that was written. */
 export interface WrittenPatch {
   readonly measured: MeasuredPatch;
+  /** The file with what was measured: test images, and the greatest difference of a probability. */
+  readonly compared: { readonly images: number; readonly maxDifference: number };
   /** Specialists that it added. */
   readonly added: number;
   /** The patches that were in the model before. */
@@ -41,6 +43,7 @@ export interface WrittenPatch {
 export function patchSummary(
   {
     measured: { test, bystanders, classes, withoutImages },
+    compared,
     added,
     earlier,
     bound,
@@ -102,7 +105,8 @@ export function patchSummary(
       ]
     : ['rivals were not compared: kd-spec rivals does it in this workspace'];
   const made = [
-    `file: ${relative(folder, file)}, ${byteSize(bytes)}, ${specialistsOf(added)} more`,
+    `file: ${relative(folder, file)}, ${byteSize(bytes)}, ${specialistsOf(added)} more; run on ${count(compared.images)} test images, it ` +
+      `predicts what was measured, within ${compared.maxDifference.toPrecision(2)}`,
     `report: ${relative(folder, report)}`,
   ];
   const parts = [isBeaten ? [rivals.verdict.text] : [], change, instead, made];

@@ -40,14 +40,15 @@ function importSummary({
     ]),
     alignColumns(
       [
-        [`reading, on ${count(check.examples)} labelled images`, 'top-1', 'negative log-likelihood'],
-        ...check.readings.map(({ name, top1, negativeLogLikelihood }, place) => [
+        ['reading', 'images', 'top-1', 'negative log-likelihood'],
+        ...check.readings.map(({ name, examples = check.examples, top1, negativeLogLikelihood }, place) => [
           place === 0 ? `${name}, in use` : name,
+          count(examples),
           percent(top1),
           `${negativeLogLikelihood.toFixed(3)} nats`,
         ]),
       ],
-      'lrr',
+      'lrrr',
     ),
     ...(refit
       ? [

@@ -15,10 +15,10 @@ export interface PatchFigures {
 }
 
 /**
- * Measures a patched file against what it was made of, both as files: nothing but what their users will see.
+ * Measures a patched model against what it was made of.
  *
  * @param batches labelled images
- * @param options.original predicts as before; none: the patched file's own generalist does
+ * @param options.original predicts as before; none: the patched model's own generalist does
  * @param options.unlabelled the label of images without one, of which those count as right that are predicted as before
  * @throws KdSpecError `interrupted` between two batches
  */

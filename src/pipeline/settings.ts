@@ -43,8 +43,14 @@ export const workspacePipelineFile = 'pipeline.yaml';
 const otherEnvironment: ReadonlySet<string> = new Set(['KD_SPEC_DEBUG', 'KD_SPEC_NATIVE']);
 
 const defaultSource = stageOptions.dataset.source.default;
-/** Of the specialists of an imported model: most of its classes lie outside every subset. */
-const headOfImported = 'anchored' satisfies Settings['specialists']['head'];
+/**
+ * Of the specialists of an imported model: most of its classes lie outside every subset, and its images are photos, of
+ * which degraded views taught no more (docs/results/complaint-lists.md).
+ */
+const defaultsOfImported: readonly (readonly [key: string, value: JsonValue])[] = [
+  ['specialists.head', 'anchored' satisfies Settings['specialists']['head']],
+  ['specialists.views', 1],
+];
 const fromTable: Origin = { kind: 'default', where: 'default' };
 
 interface Found {
@@ -118,8 +124,8 @@ export async function resolveSettings(
         },
     );
   }
-  if (isOpen(found, 'specialists.head') && found.get('dataset.model.onnx')?.value)
-    found.set('specialists.head', { value: headOfImported, origin: fromTable });
+  for (const [key, value] of found.get('dataset.model.onnx')?.value ? defaultsOfImported : [])
+    if (isOpen(found, key)) found.set(key, { value, origin: fromTable });
   const settings = nest([...found].map(([key, { value }]) => [key.split('.'), value] as const));
   expectSettings(settings);
   const dropped = [...pipeline.values.keys()].filter(

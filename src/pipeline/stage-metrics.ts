@@ -82,7 +82,14 @@ const imported = z.object({
       examples: count,
       top1: share.describe('with the chosen reading'),
       readings: z
-        .array(z.object({ name: z.string(), top1: share, negativeLogLikelihood: z.number() }))
+        .array(
+          z.object({
+            name: z.string(),
+            examples: count.exactOptional().describe('fewer where the first showed that another does better'),
+            top1: share,
+            negativeLogLikelihood: z.number(),
+          }),
+        )
         .describe('every reading that was tried, the best first'),
     })
     .describe('the model on labelled images'),

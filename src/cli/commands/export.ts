@@ -168,7 +168,7 @@ async function exportEnsemble(
     const folder = join(workspace, which === 'student' ? 'student' : 'generalist');
     const model = await exportOnnx(await exportedParts(ensemble, folder), options);
     const { compareExported } = await import('../compare-exported.js');
-    const compared = await compareExported(model, ensemble, workspace, options.weights);
+    const compared = await compareExported(model, ensemble, workspace, { weights: options.weights });
     const { feed, outputs, metadata } = model;
     const { classes } = ensemble;
     const { files, bytes } = await write(path, model, ensemble, {

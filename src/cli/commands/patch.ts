@@ -81,7 +81,7 @@ export function patchCommand(context: CommandContext): CommandModule {
         quiet: resolved.settings.quiet,
         color: usesColor(context.stderr, context.env),
       });
-      const making = { out, replaceOutput, signal: context.signal };
+      const making = { replaceOutput, signal: context.signal };
       // A bound that is kept on the bystanders that it was fitted on may not be on those for the test.
       const { harm } = resolved.settings.ensemble;
       const bounds = harm === null ? [null] : stricter.map((share) => share * harm);
@@ -149,9 +149,13 @@ function isChosen({ origins }: ResolvedSettings, key: string): boolean {
 /** Shares of the bound that calibration is tried with, until bystanders for the test lose no more than the bound. */
 const stricter = [1, 1 / 2, 1 / 4];
 
+const comparedImages = 256; // for the test, on which the file has to predict what the networks do
+
 /** A patched model, measured and not yet written. */
 interface Patched {
   readonly model: ExportedModel;
+  /** How far the file's probabilities are from the networks', which are measured: their features are stored. */
+  readonly compared: { readonly images: number; readonly maxDifference: number };
   readonly measured: MeasuredPatch;
   /** Specialists that it has more. */
   readonly added: number;
@@ -162,26 +166,22 @@ interface Patched {
 const harmOf = ({ bystanders }: Pick<MeasuredPatch, 'bystanders'>) =>
   bystanders ? bystanders.before - bystanders.after : 0;
 
-/** Writes the ensemble of a workspace into its model, and measures the result against the model, as files. */
+/** Writes the ensemble of a workspace into its model, and measures it against the model. */
 async function makePatched(
   { settings: { workspace, backend } }: ResolvedSettings,
-  {
-    out,
-    replaceOutput,
-    signal,
-  }: { readonly out: string; readonly replaceOutput: boolean; readonly signal: AbortSignal },
+  { replaceOutput, signal }: { readonly replaceOutput: boolean; readonly signal: AbortSignal },
 ): Promise<Patched> {
   const { loadNetworkEnsemble } = await import('../../ensemble/ensemble.js');
   const { openExportedEnsemble } = await import('../../ensemble/export/exported-ensemble.js');
-  const { exportOnnx, modelBytes } = await import('../../ensemble/export/export-onnx.js');
+  const { exportOnnx } = await import('../../ensemble/export/export-onnx.js');
   const { exportedParts } = await import('../../ensemble/export/exported-parts.js');
   const { readModelBytes } = await import('../../models/onnx/model-file.js');
   const { loadOriginal } = await import('../../models/network-classifier.js');
+  const { compareExported } = await import('../compare-exported.js');
   const networks = await loadNetworkEnsemble(workspace, { backend, store: join(workspace, 'features') });
   const folder = join(workspace, 'generalist');
   let earlier: ExportedEnsemble | undefined;
   let original: Classifier | undefined;
-  let patched: Ensemble | undefined;
   try {
     const parts = await exportedParts(networks, folder);
     const model = await exportOnnx(parts, { replaceOutput });
@@ -189,15 +189,18 @@ async function makePatched(
     if (own !== undefined && model.metadata.exports > 1)
       earlier = await openExportedEnsemble(await readModelBytes(own.path), { path: own.path });
     original = await loadOriginal(folder, networks.generalist);
-    patched = await openExportedEnsemble(modelBytes(model), { path: out });
+    const { images, maxDifference } = await compareExported(model, networks, workspace, {
+      images: comparedImages,
+    });
     return {
       model,
-      measured: await measure(workspace, patched, earlier ?? original, signal),
+      compared: { images, maxDifference },
+      measured: await measure(workspace, networks, earlier ?? original, signal),
       added: model.metadata.specialists - (earlier?.metadata.specialists ?? 0),
       earlier: earlier?.metadata.patches ?? [],
     };
   } finally {
-    for (const one of [patched, original, earlier, networks]) one?.dispose();
+    for (const one of [original, earlier, networks]) one?.dispose();
   }
 }
 
@@ -208,7 +211,7 @@ async function makePatched(
  */
 async function writePatched(
   out: string,
-  { model, measured, added, earlier }: Patched,
+  { model, compared, measured, added, earlier }: Patched,
   {
     workspace,
     bound,
@@ -256,10 +259,22 @@ async function writePatched(
     earlier: [...earlier],
     harmBound: bound,
     calibratedFor,
+    compared,
     rivals: rivals ? [...rivalAccuracies(rivals)] : [],
     report,
   };
-  const written = { measured, added, earlier, bound, calibratedFor, rivals, file: out, bytes, report };
+  const written = {
+    measured,
+    compared,
+    added,
+    earlier,
+    bound,
+    calibratedFor,
+    rivals,
+    file: out,
+    bytes,
+    report,
+  };
   return { json, text: patchSummary(written, folder) };
 }
 

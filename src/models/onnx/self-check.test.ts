@@ -39,6 +39,37 @@ test('all images count, a few at a time', async () => {
   expect(batches).toBeGreaterThan(3);
 });
 
+test('readings that are beyond doubt worse are tried on the first images alone', async () => {
+  const many = 200;
+  const images = Float32Array.from({ length: many * size }, (_, at) =>
+    at % 4 === 1 || at % 4 === 2 ? 1 : 0,
+  );
+  const labels = Int32Array.from({ length: many }, (_, row) => (row + 1) % 2);
+  const seen = new Map<Reading['order'] | 'none', number>();
+  const readings = [
+    reading,
+    { ...reading, order: 'bgr' },
+    { ...reading, normalisation: { name: 'none', mean: [1], deviation: [1] } },
+  ] as const satisfies readonly Reading[];
+  const found = await checkReadings(input, readings, head, { images, count: many, labels }, async (one) => {
+    const name = one.normalisation.mean[0] === 1 ? 'none' : one.order;
+    return {
+      ...backbone(async () => {}),
+      features: async ({ images, count }: { readonly images: Float32Array; readonly count: number }) => {
+        seen.set(name, (seen.get(name) ?? 0) + count);
+        return images.map((value) => (name === 'none' ? -value : value));
+      },
+    } as Backbone;
+  });
+  expect(Object.fromEntries(seen)).toEqual({ rgb: many, bgr: many, none: 64 });
+  expect(found.scores.map(({ examples, top1 }) => ({ examples, top1 }))).toEqual([
+    { examples: many, top1: 1 },
+    { examples: many, top1: 1 },
+    { examples: 64, top1: 0 },
+  ]);
+  expect(found.warnings).toHaveLength(1);
+});
+
 test('a signal ends it between a few images', async () => {
   const controller = new AbortController();
   let batches = 0;

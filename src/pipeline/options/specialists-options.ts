@@ -65,7 +65,8 @@ export const specialistsOptions = {
     min: 1,
     max: 1000,
     affects: 'result',
-    description: 'Cache the features of this many augmented views per image, if the lower layers stay frozen',
+    description:
+      'Cache the features of this many augmented views per image, if the lower layers stay frozen (by default 1 with --onnx)',
   },
   routedShare: {
     type: 'number',

@@ -63,11 +63,7 @@ export async function importGeneralist(context: StageContext): Promise<StageResu
       check: {
         examples: check.examples,
         top1: check.chosen.top1,
-        readings: check.scores.map(({ name, top1, negativeLogLikelihood }) => ({
-          name,
-          top1,
-          negativeLogLikelihood,
-        })),
+        readings: check.scores.map(({ reading: _, ...score }) => score),
       },
       notes: [...notes, ...check.warnings],
       ...(refit && { refit }),
