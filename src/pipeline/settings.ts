@@ -44,8 +44,8 @@ const otherEnvironment: ReadonlySet<string> = new Set(['KD_SPEC_DEBUG', 'KD_SPEC
 
 const defaultSource = stageOptions.dataset.source.default;
 /**
- * Of the specialists of an imported model: most of its classes lie outside every subset, and its images are photos, of
- * which degraded views taught no more (docs/results/complaint-lists.md).
+ * Of the specialists of an imported model: most of its classes lie outside every subset, and its images are photos as
+ * they come, of which four degraded views taught no more than the photos, be there 8 or 31 of a class.
  */
 const defaultsOfImported: readonly (readonly [key: string, value: JsonValue])[] = [
   ['specialists.head', 'anchored' satisfies Settings['specialists']['head']],

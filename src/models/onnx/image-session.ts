@@ -28,8 +28,14 @@ export interface ImageSession {
   /**
    * @param outputs the names of those that are wanted
    * @param take gets what the model returned for each part of the batch, in order; throws where that is not usable
+   * @param reading another one than it was opened with
    */
-  run(batch: ImageBatch, outputs: readonly string[], take: (part: SessionPart) => void): Promise<void>;
+  run(
+    batch: ImageBatch,
+    outputs: readonly string[],
+    take: (part: SessionPart) => void,
+    reading?: Reading,
+  ): Promise<void>;
   dispose(): void;
 }
 
@@ -43,14 +49,14 @@ export interface ImageSession {
  */
 export async function openImageSession(
   model: Uint8Array,
-  { name, form, reading, batch }: ImageFeed,
+  { name, form, reading: own, batch }: ImageFeed,
   { path, runtime }: { readonly path: string; readonly runtime?: RuntimeName | undefined },
 ): Promise<ImageSession> {
   const session = await openSession(model, { name: path, runtime });
   const size = form.image.height * form.image.width * form.image.channels;
   let most = batch ?? Number.POSITIVE_INFINITY;
   return {
-    async run({ images, count }, outputs, take) {
+    async run({ images, count }, outputs, take, reading = own) {
       for (let first = 0; first < count; ) {
         const some = Math.min(most, count - first);
         const part = padded(images.subarray(first * size, (first + some) * size), batch, size);

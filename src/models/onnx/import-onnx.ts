@@ -9,7 +9,7 @@ import { readExportedMetadata } from './exported-metadata.js';
 import { findHead, type OnnxHead } from './find-head.js';
 import { findImageInput, type OnnxImageInput, possibleReadings } from './image-input.js';
 import { declaredExtents, invalid, type OnnxModel, readOnnxModel } from './model-file.js';
-import { type OnnxBackboneDescription, openOnnxBackbone } from './onnx-backbone.js';
+import { type OnnxBackboneDescription, openOnnxReadings } from './onnx-backbone.js';
 import type { Reading } from './reading.js';
 import { type CheckImages, checkReadings, type SelfCheck } from './self-check.js';
 import { upgradedOpset, upgradeProblem } from './upgrade-operators.js';
@@ -144,8 +144,16 @@ export async function importOnnx(
     },
     reading: { order: reading.order, normalisation: { ...reading.normalisation } },
   });
-  const open = (reading: Reading) => openOnnxBackbone(model, backboneOf(reading));
-  const checked = await checkReadings(input, possibleReadings(input), own, check, open, signal);
+  const readings = possibleReadings(input);
+  const opened = await openOnnxReadings(model, backboneOf(readings[0]));
+  const checked = await checkReadings(
+    input,
+    readings,
+    own,
+    check,
+    async (reading) => opened.under(reading),
+    signal,
+  ).finally(() => opened.dispose());
   return {
     network: {
       input: { height: 1, width: head.width, channels: 1 },

@@ -21,7 +21,7 @@ import { wholeModel } from './constants.js';
 import { readExportedMetadata } from './exported-metadata.js';
 import { type ImageFeed, type ImageSession, openImageSession, type SessionPart } from './image-session.js';
 import { fusedOutputKey, invalid, type OnnxModel, readOnnxModel } from './model-file.js';
-import { inputSchema, readingSchema } from './reading.js';
+import { inputSchema, type Reading, readingSchema } from './reading.js';
 
 const count = z.int().positive();
 
@@ -102,9 +102,22 @@ export async function readImportedModel(
  */
 export async function openOnnxBackbone(
   model: OnnxModel,
-  { features: name, width, output, blank, input, reading }: OnnxBackboneDescription,
+  description: OnnxBackboneDescription,
 ): Promise<Backbone> {
-  const feed = { name: input.name, form: input, reading, batch: input.batch ?? undefined };
+  const { under, dispose } = await openOnnxReadings(model, description);
+  return under(description.reading, dispose);
+}
+
+/**
+ * The same, opened once for several readings of its images.
+ *
+ * @returns `under`: the backbone under a reading, with what its own `dispose` does, by default nothing
+ */
+export async function openOnnxReadings(
+  model: OnnxModel,
+  { features: name, width, output, blank, input, reading: own }: OnnxBackboneDescription,
+): Promise<{ under(reading: Reading, dispose?: () => void): Backbone; dispose(): void }> {
+  const feed = { name: input.name, form: input, reading: own, batch: input.batch ?? undefined };
   const session = await openImageSession(
     await wholeModel(model, cutGraph(model, name, output, blank)),
     feed,
@@ -123,30 +136,36 @@ export async function openOnnxBackbone(
     });
     return found;
   };
-  return createBackbone({
-    name: model.path,
-    width,
-    input: { kind: 'images', image: input.image },
-    async features(batch, out) {
-      if (blank !== null) areStepsFirst ??= await findSteps(batch.images);
-      let isMixed = false;
-      await session.run(batch, outputs, (part) => {
-        if (areStepsFirst === true && part.ran > 1) isMixed = true;
-        else takeFeatures(model, part, outputs, { width, out });
-      });
-      if (!isMixed) return;
-      throw invalid(
-        model.path,
-        'it takes several images and has its steps before them (steps, batch, classes): export it with the batch ' +
-          'first, or for one image at a time',
-      );
-    },
-    fusedBefore: earlier?.predict,
+  const under = (reading: Reading, dispose = () => {}) =>
+    createBackbone({
+      name: model.path,
+      width,
+      input: { kind: 'images', image: input.image },
+      async features(batch, out) {
+        if (blank !== null) areStepsFirst ??= await findSteps(batch.images);
+        let isMixed = false;
+        const take = (part: SessionPart) => {
+          if (areStepsFirst === true && part.ran > 1) isMixed = true;
+          else takeFeatures(model, part, outputs, { width, out });
+        };
+        await session.run(batch, outputs, take, reading);
+        if (!isMixed) return;
+        throw invalid(
+          model.path,
+          'it takes several images and has its steps before them (steps, batch, classes): export it with the batch ' +
+            'first, or for one image at a time',
+        );
+      },
+      fusedBefore: earlier?.predict,
+      dispose,
+    });
+  return {
+    under,
     dispose() {
       session.dispose();
       earlier?.dispose();
     },
-  });
+  };
 }
 
 /** What a file that was patched before predicts with its specialists, (batch, classes); it is opened when it is wanted. */
