@@ -88,18 +88,19 @@ export function patchCommand(context: CommandContext): CommandModule {
       const { harm } = resolved.settings.ensemble;
       const bounds = harm === null ? [null] : stricter.map((share) => share * harm);
       let inForce = resolved;
+      let bystanders: PatchFigures | undefined;
       for (const bound of bounds) {
         if (bound !== harm) inForce = withHarmBound(resolved, bound);
         await bringUpToDate('ensemble', inForce, context);
-        if (harm === null) break;
-        const lost = await harmOfTest(inForce, context.signal);
-        if (lost <= harm) break;
+        bystanders = await measureBystanders(inForce, context.signal);
+        const lost = harmOf({ bystanders });
+        if (harm === null || lost <= harm) break;
         log.info(
           `bystanders for the test lose ${shortPercent(lost)}, more than --harm ${shortPercent(harm)} allows` +
             (bound === bounds.at(-1) ? '' : ': calibrating for a stricter bound'),
         );
       }
-      const made = await makePatched(inForce, { replaceOutput, signal: context.signal });
+      const made = await makePatched(inForce, bystanders, { replaceOutput, signal: context.signal });
       const outcomes = await bringUpToDate('report', inForce, context).catch((error: unknown) => {
         const isTooLarge = error instanceof KdSpecError && error.code === 'option-invalid';
         if (!isTooLarge || isChosen(given, 'report.rivals')) throw error;
@@ -167,10 +168,20 @@ interface Patched {
 const harmOf = ({ bystanders }: Pick<MeasuredPatch, 'bystanders'>) =>
   bystanders ? bystanders.before - bystanders.after : 0;
 
-/** What the ensemble of a workspace costs bystanders for the test; 0 without any. */
-async function harmOfTest({ settings }: ResolvedSettings, signal: AbortSignal): Promise<number> {
-  return withNetworks(settings, async ({ networks, before }) =>
-    harmOf({ bystanders: await measureBystanders(settings.workspace, networks, before, signal) }),
+/** What the ensemble of a workspace makes of the bystanders for the test; none: there are none. */
+async function measureBystanders(
+  { settings }: ResolvedSettings,
+  signal: AbortSignal,
+): Promise<PatchFigures | undefined> {
+  const { imageBatches } = await import('../../data/batches.js');
+  const { openBystanders } = await import('../../data/bystanders.js');
+  const { patchFigures } = await import('../../evaluation/patch-figures.js');
+  const others = await openBystanders(join(settings.workspace, 'dataset'));
+  if (others === undefined) return undefined;
+  const { test, dataset, unlabelled } = others;
+  const batches = imageBatches(test, dataset.image, { batchSize: measuredAtOnce });
+  return withNetworks(settings, ({ networks, before: original }) =>
+    patchFigures(networks, batches, { original, unlabelled, signal }),
   );
 }
 
@@ -206,9 +217,10 @@ async function withNetworks<T>(
   }
 }
 
-/** Writes the ensemble of a workspace into its model, and measures it against the model. */
+/** Writes the ensemble of a workspace into its model, and measures it against the model on the images for the test. */
 async function makePatched(
   { settings }: ResolvedSettings,
+  bystanders: PatchFigures | undefined,
   { replaceOutput, signal }: { readonly replaceOutput: boolean; readonly signal: AbortSignal },
 ): Promise<Patched> {
   const { exportOnnx } = await import('../../ensemble/export/export-onnx.js');
@@ -222,7 +234,7 @@ async function makePatched(
     return {
       model,
       compared: { images, maxDifference },
-      measured: await measure(workspace, networks, before, signal),
+      measured: { ...(await measureTest(workspace, networks, before, signal)), bystanders },
       added: model.metadata.specialists - (earlier?.metadata.specialists ?? 0),
       earlier: earlier?.metadata.patches ?? [],
     };
@@ -303,12 +315,12 @@ async function writePatched(
   return { json, text: patchSummary(written, folder) };
 }
 
-async function measure(
+async function measureTest(
   workspace: string,
   patched: Ensemble,
   original: Classifier | undefined,
   signal: AbortSignal,
-): Promise<MeasuredPatch> {
+): Promise<Omit<MeasuredPatch, 'bystanders'>> {
   const { imageBatches } = await import('../../data/batches.js');
   const { openDataset } = await import('../../data/dataset.js');
   const { countLabels } = await import('../../data/label-counts.js');
@@ -319,27 +331,9 @@ async function measure(
   const withImages = labels.reduce((sum, images) => sum + Number(images > 0), 0);
   return {
     test: await patchFigures(patched, test, { original, signal }),
-    bystanders: await measureBystanders(workspace, patched, original, signal),
     classes: withImages,
     withoutImages: classes.length - withImages,
   };
-}
-
-/** Bystanders for the test; none: there are none. */
-async function measureBystanders(
-  workspace: string,
-  patched: Ensemble,
-  original: Classifier | undefined,
-  signal: AbortSignal,
-): Promise<PatchFigures | undefined> {
-  const { imageBatches } = await import('../../data/batches.js');
-  const { openBystanders } = await import('../../data/bystanders.js');
-  const { patchFigures } = await import('../../evaluation/patch-figures.js');
-  const others = await openBystanders(join(workspace, 'dataset'));
-  if (others === undefined) return undefined;
-  const { test, dataset, unlabelled } = others;
-  const batches = imageBatches(test, dataset.image, { batchSize: measuredAtOnce });
-  return patchFigures(patched, batches, { original, unlabelled, signal });
 }
 
 /** @throws KdSpecError `patch-refused` */
