@@ -30,6 +30,8 @@ import { stageNames } from '../stage-names.js';
 import { readRivals } from './rivals.js';
 import { evaluateStudent } from './student-accuracy.js';
 
+const timedAtOnce = 128; // images: an imported model takes seconds for more
+
 /** Evaluates generalist and ensemble on the test split, and writes `report.json` and `index.html`. */
 export async function evaluate(context: StageContext): Promise<StageResults['report']> {
   const { settings, directory, log, signal } = context;
@@ -49,7 +51,9 @@ export async function evaluate(context: StageContext): Promise<StageResults['rep
     const { split: splitName, maxExamples } = settings.report;
     const split = dataset.splits[splitName];
     const { image } = dataset;
-    const batches = () => imageBatches(split, image, { batchSize: batchSizeFor(ensemble.classes.length) });
+    const batchSize = batchSizeFor(ensemble.classes.length);
+    const batches = (most = batchSize) =>
+      imageBatches(split, image, { batchSize: Math.min(most, batchSize) });
     const total = Math.min(split.rows, maxExamples ?? split.rows);
     const progress = log.progress(`predictions for ${splitName}`, total);
     const evaluated = await evaluateEnsemble(measured, batches(), {
@@ -62,7 +66,7 @@ export async function evaluate(context: StageContext): Promise<StageResults['rep
     });
     progress.finish();
     // In ONNX Runtime the generalist does not run alone: its share of the time is not known.
-    const inference = exported ? undefined : await measureCost(ensemble, batches(), context);
+    const inference = exported ? undefined : await measureCost(ensemble, batches(timedAtOnce), context);
     const { subsets } = await readSubsets(join(context.input('subsets'), subsetsFileName));
     const calibration = metricsOf('ensemble', (await readManifest(context.input('ensemble'))).metrics);
     const bystanders = await measureHarm(context, measured, original);
