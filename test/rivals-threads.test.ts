@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import { expect, test } from 'vitest';
 import { selectBackend } from '../src/compute/backend.js';
 import { silentLog } from '../src/core/log.js';
@@ -40,7 +41,7 @@ test('rivals that are measured in threads come out as one after the other', asyn
     operations,
     head,
     train: points(head, 'train', 300, own),
-    validation: points(head, 'validation', 900, own),
+    validation: points(head, 'validation', 500, own),
     imagesPerEpoch: 300,
     isPictured: Uint8Array.from({ length: classes }, (_, c) => Number(c < pictured)),
     inPlay: Int32Array.from([...own, ...rest]),
@@ -48,7 +49,7 @@ test('rivals that are measured in threads come out as one after the other', asyn
     seed: 1,
     signal: new AbortController().signal,
   };
-  const test = points(head, 'test', 700, own);
+  const test = points(head, 'test', 500, own);
   const others = (name: string, rows: number) => points(head, name, rows, rest);
   const bystanders = { description: 'points', fit: others('fit', 250), test: others('others', 250) };
   const run = async (compare: typeof compareRivals, changes: Partial<typeof context> = {}) => {
@@ -73,7 +74,12 @@ test('rivals that are measured in threads come out as one after the other', asyn
     const rivals = report.rivals.map((rival) => ({ ...rival, trainingSeconds: 0 }));
     return { report: { ...report, rivals }, heads };
   };
+  let started = 0;
+  const count = () => started++;
+  process.on('worker', count);
   const inThreads = await run(built.compareRivals);
+  process.off('worker', count);
+  expect(started).toBe(availableParallelism() > 1 ? 6 : 0);
   const alone = await run(compareRivals);
   expect(inThreads.report).toEqual(alone.report);
   expect(inThreads.heads.size).toBeGreaterThan(2);

@@ -30,7 +30,7 @@ import { parseArgs } from 'node:util';
 import { createRandom } from '../../src/core/random.js';
 import { imageFileBatches } from '../../src/data/image-file-batches.js';
 import { loadNetworkEnsemble } from '../../src/ensemble/ensemble.js';
-import { frontierBounds } from '../../src/evaluation/rivals/compare-rivals.js';
+import { frontierBounds } from '../../src/evaluation/rivals/measure-rivals.js';
 import { firstClass } from '../../src/math/rank.js';
 import { rowOf } from '../../src/models/classifier.js';
 import { loadOriginal } from '../../src/models/network-classifier.js';

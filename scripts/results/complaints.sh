@@ -27,8 +27,10 @@ for name in patched refitted; do
   [ "$name" = patched ] || options=(--refit-share 0.5 --refit-views 1)
   node dist/cli/main.js patch "$model" --images "$folder/data/photos" --bystanders "$folder/data/others" \
     --out "$folder/$name.onnx" --workspace "$folder/workspace-$name" --clusters 1 --image-size 48 --views 1 \
-    --backend wasm --seed "$seed" --json "${options[@]}" >"$folder/$name.json" || [ "$name" = refitted ]
-  [ -s "$folder/$name.json" ] || continue # refused: the last lines above say why
+    --backend wasm --seed "$seed" --json "${options[@]}" >"$folder/$name.json" 2>"$folder/$name.log" ||
+    grep 'code: patch-refused' "$folder/$name.log"
+  tail -n 3 "$folder/$name.log"
+  [ -s "$folder/$name.json" ] || continue # refused
   "$python" -m json.tool "$folder/$name.json"
   "$python" scripts/results/complaints/strangers.py --model "$folder/$name.onnx" --before "$folder/patched.onnx" \
     --images "$folder/data/strangers"

@@ -12,7 +12,7 @@ import { createAccuracy, predictEach } from '../models/accuracy.js';
 import type { ImageBatch } from '../models/classifier.js';
 import type { WeightPrecision } from '../models/onnx/stored-weights.js';
 
-const comparedImages = 64; // unless it is told otherwise
+const comparedAtOnce = 64; // images
 const measuredImages = 2048; // of validation: one point of standard error at 50%
 const mostDifference = 1e-3; // of a probability: more is a defect, not rounding
 
@@ -38,27 +38,41 @@ export async function compareExported(
   model: ExportedModel,
   ensemble: NetworkEnsemble,
   workspace: string,
-  { weights = 'fp32', images = comparedImages }: { weights?: WeightPrecision; images?: number } = {},
+  {
+    weights = 'fp32',
+    images = comparedAtOnce,
+    signal,
+  }: {
+    readonly weights?: WeightPrecision;
+    /** At least so many of those for the test, where there are so many. */
+    readonly images?: number;
+    readonly signal?: AbortSignal;
+  } = {},
 ): Promise<Comparison> {
   assert(ensemble.input.kind === 'images', 'a generalist predicts for images');
   const { image } = ensemble.input;
   const exported = await openExportedEnsemble(modelBytes(model), { path: 'the exported model' });
   try {
-    const batch = await imagesOf(workspace, image, images);
-    const expected = await ensemble.probabilities(batch);
-    const found = await exported.probabilities(batch);
-    let maxDifference = found.length === expected.length ? 0 : Number.POSITIVE_INFINITY;
-    for (let i = 0; i < expected.length; i++)
-      maxDifference = Math.max(maxDifference, Math.abs(found[i] - expected[i]));
+    let [compared, maxDifference] = [0, 0];
+    for await (const batch of imagesOf(workspace, image)) {
+      if (signal?.aborted) throw new KdSpecError('interrupted', `stopped after ${compared} images`);
+      const expected = await ensemble.probabilities(batch);
+      const found = await exported.probabilities(batch);
+      if (found.length !== expected.length) maxDifference = Number.POSITIVE_INFINITY;
+      for (let i = 0; i < expected.length; i++)
+        maxDifference = Math.max(maxDifference, Math.abs(found[i] - expected[i]));
+      compared += batch.count;
+      if (compared >= images) break;
+    }
     if (weights !== 'fp32') {
       const validation = await accuracies(workspace, image, { ensemble, exported });
-      return { images: batch.count, maxDifference, validation };
+      return { images: compared, maxDifference, validation };
     }
-    if (maxDifference < mostDifference) return { images: batch.count, maxDifference, validation: null };
+    if (maxDifference < mostDifference) return { images: compared, maxDifference, validation: null };
     throw new KdSpecError(
       'fusion-input',
       `the exported model differs from the ensemble by ${maxDifference.toPrecision(2)} on ` +
-        `${batch.count} images: this is a defect of kd-spec; nothing was written`,
+        `${compared} images: this is a defect of kd-spec; nothing was written`,
     );
   } finally {
     exported.dispose();
@@ -84,13 +98,15 @@ async function accuracies(
   return { images, ensemble: await top1(classifiers.ensemble), exported: await top1(classifiers.exported) };
 }
 
-async function imagesOf(workspace: string, image: ImageShape, count: number): Promise<ImageBatch> {
+/** Images for the test, or noise where there is none. */
+async function* imagesOf(workspace: string, image: ImageShape): AsyncGenerator<ImageBatch> {
   const dataset = await openDataset(join(workspace, 'dataset')).catch(() => undefined);
-  for await (const batch of dataset ? imageBatches(dataset.splits.test, image, { batchSize: count }) : []) {
-    return batch;
+  if (dataset !== undefined && dataset.splits.test.rows > 0) {
+    yield* imageBatches(dataset.splits.test, image, { batchSize: comparedAtOnce });
+    return;
   }
   const random = createRandom('export');
   const size = image.height * image.width * image.channels;
-  const images = Float32Array.from({ length: count * size }, () => random.uniform());
-  return { images, count };
+  const images = Float32Array.from({ length: comparedAtOnce * size }, () => random.uniform());
+  yield { images, count: comparedAtOnce };
 }

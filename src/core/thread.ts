@@ -114,12 +114,15 @@ export async function runInThreads<Arguments, Result>(
       await each?.(result);
     }
   };
-  try {
-    await Promise.all(Array.from({ length: Math.min(threads, all.length) }, work));
-  } catch (error) {
-    failed.abort();
-    throw error;
-  }
+  const lanes = Array.from({ length: Math.min(threads, all.length) }, async () => {
+    try {
+      await work();
+    } catch (error) {
+      failed.abort(error); // the first one stays the reason
+    }
+  });
+  await Promise.all(lanes);
+  if (failed.signal.aborted) throw failed.signal.reason;
   return results;
 }
 

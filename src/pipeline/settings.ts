@@ -44,12 +44,13 @@ const otherEnvironment: ReadonlySet<string> = new Set(['KD_SPEC_DEBUG', 'KD_SPEC
 
 const defaultSource = stageOptions.dataset.source.default;
 /**
- * Of the specialists of an imported model: most of its classes lie outside every subset, and its images are photos as
- * they come, of which four degraded views taught no more than the photos, be there 8 or 31 of a class.
+ * For an imported model: most of its classes lie outside every subset, and its images are photos as they come. Four
+ * views that differ by a shift taught specialists no more than one, be there 8 photos of a class or 31.
  */
 const defaultsOfImported: readonly (readonly [key: string, value: JsonValue])[] = [
   ['specialists.head', 'anchored' satisfies Settings['specialists']['head']],
   ['specialists.views', 1],
+  ['generalist.refit.views', 1],
 ];
 const fromTable: Origin = { kind: 'default', where: 'default' };
 
@@ -124,8 +125,10 @@ export async function resolveSettings(
         },
     );
   }
+  const isAugmented = !isOpen(found, 'dataset.strength'); // then several views differ by more
   for (const [key, value] of found.get('dataset.model.onnx')?.value ? defaultsOfImported : [])
-    if (isOpen(found, key)) found.set(key, { value, origin: fromTable });
+    if (isOpen(found, key) && !(isAugmented && key.endsWith('views')))
+      found.set(key, { value, origin: fromTable });
   const settings = nest([...found].map(([key, { value }]) => [key.split('.'), value] as const));
   expectSettings(settings);
   const dropped = [...pipeline.values.keys()].filter(

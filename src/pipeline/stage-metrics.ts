@@ -85,7 +85,11 @@ const imported = z.object({
         .array(
           z.object({
             name: z.string(),
-            examples: count.exactOptional().describe('fewer where the first showed that another does better'),
+            examples: count
+              .exactOptional()
+              .describe(
+                'that it was tried on: fewer where the first ones showed that another reading does better',
+              ),
             top1: share,
             negativeLogLikelihood: z.number(),
           }),

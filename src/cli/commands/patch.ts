@@ -230,6 +230,7 @@ async function makePatched(
     const model = await exportOnnx(parts, { replaceOutput });
     const { images, maxDifference } = await compareExported(model, networks, workspace, {
       images: comparedImages,
+      signal,
     });
     return {
       model,

@@ -70,7 +70,7 @@ export function rivalsTable({
       hasHarm
         ? 'Free numbers are chosen on validation: first for gain alone, then within the bound, on other bystanders than those of the table; none: nothing that was tried is within it.'
         : 'Free numbers are chosen on validation.',
-      'A prediction: multiplications and additions after the backbone, which all share.',
+      'A prediction: multiplications and additions after the backbone, which all share. Training: by the clock, where other rivals may have been trained at the same time, and by count.',
       ...(likelihood
         ? [
             `A temperature changes no order; the negative log-likelihood of test images goes from ${likelihood.before.toFixed(3)} to ${likelihood.after.toFixed(3)} nats.`,

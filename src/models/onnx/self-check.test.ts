@@ -70,6 +70,32 @@ test('readings that are beyond doubt worse are tried on the first images alone',
   expect(found.warnings).toHaveLength(1);
 });
 
+test('a reading that was ruled out leaves no doubt, however much harder the other images are', async () => {
+  const many = 200;
+  const images = Float32Array.from({ length: many * size }, (_, at) =>
+    at % 4 === 1 || at % 4 === 2 ? 1 : 0,
+  );
+  // Of the images after the first 64 half are wrong under any reading.
+  const labels = Int32Array.from({ length: many }, (_, row) => (row < 64 || row % 4 < 2 ? row + 1 : row) % 2);
+  const inverted: Reading = { ...reading, normalisation: { name: 'none', mean: [1], deviation: [1] } };
+  const found = await checkReadings(
+    input,
+    [reading, inverted],
+    head,
+    { images, count: many, labels },
+    async (one) =>
+      ({
+        ...backbone(async () => {}),
+        // Inverted, every second image is right.
+        features: async ({ images }: { readonly images: Float32Array }) =>
+          one === reading ? images.slice() : images.map((_, at) => (at % size === 0 ? 1 : 0)),
+      }) as Backbone,
+  );
+  expect(found.scores.map(({ examples }) => examples)).toEqual([many, 64]);
+  expect(found.chosen.top1 - found.scores[1].top1).toBeLessThan(0.2);
+  expect(found.warnings).toEqual([]);
+});
+
 test('a signal ends it between a few images', async () => {
   const controller = new AbortController();
   let batches = 0;

@@ -20,7 +20,7 @@ export interface ReadingScore {
   readonly reading: Reading;
   /** For a person, and in `--json`. */
   readonly name: string;
-  /** The first images; fewer than of the chosen one where these showed that another does better. */
+  /** How many images it was tried on: fewer where the first ones showed that another reading does better. */
   readonly examples: number;
   readonly top1: number;
   /** Mean, in nats. */
@@ -111,7 +111,7 @@ function doubts(examples: number, chosen: ReadingScore, second: ReadingScore | u
         "the order of the model's outputs (--labels), and the normalisation (--image-mean, --image-std, --channel-order)",
     ];
   }
-  if (second === undefined) return [];
+  if (second === undefined || second.examples < chosen.examples) return []; // ruled out beyond doubt
   if (second.negativeLogLikelihood === chosen.negativeLogLikelihood) {
     return [
       `${chosen.name} and ${second.name} make no difference to these images, which have no colour: --channel-order ` +

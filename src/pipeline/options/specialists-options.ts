@@ -66,7 +66,7 @@ export const specialistsOptions = {
     max: 1000,
     affects: 'result',
     description:
-      'Cache the features of this many augmented views per image, if the lower layers stay frozen (by default 1 with --onnx)',
+      'Cache the features of this many augmented views per image, if the lower layers stay frozen (by default 1 with --onnx and no --strength)',
   },
   routedShare: {
     type: 'number',

@@ -66,7 +66,9 @@ export async function evaluate(context: StageContext): Promise<StageResults['rep
     });
     progress.finish();
     // In ONNX Runtime the generalist does not run alone: its share of the time is not known.
-    const inference = exported ? undefined : await measureCost(ensemble, batches(timedAtOnce), context);
+    const inference = exported
+      ? undefined
+      : await measureCost(ensemble, ensemble.generalist.backbone ? batches(timedAtOnce) : batches(), context);
     const { subsets } = await readSubsets(join(context.input('subsets'), subsetsFileName));
     const calibration = metricsOf('ensemble', (await readManifest(context.input('ensemble'))).metrics);
     const bystanders = await measureHarm(context, measured, original);
