@@ -146,25 +146,6 @@ describe('precedence', () => {
   });
 });
 
-test.each([
-  [{}, { head: 'dustbin', views: 4, refit: 4 }],
-  [{ onnx: 'model.onnx' }, { head: 'anchored', views: 1, refit: 1 }],
-  [
-    { onnx: 'model.onnx', strength: '0.5' },
-    { head: 'anchored', views: 4, refit: 4 },
-  ],
-  [
-    { onnx: 'model.onnx', views: '3', 'specialist-head': 'dustbin' },
-    { head: 'dustbin', views: 3, refit: 1 },
-  ],
-])('an imported model has defaults of its own: %o', async (flags, expected) => {
-  const { settings } = await resolve({ source: 'photos', ...flags });
-  const { specialists, generalist } = settings;
-  expect({ head: specialists.head, views: specialists.views, refit: generalist.refit.views }).toEqual(
-    expected,
-  );
-});
-
 describe('values are read from text', () => {
   test('of every type', async () => {
     const { settings } = await resolve({

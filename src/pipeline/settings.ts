@@ -43,15 +43,8 @@ export const workspacePipelineFile = 'pipeline.yaml';
 const otherEnvironment: ReadonlySet<string> = new Set(['KD_SPEC_DEBUG', 'KD_SPEC_NATIVE']);
 
 const defaultSource = stageOptions.dataset.source.default;
-/**
- * For an imported model: most of its classes lie outside every subset, and its images are photos as they come. Four
- * views that differ by a shift taught specialists no more than one, be there 8 photos of a class or 31.
- */
-const defaultsOfImported: readonly (readonly [key: string, value: JsonValue])[] = [
-  ['specialists.head', 'anchored' satisfies Settings['specialists']['head']],
-  ['specialists.views', 1],
-  ['generalist.refit.views', 1],
-];
+/** Of the specialists of an imported model: most of its classes lie outside every subset. */
+const headOfImported = 'anchored' satisfies Settings['specialists']['head'];
 const fromTable: Origin = { kind: 'default', where: 'default' };
 
 interface Found {
@@ -125,10 +118,8 @@ export async function resolveSettings(
         },
     );
   }
-  const isAugmented = !isOpen(found, 'dataset.strength'); // then several views differ by more
-  for (const [key, value] of found.get('dataset.model.onnx')?.value ? defaultsOfImported : [])
-    if (isOpen(found, key) && !(isAugmented && key.endsWith('views')))
-      found.set(key, { value, origin: fromTable });
+  if (isOpen(found, 'specialists.head') && found.get('dataset.model.onnx')?.value)
+    found.set('specialists.head', { value: headOfImported, origin: fromTable });
   const settings = nest([...found].map(([key, { value }]) => [key.split('.'), value] as const));
   expectSettings(settings);
   const dropped = [...pipeline.values.keys()].filter(

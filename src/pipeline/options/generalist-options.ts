@@ -57,7 +57,7 @@ export const generalistOptions = {
       max: 1000,
       affects: 'result',
       description:
-        'Refit that layer on this many augmented views of each training image (by default 1 without --strength); views that specialists see as well are computed once',
+        'Refit that layer on this many augmented views of each training image; views that specialists see as well (--views) are computed once',
     },
   },
   patience: {

@@ -65,8 +65,7 @@ export const specialistsOptions = {
     min: 1,
     max: 1000,
     affects: 'result',
-    description:
-      'Cache the features of this many augmented views per image, if the lower layers stay frozen (by default 1 with --onnx and no --strength)',
+    description: 'Cache the features of this many augmented views per image, if the lower layers stay frozen',
   },
   routedShare: {
     type: 'number',
