@@ -1,6 +1,15 @@
 import { existsSync } from 'node:fs';
 import { cp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { create, toBinary } from '@bufbuild/protobuf';
+import {
+  GraphProtoSchema,
+  ModelProtoSchema,
+  StringStringEntryProtoSchema,
+  TensorProto_DataLocation,
+  TensorProto_DataType,
+  TensorProtoSchema,
+} from 'onnx-buf';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { z } from 'zod';
 import { packageFolder } from '../src/core/package.js';
@@ -146,6 +155,28 @@ test.each([
   const { images, ensemble, exported: after } = rounded.validation;
   expect(images).toBeGreaterThan(50);
   expect(Math.abs(ensemble - after)).toBeLessThan(0.1);
+});
+
+test.each([
+  ['model.data', /over 2 GB, which only the native ONNX Runtime runs: npm install .*onnxruntime-node/],
+  ['../model.data', /outside the model's folder/],
+])('a file over 2 GB, its weights in %s, is left to the native runtime', async (location, message) => {
+  await exported();
+  const { proto, graph } = await readOnnxModel(file());
+  const entries = { location, offset: '0', length: String(3e9) };
+  const large = create(TensorProtoSchema, {
+    name: 'large',
+    dataType: TensorProto_DataType.FLOAT,
+    dims: [750_000_000n],
+    dataLocation: TensorProto_DataLocation.EXTERNAL,
+    externalData: Object.entries(entries).map(([key, value]) =>
+      create(StringStringEntryProtoSchema, { key, value }),
+    ),
+  });
+  const whole = create(GraphProtoSchema, { ...graph, initializer: [...graph.initializer, large] });
+  const path = join(folder, 'large.onnx');
+  await writeFile(path, toBinary(ModelProtoSchema, create(ModelProtoSchema, { ...proto, graph: whole })));
+  await expect(loadEnsemble(path)).rejects.toThrow(message);
 });
 
 test('a folder for hubs says what a program needs, with figures and the licence; weights go by themselves', async () => {

@@ -1,3 +1,4 @@
+import { mkdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { assert, KdSpecError } from '../core/errors.js';
 import type { JsonObject } from '../core/json.js';
@@ -10,7 +11,10 @@ import { type ExportedModel, modelBytes } from '../ensemble/export/export-onnx.j
 import { openExportedEnsemble } from '../ensemble/export/exported-ensemble.js';
 import { createAccuracy, predictEach } from '../models/accuracy.js';
 import type { ImageBatch } from '../models/classifier.js';
+import { isLarge } from '../models/onnx/model-file.js';
+import { expectNative } from '../models/onnx/runtime.js';
 import type { WeightPrecision } from '../models/onnx/stored-weights.js';
+import { writeOnnxModel } from '../models/onnx/write-model.js';
 
 const comparedAtOnce = 64; // images
 const measuredImages = 2048; // of validation: one point of standard error at 50%
@@ -51,7 +55,8 @@ export async function compareExported(
 ): Promise<Comparison> {
   assert(ensemble.input.kind === 'images', 'a generalist predicts for images');
   const { image } = ensemble.input;
-  const exported = await openExportedEnsemble(modelBytes(model), { path: 'the exported model' });
+  const partial = join(workspace, '.partial', 'export');
+  const exported = await openExported(model, partial);
   try {
     let [compared, maxDifference] = [0, 0];
     for await (const batch of imagesOf(workspace, image)) {
@@ -76,6 +81,24 @@ export async function compareExported(
     );
   } finally {
     exported.dispose();
+    await rm(partial, { recursive: true, force: true });
+  }
+}
+
+/** Opens a model as its file will be; one over 2 GB is a file with its weights beside it, in a folder. */
+async function openExported(model: ExportedModel, folder: string): Promise<Ensemble> {
+  if (!model.proto.graph || !isLarge(model.proto.graph))
+    return openExportedEnsemble(modelBytes(model), { path: 'the exported model' });
+  expectNative('the exported model');
+  await rm(folder, { recursive: true, force: true });
+  await mkdir(folder, { recursive: true });
+  try {
+    const path = join(folder, 'model.onnx');
+    await writeOnnxModel(path, model.proto);
+    return await openExportedEnsemble(await readFile(path), { path });
+  } catch (error) {
+    await rm(folder, { recursive: true, force: true });
+    throw error;
   }
 }
 

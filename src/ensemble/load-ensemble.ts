@@ -40,7 +40,7 @@ export async function openModelFile(
 ): Promise<Classifier> {
   const onnx = onnxRuntime(path, runtime);
   const bytes = await readModelBytes(path);
-  return readExportedMetadata(decodeOnnxModel(path, bytes)) === undefined
+  return readExportedMetadata(decodeOnnxModel(path, bytes, { anySize: true })) === undefined
     ? openOnnxClassifier(path, { note, runtime: onnx })
     : openExportedEnsemble(bytes, { path, runtime: onnx });
 }

@@ -1,4 +1,4 @@
-import { open, readFile, stat } from 'node:fs/promises';
+import { open, stat } from 'node:fs/promises';
 import { KdSpecError } from '../core/errors.js';
 import { foreignKind } from '../core/file-kind.js';
 
@@ -20,6 +20,7 @@ interface HeaderEntry {
 }
 
 const maxHeaderBytes = 100 * 1024 * 1024;
+const mostAtOnce = 2 ** 30; // bytes of a read
 
 /**
  * Writes tensors to `path`, in the order given, and flushes the file to disk.
@@ -69,50 +70,59 @@ export async function readSafetensors(path: string): Promise<ReadonlyMap<string,
       `no safetensors file at ${path}: train the model first, or check the path`,
     );
   }
-  const bytes = await readFile(path);
   const invalid = (what: string) =>
     new KdSpecError('checkpoint-invalid', `${path}: ${what}; copy the file again or train the model again`);
+  await using file = await open(path);
+  const read = async (position: number, length: number) => {
+    const bytes = Buffer.from(new ArrayBuffer(length)); // aligned, and no part of a larger array
+    for (let done = 0; done < length; ) {
+      const some = Math.min(length - done, mostAtOnce);
+      const { bytesRead } = await file.read(bytes, done, some, position + done);
+      if (bytesRead === 0) throw invalid(`it ends at byte ${position + done}: the file is cut off`);
+      done += bytesRead;
+    }
+    return bytes;
+  };
 
-  if (bytes.length < 8)
-    throw invalid(`expected at least 8 bytes of safetensors header, found ${bytes.length}`);
-  const headerBytes = Number(bytes.readBigUInt64LE(0));
-  if (headerBytes > maxHeaderBytes || 8 + headerBytes > bytes.length) {
-    const kind = foreignKind(bytes.subarray(0, 256));
+  const { size } = info;
+  if (size < 8) throw invalid(`expected at least 8 bytes of safetensors header, found ${size}`);
+  const headerBytes = Number((await read(0, 8)).readBigUInt64LE(0));
+  if (headerBytes > maxHeaderBytes || 8 + headerBytes > size) {
+    const kind = foreignKind(await read(0, Math.min(256, size)));
     if (kind !== undefined)
       throw new KdSpecError('checkpoint-invalid', `expected a safetensors file at ${path}, but ${kind}`);
-    throw invalid(`the header claims ${headerBytes} bytes, the file has ${bytes.length}`);
+    throw invalid(`the header claims ${headerBytes} bytes, the file has ${size}`);
   }
-  const entries = parseHeader(bytes.subarray(8, 8 + headerBytes), invalid);
-  const dataBytes = bytes.length - 8 - headerBytes;
+  const entries = parseHeader(await read(8, headerBytes), invalid);
+  const dataBytes = size - 8 - headerBytes;
 
-  const tensors = new Map<string, HostTensor>();
   let expectedStart = 0;
   // An empty tensor starts where the next one does, and comes before it.
   const inOrder = entries.toSorted(
     ([, { data_offsets: a }], [, { data_offsets: b }]) => a[0] - b[0] || a[1] - b[1],
   );
-  for (const [name, { dtype, shape, data_offsets }] of inOrder) {
+  for (const [name, { shape, data_offsets }] of inOrder) {
     const [start, end] = data_offsets;
-    const size = shape.reduce((product, extent) => product * extent, 1);
+    const bytes = 4 * shape.reduce((product, extent) => product * extent, 1);
     if (start !== expectedStart)
       throw invalid(`tensor "${name}" starts at ${start}, expected ${expectedStart}`);
-    if (end - start !== size * 4) {
+    if (end - start !== bytes) {
       throw invalid(
-        `tensor "${name}" of shape [${shape.join(', ')}] has ${end - start} bytes, expected ${size * 4}`,
+        `tensor "${name}" of shape [${shape.join(', ')}] has ${end - start} bytes, expected ${bytes}`,
       );
     }
     if (end > dataBytes)
       throw invalid(`tensor "${name}" ends at byte ${end} of ${dataBytes}: the file is cut off`);
     expectedStart = end;
-    // A copy, so that the values are aligned and do not keep the whole file alive.
-    const copy = new Uint8Array(size * 4);
-    copy.set(bytes.subarray(8 + headerBytes + start, 8 + headerBytes + end));
-    tensors.set(name, {
-      shape,
-      values: dtype === 'F32' ? new Float32Array(copy.buffer) : new Int32Array(copy.buffer),
-    });
   }
   if (expectedStart !== dataBytes) throw invalid(`${dataBytes - expectedStart} bytes follow the last tensor`);
+
+  const tensors = new Map<string, HostTensor>();
+  for (const [name, { dtype, shape, data_offsets }] of inOrder) {
+    const [start, end] = data_offsets;
+    const { buffer } = await read(8 + headerBytes + start, end - start);
+    tensors.set(name, { shape, values: dtype === 'F32' ? new Float32Array(buffer) : new Int32Array(buffer) });
+  }
   return tensors;
 }
 

@@ -24,12 +24,12 @@ import {
 } from '../../models/onnx/graph-writer.js';
 import type { ImageFeed } from '../../models/onnx/image-session.js';
 import {
-  bytesOfWeights,
   ensembleKey,
-  expectSize,
   fusedNamesKey,
   fusedOutputKey,
   inputKey,
+  invalid,
+  isLarge,
   type OnnxModel,
 } from '../../models/onnx/model-file.js';
 import { writeConvolutions, writeDense } from '../../models/onnx/network-graph.js';
@@ -219,11 +219,14 @@ export async function exportOnnx(
 /**
  * The bytes of a model's file.
  *
- * @throws KdSpecError `checkpoint-invalid` for a model over 2 GB, which could not be compared with the ensemble
+ * @throws KdSpecError `checkpoint-invalid` for a model over 2 GB, which is no file by itself
  */
 export function modelBytes({ proto }: Pick<ExportedModel, 'proto'>): Uint8Array {
-  if (proto.graph) expectSize('the exported model', bytesOfWeights(proto.graph));
-  return toBinary(ModelProtoSchema, proto);
+  if (!proto.graph || !isLarge(proto.graph)) return toBinary(ModelProtoSchema, proto);
+  throw invalid(
+    'the exported model',
+    'it has over 2 GB: write it to a file (kd-spec export --out FILE), and use that with the native ONNX Runtime',
+  );
 }
 
 /** The same model with what its last patch did in its metadata, as measured. */

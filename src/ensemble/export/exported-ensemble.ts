@@ -1,10 +1,16 @@
 import { createClassifier, type ImageBatch, rowOf } from '../../models/classifier.js';
 import { findClassNames } from '../../models/onnx/class-names.js';
-import { wholeModel } from '../../models/onnx/constants.js';
+import { expectDataInFolder, wholeModel } from '../../models/onnx/constants.js';
 import { type ExportedMetadata, readExportedMetadata } from '../../models/onnx/exported-metadata.js';
 import { findImageInput, possibleReadings } from '../../models/onnx/image-input.js';
 import { openImageSession, type SessionPart } from '../../models/onnx/image-session.js';
-import { decodeOnnxModel, fusedOutputKey, invalid, type OnnxModel } from '../../models/onnx/model-file.js';
+import {
+  decodeOnnxModel,
+  fusedOutputKey,
+  invalid,
+  isLarge,
+  type OnnxModel,
+} from '../../models/onnx/model-file.js';
 import type { RuntimeName } from '../../models/onnx/runtime.js';
 import { classifyFiles, type Ensemble } from '../ensemble.js';
 import type { ImageTrace, SpecialistTrace } from '../inference.js';
@@ -17,7 +23,7 @@ export interface ExportedEnsemble extends Ensemble {
 /**
  * Opens a file that kd-spec exported as an ensemble, by what its metadata say.
  *
- * @param bytes of the file
+ * @param bytes of the file; a model over 2 GB has its weights beside it, and only the native ONNX Runtime runs it
  * @param options.path of the file, for messages and external data
  * @throws KdSpecError `checkpoint-invalid` for any other model, or when ONNX Runtime refuses it
  *
@@ -35,7 +41,7 @@ export async function openExportedEnsemble(
     readonly runtime?: RuntimeName | undefined;
   },
 ): Promise<ExportedEnsemble> {
-  const model = decodeOnnxModel(path, bytes);
+  const model = decodeOnnxModel(path, bytes, { anySize: true });
   const metadata = readExportedMetadata(model);
   const fused = model.metadata.get(fusedOutputKey);
   if (metadata === undefined || fused === undefined) {
@@ -48,7 +54,7 @@ export async function openExportedEnsemble(
   const input = await findImageInput(model);
   const [reading] = possibleReadings(input);
   const classes = await classNamesOf(model);
-  const whole = hasExternalData(model) ? await wholeModel(model) : bytes;
+  const whole = await runnable(model, bytes);
   const feed = { name: input.name, form: input, reading, batch: input.batch };
   const session = await openImageSession(whole, feed, { path, runtime });
   const width = classes.length;
@@ -158,6 +164,14 @@ async function classNamesOf(model: OnnxModel): Promise<readonly string[]> {
   const extent = type?.case === 'tensorType' ? type.value.shape?.dim.at(-1)?.value : undefined;
   const width = extent?.case === 'dimValue' ? Number(extent.value) : 0;
   return (await findClassNames(model, width, { isSequence: false })).names;
+}
+
+/** A model as a session is opened with it: in one piece, or where it is too large for that by its path. */
+async function runnable(model: OnnxModel, bytes: Uint8Array): Promise<Uint8Array | string> {
+  if (!hasExternalData(model)) return bytes;
+  if (!isLarge(model.graph)) return wholeModel(model);
+  expectDataInFolder(model);
+  return model.path;
 }
 
 function hasExternalData({ graph }: OnnxModel): boolean {

@@ -318,14 +318,23 @@ export async function withData(model: OnnxModel, graph: GraphProto): Promise<Mod
   });
 }
 
-/** The bytes of a tensor in a file beside the model, which must not lie outside its folder. */
-async function externalData(
-  model: OnnxModel,
-  tensor: TensorProto,
-  expected: number,
-): Promise<Uint8Array<ArrayBuffer>> {
-  const entries = new Map(tensor.externalData.map(({ key, value }) => [key, value]));
+/**
+ * Makes sure that the external data of a model lie in its folder, for a runtime that reads them itself.
+ *
+ * @throws KdSpecError `checkpoint-invalid`
+ */
+export function expectDataInFolder(model: OnnxModel): void {
+  for (const tensor of model.graph.initializer)
+    if (tensor.dataLocation === TensorProto_DataLocation.EXTERNAL) externalPath(model, tensor);
+}
+
+const entriesOf = ({ externalData }: TensorProto) =>
+  new Map(externalData.map(({ key, value }) => [key, value]));
+
+/** The file beside a model that holds a tensor, which must not lie outside its folder. */
+function externalPath(model: OnnxModel, tensor: TensorProto): string {
   const folder = dirname(model.path);
+  const entries = entriesOf(tensor);
   const location = entries.get('location') ?? '';
   const path = join(folder, location);
   const inside = relative(folder, path);
@@ -335,6 +344,17 @@ async function externalData(
       `tensor "${tensor.name}" has its data in "${location}", outside the model's folder: put the file beside the model`,
     );
   }
+  return path;
+}
+
+/** The bytes of a tensor in a file beside the model. */
+async function externalData(
+  model: OnnxModel,
+  tensor: TensorProto,
+  expected: number,
+): Promise<Uint8Array<ArrayBuffer>> {
+  const path = externalPath(model, tensor);
+  const entries = entriesOf(tensor);
   const offset = Number(entries.get('offset') ?? 0);
   const length = Number(entries.get('length') ?? expected);
   if (!Number.isSafeInteger(offset) || offset < 0 || length !== expected) {

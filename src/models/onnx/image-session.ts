@@ -45,10 +45,11 @@ export interface ImageSession {
  * A batch goes through at once; where the number of images is fixed, so many at a time, with black images after the
  * last. Some exporters fix the batch at 1 without saying so: after a first refusal of more, images go one by one.
  *
+ * @param model as `openSession` takes it
  * @throws KdSpecError `checkpoint-invalid` when the runtime refuses the model
  */
 export async function openImageSession(
-  model: Uint8Array,
+  model: Uint8Array | string,
   { name, form, reading: own, batch }: ImageFeed,
   { path, runtime }: { readonly path: string; readonly runtime?: RuntimeName | undefined },
 ): Promise<ImageSession> {

@@ -41,8 +41,11 @@ export const fusedNamesKey = 'kd_spec_names';
 export const inputKey = 'kd_spec_input';
 export const ensembleKey = 'kd_spec_ensemble';
 
-/** Protocol buffers end here, and ONNX Runtime is given a model in one piece, its external data inside. */
-const mostBytes = 2 ** 31 - 1;
+/**
+ * Weights of a model in one piece, its external data inside: protocol buffers end at 2 GB, and what stands beside the
+ * weights is far less than the margin.
+ */
+const mostBytes = 2 ** 31 - 2 ** 24;
 
 /**
  * Reads the graph of an ONNX model; external data are read when a constant is.
@@ -60,10 +63,15 @@ export async function readOnnxModel(path: string): Promise<OnnxModel> {
  * The graph of an ONNX model whose bytes are at hand.
  *
  * @param path of its file, for messages and external data
+ * @param options.anySize whether it may have over 2 GB, as it does not have to run in one piece
  * @throws KdSpecError `checkpoint-invalid` when it is not an ONNX model
  */
-export function decodeOnnxModel(path: string, bytes: Uint8Array): OnnxModel {
-  return decodedModel(path, decode(path, bytes), bytes.length);
+export function decodeOnnxModel(
+  path: string,
+  bytes: Uint8Array,
+  { anySize = false }: { readonly anySize?: boolean } = {},
+): OnnxModel {
+  return decodedModel(path, decode(path, bytes), bytes.length, { anySize });
 }
 
 /**
@@ -72,12 +80,17 @@ export function decodeOnnxModel(path: string, bytes: Uint8Array): OnnxModel {
  * @param bytes of its file
  * @throws KdSpecError `checkpoint-invalid` when there is no graph in it
  */
-export function decodedModel(path: string, proto: ModelProto, bytes: number): OnnxModel {
+export function decodedModel(
+  path: string,
+  proto: ModelProto,
+  bytes: number,
+  { anySize = false }: { readonly anySize?: boolean } = {},
+): OnnxModel {
   const { graph } = proto;
   if (graph === undefined || graph.output.length === 0) {
     throw invalid(path, 'expected an ONNX model, found no graph in it: export the model again');
   }
-  expectSize(path, bytesOfWeights(graph));
+  if (!anySize) expectSize(path, bytesOfWeights(graph));
   const initializers = new Map(graph.initializer.map((tensor) => [tensor.name, tensor]));
   const producers = new Map(graph.node.flatMap((node) => node.output.map((name) => [name, node] as const)));
   const consumers = new Map<string, NodeProto[]>();
@@ -114,15 +127,18 @@ export async function readModelBytes(path: string): Promise<Uint8Array> {
 }
 
 /** Bytes of the weights of a graph, those in files beside it included. */
-export function bytesOfWeights({ initializer }: GraphProto): number {
+function bytesOfWeights({ initializer }: GraphProto): number {
   return initializer.reduce((sum, { rawData, externalData }) => {
     const length = externalData.find(({ key }) => key === 'length')?.value;
     return sum + rawData.length + (Number(length ?? 0) || 0); // no number: refused where it is read
   }, 0);
 }
 
+/** Whether a graph has more weights than a model in one piece holds. */
+export const isLarge = (graph: GraphProto): boolean => bytesOfWeights(graph) > mostBytes;
+
 /** @throws KdSpecError `checkpoint-invalid` for a model that cannot run in one piece */
-export function expectSize(path: string, bytes: number): void {
+function expectSize(path: string, bytes: number): void {
   if (bytes <= mostBytes) return;
   throw invalid(
     path,

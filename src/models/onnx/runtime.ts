@@ -41,7 +41,7 @@ export interface OnnxSession {
 /** The part of ONNX Runtime that is used here, which its native and its WebAssembly package have in common. */
 interface Runtime {
   readonly InferenceSession: {
-    create(model: Uint8Array, options: object): Promise<RuntimeSession>;
+    create(model: Uint8Array | string, options: object): Promise<RuntimeSession>;
   };
   readonly Tensor: new (type: string, data: unknown, shape: readonly number[]) => RuntimeTensor;
 }
@@ -99,16 +99,18 @@ function threadOfSessions() {
  * thread of its own, and signals and the next images are read meanwhile. The native one, whose addon ends the process when
  * its thread is ended, stays in this thread; so does what is opened in a thread already.
  *
- * @param model a whole model, without external data
+ * @param model a whole model, without external data; or the path of one over 2 GB, which the native runtime alone runs
  * @param options.name what the model is called in errors
  * @throws KdSpecError `checkpoint-invalid` when the runtime refuses the model
  */
 export async function openSession(
-  model: Uint8Array,
+  model: Uint8Array | string,
   options: { readonly name: string; readonly runtime?: RuntimeName | undefined },
 ): Promise<OnnxSession> {
   const isNative = options.runtime !== 'wasm' && nativeRuntime() !== undefined;
-  if (isNative || !isMainThread || !isBuilt(program)) return openSessionHere(model, options);
+  if (typeof model === 'string') expectNative(options.name, options.runtime);
+  if (isNative || typeof model === 'string' || !isMainThread || !isBuilt(program))
+    return openSessionHere(model, options);
   const { name } = options;
   const thread = await threadOfSessions();
   const request = (wanted: SessionRequest, arrays?: readonly ArrayBuffer[]) =>
@@ -138,9 +140,16 @@ export async function openSession(
   };
 }
 
+/** @throws KdSpecError `checkpoint-invalid` where a model over 2 GB cannot be run */
+export function expectNative(name: string, runtime: RuntimeName = 'auto'): void {
+  const advice = runtime === 'wasm' ? 'leave out --runtime wasm' : describeRuntime().install;
+  if (runtime !== 'wasm' && nativeRuntime() !== undefined) return;
+  throw invalid(name, `it has over 2 GB, which only the native ONNX Runtime runs: ${advice}`);
+}
+
 /** Opens a model in this thread: see {@link openSession}. */
 export async function openSessionHere(
-  model: Uint8Array,
+  model: Uint8Array | string,
   { name, runtime = 'auto' }: { readonly name: string; readonly runtime?: RuntimeName | undefined },
 ): Promise<OnnxSession> {
   const { InferenceSession, Tensor } = await loadRuntime(runtime);

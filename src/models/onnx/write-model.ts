@@ -12,9 +12,8 @@ import {
 } from 'onnx-buf';
 import { writeFileAtomically } from '../../core/atomic-file.js';
 import { asFileError } from '../../core/file-error.js';
+import { isLarge } from './model-file.js';
 
-/** A protocol buffer of more bytes cannot be read; what stands beside the weights is far less than the margin. */
-const mostBytes = 2 ** 31 - 2 ** 24;
 /** Where external data begin: runtimes map them into memory by pages. */
 const alignment = 4096;
 /** Smaller tensors stay in the model: shapes among them have to. */
@@ -34,10 +33,9 @@ export async function writeOnnxModel(
   { isExternal = false }: { readonly isExternal?: boolean } = {},
 ): Promise<{ readonly files: readonly string[]; readonly bytes: number }> {
   const initializers = model.graph?.initializer ?? [];
-  const size = initializers.reduce((sum, { rawData }) => sum + rawData.length, 0);
   const data = `${path}.data`;
   const partial = `${data}.${process.pid}.partial`;
-  const isSplit = isExternal || size > mostBytes;
+  const isSplit = isExternal || (model.graph !== undefined && isLarge(model.graph));
   try {
     const split = isSplit ? await writeData(partial, basename(data), initializers) : undefined;
     const graph =
