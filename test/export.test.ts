@@ -158,7 +158,7 @@ test.each([
 });
 
 test.each([
-  ['model.data', /over 2 GB, which only the native ONNX Runtime runs: npm install .*onnxruntime-node/],
+  ['model.data', /over 2 GB, which only the native ONNX Runtime runs: npm .*onnxruntime-node/],
   ['../model.data', /outside the model's folder/],
 ])('a file over 2 GB, its weights in %s, is left to the native runtime', async (location, message) => {
   await exported();
