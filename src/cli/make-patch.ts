@@ -1,0 +1,123 @@
+import { join } from 'node:path';
+import type { Ensemble, NetworkEnsemble } from '../ensemble/ensemble.js';
+import type { ExportedModel } from '../ensemble/export/export-onnx.js';
+import type { ExportedEnsemble } from '../ensemble/export/exported-ensemble.js';
+import type { ExportedParts } from '../ensemble/export/exported-parts.js';
+import type { PatchFigures } from '../evaluation/patch-figures.js';
+import type { Classifier } from '../models/classifier.js';
+import type { PatchRecord } from '../models/onnx/exported-metadata.js';
+import type { ResolvedSettings } from '../pipeline/settings.js';
+import type { MeasuredPatch } from './patch-summary.js';
+
+const measuredAtOnce = 128; // images
+const comparedImages = 256; // for the test, on which the file has to predict what the networks do
+
+/** A patched model, measured and not yet written. */
+export interface Patched {
+  readonly model: ExportedModel;
+  /** How far the file's probabilities are from the networks', which are measured: their features are stored. */
+  readonly compared: { readonly images: number; readonly maxDifference: number };
+  readonly measured: MeasuredPatch;
+  /** Specialists that it has more. */
+  readonly added: number;
+  /** The patches that were in the model before. */
+  readonly earlier: readonly PatchRecord[];
+}
+
+export const harmOf = ({ bystanders }: Pick<MeasuredPatch, 'bystanders'>) =>
+  bystanders ? bystanders.before - bystanders.after : 0;
+
+/** What the ensemble of a workspace makes of the bystanders for the test; none: there are none. */
+export async function measureBystanders(
+  { settings }: ResolvedSettings,
+  signal: AbortSignal,
+): Promise<PatchFigures | undefined> {
+  const { imageBatches } = await import('../data/batches.js');
+  const { openBystanders } = await import('../data/bystanders.js');
+  const { patchFigures } = await import('../evaluation/patch-figures.js');
+  const others = await openBystanders(join(settings.workspace, 'dataset'));
+  if (others === undefined) return undefined;
+  const { test, dataset, unlabelled } = others;
+  const batches = imageBatches(test, dataset.image, { batchSize: measuredAtOnce });
+  return withNetworks(settings, ({ networks, before: original }) =>
+    patchFigures(networks, batches, { original, unlabelled, signal }),
+  );
+}
+
+/** The ensemble of a workspace, and what it was made of where that is not its own generalist: the model as it was. */
+async function withNetworks<T>(
+  { workspace, backend }: ResolvedSettings['settings'],
+  use: (opened: {
+    readonly networks: NetworkEnsemble;
+    readonly parts: ExportedParts;
+    readonly earlier: ExportedEnsemble | undefined;
+    readonly before: Classifier | undefined;
+  }) => Promise<T>,
+): Promise<T> {
+  const { loadNetworkEnsemble } = await import('../ensemble/ensemble.js');
+  const { openExportedEnsemble } = await import('../ensemble/export/exported-ensemble.js');
+  const { exportedParts } = await import('../ensemble/export/exported-parts.js');
+  const { readModelBytes } = await import('../models/onnx/model-file.js');
+  const { readExportedMetadata } = await import('../models/onnx/exported-metadata.js');
+  const { loadOriginal } = await import('../models/network-classifier.js');
+  const networks = await loadNetworkEnsemble(workspace, { backend, store: join(workspace, 'features') });
+  const folder = join(workspace, 'generalist');
+  let earlier: ExportedEnsemble | undefined;
+  let original: Classifier | undefined;
+  try {
+    const parts = await exportedParts(networks, folder);
+    const own = parts.imported?.model;
+    if (own !== undefined && readExportedMetadata(own) !== undefined)
+      earlier = await openExportedEnsemble(await readModelBytes(own.path), { path: own.path });
+    original = await loadOriginal(folder, networks.generalist);
+    return await use({ networks, parts, earlier, before: earlier ?? original });
+  } finally {
+    for (const one of [original, earlier, networks]) one?.dispose();
+  }
+}
+
+/** Writes the ensemble of a workspace into its model, and measures it against the model on the images for the test. */
+export async function makePatched(
+  { settings }: ResolvedSettings,
+  bystanders: PatchFigures | undefined,
+  { replaceOutput, signal }: { readonly replaceOutput: boolean; readonly signal: AbortSignal },
+): Promise<Patched> {
+  const { exportOnnx } = await import('../ensemble/export/export-onnx.js');
+  const { compareExported } = await import('./compare-exported.js');
+  const { workspace } = settings;
+  return withNetworks(settings, async ({ networks, parts, earlier, before }) => {
+    const model = await exportOnnx(parts, { replaceOutput });
+    const { images, maxDifference } = await compareExported(model, networks, workspace, {
+      images: comparedImages,
+      signal,
+    });
+    return {
+      model,
+      compared: { images, maxDifference },
+      measured: { ...(await measureTest(workspace, networks, before, signal)), bystanders },
+      added: model.metadata.specialists - (earlier?.metadata.specialists ?? 0),
+      earlier: earlier?.metadata.patches ?? [],
+    };
+  });
+}
+
+async function measureTest(
+  workspace: string,
+  patched: Ensemble,
+  original: Classifier | undefined,
+  signal: AbortSignal,
+): Promise<Omit<MeasuredPatch, 'bystanders'>> {
+  const { imageBatches } = await import('../data/batches.js');
+  const { openDataset } = await import('../data/dataset.js');
+  const { countLabels } = await import('../data/label-counts.js');
+  const { patchFigures } = await import('../evaluation/patch-figures.js');
+  const { splits, image, classes } = await openDataset(join(workspace, 'dataset'));
+  const test = imageBatches(splits.test, image, { batchSize: measuredAtOnce });
+  const labels = await countLabels(splits.train, classes.length);
+  const withImages = labels.reduce((sum, images) => sum + Number(images > 0), 0);
+  return {
+    test: await patchFigures(patched, test, { original, signal }),
+    classes: withImages,
+    withoutImages: classes.length - withImages,
+  };
+}
