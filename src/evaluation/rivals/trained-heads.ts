@@ -321,7 +321,6 @@ function withColumns(whole: Float32Array, few: Float32Array, some: Int32Array): 
  */
 function contenders(own: Float32Array, trained: Float32Array, { classes, inside }: Candidates) {
   const places: number[] = [];
-  let insideOfThem = 0;
   for (const [from, to] of [
     [0, inside],
     [inside, classes.length],
@@ -330,11 +329,10 @@ function contenders(own: Float32Array, trained: Float32Array, { classes, inside 
     for (let place = from + 1; place < to; place++) if (own[place] > own[first]) first = place;
     const least = trained[first];
     for (let place = from; place < to; place++) if (trained[place] >= least) places.push(place);
-    if (from === 0) insideOfThem = places.length;
   }
   return {
     classes: Int32Array.from(places, (place) => classes[place]),
-    inside: insideOfThem,
+    inside: places.filter((place) => place < inside).length,
     own: Float32Array.from(places, (place) => own[place]),
     trained: Float32Array.from(places, (place) => trained[place]),
     mixed: new Float32Array(places.length),
