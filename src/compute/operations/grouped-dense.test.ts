@@ -86,6 +86,26 @@ test('each row has the layer of its group, whatever the groups that have rows', 
   );
 });
 
+test('hundreds of groups, most of them empty, some with a few rows and some with many', async () => {
+  const counts = Int32Array.from({ length: 300 }, (_, group) => {
+    if (group % 3 !== 1) return 0;
+    return group % 50 === 1 ? 100 : 1 + (group % 20);
+  });
+  for (const groups of [
+    counts,
+    counts.map((count) => Math.min(count, 1)),
+    counts.map((count) => 5 * count),
+  ]) {
+    const shape = { counts: groups, inputs: 21, units: 67 };
+    const expected = plainly(shape, 'relu');
+    for (const backend of backends) {
+      const values = await onBackend(await operationsOn(backend), shape, 'relu');
+      const error = expected.reduce((most, value, i) => Math.max(most, Math.abs(value - values[i])), 0);
+      expect(error, backend).toBeLessThan(1e-4);
+    }
+  }
+});
+
 test('what is not a number stays so, and nothing is left behind', async () => {
   for (const backend of backends) {
     const on = await operationsOn(backend);

@@ -1,5 +1,6 @@
 import { type Kernels, plainKernels } from '../tensorflow-js/kernels.js';
 import type { Gpu } from './gpu.js';
+import { groupedDenseOn } from './grouped-dense.js';
 import { conv2dOn, denseOn } from './layers.js';
 import { softmaxCrossEntropyOn, softTargetCrossEntropyOn } from './losses.js';
 import { adamWStepOn, sgdStepOn } from './optimizer-step.js';
@@ -19,6 +20,7 @@ export function kernelsOn(gpu: Gpu): Kernels {
     gatherRows: gatherRowsOn(gpu),
     conv2d: conv2dOn(gpu),
     dense: denseOn(gpu),
+    groupedDense: groupedDenseOn(gpu),
     softmaxCrossEntropy: softmaxCrossEntropyOn(gpu),
     softTargetCrossEntropy: softTargetCrossEntropyOn(gpu),
     adamWStep: adamWStepOn(gpu),

@@ -16,32 +16,97 @@ export interface Product {
   readonly sum: Kernel;
 }
 
+/** Where the entries of a product's matrices lie. */
+export interface Factors {
+  /** Bodies of functions that return an entry, of `row` and `k`, and of `k` and `column`. */
+  readonly left: string;
+  readonly right: string;
+  /** The index along which entries lie side by side in memory. */
+  readonly leftAlong: 'depth' | 'rows';
+  readonly rightAlong: 'depth' | 'columns';
+}
+
+/** Columns of a tile of any height. */
+export const tileColumns = tile;
+/** Rows of a tile: what threads of a workgroup make. Low tiles are for products of few rows. */
+export type TileRows = 4 | 16 | 64;
+
 /**
- * Makes the kernel of a product.
+ * The code by which a workgroup makes a tile of a product.
  *
- * @param options.left, options.right bodies of functions that return an entry, of `row`, `column` and `k`
- * @param options.leftAlong, options.rightAlong the index along which entries lie side by side in memory
+ * The body that it stands in has set `row0`, `rowEnd`, `column0`, `k0` and `kEnd`: where the tile begins, and where rows
+ * and depth end, the same for all threads of the workgroup. The number of columns is `p.columns`. It calls
+ * `store(row, column, values)` with four columns of each of a thread's rows, which may lie beyond both ends.
  */
+export function tileOf(
+  rows: TileRows,
+  { left, right, leftAlong, rightAlong }: Factors,
+): {
+  readonly workgroup: readonly [number, number];
+  readonly definitions: string;
+  readonly code: string;
+} {
+  const ofThread = Math.min(4, rows / 4); // rows
+  const high = rows / ofThread;
+  const threads = 16 * high;
+  const [wide, leftWide] = [tile + 1, rows + 1]; // entries of one column fall into different banks of the memory
+  const each = (line: (index: number) => string) =>
+    Array.from({ length: ofThread }, (_, i) => line(i)).join('\n');
+  return {
+    workgroup: [16, high],
+    definitions: `
+      var<workgroup> lefts: array<f32, ${slice * leftWide}>;
+      var<workgroup> rights: array<f32, ${slice * wide}>;
+      fn left(row: u32, k: u32) -> f32 { ${left} }
+      fn right(k: u32, column: u32) -> f32 { ${right} }`,
+    code: `
+      ${each((i) => `var sum${i} = vec4f();`)}
+      for (var k1 = k0; k1 < kEnd; k1 += ${slice}u) {
+        for (var i = thread; i < ${slice * rows}u; i += ${threads}u) {
+          let leftRow = ${leftAlong === 'depth' ? `i / ${slice}u` : `i % ${rows}u`};
+          let leftK = ${leftAlong === 'depth' ? `i % ${slice}u` : `i / ${rows}u`};
+          var value = 0.0;
+          if (row0 + leftRow < rowEnd && k1 + leftK < kEnd) { value = left(row0 + leftRow, k1 + leftK); }
+          lefts[leftK * ${leftWide}u + leftRow] = value;
+        }
+        for (var i = thread; i < ${slice * tile}u; i += ${threads}u) {
+          let rightColumn = ${rightAlong === 'depth' ? `i / ${slice}u` : `i % ${tile}u`};
+          let rightK = ${rightAlong === 'depth' ? `i % ${slice}u` : `i / ${tile}u`};
+          var value = 0.0;
+          if (column0 + rightColumn < p.columns && k1 + rightK < kEnd) {
+            value = right(k1 + rightK, column0 + rightColumn);
+          }
+          rights[rightK * ${wide}u + rightColumn] = value;
+        }
+        workgroupBarrier();
+        for (var k = 0u; k < ${slice}u; k++) {
+          let a = k * ${leftWide}u + ${ofThread}u * local.y;
+          let b = k * ${wide}u + 4u * local.x;
+          let y = vec4f(rights[b], rights[b + 1u], rights[b + 2u], rights[b + 3u]);
+          ${each((i) => `sum${i} += lefts[a + ${i}u] * y;`)}
+        }
+        workgroupBarrier();
+      }
+      let row = row0 + ${ofThread}u * local.y;
+      let column = column0 + 4u * local.x;
+      ${each((i) => `store(row + ${i}u, column, sum${i});`)}`,
+  };
+}
+
+/** Makes the kernel of a product. */
 export function createProduct({
   name,
   tensors,
   numbers,
   definitions = '',
-  left,
-  leftAlong,
-  right,
-  rightAlong,
-}: {
+  ...factors
+}: Factors & {
   readonly name: string;
   readonly tensors: Kernel['tensors'];
   readonly numbers: Kernel['numbers'];
   readonly definitions?: string;
-  readonly left: string;
-  readonly leftAlong: 'depth' | 'rows';
-  readonly right: string;
-  readonly rightAlong: 'depth' | 'columns';
 }): Product {
-  const wide = tile + 1; // entries of one column fall into different banks of the memory
+  const made = tileOf(tile, factors);
   const kernel: Kernel = {
     name,
     tensors: { ...tensors, result: 'write' },
@@ -50,59 +115,27 @@ export function createProduct({
       ...{ resultStart: 'u32', resultStride: 'u32', resultStep: 'u32', adds: 'u32' },
       ...numbers,
     },
-    workgroup: [16, 16],
+    workgroup: made.workgroup,
     definitions: `
-      var<workgroup> lefts: array<f32, ${slice * wide}>;
-      var<workgroup> rights: array<f32, ${slice * wide}>;
+      var<private> part: u32;
       ${definitions}
-      fn left(row: u32, k: u32) -> f32 { ${left} }
-      fn right(k: u32, column: u32) -> f32 { ${right} }
-      fn store(row: u32, column: u32, z: u32, values: vec4f) {
+      ${made.definitions}
+      fn store(row: u32, column: u32, values: vec4f) {
         if (row >= p.rows) { return; }
-        let at = p.resultStart + z * p.resultStep + row * p.resultStride + column;
+        let at = p.resultStart + part * p.resultStep + row * p.resultStride + column;
         for (var i = 0u; i < 4u; i++) {
           if (column + i >= p.columns) { return; }
           if (p.adds == 1u) { result[at + i] += values[i]; } else { result[at + i] = values[i]; }
         }
       }`,
     body: `
+      part = group.z;
       let row0 = group.y * ${tile}u;
+      let rowEnd = p.rows;
       let column0 = group.x * ${tile}u;
-      let end = min(p.depth, (group.z + 1u) * p.chunk);
-      var sum0 = vec4f(); var sum1 = vec4f(); var sum2 = vec4f(); var sum3 = vec4f();
-      for (var k0 = group.z * p.chunk; k0 < end; k0 += ${slice}u) {
-        for (var i = thread; i < ${slice * tile}u; i += 256u) {
-          let leftRow = ${leftAlong === 'depth' ? `i / ${slice}u` : `i % ${tile}u`};
-          let leftK = ${leftAlong === 'depth' ? `i % ${slice}u` : `i / ${tile}u`};
-          var value = 0.0;
-          if (row0 + leftRow < p.rows && k0 + leftK < end) { value = left(row0 + leftRow, k0 + leftK); }
-          lefts[leftK * ${wide}u + leftRow] = value;
-          let rightColumn = ${rightAlong === 'depth' ? `i / ${slice}u` : `i % ${tile}u`};
-          let rightK = ${rightAlong === 'depth' ? `i % ${slice}u` : `i / ${tile}u`};
-          value = 0.0;
-          if (column0 + rightColumn < p.columns && k0 + rightK < end) {
-            value = right(k0 + rightK, column0 + rightColumn);
-          }
-          rights[rightK * ${wide}u + rightColumn] = value;
-        }
-        workgroupBarrier();
-        for (var k = 0u; k < ${slice}u; k++) {
-          let a = k * ${wide}u + 4u * local.y;
-          let b = k * ${wide}u + 4u * local.x;
-          let y = vec4f(rights[b], rights[b + 1u], rights[b + 2u], rights[b + 3u]);
-          sum0 += lefts[a] * y;
-          sum1 += lefts[a + 1u] * y;
-          sum2 += lefts[a + 2u] * y;
-          sum3 += lefts[a + 3u] * y;
-        }
-        workgroupBarrier();
-      }
-      let row = row0 + 4u * local.y;
-      let column = column0 + 4u * local.x;
-      store(row, column, group.z, sum0);
-      store(row + 1u, column, group.z, sum1);
-      store(row + 2u, column, group.z, sum2);
-      store(row + 3u, column, group.z, sum3);`,
+      let k0 = group.z * p.chunk;
+      let kEnd = min(p.depth, k0 + p.chunk);
+      ${made.code}`,
   };
   return { kernel, sum: sumOfParts };
 }
@@ -177,35 +210,69 @@ function chunkOf(
   return slice * Math.ceil(depth / parts / slice);
 }
 
+/** Rows of a matrix, and where they lie. */
+export interface RowWindow {
+  readonly first: number;
+  readonly rows: number;
+  readonly bound: Bound;
+}
+
 /**
  * Rows of a matrix that one binding reaches, in windows, as bindings start at multiples of `alignment`.
  *
+ * @param matrix of two dimensions or more, all but the last of which are rows
  * @returns for each window its rows and where it lies; one window that is the whole matrix, as a rule
+ * @throws KdSpecError `backend-failed` where no window can begin
  */
-export function rowWindows(
-  gpu: Gpu,
-  matrix: tf.Tensor,
-): readonly { readonly first: number; readonly rows: number; readonly bound: Bound }[] {
-  const rows = matrix.shape[0];
-  const columns = matrix.size / rows;
+export function rowWindows(gpu: Gpu, matrix: tf.Tensor): readonly RowWindow[] {
+  const columns = matrix.shape[matrix.rank - 1];
+  const rows = matrix.size / columns;
   if (matrix.size <= gpu.bindable) return [{ first: 0, rows, bound: matrix }];
-  const most = Math.floor(gpu.bindable / columns);
-  const step = most < alignment ? stepOf(columns, most) : most - (most % alignment);
-  const windows = [];
-  for (let first = 0; first < rows; first += step) {
-    const count = Math.min(step, rows - first);
-    const bound = { tensor: matrix, start: first * columns, count: count * columns };
-    windows.push({ first, rows: count, bound });
-  }
-  return windows;
+  return rangesOf(rows, rowsOfWindow(gpu, [columns])).map((range) => windowOf(matrix, range));
 }
 
-/** The most rows up to a limit after which a binding may start. */
-function stepOf(columns: number, most: number): number {
-  for (let rows = most; rows > 0; rows--) if ((rows * columns) % alignment === 0) return rows;
+/**
+ * The same rows of two matrices of as many rows, in windows.
+ *
+ * @throws KdSpecError `backend-failed` where no window can begin
+ */
+export function commonRowWindows(
+  gpu: Gpu,
+  one: tf.Tensor2D,
+  other: tf.Tensor2D,
+): readonly (readonly [RowWindow, RowWindow])[] {
+  const [rows, columns] = one.shape;
+  const isWhole = Math.max(one.size, other.size) <= gpu.bindable;
+  const step = isWhole ? rows : rowsOfWindow(gpu, [columns, other.shape[1]]);
+  return rangesOf(rows, step).map((range) => [windowOf(one, range), windowOf(other, range)] as const);
+}
+
+function rangesOf(rows: number, step: number): readonly { readonly first: number; readonly rows: number }[] {
+  return Array.from({ length: Math.ceil(rows / step) }, (_, index) => {
+    const first = index * step;
+    return { first, rows: Math.min(step, rows - first) };
+  });
+}
+
+function windowOf(
+  matrix: tf.Tensor,
+  { first, rows }: { readonly first: number; readonly rows: number },
+): RowWindow {
+  const columns = matrix.shape[matrix.rank - 1];
+  return { first, rows, bound: { tensor: matrix, start: first * columns, count: rows * columns } };
+}
+
+/** The most rows that one binding reaches, and after which another may start, in matrices of so many columns. */
+function rowsOfWindow(gpu: Gpu, columns: readonly number[]): number {
+  const widest = Math.max(...columns);
+  const most = Math.floor(gpu.bindable / widest);
+  if (most >= alignment) return most - (most % alignment);
+  for (let rows = most; rows > 0; rows--) {
+    if (columns.every((width) => (rows * width) % alignment === 0)) return rows;
+  }
   throw new KdSpecError(
     'backend-failed',
-    `webgpu: rows of ${columns} values cannot be reached in windows of at most ${most} rows on this GPU: ` +
+    `webgpu: rows of ${widest} values cannot be reached in windows of at most ${most} rows on this GPU: ` +
       `take a multiple of ${alignment} classes, --sampled-head, or --backend wasm`,
   );
 }

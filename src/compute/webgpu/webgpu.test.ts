@@ -7,7 +7,7 @@ import { selectBackend } from '../backend.js';
 import type { Operations, Variable } from '../operations.js';
 import { createOperations } from '../tensorflow-js/operations.js';
 import { webgpu } from './backend.js';
-import { createGpu } from './gpu.js';
+import { createGpu, type Gpu } from './gpu.js';
 import { kernelsOn } from './kernels.js';
 
 const isThere = (await contractBackends()).includes('webgpu');
@@ -21,12 +21,18 @@ test('where the packages are missing, it says how to get them', () => {
 describe.runIf(isThere)('on a GPU that reaches little at a time', () => {
   const bindable = 4096;
   let small: Operations;
+  /** The kernels that were run, by name. */
+  const runs: string[] = [];
   beforeAll(async () => {
     await selectBackend('webgpu');
     const backend = tf.findBackend('webgpu');
     if (!backend) throw new Error('it was selected');
-    const kernels = kernelsOn(createGpu(backend, { bindable }));
-    small = createOperations({ name: 'webgpu', registered: 'webgpu', kernels });
+    const gpu = createGpu(backend, { bindable });
+    const run: Gpu['run'] = (kernel, ...rest) => {
+      runs.push(kernel.name);
+      gpu.run(kernel, ...rest);
+    };
+    small = createOperations({ name: 'webgpu', registered: 'webgpu', kernels: kernelsOn({ ...gpu, run }) });
   });
 
   /** A step of AdamW on a dense head, and all that came of it. */
@@ -68,6 +74,38 @@ describe.runIf(isThere)('on a GPU that reaches little at a time', () => {
       // Adam's first step is as long as the learning rate, however small a gradient is: rounding errors too.
       expect(worst, `tensor ${index}`).toBeLessThan(index === 4 ? 1e-2 : 2e-4);
     }
+  });
+
+  const grouped = (operations: Operations, counts: Int32Array, inputs: number, units: number) => {
+    const random = createRandom(inputs, units);
+    const normal = (length: number) => Float32Array.from({ length }, () => random.normal());
+    const [groups, rows] = [counts.length, counts.reduce((sum, count) => sum + count, 0)];
+    const x = operations.tensor(normal(rows * inputs), [rows, inputs]);
+    const weights = operations.tensor(normal(groups * inputs * units), [groups, inputs, units]);
+    const bias = operations.tensor(normal(groups * units), [groups, units]);
+    const options = { activation: 'relu' } as const;
+    return operations.read(operations.groupedDense(x, weights, bias, counts, options));
+  };
+
+  test.each([
+    ['all within reach', 1, [3, 0, 40], 20, 60],
+    ['however many groups', 1, Array.from({ length: 100 }, (_, group) => group % 3), 5, 7],
+    ['weights in windows that cut groups', 7, [5, 0, 20, 1, 9], 100, 64],
+    ['weights in windows, of which empty groups need none', 3, [0, 3, 0, 0, 0], 100, 64],
+    ['rows in windows', 2, [100, 0, 90], 20, 30],
+    ['both in windows', 20, [60, 0, 1, 100], 100, 40],
+  ] as const)('a layer of groups, %s: %i dispatches', async (_, dispatches, counts, inputs, units) => {
+    const expected = await grouped(await operationsOn('cpu'), Int32Array.from(counts), inputs, units);
+    runs.length = 0;
+    const actual = await grouped(small, Int32Array.from(counts), inputs, units);
+    expect(runs).toHaveLength(dispatches);
+    const worst = actual.reduce((most, value, i) => Math.max(most, Math.abs(value - expected[i])), 0);
+    expect(worst).toBeLessThan(1e-4);
+    expect(actual).toHaveLength(expected.length);
+  });
+
+  test('a layer of groups whose rows no window can begin at is refused', () => {
+    expect(() => grouped(small, Int32Array.of(1, 1, 1), 101, 101)).toThrow(/cannot be reached in windows/);
   });
 
   test('a head whose rows no window can begin at is refused', () => {
