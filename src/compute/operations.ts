@@ -293,13 +293,13 @@ export interface Operations {
    */
   valuesInPlace(matrix: Tensor2D): Float32Array | undefined;
   /**
-   * The weighted geometric mean of a distribution with a softmax, where the backend has a kernel for it: about ten
-   * times faster than `Math.log` and `Math.exp` in JavaScript, in single precision.
+   * The weighted geometric mean of a distribution with a softmax, by a kernel on the host: several times faster than
+   * `Math.log` and `Math.exp` in JavaScript, in single precision.
    *
    * Its memory is shared with every other operation: nothing of it outlives one.
    *
    * @param most classes
-   * @returns undefined on other backends, or where the classes are too many
+   * @returns undefined where the classes are too many, or on a backend without the kernel
    */
   geometricMean(most: number): GeometricMean | undefined;
 

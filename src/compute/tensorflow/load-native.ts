@@ -6,6 +6,7 @@ import type { Operations } from '../operations.js';
 import { claim, silenceHint } from '../tensorflow-js/engine.js';
 import { type Kernels, plainKernels } from '../tensorflow-js/kernels.js';
 import { createOperations } from '../tensorflow-js/operations.js';
+import { geometricMeanOnHost } from '../wasm/geometric-mean.js';
 import { batchNormaliseBy, normaliseBy } from './batch-normalise.js';
 import { conv2dBy, denseBy, maxPool2dBy, softmaxCrossEntropyBy } from './layers.js';
 import { createNativeOperations, type NativeOperations } from './native-operations.js';
@@ -52,6 +53,7 @@ export async function loadNative(flavour: Flavour): Promise<Operations | { reado
 function kernelsBy(native: NativeOperations): Kernels {
   return {
     ...plainKernels,
+    geometricMean: geometricMeanOnHost,
     conv2d: conv2dBy(native),
     dense: denseBy(native),
     maxPool2d: maxPool2dBy(native),

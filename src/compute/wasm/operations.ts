@@ -7,12 +7,13 @@ import { createOperations } from '../tensorflow-js/operations.js';
 import { batchNormaliseOn, normaliseOn } from './batch-normalise.js';
 import { conv2dOn } from './conv2d.js';
 import { denseOn } from './dense.js';
+import { geometricMeanOn } from './geometric-mean.js';
 import { groupedDenseOn } from './grouped-dense.js';
 import { createHeap, type Heap } from './heap.js';
 import { softmaxCrossEntropyOn, softTargetCrossEntropyOn } from './losses.js';
 import { maxPool2dOn } from './max-pool2d.js';
 import { adamWStepOn, sgdStepOn } from './optimizer-step.js';
-import { firstLargestOn, gatherRowsOn, geometricMeanOn, rowRangeOn, valuesInPlaceOn } from './rows.js';
+import { firstLargestOn, gatherRowsOn, rowRangeOn, valuesInPlaceOn } from './rows.js';
 import { shareClones } from './shared-clones.js';
 
 /**

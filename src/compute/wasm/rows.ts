@@ -1,6 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
 import { KdSpecError } from '../../core/errors.js';
-import type { GeometricMean } from '../operations.js';
 import type { Kernels } from '../tensorflow-js/kernels.js';
 import type { Heap } from './heap.js';
 
@@ -114,52 +113,4 @@ function firstLargest(heap: Heap, matrix: tf.Tensor2D): Int32Array {
     }
   }
   return found;
-}
-
-/** The geometric mean by a kernel, in the room that all calls share. */
-export const geometricMeanOn =
-  (heap: Heap): Kernels['geometricMean'] =>
-  (most) =>
-    geometricMean(heap, most);
-
-function geometricMean(heap: Heap, most: number): GeometricMean | undefined {
-  let all = heap.roomValues();
-  const logitsAt = 4 * Math.ceil(most / 4); // aligned
-  const statisticsAt = 2 * logitsAt;
-  if (statisticsAt + 5 > all.length) return undefined;
-  const view = (): Float32Array => {
-    if (all.length === 0) all = heap.roomValues(); // the memory has grown, and is another
-    return all;
-  };
-  const address = (index: number) => heap.room + 4 * index;
-  return {
-    values: view,
-    logitsAt,
-    reaches: ({ buffer }) => buffer === view().buffer,
-    scale(values, factor) {
-      heap.call('scale', values.byteOffset, values.byteLength, factor);
-    },
-    run(count, a, b, smallest, scale) {
-      heap.call(
-        'geometricMean',
-        address(0),
-        address(logitsAt),
-        4 * count,
-        address(statisticsAt),
-        a,
-        b,
-        smallest,
-        Number(scale !== undefined),
-        scale ?? 0,
-      );
-      const values = view();
-      return {
-        sum: values[statisticsAt],
-        total: values[statisticsAt + 1],
-        largestLogit: values[statisticsAt + 2],
-        smallestLogit: values[statisticsAt + 3],
-        exponentials: values[statisticsAt + 4],
-      };
-    },
-  };
 }

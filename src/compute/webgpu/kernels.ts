@@ -1,4 +1,5 @@
 import { type Kernels, plainKernels } from '../tensorflow-js/kernels.js';
+import { geometricMeanOnHost } from '../wasm/geometric-mean.js';
 import type { Gpu } from './gpu.js';
 import { groupedDenseOn } from './grouped-dense.js';
 import { conv2dOn, denseOn } from './layers.js';
@@ -18,6 +19,7 @@ export function kernelsOn(gpu: Gpu): Kernels {
     },
     areFinite: areFiniteOn(gpu),
     gatherRows: gatherRowsOn(gpu),
+    geometricMean: geometricMeanOnHost,
     conv2d: conv2dOn(gpu),
     dense: denseOn(gpu),
     groupedDense: groupedDenseOn(gpu),
