@@ -29,6 +29,20 @@ test('dense, with and without a bias', async () => {
   );
 });
 
+test.each([
+  [1, 300, 130],
+  [5, 33, 64],
+  [17, 64, 65],
+  [64, 17, 4],
+  [130, 140, 70],
+])('dense of %i x %i x %i, over the edges of blocks that kernels work in', async (batch, inputs, units) => {
+  await expectAgreement(
+    (on) => (x, w, b) => on.dense(x as tf.Tensor2D, w as tf.Tensor2D, b as tf.Tensor1D),
+    (x, w, b) => tf.add(tf.matMul(x as tf.Tensor2D, w as tf.Tensor2D), b as tf.Tensor),
+    [normal(batch, [batch, inputs]), normal(batch, [inputs, units]), normal(batch, [units])],
+  );
+});
+
 test('dense without the gradient of its input gives zeros for it, and the same gradient of its weights', async () => {
   const layer = (on: TensorFlowOperations) => (x: tf.Tensor, w: tf.Tensor) =>
     on.dense(x as tf.Tensor2D, w as tf.Tensor2D, undefined, { inputGradient: false });

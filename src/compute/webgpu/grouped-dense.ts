@@ -3,11 +3,13 @@ import type { Kernels } from '../tensorflow-js/kernels.js';
 import type { Gpu, Kernel } from './gpu.js';
 import {
   commonRowWindows,
+  forEachHeight,
   type RowWindow,
   rowWindows,
   type TileRows,
   tileColumns,
   tileOf,
+  tileRowsFor,
 } from './product.js';
 
 // A layer of several groups is one dispatch, however many groups there are: a list tells each workgroup which rows its
@@ -68,18 +70,7 @@ function kernelOf(rows: TileRows): Kernel {
   };
 }
 
-const heights = [4, 16, 64] as const satisfies readonly TileRows[];
-const kernels = { 4: kernelOf(4), 16: kernelOf(16), 64: kernelOf(64) };
-
-/** What it costs to fetch the weights of a tile, in rows that are computed with them. */
-const fetchCost = 8;
-
-/** The height of tiles that costs least: high ones compute rows that nobody wants, low ones fetch weights more often. */
-function heightFor(counts: Int32Array): TileRows {
-  const costOf = (height: number) =>
-    counts.reduce((tiles, count) => tiles + Math.ceil(count / height), 0) * (height + fetchCost);
-  return heights.reduce((best, height) => (costOf(height) < costOf(best) ? height : best));
-}
+const kernels = forEachHeight(kernelOf);
 
 /** A layer of several groups, in one dispatch where bindings reach its tensors. */
 export const groupedDenseOn =
@@ -88,7 +79,7 @@ export const groupedDenseOn =
     const [rows, inputs] = x.shape;
     const columns = weights.shape[2];
     const output = gpu.allocate([rows, columns]) as tf.Tensor2D;
-    const height = heightFor(counts);
+    const height = tileRowsFor(counts);
     const columnTiles = Math.ceil(columns / tileColumns);
     const rectifies = Number(activation === 'relu');
     for (const [examples, target] of commonRowWindows(gpu, x, output)) {

@@ -3,7 +3,8 @@ import { KdSpecError } from '../../core/errors.js';
 import { alignment, type Bound, type Gpu, type Kernel } from './gpu.js';
 
 // One product of matrices serves dense layers, convolutions and all their gradients: what differs is where an entry of
-// either matrix lies. A workgroup of 16 x 16 threads makes a tile of 64 x 64 entries, each thread 4 x 4 of them.
+// either matrix lies. A workgroup of 16 x 16 threads makes a tile of 64 x 64 entries, each thread 4 x 4 of them; where a
+// product has few rows, such as those of one image, fewer threads make a lower tile.
 
 const tile = 64;
 const slice = 16; // of the depth, that a workgroup keeps in its memory
@@ -12,7 +13,8 @@ const shortestChunk = 128; // of the depth
 
 /** A product as a kernel: `left(row, k)` and `right(k, column)` in WGSL, each called within the matrices. */
 export interface Product {
-  readonly kernel: Kernel;
+  /** By the rows of a tile. */
+  readonly kernels: Readonly<Record<TileRows, Kernel>>;
   readonly sum: Kernel;
 }
 
@@ -28,8 +30,31 @@ export interface Factors {
 
 /** Columns of a tile of any height. */
 export const tileColumns = tile;
-/** Rows of a tile: what threads of a workgroup make. Low tiles are for products of few rows. */
-export type TileRows = 4 | 16 | 64;
+/** Rows of a tile. */
+export type TileRows = (typeof heights)[number];
+
+const heights = [4, 16, 64] as const;
+
+/** A kernel for each number of rows that a tile may have; those are compiled that are run. */
+export const forEachHeight = (make: (rows: TileRows) => Kernel): Product['kernels'] => ({
+  4: make(4),
+  16: make(16),
+  64: make(64),
+});
+
+/** What it costs to fetch what a tile multiplies its rows with, in rows that are computed. */
+const fetchCost = 8;
+
+/**
+ * The rows of a tile that cost least: high tiles compute rows that nobody wants, low ones fetch more often.
+ *
+ * @param counts rows that are side by side, in each of several products
+ */
+export function tileRowsFor(counts: Int32Array): TileRows {
+  const costOf = (height: number) =>
+    counts.reduce((tiles, count) => tiles + Math.ceil(count / height), 0) * (height + fetchCost);
+  return heights.reduce((best, height) => (costOf(height) < costOf(best) ? height : best));
+}
 
 /**
  * The code by which a workgroup makes a tile of a product.
@@ -93,7 +118,7 @@ export function tileOf(
   };
 }
 
-/** Makes the kernel of a product. */
+/** Makes the kernels of a product. */
 export function createProduct({
   name,
   tensors,
@@ -106,17 +131,18 @@ export function createProduct({
   readonly numbers: Kernel['numbers'];
   readonly definitions?: string;
 }): Product {
-  const made = tileOf(tile, factors);
-  const kernel: Kernel = {
-    name,
-    tensors: { ...tensors, result: 'write' },
-    numbers: {
-      ...{ rows: 'u32', columns: 'u32', depth: 'u32', chunk: 'u32' },
-      ...{ resultStart: 'u32', resultStride: 'u32', resultStep: 'u32', adds: 'u32' },
-      ...numbers,
-    },
-    workgroup: made.workgroup,
-    definitions: `
+  const kernelOf = (height: TileRows): Kernel => {
+    const made = tileOf(height, factors);
+    return {
+      name: `${name}${height}`,
+      tensors: { ...tensors, result: 'write' },
+      numbers: {
+        ...{ rows: 'u32', columns: 'u32', depth: 'u32', chunk: 'u32' },
+        ...{ resultStart: 'u32', resultStride: 'u32', resultStep: 'u32', adds: 'u32' },
+        ...numbers,
+      },
+      workgroup: made.workgroup,
+      definitions: `
       var<private> part: u32;
       ${definitions}
       ${made.definitions}
@@ -128,16 +154,17 @@ export function createProduct({
           if (p.adds == 1u) { result[at + i] += values[i]; } else { result[at + i] = values[i]; }
         }
       }`,
-    body: `
+      body: `
       part = group.z;
-      let row0 = group.y * ${tile}u;
+      let row0 = group.y * ${height}u;
       let rowEnd = p.rows;
       let column0 = group.x * ${tile}u;
       let k0 = group.z * p.chunk;
       let kEnd = min(p.depth, k0 + p.chunk);
       ${made.code}`,
+    };
   };
-  return { kernel, sum: sumOfParts };
+  return { kernels: forEachHeight(kernelOf), sum: sumOfParts };
 }
 
 /** Adds up what the chunks of the depth gave. */
@@ -172,12 +199,14 @@ export interface ProductShape {
 /** Multiplies into `tensors.result`. */
 export function multiply(
   gpu: Gpu,
-  { kernel, sum }: Product,
+  { kernels, sum }: Product,
   tensors: Readonly<Record<string, Bound>> & { readonly result: Bound },
   numbers: Readonly<Record<string, number>>,
   { rows, columns, depth, resultStart = 0, resultStride = columns, adds = false }: ProductShape,
 ): void {
-  const tiles = [Math.ceil(columns / tile), Math.ceil(rows / tile)];
+  const height = tileRowsFor(Int32Array.of(rows));
+  const kernel = kernels[height];
+  const tiles = [Math.ceil(columns / tile), Math.ceil(rows / height)];
   const chunk = chunkOf(tiles[0] * tiles[1], { depth, values: rows * columns, bindable: gpu.bindable });
   const size = { rows, columns, depth, chunk };
   const parts = Math.ceil(depth / chunk);
