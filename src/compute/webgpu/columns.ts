@@ -37,8 +37,8 @@ export function columnSums(gpu: Gpu, matrix: tf.Tensor): tf.Tensor {
   for (const { first, rows, bound } of rowWindows(gpu, matrix)) {
     const count = Math.ceil(rows / rowsOfPart);
     const parts = gpu.allocate([count, columns]);
-    const groups = [Math.ceil((count * columns) / 256)];
-    gpu.run(sums, { matrix: bound, parts }, { rows, columns, perPart: rowsOfPart, count }, groups);
+    const groups = Math.ceil((count * columns) / 256);
+    gpu.run(sums, { matrix: bound, parts }, { rows, columns, perPart: rowsOfPart, count }, [groups]);
     const adds = Number(first > 0);
     gpu.run(addUp, { parts, result }, { columns, count, adds }, [Math.ceil(columns / 256)]);
     parts.dispose();

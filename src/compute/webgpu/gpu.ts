@@ -37,8 +37,11 @@ export interface Gpu {
     kernel: Kernel,
     tensors: Readonly<Record<string, Bound>>,
     numbers: Readonly<Record<string, number>>,
-    /** How many workgroups, in up to three dimensions; one number may be larger than a dimension admits. */
-    workgroups: readonly number[],
+    /**
+     * How many workgroups, maybe more than a dimension admits: they are then spread over \`x\` and \`y\`, and the last ones
+     * have no work; and how often all of them, in \`z\`, once by default.
+     */
+    workgroups: readonly [number, number?],
   ): void;
   /** A new tensor with arbitrary content. */
   allocate(shape: readonly number[]): tf.Tensor;
@@ -114,11 +117,15 @@ const threadsOfGroup = [256];
  * The kernels of this folder on a backend.
  *
  * @param candidate TensorFlow.js's WebGPU backend, in the version that kd-spec was written for
- * @param options.bindable at most, for tests of what is larger; the device's limit by default
+ * @param options.bindable, options.workgroups at most, the latter of a dimension, for tests of what is larger; the
+ *   device's limits by default
  */
 export function createGpu(
   candidate: object,
-  { bindable: most = Number.POSITIVE_INFINITY }: { readonly bindable?: number } = {},
+  {
+    bindable: most = Number.POSITIVE_INFINITY,
+    workgroups = Number.POSITIVE_INFINITY,
+  }: { readonly bindable?: number; readonly workgroups?: number } = {},
 ): Gpu {
   assert(
     isWebgpuBackend(candidate),
@@ -128,6 +135,7 @@ export function createGpu(
   const { device } = backend;
   const limits = limitsOf(device);
   const bindable = Math.min(most, limits.binding / 4);
+  const mostGroups = Math.min(workgroups, limits.workgroups);
   const check = listen(device);
   refuseLargeTensors(backend, limits);
   const pipelines = new Map<string, Pipeline>();
@@ -145,7 +153,7 @@ export function createGpu(
     return made;
   }
 
-  const run: Gpu['run'] = (kernel, tensors, numbers, workgroups) => {
+  const run: Gpu['run'] = (kernel, tensors, numbers, groups) => {
     const pipeline = pipelineOf(kernel);
     const names = Object.entries(kernel.tensors);
     const entries = names.map(([name, access], binding) => {
@@ -165,7 +173,7 @@ export function createGpu(
     const pass = backend.computePassEncoder;
     pass.setPipeline(pipeline);
     pass.setBindGroup(0, group);
-    pass.dispatchWorkgroups(...spread(workgroups, limits.workgroups));
+    pass.dispatchWorkgroups(...spread(groups, mostGroups));
     backend.dispatchCountInPass++;
     if (backend.dispatchCountInPass >= tf.env().getNumber('WEBGPU_DEFERRED_SUBMIT_BATCH_SIZE')) submit();
   };
@@ -307,16 +315,11 @@ function refuse(bytes: number, most: number, what: string): never {
   );
 }
 
-/** Workgroups in three dimensions, none above the limit: a long row is folded, and its last threads have no work. */
-function spread(workgroups: readonly number[], most: number): [number, number, number] {
-  const [x, y = 1, z = 1] = workgroups;
-  if (workgroups.length > 1) {
-    assert(Math.max(x, y, z) <= most, `workgroups ${workgroups}, of which a dimension takes ${most}`);
-    return [x, y, z];
-  }
-  if (x <= most) return [x, 1, 1];
-  const rows = Math.ceil(x / most);
-  return [Math.ceil(x / rows), rows, 1];
+/** Workgroups in three dimensions, none above the limit: a long row is folded, and its last groups have no work. */
+function spread([count, times = 1]: readonly [number, number?], most: number): [number, number, number] {
+  const rows = Math.ceil(count / most);
+  assert(Math.max(rows, times) <= most, `workgroups ${count} x ${times}, of which a dimension takes ${most}`);
+  return [Math.ceil(count / rows), rows, times];
 }
 
 function sourceOf({ tensors, numbers, workgroup = threadsOfGroup, definitions = '', body }: Kernel): string {

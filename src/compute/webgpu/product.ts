@@ -137,7 +137,7 @@ export function createProduct({
       name: `${name}${height}`,
       tensors: { ...tensors, result: 'write' },
       numbers: {
-        ...{ rows: 'u32', columns: 'u32', depth: 'u32', chunk: 'u32' },
+        ...{ rows: 'u32', columns: 'u32', depth: 'u32', chunk: 'u32', tiles: 'u32', columnTiles: 'u32' },
         ...{ resultStart: 'u32', resultStride: 'u32', resultStep: 'u32', adds: 'u32' },
         ...numbers,
       },
@@ -156,9 +156,11 @@ export function createProduct({
       }`,
       body: `
       part = group.z;
-      let row0 = group.y * ${height}u;
+      let number = group.y * groups.x + group.x;
+      if (number >= p.tiles) { return; }
+      let row0 = (number / p.columnTiles) * ${height}u;
       let rowEnd = p.rows;
-      let column0 = group.x * ${tile}u;
+      let column0 = (number % p.columnTiles) * ${tile}u;
       let k0 = group.z * p.chunk;
       let kEnd = min(p.depth, k0 + p.chunk);
       ${made.code}`,
@@ -206,25 +208,21 @@ export function multiply(
 ): void {
   const height = tileRowsFor(Int32Array.of(rows));
   const kernel = kernels[height];
-  const tiles = [Math.ceil(columns / tile), Math.ceil(rows / height)];
-  const chunk = chunkOf(tiles[0] * tiles[1], { depth, values: rows * columns, bindable: gpu.bindable });
-  const size = { rows, columns, depth, chunk };
+  const columnTiles = Math.ceil(columns / tile);
+  const tiles = columnTiles * Math.ceil(rows / height);
+  const chunk = chunkOf(tiles, { depth, values: rows * columns, bindable: gpu.bindable });
+  const size = { rows, columns, depth, chunk, tiles, columnTiles };
   const parts = Math.ceil(depth / chunk);
   const target = { resultStart, resultStride, adds: Number(adds) };
   if (parts === 1) {
-    gpu.run(kernel, tensors, { ...size, ...target, resultStep: 0, ...numbers }, [...tiles, 1]);
+    gpu.run(kernel, tensors, { ...size, ...target, resultStep: 0, ...numbers }, [tiles]);
     return;
   }
   const partial = gpu.allocate([parts, rows, columns]);
   const apart = { resultStart: 0, resultStride: columns, resultStep: rows * columns, adds: 0 };
-  gpu.run(kernel, { ...tensors, result: partial }, { ...size, ...apart, ...numbers }, [...tiles, parts]);
-  const groups = [Math.ceil((rows * columns) / 256)];
-  gpu.run(
-    sum,
-    { parts: partial, result: tensors.result },
-    { rows, columns, count: parts, ...target },
-    groups,
-  );
+  gpu.run(kernel, { ...tensors, result: partial }, { ...size, ...apart, ...numbers }, [tiles, parts]);
+  const sums = { rows, columns, count: parts, ...target };
+  gpu.run(sum, { parts: partial, result: tensors.result }, sums, [Math.ceil((rows * columns) / 256)]);
   partial.dispose();
 }
 

@@ -27,7 +27,7 @@ describe.runIf(isThere)('on a GPU that reaches little at a time', () => {
     await selectBackend('webgpu');
     const backend = tf.findBackend('webgpu');
     if (!backend) throw new Error('it was selected');
-    const gpu = createGpu(backend, { bindable });
+    const gpu = createGpu(backend, { bindable, workgroups: 16 });
     const run: Gpu['run'] = (kernel, ...rest) => {
       runs.push(kernel.name);
       gpu.run(kernel, ...rest);
@@ -63,6 +63,7 @@ describe.runIf(isThere)('on a GPU that reaches little at a time', () => {
     [30, 130, 64], // weights in windows
     [130, 20, 96], // outputs in windows
     [60, 66, 128], // both
+    [5, 6, 1088], // more tiles than a dimension admits workgroups
   ] as const)('a step on a head of %i x %i x %i is that of the cpu backend', async (...size) => {
     const [expected, actual] = [await step(await operationsOn('cpu'), size), await step(small, size)];
     expect(actual.areFinite).toBe(true);
