@@ -17,6 +17,7 @@ import {
 } from '../models/network-definition.js';
 import type { Settings } from './options.js';
 import { metricsOf } from './stage-metrics.js';
+import { viewsOf } from './views.js';
 
 /** What is known of a data set before it is made, or of one that is there. */
 export interface DatasetOutline {
@@ -237,13 +238,13 @@ function outlineNetwork(
  * @param subsets classes of each, where the subsets are there already
  */
 export function outlineSpecialists(
-  { subsets: options, specialists }: Settings,
+  settings: Settings,
   dataset: DatasetOutline | null,
   generalist: NetworkOutline | null,
   subsets: readonly number[] | undefined,
 ): SpecialistsOutline | null {
-  const { retrain, engine, parallel, hangSeconds, workerMemory, specialFraction, epochs, views } =
-    specialists;
+  const { subsets: options, specialists } = settings;
+  const { retrain, engine, parallel, hangSeconds, workerMemory, specialFraction, epochs } = specialists;
   const total = dataset?.classes ?? null;
   const isFixed = options.specialists !== null && options.size !== null;
   const count =
@@ -273,7 +274,7 @@ export function outlineSpecialists(
     const frozen = forwardFlops(definition) - forwardFlops(definition, { from });
     const special = (train * count * classes) / total;
     trainingFlops =
-      (retrain === 'all' ? 0 : views * train * frozen) + (trained * epochs * special) / specialFraction;
+      (retrain === 'all' ? 0 : viewsOf(settings, train) * train * frozen) + (trained * epochs * special) / specialFraction;
   }
   const isOurs = parallel === null && hangSeconds === null && workerMemory === null;
   return {

@@ -52,12 +52,13 @@ export const generalistOptions = {
     views: {
       type: 'integer',
       flag: 'refit-views',
-      default: 4,
+      default: null,
+      nullable: true,
       min: 1,
       max: 1000,
       affects: 'result',
       description:
-        'Refit that layer on this many augmented views of each training image; views that specialists see as well (--views) are computed once',
+        'Refit that layer on this many augmented views of each training image (none: as many as specialists see, --views); a view that both see is computed once',
     },
   },
   patience: {

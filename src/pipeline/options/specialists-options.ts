@@ -61,11 +61,13 @@ export const specialistsOptions = {
   },
   views: {
     type: 'integer',
-    default: 4,
+    default: null,
+    nullable: true,
     min: 1,
     max: 1000,
     affects: 'result',
-    description: 'Cache the features of this many augmented views per image, if the lower layers stay frozen',
+    description:
+      'Cache the features of this many augmented views per image, if the lower layers stay frozen (none: 4; of an imported model, whose layers may take long, as many of 4 as have at most 12,000 images pass them, and 1 at least)',
   },
   routedShare: {
     type: 'number',

@@ -31,7 +31,7 @@ export function expectTrainable(what: string, width: number, classes: number, ad
 }
 
 /**
- * How many views of the training images fit into memory, of those that are wanted; one where every view is the same.
+ * How many views of the training images fit into memory, of those that are wanted.
  *
  * @param what for a person, such as `rivals are`
  */
@@ -46,7 +46,6 @@ export function viewsInMemory(
   }: { readonly dataset: Dataset; readonly backbone: Backbone; readonly advice: string; readonly log: Log },
 ): number {
   const { rows } = dataset.splits.train;
-  const views = dataset.augmentation.kind === 'none' ? 1 : wanted;
   const most = Math.floor(featureBytes / (4 * backbone.width * Math.max(1, rows)));
   if (most < 1)
     throw new KdSpecError(
@@ -54,8 +53,8 @@ export function viewsInMemory(
       `${what} trained on the features of all training images in memory, and ${count(rows)} images of ` +
         `${count(backbone.width)} features are more than 1 GiB: ${advice}`,
     );
-  if (most < views) log.info(`${what} trained on ${most} of ${views} views: more do not fit into memory`);
-  return Math.min(views, most);
+  if (most < wanted) log.info(`${what} trained on ${most} of ${wanted} views: more do not fit into memory`);
+  return Math.min(wanted, most);
 }
 
 /**

@@ -4,6 +4,7 @@ import { selectBackend } from '../../compute/backend.js';
 import type { Operations } from '../../compute/operations.js';
 import { percent } from '../../core/percent.js';
 import { count, duration } from '../../core/quantity-text.js';
+import { openBystanders } from '../../data/bystanders.js';
 import { openDataset } from '../../data/dataset.js';
 import { countLabels } from '../../data/label-counts.js';
 import { classesInPlay, eachChunk } from '../../evaluation/rivals/fit-head.js';
@@ -17,6 +18,7 @@ import { cutNetwork } from '../../models/network-backbone.js';
 import { writeSafetensors } from '../../models/safetensors.js';
 import type { StageContext } from '../stage.js';
 import type { StageResults } from '../stage-metrics.js';
+import { viewsOfDataset } from '../views.js';
 import {
   expectTrainable,
   headFrom,
@@ -45,6 +47,7 @@ export async function refitImported(
   const { share, views } = settings.generalist.refit;
   const dataset = await openDataset(context.input('dataset'));
   const { splits, image, classes } = dataset;
+  const bystanders = await openBystanders(context.input('dataset'));
   const { name, operations } = await selectBackend(settings.backend);
   const generalist = await loadGeneralist(directory, operations, { store: context.store });
   const { backbone } = cutNetwork(generalist, 'head');
@@ -53,7 +56,7 @@ export async function refitImported(
     expectTrainable('--refit-share trains', width, classes.length, 'leave it out');
     const shared = {
       folder: join(directory, 'features'),
-      views: viewsInMemory('the last layer is', views, {
+      views: viewsInMemory('the last layer is', viewsOfDataset(settings, dataset, bystanders, views), {
         dataset,
         backbone,
         advice: 'leave --refit-share out',

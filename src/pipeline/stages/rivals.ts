@@ -32,9 +32,9 @@ import { type Network, networkValues } from '../../models/network.js';
 import { cutNetwork } from '../../models/network-backbone.js';
 import { forwardFlops } from '../../models/network-definition.js';
 import { readSafetensors, writeSafetensors } from '../../models/safetensors.js';
-import { specialistsOptions } from '../options/specialists-options.js';
 import type { StageContext } from '../stage.js';
 import { metricsOf } from '../stage-metrics.js';
+import { viewsOfDataset } from '../views.js';
 import {
   expectTrainable,
   headFrom,
@@ -67,7 +67,7 @@ export async function measureRivals(context: StageContext): Promise<RivalsReport
     expectTrainable('rivals train', backbone.width, head.classes, 'compare them on a smaller model');
     const shared = {
       folder: join(directory, 'features'),
-      views: viewsInMemory('rivals are', await viewsOf(context), {
+      views: viewsInMemory('rivals are', viewsOfDataset(settings, dataset, bystanders), {
         dataset,
         backbone,
         advice: 'compare them on fewer images, in a workspace of their own',
@@ -220,14 +220,8 @@ export async function readRivals(directory: string): Promise<RivalsReport> {
   });
 }
 
-/** As many views as specialists had. */
-async function viewsOf({ input }: StageContext): Promise<number> {
-  const { parameters } = await readManifest(input('specialists'));
-  return numberOf(parameters.views, specialistsOptions.views.default);
-}
-
-function numberOf(value: unknown, otherwise = 0): number {
-  return typeof value === 'number' ? value : otherwise;
+function numberOf(value: unknown): number {
+  return typeof value === 'number' ? value : 0;
 }
 
 /** The bound under which the ensemble was calibrated, where there was one. */

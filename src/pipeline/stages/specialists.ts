@@ -32,6 +32,7 @@ import { forwardFlops } from '../../models/network-definition.js';
 import { expectSubsetsOf, needsPredictions } from '../checks/specialists-checks.js';
 import type { StageContext } from '../stage.js';
 import { type StageResults, specialistMetrics } from '../stage-metrics.js';
+import { isSpared, usualViews, viewsOfDataset } from '../views.js';
 
 /** Trains a specialist for each subset; those that an interrupted run finished are kept. */
 export async function trainSpecialists(context: StageContext): Promise<StageResults['specialists']> {
@@ -69,6 +70,7 @@ export async function trainSpecialists(context: StageContext): Promise<StageResu
     labelCounts: [...labelCounts],
     training: {
       ...training,
+      views: viewsOfDataset(settings, dataset, bystanders),
       seed: training.seed ?? settings.seed,
       checkpointSeconds: settings.generalist.checkpointSeconds,
     },
@@ -226,7 +228,7 @@ async function shareBetween(
   const { retrain } = settings.specialists;
   const from = firstTrainedPart[retrain];
   if (from === 'convolutions') return { features: undefined, seconds: 0, flops: 0 };
-  const views = dataset.augmentation.kind === 'none' ? 1 : settings.specialists.views; // else all would be the same
+  const { views } = work.training;
   const withPredictions = needsPredictions(settings.specialists);
   const shared = { folder: join(work.directory, '.partial', 'features'), views };
   const { operations } = await selectBackend(backend);
@@ -243,7 +245,14 @@ async function shareBetween(
       bystanders,
       seed: settings.seed,
     };
-    const seconds = done.every((manifest) => manifest !== undefined)
+    const isDone = done.every((manifest) => manifest !== undefined);
+    if (!isDone && isSpared(settings, dataset, views)) {
+      log.info(
+        `${views} augmented view${views === 1 ? '' : 's'} of each training image, as there are many: ` +
+          `--views ${usualViews} takes ${usualViews}`,
+      );
+    }
+    const seconds = isDone
       ? 0
       : await shareFeatures(shared, ingredients, { log, signal });
     const rows = dataset.splits.train.rows + (bystanders?.teach.rows ?? 0);
