@@ -38,6 +38,7 @@ export interface Kernels {
   read(tensor: tf.Tensor): Promise<Float32Array>;
   areFinite(tensors: readonly tf.Tensor[]): Promise<boolean>;
   rowRange(tensor: tf.Tensor, start: number, count: number): tf.Tensor;
+  rowLogSumExps(matrix: tf.Tensor2D): tf.Tensor1D;
   gatherRows(matrix: tf.Tensor2D, indices: tf.Tensor1D): tf.Tensor2D;
   firstLargest(matrix: tf.Tensor2D): Promise<Int32Array>;
   valuesInPlace(matrix: tf.Tensor2D): Float32Array | undefined;
@@ -92,6 +93,7 @@ export const plainKernels: Kernels = {
     return Number.isFinite(sum);
   },
   rowRange: (tensor, start, count) => tf.slice(tensor, [start], [count]),
+  rowLogSumExps: (matrix) => tf.logSumExp(matrix, 1),
   gatherRows: (matrix, indices) => tf.gather(matrix, indices),
   async firstLargest(matrix) {
     const columns = tf.argMax(matrix, 1);

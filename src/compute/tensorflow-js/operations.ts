@@ -68,7 +68,7 @@ export function createOperations({
     relu: (x) => like(here(() => tf.relu(own(x)))),
     sum: (x) => here(() => tf.sum<tf.Scalar>(own(x))),
     rowMeans: (matrix) => here(() => tf.mean<tf.Tensor1D>(own(matrix), 1)),
-    rowLogSumExps: (matrix) => here(() => tf.logSumExp<tf.Tensor1D>(own(matrix), 1)),
+    rowLogSumExps: (matrix) => here(() => kernels.rowLogSumExps(own(matrix))),
     softmax: (matrix) => here(() => tf.softmax(own<tf.Tensor2D>(matrix))),
     matMul: (a, b) => here(() => tf.matMul<tf.Tensor2D>(own(a), own(b))),
     reshape: (x, shape) => like(here(() => tf.reshape(own(x), [...shape]))),

@@ -13,7 +13,7 @@ import { createHeap, type Heap } from './heap.js';
 import { softmaxCrossEntropyOn, softTargetCrossEntropyOn } from './losses.js';
 import { maxPool2dOn } from './max-pool2d.js';
 import { adamWStepOn, sgdStepOn } from './optimizer-step.js';
-import { firstLargestOn, gatherRowsOn, rowRangeOn, valuesInPlaceOn } from './rows.js';
+import { firstLargestOn, gatherRowsOn, rowLogSumExpsOn, rowRangeOn, valuesInPlaceOn } from './rows.js';
 import { shareClones } from './shared-clones.js';
 
 /**
@@ -44,6 +44,7 @@ export function kernelsOn(heap: Heap): Kernels {
     ...plainKernels,
     read: (tensor) => tensor.data<'float32'>(), // a copy of what lies on the heap
     rowRange: rowRangeOn(heap),
+    rowLogSumExps: rowLogSumExpsOn(heap),
     gatherRows: gatherRowsOn(heap),
     firstLargest: firstLargestOn(heap),
     valuesInPlace: valuesInPlaceOn(heap),
