@@ -8,9 +8,9 @@ const classes = 5;
 function measure(temperature: number, examples = 6000) {
   const random = createRandom(1, 'reliability');
   const reliability = createReliability();
-  const seen: { readonly label: number; readonly shown: Float64Array }[] = [];
+  const seen: { readonly label: number; readonly shown: Float32Array }[] = [];
   for (let example = 0; example < examples; example++) {
-    const logits = Float64Array.from({ length: classes }, () => 2 * random.normal());
+    const logits = Float32Array.from({ length: classes }, () => 2 * random.normal());
     const truth = softmaxAt(logits, 1);
     let [left, label] = [random.uniform(), 0];
     while (label < classes - 1 && left >= truth[label]) left -= truth[label++];
@@ -21,7 +21,7 @@ function measure(temperature: number, examples = 6000) {
   return { result: reliability.result(), seen };
 }
 
-function softmaxAt(logits: Float64Array, temperature: number): Float64Array {
+function softmaxAt(logits: Float32Array, temperature: number): Float32Array {
   const powers = logits.map((value) => Math.exp(value / temperature));
   const sum = powers.reduce((total, value) => total + value, 0);
   return powers.map((value) => value / sum);
@@ -44,7 +44,7 @@ test('a calibrated predictor stays as it is', () => {
 test('each half is judged under the temperature of the other, as a slow computation has it', () => {
   const { result, seen } = measure(0.7, 301);
   const temperatures = Array.from({ length: 15 }, (_, index) => 8 / (index + 2));
-  const at = (shown: Float64Array, temperature: number) => softmaxAt(shown.map(Math.log), temperature);
+  const at = (shown: Float32Array, temperature: number) => softmaxAt(shown.map(Math.log), temperature);
   const half = (which: number) => seen.filter((_, index) => index % 2 === which);
   const best = (which: number) => {
     const losses = temperatures.map((t) =>
@@ -71,9 +71,25 @@ test('each half is judged under the temperature of the other, as a slow computat
   }
 });
 
+test('of thousands of classes, those about as probable as each other may be counted together', () => {
+  const random = createRandom(2, 'many');
+  const shown = softmaxAt(
+    Float32Array.from({ length: 20_000 }, () => 4 * random.normal()),
+    1,
+  );
+  const reliability = createReliability();
+  const first = shown.indexOf(Math.max(...shown));
+  for (let example = 0; example < 2; example++) reliability.add(first, shown);
+  const { temperature, fitted } = reliability.result();
+  expect(temperature).toBe(0.5); // the label is always the first class
+  const powers = Array.from(shown, (p) => p ** (1 / temperature));
+  const expected = powers[first] / powers.reduce((sum, power) => sum + power, 0);
+  expect(Math.abs(fitted.bins[0].confidence / expected - 1)).toBeLessThan(1e-5);
+});
+
 test('impossible labels and no examples at all give figures', () => {
   const reliability = createReliability();
   expect(reliability.result()).toMatchObject({ examples: 0, asIs: { calibrationError: 0, bins: [] } });
-  reliability.add(1, Float64Array.of(1, 0));
+  reliability.add(1, Float32Array.of(1, 0));
   expect(JSON.stringify(reliability.result())).not.toContain('null');
 });
