@@ -127,7 +127,7 @@ async function makeFiles(path: string, size: number, folder: string) {
   const described = await describeOnnx(path, options);
   const { operations } = await selectBackend('wasm');
   const check = { images: new Float32Array(3 * size * size), count: 1, labels: Int32Array.of(0) };
-  const { network, backbone, tensors } = await importOnnx(described, check, folder);
+  const { network, backbone, tensors } = await importOnnx(described, check, folder, { operations });
   const generalist = networkFromTensors(operations, network, tensors);
   const imported = await readImportedModel(folder, backbone);
   const files = [{ name: 'the model', file: path, output: described.head.output }];

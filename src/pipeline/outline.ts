@@ -274,7 +274,8 @@ export function outlineSpecialists(
     const frozen = forwardFlops(definition) - forwardFlops(definition, { from });
     const special = (train * count * classes) / total;
     trainingFlops =
-      (retrain === 'all' ? 0 : viewsOf(settings, train) * train * frozen) + (trained * epochs * special) / specialFraction;
+      (retrain === 'all' ? 0 : viewsOf(settings, train) * train * frozen) +
+      (trained * epochs * special) / specialFraction;
   }
   const isOurs = parallel === null && hangSeconds === null && workerMemory === null;
   return {

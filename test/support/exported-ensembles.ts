@@ -98,7 +98,7 @@ async function importedCase(
   });
   const { images, count } = imagesFor(size, 3, 4);
   const check = { images, count, labels: Int32Array.from({ length: count }, () => 0) };
-  const { network, backbone, tensors } = await importOnnx(described, check, folder);
+  const { network, backbone, tensors } = await importOnnx(described, check, folder, { operations });
   const opened = await loadOnnxBackbone(folder, backbone);
   const generalist = networkFromTensors(operations, network, tensors, opened);
   const random = createRandom(name);

@@ -11,7 +11,10 @@ const matrices = fc
   .tuple(fc.integer({ min: 1, max: 5 }), fc.integer({ min: 1, max: 23 }))
   .chain(([rows, columns]) =>
     fc
-      .array(fc.array(logits, { minLength: columns, maxLength: columns }), { minLength: rows, maxLength: rows })
+      .array(fc.array(logits, { minLength: columns, maxLength: columns }), {
+        minLength: rows,
+        maxLength: rows,
+      })
       .map((lists) => lists.map((row) => Array.from(Float32Array.from([...row.slice(1), 0.5])))),
   ); // one value of each row is finite
 

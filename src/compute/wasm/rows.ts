@@ -38,8 +38,7 @@ export const rowLogSumExpsOn =
       save([matrix]);
       return {
         value,
-        gradFunc: (dy: tf.Tensor, saved: tf.Tensor[]) =>
-          tf.mul(tf.softmax(saved[0]), tf.expandDims(dy, 1)),
+        gradFunc: (dy: tf.Tensor, saved: tf.Tensor[]) => tf.mul(tf.softmax(saved[0]), tf.expandDims(dy, 1)),
       };
     });
     return logSumExps(matrix) as tf.Tensor1D;

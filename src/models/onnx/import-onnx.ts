@@ -1,6 +1,9 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { Operations } from '../../compute/operations.js';
 import { headTensors } from '../checkpoint.js';
+import { networkFromTensors } from '../network.js';
+import { cutNetwork } from '../network-backbone.js';
 import type { NetworkDefinition } from '../network-definition.js';
 import type { HostTensor } from '../safetensors.js';
 import { findClassNames, type OnnxClasses } from './class-names.js';
@@ -116,13 +119,14 @@ export interface ImportedGeneralist {
  *
  * @param check labelled images; classes are those of the description
  * @param directory gets the model as one file, its external data inside
+ * @param options.operations of any backend, for the head while the model is tried
  * @throws KdSpecError `checkpoint-invalid`
  */
 export async function importOnnx(
   { model, head, input, classes }: OnnxDescription,
   check: CheckImages,
   directory: string,
-  signal?: AbortSignal,
+  { operations, signal }: { readonly operations: Operations; readonly signal?: AbortSignal },
 ): Promise<ImportedGeneralist> {
   await mkdir(directory, { recursive: true });
   const name = 'model.onnx';
@@ -146,28 +150,26 @@ export async function importOnnx(
   });
   const readings = possibleReadings(input);
   const opened = await openOnnxReadings(model, backboneOf(readings[0]));
-  const checked = await checkReadings(
-    input,
-    readings,
-    own,
-    check,
-    async (reading) => opened.under(reading),
-    signal,
-  ).finally(() => opened.dispose());
-  return {
-    network: {
-      input: { height: 1, width: head.width, channels: 1 },
-      convolutions: [],
-      kernel: 1,
-      dense: [],
-      normalisation: 'none',
-      dropout: 0,
-      outputs: own.classes,
-    },
-    backbone: backboneOf(checked.chosen.reading),
-    tensors: headTensors(own),
-    check: checked,
+  const network: NetworkDefinition = {
+    input: { height: 1, width: head.width, channels: 1 },
+    convolutions: [],
+    kernel: 1,
+    dense: [],
+    normalisation: 'none',
+    dropout: 0,
+    outputs: own.classes,
   };
+  const tensors = headTensors(own);
+  const onFeatures = networkFromTensors(operations, network, tensors);
+  const under = async (reading: Reading) => opened.under(reading);
+  try {
+    const { head: dense } = cutNetwork(onFeatures, 'head');
+    const checked = await checkReadings(input, readings, dense, check, under, signal);
+    return { network, backbone: backboneOf(checked.chosen.reading), tensors, check: checked };
+  } finally {
+    onFeatures.dispose();
+    opened.dispose();
+  }
 }
 
 /** A head without the output that stands for no character. */

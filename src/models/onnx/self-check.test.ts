@@ -10,7 +10,7 @@ const size = 2;
 const input = { image: { height: 1, width: size, channels: 1 } } as OnnxImageInput;
 const reading: Reading = { order: 'rgb', normalisation: { name: 'none', mean: [0], deviation: [1] } };
 /** Class 1 where the second pixel is the larger one. */
-const head = { width: size, classes: 2, weights: Float32Array.of(1, 0, 0, 1), bias: new Float32Array(2) };
+const head = { classes: 2, logits: async (features: Float32Array) => features };
 const check = {
   images: Float32Array.from({ length: count * size }, (_, at) => (at % 4 === 1 || at % 4 === 2 ? 1 : 0)),
   count,
@@ -48,7 +48,7 @@ test('readings that are beyond doubt worse are tried on the first images alone',
   const seen = new Map<Reading['order'] | 'none', number>();
   const readings = [
     reading,
-    { ...reading, order: 'bgr' },
+    { order: 'bgr', normalisation: { name: 'none', mean: [0], deviation: [2] } },
     { ...reading, normalisation: { name: 'none', mean: [1], deviation: [1] } },
   ] as const satisfies readonly Reading[];
   const found = await checkReadings(input, readings, head, { images, count: many, labels }, async (one) => {
@@ -68,6 +68,41 @@ test('readings that are beyond doubt worse are tried on the first images alone',
     { examples: 64, top1: 0 },
   ]);
   expect(found.warnings).toHaveLength(1);
+});
+
+test('the order of channels is tried once on images without colour, where nothing else differs', async () => {
+  const colours = (tint: number) =>
+    Float32Array.from(
+      { length: 3 * 2 * count },
+      (_, at) => ((Math.floor(at / 3) + Math.floor(at / 6)) % 2) + tint * (at % 3),
+    );
+  const shape = { image: { height: 1, width: 2, channels: 3 } } as OnnxImageInput;
+  const plain = { name: 'none', mean: [0, 0, 0], deviation: [1, 1, 1] };
+  const uneven = { name: 'uneven', mean: [0, 0.1, 0.2], deviation: [1, 1, 1] };
+  const readings: readonly Reading[] = [
+    { order: 'rgb', normalisation: plain },
+    { order: 'bgr', normalisation: plain },
+    { order: 'rgb', normalisation: uneven },
+    { order: 'bgr', normalisation: { ...uneven, mean: [0.2, 0.1, 0] } },
+  ];
+  const triedOn = async (images: Float32Array) => {
+    const opened: Reading[] = [];
+    const found = await checkReadings(shape, readings, head, { ...check, images }, async (one) => {
+      opened.push(one);
+      return {
+        ...backbone(async () => {}),
+        features: async (batch: { readonly images: Float32Array }) =>
+          Float32Array.from({ length: batch.images.length / 3 }, (_, at) => batch.images[3 * at]),
+      } as Backbone;
+    });
+    return { opened, found };
+  };
+  const grey = await triedOn(colours(0));
+  expect(grey.opened).toEqual([readings[0], readings[2], readings[3]]);
+  expect(grey.found.scores.map(({ reading }) => reading)).toEqual(readings);
+  expect(new Set(grey.found.scores.map(({ top1 }) => top1)).size).toBe(1);
+  expect(grey.found.warnings.join()).toMatch(/no colour/);
+  expect((await triedOn(colours(0.1))).opened).toEqual(readings);
 });
 
 test('a reading that was ruled out leaves no doubt, however much harder the other images are', async () => {

@@ -2,7 +2,8 @@ import { createPause, type Pause } from '../../core/pause.js';
 import { percent } from '../../core/percent.js';
 import { firstClass } from '../../math/rank.js';
 import { logSumExp } from '../../math/softmax.js';
-import type { Backbone } from '../backbone.js';
+import type { Backbone, DenseHead } from '../backbone.js';
+import { rowOf } from '../classifier.js';
 import type { OnnxImageInput } from './image-input.js';
 import { describeReading, type Reading } from './reading.js';
 
@@ -37,16 +38,6 @@ export interface SelfCheck {
   readonly warnings: readonly string[];
 }
 
-/** A dense head on host arrays. */
-export interface HostHead {
-  readonly width: number;
-  readonly classes: number;
-  /** (width, classes) */
-  readonly weights: Float32Array;
-  /** (classes) */
-  readonly bias: Float32Array;
-}
-
 const firstImages = 64; // on which every reading is tried
 const hopelessErrors = 3; // standard errors of the paired difference by which a reading is worse, to be tried no further
 
@@ -60,12 +51,13 @@ const hopelessErrors = 3; // standard errors of the paired difference by which a
  * @param signal ends it between a few images
  * @throws KdSpecError `interrupted`
  *
- * Cost: one forward pass an image and reading, over 64 images for each and over all for those that do about as well.
+ * Cost: one forward pass an image and reading, over 64 images for each and over all for those that do about as well; of
+ * readings that come to the same on these images, for one.
  */
 export async function checkReadings(
   input: OnnxImageInput,
   readings: readonly Reading[],
-  head: HostHead,
+  head: DenseHead,
   check: CheckImages,
   open: (reading: Reading) => Promise<Backbone>,
   signal?: AbortSignal,
@@ -80,28 +72,50 @@ export async function checkReadings(
     }
   };
   const [first, others] = [part(check, 0, firstImages), part(check, firstImages, check.count)];
-  const tried: { readonly reading: Reading; readonly outcomes: Outcome[] }[] = [];
-  for (const reading of readings) tried.push({ reading, outcomes: await tryOn(reading, first) });
+  const tried: { readonly alike: readonly Reading[]; readonly outcomes: Outcome[] }[] = [];
+  for (const alike of groupsOf(readings, check, input.image.channels))
+    tried.push({ alike, outcomes: await tryOn(alike[0], first) });
   const best = tried.reduce((one, other) => (top1Of(other.outcomes) > top1Of(one.outcomes) ? other : one));
   const promising = tried.filter(({ outcomes }) => !isWorse(outcomes, best.outcomes));
   if (others.count > 0)
-    for (const { reading, outcomes } of promising) outcomes.push(...(await tryOn(reading, others)));
+    for (const { alike, outcomes } of promising) outcomes.push(...(await tryOn(alike[0], others)));
   const scores = tried
-    .map(
-      ({ reading, outcomes }): ReadingScore => ({
-        reading,
-        name: describeReading(reading, input.image.channels),
+    .flatMap(({ alike, outcomes }): readonly ReadingScore[] => {
+      const score = {
         examples: outcomes.length,
         top1: top1Of(outcomes),
         negativeLogLikelihood: meanOf(outcomes.map(({ loss }) => loss)),
-      }),
-    )
+      };
+      return alike.map((reading) => ({
+        reading,
+        name: describeReading(reading, input.image.channels),
+        ...score,
+      }));
+    })
     .sort(
       (a, b) =>
         b.examples - a.examples || b.top1 - a.top1 || a.negativeLogLikelihood - b.negativeLogLikelihood,
     );
   const [chosen, second] = scores;
   return { examples: check.count, chosen, scores, warnings: doubts(check.count, chosen, second) };
+}
+
+/** Readings by what they make of some images: without colour, the order of channels makes no difference by itself. */
+function groupsOf(
+  readings: readonly Reading[],
+  { images }: CheckImages,
+  channels: number,
+): readonly (readonly [Reading, ...Reading[]])[] {
+  const isGrey = channels === 1 || images.every((value, at) => at % 3 === 0 || value === images[at - 1]);
+  const groups = new Map<string, [Reading, ...Reading[]]>();
+  for (const reading of readings) {
+    const { mean, deviation } = reading.normalisation;
+    const key = JSON.stringify([isGrey ? 'any' : reading.order, mean, deviation]);
+    const group = groups.get(key);
+    if (group) group.push(reading);
+    else groups.set(key, [reading]);
+  }
+  return [...groups.values()];
 }
 
 function doubts(examples: number, chosen: ReadingScore, second: ReadingScore | undefined): readonly string[] {
@@ -158,11 +172,10 @@ const imagesAtOnce = 8; // between two pauses: a large model takes tenths of a s
 
 async function outcomesOf(
   backbone: Backbone,
-  { width, classes, weights, bias }: HostHead,
+  head: DenseHead,
   { images, count, labels }: CheckImages,
   rest: Pause,
 ): Promise<Outcome[]> {
-  const logits = new Float64Array(classes);
   const imageSize = images.length / count;
   const outcomes: Outcome[] = [];
   for (let start = 0; start < count; start += imagesAtOnce) {
@@ -171,14 +184,10 @@ async function outcomesOf(
     const size = Math.min(imagesAtOnce, count - start);
     const values = images.subarray(start * imageSize, (start + size) * imageSize);
     const features = await backbone.features({ images: values, count: size });
+    const all = await head.logits(features, size);
     for (let row = 0; row < size; row++) {
       const label = labels[start + row];
-      logits.set(bias);
-      for (let d = 0; d < width; d++) {
-        const value = features[row * width + d];
-        if (value === 0) continue;
-        for (let c = 0, at = d * classes; c < classes; c++, at++) logits[c] += value * weights[at];
-      }
+      const logits = rowOf(all, row, head.classes);
       outcomes.push({ isRight: firstClass(logits) === label, loss: logSumExp(logits) - logits[label] });
     }
   }

@@ -1,5 +1,6 @@
 import { copyFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { selectBackend } from '../../compute/backend.js';
 import { readManifest } from '../../core/artefact.js';
 import { assert, KdSpecError } from '../../core/errors.js';
 import { imageBatches } from '../../data/batches.js';
@@ -34,8 +35,12 @@ export async function importGeneralist(context: StageContext): Promise<StageResu
   const said = metricsOf('dataset', metrics)?.model?.notes ?? []; // when the data set was made
   for (const note of notes) if (!said.includes(note)) log.info(note);
   const images = await imagesToCheck(dataset, signal);
+  const { operations } = await selectBackend(settings.backend);
   log.info(`trying the model on ${images.count} labelled images`);
-  const { network, backbone, tensors, check } = await importOnnx(described, images, directory, signal);
+  const { network, backbone, tensors, check } = await importOnnx(described, images, directory, {
+    operations,
+    signal,
+  });
   for (const warning of check.warnings) log.warn(warning);
   await writeSafetensors(join(directory, checkpointFiles.model), tensors);
   await writeConfig(directory, { kind: 'generalist', network, backbone });

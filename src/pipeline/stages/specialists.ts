@@ -252,9 +252,7 @@ async function shareBetween(
           `--views ${usualViews} takes ${usualViews}`,
       );
     }
-    const seconds = isDone
-      ? 0
-      : await shareFeatures(shared, ingredients, { log, signal });
+    const seconds = isDone ? 0 : await shareFeatures(shared, ingredients, { log, signal });
     const rows = dataset.splits.train.rows + (bystanders?.teach.rows ?? 0);
     const flops = views * rows * (withPredictions ? all : frozen);
     return { features: shared, seconds, flops };
