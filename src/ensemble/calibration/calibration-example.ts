@@ -52,7 +52,7 @@ export interface CompactPrediction {
 }
 
 /** Below this a probability counts as this, so that one impossible label cannot decide a whole fit. */
-const smallestProbability = 1e-12;
+export const smallestProbability = 1e-12;
 
 /** Gathers the classes that matter to an example. Cost: the sum of the active subsets and k. */
 export function compactExample(

@@ -1,13 +1,21 @@
 import type { Pause } from '../../core/pause.js';
 import { softmax } from '../../math/softmax.js';
 import type { SpecialistPrediction } from '../rules/distributions.js';
-import { type FusionRule, parameterValue, type RuleParameter } from '../rules/rule.js';
+import {
+  type FusionRule,
+  type MassBeliefs,
+  type MassOfSubset,
+  type ParameterValues,
+  parameterValue,
+  type RuleParameter,
+} from '../rules/rule.js';
 import {
   type CompactExample,
   type CompactPrediction,
   logLikelihood,
   type Outcome,
   outcome,
+  smallestProbability,
   temperedGeneralist,
 } from './calibration-example.js';
 import { type MinimizeOptions, minimize } from './minimize.js';
@@ -50,6 +58,18 @@ interface TemperedExample {
   readonly fused: Float64Array;
   /** What the ensemble makes of it, in a state of the fit. */
   now?: { readonly state: number; readonly outcome: Outcome } | undefined;
+}
+
+/** An example on which the parameters of a rule only move mass into the one active subset, or out of it. */
+interface MovedExample {
+  readonly isBystander: boolean;
+  /** On which side of the subset's border its label lies. */
+  readonly label: keyof MassOfSubset;
+  readonly beliefs: MassBeliefs;
+  /** The specialist's, as they are when they are looked at. */
+  readonly own: ParameterValues | undefined;
+  /** What the mass on that side is multiplied by, for the probability of the label. */
+  readonly factor: number;
 }
 
 /** A fit in progress, see {@link createCalibrationFit}. */
@@ -124,17 +144,42 @@ export async function createCalibrationFit(
     }
     return sum / total;
   };
+  /** The negative log-likelihood while nothing but parameters of the rule change. */
+  const likelihoodOfParameters = async (on: readonly TemperedExample[]) => {
+    const fused: TemperedExample[] = [];
+    const moved: MovedExample[] = [];
+    for (const example of on) {
+      const turn = pause();
+      if (turn) await turn;
+      const one = movedExample(example, rule, parameters, outcomeNow);
+      if (one) moved.push(one);
+      else fused.push(example);
+    }
+    const weightOf = (isBystander: boolean) => (isBystander ? othersWeight : 1);
+    const total = (of: readonly { readonly isBystander: boolean }[]) =>
+      of.reduce((sum, { isBystander }) => sum + weightOf(isBystander), 0);
+    const [ofMoved, ofFused] = [total(moved), total(fused)];
+    return async () => {
+      let sum = fused.length === 0 ? 0 : ofFused * (await negativeLogLikelihood(fused));
+      for (const { isBystander, label, beliefs, own, factor } of moved) {
+        const mass = rule.massOf?.(beliefs, parameters.ofEnsemble, own)[label] ?? 0;
+        sum -= weightOf(isBystander) * Math.log(Math.max(factor * mass, smallestProbability));
+      }
+      return sum / (ofMoved + ofFused);
+    };
+  };
   const search = async (
     on: readonly TemperedExample[],
     set: (value: number) => void | Promise<void>,
     [low, high]: readonly [number, number],
     options: MinimizeOptions,
+    likelihood: () => Promise<number> = () => negativeLogLikelihood(on),
   ) => {
     if (on.length === 0) return;
     state++;
     const trial = async (value: number) => {
       await set(value);
-      return negativeLogLikelihood(on);
+      return likelihood();
     };
     await set((await minimize(trial, low, high, options)).x);
   };
@@ -243,7 +288,8 @@ export async function createCalibrationFit(
         for (const one of values) one[name] = value;
       };
       const start = parameterValue(parameter, values[0]);
-      await search(kept ? routedTo(kept) : withKept(), set, range, { scale, tolerance, start });
+      const on = kept ? routedTo(kept) : withKept();
+      await search(on, set, range, { scale, tolerance, start }, await likelihoodOfParameters(on));
     },
 
     leaveOut(specialist: number): void {
@@ -305,4 +351,37 @@ function atTemperatureOne(
     })),
     fused: memory.subarray(0, example.classes.length + 1),
   };
+}
+
+/**
+ * An example of which the fused distribution tells what it would be under other parameters of the rule.
+ *
+ * @param outcomeNow under the present ones
+ * @returns undefined where the rule cannot tell, several specialists are active, or one side has no mass
+ */
+function movedExample(
+  tempered: TemperedExample,
+  { massOf }: FusionRule,
+  { kept, ofEnsemble }: Readonly<CalibrationParameters>,
+  outcomeNow: (example: TemperedExample) => Outcome,
+): MovedExample | undefined {
+  const { example, generalist, predictions, isBystander } = tempered;
+  const active = predictions.filter(({ specialist }) => kept[specialist]);
+  if (massOf === undefined || active.length !== 1) return undefined;
+  const [{ classes, probabilities, parameters: own }] = active;
+  const isInside = new Uint8Array(generalist.length);
+  for (const c of classes) isInside[c] = 1;
+  const sums = [0, 0]; // outside and inside: the difference of one to 1 would be rounding where the other is nearly all
+  for (let c = 0; c < generalist.length; c++) sums[isInside[c]] += generalist[c];
+  const inside = sums[1] / (sums[0] + sums[1]);
+  const dustbin = probabilities[classes.length];
+  let named = 0;
+  for (let i = 0; i < classes.length; i++) named += probabilities[i];
+  const beliefs = { inside, named, dustbin };
+  const label = isInside[example.label] === 1 ? 'inside' : 'outside';
+  const mass = massOf(beliefs, ofEnsemble, own)[label];
+  const probability = Math.exp(outcomeNow(tempered).logLikelihood);
+  if (!(sums[0] > 0 && inside > 0 && named > 0 && mass > 0 && probability > smallestProbability))
+    return undefined;
+  return { isBystander, label, beliefs, own, factor: probability / mass };
 }

@@ -15,6 +15,8 @@ import {
   type FuseInPlace,
   type FusionOptions,
   type FusionRule,
+  type MassBeliefs,
+  type MassOfSubset,
   massShift,
   parameterValue,
   type RuleParameter,
@@ -43,6 +45,11 @@ export const combine: FusionRule = {
     "minimising (1 - v) KL(Q' || Q_S) + v KL(Q' || 1 - p^m_dustbin) - shift Q', and the proportions of p^g outside",
   parameters: [dustbinTrust, massShift],
   usesDustbin: (parameters) => parameterValue(dustbinTrust, parameters) > 0,
+  massOf: (beliefs, parameters, own) =>
+    believedMass(beliefs, {
+      trust: parameterValue(dustbinTrust, parameters),
+      shift: parameterValue(massShift, own),
+    }),
   cost: ({ inSubsets }) => 2 + 0.05 * inSubsets, // logarithms and exponentials
   create: () => combineExactly,
   createFast: combineInPlace,
@@ -120,7 +127,9 @@ function combineExactly(
       inside /= inside + outside;
     }
     const target =
-      outside > 0 ? believedMass(inside, named, probabilities[classes.length], { trust, shift }) : everything;
+      outside > 0
+        ? believedMass({ inside, named, dustbin: probabilities[classes.length] }, { trust, shift })
+        : everything;
     if (target.inside !== inside && outside > 0) {
       const scale = target.outside / outside;
       for (let c = 0; c < q.length; c++) q[c] *= scale;
@@ -144,19 +153,11 @@ function addLogarithms(
   }
 }
 
-/** The mass of a subset, and of the other classes: each by itself, since 1 less a mass near 1 would be rounding. */
-interface MassOfSubset {
-  readonly inside: number;
-  readonly outside: number;
-}
-
 const everything: MassOfSubset = { inside: 1, outside: 0 };
 
 /** Q', between the generalist's mass on the subset and the specialist's, and shifted. */
 function believedMass(
-  inside: number,
-  named: number,
-  dustbin: number,
+  { inside, named, dustbin }: MassBeliefs,
   { trust, shift }: { readonly trust: number; readonly shift: number },
 ): MassOfSubset {
   if ((trust === 0 && shift === 0) || !(inside > 0 && inside < 1)) return { inside, outside: 1 - inside };
@@ -198,7 +199,7 @@ function combineInPlace({ largestSubset, parameters, kernel }: FastFormOptions):
         outside = pending * sumOfMasses(q, 'the generalist'); // the difference to 1 would be rounding
         inside /= inside + outside;
       }
-      const target = outside > 0 ? believedMass(inside, named, dustbin, { trust, shift }) : everything;
+      const target = outside > 0 ? believedMass({ inside, named, dustbin }, { trust, shift }) : everything;
       if (target.inside !== inside && outside > 0) {
         pending *= target.outside / outside;
         if (!(pending > 1 / pendingRange && pending < pendingRange)) {

@@ -100,6 +100,21 @@ export interface SpecialistLogits {
  */
 export type FuseInPlace = (q: Float32Array, specialists: readonly SpecialistLogits[]) => void;
 
+/** The mass of a subset, and of the other classes: each by itself, since 1 less a mass near 1 would be rounding. */
+export interface MassOfSubset {
+  readonly inside: number;
+  readonly outside: number;
+}
+
+/** What is believed about the mass of a subset before a rule moves it. */
+export interface MassBeliefs {
+  /** Q_S, the generalist's, above 0 and below 1. */
+  readonly inside: number;
+  /** 1 - p^m_dustbin, the specialist's, above 0. */
+  readonly named: number;
+  readonly dustbin: number;
+}
+
 /** What the time of a fusion depends on. */
 export interface FusionSizes {
   /** The number of active specialists. */
@@ -136,6 +151,18 @@ export interface FusionRule {
   readonly parameters: readonly RuleParameter[];
   /** Whether the dustbin's logit, and so its correction, makes a difference. */
   usesDustbin(parameters: ParameterValues): boolean;
+  /**
+   * The mass of a subset, where one specialist is active and where the rule's parameters change nothing else: proportions
+   * inside and outside stay. Calibration can then fit them without fusing anew for every value.
+   *
+   * @param parameters that are per ensemble
+   * @param own of the specialist
+   */
+  massOf?(
+    beliefs: MassBeliefs,
+    parameters: ParameterValues | undefined,
+    own: ParameterValues | undefined,
+  ): MassOfSubset;
   /** What an exact fusion of one example takes, for an estimate: microseconds of one core, within a factor of three. */
   cost(sizes: FusionSizes): number;
   /** The exact form, for examples over at most this many classes. */

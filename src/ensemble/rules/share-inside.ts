@@ -26,6 +26,11 @@ export const shareInside: FusionRule = {
     "KL(Q' || Q_S) - shift Q', and the proportions of p^g outside",
   parameters: [massShift],
   usesDustbin: () => false,
+  massOf({ inside }, _, own) {
+    const shift = parameterValue(massShift, own);
+    const total = 1 + Math.expm1(shift) * inside;
+    return { inside: (Math.exp(shift) * inside) / total, outside: (1 - inside) / total };
+  },
   cost: ({ inSubsets }) => 2 + 0.01 * inSubsets,
   create: () => shareOut,
   createFast: shareOutInPlace,
