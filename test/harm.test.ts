@@ -68,6 +68,11 @@ test('the terminal and the page tell of the bystanders, and the exported file ha
   expect(shown.stdout).toMatch(/Harm -?\d\.\d% ± \d\.\d, where at most 2% was allowed/);
   const page = await readFile(join(folder, 'labelled', 'report', 'index.html'), 'utf8');
   expect(page).toMatch(/Harm to bystanders/);
+  expect(page).toMatch(/What more or less harm would bring/);
+  const { bystanders } = await artefact('labelled', 'report/report.json');
+  const gains = bystanders.tradeOff.map(({ top1Gain }: { readonly top1Gain: number }) => top1Gain);
+  expect(gains[0]).toBeGreaterThan(0);
+  expect(gains).toEqual(gains.toSorted((a: number, b: number) => a - b));
   const calibrated = await kdSpec(
     ['calibrate', '--rule', 'share-inside', '--harm', '5%', '--workspace', 'labelled', '--json'],
     { folder },

@@ -2,6 +2,7 @@ import stringWidth from 'string-width';
 import type { JsonObject } from '../core/json.js';
 import { percent, percentWithin } from '../core/percent.js';
 import { byteSize, count, duration, epochText, operations } from '../core/quantity-text.js';
+import { type TradeOff, tradeOffTable } from '../evaluation/harm.js';
 import { rivalDescriptions, rivalsTable } from '../evaluation/rivals/rivals-table.js';
 import { metricsOf, type StageResults } from '../pipeline/stage-metrics.js';
 import type { StageName } from '../pipeline/stage-names.js';
@@ -10,6 +11,12 @@ import { alignColumns, describeMetrics, fitWidth } from './summary.js';
 type Metrics = Omit<StageResults, 'report'>;
 
 const classesColumns = 72; // that the typical classes of a subset may take
+
+/** What other bounds on the harm would bring. */
+function tradeOffSummary(points: TradeOff): string {
+  const { caption, header, rows } = tradeOffTable(points);
+  return blocks(`${caption} (--harm bounds it):`, alignColumns([header, ...rows], 'rr'));
+}
 
 /** A foreign model: how it was read, and what it is worth on labelled images under each reading. */
 function importSummary({
@@ -209,6 +216,7 @@ const summaries: { readonly [Name in keyof Metrics]: (metrics: Metrics[Name]) =>
     generalist,
     ensemble,
     rules = [],
+    bystanders,
   }) =>
     blocks(
       alignColumns([
@@ -249,6 +257,7 @@ const summaries: { readonly [Name in keyof Metrics]: (metrics: Metrics[Name]) =>
             'Each half of these images, with what was chosen on the other half.',
           ]
         : []),
+      ...(bystanders?.tradeOff ? [tradeOffSummary(bystanders.tradeOff)] : []),
     ),
 
   rivals: (report) => {

@@ -1,4 +1,5 @@
 import { KdSpecError } from '../core/errors.js';
+import { percentWithin, signedWithin } from '../core/percent.js';
 import type { Ensemble } from '../ensemble/ensemble.js';
 import { createMean } from '../math/mean.js';
 import { firstClass, rankOf } from '../math/rank.js';
@@ -35,6 +36,32 @@ export interface BystanderReport {
   readonly standardError: number;
   /** Under which the rule and its numbers were chosen; absent where there was none. */
   readonly bound?: number;
+  /** What other bounds would bring on validation, by rising harm but for chance. */
+  readonly tradeOff?: TradeOff;
+}
+
+/** Gains of top-1 on validation and what they cost bystanders, none of which anything was fitted to: fractions. */
+export type TradeOff = readonly {
+  readonly top1Gain: number;
+  readonly top1StandardError: number;
+  readonly harm: number;
+  readonly standardError: number;
+}[];
+
+/** A {@link TradeOff} as a table for a person. */
+export function tradeOffTable(points: TradeOff): {
+  readonly caption: string;
+  readonly header: readonly string[];
+  readonly rows: readonly (readonly string[])[];
+} {
+  return {
+    caption: 'What more or less harm would bring, on validation and bystanders that nothing was fitted to',
+    header: ['harm to bystanders', 'gain in top-1'],
+    rows: points.map(({ top1Gain, top1StandardError, harm, standardError }) => [
+      percentWithin(harm, standardError),
+      signedWithin(top1Gain, top1StandardError),
+    ]),
+  };
 }
 
 /**

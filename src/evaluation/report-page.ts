@@ -1,6 +1,7 @@
 import { percent, percentWithin, signedPercent, signedWithin } from '../core/percent.js';
 import { count, duration, operations } from '../core/quantity-text.js';
 import { accuracyChart } from './charts.js';
+import { type TradeOff, tradeOffTable } from './harm.js';
 import { escapeHtml, htmlPage, htmlTable, titled } from './html.js';
 import type { Report } from './report.js';
 import { classSection, coverageSection, gallerySection, mapSection, pairSection } from './report-classes.js';
@@ -153,8 +154,9 @@ const top1Of = ({
 /** What happens to the classes that nobody touched. */
 function bystanderSection({ bystanders, original }: Report): string {
   if (bystanders === undefined) return '';
-  const { description, examples, labelled, generalist, ensemble, agreement, harm, standardError, bound } =
+  const { description, examples, labelled, generalist, ensemble, agreement, harm, standardError } =
     bystanders;
+  const { bound, tradeOff = [] } = bystanders;
   const accuracy = (who: typeof generalist) =>
     who === undefined ? '' : percentWithin(who.top1, who.top1StandardError);
   const rows = [
@@ -171,7 +173,19 @@ function bystanderSection({ bystanders, original }: Report): string {
     '<h2>Harm to bystanders</h2>' +
     htmlTable('Images of what no specialist learned, ± one standard error', ['', ''], rows) +
     `<p class="note">${count(examples)} images: ${escapeHtml(description)}. Harm is the accuracy that they lose; of images ` +
-    'without a label, every prediction that changes.</p>'
+    'without a label, every prediction that changes.</p>' +
+    tradeOffOf(tradeOff)
+  );
+}
+
+/** What another bound on the harm would bring. */
+function tradeOffOf(points: TradeOff): string {
+  if (points.length === 0) return '';
+  const { caption, header, rows } = tradeOffTable(points);
+  return (
+    htmlTable(caption, header, rows) +
+    '<p class="note">A row is a way to fit the specialists, from caution to daring. --harm bounds the harm, with one standard ' +
+    'error to spare, and takes the row that gains most within it, or one between two of them.</p>'
   );
 }
 

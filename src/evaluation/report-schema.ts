@@ -14,6 +14,19 @@ const accuracy = top1.extend({ top5: share, top5StandardError: standardError });
 const top1Difference = z.object({ top1: difference, top1StandardError: standardError });
 const accuracyDifference = top1Difference.extend({ top5: difference, top5StandardError: standardError });
 
+export const tradeOffSchema = z
+  .array(
+    z.object({
+      top1Gain: difference.describe('of top-1 on validation'),
+      top1StandardError: standardError,
+      harm: difference.describe('accuracy that bystanders lose'),
+      standardError,
+    }),
+  )
+  .describe(
+    'what other bounds on the harm would bring: each half of validation and bystanders with what was chosen on the other half',
+  );
+
 const likelihoodFit = z.object({
   negativeLogLikelihood: z.number().describe('mean, in nats'),
   standardError,
@@ -120,6 +133,7 @@ export const reportSchema = z.object({
       harm: difference.describe('accuracy lost, and changed predictions of images without a label'),
       standardError,
       bound: share.exactOptional().describe('on the harm, under which the rule was chosen'),
+      tradeOff: tradeOffSchema.exactOptional(),
     })
     .exactOptional()
     .describe('images of what no specialist learned'),

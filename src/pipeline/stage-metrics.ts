@@ -2,7 +2,7 @@ import { z } from 'zod';
 import type { JsonObject } from '../core/json.js';
 import { objectiveKinds } from '../distillation/student-objective.js';
 import type { Report } from '../evaluation/report.js';
-import { reportSchema } from '../evaluation/report-schema.js';
+import { reportSchema, tradeOffSchema } from '../evaluation/report-schema.js';
 import type { RivalsReport } from '../evaluation/rivals/compare-rivals.js';
 import { rivalsSchema } from '../evaluation/rivals/rivals-schema.js';
 import type { StageName } from './stage-names.js';
@@ -26,6 +26,7 @@ const onBystanders = z
     crossFitted: z
       .object({ harm, standardError: z.number().nonnegative() })
       .describe('each half with what was chosen on the other half'),
+    tradeOff: tradeOffSchema.exactOptional(),
     refused: harm
       .exactOptional()
       .describe('the least harm that was found, where all of it was beyond the bound: no specialist is kept'),

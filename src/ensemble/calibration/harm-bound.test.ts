@@ -100,6 +100,31 @@ test('a wider bound lets masses rise further and gains more, where mass was too 
   expect(fits[0].ensemble.top1).toBeGreaterThan(fits[0].generalist.top1);
 });
 
+test('what other bounds would bring is told: more gain for more harm', async () => {
+  const { bystanders, others, generalist } = await calibrate(
+    examplesOf(1, 150, 'validation'),
+    subsets,
+    classCount,
+    {
+      rule: 'share-inside',
+      harm: 0.05,
+      bystanders: examplesOf(1, 150, 'bystanders'),
+      select: false,
+      sweeps: 1,
+    },
+  );
+  const points = bystanders?.tradeOff ?? [];
+  expect(points.length).toBeGreaterThan(2);
+  const gains = points.map(({ gain }) => gain.mean);
+  expect(gains).toEqual([...gains].sort((a, b) => a - b));
+  expect(points[0].gain.mean).toBeGreaterThan(0);
+  expect(points.at(-1)?.gain.mean).toBeLessThanOrEqual(1 - generalist.top1);
+  expect(points.at(-1)?.harm.harm).toBeGreaterThan((points[0].harm.harm ?? 1) + 0.05);
+  expect(points.every(({ harm }) => harm.examples === 150)).toBe(true);
+  // The paper's rule has nothing but its weights to move, each of which takes fusions anew.
+  expect(others.map(({ rule, bystanders: one }) => [rule, one?.tradeOff])).toEqual([['paper', undefined]]);
+});
+
 test('auto takes the rule that gains most within the bound', async () => {
   const auto = await calibrate(examplesOf(2, 100, 'validation'), subsets, classCount, {
     bystanders: examplesOf(2, 100, 'bystanders'),

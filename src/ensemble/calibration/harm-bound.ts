@@ -1,4 +1,4 @@
-import { createMean } from '../../math/mean.js';
+import { createMean, type Estimate } from '../../math/mean.js';
 import type { CalibrationFit, CalibrationParameters } from './calibration-fit.js';
 
 /** What an ensemble does to bystanders, as shares of them. */
@@ -39,6 +39,57 @@ export interface BoundedFit {
   readonly harm: Harm;
   /** Least harm of what was tried, where all of it was beyond the bound and specialists are left out. */
   readonly refused?: number;
+}
+
+/** What validation gains and bystanders lose at some odds of the two. */
+export interface TradeOffPoint {
+  /** Of top-1 on validation, over the generalist. */
+  readonly gain: Estimate;
+  readonly harm: Harm;
+}
+
+/** Examples that something was fitted to, and others that judge it. */
+export interface FittedAndJudged {
+  readonly fitted: CalibrationFit;
+  readonly judged: CalibrationFit;
+  /** Whether the generalist is right on each validation example of `judged`. */
+  readonly before: readonly (0 | 1)[];
+}
+
+/**
+ * What the fit would gain and cost under other bounds: both, on examples that it was not fitted to, at each of the odds
+ * that {@link fitUnderBound} tries first.
+ *
+ * @param parts which together have all examples once in `judged`; both are left with the last odds
+ * @param moversOf fits what moves probability
+ * @returns by rising odds and gain; harm rises with them, but for chance. What gains nothing, or no more than at lower odds,
+ *   is left out
+ *
+ * Cost: 7 fits.
+ */
+export async function tradeOff(
+  parts: readonly FittedAndJudged[],
+  moversOf: (fitting: CalibrationFit) => () => Promise<void>,
+): Promise<readonly TradeOffPoint[]> {
+  const points: TradeOffPoint[] = [];
+  let most = 0;
+  for (let odds = leastOdds; odds <= mostOdds; odds += stride) {
+    const gain = createMean();
+    const bystanders: { readonly before: 0 | 1; readonly after: 0 | 1 }[] = [];
+    for (const { fitted, judged, before } of parts) {
+      fitted.weighBystanders(Math.exp(-odds));
+      await moversOf(fitted)();
+      await judged.adopt(fitted.parameters);
+      for (const [place, { correct }] of (await judged.outcomes()).entries())
+        gain.add(correct - before[place]);
+      bystanders.push(...(await judged.bystanderOutcomes()));
+    }
+    const estimate = gain.estimate();
+    if (estimate.mean <= most) continue;
+    most = estimate.mean;
+    points.push({ gain: estimate, harm: harmOf(bystanders) });
+  }
+  return points;
 }
 
 const leastOdds = -6; // of a validation image against a bystander, in nats

@@ -6,7 +6,15 @@ import { fusionRule } from '../rules/index.js';
 import type { FusionRule, ParameterValues, RuleParameter } from '../rules/rule.js';
 import { type CompactExample, type Outcome, outcome, temperedGeneralist } from './calibration-example.js';
 import { type CalibrationFit, createCalibrationFit } from './calibration-fit.js';
-import { type BoundedFit, fitUnderBound, type Harm, harmOf } from './harm-bound.js';
+import {
+  type BoundedFit,
+  type FittedAndJudged,
+  fitUnderBound,
+  type Harm,
+  harmOf,
+  type TradeOffPoint,
+  tradeOff,
+} from './harm-bound.js';
 
 /**
  * What validation decided about one specialist. Gains are with it against without it, where it is active, on
@@ -45,6 +53,8 @@ export interface BystanderCalibration extends BoundedFit {
   readonly bound: number;
   /** Each half of the bystanders under what was chosen on the other half, and on its half of validation. */
   readonly crossFitted: Harm;
+  /** What other bounds would bring, cross-fitted as well; absent where nothing is fitted, or where that takes long. */
+  readonly tradeOff?: readonly TradeOffPoint[];
 }
 
 /** A rule with everything that is chosen for it on validation, and how well it does there. */
@@ -106,14 +116,6 @@ export interface CalibrationData {
   readonly bystanders: readonly CompactExample[];
 }
 
-/** A fit to one half of the examples, and the other half, which judges it. */
-interface Half {
-  readonly fitted: CalibrationFit;
-  readonly judged: CalibrationFit;
-  /** The validation examples of `judged`. */
-  readonly held: readonly CompactExample[];
-}
-
 /**
  * Fits one rule, chooses its specialists, and judges it by cross-fitting: see `calibrate`.
  *
@@ -129,9 +131,7 @@ export async function calibrateRule(
   const isBounded = data.bystanders.length > 0;
   const create = ({ validation, bystanders }: CalibrationData) =>
     createCalibrationFit(validation, bystanders, ids.length, rule, options.pause);
-  const movers = options.fit
-    ? (fitting: CalibrationFit) => () => fitMovers(fitting, ids.length, rule, options)
-    : () => undefined;
+  const movers = (fitting: CalibrationFit) => () => fitMovers(fitting, ids.length, rule, options);
   const whole = await create(data);
   const uncalibrated = fitOf(await whole.outcomes());
   const halves = await halvesOf(data, create);
@@ -150,9 +150,9 @@ export async function calibrateRule(
   await fitAll(whole, ids.length, rule, options);
   let bounded: BoundedFit | undefined;
   if (isBounded) {
-    bounded = await fitUnderBound(whole, movers(whole), options.harm);
+    bounded = await fitUnderBound(whole, options.fit ? movers(whole) : undefined, options.harm);
     for (const { fitted, judged } of halves) {
-      await fitUnderBound(fitted, movers(fitted), options.harm);
+      await fitUnderBound(fitted, options.fit ? movers(fitted) : undefined, options.harm);
       await judged.adopt(fitted.parameters);
     }
   }
@@ -161,10 +161,10 @@ export async function calibrateRule(
   const { generalistTemperature, temperatures, weights, kept, ofEnsemble, ofSpecialists } = whole.parameters;
   const crossFitted: Outcome[] = [];
   const top1Gain = createMean();
-  for (const { judged, held } of halves) {
+  for (const { judged, before } of halves) {
     for (const [place, after] of (await judged.outcomes()).entries()) {
       crossFitted.push(after);
-      top1Gain.add(after.correct - outcome(temperedGeneralist(held[place], 1), held[place]).correct);
+      top1Gain.add(after.correct - before[place]);
     }
   }
   const specialists: SpecialistCalibration[] = [];
@@ -178,6 +178,12 @@ export async function calibrateRule(
       ...(await gains(judges, m)),
     });
   }
+  const harmCrossFitted = harmOf(
+    (await Promise.all(judges.map((judged) => judged.bystanderOutcomes()))).flat(),
+  );
+  // Last, as it moves the halves on: where moving mass takes no fusions, and something is left to move.
+  const canTrade = options.fit && rule.massOf !== undefined && bounded !== undefined && kept.includes(true);
+  const traded = canTrade ? await tradeOff(halves, movers) : undefined;
   return {
     rule: rule.name,
     generalistTemperature,
@@ -191,7 +197,8 @@ export async function calibrateRule(
       bystanders: {
         ...bounded,
         bound: options.harm,
-        crossFitted: harmOf((await Promise.all(judges.map((judged) => judged.bystanderOutcomes()))).flat()),
+        crossFitted: harmCrossFitted,
+        ...(traded && { tradeOff: traded }),
       },
     }),
   };
@@ -201,18 +208,22 @@ export async function calibrateRule(
 async function halvesOf(
   { validation, bystanders }: CalibrationData,
   create: (data: CalibrationData) => Promise<CalibrationFit>,
-): Promise<readonly Half[]> {
+): Promise<readonly FittedAndJudged[]> {
   const count = Math.min(validation.length, bystanders.length || folds);
   const part = (fold: number, isHeldOut: boolean): CalibrationData => {
     const of = (all: readonly CompactExample[]) =>
       count < folds ? all : all.filter((_, index) => (index % folds === fold) === isHeldOut);
     return { validation: of(validation), bystanders: of(bystanders) };
   };
-  const halves: Half[] = [];
+  const halves: FittedAndJudged[] = [];
   for (let fold = 0; fold < (count < folds ? 1 : folds); fold++) {
     const held = part(fold, true);
     const fitted = await create(part(fold, false));
-    halves.push({ fitted, judged: await create(held), held: held.validation });
+    halves.push({
+      fitted,
+      judged: await create(held),
+      before: held.validation.map((example) => outcome(temperedGeneralist(example, 1), example).correct),
+    });
   }
   return halves;
 }
@@ -220,7 +231,7 @@ async function halvesOf(
 /** Leaves out every specialist, the least helpful first, that shows no gain where it is active. */
 async function leaveOutUseless(
   whole: CalibrationFit,
-  halves: readonly Half[],
+  halves: readonly FittedAndJudged[],
   specialists: number,
   selectionErrors: number,
 ): Promise<void> {

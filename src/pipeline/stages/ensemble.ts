@@ -291,12 +291,20 @@ function tellOfProof({ examples, gained, lost, chance, risk, isShown }: Proof, l
 
 function bystandersJson({ bystanders }: RuleCalibration) {
   if (bystanders === undefined) return {};
-  const { harm, bound, refused, crossFitted } = bystanders;
+  const { harm, bound, refused, crossFitted, tradeOff } = bystanders;
   return {
     bystanders: {
       ...harm,
       bound: Number.isFinite(bound) ? bound : null,
       crossFitted: { harm: crossFitted.harm, standardError: crossFitted.standardError },
+      ...(tradeOff && {
+        tradeOff: tradeOff.map(({ gain, harm: lost }) => ({
+          top1Gain: gain.mean,
+          top1StandardError: gain.standardError,
+          harm: lost.harm,
+          standardError: lost.standardError,
+        })),
+      }),
       ...(refused !== undefined && { refused }),
     },
   };

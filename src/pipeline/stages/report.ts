@@ -10,7 +10,7 @@ import { type Ensemble, loadNetworkEnsemble, type NetworkEnsemble } from '../../
 import { readSubsets, subsetsFileName } from '../../ensemble/subsets/subsets-file.js';
 import type { CurvePoint } from '../../evaluation/curve-charts.js';
 import { type EvaluatedEnsemble, evaluateEnsemble } from '../../evaluation/evaluate-ensemble.js';
-import { type BystanderReport, evaluateBystanders } from '../../evaluation/harm.js';
+import { type BystanderReport, evaluateBystanders, type TradeOff } from '../../evaluation/harm.js';
 import { type InferenceCost, inferenceCost } from '../../evaluation/inference-cost.js';
 import type { Report, StageCost } from '../../evaluation/report.js';
 import {
@@ -71,7 +71,10 @@ export async function evaluate(context: StageContext): Promise<StageResults['rep
       : await measureCost(ensemble, ensemble.generalist.backbone ? batches(timedAtOnce) : batches(), context);
     const { subsets } = await readSubsets(join(context.input('subsets'), subsetsFileName));
     const calibration = metricsOf('ensemble', (await readManifest(context.input('ensemble'))).metrics);
-    const bystanders = await measureHarm(context, measured, original);
+    const bystanders = await measureHarm(context, measured, {
+      original,
+      tradeOff: calibration?.bystanders?.tradeOff,
+    });
     const report: Report = {
       ...evaluated.evaluation,
       ...(evaluated.original && { original: evaluated.original }),
@@ -167,7 +170,10 @@ async function measureCost(
 async function measureHarm(
   { input, settings, log, signal }: StageContext,
   ensemble: EvaluatedEnsemble,
-  original: Classifier | undefined,
+  {
+    original,
+    tradeOff,
+  }: { readonly original: Classifier | undefined; readonly tradeOff: TradeOff | undefined },
 ): Promise<BystanderReport | undefined> {
   const bystanders = await openBystanders(input('dataset'));
   if (bystanders === undefined) return undefined;
@@ -186,7 +192,12 @@ async function measureHarm(
   });
   progress.finish();
   const { harm } = settings.ensemble;
-  return { description: bystanders.description, ...measured, ...(harm !== null && { bound: harm }) };
+  return {
+    description: bystanders.description,
+    ...measured,
+    ...(harm !== null && { bound: harm }),
+    ...(tradeOff && { tradeOff }),
+  };
 }
 
 /** The epochs of `metrics.jsonl`; none where the generalist was imported. */
