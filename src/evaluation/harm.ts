@@ -1,5 +1,5 @@
 import { KdSpecError } from '../core/errors.js';
-import { percentWithin, signedWithin } from '../core/percent.js';
+import { signedWithin } from '../core/percent.js';
 import type { Ensemble } from '../ensemble/ensemble.js';
 import { createMean } from '../math/mean.js';
 import { firstClass, rankOf } from '../math/rank.js';
@@ -58,7 +58,7 @@ export function tradeOffTable(points: TradeOff): {
     caption: 'What more or less harm would bring, on validation and bystanders that nothing was fitted to',
     header: ['harm to bystanders', 'gain in top-1'],
     rows: points.map(({ top1Gain, top1StandardError, harm, standardError }) => [
-      percentWithin(harm, standardError),
+      signedWithin(harm, standardError),
       signedWithin(top1Gain, top1StandardError),
     ]),
   };
