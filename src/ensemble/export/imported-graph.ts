@@ -1,6 +1,5 @@
 import { type GraphProto, type NodeProto, TensorProto_DataType } from 'onnx-buf';
 import { KdSpecError } from '../../core/errors.js';
-import { isConstant } from '../../models/onnx/constants.js';
 import { copyOf, type GraphWriter, neededBy } from '../../models/onnx/graph-writer.js';
 import { endings, type OnnxModel, outputHolds } from '../../models/onnx/model-file.js';
 import type { OnnxBackboneDescription } from '../../models/onnx/onnx-backbone.js';
@@ -113,7 +112,7 @@ function floatLogits(model: OnnxModel, output: string): string | undefined {
     } else if (shapes.has(opType)) [at] = input;
     else if (sums.has(opType)) {
       logits ??= at;
-      const next = input.find((name) => !isConstant(model, name));
+      const next = input.find((name) => !model.constants.has(name));
       if (next === undefined) return undefined;
       at = next;
     } else return undefined;

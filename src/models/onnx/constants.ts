@@ -3,19 +3,24 @@ import { dirname, isAbsolute, join, relative } from 'node:path';
 import { create, toBinary } from '@bufbuild/protobuf';
 import {
   AttributeProto_AttributeType,
+  AttributeProtoSchema,
   type GraphProto,
   GraphProtoSchema,
   type ModelProto,
   ModelProtoSchema,
   type NodeProto,
+  NodeProtoSchema,
   type TensorProto,
   TensorProto_DataLocation,
   TensorProto_DataType,
   TensorProtoSchema,
+  ValueInfoProtoSchema,
 } from 'onnx-buf';
+import { assert } from '../../core/errors.js';
 import { asFileError } from '../../core/file-error.js';
 import { halfToNumber } from '../../math/half.js';
 import { integersAttribute, invalid, type OnnxModel } from './model-file.js';
+import { openSession } from './runtime.js';
 
 /** Numbers with their shape, copied out of a model. */
 export interface ConstantTensor {
@@ -38,42 +43,23 @@ export function floatAttribute(node: NodeProto, name: string, otherwise: number)
   return attribute?.type === AttributeProto_AttributeType.FLOAT ? attribute.f : otherwise;
 }
 
-/** Whether a value is the same for every image, as far as {@link constantOf} can compute it. */
-export function isConstant(model: OnnxModel, name: string): boolean {
-  if (model.initializers.has(name)) return true;
-  const node = model.producers.get(name);
-  if (node === undefined) return false;
-  return (
-    node.opType === 'Constant' ||
-    (foldable.has(node.opType) && node.input.every((input) => input === '' || isConstant(model, input)))
-  );
-}
-
-/** What stands between a stored weight and the product that uses it, as exporters and quantisers write it. */
-const foldable: ReadonlySet<string> = new Set([
-  'Identity',
-  'Cast',
-  'Transpose',
-  'Reshape',
-  'Flatten',
-  'Squeeze',
-  'Unsqueeze',
-  'DequantizeLinear',
-]);
-
 /**
- * A constant of the graph as numbers: stored, or made of stored ones by a transposition, a cast, a change of shape or
- * a dequantisation.
+ * A constant of the graph as numbers: stored, or computed of stored ones. What stands between a weight and the product
+ * that uses it in most files is computed here, in double precision; anything else, such as the normalised weights of a
+ * cosine head, by ONNX Runtime.
  *
- * @returns undefined where the value depends on the input, or is made by another operator
+ * @returns undefined where the value depends on the input
  * @throws KdSpecError `checkpoint-invalid` when it is damaged, too large, or its external data cannot be read
  */
 export async function constantOf(model: OnnxModel, name: string): Promise<ConstantTensor | undefined> {
+  if (!model.constants.has(name)) return undefined;
   const stored = model.initializers.get(name);
   if (stored) return readTensor(model, stored);
   const node = model.producers.get(name);
-  if (node === undefined || !isConstant(model, name)) return undefined;
-  if (node.opType === 'Constant') return constantNode(model, node);
+  assert(node !== undefined, 'a constant is stored or made');
+  if (node.opType === 'Constant') return (await constantNode(model, node)) ?? computed(model, name);
+  const isInBlocks = integerAttribute(node, 'block_size', 0) !== 0;
+  if (!foldable.has(node.opType) || isInBlocks) return computed(model, name);
   const inputs: ConstantTensor[] = [];
   for (const input of node.input) {
     const value = input === '' ? undefined : await constantOf(model, input);
@@ -110,6 +96,56 @@ export async function constantOf(model: OnnxModel, name: string): Promise<Consta
       return dequantize(model, node, data, others);
     default:
       return data; // Identity, Cast
+  }
+}
+
+/** What stands between a stored weight and the product that uses it, as exporters and quantisers write it. */
+const foldable: ReadonlySet<string> = new Set([
+  'Identity',
+  'Cast',
+  'Transpose',
+  'Reshape',
+  'Flatten',
+  'Squeeze',
+  'Unsqueeze',
+  'DequantizeLinear',
+]);
+
+/** A constant as ONNX Runtime computes it, from the part of the graph that makes it. */
+async function computed(model: OnnxModel, name: string): Promise<ConstantTensor> {
+  const needed = new Set([name]);
+  const nodes = new Set<NodeProto>();
+  for (const value of needed) {
+    const node = model.producers.get(value);
+    if (node === undefined) continue;
+    nodes.add(node);
+    for (const input of node.input) needed.add(input);
+  }
+  const output = 'kd_spec_constant';
+  const toFloat = create(AttributeProtoSchema, {
+    name: 'to',
+    type: AttributeProto_AttributeType.INT,
+    i: BigInt(TensorProto_DataType.FLOAT),
+  });
+  const cast = create(NodeProtoSchema, {
+    opType: 'Cast',
+    input: [name],
+    output: [output],
+    attribute: [toFloat],
+  });
+  const part = create(GraphProtoSchema, {
+    name: output,
+    node: [...model.graph.node.filter((node) => nodes.has(node)), cast],
+    initializer: model.graph.initializer.filter((tensor) => needed.has(tensor.name)),
+    output: [create(ValueInfoProtoSchema, { name: output })],
+  });
+  const session = await openSession(await wholeModel(model, part), { name: model.path });
+  try {
+    const result = (await session.run({}, [output])).get(output);
+    assert(result !== undefined, 'the session returns what was named');
+    return { shape: result.shape, values: Float64Array.from(result.values) };
+  } finally {
+    session.dispose();
   }
 }
 
@@ -182,8 +218,7 @@ function dequantize(
   if (count !== 1 && count !== data.shape[at]) {
     throw invalid(
       model.path,
-      `node ${node.name || node.opType}: ${count} scales for an axis of ${data.shape[at]}: quantisation in blocks is ` +
-        'not read; export the model with weights quantised per tensor or per channel, or in float',
+      `node ${node.name || node.opType}: ${count} scales for an axis of ${data.shape[at]}: export the model again`,
     );
   }
   const values = new Float64Array(data.values.length);

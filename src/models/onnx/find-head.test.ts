@@ -70,6 +70,48 @@ describe('a head is found, with the weights and the bias it stands for,', () => 
     expect(head.outputHolds).toBe('logits');
   });
 
+  test('with weights that the graph normalises and scales, as a cosine head of PyTorch has them', async () => {
+    const head = await headOf({
+      nodes: [
+        flatten,
+        node('ReduceL2', ['w'], ['norm'], { axes: [1] }),
+        node('Shape', ['w'], ['shape']),
+        node('Expand', ['norm', 'shape'], ['norms']),
+        node('Div', ['w', 'norms'], ['unit']),
+        node('Transpose', ['unit'], ['turned'], { perm: [1, 0] }),
+        node('MatMul', ['features', 'turned'], ['cosine']),
+        node('Mul', ['cosine', 'scale'], ['out']),
+      ],
+      initializers: [...gemm.initializers, floats('scale', [], Float32Array.of(16))],
+    });
+    expect(head).toMatchObject({ features: 'features', width, classes });
+    for (let c = 0; c < classes; c++) {
+      const column = Array.from({ length: width }, (_, i) => weights[i * classes + c]);
+      const norm = Math.hypot(...column);
+      for (let i = 0; i < width; i++)
+        expect(head.weights[i * classes + c]).toBeCloseTo((16 * column[i]) / norm, 5);
+    }
+  });
+
+  test('with weights quantised in blocks', async () => {
+    const rows = 16; // of a block
+    const columns = Float32Array.from({ length: (width / rows) * classes }, (_, at) => 0.01 * (1 + at));
+    const steps = Int8Array.from(weights, (value) => Math.round(value * 20));
+    const head = await headOf({
+      opset: 21,
+      nodes: [
+        flatten,
+        node('DequantizeLinear', ['q', 's'], ['w'], { axis: 0, block_size: rows }),
+        node('MatMul', ['features', 'w'], ['out']),
+      ],
+      initializers: [integers('q', [width, classes], steps), floats('s', [width / rows, classes], columns)],
+    });
+    for (let i = 0; i < weights.length; i++) {
+      const block = Math.floor(i / classes / rows);
+      expect(head.weights[i]).toBeCloseTo(steps[i] * columns[block * classes + (i % classes)], 5);
+    }
+  });
+
   test('as Gemm with alpha and beta', async () => {
     const half = Float32Array.from(weights, (value) => value / 2);
     const third = Float32Array.from(bias, (value) => value / 3);
@@ -178,6 +220,22 @@ describe('what cannot be decided is refused with the flag that decides:', () => 
     const parts = { nodes: [flatten, node('MatMul', ['features', 'w'], ['out'])], initializers: [stored] };
     await expect(headOf(parts, { features: 'pooled' })).rejects.toThrow(/takes "features", not "pooled"/);
     await expect(headOf(parts, { logits: 'nothing' })).rejects.toThrow(/no value "nothing" \(--logits\)/);
+  });
+
+  test('weights that are made of themselves, and random ones', async () => {
+    const circle = [
+      flatten,
+      node('Identity', ['v'], ['w']),
+      node('Identity', ['w'], ['v']),
+      node('MatMul', ['features', 'w'], ['out']),
+    ];
+    await expect(headOf({ nodes: circle, initializers: [] })).rejects.toThrow(/no constants/);
+    const random = [
+      flatten,
+      node('RandomNormal', [], ['w'], { shape: [width, classes] }),
+      node('MatMul', ['features', 'w'], ['out']),
+    ];
+    await expect(headOf({ nodes: random, initializers: [] })).rejects.toThrow(/no constants/);
   });
 
   test('weights that are not numbers', async () => {

@@ -1,11 +1,5 @@
 import type { NodeProto } from 'onnx-buf';
-import {
-  type ConstantTensor,
-  constantOf,
-  floatAttribute,
-  integerAttribute,
-  isConstant,
-} from './constants.js';
+import { type ConstantTensor, constantOf, floatAttribute, integerAttribute } from './constants.js';
 import {
   declaredExtents,
   endings,
@@ -147,7 +141,7 @@ function walkBack(model: OnnxModel, start: string): Walk | { readonly failure: s
       at = input[0];
     } else if (linear[opType] !== undefined) {
       logits ??= at;
-      const constantAt = [1, 0].find((position) => isConstant(model, input[position]));
+      const constantAt = [1, 0].find((position) => model.constants.has(input[position]));
       const isScaleOfIntegers = constantAt === undefined && opType === 'Mul';
       const next = isScaleOfIntegers
         ? input.find((name) => productOfIntegers(model, name) !== undefined)
@@ -256,7 +250,7 @@ async function readProduct(model: OnnxModel, node: NodeProto): Promise<Product> 
     if (value) return value;
     throw invalid(
       model.path,
-      `${label(node)}: its ${what} depend on the image, so it is no head: say --logits NAME`,
+      `${label(node)}: its ${what} are no constants, so it is no head: say --logits NAME`,
     );
   };
   const matrix = (value: ConstantTensor) => {
@@ -329,7 +323,7 @@ async function scaleOfIntegers(model: OnnxModel, node: NodeProto): Promise<Const
     if (next.opType === 'Mul') {
       const other = model.producers.get(next.input.find((name) => name !== value) ?? '');
       for (const name of other?.opType === 'Mul' ? other.input : []) {
-        const scale = isConstant(model, name) ? await constantOf(model, name) : undefined;
+        const scale = await constantOf(model, name);
         if (scale) return scale;
       }
       break;

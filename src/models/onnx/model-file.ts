@@ -26,6 +26,8 @@ export interface OnnxModel {
   /** The nodes that take a value, by the value's name. */
   readonly consumers: ReadonlyMap<string, readonly NodeProto[]>;
   readonly initializers: ReadonlyMap<string, TensorProto>;
+  /** The values that are the same for every image: stored, or computed of stored ones alone. */
+  readonly constants: ReadonlySet<string>;
   /** The inputs that a caller has to feed: old models list their weights among the inputs, too. */
   readonly inputs: readonly ValueInfoProto[];
   /** Bytes of the file, without external data. */
@@ -111,9 +113,42 @@ export function decodedModel(
     producers,
     consumers,
     initializers,
+    constants: constantValues(graph, consumers),
     inputs: graph.input.filter(({ name }) => !initializers.has(name)),
     bytes,
   };
+}
+
+/** Operators that draw random numbers: what they make is no constant, though it depends on no input. */
+const random = /^(Random|Multinomial$|Bernoulli$)/;
+
+/** The values of a graph that depend on none of its inputs, from the stored ones on. */
+function constantValues(
+  { node, initializer }: GraphProto,
+  consumers: ReadonlyMap<string, readonly NodeProto[]>,
+): ReadonlySet<string> {
+  const constants = new Set<string>();
+  const open = initializer.map(({ name }) => name);
+  const missing = new Map<NodeProto, number>(); // inputs that are not known to be constant
+  for (const one of node) {
+    const { opType, input, attribute } = one;
+    // The branches of an If and the body of a Loop use values of the graph around them without naming them as inputs.
+    const hasBody = attribute.some(({ g, graphs }) => g !== undefined || graphs.length > 0);
+    if (hasBody || random.test(opType)) continue;
+    const inputs = input.filter((name) => name !== '').length;
+    missing.set(one, inputs);
+    if (inputs === 0) open.push(...one.output);
+  }
+  for (let name = open.pop(); name !== undefined; name = open.pop()) {
+    if (name === '' || constants.has(name)) continue;
+    constants.add(name);
+    for (const consumer of consumers.get(name) ?? []) {
+      const left = (missing.get(consumer) ?? Number.NaN) - 1;
+      missing.set(consumer, left);
+      if (left === 0) open.push(...consumer.output);
+    }
+  }
+  return constants;
 }
 
 /** The bytes of a model's file, at most 2 GB of them. */
