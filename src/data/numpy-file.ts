@@ -51,8 +51,9 @@ const directoryLimitBytes = 2 ** 24;
 const arrayLimit = 1000; // in an archive
 
 /**
- * Opens a `.npy` file or a `.npz` archive of some. Numbers are little-endian and in the order of C; texts may be `U` or
- * `S`. What is neither, such as a pickle of Python objects, has a `problem`, so that it does no harm where nobody needs it.
+ * Opens a `.npy` file or a `.npz` archive of some, of either byte order. A matrix may be in the order of Fortran, column
+ * by column. Texts may be `U` or `S`. What is none of these, such as a pickle of Python objects, has a `problem`, so that
+ * it does no harm where nobody needs it.
  *
  * @throws KdSpecError `not-found`, `shard-truncated`, `shard-corrupt`, `dataset-invalid`
  * Cost: headers alone; a compressed archive (savez_compressed) is unpacked into the system's temporary folder.
@@ -133,11 +134,8 @@ async function openArray({ file, start, bytes }: Place, name: string, path: stri
         : 'use float32, integers or texts';
     return problem(`expected numbers or texts, found the type ${type ?? 'of a record'}: ${advice}`);
   }
-  if (endian === '>' && itemBytes > 1 && kind !== 'texts')
-    return problem(`expected little-endian values, found ${type}: convert them (astype("<f4"))`);
-  if (endian === '>' && code === 'U')
-    return problem(`expected little-endian values, found ${type}: convert them (astype("<U"))`);
-  if (order === 'True' && shape.length > 1)
+  const isColumns = order === 'True' && shape.length > 1;
+  if (isColumns && shape.length > 2)
     return problem('expected rows one after the other, found columns: save numpy.ascontiguousarray(...)');
   const dataStart = start + textStart + length;
   const rowValues = shape.slice(1).reduce((product, extent) => product * extent, 1);
@@ -150,8 +148,24 @@ async function openArray({ file, start, bytes }: Place, name: string, path: stri
       `${place}: expected ${shape.join(' x ')} values of ${itemBytes} bytes, found ${bytes - textStart - length} bytes: copy it again`,
     );
   }
-  const rowsAt = (first: number, count: number) =>
-    readAt(file, dataStart + first * rowBytes, count * rowBytes, place);
+  const swapBytes = endian === '>' ? swaps[code === 'S' ? 1 : code === 'U' ? 4 : itemBytes] : undefined;
+  const rowsAt = async (first: number, count: number) => {
+    const data = isColumns
+      ? await columnsAt(first, count)
+      : await readAt(file, dataStart + first * rowBytes, count * rowBytes, place);
+    return swapBytes?.(data) ?? data;
+  };
+  /** The same rows, of which each number lies in a column. */
+  const columnsAt = async (first: number, count: number) => {
+    const data = Buffer.alloc(count * rowBytes);
+    for (let column = 0; column < rowValues; column++) {
+      const from = dataStart + (column * rows + first) * itemBytes;
+      const values = await readAt(file, from, count * itemBytes, place);
+      for (let row = 0; row < count; row++)
+        values.copy(data, row * rowBytes + column * itemBytes, row * itemBytes, (row + 1) * itemBytes);
+    }
+    return data;
+  };
   const numberAt = numberReader(String(code), itemBytes);
   return {
     name,
@@ -172,6 +186,13 @@ async function openArray({ file, start, bytes }: Place, name: string, path: stri
     },
   };
 }
+
+/** What turns round the bytes of each value, by their number. */
+const swaps: Partial<Record<number, (data: Buffer) => Buffer>> = {
+  2: (data) => data.swap16(),
+  4: (data) => data.swap32(),
+  8: (data) => data.swap64(),
+};
 
 function numberReader(code: string, bytes: number): (data: Buffer, at: number) => number | bigint {
   switch (`${code}${bytes}`) {
