@@ -54,6 +54,7 @@ export interface FeatureTableOptions {
 
 const logLeast = -60; // of a probability of 0
 const sumTolerance = 0.01; // of half precision
+const rowsToTell = 8; // of which logits do not all sum to 1 by chance
 
 /** The endings of the names of feature files. */
 export const featureFileNames = /\.(npy|npz|arrow|feather)$/i;
@@ -101,6 +102,7 @@ export async function openFeatureTable(path: string, options: FeatureTableOption
             );
           }
           if (name === columns.probabilities && name !== columns.logits) toLogits(values, own, path, name);
+          if (name === columns.logits) expectLogits(values, own, path, name);
           for (let row = 0; row < rows; row++)
             out.set(values.subarray(row * own, (row + 1) * own), row * width + offset);
           offset += own;
@@ -205,6 +207,22 @@ function chooseColumns(table: ColumnTable, path: string, options: FeatureTableOp
     );
   }
   const group = options.group !== undefined ? named(options.group, '--group', 'texts') : undefined;
+  for (const [role, found] of [
+    ['features', features],
+    ['logits', logits ?? probabilities],
+    ['probabilities', logits ?? probabilities],
+  ] as const) {
+    const names: readonly string[] = usualColumns[role];
+    const odd = table.columns.find(
+      ({ name, kind }) => kind === 'other' && names.includes(name.toLowerCase()),
+    );
+    if (found !== undefined || odd === undefined) continue;
+    throw new KdSpecError(
+      'dataset-invalid',
+      `${path}: expected a list of numbers for each row in ${odd.name}, found ${odd.what ?? 'others'}: of more axes make one ` +
+        '(reshape(rows, -1)), or leave it out',
+    );
+  }
   return { features, logits, probabilities, label, group, split: find(usualColumns.split, 'texts') };
 }
 
@@ -217,6 +235,21 @@ async function widthOf(table: ColumnTable, name: string, path: string): Promise<
   throw new KdSpecError(
     'dataset-invalid',
     `${path}: expected rows of 1 to ${widthLimit} numbers in ${name}, found ${width}`,
+  );
+}
+
+/** @throws KdSpecError `dataset-invalid` where every row is a distribution, as hardly any logits are */
+function expectLogits(values: Float32Array, classes: number, path: string, name: string): void {
+  if (values.length < rowsToTell * classes || classes < 2) return;
+  for (let start = 0; start < values.length; start += classes) {
+    let sum = 0;
+    for (let at = start; at < start + classes; at++) sum += values[at] >= 0 ? values[at] : Number.NaN;
+    if (!(Math.abs(sum - 1) <= sumTolerance)) return;
+  }
+  throw new KdSpecError(
+    'dataset-invalid',
+    `${path}: expected logits in ${name}, found numbers that sum to 1 in each row: these are probabilities, so call the ` +
+      `column ${usualColumns.probabilities[0]}`,
   );
 }
 

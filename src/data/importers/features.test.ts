@@ -402,6 +402,22 @@ test('labels of another type are refused with what makes them labels', async () 
   await expect(open(join(directory, 'floats.npz'), { labelColumn: 'label' })).rejects.toThrow(/found floats/);
 });
 
+test('features of more axes beside logits, and probabilities by the name of logits, are refused, not passed over', async () => {
+  const label = npy(labels, [rows]);
+  const probabilities = Float32Array.from({ length: rows * 3 }, (_, at) => [0.5, 0.3, 0.2][at % 3]);
+  const directory = await folder({
+    'map.npz': npz({ features: npy(features, [rows, 3, 1, 1]), logits: npy(logits, [rows, 3]), label }),
+    'steps.npz': npz({ features: npy(features, [rows, 3]), logits: npy(logits, [rows, 1, 3]), label }),
+    'softmax.npz': npz({ features: npy(features, [rows, 3]), logits: npy(probabilities, [rows, 3]), label }),
+  });
+  await expect(open(join(directory, 'map.npz'))).rejects.toThrow(
+    /numbers for each row in features, found a shape of \(600, 3, 1, 1\): .*reshape/,
+  );
+  await expect(open(join(directory, 'steps.npz'))).rejects.toThrow(/in logits, found a shape of/);
+  const source = await open(join(directory, 'softmax.npz'));
+  await expect(shown(source, 'train')).rejects.toThrow(/sum to 1 .*call the column probabilities/);
+});
+
 test('a label that no column of logits has is refused with what holds the names', async () => {
   const sound = {
     features: npy(features, [rows, 3]),
