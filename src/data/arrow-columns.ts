@@ -92,6 +92,48 @@ export function texts(data: Data, { path, firstRow }: ColumnPlace): (position: n
   };
 }
 
+/**
+ * Reads a dictionary-encoded column of texts or integers as texts: what pandas calls a categorical one.
+ *
+ * @param data of a batch that was read with its dictionaries
+ * @returns the text at a position, or null
+ */
+export function categories(data: Data, place: ColumnPlace): (position: number) => string | null {
+  const { type, values, dictionary } = data;
+  if (!DataType.isDictionary(type)) {
+    throw new KdSpecError(
+      'dataset-invalid',
+      `${place.path}: expected a categorical column, found ${describeType(type)}`,
+    );
+  }
+  const parts = (dictionary?.data ?? []).map((part) => ({
+    rows: part.length,
+    at: DataType.isInt(part.type) ? integers(part, place, { nullable: true }) : texts(part, place),
+  }));
+  const known = new Map<number, string | null>();
+  const find = (index: number): string | null => {
+    let left = index;
+    for (const { rows, at } of parts) {
+      if (left >= 0 && left < rows) {
+        const value = at(left);
+        return value === null ? null : String(value);
+      }
+      left -= rows;
+    }
+    throw new KdSpecError(
+      'shard-corrupt',
+      `${place.path}: a categorical column has the value ${index}, which its dictionary lacks: copy the file again`,
+    );
+  };
+  return (position) => {
+    if (data.nullCount > 0 && !data.getValid(position)) return null;
+    const index = Number(values[position]);
+    const text = known.get(index) ?? find(index);
+    known.set(index, text);
+    return text;
+  };
+}
+
 const viewBytes = 16;
 const inlineBytes = 12; // of a text that stands in its view
 

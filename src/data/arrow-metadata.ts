@@ -25,11 +25,14 @@ export function announcesWhatItHolds(metadata: Uint8Array): boolean {
         listFits(view, message, slots.message.customMetadata, 4)
       );
     }
+    // The values of a dictionary are a batch of one column.
+    const batch = type === headerTypes.dictionary ? target(view, header, slots.dictionary.data) : header;
     return (
-      type !== headerTypes.recordBatch ||
-      (listFits(view, header, slots.recordBatch.nodes, 16) &&
-        listFits(view, header, slots.recordBatch.buffers, 16) &&
-        variadicFit(view, header))
+      (type !== headerTypes.recordBatch && type !== headerTypes.dictionary) ||
+      (batch !== undefined &&
+        listFits(view, batch, slots.recordBatch.nodes, 16) &&
+        listFits(view, batch, slots.recordBatch.buffers, 16) &&
+        variadicFit(view, batch))
     );
   } catch (error) {
     if (error instanceof RangeError) return false; // an offset that leads out of the message
@@ -83,7 +86,7 @@ export function firstBlock(footer: Uint8Array): number | undefined {
 /** Of a block: its offset, the length of its metadata, and that of its body. */
 const blockBytes = 24;
 
-const headerTypes = { schema: 1, recordBatch: 3 } as const;
+const headerTypes = { schema: 1, dictionary: 2, recordBatch: 3 } as const;
 
 /** Positions in a vtable, in bytes: 4 for the first member of a table, 2 more for each after it. */
 const slots = {
@@ -91,6 +94,7 @@ const slots = {
   footer: { schema: 6, dictionaries: 8, recordBatches: 10, customMetadata: 12 },
   schema: { fields: 6, customMetadata: 8 },
   field: { children: 14, customMetadata: 16 },
+  dictionary: { data: 6 },
   recordBatch: { nodes: 6, buffers: 8, variadicCounts: 12 },
 } as const;
 

@@ -20,14 +20,20 @@ export interface ShardIndex {
   readonly schema: Schema;
   readonly rows: number;
   readonly batches: readonly BatchLocation[];
+  /** Where the values of dictionary-encoded (categorical) columns lie. */
+  readonly dictionaries: readonly MessageLocation[];
   /** The schema message without its metadata (which can be large): what a decoder must see before a batch. */
   readonly schemaMessage: Uint8Array;
 }
 
-/** Where one record batch lies in its file. */
-export interface BatchLocation {
+/** Where a message lies in its file. */
+interface MessageLocation {
   readonly offsetBytes: number;
   readonly sizeBytes: number;
+}
+
+/** Where one record batch lies in its file. */
+export interface BatchLocation extends MessageLocation {
   readonly rows: number;
   /** Where each buffer of its columns begins in the file; of a column of fixed width, a row can be read alone. */
   readonly bufferOffsets: readonly number[];
@@ -47,8 +53,6 @@ const rowsWithoutBytes = 65_536; // that a batch may have, such as lists of widt
  *
  * @param path a file in Arrow stream or file format, not compressed
  * @returns the schema, and offset, size and rows of each batch
- * Dictionaries are passed over: their columns can be passed over too, but not read.
- *
  * @throws KdSpecError `shard-truncated` with the row where the file ends, `shard-corrupt` when a message
  *   cannot be understood or the file is of another kind, `dataset-invalid` for compressed batches, `not-found`
  * Cost: one read of about 1 KiB a batch; bodies are not read.
@@ -76,17 +80,26 @@ export async function openShard(path: string): Promise<FileHandle> {
  *
  * The columns are views of one freshly allocated buffer: nothing is copied after the read.
  *
+ * @param options.withDictionaries reads the dictionaries that stand before it too, without which categorical columns
+ * have no values
  * @throws KdSpecError `shard-truncated` when the file became shorter than it was, `shard-corrupt`
  */
 export async function readBatch(
   handle: FileHandle,
   shard: ShardIndex,
   location: BatchLocation,
+  { withDictionaries = false }: { readonly withDictionaries?: boolean } = {},
 ): Promise<RecordBatch> {
-  const message = await readAt(handle, location.offsetBytes, location.sizeBytes);
-  if (message.length < location.sizeBytes) throw truncated(shard.path, location.offsetBytes, 0);
+  const { dictionaries } = shard;
+  const before = dictionaries.filter(({ offsetBytes }) => offsetBytes < location.offsetBytes);
+  const messages: Uint8Array[] = [];
+  for (const { offsetBytes, sizeBytes } of [...(withDictionaries ? before : []), location]) {
+    const message = await readAt(handle, offsetBytes, sizeBytes);
+    if (message.length < sizeBytes) throw truncated(shard.path, offsetBytes, 0);
+    messages.push(message);
+  }
   try {
-    const [batch] = RecordBatchReader.from([shard.schemaMessage, message]);
+    const [batch] = RecordBatchReader.from([shard.schemaMessage, ...messages]);
     if (batch?.numRows === location.rows) return batch;
   } catch (cause) {
     throw corrupt(shard.path, `the record batch at byte ${location.offsetBytes} cannot be decoded`, cause);
@@ -104,6 +117,7 @@ async function walkMessages(handle: FileHandle, path: string): Promise<ShardInde
   const start = await readAt(handle, 0, framingBytes);
   const isFile = Buffer.from(start).toString('latin1', 0, fileMagic.length) === fileMagic;
   const batches: BatchLocation[] = [];
+  const dictionaries: MessageLocation[] = [];
   let schema: Schema | undefined;
   let rows = 0;
 
@@ -139,7 +153,8 @@ async function walkMessages(handle: FileHandle, path: string): Promise<ShardInde
     const sizeBytes = framingBytes + metadataBytes + message.bodyBytes;
     if (offset + sizeBytes > size) throw truncated(path, size, rows);
     if (message.schema) schema = message.schema;
-    else if (!message.isDictionary) {
+    else if (message.isDictionary) dictionaries.push({ offsetBytes: offset, sizeBytes });
+    else {
       const bodyStart = offset + framingBytes + metadataBytes;
       const bufferOffsets = message.bufferStarts.map((start) => bodyStart + start);
       batches.push({ offsetBytes: offset, sizeBytes, rows: message.rows, bufferOffsets });
@@ -151,7 +166,14 @@ async function walkMessages(handle: FileHandle, path: string): Promise<ShardInde
   if (!schema && isFile) schema = await schemaOfFooter(path);
   if (!schema) throw corrupt(path, 'it has no schema');
   try {
-    return { path, schema, rows, batches, schemaMessage: encodeSchema(new Schema(schema.fields)) };
+    return {
+      path,
+      schema,
+      rows,
+      batches,
+      dictionaries,
+      schemaMessage: encodeSchema(new Schema(schema.fields)),
+    };
   } catch (cause) {
     throw corrupt(path, 'its schema cannot be decoded', cause); // dictionaries that contradict one another
   }
@@ -234,12 +256,16 @@ function decodeMetadata(
   }
   if (header instanceof Schema)
     return { bodyBytes: message.bodyLength, rows: 0, bufferStarts: [], schema: header };
-  if (message.isDictionaryBatch())
-    return { bodyBytes: message.bodyLength, rows: 0, bufferStarts: [], isDictionary: true };
-  if (!message.isRecordBatch()) {
+  const isDictionary = message.isDictionaryBatch();
+  const batch = message.isDictionaryBatch()
+    ? message.header().data
+    : message.isRecordBatch()
+      ? message.header()
+      : undefined;
+  if (batch === undefined) {
     throw corrupt(path, `the message at byte ${offset} (row ${row}) is neither a schema nor a batch`);
   }
-  const { compression, length, buffers } = message.header();
+  const { compression, length, buffers } = batch;
   if (compression) {
     throw new KdSpecError(
       'dataset-invalid',
@@ -257,6 +283,7 @@ function decodeMetadata(
       `the message at byte ${offset} (row ${row}) claims ${length} rows in ${message.bodyLength} bytes`,
     );
   }
+  if (isDictionary) return { bodyBytes: message.bodyLength, rows: 0, bufferStarts: [], isDictionary };
   return {
     bodyBytes: message.bodyLength,
     rows: length,

@@ -4,7 +4,7 @@ import { basename, dirname, join } from 'node:path';
 import { type Data, DataType, type Schema } from 'apache-arrow';
 import { KdSpecError } from '../core/errors.js';
 import { halfToNumber } from '../math/half.js';
-import { type ColumnPlace, column, integers, texts } from './arrow-columns.js';
+import { type ColumnPlace, categories, column, integers, texts } from './arrow-columns.js';
 import { indexShard, openShard, readBatch } from './arrow-shard.js';
 import { readAllClassNames } from './class-names.js';
 import { type NumpyArray, type NumpyFile, openNumpy } from './numpy-file.js';
@@ -242,7 +242,9 @@ async function openArrowTable(path: string): Promise<ColumnTable> {
   const shard = await indexShard(path);
   const handle = await openShard(path);
   const data = async (name: string, index: number): Promise<Data> => {
-    const batch = await readBatch(handle, shard, shard.batches[index]);
+    const field = shard.schema.fields.find((one) => one.name === name);
+    const withDictionaries = DataType.isDictionary(field?.type);
+    const batch = await readBatch(handle, shard, shard.batches[index], { withDictionaries });
     const found = column(batch, name);
     if (found) return found;
     throw new KdSpecError('dataset-invalid', `${path}: expected a column ${name} in each batch, found none`);
@@ -269,7 +271,9 @@ async function openArrowTable(path: string): Promise<ColumnTable> {
       const place = { path, firstRow: firstRows[index] };
       const at = DataType.isInt(cells.type)
         ? integers(cells, place, { nullable: true })
-        : texts(cells, place);
+        : DataType.isDictionary(cells.type)
+          ? categories(cells, place)
+          : texts(cells, place);
       return Array.from({ length: shard.batches[index].rows }, (_, row) => textOfCell(at(row)));
     },
     close: () => handle.close(),
@@ -282,10 +286,10 @@ function arrowKind(type: DataType): Omit<ColumnOutline, 'name'> {
   if (DataType.isFloat(item) || DataType.isInt(item)) {
     return { kind: 'numbers', width: DataType.isFixedSizeList(type) ? type.listSize : undefined };
   }
+  const cell: DataType = DataType.isDictionary(type) ? type.dictionary : type;
   const isText =
-    DataType.isInt(type) || DataType.isUtf8(type) || DataType.isLargeUtf8(type) || DataType.isUtf8View(type);
-  const what = DataType.isDictionary(type) ? 'categories (a dictionary-encoded column)' : String(type);
-  return { kind: isText ? 'texts' : 'other', what };
+    DataType.isInt(cell) || DataType.isUtf8(cell) || DataType.isLargeUtf8(cell) || DataType.isUtf8View(cell);
+  return { kind: isText ? 'texts' : 'other', what: String(type) };
 }
 
 function classNamesOfSchema(schema: Schema): readonly string[] | undefined {

@@ -2,6 +2,7 @@ import { mkdir, mkdtemp, readdir, readlink, rm, writeFile } from 'node:fs/promis
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import {
+  Dictionary,
   Field,
   FixedSizeList,
   Float32,
@@ -14,6 +15,7 @@ import {
 } from 'apache-arrow';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { npy, npz } from '../../../test/support/numpy-arrays.js';
+import { categories } from '../arrow-columns.js';
 import { imageBatches } from '../batches.js';
 import { openDataset } from '../dataset.js';
 import { readPredictions } from '../predictions.js';
@@ -379,6 +381,33 @@ test('a file of which only the footer tells where its batches stand, as Polars w
   await expect(open(join(directory, 'c.arrow'))).rejects.toThrow(/announces more than it holds/);
 });
 
+test('categorical labels, as pandas and Polars write them, are the texts of their dictionary', async () => {
+  const some = numbers.map((row) => (row === 7 ? null : names[row % 3]));
+  const categorical = vectorFromArray(some, new Dictionary(new Utf8(), new Int32()));
+  const directory = await folder({
+    'a.arrow': arrow({ features: listed(), label: categorical }),
+    'plain.arrow': arrow({ features: listed(), label: vectorFromArray(some, new Utf8()) }),
+  });
+  const rowsOf = async (name: string) => {
+    const source = await open(join(directory, name));
+    const found = [];
+    for await (const { pixels, label } of source.images('train'))
+      found.push([...new Float32Array(pixels.slice().buffer), source.classes[label]]);
+    return found;
+  };
+  const found = await rowsOf('a.arrow');
+  expect(found).toEqual(await rowsOf('plain.arrow'));
+  expect(found.length).toBeGreaterThan(256);
+});
+
+test('an index of a categorical column that its dictionary lacks is refused', () => {
+  const categorical = vectorFromArray(['ash', 'oak'], new Dictionary(new Utf8(), new Int32())).data[0];
+  categorical.values.set([5], 1);
+  const at = categories(categorical, { path: 'a.arrow', firstRow: 0 });
+  expect(at(0)).toBe('ash');
+  expect(() => at(1)).toThrow(/has the value 5, which its dictionary lacks/);
+});
+
 test('labels of another type are refused with what makes them labels', async () => {
   const floats32 = Float32Array.from(labels);
   const sound = { features: npy(features, [rows, 3]) };
@@ -387,7 +416,10 @@ test('labels of another type are refused with what makes them labels', async () 
     'one-hot.npz': npz({ ...sound, label: npy(logits, [rows, 3]) }),
     'column.npz': npz({ ...sound, label: npy(labels, [rows, 1]) }),
     'apart.npz': npz({ features: npy(features, [rows, 3, 1, 1]), label: npy(texts, [rows]) }),
-    'categories.arrow': arrow({ features: listed(), label: vectorFromArray(texts) }), // a dictionary
+    'categories.arrow': arrow({
+      features: listed(),
+      label: vectorFromArray([...labels], new Dictionary(new Float32(), new Int32())),
+    }),
     'floats.arrow': arrow({ features: listed(), label: vectorFromArray([...labels], new Float32()) }),
   });
   for (const [name, message] of [
@@ -395,7 +427,7 @@ test('labels of another type are refused with what makes them labels', async () 
     ['one-hot.npz', /found 3 numbers in each row: of one-hot labels take argmax/],
     ['column.npz', /found 1 numbers in each row: .*\[:, 0\]/],
     ['apart.npz', /features.*found label.*features \(a shape of \(600, 3, 1, 1\)\)/],
-    ['categories.arrow', /found categories .*astype\(str\)/],
+    ['categories.arrow', /found Dictionary<Int32, Float32>: .*astype\(str\)/],
     ['floats.arrow', /found Float32: write them as plain values/],
   ] as const)
     await expect(open(join(directory, name))).rejects.toThrow(message);
