@@ -1,5 +1,5 @@
-import { open, rename, rm } from 'node:fs/promises';
-import { basename } from 'node:path';
+import { mkdir, open, rename, rm } from 'node:fs/promises';
+import { basename, dirname } from 'node:path';
 import { create, toBinary } from '@bufbuild/protobuf';
 import {
   GraphProtoSchema,
@@ -37,6 +37,7 @@ export async function writeOnnxModel(
   const partial = `${data}.${process.pid}.partial`;
   const isSplit = isExternal || (model.graph !== undefined && isLarge(model.graph));
   try {
+    await mkdir(dirname(path), { recursive: true });
     const split = isSplit ? await writeData(partial, basename(data), initializers) : undefined;
     const graph =
       model.graph &&
