@@ -68,9 +68,14 @@ export function patchCommand(context: CommandContext): CommandModule {
       const { refuseWhatCannotBeExported } = await import('../../pipeline/checks/specialists-checks.js');
       refuseWhatCannotBeExported(resolved.settings, 'patch writes one');
       const { expectExportable } = await import('../../ensemble/export/export-onnx.js');
-      const { readOnnxModel } = await import('../../models/onnx/model-file.js');
+      const { describeOnnx } = await import('../../models/onnx/import-onnx.js');
       const replaceOutput = argv['replace-output'] === true;
-      expectExportable(await readOnnxModel(resolve(context.folder, String(argv.file))), { replaceOutput });
+      const { model, imageSize } = resolved.settings.dataset;
+      const described = await describeOnnx(resolve(context.folder, String(argv.file)), {
+        ...model,
+        imageSize,
+      });
+      expectExportable(described.model, { replaceOutput, output: described.head.output });
       if (resolved.settings.dryRun) {
         await bringUpToDate('report', resolved, context);
         return;

@@ -31,6 +31,7 @@ import {
   invalid,
   isLarge,
   type OnnxModel,
+  outputHolds,
 } from '../../models/onnx/model-file.js';
 import { writeConvolutions, writeDense } from '../../models/onnx/network-graph.js';
 import type { Reading } from '../../models/onnx/reading.js';
@@ -74,11 +75,13 @@ const leastIrVersion = 4n;
 /**
  * Refuses a foreign model that no ensemble can be written into, as can be known before anything is trained.
  *
+ * @param options.replaceOutput whether the fused distribution is to stand where that of the model was
+ * @param options.output the value that was followed back to the head
  * @throws KdSpecError `option-invalid`
  */
 export function expectExportable(
   model: OnnxModel,
-  { replaceOutput }: { readonly replaceOutput: boolean },
+  { replaceOutput, output }: { readonly replaceOutput: boolean; readonly output: string },
 ): void {
   const problem = upgradeProblem(model);
   if (problem !== undefined) {
@@ -88,11 +91,29 @@ export function expectExportable(
         `(${problem}): convert it (onnx.version_converter.convert_version(model, 17) in Python) and import it again`,
     );
   }
-  if (replaceOutput && typeof readExportedMetadata(model)?.imported?.blank === 'number') {
+  if (!replaceOutput) return;
+  const before = readExportedMetadata(model)?.imported;
+  if (typeof before?.blank === 'number') {
     throw new KdSpecError(
       'option-invalid',
       'the output of a sequence recogniser that was patched before cannot be replaced: patch the model itself, with all ' +
         'images and --replace-output',
+    );
+  }
+  if (typeof before?.replaced === 'string') return; // it was of a kind that can be
+  if (!model.graph.output.some(({ name }) => name === output)) {
+    const names = model.graph.output.map(({ name }) => `"${name}"`).join(', ');
+    throw new KdSpecError(
+      'option-invalid',
+      `"${output}" (--logits) is a value inside of the graph, and what the model makes of it may not be a distribution of ` +
+        `the classes: leave out --replace-output, and read the output with the fused distribution instead of ${names}`,
+    );
+  }
+  if (outputHolds(model, output) === 'scores') {
+    throw new KdSpecError(
+      'option-invalid',
+      `the output "${output}" holds scores that are independent of each other (a sigmoid each), not a distribution: ` +
+        'leave out --replace-output, and read the output with the fused distribution',
     );
   }
 }
@@ -115,7 +136,10 @@ export async function exportOnnx(
   { weights = 'fp32', trace = false, replaceOutput = false, withPreprocessing = false }: ExportOptions = {},
 ): Promise<ExportedModel> {
   const { classes } = parts;
-  if (parts.imported) expectExportable(parts.imported.model, { replaceOutput });
+  if (parts.imported) {
+    const { model, backbone } = parts.imported;
+    expectExportable(model, { replaceOutput, output: backbone.output });
+  }
   const imported = parts.imported && { ...parts.imported, model: upgradeOperators(parts.imported.model) };
   const opset = imported?.model.opset ?? ownOpset;
   if (replaceOutput && imported === undefined) {
@@ -322,8 +346,8 @@ function writeOnImported(
     : (from.logits ?? writeDense(writer, from.features, head));
   const values = writeFusion(writer, { logits, features: from.features, start }, fusion);
   if (replaced !== null) {
-    const place = { output: replaced, blank, classes };
-    const value = writeReplacement(writer, modelOf(model, graph), own, values.probabilities, place);
+    const of = { blank, classes };
+    const value = writeReplacement(writer, modelOf(model, graph), own, values.probabilities, of);
     writer.name(castAs(writer, graph, replaced, value), replaced);
   }
   return {

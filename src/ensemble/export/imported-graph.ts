@@ -1,5 +1,4 @@
 import { type GraphProto, type NodeProto, TensorProto_DataType } from 'onnx-buf';
-import { KdSpecError } from '../../core/errors.js';
 import { copyOf, type GraphWriter, neededBy } from '../../models/onnx/graph-writer.js';
 import { endings, type OnnxModel, outputHolds } from '../../models/onnx/model-file.js';
 import type { OnnxBackboneDescription } from '../../models/onnx/onnx-backbone.js';
@@ -132,30 +131,18 @@ function isSingle(model: OnnxModel, name: string): boolean {
  * Of a sequence recogniser it is fused at every step: the blank keeps its probability, and what it leaves is divided
  * among the characters as the fusion has it, so that a program that decodes the steps goes on as before.
  *
- * @param own the value that was the output
+ * @param own the value that was the output, which holds a distribution or its logits
  * @param fused (rows, classes), of every step
  * @returns the value of the new output
- * @throws KdSpecError `option-invalid` for an output that cannot hold a distribution
  */
 export function writeReplacement(
   graph: GraphWriter,
   model: OnnxModel,
   own: string,
   fused: string,
-  {
-    output,
-    blank,
-    classes,
-  }: { readonly output: string; readonly blank: number | null; readonly classes: number },
+  { blank, classes }: { readonly blank: number | null; readonly classes: number },
 ): string {
   const holds = outputHolds(model, own);
-  if (holds === 'scores') {
-    throw new KdSpecError(
-      'option-invalid',
-      `the output "${output}" holds scores that are independent of each other (a sigmoid each), not a distribution: ` +
-        'leave out --replace-output, and read the output with the fused distribution',
-    );
-  }
   let rows = fused;
   if (blank !== null) {
     const flat = graph.reshape(graph.castTo(own, 'float32'), [-1, classes + 1]);
