@@ -48,7 +48,7 @@ export async function makeDataset({
     ? { ...asBystanders(given, source.classes, { hasImages, seed }), augmentation: source.augmentation }
     : held?.bystanders;
   const bystanders = others && (await writeBystanders(directory, others, writing));
-  checkValidation(labels.validation, source.classes, log);
+  checkValidation(labels, source.classes, log);
   const { train, validation, test } = splits;
   return {
     description: source.description,
@@ -156,15 +156,22 @@ function logReport({ leftOut, notes }: ImportReport, log: Log): void {
 }
 
 /**
- * Classes that nothing is chosen by; that there are few validation images on average was said while planning.
+ * Classes that are learned and that nothing is chosen by; that there are few validation images on average was said while
+ * planning.
  *
- * @param labels (classes), validation images of each class
+ * @param labels images of each class, (classes) of each split
  */
-function checkValidation(labels: Int32Array, classes: readonly string[], log: Log): void {
-  const without = labels.reduce((sum, count) => sum + (count === 0 ? 1 : 0), 0);
-  if (without === 0) return;
+function checkValidation(
+  { train, validation }: { readonly train: Int32Array; readonly validation: Int32Array },
+  classes: readonly string[],
+  log: Log,
+): void {
+  const without = classes.filter((_, label) => train[label] > 0 && validation[label] === 0);
+  if (without.length === 0) return;
+  const learned = train.reduce((sum, images) => sum + Number(images > 0), 0);
   log.warn(
-    `${without.toLocaleString('en')} of ${classes.length.toLocaleString('en')} classes ${without === 1 ? 'has' : 'have'} no validation image, such ` +
-      `as ${classes[labels.indexOf(0)]}: rule, temperatures and weights are chosen without them; add images, or raise --validation-fraction`,
+    `${without.length.toLocaleString('en')} of ${learned.toLocaleString('en')} classes with training images ` +
+      `${without.length === 1 ? 'has' : 'have'} no validation image, such as ${without[0]}: rule, temperatures and weights ` +
+      'are chosen without them; add images, or raise --validation-fraction',
   );
 }
