@@ -53,7 +53,8 @@ export async function findClassNames(
   const expected = outputs - (blankAt === undefined ? 0 : 1);
   if (found === undefined) {
     notes.push(
-      `the model has no class names: classes are called 0 to ${expected - 1} (--labels FILE gives them names)`,
+      `the model has no class names: classes are called 0 to ${expected - 1} (config.json with id2label beside ` +
+        'it gives them names, or --labels FILE where the model is imported)',
     );
     return {
       names: Array.from({ length: expected }, (_, index) => String(index)),

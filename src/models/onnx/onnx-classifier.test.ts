@@ -22,7 +22,7 @@ beforeEach(async () => {
 });
 afterEach(async () => rm(folder, { recursive: true, force: true }));
 
-type Ending = 'logits' | 'softmax' | 'log-softmax' | 'sigmoid' | '8-bit softmax';
+type Ending = 'logits' | 'softmax' | 'log-softmax' | 'sigmoid' | '8-bit softmax' | 'written out';
 
 /** `ending(flatten(image) weights)` */
 function linear(
@@ -43,9 +43,14 @@ function linear(
     'log-softmax': 'LogSoftmax',
     sigmoid: 'Sigmoid',
     '8-bit softmax': 'Softmax',
+    'written out': 'Exp',
   };
   if (ending !== 'logits') nodes.push(node(operator[ending], ['logits'], ['end']));
   let output = ending === 'logits' ? 'logits' : 'end';
+  if (ending === 'written out') {
+    nodes.push(node('ReduceL1', ['end'], ['sum'], { axes: [1] }), node('Div', ['end', 'sum'], ['share']));
+    output = 'share';
+  }
   if (ending === '8-bit softmax') {
     nodes.push(node('QuantizeLinear', ['end', 'scale', 'zero'], ['bytes']));
     nodes.push(node('DequantizeLinear', ['bytes', 'scale', 'zero'], ['rounded']));
@@ -125,6 +130,12 @@ describe('an ONNX model is a classifier', () => {
         digits: 1,
       },
     );
+  });
+
+  test('of probabilities that other operators than a softmax make: numbers tell, and that is said', async () => {
+    const model = linear(['n', channels, height, width], 'written out');
+    const notes = await expectPredictions(model, channelsFirst);
+    expect(notes.join()).toMatch(/taken as probabilities/);
   });
 
   test('of independent scores: their logits count, and that is said', async () => {

@@ -22,7 +22,8 @@ export interface OnnxClassifierOptions extends InputHints {
  * An ONNX model as a classifier, by its first output of (batch, classes), or, of a model that kd-spec exported, by the
  * fused one.
  *
- * What the output holds is read from the operators that make it, once for the model. Where the model does not say how
+ * What the output holds is read from the operators that make it, once for the model; where these are of other kinds, numbers
+ * that sum to 1 are probabilities. Where the model does not say how
  * its images are normalised, values from 0 to 1 are taken, red first.
  *
  * @throws KdSpecError `not-found`, `checkpoint-invalid`
@@ -34,11 +35,15 @@ export async function openOnnxClassifier(
   const model = await readOnnxModel(path);
   const fused = model.metadata.get(fusedOutputKey);
   const output = model.graph.output.find(({ name }) => name === fused) ?? model.graph.output[0];
-  const holds = output.name === fused ? 'probabilities' : outputHolds(model, output.name);
+  let holds = output.name === fused ? 'probabilities' : outputHolds(model, output.name);
   const input = await findImageInput(model, hints);
   const [reading, ...others] = possibleReadings(input);
   for (const text of input.notes) note(text);
-  if (others.length > 0) note(`${path}: images are given as ${reading.normalisation.name}, ${reading.order}`);
+  if (others.length > 0)
+    note(
+      `${path}: images are given as ${reading.normalisation.name}, ${reading.order}: nothing says what it takes, as ` +
+        'preprocessor_config.json beside it would',
+    );
   if (holds === 'scores')
     note(`${path}: its scores are independent of each other; their logits are taken as a softmax's`);
 
@@ -54,7 +59,11 @@ export async function openOnnxClassifier(
     let width = 0;
     // Black images show that the model runs, and how many classes it has.
     await session.run({ images: new Float32Array(2 * size), count: 2 }, [output.name], (part) => {
-      width = rowsOf(part).shape[1];
+      const { shape, values } = rowsOf(part);
+      width = shape[1];
+      if (holds !== 'logits' || !areDistributions(values, width)) return;
+      holds = 'probabilities';
+      note(`${path}: its outputs sum to 1 and are taken as probabilities`);
     });
     const found = await findClassNames(model, width, { isSequence: false, labels });
     const isFallback = found.source === 'none' && fallbackClasses?.length === width;
@@ -79,6 +88,18 @@ export async function openOnnxClassifier(
     session.dispose();
     throw error;
   }
+}
+
+const sumTolerance = 1e-3; // of half precision
+
+/** Whether each row is a distribution, as one is that a softmax written out in other operators makes. */
+function areDistributions(values: Float32Array, classes: number): boolean {
+  for (let start = 0; start < values.length; start += classes) {
+    const row = values.subarray(start, start + classes);
+    const sum = row.reduce((all, value) => all + (value >= 0 ? value : Number.NaN), 0);
+    if (!(Math.abs(sum - 1) <= sumTolerance)) return false;
+  }
+  return classes > 1;
 }
 
 function writeLogits(path: string, holds: OutputHolds, values: Float32Array, out: Float32Array): void {
