@@ -93,6 +93,12 @@ describe('a head is found, with the weights and the bias it stands for,', () => 
     }
   });
 
+  test('with an output of one step, (batch, 1, classes), which is no sequence', async () => {
+    const shaped = (steps: number | string) => ({ outputShapes: { out: ['batch', steps, classes] } });
+    expect((await headOf({ ...scaled, ...shaped(1) })).isSequence).toBe(false);
+    expect((await headOf({ ...scaled, ...shaped('steps') })).isSequence).toBe(true);
+  });
+
   test('with weights quantised in blocks', async () => {
     const rows = 16; // of a block
     const columns = Float32Array.from({ length: (width / rows) * classes }, (_, at) => 0.01 * (1 + at));

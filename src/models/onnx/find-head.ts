@@ -210,10 +210,11 @@ async function readHead(model: OnnxModel, output: string, walk: Walk): Promise<O
   };
 }
 
-/** Whether an output has three axes, as it is declared. */
+/** Whether an output has three axes, as it is declared, and more than one step. */
 function isSequence(model: OnnxModel, output: string): boolean {
   const declared = [...model.graph.output, ...model.graph.valueInfo].find(({ name }) => name === output);
-  return declaredExtents(declared)?.length === 3;
+  const extents = declaredExtents(declared);
+  return extents?.length === 3 && extents[1] !== 1;
 }
 
 /** Folds `y <- y (+ - * /) by` into a head. */
