@@ -26,6 +26,7 @@ beforeAll(async () => {
   for (const name of ['a', 'b', 'c', 'd', 'e', 'f']) await put(`photos/${name}`, 10);
   for (const name of ['a', 'b']) await put(`scarce/${name}`, 3);
   await put('alone/a', 10);
+  await writeFile(join(folder, 'alone', 'labels.csv'), 'path,label\na/0.png,x\na/1.png,x\n');
   await put('loose', 3);
   await writeFile(join(folder, 'file.txt'), '');
   const subsets = (classes: number) => JSON.stringify({ classes, subsets: [{ id: 0, classes: [0, 1] }] });
@@ -59,7 +60,16 @@ describe('what cannot work is refused while planning', () => {
     ['dataset', '--source /nothere', 'found nothing at /nothere: check the path'],
     ['dataset', '--source hann', 'did you mean "han"?'],
     ['dataset', '--source file.txt', 'a file of another kind'],
-    ['dataset', '--source alone', 'expected images of at least 2 classes, found 1'],
+    [
+      'dataset',
+      '--source alone',
+      'expected images of at least 2 classes, found 1: put each class into a folder',
+    ],
+    [
+      'dataset',
+      '--source alone/labels.csv',
+      'found 1: if another column has the labels, name it with --label-column',
+    ],
     // What it does not take.
     ['dataset', `${photos} --classes 3`, '--classes does nothing for a folder of class folders'],
     ['dataset', `${photos} --images-per-class 5`, '--images-per-class does nothing'],

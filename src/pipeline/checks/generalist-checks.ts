@@ -50,7 +50,9 @@ export function checkDataset(context: CheckContext): void {
   if (outline.dataset?.classes !== null && Number(outline.dataset?.classes) < 2) {
     throw invalid(
       `--source ${dataset.source}: expected images of at least 2 classes, found ${outline.dataset?.classes}: ` +
-        'put each class into a folder of its own',
+        (chosen?.options.includes('labelColumn')
+          ? 'if another column has the labels, name it with --label-column'
+          : 'put each class into a folder of its own, or give the table that lists paths and labels (--source labels.csv)'),
     );
   }
   const { images, classes } = outline.dataset ?? {};
