@@ -177,6 +177,22 @@ test('what cannot be an image is named', async () => {
   );
 });
 
+test('a TIFF file of 16 bits is read, one of floats is refused: nothing says what is white', async () => {
+  const raw = { raw: { height: 2, width: 2, channels: 1 } } as const;
+  const wide = sharp(Uint16Array.of(0, 65_535, 257 * 128, 257 * 64), raw).toColourspace('grey16');
+  const grey = { height: 2, width: 2, channels: 1 } as const;
+  expect([...(await decodeImage(await wide.tiff({ compression: 'none' }).toBuffer(), grey))]).toEqual([
+    0, 255, 128, 64,
+  ]);
+  const floats = await sharp(Float32Array.of(0, 1, 0.5, 0.25), raw)
+    .tiff({ compression: 'none' })
+    .toColourspace('scrgb')
+    .toBuffer();
+  await expect(decodeImage(floats, grey, 'float.tif')).rejects.toThrow(
+    /8 or 16 bits in float\.tif, found values of the type float/,
+  );
+});
+
 test('an image of 20,000 x 20,000 pixels is refused from its header', async () => {
   const path = await put('large.png', hollowPng(20_000, 20_000));
   await expect(readImageFile(path, shape)).rejects.toMatchObject({

@@ -126,6 +126,7 @@ async function decodeAny(
   maxSeconds: number,
 ): Promise<Uint8Array> {
   checkAnnouncedSize(bytes, name, maxPixels);
+  await checkDepth(bytes, name);
   try {
     const decoder = isBmp(bytes)
       ? await decodeBmp(bytes, maxPixels)
@@ -163,6 +164,26 @@ async function decodeAny(
       kind === 'it is an image' ? `it cannot be decoded (${reason}): convert or remove it` : kind;
     throw new KdSpecError('image-unreadable', `expected an image in ${name}, but ${advice}`, { cause });
   }
+}
+
+/**
+ * Only TIFF files hold numbers of other types than bytes and 16 bits. What black and white are among them, nothing says:
+ * floats from 0 to 1 would all become black.
+ *
+ * @throws KdSpecError `image-unreadable`
+ */
+async function checkDepth(bytes: Uint8Array, name: string): Promise<void> {
+  const head = Buffer.from(bytes.buffer, bytes.byteOffset, Math.min(bytes.length, 4)).toString('latin1');
+  if (!/^(II[*+]\0|MM\0[*+])/s.test(head)) return;
+  const { depth } = await sharp(bytes, { limitInputPixels: false })
+    .metadata()
+    .catch(() => ({ depth: 'uchar' })); // decoding says what is wrong
+  if (depth === 'uchar' || depth === 'ushort') return;
+  throw new KdSpecError(
+    'image-unreadable',
+    `expected an image of 8 or 16 bits in ${name}, found values of the type ${depth}, of which nothing says what is ` +
+      'black and what is white: convert it',
+  );
 }
 
 /** The size in the header of an image; undefined where there is none. */
