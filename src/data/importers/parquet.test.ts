@@ -130,7 +130,24 @@ test('columns of plain types: binary images, integers as labels, null images', a
     testFraction: 0,
   });
   for await (const _ of holes.images('train'));
-  expect(() => holes.report?.()).toThrow(/row 9: expected the bytes of an image, found none/);
+  expect(() => holes.report?.()).toThrow(/row 9: expected the bytes of an image, found none: add it/);
+});
+
+test('images of which only the paths are stored are refused with what embeds them, in the order of the rows', async () => {
+  const bytes = hubParquet(
+    Array.from({ length: 12 }, () => null),
+    {
+      labels: Array.from({ length: 12 }, (_, k) => k % 3),
+      names,
+      vendors: Array.from({ length: 12 }, () => 'v'),
+    },
+  );
+  const directory = await folder({ 'a.parquet': bytes });
+  const source = await open(directory, { validationFraction: 0, testFraction: 0 });
+  for await (const _ of source.images('train'));
+  expect(() => source.report?.()).toThrow(
+    /12 images .*row 2: expected the bytes of an image, found the path "2\.png" alone: embed .*row 9: .*row 10: /s,
+  );
 });
 
 test('a codec that is not read is named, with those that are; embeddings of integers are features', async () => {

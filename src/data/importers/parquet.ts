@@ -264,11 +264,20 @@ async function* storedImages(
         name,
         new KdSpecError(
           'image-empty',
-          `${name}: expected the bytes of an image, found none: images must be embedded (push_to_hub embeds them)`,
+          `${name}: expected the bytes of an image, found ${withoutBytes(cells[column])}`,
         ),
       );
     }
   }
+}
+
+/** What a cell holds in place of an image, and what helps. */
+function withoutBytes(cell: unknown): string {
+  const path: unknown = Object(cell).path;
+  return typeof path === 'string'
+    ? `the path ${JSON.stringify(path.slice(0, 200))} alone: embed the images (push_to_hub does), or give a table of paths ` +
+        'and labels (.csv) in the folder that holds them'
+    : 'none: add it, or remove the row';
 }
 
 /** The encoded image of a cell: bytes, or the bytes of a struct. */
