@@ -50,13 +50,13 @@ export function modelCard(facts: CardFacts, report: CardReport | undefined): str
     `A classifier of ${count(classes)} classes: ` +
       (isStudent
         ? 'one network that was distilled from a teacher, as an ONNX graph. '
-        : `a generalist and ${count(specialists)} specialists for the classes that it confuses, fused by the rule ` +
+        : `a generalist and ${count(specialists)} ${specialists === 1 ? 'specialist' : 'specialists'} for the classes that it confuses, fused by the rule ` +
           `\`${rule}\` inside one ONNX graph. `) +
       `Made with kd-spec ${packageVersion()}.`,
     '',
     '## Data',
     '',
-    description,
+    description.endsWith('.') ? description : `${description}.`,
     '',
     '## Figures',
     '',

@@ -1,3 +1,4 @@
+import { basename } from 'node:path';
 import { KdSpecError } from '../../core/errors.js';
 import type { ImportReport } from '../import-report.js';
 import type { DatasetSource, LabelledImage, SplitName } from '../source.js';
@@ -7,7 +8,7 @@ import type { DatasetSource, LabelledImage, SplitName } from '../source.js';
  * images of a class that the model does not know are left out, and the report says so.
  *
  * @param classes the model's
- * @param model for a person
+ * @param model its path, for a person; descriptions, which model cards publish, have the name of the file alone
  * @throws KdSpecError `dataset-invalid` when no class of the source is one of the model's
  */
 export function withKnownClasses(
@@ -19,7 +20,7 @@ export function withKnownClasses(
   const leftOut = new Map<string, number>();
   return {
     ...source,
-    description: `${source.description}, with the ${classes.length.toLocaleString('en')} classes of ${model}`,
+    description: `${source.description}, with the ${classes.length.toLocaleString('en')} classes of ${basename(model)}`,
     classes,
     count: (split) => source.count(split),
     async *images(split: SplitName): AsyncGenerator<LabelledImage> {
