@@ -257,7 +257,7 @@ const summaries: { readonly [Name in keyof Metrics]: (metrics: Metrics[Name]) =>
             'Each half of these images, with what was chosen on the other half.',
           ]
         : []),
-      ...(bystanders?.tradeOff ? [tradeOffSummary(bystanders.tradeOff)] : []),
+      ...(bystanders?.tradeOff?.length ? [tradeOffSummary(bystanders.tradeOff)] : []),
     ),
 
   rivals: (report) => {

@@ -214,7 +214,8 @@ function chooseColumns(table: ColumnTable, path: string, options: FeatureTableOp
   ] as const) {
     const names: readonly string[] = usualColumns[role];
     const odd = table.columns.find(
-      ({ name, kind }) => kind === 'other' && names.includes(name.toLowerCase()),
+      ({ name, kind, what = '' }) =>
+        kind === 'other' && /shape|List/.test(what) && names.includes(name.toLowerCase()),
     );
     if (found !== undefined || odd === undefined) continue;
     throw new KdSpecError(

@@ -60,9 +60,8 @@ export class ImportFindings {
    * @throws KdSpecError of the first unreadable image's code, naming them all
    */
   report(onError: 'stop' | 'skip'): ImportReport {
-    const bad = [...this.unreadableImages.values()].sort(
-      (a, b) => a.name.localeCompare(b.name, 'en', { numeric: true }), // row 9 before row 10
-    );
+    const { compare } = new Intl.Collator('en', { numeric: true }); // row 9 before row 10
+    const bad = [...this.unreadableImages.values()].sort((a, b) => compare(a.name, b.name));
     if (bad.length > 0 && onError === 'stop') throw refusal(bad);
     const leftOut = new Map(this.leftOut);
     for (const { error, name } of bad) add(leftOut, `images that cannot be read (${error.code})`, name, 1);

@@ -89,7 +89,7 @@ function floatBits(value: number): number {
  * Makes the function that sums p^(k / 8) over the classes, for each exponent k, and returns the most probable class.
  *
  * Of tens of thousands of classes most are about as improbable as thousands of others: classes whose probabilities agree
- * in their first 7 binary digits are counted together, at their mean. That changes a sum by less than a part in 100,000.
+ * in their first 7 binary digits are counted together, at their mean. That changes a sum by less than a part in 10,000.
  */
 function createPowerSums() {
   const counts = new Uint32Array(binOfOne + 1);

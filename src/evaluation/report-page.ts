@@ -184,8 +184,8 @@ function tradeOffOf(points: TradeOff): string {
   const { caption, header, rows } = tradeOffTable(points);
   return (
     htmlTable(caption, header, rows) +
-    '<p class="note">A row is a way to fit the specialists, from caution to daring. --harm bounds the harm, with one standard ' +
-    'error to spare, and takes the row that gains most within it, or one between two of them.</p>'
+    '<p class="note">Each row fits the specialists to weigh bystanders less than the one above, on one half of the images, and ' +
+    'judges them on the other. --harm bounds the harm on all of them, with one standard error to spare.</p>'
   );
 }
 

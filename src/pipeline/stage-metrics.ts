@@ -226,6 +226,9 @@ export const stageMetrics = {
     engine: z.string().exactOptional().describe('who trained them'),
     trainingSeconds: seconds.describe('over all processes, with what all specialists share'),
     trainingFlops: z.number().nonnegative(),
+    views: count
+      .exactOptional()
+      .describe('augmented views of each training image; absent with --retrain all'),
     sharedSeconds: seconds.describe(
       'of computing the features that all specialists share; 0 when all were done before',
     ),

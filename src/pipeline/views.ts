@@ -2,7 +2,7 @@ import type { Bystanders } from '../data/bystanders.js';
 import type { Dataset } from '../data/dataset.js';
 import type { Settings } from './options.js';
 
-/** Where nothing speaks for fewer. */
+/** Unless images are many and the model is imported. */
 export const usualViews = 4;
 const mostPassed = 12_000; // images that pass an imported model, each view counted
 
@@ -13,7 +13,7 @@ const mostPassed = 12_000; // images that pass an imported model, each view coun
  * model's may be most of the time of a patch, and the more images there are, the less another view of each adds: from 1
  * to 4 views, as many as keep to 12,000 images in all.
  *
- * @param images of the training split and of the bystanders that teach
+ * @param images of the training split and of the bystanders that teach; a plan does not know how many of these there are
  */
 export function viewsOf({ dataset, specialists }: Settings, images: number): number {
   if (specialists.views !== null) return specialists.views;
@@ -37,7 +37,7 @@ export function viewsOfDataset(
 }
 
 /** Whether there are fewer views than usual though nobody asked for that. */
-export function isSpared(
+export function hasFewerViews(
   { specialists }: Settings,
   { augmentation }: Pick<Dataset, 'augmentation'>,
   views: number,

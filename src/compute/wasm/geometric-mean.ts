@@ -18,7 +18,7 @@ let roomOfHost: Room | null | undefined;
  * fusion computes on the host in any case. It reaches no tensor.
  */
 export const geometricMeanOnHost: Kernels['geometricMean'] = (most) => {
-  roomOfHost ??= createRoom([kernel, scale]) ?? null;
+  if (roomOfHost === undefined) roomOfHost = createRoom([kernel, scale]) ?? null;
   return roomOfHost ? geometricMean(roomOfHost, most) : undefined;
 };
 

@@ -38,8 +38,8 @@ export interface Gpu {
     tensors: Readonly<Record<string, Bound>>,
     numbers: Readonly<Record<string, number>>,
     /**
-     * How many workgroups, maybe more than a dimension admits: they are then spread over \`x\` and \`y\`, and the last ones
-     * have no work; and how often all of them, in \`z\`, once by default.
+     * How many workgroups, maybe more than a dimension admits: they are then spread over `x` and `y`, and the last ones
+     * have no work; and how often all of them, in `z`, once by default.
      */
     workgroups: readonly [number, number?],
   ): void;

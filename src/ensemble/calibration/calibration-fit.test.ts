@@ -16,7 +16,8 @@ function examplesOf(kind: string, count: number): CompactExample[] {
     softmax(Float64Array.from({ length }, () => scale * random.normal()));
   return Array.from({ length: count }, (_, at) => {
     const active = at % 10 === 0 ? [] : at % 10 === 1 ? [0, 1] : [at % 2];
-    const probabilities = drawn(classCount, at % 7 === 0 ? 12 : 1.5); // sometimes sure of a subset, or of none of it
+    // Sometimes sure of a subset, or of none of it; sometimes so sure that a label counts as impossible.
+    const probabilities = drawn(classCount, at % 7 === 0 ? 12 : at % 5 === 0 ? 60 : 1.5);
     return compactExample(
       {
         label: kind === 'validation' ? random.below(7) : 7 + random.below(5),
@@ -40,7 +41,7 @@ test('rules that move mass can tell what other values of their parameters would 
   );
 });
 
-test.each(movers)('$name: parameters are those that fusing anew for every value finds', async (rule) => {
+test.each(movers)('$name: parameters are those that a fusion for every value finds', async (rule) => {
   const fitted = async (one: FusionRule) => {
     const fit = await createCalibrationFit(
       examplesOf('validation', 120),

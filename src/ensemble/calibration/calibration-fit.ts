@@ -357,7 +357,8 @@ function atTemperatureOne(
  * An example of which the fused distribution tells what it would be under other parameters of the rule.
  *
  * @param outcomeNow under the present ones
- * @returns undefined where the rule cannot tell, several specialists are active, or one side has no mass
+ * @returns undefined where the rule cannot tell, several specialists are active, one side has no mass, or the label's
+ *   probability is cut off
  */
 function movedExample(
   tempered: TemperedExample,
@@ -380,8 +381,8 @@ function movedExample(
   const beliefs = { inside, named, dustbin };
   const label = isInside[example.label] === 1 ? 'inside' : 'outside';
   const mass = massOf(beliefs, ofEnsemble, own)[label];
-  const probability = Math.exp(outcomeNow(tempered).logLikelihood);
-  if (!(sums[0] > 0 && inside > 0 && named > 0 && mass > 0 && probability > smallestProbability))
+  const { logLikelihood } = outcomeNow(tempered);
+  if (!(sums[0] > 0 && inside > 0 && named > 0 && mass > 0 && logLikelihood > Math.log(smallestProbability)))
     return undefined;
-  return { isBystander, label, beliefs, own, factor: probability / mass };
+  return { isBystander, label, beliefs, own, factor: Math.exp(logLikelihood) / mass };
 }

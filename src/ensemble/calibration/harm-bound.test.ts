@@ -121,8 +121,28 @@ test('what other bounds would bring is told: more gain for more harm', async () 
   expect(points.at(-1)?.gain.mean).toBeLessThanOrEqual(1 - generalist.top1);
   expect(points.at(-1)?.harm.harm).toBeGreaterThan((points[0].harm.harm ?? 1) + 0.05);
   expect(points.every(({ harm }) => harm.examples === 150)).toBe(true);
-  // The paper's rule has nothing but its weights to move, each of which takes fusions anew.
+  // The paper's rule has nothing but its weights to move, and every value of one takes a fusion.
   expect(others.map(({ rule, bystanders: one }) => [rule, one?.tradeOff])).toEqual([['paper', undefined]]);
+});
+
+test('it is the same whatever the present bound, also one that nothing keeps', async () => {
+  // All of them were right before, so that none can gain.
+  const bystanders = examplesOf(1, 100, 'bystanders').map((one) => ({ ...one, before: one.label }));
+  const [wide, refused] = await Promise.all(
+    [0.9, 0.0001].map((harm) =>
+      calibrate(examplesOf(1, 100, 'validation'), subsets, classCount, {
+        rule: 'combine',
+        harm,
+        bystanders,
+        select: false,
+        sweeps: 1,
+      }),
+    ),
+  );
+  expect(refused.bystanders?.refused).toBeGreaterThan(0);
+  expect(wide.bystanders?.refused).toBeUndefined();
+  expect(wide.bystanders?.tradeOff?.length).toBeGreaterThan(1);
+  expect(refused.bystanders?.tradeOff).toEqual(wide.bystanders?.tradeOff);
 });
 
 test('auto takes the rule that gains most within the bound', async () => {

@@ -60,12 +60,13 @@ export interface FittedAndJudged {
  * What the fit would gain and cost under other bounds: both, on examples that it was not fitted to, at each of the odds
  * that {@link fitUnderBound} tries first.
  *
- * @param parts which together have all examples once in `judged`; both are left with the last odds
+ * @param parts which together have all examples once in `judged`; both fits of each are left with the last odds
  * @param moversOf fits what moves probability
  * @returns by rising odds and gain; harm rises with them, but for chance. What gains nothing, or no more than at lower odds,
  *   is left out
  *
- * Cost: 7 fits.
+ * Cost: 7 fits of what moves mass: under a rule with `massOf` two fusions for an example with one active specialist, and a
+ * fusion for every trial for one with several.
  */
 export async function tradeOff(
   parts: readonly FittedAndJudged[],

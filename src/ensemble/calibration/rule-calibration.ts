@@ -149,9 +149,14 @@ export async function calibrateRule(
   await whole.adopt(halves[0].fitted.parameters); // a start near the end
   await fitAll(whole, ids.length, rule, options);
   let bounded: BoundedFit | undefined;
+  let traded: readonly TradeOffPoint[] | undefined;
   if (isBounded) {
+    const starts = halves.map(({ fitted }) => structuredClone(fitted.parameters));
+    const canTrade = options.fit && rule.massOf !== undefined && whole.parameters.kept.includes(true);
+    if (canTrade) traded = await tradeOff(halves, movers);
     bounded = await fitUnderBound(whole, options.fit ? movers(whole) : undefined, options.harm);
-    for (const { fitted, judged } of halves) {
+    for (const [half, { fitted, judged }] of halves.entries()) {
+      await fitted.adopt(starts[half]);
       await fitUnderBound(fitted, options.fit ? movers(fitted) : undefined, options.harm);
       await judged.adopt(fitted.parameters);
     }
@@ -181,9 +186,6 @@ export async function calibrateRule(
   const harmCrossFitted = harmOf(
     (await Promise.all(judges.map((judged) => judged.bystanderOutcomes()))).flat(),
   );
-  // Last, as it moves the halves on: where moving mass takes no fusions, and something is left to move.
-  const canTrade = options.fit && rule.massOf !== undefined && bounded !== undefined && kept.includes(true);
-  const traded = canTrade ? await tradeOff(halves, movers) : undefined;
   return {
     rule: rule.name,
     generalistTemperature,

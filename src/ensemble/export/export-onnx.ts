@@ -105,7 +105,7 @@ export function expectExportable(
     const names = model.graph.output.map(({ name }) => `"${name}"`).join(', ');
     throw new KdSpecError(
       'option-invalid',
-      `"${output}" (--logits) is a value inside of the graph, and what the model makes of it may not be a distribution of ` +
+      `"${output}" (--logits) is a value inside the graph, and what the model makes of it may not be a distribution of ` +
         `the classes: leave out --replace-output, and read the output with the fused distribution instead of ${names}`,
     );
   }

@@ -153,7 +153,7 @@ export interface FusionRule {
   usesDustbin(parameters: ParameterValues): boolean;
   /**
    * The mass of a subset, where one specialist is active and where the rule's parameters change nothing else: proportions
-   * inside and outside stay. Calibration can then fit them without fusing anew for every value.
+   * inside and outside stay. Calibration can then fit them without another fusion for every value.
    *
    * @param parameters that are per ensemble
    * @param own of the specialist

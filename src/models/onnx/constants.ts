@@ -44,7 +44,7 @@ export function floatAttribute(node: NodeProto, name: string, otherwise: number)
 }
 
 /**
- * A constant of the graph as numbers: stored, or computed of stored ones. What stands between a weight and the product
+ * A constant of the graph as numbers: stored, or computed from stored ones. What stands between a weight and the product
  * that uses it in most files is computed here, in double precision; anything else, such as the normalised weights of a
  * cosine head, by ONNX Runtime.
  *

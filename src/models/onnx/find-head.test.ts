@@ -94,9 +94,11 @@ describe('a head is found, with the weights and the bias it stands for,', () => 
   });
 
   test('with an output of one step, (batch, 1, classes), which is no sequence', async () => {
-    const shaped = (steps: number | string) => ({ outputShapes: { out: ['batch', steps, classes] } });
-    expect((await headOf({ ...scaled, ...shaped(1) })).isSequence).toBe(false);
-    expect((await headOf({ ...scaled, ...shaped('steps') })).isSequence).toBe(true);
+    const isSequence = async (first: number | string, second: number | string) =>
+      (await headOf({ ...scaled, outputShapes: { out: [first, second, classes] } })).isSequence;
+    expect(await isSequence('batch', 1)).toBe(false);
+    expect(await isSequence('batch', 'steps')).toBe(true);
+    expect(await isSequence(26, 1)).toBe(true); // (steps, 1, classes)
   });
 
   test('with weights quantised in blocks', async () => {

@@ -210,11 +210,11 @@ async function readHead(model: OnnxModel, output: string, walk: Walk): Promise<O
   };
 }
 
-/** Whether an output has three axes, as it is declared, and more than one step. */
+/** Whether an output has three axes, as it is declared, and more than one step: (batch, steps, classes) or (steps, 1, classes). */
 function isSequence(model: OnnxModel, output: string): boolean {
   const declared = [...model.graph.output, ...model.graph.valueInfo].find(({ name }) => name === output);
   const extents = declaredExtents(declared);
-  return extents?.length === 3 && extents[1] !== 1;
+  return extents?.length === 3 && (extents[1] !== 1 || (extents[0] ?? 1) > 1);
 }
 
 /** Folds `y <- y (+ - * /) by` into a head. */

@@ -2,7 +2,7 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Operations } from '../../compute/operations.js';
 import { headTensors } from '../checkpoint.js';
-import { networkFromTensors } from '../network.js';
+import { type Network, networkFromTensors } from '../network.js';
 import { cutNetwork } from '../network-backbone.js';
 import type { NetworkDefinition } from '../network-definition.js';
 import type { HostTensor } from '../safetensors.js';
@@ -160,14 +160,15 @@ export async function importOnnx(
     outputs: own.classes,
   };
   const tensors = headTensors(own);
-  const onFeatures = networkFromTensors(operations, network, tensors);
   const under = async (reading: Reading) => opened.under(reading);
+  let onFeatures: Network | undefined;
   try {
+    onFeatures = networkFromTensors(operations, network, tensors);
     const { head: dense } = cutNetwork(onFeatures, 'head');
     const checked = await checkReadings(input, readings, dense, check, under, signal);
     return { network, backbone: backboneOf(checked.chosen.reading), tensors, check: checked };
   } finally {
-    onFeatures.dispose();
+    onFeatures?.dispose();
     opened.dispose();
   }
 }

@@ -26,7 +26,7 @@ export interface OnnxModel {
   /** The nodes that take a value, by the value's name. */
   readonly consumers: ReadonlyMap<string, readonly NodeProto[]>;
   readonly initializers: ReadonlyMap<string, TensorProto>;
-  /** The values that are the same for every image: stored, or computed of stored ones alone. */
+  /** The values that are the same for every image: stored, or computed from stored ones alone. */
   readonly constants: ReadonlySet<string>;
   /** The inputs that a caller has to feed: old models list their weights among the inputs, too. */
   readonly inputs: readonly ValueInfoProto[];

@@ -57,14 +57,18 @@ export async function openOnnxClassifier(
   };
   try {
     let width = 0;
-    // Black images show that the model runs, and how many classes it has.
-    await session.run({ images: new Float32Array(2 * size), count: 2 }, [output.name], (part) => {
-      const { shape, values } = rowsOf(part);
-      width = shape[1];
-      if (holds !== 'logits' || !areDistributions(values, width)) return;
-      holds = 'probabilities';
-      note(`${path}: its outputs sum to 1 and are taken as probabilities`);
-    });
+    // A black image and a white one show that the model runs, and how many classes it has.
+    await session.run(
+      { images: new Float32Array(2 * size).fill(1, size), count: 2 },
+      [output.name],
+      (part) => {
+        const { shape, values } = rowsOf(part);
+        width = shape[1];
+        if (holds !== 'logits' || !areDistributions(values, width)) return;
+        holds = 'probabilities';
+        note(`${path}: its outputs sum to 1 and are taken as probabilities`);
+      },
+    );
     const found = await findClassNames(model, width, { isSequence: false, labels });
     const isFallback = found.source === 'none' && fallbackClasses?.length === width;
     const classes = isFallback ? fallbackClasses : found.names;

@@ -4,6 +4,7 @@ import { type BackendName, selectBackend } from '../../compute/backend.js';
 import { readManifest } from '../../core/artefact.js';
 import { KdSpecError } from '../../core/errors.js';
 import type { Log } from '../../core/log.js';
+import { count } from '../../core/quantity-text.js';
 import { imageBatches } from '../../data/batches.js';
 import { type Bystanders, openBystanders, teachingBystanders } from '../../data/bystanders.js';
 import { type Dataset, openDataset } from '../../data/dataset.js';
@@ -32,7 +33,7 @@ import { forwardFlops } from '../../models/network-definition.js';
 import { expectSubsetsOf, needsPredictions } from '../checks/specialists-checks.js';
 import type { StageContext } from '../stage.js';
 import { type StageResults, specialistMetrics } from '../stage-metrics.js';
-import { isSpared, usualViews, viewsOfDataset } from '../views.js';
+import { hasFewerViews, usualViews, viewsOfDataset } from '../views.js';
 
 /** Trains a specialist for each subset; those that an interrupted run finished are kept. */
 export async function trainSpecialists(context: StageContext): Promise<StageResults['specialists']> {
@@ -100,6 +101,7 @@ export async function trainSpecialists(context: StageContext): Promise<StageResu
     trainingSeconds: manifests.reduce((sum, { seconds }) => sum + seconds, sharing.seconds),
     trainingFlops: manifests.reduce((sum, { metrics }) => sum + Number(metrics.trainingFlops), sharing.flops),
     sharedSeconds: sharing.seconds,
+    ...(sharing.features && { views: sharing.features.views }),
     bySpecialist: subsets.map(({ id, classes }, position) => ({
       id,
       classes: classes.length,
@@ -246,10 +248,10 @@ async function shareBetween(
       seed: settings.seed,
     };
     const isDone = done.every((manifest) => manifest !== undefined);
-    if (!isDone && isSpared(settings, dataset, views)) {
+    if (!isDone && hasFewerViews(settings, dataset, views)) {
       log.info(
-        `${views} augmented view${views === 1 ? '' : 's'} of each training image, as there are many: ` +
-          `--views ${usualViews} takes ${usualViews}`,
+        `${views} augmented view${views === 1 ? '' : 's'} of each of ${count(dataset.splits.train.rows)} training images, so ` +
+          `that few pass the model: --views ${usualViews} takes ${usualViews}`,
       );
     }
     const seconds = isDone ? 0 : await shareFeatures(shared, ingredients, { log, signal });
