@@ -13,6 +13,7 @@ import { findHead, type OnnxHead } from './find-head.js';
 import { findImageInput, type OnnxImageInput, possibleReadings } from './image-input.js';
 import { declaredExtents, invalid, type OnnxModel, readOnnxModel } from './model-file.js';
 import { type OnnxBackboneDescription, openOnnxReadings } from './onnx-backbone.js';
+import { expectOwnOutput } from './own-output.js';
 import type { Reading } from './reading.js';
 import { type CheckImages, checkReadings, type SelfCheck } from './self-check.js';
 import { upgradedOpset, upgradeProblem } from './upgrade-operators.js';
@@ -115,7 +116,8 @@ export interface ImportedGeneralist {
 /**
  * Makes a foreign classifier a generalist: a backbone and the dense head on its features.
  *
- * How the images are fed, where nothing says it, is found out on labelled images: see {@link checkReadings}.
+ * How the images are fed, where nothing says it, is found out on labelled images: see {@link checkReadings}. On a few of
+ * them its own output is compared with what the head makes of the features.
  *
  * @param check labelled images; classes are those of the description
  * @param directory gets the model as one file, its external data inside
@@ -166,7 +168,10 @@ export async function importOnnx(
     onFeatures = networkFromTensors(operations, network, tensors);
     const { head: dense } = cutNetwork(onFeatures, 'head');
     const checked = await checkReadings(input, readings, dense, check, under, signal);
-    return { network, backbone: backboneOf(checked.chosen.reading), tensors, check: checked };
+    const { reading } = checked.chosen;
+    const cut = { dense, backbone: opened.under(reading) };
+    await expectOwnOutput(model, head, backboneOf(reading), cut, check);
+    return { network, backbone: backboneOf(reading), tensors, check: checked };
   } finally {
     onFeatures?.dispose();
     opened.dispose();
