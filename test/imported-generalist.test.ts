@@ -52,8 +52,10 @@ test('import finds the head, the classes and how the images are fed, and tries t
   const [best, second] = output.check.readings;
   expect(best.top1).toBeGreaterThan(0.7);
   expect(best.top1).toBeGreaterThan(second.top1);
-  const { leftOut } = await artefact('dataset/import.json');
+  const { leftOut, notes } = await artefact('dataset/import.json');
   expect(JSON.stringify(leftOut)).toMatch(/images of 1 classes that the model does not know.*30.*mauve/);
+  expect(JSON.stringify(leftOut)).not.toMatch(/without a training image/);
+  expect(JSON.stringify(notes)).toMatch(/without a training image, which stay as the model has them/);
 });
 
 test('what is assumed of a model is said once', async () => {

@@ -53,6 +53,7 @@ const progressRows = 256;
  * @param options.log gets one bar a split
  * @param options.signal stops between two images
  * @param options.needsTraining whether an import without a training image is refused, and its classes without one told
+ * @param options.areKnown whether the classes are those of a model, which knows them without images
  * @returns rows, shards and bytes of each split
  * @throws KdSpecError `dataset-invalid`, `disk-full`, `not-readable`, `interrupted`
  * Cost: one pass over the source; one record batch (256 images, 4 MiB) in memory.
@@ -78,11 +79,13 @@ export async function writeDataset(
     log = silentLog,
     signal,
     needsTraining = true,
+    areKnown = false,
   }: {
     readonly shardBytes?: number;
     readonly log?: Log;
     readonly signal?: AbortSignal;
     readonly needsTraining?: boolean;
+    readonly areKnown?: boolean;
   } = {},
 ): Promise<DatasetSummary> {
   checkClasses(source.classes);
@@ -106,7 +109,8 @@ export async function writeDataset(
       test: await write('test'),
     };
     const found = source.report?.();
-    const report = found && (needsTraining ? withEmptyClasses(found, labels.train, classes) : found);
+    const report =
+      found && (needsTraining ? withEmptyClasses(found, labels.train, { classes, areKnown }) : found);
     if (report) await writeFile(join(directory, reportName), `${JSON.stringify(report, null, 2)}\n`);
     const ceiling = await source.ceiling?.(signal);
     const manifest: DatasetManifest = {
@@ -206,11 +210,11 @@ async function writeSplit(
   }
 }
 
-/** Adds the classes without a training image to what an import left out. */
+/** Tells of the classes without a training image: left out, or known to the model whose classes they are. */
 function withEmptyClasses(
   report: ImportReport,
   trainLabels: Int32Array,
-  classes: readonly string[],
+  { classes, areKnown }: { readonly classes: readonly string[]; readonly areKnown: boolean },
 ): ImportReport {
   const empty = classes.filter((_, label) => trainLabels[label] === 0);
   if (empty.length === classes.length) {
@@ -220,8 +224,19 @@ function withEmptyClasses(
     );
   }
   if (empty.length === 0) return report;
-  const what = 'classes without a training image, which cannot be learned';
-  return { ...report, leftOut: [...report.leftOut, { what, count: empty.length, example: empty[0] }] };
+  const finding = (what: string) => ({ what, count: empty.length, example: empty[0] });
+  return areKnown
+    ? {
+        ...report,
+        notes: [
+          ...report.notes,
+          finding('classes without a training image, which stay as the model has them'),
+        ],
+      }
+    : {
+        ...report,
+        leftOut: [...report.leftOut, finding('classes without a training image, which cannot be learned')],
+      };
 }
 
 /** The columns `image` (struct of the files' bytes and a null path) and `label` of a record batch. */

@@ -41,7 +41,10 @@ export async function makeDataset({
     dataset.bystanders === null ? undefined : await openGiven(dataset.bystanders, source, options);
   await rm(directory, { recursive: true, force: true }); // shards of an interrupted run: writing starts afresh
   const writing = { shardBytes: dataset.shardMegabytes * 2 ** 20, log, signal };
-  const { splits, classes, labels, report } = await writeDataset(directory, source, writing);
+  const { splits, classes, labels, report } = await writeDataset(directory, source, {
+    ...writing,
+    areKnown: foreign !== undefined,
+  });
   if (report) logReport(report, log);
   const hasImages = (label: number) => labels.train[label] > 0;
   const others = given
