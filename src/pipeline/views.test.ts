@@ -2,8 +2,9 @@ import { expect, test } from 'vitest';
 import { resolveSettings } from './settings.js';
 import { viewsOf, viewsOfDataset } from './views.js';
 
+/** In a folder without a workspace, whose pipeline would be in force. */
 async function settingsOf(flags: Readonly<Record<string, string>>) {
-  return (await resolveSettings(flags, {})).settings;
+  return (await resolveSettings(flags, {}, { folder: import.meta.dirname })).settings;
 }
 
 test('an imported model sees as many views as 12,000 images allow, from 1 to 4', async () => {
