@@ -32,9 +32,7 @@ test('an output that cannot be replaced is refused beforehand, with what it hold
   const model = decodeOnnxModel('model.onnx', bytes);
   const check = (output: string, replaceOutput = true) => expectExportable(model, { replaceOutput, output });
   expect(() => check('scores')).toThrow(/scores that are independent/);
-  expect(() => check('out')).toThrow(
-    /"out" \(--logits\) is a value inside the graph.*"scores", "clipped"/,
-  );
+  expect(() => check('out')).toThrow(/"out" \(--logits\) is a value inside the graph.*"scores", "clipped"/);
   expect(() => check('clipped')).not.toThrow();
   expect(() => check('scores', false)).not.toThrow();
 });
