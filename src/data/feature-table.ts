@@ -1,4 +1,5 @@
 import { KdSpecError } from '../core/errors.js';
+import { areDistributions } from '../math/distribution.js';
 import {
   type ColumnOutline,
   type ColumnTable,
@@ -241,12 +242,7 @@ async function widthOf(table: ColumnTable, name: string, path: string): Promise<
 
 /** @throws KdSpecError `dataset-invalid` where every row is a distribution, as hardly any logits are */
 function expectLogits(values: Float32Array, classes: number, path: string, name: string): void {
-  if (values.length < rowsToTell * classes || classes < 2) return;
-  for (let start = 0; start < values.length; start += classes) {
-    let sum = 0;
-    for (let at = start; at < start + classes; at++) sum += values[at] >= 0 ? values[at] : Number.NaN;
-    if (!(Math.abs(sum - 1) <= sumTolerance)) return;
-  }
+  if (values.length < rowsToTell * classes || !areDistributions(values, classes, sumTolerance)) return;
   throw new KdSpecError(
     'dataset-invalid',
     `${path}: expected logits in ${name}, found numbers that sum to 1 in each row: these are probabilities, so call the ` +

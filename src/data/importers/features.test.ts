@@ -57,6 +57,15 @@ const logits = Float32Array.from(
 
 const open = (source: string, more = {}) => featuresSource(source, { imageSize: 8, seed: 1, ...more });
 
+/** The features of each training row, and its class behind them. */
+async function rowsOf(path: string): Promise<readonly (readonly (number | string)[])[]> {
+  const source = await open(path);
+  const found = [];
+  for await (const { pixels, label } of source.images('train'))
+    found.push([...new Float32Array(pixels.slice().buffer), source.classes[label]]);
+  return found;
+}
+
 /** The rows of a split, in their order. */
 async function shown(source: DatasetSource, split: SplitName): Promise<readonly number[]> {
   const found = [];
@@ -336,17 +345,10 @@ test('matrices in the order of Fortran and values of the other byte order are re
     'columns.npz': npz({ features: columns, label: swapped(npy(texts, [rows]), 'U') }),
     'swapped.npz': npz({ features: swapped(npy(features, [rows, 3]), 'f4'), label: npy(texts, [rows]) }),
   });
-  const rowsOf = async (name: string) => {
-    const source = await open(join(directory, name));
-    const found = [];
-    for await (const { pixels, label } of source.images('train'))
-      found.push([...new Float32Array(pixels.slice().buffer), source.classes[label]]);
-    return found;
-  };
-  const plain = await rowsOf('plain.npz');
+  const plain = await rowsOf(join(directory, 'plain.npz'));
   expect(plain.length).toBeGreaterThan(256);
-  expect(await rowsOf('columns.npz')).toEqual(plain);
-  expect(await rowsOf('swapped.npz')).toEqual(plain);
+  expect(await rowsOf(join(directory, 'columns.npz'))).toEqual(plain);
+  expect(await rowsOf(join(directory, 'swapped.npz'))).toEqual(plain);
 });
 
 test('a file of which only the footer tells where its batches stand, as Polars writes it, and texts as views', async () => {
@@ -388,15 +390,8 @@ test('categorical labels, as pandas and Polars write them, are the texts of thei
     'a.arrow': arrow({ features: listed(), label: categorical }),
     'plain.arrow': arrow({ features: listed(), label: vectorFromArray(some, new Utf8()) }),
   });
-  const rowsOf = async (name: string) => {
-    const source = await open(join(directory, name));
-    const found = [];
-    for await (const { pixels, label } of source.images('train'))
-      found.push([...new Float32Array(pixels.slice().buffer), source.classes[label]]);
-    return found;
-  };
-  const found = await rowsOf('a.arrow');
-  expect(found).toEqual(await rowsOf('plain.arrow'));
+  const found = await rowsOf(join(directory, 'a.arrow'));
+  expect(found).toEqual(await rowsOf(join(directory, 'plain.arrow')));
   expect(found.length).toBeGreaterThan(256);
 });
 

@@ -1,3 +1,4 @@
+import { areDistributions } from '../../math/distribution.js';
 import { type Classifier, type ClassNames, createClassifier, lowestLogProbability } from '../classifier.js';
 import { findClassNames } from './class-names.js';
 import { wholeModel } from './constants.js';
@@ -5,6 +6,8 @@ import { findImageInput, type InputHints, possibleReadings } from './image-input
 import { openImageSession, type SessionPart } from './image-session.js';
 import { fusedOutputKey, invalid, type OutputHolds, outputHolds, readOnnxModel } from './model-file.js';
 import type { OutputTensor, RuntimeName } from './runtime.js';
+
+const sumTolerance = 1e-3; // of probabilities in half precision
 
 /** How a foreign model is opened as it is, without a look inside. */
 export interface OnnxClassifierOptions extends InputHints {
@@ -64,7 +67,7 @@ export async function openOnnxClassifier(
       (part) => {
         const { shape, values } = rowsOf(part);
         width = shape[1];
-        if (holds !== 'logits' || !areDistributions(values, width)) return;
+        if (holds !== 'logits' || !areDistributions(values, width, sumTolerance)) return;
         holds = 'probabilities';
         note(`${path}: its outputs sum to 1 and are taken as probabilities`);
       },
@@ -92,18 +95,6 @@ export async function openOnnxClassifier(
     session.dispose();
     throw error;
   }
-}
-
-const sumTolerance = 1e-3; // of half precision
-
-/** Whether each row is a distribution, as one is that a softmax written out in other operators makes. */
-function areDistributions(values: Float32Array, classes: number): boolean {
-  for (let start = 0; start < values.length; start += classes) {
-    const row = values.subarray(start, start + classes);
-    const sum = row.reduce((all, value) => all + (value >= 0 ? value : Number.NaN), 0);
-    if (!(Math.abs(sum - 1) <= sumTolerance)) return false;
-  }
-  return classes > 1;
 }
 
 function writeLogits(path: string, holds: OutputHolds, values: Float32Array, out: Float32Array): void {
