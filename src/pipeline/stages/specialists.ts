@@ -250,8 +250,8 @@ async function shareBetween(
     const isDone = done.every((manifest) => manifest !== undefined);
     if (!isDone && hasFewerViews(settings, dataset, views)) {
       log.info(
-        `${views} augmented view${views === 1 ? '' : 's'} of each of ${count(dataset.splits.train.rows)} training images, so ` +
-          `that few pass the model: --views ${usualViews} takes ${usualViews}`,
+        `${views} of ${usualViews} augmented views of each training image, as there are ` +
+          `${count(dataset.splits.train.rows)} images: --views ${usualViews} takes all`,
       );
     }
     const seconds = isDone ? 0 : await shareFeatures(shared, ingredients, { log, signal });
