@@ -15,8 +15,16 @@ import {
   rivalNames,
   shareOf,
 } from './measure-rivals.js';
-import { correct, type FeatureSet, type Head, type Judged, predictions, type RivalCost } from './rival.js';
-import { generalistRivals } from './trained-heads.js';
+import {
+  correct,
+  type FeatureSet,
+  type Head,
+  type Judged,
+  predictions,
+  type RivalCost,
+  type ScoredSet,
+} from './rival.js';
+import { scoreSet, scoreTask } from './scored-set.js';
 import { type Verdict, verdictOf } from './verdict.js';
 
 export type { RivalResult } from './measure-rivals.js';
@@ -102,18 +110,14 @@ export async function compareRivals(
   log: Log,
 ): Promise<RivalsReport> {
   const { train, head, isPictured } = context;
-  const { plain } = generalistRivals(context);
-  const before = async (set: FeatureSet): Promise<Judged> => {
-    const [leaders] = await plain.leaders(set, [{}]);
-    return { set, before: correct(predictions(leaders, 0), set) };
-  };
-  const others = bystanders && { fit: await before(bystanders.fit), test: await before(bystanders.test) };
-  const judges = { test: await before(test), others, bound };
+  const others = bystanders ? [bystanders.fit, bystanders.test] : [];
+  const crew = crewFor(context, [context.validation, test, ...others]);
+  const judges = await judgesOf(crew, { validation: context.validation, test, bystanders, bound });
 
   const progress = log.progress('rivals', rivalGroups.length);
   const found: MeasuredRival[] = [];
   let done = 0;
-  await measureGroups(context, judges, async (measured) => {
+  await measureGroups(crew, judges, async (measured) => {
     for (const { head, ...rival } of measured) {
       found.push(rival);
       if (head) await keep(rival.result.name, head);
@@ -128,7 +132,7 @@ export async function compareRivals(
     what: ensemble.what,
     ...ensemble.cost,
     best: own.figures,
-    bounded: others ? own.figures : null,
+    bounded: bystanders ? own.figures : null,
     frontier: [],
   };
 
@@ -143,55 +147,102 @@ export async function compareRivals(
     trainingRows: train.rows,
     test: { examples: test.rows, top1, standardError },
     bystanders:
-      bystanders && others
+      bystanders && judges.others
         ? {
             description: bystanders.description,
             fit: bystanders.fit.rows,
             test: bystanders.test.rows,
-            top1: shareOf(others.test.before),
+            top1: shareOf(judges.others.test.before),
           }
         : null,
-    bound: others ? bound : null,
+    bound: bystanders ? bound : null,
     rivals: [...results.map(({ result }) => result), ensembleResult],
     verdict: verdictOf(
-      results.map(({ result, best, bounded }) => ({ name: result.name, outcome: others ? bounded : best })),
+      results.map(({ result, best, bounded }) => ({
+        name: result.name,
+        outcome: bystanders ? bounded : best,
+      })),
       own,
-      { bound: others ? bound : undefined, others: head.classes - classesWithImages, canRefit },
+      { bound: bystanders ? bound : undefined, others: head.classes - classesWithImages, canRefit },
     ),
   };
 }
 
-/** Measures all groups, several at once in threads where that is worth it; `each` receives them as they come. */
-async function measureGroups(
-  context: RivalContext,
-  judges: Judges,
-  each: (measured: readonly MeasuredRival[]) => Promise<void>,
-): Promise<void> {
-  const { operations, signal, ...copied } = context;
-  const { bound, test, others } = judges;
+/** Who measures: threads that work side by side, or this one alone. */
+interface Crew {
+  readonly context: RivalContext;
+  /** 1: this thread alone. */
+  readonly threads: number;
+  /** A set as threads take it: its features are in memory that all have. */
+  readonly shared: (set: FeatureSet) => FeatureSet;
+}
+
+/** @param judging images that every rival is judged by */
+function crewFor(context: RivalContext, judging: readonly FeatureSet[]): Crew {
   const { weights } = context.head;
-  const judging = [context.validation, test.set, ...(others ? [others.fit.set, others.test.set] : [])];
   const isWorthIt =
-    operations.backend === 'wasm' &&
+    context.operations.backend === 'wasm' &&
     weights.byteLength <= mostThreadedHead &&
     [context.train, ...judging].reduce((sum, { features }) => sum + features.byteLength, 0) <=
       mostThreadedFeatures &&
     weights.length * judging.reduce((sum, { rows }) => sum + rows, 0) >= leastProducts;
-  const threads = hasThreads() && isWorthIt ? Math.min(rivalGroups.length, availableParallelism()) : 1;
+  const threads = hasThreads() && isWorthIt ? availableParallelism() : 1;
+  if (threads < 2) return { context, threads, shared: (set) => set };
+  const shared = (set: FeatureSet) => ({ ...set, features: toShared(set.features) });
+  const { train, validation } = context;
+  return { context: { ...context, train: shared(train), validation: shared(validation) }, threads, shared };
+}
+
+/** What the generalist makes of the images that judge, computed for several sets at once. */
+async function judgesOf(
+  { context, threads, shared }: Crew,
+  {
+    validation,
+    test,
+    bystanders,
+    bound,
+  }: {
+    readonly validation: FeatureSet;
+    readonly test: FeatureSet;
+    readonly bystanders: BystanderFeatures | undefined;
+    readonly bound: number;
+  },
+): Promise<Judges> {
+  const sets = [test, validation, ...(bystanders ? [bystanders.test, bystanders.fit] : [])];
+  let scored: readonly ScoredSet[];
+  if (threads > 1) {
+    const { head, isPictured, inPlay, signal } = context;
+    const requests = sets.map((set) => ({ context: { head, isPictured, inPlay }, set: shared(set) }));
+    scored = await runInThreads(scoreTask, requests, { threads, signal, doing: 'rivals' });
+  } else {
+    const inTurn: ScoredSet[] = [];
+    for (const set of sets) inTurn.push(await scoreSet(context, set));
+    scored = inTurn;
+  }
+  const judged = (set: ScoredSet): Judged => ({
+    set,
+    before: correct(predictions(set.generalist.leaders, 0), set),
+  });
+  const [ofTest, ofValidation, othersForTest, othersToFit] = scored;
+  return {
+    validation: ofValidation,
+    test: judged(ofTest),
+    others: bystanders && { fit: judged(othersToFit), test: judged(othersForTest) },
+    bound,
+  };
+}
+
+/** Measures all groups, several at once in threads where there are some; `each` receives them as they come. */
+async function measureGroups(
+  { context, threads }: Crew,
+  judges: Judges,
+  each: (measured: readonly MeasuredRival[]) => Promise<void>,
+): Promise<void> {
   if (threads < 2) {
     for (const group of rivalGroups) await each(await measureGroup(group, context, judges));
     return;
   }
-  const shared = (set: FeatureSet) => ({ ...set, features: toShared(set.features) });
-  const judged = ({ set, before }: Judged) => ({ set: shared(set), before });
-  const request = {
-    context: { ...copied, train: shared(copied.train), validation: shared(copied.validation) },
-    judges: {
-      test: judged(test),
-      others: others && { fit: judged(others.fit), test: judged(others.test) },
-      bound,
-    },
-  };
-  const requests = rivalGroups.map((group) => ({ group, ...request }));
+  const { operations: _operations, signal, ...copied } = context;
+  const requests = rivalGroups.map((group) => ({ group, context: copied, judges }));
   await runInThreads(groupTask, requests, { threads, signal, doing: 'rivals', each });
 }

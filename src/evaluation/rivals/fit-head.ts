@@ -29,7 +29,7 @@ const batchSize = 256;
 const leastSteps = 50; // of an epoch: so few images that they make fewer come several times
 const patience = 2; // epochs without a lower validation loss
 const stoppingExamples = 4096; // that it is measured on
-const chunkRows = 128; // whose logits are in memory together
+export const chunkRows = 128; // images whose logits are in memory together
 
 /**
  * The classes that a training of a head has to compute: those with images, and the fewest others that hold 99.5% of the

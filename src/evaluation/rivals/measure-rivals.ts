@@ -1,7 +1,9 @@
 import { selectBackend } from '../../compute/backend.js';
+import type { Tensor, Tensor1D, Tensor2D } from '../../compute/operations.js';
+import { KdSpecError } from '../../core/errors.js';
 import type { ThreadTask } from '../../core/thread.js';
 import { minimize } from '../../ensemble/calibration/minimize.js';
-import { eachChunk, type RivalContext, sliceRows } from './fit-head.js';
+import { chunkRows, type RivalContext, sliceRows } from './fit-head.js';
 import { neighboursRival } from './neighbours.js';
 import {
   type Choice,
@@ -16,6 +18,7 @@ import {
   predictions,
   type Rival,
   type RivalCost,
+  type ScoredSet,
 } from './rival.js';
 import { generalistRivals, trainRivals } from './trained-heads.js';
 import type { Outcome, RivalFigures } from './verdict.js';
@@ -36,6 +39,8 @@ export interface RivalResult extends RivalCost {
 
 /** Images that rivals are judged by, with what the generalist gets right of them. */
 export interface Judges {
+  /** Of classes with data, to choose numbers by. */
+  readonly validation: ScoredSet;
   /** Of classes with data, read once. */
   readonly test: Judged;
   /** To choose numbers by, and for the test; absent where nothing measures harm. */
@@ -104,20 +109,16 @@ export async function measureGroup(
   context: RivalContext,
   judges: Judges,
 ): Promise<readonly MeasuredRival[]> {
-  if (group === 'neighbours') return [await measureRival(neighboursRival(context), context, judges)];
+  if (group === 'neighbours') return [await measureRival(neighboursRival(context), judges)];
   if (group === 'generalist') {
     const { plain, prior } = generalistRivals(context);
-    const asItIs = await measureRival(plain, context, judges);
-    return [
-      asItIs,
-      await withTemperature(asItIs, context, judges.test.set),
-      await measureRival(prior, context, judges),
-    ];
+    const asItIs = await measureRival(plain, judges);
+    return [asItIs, await withTemperature(asItIs, context, judges), await measureRival(prior, judges)];
   }
   const trained = await trainRivals(group, context);
   try {
     const measured: MeasuredRival[] = [];
-    for (const rival of trained.rivals) measured.push(await measureRival(rival, context, judges));
+    for (const rival of trained.rivals) measured.push(await measureRival(rival, judges));
     return measured;
   } finally {
     trained.dispose();
@@ -126,8 +127,7 @@ export async function measureGroup(
 
 async function measureRival(
   rival: Rival,
-  { validation }: RivalContext,
-  { test, others, bound }: Judges,
+  { validation, test, others, bound }: Judges,
 ): Promise<MeasuredRival> {
   const { best, bounded } = await chooseNumbers(rival, validation, others?.fit, [bound, ...frontierBounds]);
   const variants = [...new Set([best, ...bounded].flatMap((choice) => (choice ? [choice.variant] : [])))];
@@ -196,9 +196,9 @@ function settingsOf({ shifts }: Rival, { variant, shift }: Choice): FreeNumbers 
 async function withTemperature(
   { result, best, bounded }: MeasuredRival,
   context: RivalContext,
-  test: FeatureSet,
+  judges: Judges,
 ): Promise<MeasuredRival> {
-  const { temperature, before, after } = await fitTemperature(context, test);
+  const { temperature, before, after } = await fitTemperature(context, judges);
   const settings = { temperature };
   return {
     result: {
@@ -217,28 +217,44 @@ async function withTemperature(
 
 /** The temperature of least cross-entropy on validation, and what it does to the test images. */
 async function fitTemperature(
-  context: RivalContext,
-  test: FeatureSet,
+  { operations, head, signal }: RivalContext,
+  { validation, test }: Judges,
 ): Promise<{ readonly temperature: number; readonly before: number; readonly after: number }> {
-  const { classes } = context.head;
+  const { width, classes } = head;
   const some = Math.min(2000, Math.max(200, Math.floor(fittedNumbers / classes))); // images
-  const lossOn = async (set: FeatureSet) => {
-    const all = new Float32Array(set.rows * classes);
-    await eachChunk(context, set, undefined, ({ start, logits }) => all.set(logits, start * classes));
-    return (temperature: number) => {
+  const weights = operations.tensor(head.weights, [width, classes] as const);
+  const bias = operations.tensor(head.bias, [classes] as const);
+  const made: Tensor[] = [weights, bias];
+  /** The mean cross-entropy of some images at a temperature; their logits are computed once. */
+  const lossOn = (set: FeatureSet) => {
+    const chunks: { readonly logits: Tensor2D; readonly labels: Tensor1D; readonly rows: number }[] = [];
+    for (let start = 0; start < set.rows; start += chunkRows) {
+      if (signal.aborted) throw new KdSpecError('interrupted', 'stopped while a temperature was fitted');
+      const { features, labels, rows } = sliceRows(set, start, start + chunkRows);
+      const input = operations.tensor(features, [rows, width] as const);
+      const logits = operations.dense(input, weights, bias, { inputGradient: false });
+      chunks.push({ logits, labels: operations.tensor(labels, [rows] as const), rows });
+      made.push(input, logits, chunks[chunks.length - 1].labels);
+    }
+    return async (temperature: number) => {
       let sum = 0;
-      for (let at = 0, row = 0; row < set.rows; at += classes, row++) {
-        let most = Number.NEGATIVE_INFINITY;
-        for (let c = at; c < at + classes; c++) if (all[c] > most) most = all[c];
-        let total = 0;
-        for (let c = at; c < at + classes; c++) total += Math.exp((all[c] - most) / temperature);
-        sum += Math.log(total) + (most - all[at + set.labels[row]]) / temperature;
+      for (const { logits, labels, rows } of chunks) {
+        const loss = operations.tidy(() =>
+          operations.softmaxCrossEntropy(operations.mul(logits, 1 / temperature), labels),
+        );
+        const [mean] = await operations.read(loss);
+        loss.dispose();
+        sum += mean * rows;
       }
       return sum / Math.max(1, set.rows);
     };
   };
-  const loss = await lossOn(sliceRows(context.validation, 0, some));
-  const { x: temperature } = await minimize(loss, 0.1, 10, { tolerance: 0.02, start: 1 });
-  const lossOfTest = await lossOn(sliceRows(test, 0, some));
-  return { temperature, before: lossOfTest(1), after: lossOfTest(temperature) };
+  try {
+    const loss = lossOn(sliceRows(validation, 0, some));
+    const { x: temperature } = await minimize(loss, 0.1, 10, { tolerance: 0.02, start: 1 });
+    const lossOfTest = lossOn(sliceRows(test.set, 0, some));
+    return { temperature, before: await lossOfTest(1), after: await lossOfTest(temperature) };
+  } finally {
+    operations.dispose(made);
+  }
 }

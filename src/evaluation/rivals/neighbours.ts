@@ -1,7 +1,7 @@
 import { KdSpecError } from '../../core/errors.js';
 import { softmax } from '../../math/softmax.js';
 import { topK } from '../../math/top-k.js';
-import { eachChunk, type RivalContext, sliceRows } from './fit-head.js';
+import { type RivalContext, sliceRows } from './fit-head.js';
 import {
   type Candidates,
   candidatesOf,
@@ -11,8 +11,8 @@ import {
   type Rival,
   shifts,
 } from './rival.js';
+import { keptFirst } from './scored-set.js';
 
-const ranked = 10; // classes of the generalist that are ranked again
 const sharpness = 20; // of a neighbour's vote, in nats for a cosine of 1
 
 /** How many neighbours vote, and how much their votes count against the generalist. */
@@ -37,7 +37,7 @@ export function neighboursRival(context: RivalContext): Rival {
   const memory = transposedUnits(train); // (width, rows)
   return {
     name: 'neighbours',
-    what: `nearest neighbours among the training features rank the first ${ranked} classes again`,
+    what: `nearest neighbours among the training features rank the first ${keptFirst} classes again`,
     variants: neighbourVariants,
     shifts,
     cost: {
@@ -51,14 +51,14 @@ export function neighboursRival(context: RivalContext): Rival {
       const most = Math.max(...variants.map(({ neighbours }) => neighbours));
       const firsts: Candidates[] = [];
       const masses: Float64Array[] = [];
-      await eachChunk(context, set, undefined, ({ logits }) => {
-        for (let at = 0; at < logits.length; at += classes) {
-          const row = logits.subarray(at, at + classes);
-          const first = candidatesOf(topK(row, ranked).indices, isPictured);
-          firsts.push(first);
-          masses.push(Float64Array.from(softmax(Float32Array.from(first.classes, (label) => row[label]))));
-        }
-      });
+      const { first } = set.generalist;
+      for (let at = 0; at < first.classes.length; at += first.count) {
+        const ten = first.classes.subarray(at, at + first.count);
+        const sorted = candidatesOf(ten, isPictured);
+        firsts.push(sorted);
+        const logits = Float32Array.from(sorted.classes, (label) => first.logits[at + ten.indexOf(label)]);
+        masses.push(Float64Array.from(softmax(logits)));
+      }
       const keys = operations.tensor(memory, [width, train.rows] as const);
       const chunk = Math.max(1, Math.min(128, Math.floor(2 ** 22 / train.rows)));
       try {

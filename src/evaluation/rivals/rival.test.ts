@@ -5,23 +5,28 @@ import {
   chooseNumbers,
   correct,
   emptyLeaders,
-  type FeatureSet,
   harmBetween,
   lead,
   predictions,
   type Rival,
+  type ScoredSet,
   shifts,
 } from './rival.js';
 
 const classes = 5;
 const isPictured = Uint8Array.of(0, 1, 0, 1, 1);
 
-function setOf(labels: readonly number[]): FeatureSet {
+function setOf(labels: readonly number[]): ScoredSet {
   return {
     features: new Float32Array(labels.length),
     labels: Int32Array.from(labels),
     rows: labels.length,
     width: 1,
+    generalist: {
+      leaders: emptyLeaders(labels.length),
+      outOfPlay: { classes: new Int32Array(), logits: new Float32Array() },
+      first: { count: 0, classes: new Int32Array(), logits: new Float32Array() },
+    },
   };
 }
 
@@ -70,7 +75,7 @@ test('candidates that are given lead for the others', () => {
 });
 
 /** A rival of fixed scores for two sets. */
-function rivalOf(scores: ReadonlyMap<FeatureSet, readonly (readonly number[])[]>, ofShifts = shifts): Rival {
+function rivalOf(scores: ReadonlyMap<ScoredSet, readonly (readonly number[])[]>, ofShifts = shifts): Rival {
   return {
     name: 'fixed',
     what: 'scores',

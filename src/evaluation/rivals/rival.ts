@@ -34,6 +34,24 @@ export interface Leaders {
   readonly margin: Float64Array;
 }
 
+/** What the generalist's head makes of images, as far as any rival asks for it. */
+export interface GeneralistScores {
+  /** Among all classes. */
+  readonly leaders: Leaders;
+  /**
+   * Of each image the class out of play with the highest logit, -1 where all are in play, and that logit. A head that is
+   * trained over the classes in play leaves all others as they are: this one leads them whatever is made of the rest.
+   */
+  readonly outOfPlay: { readonly classes: Int32Array; readonly logits: Float32Array };
+  /** (rows, `count`) the most probable classes of each image and their logits, descending; fewer classes: all. */
+  readonly first: { readonly count: number; readonly classes: Int32Array; readonly logits: Float32Array };
+}
+
+/** Images with what the generalist makes of them: its logits over all classes are computed once, not for every rival. */
+export interface ScoredSet extends FeatureSet {
+  readonly generalist: GeneralistScores;
+}
+
 /** Values of the numbers that validation chooses, by name. */
 export type FreeNumbers = Readonly<Record<string, number>>;
 
@@ -59,7 +77,7 @@ export interface Rival {
   readonly shifts: readonly number[];
   readonly cost: RivalCost;
   /** The leaders of each image, under each of some settings. */
-  leaders(set: FeatureSet, variants: readonly FreeNumbers[]): Promise<readonly Leaders[]>;
+  leaders(set: ScoredSet, variants: readonly FreeNumbers[]): Promise<readonly Leaders[]>;
   /** Under one setting, the head on standardised features that predicts the same; absent where no head does. */
   head?(choice: Choice): Promise<Head>;
 }
@@ -166,7 +184,7 @@ export interface Choice {
 
 /** Images to choose on, with what the generalist gets right of them. */
 export interface Judged {
-  readonly set: FeatureSet;
+  readonly set: ScoredSet;
   readonly before: Uint8Array;
 }
 
@@ -182,7 +200,7 @@ export interface Judged {
  */
 export async function chooseNumbers(
   rival: Rival,
-  validation: FeatureSet,
+  validation: ScoredSet,
   bystanders: Judged | undefined,
   bounds: readonly number[],
 ): Promise<{ readonly best: Choice; readonly bounded: readonly (Choice | undefined)[] }> {

@@ -7,6 +7,7 @@ import { scaleOf, standardise, standardisedLayer } from '../../models/feature-sc
 import { classesInPlay, fitHead, type RivalContext } from './fit-head.js';
 import { neighboursRival } from './neighbours.js';
 import { correct, type FeatureSet, type Head, predictions } from './rival.js';
+import { scoreSet } from './scored-set.js';
 import { generalistRivals, trainRivals } from './trained-heads.js';
 
 let operations: Operations;
@@ -86,7 +87,7 @@ test('on standardised features the standardised head has the same logits', () =>
 test('the generalist predicts what its head does, and a prior tells of the classes with images alone', async () => {
   const context = contextOf();
   const { plain, prior } = generalistRivals(context);
-  const [leaders] = await plain.leaders(context.validation, [{}]);
+  const [leaders] = await plain.leaders(await scoreSet(context, context.validation), [{}]);
   const own = Int32Array.from({ length: context.validation.rows }, (_, row) => {
     const logits = logitsOf(context.head, context.validation, row);
     return logits.indexOf(Math.max(...logits));
@@ -125,7 +126,7 @@ test.each(['bias', 'refitted', 'hidden', 'adapter'] as const)(
     const { rivals, fit, dispose } = await trainRivals(kind, context);
     expect(fit.loss).toBeLessThan(fit.firstLoss);
     const blended = rivals[rivals.length - 1];
-    const { validation } = context;
+    const validation = await scoreSet(context, context.validation);
     const [none, whole] = await blended.leaders(validation, [{ share: 0 }, { share: 1 }]);
     const [generalist] = await generalistRivals(context).plain.leaders(validation, [{}]);
     expect(predictions(none, 0)).toEqual(predictions(generalist, 0));
@@ -146,7 +147,7 @@ test('neighbours rank again as a slow version does', async () => {
     { neighbours: 8, share: 0.5 },
     { neighbours: 32, share: 0.95 },
   ];
-  const found = await neighboursRival(context).leaders(validation, variants);
+  const found = await neighboursRival(context).leaders(await scoreSet(context, validation), variants);
   const rowOf = ({ features }: FeatureSet, row: number) => [
     ...features.subarray(row * width, (row + 1) * width),
   ];
@@ -204,7 +205,7 @@ test.each(['bias', 'refitted', 'hidden', 'adapter'] as const)(
     const leadersOf = async (inPlay: Int32Array) => {
       const { rivals, fit, dispose } = await trainRivals(kind, { ...context, inPlay });
       const last = rivals[rivals.length - 1];
-      const [leaders] = await last.leaders(set, [{ share: 1 }]);
+      const [leaders] = await last.leaders(await scoreSet({ ...context, inPlay }, set), [{ share: 1 }]);
       const written = await last.head?.({ variant: { share: 1 }, shift: 0 });
       dispose();
       return { leaders, fit, written };

@@ -1,7 +1,6 @@
 import type { Tensor2D, Variable } from '../../compute/operations.js';
 import { assert } from '../../core/errors.js';
 import { createRandom, derivedSeed } from '../../core/random.js';
-import { firstClass } from '../../math/rank.js';
 import { eachChunk, type FitCost, fitHead, type RivalContext, type TrainedHead } from './fit-head.js';
 import {
   type Candidates,
@@ -12,6 +11,7 @@ import {
   type Leaders,
   lead,
   type Rival,
+  type ScoredSet,
   shifts,
 } from './rival.js';
 
@@ -151,11 +151,12 @@ export async function trainRivals(
   context: RivalContext,
 ): Promise<{ readonly rivals: readonly Rival[]; readonly fit: FitCost; dispose(): void }> {
   const { head, isPictured } = context;
-  const { model, scored, fit } = await fitInPlay(kind, context);
+  const { model, scored, own: scoredHead, fit } = await fitInPlay(kind, context);
   try {
     const cost = { ...sizeOf(kind, head), trainingSeconds: fit.seconds, trainingFlops: fit.flops };
     const isAll = scored.length === head.classes;
-    const leadersAt = async (set: FeatureSet, wanted: readonly number[]) => {
+    const leadersAt = async (set: ScoredSet, wanted: readonly number[]) => {
+      const { outOfPlay } = set.generalist;
       const found = wanted.map(() => emptyLeaders(set.rows));
       const { classes, inside } = candidatesOf(scored, isPictured);
       const placeOf = new Map([...scored].map((label, place) => [label, place]));
@@ -163,18 +164,14 @@ export async function trainRivals(
       // The class that leads among those out of play leads them whatever the share, and is one candidate more.
       const candidates = { classes: Int32Array.from(isAll ? classes : [...classes, -1]), inside };
       const [own, trained] = [0, 0].map(() => new Float32Array(candidates.classes.length));
-      await eachChunk(context, set, model, ({ start, logits, others }) => {
-        for (let row = 0; row < logits.length / head.classes; row++) {
-          const all = logits.subarray(row * head.classes, (row + 1) * head.classes);
-          take(all, classes, own);
+      await eachChunk({ ...context, head: scoredHead }, set, model, ({ start, logits, others }) => {
+        for (let row = 0; row < logits.length / scored.length; row++) {
+          take(logits.subarray(row * scored.length, (row + 1) * scored.length), places, own);
           take(others.subarray(row * scored.length, (row + 1) * scored.length), places, trained);
           if (!isAll) {
-            for (let place = 0; place < classes.length; place++)
-              all[classes[place]] = Number.NEGATIVE_INFINITY;
-            const first = firstClass(all);
-            candidates.classes[classes.length] = first;
-            own[classes.length] = all[first];
-            trained[classes.length] = all[first];
+            candidates.classes[classes.length] = outOfPlay.classes[start + row];
+            own[classes.length] = outOfPlay.logits[start + row];
+            trained[classes.length] = outOfPlay.logits[start + row];
           }
           const few = contenders(own, trained, candidates);
           for (const [place, share] of wanted.entries())
@@ -261,12 +258,18 @@ function mixedHead(
 /**
  * Fits a head over the classes in play.
  *
- * @returns `scored`: the classes of the model's logits. An adapter, which moves the logits of all classes, has all.
+ * @returns `scored`: the classes of the model's logits, and `own`: the generalist's head over them. An adapter, which
+ *   moves the logits of all classes, has all.
  */
 async function fitInPlay(
   kind: Kind,
   context: RivalContext,
-): Promise<{ readonly model: BuiltHead; readonly scored: Int32Array; readonly fit: FitCost }> {
+): Promise<{
+  readonly model: BuiltHead;
+  readonly scored: Int32Array;
+  readonly own: Head;
+  readonly fit: FitCost;
+}> {
   const { operations, head, train, validation, inPlay } = context;
   const places = new Int32Array(head.classes);
   for (const [place, label] of inPlay.entries()) places[label] = place;
@@ -280,12 +283,12 @@ async function fitInPlay(
   const model = buildHead(kind, few);
   try {
     const fit = await fitHead(model, few);
-    if (kind !== 'adapter') return { model, scored: inPlay, fit };
+    if (kind !== 'adapter') return { model, scored: inPlay, own: few.head, fit };
     const whole = buildHead(kind, context);
     for (const [index, variable] of model.variables.entries())
       operations.assign(whole.variables[index], await operations.read(variable));
     model.dispose();
-    return { model: whole, scored: Int32Array.from(head.bias.keys()), fit };
+    return { model: whole, scored: Int32Array.from(head.bias.keys()), own: head, fit };
   } catch (error) {
     model.dispose();
     throw error;
@@ -359,23 +362,8 @@ export function generalistRivals(context: RivalContext): { readonly plain: Rival
   const { head, isPictured } = context;
   const { flops } = sizeOf('bias', head);
   const none = { flops, parameters: 0, trainingSeconds: 0, trainingFlops: 0 };
-  const known = new Map<FeatureSet, ReturnType<typeof emptyLeaders>>(); // both lead by the same logits
-  const candidates = candidatesOf(head.bias.keys(), isPictured);
-  const scores = new Float32Array(head.classes);
-  const leaders: Rival['leaders'] = async (set, variants) => {
-    const found = known.get(set) ?? emptyLeaders(set.rows);
-    if (!known.has(set)) {
-      await eachChunk(context, set, undefined, ({ start, logits }) => {
-        for (let at = 0, row = start; at < logits.length; at += head.classes, row++) {
-          for (let place = 0; place < scores.length; place++)
-            scores[place] = logits[at + candidates.classes[place]];
-          lead(found, row, scores, candidates);
-        }
-      });
-      known.set(set, found);
-    }
-    return variants.map(() => found);
-  };
+  const leaders: Rival['leaders'] = async ({ generalist }, variants) =>
+    variants.map(() => generalist.leaders);
   const plain: Rival = {
     name: 'generalist',
     what: 'the model as it is',
