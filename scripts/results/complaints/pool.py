@@ -24,6 +24,7 @@ from glyphs import degraded, level_one, predicted
 
 arguments = argparse.ArgumentParser()
 arguments.add_argument('--model', required=True)
+arguments.add_argument('--labels', help="the model's characters, one a line, where its metadata has none")
 arguments.add_argument('--fonts', required=True)
 arguments.add_argument('--out', required=True)
 arguments.add_argument('--candidates', type=int, default=1900)
@@ -40,7 +41,9 @@ DIVIDED = ['yomogi', 'zhi-mang-xing', 'shippori-antique', 'zcool-xiaowei', 'dela
 session_options = onnxruntime.SessionOptions()
 session_options.intra_op_num_threads = 1
 session = onnxruntime.InferenceSession(options.model, session_options, providers=['CPUExecutionProvider'])
-names = ['', *session.get_modelmeta().custom_metadata_map['character'].split('\n'), ' ']
+characters = (Path(options.labels).read_text('utf-8').rstrip('\n') if options.labels
+              else session.get_modelmeta().custom_metadata_map['character']).split('\n')
+names = ['', *characters, ' ']
 known = set(names)
 
 
