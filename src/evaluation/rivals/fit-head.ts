@@ -44,7 +44,7 @@ export async function classesInPlay(context: Omit<RivalContext, 'inPlay'>): Prom
   const mass = new Float64Array(classes);
   const probabilities = new Float32Array(classes);
   const rows = Math.max(256, Math.floor(massNumbers / classes)); // shuffled: the first are any
-  await eachChunk(context, sliceRows(train, 0, rows), undefined, ({ logits }) => {
+  await eachOfHead(context, sliceRows(train, 0, rows), ({ logits }) => {
     for (let at = 0; at < logits.length; at += classes) {
       softmax(logits.subarray(at, at + classes), { out: probabilities });
       for (let c = 0; c < classes; c++) mass[c] += probabilities[c];
@@ -188,33 +188,36 @@ async function meanLoss(operations: Operations, model: TrainedHead, set: Feature
   return sum / Math.max(1, examples);
 }
 
-/** Runs the generalist's head, and another, over images some at a time. */
+/** Computes logits of images, some at a time; `each` gets those of consecutive ones, (chunk, classes of the logits). */
 export async function eachChunk(
+  { operations, signal }: Pick<RivalContext, 'operations' | 'signal'>,
+  set: FeatureSet,
+  logitsOf: TrainedHead['logits'],
+  each: (chunk: { readonly start: number; readonly logits: Float32Array }) => void,
+): Promise<void> {
+  for (let start = 0; start < set.rows; start += chunkRows) {
+    if (signal.aborted) throw new KdSpecError('interrupted', 'stopped while layers were compared');
+    const { features, rows, width } = sliceRows(set, start, start + chunkRows);
+    const result = operations.tidy(() => logitsOf(operations.tensor(features, [rows, width] as const)));
+    const logits = await operations.read(result);
+    result.dispose();
+    each({ start, logits });
+    await new Promise(setImmediate);
+  }
+}
+
+/** Runs the generalist's head over images, as {@link eachChunk} does. */
+export async function eachOfHead(
   { operations, head, signal }: Pick<RivalContext, 'operations' | 'head' | 'signal'>,
   set: FeatureSet,
-  other: TrainedHead | undefined,
-  each: (chunk: {
-    readonly start: number;
-    readonly logits: Float32Array;
-    readonly others: Float32Array;
-  }) => void,
+  each: (chunk: { readonly start: number; readonly logits: Float32Array }) => void,
 ): Promise<void> {
   const weights = operations.tensor(head.weights, [head.width, head.classes] as const);
   const bias = operations.tensor(head.bias, [head.classes] as const);
+  const logitsOf = (features: Tensor2D) =>
+    operations.dense(features, weights, bias, { inputGradient: false });
   try {
-    for (let start = 0; start < set.rows; start += chunkRows) {
-      if (signal.aborted) throw new KdSpecError('interrupted', 'stopped while layers were compared');
-      const chunk = sliceRows(set, start, start + chunkRows);
-      const results = operations.tidy(() => {
-        const features = operations.tensor(chunk.features, [chunk.rows, chunk.width] as const);
-        const own = operations.dense(features, weights, bias, { inputGradient: false });
-        return other === undefined ? [own] : [own, other.logits(features)];
-      });
-      const [logits, others = logits] = await Promise.all(results.map((one) => operations.read(one)));
-      operations.dispose(results);
-      each({ start, logits, others });
-      await new Promise(setImmediate);
-    }
+    await eachChunk({ operations, signal }, set, logitsOf, each);
   } finally {
     operations.dispose([weights, bias]);
   }

@@ -1,6 +1,6 @@
 import type { ThreadTask } from '../../core/thread.js';
 import { topK } from '../../math/top-k.js';
-import { eachChunk, type RivalContext } from './fit-head.js';
+import { eachOfHead, type RivalContext } from './fit-head.js';
 import { emptyLeaders, type FeatureSet, lead, type ScoredSet } from './rival.js';
 
 /** Classes of the generalist that are kept of an image, the most probable ones. */
@@ -28,7 +28,7 @@ export async function scoreSet(context: ScoreContext, set: FeatureSet): Promise<
     classes: new Int32Array(set.rows * count),
     logits: new Float32Array(set.rows * count),
   };
-  await eachChunk(context, set, undefined, ({ start, logits }) => {
+  await eachOfHead(context, set, ({ start, logits }) => {
     for (let at = 0, row = start; at < logits.length; at += head.classes, row++) {
       const all = logits.subarray(at, at + head.classes);
       const { indices, values } = topK(all, count);

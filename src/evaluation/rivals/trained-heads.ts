@@ -1,19 +1,9 @@
 import type { Tensor2D, Variable } from '../../compute/operations.js';
 import { assert } from '../../core/errors.js';
 import { createRandom, derivedSeed } from '../../core/random.js';
-import { eachChunk, type FitCost, fitHead, type RivalContext, type TrainedHead } from './fit-head.js';
-import {
-  type Candidates,
-  candidatesOf,
-  emptyLeaders,
-  type FeatureSet,
-  type Head,
-  type Leaders,
-  lead,
-  type Rival,
-  type ScoredSet,
-  shifts,
-} from './rival.js';
+import { type FitCost, fitHead, type RivalContext, type TrainedHead } from './fit-head.js';
+import { mixedLeaders } from './mixed-leaders.js';
+import { type FeatureSet, type Head, type Leaders, type Rival, shifts } from './rival.js';
 
 const flopsOf = (inputs: number, units: number) => 2 * inputs * units;
 
@@ -151,35 +141,9 @@ export async function trainRivals(
   context: RivalContext,
 ): Promise<{ readonly rivals: readonly Rival[]; readonly fit: FitCost; dispose(): void }> {
   const { head, isPictured } = context;
-  const { model, scored, own: scoredHead, fit } = await fitInPlay(kind, context);
+  const { model, scored, fit } = await fitInPlay(kind, context);
   try {
     const cost = { ...sizeOf(kind, head), trainingSeconds: fit.seconds, trainingFlops: fit.flops };
-    const isAll = scored.length === head.classes;
-    const leadersAt = async (set: ScoredSet, wanted: readonly number[]) => {
-      const { outOfPlay } = set.generalist;
-      const found = wanted.map(() => emptyLeaders(set.rows));
-      const { classes, inside } = candidatesOf(scored, isPictured);
-      const placeOf = new Map([...scored].map((label, place) => [label, place]));
-      const places = classes.map((label) => placeOf.get(label) ?? 0);
-      // The class that leads among those out of play leads them whatever the share, and is one candidate more.
-      const candidates = { classes: Int32Array.from(isAll ? classes : [...classes, -1]), inside };
-      const [own, trained] = [0, 0].map(() => new Float32Array(candidates.classes.length));
-      await eachChunk({ ...context, head: scoredHead }, set, model, ({ start, logits, others }) => {
-        for (let row = 0; row < logits.length / scored.length; row++) {
-          take(logits.subarray(row * scored.length, (row + 1) * scored.length), places, own);
-          take(others.subarray(row * scored.length, (row + 1) * scored.length), places, trained);
-          if (!isAll) {
-            candidates.classes[classes.length] = outOfPlay.classes[start + row];
-            own[classes.length] = outOfPlay.logits[start + row];
-            trained[classes.length] = outOfPlay.logits[start + row];
-          }
-          const few = contenders(own, trained, candidates);
-          for (const [place, share] of wanted.entries())
-            lead(found[place], start + row, mix(few.own, few.trained, share, few.mixed), few);
-        }
-      });
-      return found;
-    };
     // Mixing costs little beside the logits: a refitted head has two rivals, which ask for the same images.
     const known = new Map<
       FeatureSet,
@@ -190,7 +154,7 @@ export async function trainRivals(
       let { at, found } = known.get(set) ?? { at: [], found: [] };
       if (!wanted.every((share) => at.includes(share))) {
         at = [...new Set([...shares, ...wanted])];
-        found = await leadersAt(set, at);
+        found = await mixedLeaders(context, { model, scored }, set, at);
         known.set(set, { at, found });
       }
       return wanted.map((share) => found[at.indexOf(share)]);
@@ -258,8 +222,7 @@ function mixedHead(
 /**
  * Fits a head over the classes in play.
  *
- * @returns `scored`: the classes of the model's logits, and `own`: the generalist's head over them. An adapter, which
- *   moves the logits of all classes, has all.
+ * @returns `scored`: the classes of the model's logits. An adapter, which moves the logits of all classes, has all.
  */
 async function fitInPlay(
   kind: Kind,
@@ -267,7 +230,6 @@ async function fitInPlay(
 ): Promise<{
   readonly model: BuiltHead;
   readonly scored: Int32Array;
-  readonly own: Head;
   readonly fit: FitCost;
 }> {
   const { operations, head, train, validation, inPlay } = context;
@@ -283,12 +245,12 @@ async function fitInPlay(
   const model = buildHead(kind, few);
   try {
     const fit = await fitHead(model, few);
-    if (kind !== 'adapter') return { model, scored: inPlay, own: few.head, fit };
+    if (kind !== 'adapter') return { model, scored: inPlay, fit };
     const whole = buildHead(kind, context);
     for (const [index, variable] of model.variables.entries())
       operations.assign(whole.variables[index], await operations.read(variable));
     model.dispose();
-    return { model: whole, scored: Int32Array.from(head.bias.keys()), own: head, fit };
+    return { model: whole, scored: Int32Array.from(head.bias.keys()), fit };
   } catch (error) {
     model.dispose();
     throw error;
@@ -313,37 +275,6 @@ function withColumns(whole: Float32Array, few: Float32Array, some: Int32Array): 
     for (let place = 0; place < some.length; place++)
       copy[row * classes + some[place]] = few[row * some.length + place];
   return copy;
-}
-
-/**
- * The candidates that may lead whatever two heads are mixed by: on either side the one that leads in the first, and those
- * that are no worse than it in the second.
- *
- * @param own scores by the first head
- * @param trained scores by the second
- */
-function contenders(own: Float32Array, trained: Float32Array, { classes, inside }: Candidates) {
-  const places: number[] = [];
-  for (const [from, to] of [
-    [0, inside],
-    [inside, classes.length],
-  ]) {
-    let first = from;
-    for (let place = from + 1; place < to; place++) if (own[place] > own[first]) first = place;
-    const least = trained[first];
-    for (let place = from; place < to; place++) if (trained[place] >= least) places.push(place);
-  }
-  return {
-    classes: Int32Array.from(places, (place) => classes[place]),
-    inside: places.filter((place) => place < inside).length,
-    own: Float32Array.from(places, (place) => own[place]),
-    trained: Float32Array.from(places, (place) => trained[place]),
-    mixed: new Float32Array(places.length),
-  };
-}
-
-function take(from: Float32Array, places: Int32Array, out: Float32Array): void {
-  for (let at = 0; at < places.length; at++) out[at] = from[places[at]];
 }
 
 /** `(1 - share) from + share to`. */

@@ -7,7 +7,7 @@ import { count, duration } from '../../core/quantity-text.js';
 import { openBystanders } from '../../data/bystanders.js';
 import { openDataset } from '../../data/dataset.js';
 import { countLabels } from '../../data/label-counts.js';
-import { classesInPlay, eachChunk } from '../../evaluation/rivals/fit-head.js';
+import { classesInPlay, eachOfHead } from '../../evaluation/rivals/fit-head.js';
 import type { FeatureSet, Head } from '../../evaluation/rivals/rival.js';
 import { refitHead } from '../../evaluation/rivals/trained-heads.js';
 import { firstClass } from '../../math/rank.js';
@@ -123,7 +123,7 @@ async function top1Of(
   context: { readonly operations: Operations; readonly signal: AbortSignal },
 ): Promise<number> {
   let correct = 0;
-  await eachChunk({ ...context, head }, set, undefined, ({ start, logits }) => {
+  await eachOfHead({ ...context, head }, set, ({ start, logits }) => {
     for (let at = 0, row = start; at < logits.length; at += head.classes, row++)
       correct += Number(firstClass(logits.subarray(at, at + head.classes)) === set.labels[row]);
   });
