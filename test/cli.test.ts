@@ -131,6 +131,7 @@ describe('usage', () => {
     ['completion tcsh', 'tcsh'],
     ['help eval', 'Did you mean evaluate?'],
     ['cluster --clases 3', 'Unknown argument: clases. Did you mean --classes?'],
+    ['evaluate --force', 'Unknown argument: force: it is an option of kd-spec init'],
     ['cluster --classes', 'Not enough arguments following: classes'],
     ['cluster --classes 1', '--classes: expected an integer from 2'],
     ['cluster --classes 3 --classes 4', '--classes was given 2 times'],

@@ -108,9 +108,11 @@ function explainUsage(message: string, modules: readonly CommandModule[]): strin
     return `${text}: it is an option of kd-spec ${stageCommands[stage]}, and of the commands after it`;
   }
   if (owner !== undefined) return `${text}: it is an option of kd-spec ${owner}`;
-  const flags = [
-    ...new Set([...modules.flatMap((module) => describeCommand(module).options.map(([flag]) => flag))]),
-  ];
+  const commands = modules.map((module) => describeCommand(module));
+  const takers = commands.filter(({ options }) => options.some(([flag]) => flag === unknown));
+  if (takers.length > 0)
+    return `${text}: it is an option of kd-spec ${takers.map(({ name }) => name).join(', kd-spec ')}`;
+  const flags = [...new Set(commands.flatMap(({ options }) => options.map(([flag]) => flag)))];
   const meant = meantNames(unknown, flags).map((flag) => `--${flag}`);
   return `${text}.${didYouMean(meant)} (--help lists what there is)`;
 }
