@@ -69,7 +69,12 @@ export function decodeSmallPng(file: Uint8Array, shape: ImageShape): Uint8Array 
 
 function asColours(grey: Uint8Array): Uint8Array {
   const pixels = new Uint8Array(3 * grey.length);
-  for (let at = 0; at < grey.length; at++) pixels.fill(grey[at], 3 * at, 3 * at + 3);
+  for (let at = 0, to = 0; at < grey.length; at++, to += 3) {
+    const value = grey[at];
+    pixels[to] = value;
+    pixels[to + 1] = value;
+    pixels[to + 2] = value;
+  }
   return pixels;
 }
 
