@@ -7,6 +7,7 @@ import { renderIdxPage } from '../scripts/results/distillation/idx-page.js';
 import { renderSpeechPage } from '../scripts/results/distillation/speech-page.js';
 import { renderTenPage } from '../scripts/results/distillation/ten-page.js';
 import { renderFeaturesPage } from '../scripts/results/features/page.js';
+import { renderFrozenRivals } from '../scripts/results/frozen/page.js';
 import { renderIcons } from '../scripts/results/icons/page.js';
 import { renderInsidePage } from '../scripts/results/inside/page.js';
 import { renderSeedsPage, seedsTable } from '../scripts/results/seeds/page.js';
@@ -27,6 +28,7 @@ const pages = {
   width: renderWidthPage,
   inside: renderInsidePage,
   features: renderFeaturesPage,
+  'frozen-rivals': renderFrozenRivals,
 } as const;
 
 const starts = Object.keys(pages).join('|');
