@@ -508,6 +508,8 @@ function createMap() {
       return;
     }
     const image = cellX >= 20 && picture.complete && sheet.classes.length > 0 ? Math.min(cellX - 2, 40) : 0;
+    const scale = image / Math.max(1, sheet.width, sheet.height);
+    const [wide, high] = [sheet.width * scale, sheet.height * scale];
     context.imageSmoothingEnabled = false;
     context.font = `${Math.min(13, Math.max(10, cellX - 2))}px system-ui, sans-serif`;
     for (let index = 0; index < view.size; index++) {
@@ -527,18 +529,18 @@ function createMap() {
             (cell % sheet.columns) * sheet.width,
             Math.floor(cell / sheet.columns) * sheet.height,
           ];
-          const wide = (image * sheet.width) / sheet.height;
           if (isRow)
-            context.drawImage(picture, x, y, sheet.width, sheet.height, -wide, -image / 2, wide, image);
+            context.drawImage(picture, x, y, sheet.width, sheet.height, -wide, -high / 2, wide, high);
           else {
             context.save();
             context.rotate(-Math.PI / 2);
-            context.drawImage(picture, x, y, sheet.width, sheet.height, -wide / 2, -image, wide, image);
+            context.drawImage(picture, x, y, sheet.width, sheet.height, -wide / 2, -high, wide, high);
             context.restore();
           }
         }
-        const room = (isRow ? left : top) - (image > 0 ? image + 10 : 8);
-        context.fillText(fitted(classes[label], room), image > 0 ? -image - 5 : 0, 0);
+        const taken = isRow ? wide : high;
+        const room = (isRow ? left : top) - (image > 0 ? taken + 10 : 8);
+        context.fillText(fitted(classes[label], room), image > 0 ? -taken - 5 : 0, 0);
         context.restore();
       }
     }

@@ -151,6 +151,7 @@ describe('values are read from text', () => {
     const { settings } = await resolve({
       fonts: '@fontsource/a,b+c',
       'code-points': '0x4E00-U+9FFF',
+      'image-size': '24 x 48',
       parallel: '',
       'hang-seconds': 'none',
       calibrate: false,
@@ -161,6 +162,7 @@ describe('values are read from text', () => {
     expect(settings.dataset).toMatchObject({
       fonts: ['@fontsource/a', ['b', 'c']],
       codePoints: [0x4e00, 0x9fff],
+      imageSize: '24x48',
       channels: 3,
     });
     expect(settings.specialists).toMatchObject({ parallel: 'auto', hangSeconds: null });
@@ -171,6 +173,10 @@ describe('values are read from text', () => {
   });
 
   test.each([
+    [
+      { 'image-size': '48x4' },
+      '--image-size: expected an integer from 8 to 512, or height and width, as in 48x320',
+    ],
     [{ classes: '1' }, '--classes: expected an integer from 2 to 1000000, or none, got "1"'],
     [{ affinity: 'cov' }, '--affinity: expected one of covariance, confusion, got "cov"'],
     [{ convolutions: '32,x' }, '--convolutions: expected integers'],

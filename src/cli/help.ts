@@ -328,6 +328,8 @@ function placeholder(option: ListedOption['option'] | undefined): string {
       return 'A,B';
     case 'code-points':
       return 'FROM-TO';
+    case 'image-size':
+      return 'N|HxW';
     default:
       return 'TEXT';
   }

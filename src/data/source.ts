@@ -1,5 +1,24 @@
 import type { ImportReport } from './import-report.js';
 
+/** Height and width of images in pixels, as options have them: one number for a square, or both, as in `48x320`. */
+export type ImageSize = number | `${number}x${number}`;
+
+export interface Sides {
+  readonly height: number;
+  readonly width: number;
+}
+
+/** The sides that a size of images names. */
+export function sidesOf(size: ImageSize): Sides {
+  const [height, width = height] = typeof size === 'number' ? [size] : size.split('x').map(Number);
+  return { height, width };
+}
+
+/** The size with these sides: {@link sidesOf} the other way round. */
+export function imageSizeOf({ height, width }: Sides): ImageSize {
+  return height === width ? height : `${height}x${width}`;
+}
+
 /** Height, width and channels of every image of a data set, in pixels. */
 export interface ImageShape {
   readonly height: number;

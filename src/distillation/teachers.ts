@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { type BackendName, selectBackend } from '../compute/backend.js';
 import { KdSpecError } from '../core/errors.js';
-import type { ImageShape } from '../data/source.js';
+import { type ImageShape, imageSizeOf } from '../data/source.js';
 import { loadEnsemble } from '../ensemble/load-ensemble.js';
 import { type Classifier, type ClassNames, createClassifier } from '../models/classifier.js';
 import { type ClassifierMean, meanClassifier } from '../models/mean-classifier.js';
@@ -131,13 +131,10 @@ function checkShape({ name, input }: Classifier, { height, width, channels }: Im
   if (image.height === height && image.width === width && image.channels === channels) return;
   const text = (shape: ImageShape) =>
     `${shape.height} x ${shape.width} in ${shape.channels === 1 ? 'grey' : 'colour'}`;
-  const isSquare = image.height === image.width;
   throw new KdSpecError(
     'option-invalid',
     `${name} takes images of ${text(image)}, the data set has ${text({ height, width, channels })}: ` +
-      (isSquare
-        ? `make the data set for it (--image-size ${image.height} --channels ${image.channels})`
-        : 'data sets have square images; store its predictions instead, and name the file as the teacher'),
+      `make the data set for it (--image-size ${imageSizeOf(image)} --channels ${image.channels})`,
   );
 }
 

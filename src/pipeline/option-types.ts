@@ -1,3 +1,5 @@
+import type { ImageSize } from '../data/source.js';
+
 /**
  * The kinds of option there are, as plain data: flags, environment names, pipeline keys, validation, types and the
  * reference page all derive from one such description. Nothing here loads a library, so that help stays quick.
@@ -58,6 +60,15 @@ interface GroupedListOption extends OptionBase {
   readonly default: readonly (string | readonly string[])[] | null;
 }
 
+/** The size of images in pixels: one number for a square, or height and width, as in `48x320`. */
+interface ImageSizeOption extends OptionBase {
+  readonly type: 'image-size';
+  readonly default: ImageSize | null;
+  /** Of either side. */
+  readonly min: number;
+  readonly max: number;
+}
+
 /** The first and the last code point of a range of Unicode. */
 interface CodePointsOption extends OptionBase {
   readonly type: 'code-points';
@@ -78,6 +89,7 @@ export type Option =
   | ChoiceOption
   | TextsOption
   | GroupedListOption
+  | ImageSizeOption
   | CodePointsOption
   | WorkersOption;
 
@@ -98,11 +110,13 @@ type PlainValue<O> = O extends { type: 'integer' | 'number' | 'share' }
             ? readonly string[]
             : O extends { type: 'grouped-list' }
               ? readonly (string | readonly string[])[]
-              : O extends { type: 'code-points' }
-                ? readonly [number, number]
-                : O extends { type: 'workers' }
-                  ? number | 'auto'
-                  : never;
+              : O extends { type: 'image-size' }
+                ? ImageSize
+                : O extends { type: 'code-points' }
+                  ? readonly [number, number]
+                  : O extends { type: 'workers' }
+                    ? number | 'auto'
+                    : never;
 
 /** The value of an option. */
 type OptionValue<O> = O extends { nullable: true } ? PlainValue<O> | null : PlainValue<O>;

@@ -1,4 +1,5 @@
 import type { JsonValue } from '../core/json.js';
+import { imageSizeOf } from '../data/source.js';
 import type { Option } from './option-types.js';
 
 /** A value that fits its option, or what was expected instead. */
@@ -36,6 +37,8 @@ function describePlainValues(option: Option): string {
       return 'names separated by commas, those of one group joined by +';
     case 'code-points':
       return 'two code points in order, as in 0x4E00-0x9FFF';
+    case 'image-size':
+      return `an integer from ${option.min} to ${option.max}, or height and width, as in 48x320`;
     case 'workers':
       return 'an integer from 1 to 1024, or auto';
   }
@@ -86,6 +89,8 @@ function readText(option: Option, text: string): JsonValue {
       return text.split(',').map((entry) => (entry.includes('+') ? entry.split('+') : entry));
     case 'code-points':
       return text.split('-').map((point) => readNumber(point.replace(/^(U\+|u\+)/, '0x')));
+    case 'image-size':
+      return readImageSize(text);
     case 'workers':
       return text === '' || text === 'auto' ? 'auto' : readNumber(text);
   }
@@ -100,6 +105,12 @@ function readNumber(text: string): JsonValue {
   return text === '' || Number.isNaN(Number(text)) ? text : Number(text);
 }
 
+/** `48x320`, also with the sign of multiplication; a square is one number. */
+function readImageSize(text: string): JsonValue {
+  const sides = /^(\d+)\s*[x×]\s*(\d+)$/i.exec(text)?.slice(1).map(Number);
+  return sides === undefined ? readNumber(text) : imageSizeOf({ height: sides[0], width: sides[1] });
+}
+
 /** 0.5% is 0.005: exactly what the decimal number would be. */
 function readShare(text: string): JsonValue {
   const percent = /^(.*\S)\s*%$/.exec(text)?.[1];
@@ -110,10 +121,16 @@ function readShare(text: string): JsonValue {
 
 /** The value of an option as it stands in a pipeline file, or what was expected there. */
 export function checkValue(option: Option, value: unknown): Checked {
-  const read = option.type === 'share' && typeof value === 'string' ? readShare(value) : value;
+  const read = typeof value === 'string' ? fromFile(option, value) : value;
   if (fits(option, read)) return { value: read };
   const hasNul = typeof read === 'string' && read.includes('\0');
   return { expected: describeValues(option) + (hasNul ? ' without a NUL character' : '') };
+}
+
+/** What a text in a pipeline file means where it stands for numbers. */
+function fromFile({ type }: Option, text: string): JsonValue {
+  if (type === 'share') return readShare(text);
+  return type === 'image-size' ? readImageSize(text) : text;
 }
 
 function fits(option: Option, value: unknown): value is JsonValue {
@@ -158,6 +175,13 @@ function fitsPlain(option: Option, value: unknown): boolean {
         value.every(isCodePoint) &&
         Number(value[0]) <= Number(value[1])
       );
+    case 'image-size': {
+      const sides = typeof value === 'string' ? value.split('x').map(Number) : [value];
+      return (
+        sides.length <= 2 &&
+        sides.every((side) => Number.isSafeInteger(side) && isBetween(side, option.min, option.max))
+      );
+    }
     case 'workers':
       return value === 'auto' || (Number.isSafeInteger(value) && isBetween(value, 1, 1024));
   }

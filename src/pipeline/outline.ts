@@ -6,7 +6,7 @@ import { KdSpecError } from '../core/errors.js';
 import { silentLog } from '../core/log.js';
 import { nearestName } from '../core/nearest-name.js';
 import { generatorNames, openSource, recognise, sourceChoices } from '../data/importers/importers.js';
-import type { ImageShape, SplitName } from '../data/source.js';
+import { type ImageShape, imageSizeOf, type SplitName, sidesOf } from '../data/source.js';
 import { isTempered } from '../distillation/student-objective.js';
 import {
   countParameters,
@@ -114,7 +114,7 @@ export async function outlineSource({ dataset, seed }: Settings): Promise<Datase
           validation,
           test: validation,
         },
-        image: square(dataset.imageSize ?? 16, 1),
+        image: { ...sidesOf(dataset.imageSize ?? 16), channels: 1 },
         isExact: true,
         modelClasses: null,
       };
@@ -132,7 +132,7 @@ export async function outlineSource({ dataset, seed }: Settings): Promise<Datase
           validation: most * (dataset.validationDesigns ?? 0) * (dataset.copies ?? 1),
           test: most * (dataset.testDesigns ?? 0),
         },
-        image: dataset.imageSize === null ? null : square(dataset.imageSize, 1),
+        image: dataset.imageSize === null ? null : { ...sidesOf(dataset.imageSize), channels: 1 },
         isExact: false,
         modelClasses: null,
       };
@@ -148,7 +148,7 @@ export async function outlineSource({ dataset, seed }: Settings): Promise<Datase
     onnx === null ? undefined : await describeOnnx(onnx, { ...hints, imageSize: dataset.imageSize });
   const { importer, source: opened } = await openSource(source, {
     ...dataset,
-    ...(model && { imageSize: model.input.image.height, channels: model.input.image.channels }),
+    ...(model && { imageSize: imageSizeOf(model.input.image), channels: model.input.image.channels }),
     seed,
     log: silentLog,
   });
@@ -286,10 +286,6 @@ export function outlineSpecialists(
     processes: engine !== 'local' ? 0 : isOurs ? 1 : parallel === 'auto' ? null : (parallel ?? 1),
     trainingFlops,
   };
-}
-
-function square(size: number, channels: 1 | 3): ImageShape {
-  return { height: size, width: size, channels };
 }
 
 async function expectSource(source: string): Promise<void> {

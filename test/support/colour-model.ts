@@ -27,6 +27,8 @@ export const crowd = ['features', 'thresholds', 'image'];
  * @param options.isSequence predicts for three columns of the picture, with a blank before the colours: (batch, 3, 7)
  * @param options.isOne the same for one picture at a time, the steps before the batch, as PyTorch's recurrent layers have
  * them: (3, 1, 7), which is not declared
+ * @param options.isOblong takes pictures twice as wide as high, and looks at their left half alone
+ * @param options.isFree declares no height and no width
  * @param options.isCrowded has more outputs: its features, what it was trained with (a constant), and its input as it came;
  * and weights under a name that kd-spec gives to outputs
  */
@@ -35,11 +37,15 @@ export function colourModel({
   isOne = false,
   isSequence = isOne,
   isCrowded = false,
+  isOblong = false,
+  isFree = false,
 }: {
   readonly favours?: Readonly<Record<string, number>>;
   readonly isSequence?: boolean;
   readonly isOne?: boolean;
   readonly isCrowded?: boolean;
+  readonly isOblong?: boolean;
+  readonly isFree?: boolean;
 } = {}): Uint8Array {
   const means = Object.values(colours).map((rgb) => [...rgb].reverse().map((value) => 255 * value));
   const sharpness = 16 / 255 ** 2;
@@ -63,10 +69,21 @@ export function colourModel({
         node('Transpose', ['channels'], [isOne ? 'in steps' : 'features'], { perm: [0, 2, 1] }),
         ...(isOne ? [node('Reshape', ['in steps', 'rows'], ['features'])] : []),
       ]
-    : [node('GlobalAveragePool', ['image'], ['pooled']), node('Flatten', ['pooled'], ['features'])];
+    : [
+        ...(isOblong
+          ? [
+              node('AveragePool', ['image'], ['halves'], {
+                kernel_shape: [size, size],
+                strides: [size, size],
+              }),
+              node('Gather', ['halves', 'left'], ['pooled'], { axis: 3 }),
+            ]
+          : [node('GlobalAveragePool', ['image'], ['pooled'])]),
+        node('Flatten', ['pooled'], ['features']),
+      ];
   const w = isCrowded ? 'generalist' : 'w';
   return modelFile({
-    input: [isOne ? 1 : 'batch', 3, size, size],
+    input: [isOne ? 1 : 'batch', 3, ...(isFree ? ['height', 'width'] : [size, isOblong ? 2 * size : size])],
     nodes: [
       ...features,
       node('MatMul', ['features', w], ['product']),
@@ -79,6 +96,7 @@ export function colourModel({
       floats('b', [outputs], bias),
       ...(isSequence ? [integers('steps', [3], BigInt64Array.of(0n, 3n, 3n))] : []),
       ...(isCrowded ? [floats('thresholds', [2], Float32Array.of(0.25, 0.75))] : []),
+      ...(isOblong ? [integers('left', [1], BigInt64Array.of(0n))] : []),
       ...(isOne ? [integers('rows', [2], BigInt64Array.of(-1n, 3n))] : []),
       ...(isOne ? [integers('apart', [3], BigInt64Array.of(-1n, 1n, BigInt(outputs)))] : []),
     ],
@@ -88,7 +106,11 @@ export function colourModel({
   });
 }
 
-/** Writes pictures of colours into a folder for each label. */
+/**
+ * Writes pictures of colours into a folder for each label.
+ *
+ * @param options.isOblong twice as wide as high, the right half of any other colour
+ */
 export async function writePictures(
   folder: string,
   labels: readonly string[],
@@ -96,10 +118,12 @@ export async function writePictures(
     colourOf = (label) => label,
     perLabel = 30,
     seed = '',
+    isOblong = false,
   }: {
     readonly colourOf?: (label: string) => string;
     readonly perLabel?: number;
     readonly seed?: string;
+    readonly isOblong?: boolean;
   } = {},
 ): Promise<void> {
   for (const label of labels) {
@@ -108,10 +132,13 @@ export async function writePictures(
     for (let index = 0; index < perLabel; index++) {
       const random = createRandom(`${label}${seed}`, index);
       const shift = rgb.map(() => 0.18 * random.normal());
-      const pixels = Uint8Array.from({ length: size * size * 3 }, (_, at) =>
-        Math.max(0, Math.min(255, 255 * (rgb[at % 3] + shift[at % 3]) + 20 * random.normal())),
-      );
-      const file = encodeSmallPng(pixels, { height: size, width: size, channels: 3 });
+      const width = isOblong ? 2 * size : size;
+      const other = isOblong ? [0, 0, 0].map(() => random.uniform()) : rgb;
+      const pixels = Uint8Array.from({ length: size * width * 3 }, (_, at) => {
+        const own = Math.floor(at / 3) % width < size ? rgb : other;
+        return Math.max(0, Math.min(255, 255 * (own[at % 3] + shift[at % 3]) + 20 * random.normal()));
+      });
+      const file = encodeSmallPng(pixels, { height: size, width, channels: 3 });
       await writeFile(join(folder, label, `${index}.png`), file);
     }
   }

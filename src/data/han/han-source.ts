@@ -3,7 +3,13 @@ import { type Log, silentLog } from '../../core/log.js';
 import { createRandom } from '../../core/random.js';
 import { createDegrade } from '../degradation.js';
 import { type Importer, withoutNull } from '../importers/importer.js';
-import type { DatasetSource, ImageShape, LabelledImage, SplitName } from '../source.js';
+import {
+  type DatasetSource,
+  type ImageShape,
+  type LabelledImage,
+  type SplitName,
+  sidesOf,
+} from '../source.js';
 import { type Characters, chooseCharacters } from './characters.js';
 import { type Design, type FontEntry, readDesigns } from './designs.js';
 import { createGlyphRenderer } from './glyph-renderer.js';
@@ -199,7 +205,7 @@ export const han: Importer = {
     const { seed, log, codePoints, copies, strength } = options;
     return hanSource({
       classes: required(options.classes, 'classes'),
-      imageSize: required(options.imageSize, 'image-size'),
+      imageSize: sidesOf(required(options.imageSize, 'image-size')).height,
       fonts: required(options.fonts, 'fonts'),
       minimumDesigns: required(options.minimumDesigns, 'minimum-designs'),
       validationDesigns: required(options.validationDesigns, 'validation-designs'),

@@ -1,13 +1,13 @@
 import type { Log } from '../../core/log.js';
 import { readAllClassNames } from '../class-names.js';
-import type { DatasetSource, ImageShape } from '../source.js';
+import { type DatasetSource, type ImageShape, type ImageSize, sidesOf } from '../source.js';
 
 /** The dataset options as a command resolves them; null leaves a choice to the kind of data set. */
 export interface SourceOptions {
   readonly seed: number;
   readonly log: Log;
   readonly classes: number | null;
-  readonly imageSize: number | null;
+  readonly imageSize: ImageSize | null;
   readonly channels: 1 | 3 | null;
   readonly imageColumn: string | null;
   readonly labelColumn: string | null;
@@ -42,8 +42,8 @@ export interface Importer {
 
 /** How a folder of images or a Hugging Face data set is imported. */
 export interface ImportOptions {
-  /** Height and width to which images are brought, in pixels. */
-  readonly imageSize: number;
+  /** To which images are brought, in pixels: one number for squares, or height and width, as in `48x320`. */
+  readonly imageSize: ImageSize;
   readonly channels?: 1 | 3;
   /** Share of the training images set aside for validation, in [0, 1), where the source has no such part. */
   readonly validationFraction?: number;
@@ -103,7 +103,7 @@ export function importChoices({
   onError = 'stop',
   seed,
 }: ImportOptions) {
-  const image: ImageShape = { height: imageSize, width: imageSize, channels };
+  const image: ImageShape = { ...sidesOf(imageSize), channels };
   return { image, validationFraction, testFraction, onError, seed };
 }
 

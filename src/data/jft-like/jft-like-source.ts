@@ -2,7 +2,7 @@ import { KdSpecError } from '../../core/errors.js';
 import { type Log, silentLog } from '../../core/log.js';
 import { createRandom } from '../../core/random.js';
 import { type Importer, withoutNull } from '../importers/importer.js';
-import type { DatasetSource, LabelledImage, SplitName } from '../source.js';
+import { type DatasetSource, type LabelledImage, type SplitName, sidesOf } from '../source.js';
 import { apportion } from './apportion.js';
 import { bayesCeiling } from './bayes-classifier.js';
 import { classFrequencies } from './class-frequencies.js';
@@ -152,5 +152,8 @@ function expectNumber(name: string, value: number, range: string, fits: boolean)
 export const jftLike: Importer = {
   recognises: async (source) => source === 'jft-like',
   open: (_, { seed, log, classes, imagesPerClass, imageSize, labelNoise }) =>
-    jftLikeSource({ seed, log, ...withoutNull({ classes, imagesPerClass, imageSize, labelNoise }) }),
+    jftLikeSource({
+      ...{ seed, log, ...withoutNull({ classes, imagesPerClass, labelNoise }) },
+      ...(imageSize !== null && { imageSize: sidesOf(imageSize).height }),
+    }),
 };

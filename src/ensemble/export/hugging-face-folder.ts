@@ -94,7 +94,8 @@ export async function writeHuggingFaceFolder(
 
 /**
  * What is done to an image before the model, in the words of image processors: scaled until it covers the square and cropped
- * at its centre, as kd-spec does; values of 0 to 255, scaled, normalised. Channels come out red first: see
+ * at its centre, as kd-spec does; values of 0 to 255, scaled, normalised. These words cannot say what covers an oblong:
+ * images are scaled to it, which is the same for those of its proportions. Channels come out red first: see
  * {@link preparation} for the rest.
  */
 function preprocessorOf({ form, reading: { order, normalisation } }: ImageFeed) {
@@ -103,9 +104,9 @@ function preprocessorOf({ form, reading: { order, normalisation } }: ImageFeed) 
   return {
     image_processor_type: 'CLIPImageProcessor',
     do_resize: true,
-    size: { shortest_edge: Math.max(height, width) },
+    size: height === width ? { shortest_edge: height } : { height, width },
     resample: 1, // Lanczos
-    do_center_crop: true,
+    do_center_crop: height === width,
     crop_size: { height, width },
     do_rescale: true,
     rescale_factor: 1 / 255,

@@ -46,7 +46,7 @@ describe('layout and size', () => {
 
   test('a width that is free is said, and may be chosen', async () => {
     expect((await inputOf(['n', 3, 48, 'w'])).notes.join()).toMatch(/any width is taken: 48 is used/);
-    const chosen = await inputOf(['n', 3, 48, 'w'], { imageSize: [48, 64] });
+    const chosen = await inputOf(['n', 3, 48, 'w'], { imageSize: { height: 48, width: 64 } });
     expect(chosen.image.width).toBe(64);
     expect(chosen.notes).toEqual([]);
   });
@@ -59,12 +59,14 @@ describe('layout and size', () => {
 
   test('any size at all needs one', async () => {
     await expect(inputOf(['n', 'c', 'h', 'w'])).rejects.toThrow(/--image-size 224/);
-    expect((await inputOf(['n', 'c', 'h', 'w'], { imageSize: [32] })).image).toEqual({
+    expect((await inputOf(['n', 'c', 'h', 'w'], { imageSize: { height: 32, width: 32 } })).image).toEqual({
       height: 32,
       width: 32,
       channels: 3,
     });
-    await expect(inputOf(['n', 3, 24, 24], { imageSize: [32] })).rejects.toThrow(/height of 24, not 32/);
+    await expect(inputOf(['n', 3, 24, 24], { imageSize: { height: 32, width: 32 } })).rejects.toThrow(
+      /height of 24, not 32/,
+    );
   });
 
   test('what is no image is refused', async () => {

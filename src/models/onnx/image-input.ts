@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { TensorProto_DataType } from 'onnx-buf';
-import type { ImageShape } from '../../data/source.js';
+import type { ImageShape, Sides } from '../../data/source.js';
 import { declaredExtents, inputKey, integersAttribute, invalid, type OnnxModel } from './model-file.js';
 import {
   feedSchema,
@@ -29,8 +29,7 @@ export interface InputHints {
   readonly layout?: 'channels-first' | 'channels-last' | undefined;
   /** The images that the model will be given, where it does not say what it takes. */
   readonly given?: ImageShape | undefined;
-  /** One number for square images, or height and width. */
-  readonly imageSize?: readonly number[] | undefined;
+  readonly imageSize?: Sides | undefined;
   readonly order?: Reading['order'] | undefined;
   /** Of values in [0, 1], as in `0.485,0.456,0.406`. */
   readonly mean?: readonly number[] | undefined;
@@ -216,7 +215,7 @@ function shapeOf(
   if (channels !== 1 && channels !== 3) {
     throw invalid(path, `its images have ${channels} channels: expected 1 (grey) or 3 (colour)`);
   }
-  const told = imageSize && { height: imageSize[0], width: imageSize[1] ?? imageSize[0] };
+  const told = imageSize;
   for (const side of ['height', 'width'] as const) {
     if (told && declared[side] !== undefined && told[side] !== declared[side]) {
       throw invalid(

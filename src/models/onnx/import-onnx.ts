@@ -1,6 +1,7 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Operations } from '../../compute/operations.js';
+import { type ImageSize, sidesOf } from '../../data/source.js';
 import { headTensors } from '../checkpoint.js';
 import { type Network, networkFromTensors } from '../network.js';
 import { cutNetwork } from '../network-backbone.js';
@@ -27,8 +28,8 @@ export interface OnnxHints {
   /** Of values in [0, 1]. */
   readonly imageMean: readonly number[] | null;
   readonly imageStd: readonly number[] | null;
-  /** Height and width, where the model takes any. */
-  readonly imageSize: number | null;
+  /** Where the model takes any. */
+  readonly imageSize: ImageSize | null;
   readonly blank: number | null;
   readonly logits: string | null;
   readonly features: string | null;
@@ -58,24 +59,17 @@ export async function describeOnnx(path: string, hints: OnnxHints): Promise<Onnx
   });
   const input = await findImageInput(model, {
     layout: hints.layout ?? undefined,
-    imageSize: hints.imageSize === null ? undefined : [hints.imageSize],
+    imageSize: hints.imageSize === null ? undefined : sidesOf(hints.imageSize),
     order: hints.channelOrder ?? undefined,
     mean: hints.imageMean ?? undefined,
     deviation: hints.imageStd ?? undefined,
   });
-  const { height, width, isFeatures } = input.image;
+  const { width, isFeatures } = input.image;
   if (isFeatures) {
     throw invalid(
       path,
       `it takes rows of ${width} features, not images: improve what makes them, or give the rows with the model's ` +
         'logits beside them (kd-spec run --source rows.npz)',
-    );
-  }
-  if (height !== width) {
-    throw invalid(
-      path,
-      `it takes images of ${height} x ${width}, and data sets here are square: export it for square images, or ` +
-        'import predictions that were made elsewhere (kd-spec cluster --predictions)',
     );
   }
   const blank = hints.blank ?? exported?.blank ?? undefined;

@@ -1,4 +1,5 @@
 import { importers } from '../../data/importers/importers.js';
+import { sidesOf } from '../../data/source.js';
 import { settingAt } from '../settings.js';
 import {
   type CheckContext,
@@ -38,12 +39,16 @@ export function checkDataset(context: CheckContext): void {
       `${where}${flagOf(key)} does nothing for ${chosen.source}, it is for ${takers.join(', ')}: leave it out`,
     );
   }
+  if (chosen?.isGenerator && typeof dataset.imageSize === 'string')
+    throw invalid(
+      `--image-size ${dataset.imageSize}: the ${chosen.name} data set has square images: give one number`,
+    );
   if (kind === 'features') checkFeatures(context);
   if (kind === 'han') {
     const needed = ['classes', 'imageSize', 'fonts', 'minimumDesigns', 'validationDesigns', 'testDesigns'];
     const missing = needed.find((key) => settingAt(settings, ['dataset', key]) === null);
     if (missing) throw invalid(`the han data set needs a value for ${flagOf(missing)}, not none`);
-    if (dataset.imageSize !== null && dataset.imageSize > 256) {
+    if (dataset.imageSize !== null && sidesOf(dataset.imageSize).height > 256) {
       throw invalid(`--image-size ${dataset.imageSize}: the han data set has images of at most 256 pixels`);
     }
   }

@@ -19,13 +19,14 @@ export const datasetOptions = {
     description: 'Set the number of classes (none: what the source has by default)',
   },
   imageSize: {
-    type: 'integer',
+    type: 'image-size',
     default: null,
     nullable: true,
     min: 8,
     max: 512,
     affects: 'result',
-    description: 'Set the height and width of the images in pixels',
+    description:
+      'Set the size of the images in pixels: one number for squares, or height and width, as in 48x320',
   },
   channels: {
     type: 'choice',

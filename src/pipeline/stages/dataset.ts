@@ -12,7 +12,7 @@ import type { ImportReport } from '../../data/import-report.js';
 import type { SourceOptions } from '../../data/importers/importer.js';
 import { openSource } from '../../data/importers/importers.js';
 import { withKnownClasses } from '../../data/importers/known-classes.js';
-import type { DatasetSource } from '../../data/source.js';
+import { type DatasetSource, imageSizeOf } from '../../data/source.js';
 import { writeDataset } from '../../data/write-dataset.js';
 import type { Settings } from '../options.js';
 import type { StageContext } from '../stage.js';
@@ -29,7 +29,7 @@ export async function makeDataset({
   const foreign = dataset.model.onnx === null ? undefined : await describeModel(dataset, log);
   const options = {
     ...dataset,
-    ...(foreign && { imageSize: foreign.input.image.height, channels: foreign.input.image.channels }),
+    ...(foreign && { imageSize: imageSizeOf(foreign.input.image), channels: foreign.input.image.channels }),
     seed,
     log,
   };
@@ -110,7 +110,7 @@ function holdOut(
 
 /** Opens the bystanders that a person gave, as images of the data set's shape. */
 function openGiven(path: string, { image }: DatasetSource, options: SourceOptions): Promise<DatasetSource> {
-  return openBystanderSource(path, { ...options, imageSize: image.height, channels: image.channels });
+  return openBystanderSource(path, { ...options, imageSize: imageSizeOf(image), channels: image.channels });
 }
 
 async function writeBystanders(
