@@ -57,9 +57,10 @@ function element(tag, attributes = {}, ...children) {
 /** A change in the colour of its sign. @param {number} value @param {string} text */
 const change = (value, text) => element('span', { class: value > 0 ? 'up' : value < 0 ? 'down' : '' }, text);
 
-/** The image of a class, so many pixels high. @param {number} label @param {number} height */
-function thumbnail(label, height) {
-  const width = Math.round((height * sheet.width) / sheet.height);
+/** The image of a class, so many pixels high, a very wide one lower. @param {number} label @param {number} most */
+function thumbnail(label, most) {
+  const width = Math.round(Math.min(3 * most, (most * sheet.width) / sheet.height));
+  const height = Math.round((width * sheet.height) / sheet.width);
   const cell = cellOf.get(label);
   const size = `width:${width}px;height:${height}px`;
   if (cell === undefined) return element('span', { class: 'thumb', style: `${size};background-image:none` });
