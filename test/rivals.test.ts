@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -79,6 +79,21 @@ test('the report shows the comparison, and the terminal says first whether a riv
   expect(page).toMatch(/nearest neighbours among the training features/);
 });
 
+test('a hidden layer, which is within no small bound here, is written under a large one, and can be imported', async () => {
+  await cp(join(folder, 'kd'), join(folder, 'lenient'), { recursive: true });
+  const command = ['rivals', '--harm', '90%', '--workspace', 'lenient', '--json'];
+  const { rivals } = jsonOf(await kdSpec(command, { folder }));
+  const { bounded } = rivals.find((rival: Line) => rival.name === 'hidden');
+  const words = ['export', '--refit', 'hidden', '--out', 'hidden.onnx', '--workspace', 'lenient', '--json'];
+  const output = jsonOf(await kdSpec(words, { folder }));
+  expect(output).toMatchObject({ refit: 'hidden', gain: bounded.gain, outputs: ['probabilities'] });
+  expect(output.maxDifference).toBeLessThan(1e-4);
+  const source = ['--onnx', 'hidden.onnx', '--source', 'photos', '--channel-order', 'rgb'];
+  const imported = ['import', ...source, '--workspace', 'again', '--json'];
+  const again = jsonOf(await kdSpec(imported, { folder }));
+  expect(again.features).toBe(3 + 64);
+});
+
 test.each(['prior', 'bias', 'interpolated', 'adapter'])(
   'export --refit %s writes the model that was measured',
   async (name) => {
@@ -113,7 +128,7 @@ test.each(['prior', 'bias', 'interpolated', 'adapter'])(
 test('a rival that no head is, that harms more than allowed, or was not measured, is not exported', async () => {
   const exported = (...words: readonly string[]) =>
     kdSpec(['export', '--out', 'x.onnx', ...words], { folder });
-  expect(await exported('--refit', 'hidden', '--workspace', 'kd')).toMatchObject({ code: 2 });
+  expect(await exported('--refit', 'neighbours', '--workspace', 'kd')).toMatchObject({ code: 2 });
   expect(await exported('--refit', 'bias', '--trace', '--workspace', 'kd')).toMatchObject({
     code: 2,
     stderr: expect.stringContaining('leave out --trace'),

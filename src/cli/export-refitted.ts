@@ -133,6 +133,13 @@ async function ofNetwork(
   head: DenseHead,
   backend: Settings['backend'],
 ): Promise<Made> {
+  if (head.hidden) {
+    throw new KdSpecError(
+      'option-invalid',
+      'hidden units are written into imported models alone: give a generalist that kd-spec trains another dense layer ' +
+        '(--dense)',
+    );
+  }
   const whole = await networkAsEnsemble(folder, { backend, name: 'the refitted generalist' });
   try {
     const { generalist } = whole;
@@ -187,15 +194,18 @@ function withBlank(
   blank: number | null,
 ): DenseHead {
   if (blank === null) return head;
-  const kept = { weights: Float32Array.from(weights), bias: Float32Array.from(bias) };
+  const rows = width + (head.hidden?.bias.length ?? 0);
+  const kept = new Float32Array(rows * classes);
+  kept.set(weights); // its blank takes nothing of hidden units
+  const offsets = Float32Array.from(bias);
   for (let label = 0; label < classes; label++) {
     if (label === blank) continue;
     const own = label < blank ? label : label - 1;
-    kept.bias[label] = head.bias[own];
-    for (let feature = 0; feature < width; feature++)
-      kept.weights[feature * classes + label] = head.weights[feature * (classes - 1) + own];
+    offsets[label] = head.bias[own];
+    for (let row = 0; row < rows; row++)
+      kept[row * classes + label] = head.weights[row * (classes - 1) + own];
   }
-  return kept;
+  return { ...head, weights: kept, bias: offsets };
 }
 
 /** Runs the written model: its logits against those of the layer on the features that it computes. */
@@ -223,12 +233,9 @@ async function compare(
   const found = await read(logits, classes);
   let maxDifference = 0;
   for (let row = 0; row < batch.count; row++) {
-    const expected = Float32Array.from(layer.bias);
-    for (let feature = 0; feature < width; feature++) {
-      const value = features[row * width + feature];
-      for (let label = 0; label < classes; label++)
-        expected[label] += value * layer.weights[feature * classes + label];
-    }
+    const own = features.subarray(row * width, (row + 1) * width);
+    const units = layer.hidden ? applied(layer.hidden, own).map((value) => Math.max(0, value)) : [];
+    const expected = applied(layer, [...own, ...units]);
     const [wanted, given] = [softmax(expected), softmax(found.subarray(row * classes, (row + 1) * classes))];
     for (let label = 0; label < classes; label++)
       maxDifference = Math.max(maxDifference, Math.abs(wanted[label] - given[label]));
@@ -239,6 +246,17 @@ async function compare(
     `the written layer differs from the measured one by ${maxDifference.toPrecision(2)}: this is a defect of kd-spec; ` +
       'nothing was written',
   );
+}
+
+/** What a dense layer makes of its input. */
+function applied(
+  { weights, bias }: Pick<DenseHead, 'weights' | 'bias'>,
+  input: Float32Array | readonly number[],
+): Float32Array {
+  const out = Float32Array.from(bias);
+  for (const [row, value] of input.entries())
+    for (let unit = 0; unit < out.length; unit++) out[unit] += value * weights[row * out.length + unit];
+  return out;
 }
 
 async function testImages(workspace: string): Promise<ImageBatch> {

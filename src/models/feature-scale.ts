@@ -88,14 +88,14 @@ export function plainLayer<Old extends Layer>(layer: Old, { mean, deviation }: F
   );
 }
 
-/** The layer that gives x what another gives `factor x + offset`. */
+/** The layer that gives x what another gives `factor x + offset`; what it takes beside x stays. */
 function rescaled<Old extends Layer>(
   layer: Old,
   factor: Float32Array | Float64Array,
   offset: Float32Array | Float64Array,
 ): Old {
   const outputs = layer.bias.length;
-  const weights = new Float32Array(layer.weights.length);
+  const weights = layer.weights.slice();
   const bias = Float64Array.from(layer.bias);
   for (let feature = 0; feature < factor.length; feature++)
     for (let output = 0; output < outputs; output++) {

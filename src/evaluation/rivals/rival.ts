@@ -17,12 +17,22 @@ export interface FeatureSet {
 
 /** A generalist's head on standardised features: mean 0 and deviation 1 over the training images. */
 export interface Head {
-  /** (width, classes). */
+  /** (width, classes); with hidden units (width + units, classes), their rows last. */
   readonly weights: Float32Array;
   /** (classes). */
   readonly bias: Float32Array;
+  /** Of the features. */
   readonly width: number;
   readonly classes: number;
+  /** Units, `relu(features weights + bias)`, that the head takes beside the features. */
+  readonly hidden?: HiddenUnits | undefined;
+}
+
+export interface HiddenUnits {
+  /** (width, units). */
+  readonly weights: Float32Array;
+  /** (units). */
+  readonly bias: Float32Array;
 }
 
 /** Of each image the leading class among those with images (inside) and among all others (outside). */
@@ -83,7 +93,7 @@ export interface Rival {
 }
 
 /** Rivals that are another last layer of the model, which `kd-spec export --refit` writes. */
-export const headRivals = ['prior', 'bias', 'refitted', 'interpolated', 'adapter'] as const;
+export const headRivals = ['prior', 'bias', 'refitted', 'interpolated', 'hidden', 'adapter'] as const;
 
 /** Shifts from -8 to 8 nats by quarters, 0 first. */
 export const shifts: readonly number[] = [

@@ -1,5 +1,4 @@
 import type { Tensor2D, Variable } from '../../compute/operations.js';
-import { assert } from '../../core/errors.js';
 import { createRandom, derivedSeed } from '../../core/random.js';
 import { type FitCost, fitHead, type RivalContext, type TrainedHead } from './fit-head.js';
 import { mixedLeaders } from './mixed-leaders.js';
@@ -38,9 +37,11 @@ function sizeOf(kind: Kind, { width, classes }: Pick<Head, 'width' | 'classes'>)
   }
 }
 
+type LastLayer = Pick<Head, 'weights' | 'bias' | 'hidden'>;
+
 interface BuiltHead extends TrainedHead {
-  /** The same as one dense layer; absent where it is none. */
-  dense?(): Promise<Pick<Head, 'weights' | 'bias'>>;
+  /** The same as one dense layer, on the features and on hidden units where there are some. */
+  dense(): Promise<LastLayer>;
   dispose(): void;
 }
 
@@ -60,13 +61,13 @@ function buildHead(kind: Kind, { operations, head, seed }: RivalContext): BuiltH
   const made = (
     trained: readonly Variable[],
     logits: (features: Tensor2D) => Tensor2D,
-    more: Pick<BuiltHead, 'dense'> = {},
+    layer: () => Promise<LastLayer>,
   ): BuiltHead => ({
     variables: trained,
     rate: rates[kind],
     logits,
     flops: sizeOf(kind, head).flops,
-    ...more,
+    dense: layer,
     dispose: () => operations.dispose([...all]),
   });
   const dense = (features: Tensor2D) =>
@@ -77,9 +78,9 @@ function buildHead(kind: Kind, { operations, head, seed }: RivalContext): BuiltH
   });
   switch (kind) {
     case 'bias':
-      return made([bias], dense, { dense: () => asDense(weights) });
+      return made([bias], dense, () => asDense(weights));
     case 'refitted':
-      return made([weights, bias], dense, { dense: () => asDense(weights) });
+      return made([weights, bias], dense, () => asDense(weights));
     case 'hidden': {
       const [into, offset, out] = [
         normal(width, hiddenUnits, 2),
@@ -87,10 +88,18 @@ function buildHead(kind: Kind, { operations, head, seed }: RivalContext): BuiltH
         zeros(hiddenUnits, classes),
       ];
       all.push(into, offset, out);
-      return made([weights, bias, into, offset, out], (features) => {
-        const hidden = operations.relu(operations.dense(features, into, offset, { inputGradient: false }));
-        return operations.add(dense(features), operations.dense(hidden, out, undefined));
-      });
+      return made(
+        [weights, bias, into, offset, out],
+        (features) => {
+          const hidden = operations.relu(operations.dense(features, into, offset, { inputGradient: false }));
+          return operations.add(dense(features), operations.dense(hidden, out, undefined));
+        },
+        async () => {
+          const [own, beside] = [await asDense(weights), await operations.read(out)];
+          const hidden = { weights: await operations.read(into), bias: await operations.read(offset) };
+          return { ...own, weights: joined(own.weights, beside), hidden };
+        },
+      );
     }
     case 'adapter': {
       const [down, up] = [normal(width, rankOf(head), 1), zeros(rankOf(head), width)];
@@ -101,17 +110,15 @@ function buildHead(kind: Kind, { operations, head, seed }: RivalContext): BuiltH
           const low = operations.dense(features, down, undefined, { inputGradient: false });
           return dense(operations.add(features, operations.dense(low, up, undefined)));
         },
-        {
-          async dense() {
-            const whole = operations.tidy(() =>
-              operations.add(weights, operations.matMul(down, operations.matMul(up, weights))),
-            );
-            try {
-              return await asDense(whole);
-            } finally {
-              whole.dispose();
-            }
-          },
+        async () => {
+          const whole = operations.tidy(() =>
+            operations.add(weights, operations.matMul(down, operations.matMul(up, weights))),
+          );
+          try {
+            return await asDense(whole);
+          } finally {
+            whole.dispose();
+          }
         },
       );
     }
@@ -159,7 +166,6 @@ export async function trainRivals(
       }
       return wanted.map((share) => found[at.indexOf(share)]);
     };
-    const { dense } = model;
     const blended: Rival = {
       name: kind === 'refitted' ? 'interpolated' : kind,
       what:
@@ -170,10 +176,8 @@ export async function trainRivals(
       shifts,
       cost,
       leaders,
-      ...(dense && {
-        head: async ({ variant: { share = 1 }, shift }) =>
-          raised(mixedHead(head, await dense(), scored, share), isPictured, shift),
-      }),
+      head: async ({ variant: { share = 1 }, shift }) =>
+        raised(mixedHead(head, await model.dense(), scored, share), isPictured, shift),
     };
     const plain: Rival = { ...blended, name: kind, what: kinds[kind], variants: [{ share: 1 }], shifts: [0] };
     return {
@@ -200,23 +204,36 @@ export async function refitHead(
 ): Promise<{ readonly head: Head; readonly fit: FitCost }> {
   const { model, scored, fit } = await fitInPlay('refitted', context);
   try {
-    assert(model.dense !== undefined, 'a refitted head is a dense layer');
     return { head: mixedHead(context.head, await model.dense(), scored, share), fit };
   } finally {
     model.dispose();
   }
 }
 
-/** `(1 - share) head + share trained` for the classes that were trained; the others stay as they are. */
+/** `(1 - share) head + share trained` for the classes that were trained; the others stay as they are, without hidden units. */
 function mixedHead(
   head: Head,
-  trained: Pick<Head, 'weights' | 'bias'>,
+  { weights, bias, hidden }: LastLayer,
   scored: Int32Array,
   share: number,
 ): Head {
   const mixed = (from: Float32Array, values: Float32Array) =>
     mix(from, withColumns(from, values, scored), share, new Float32Array(from.length));
-  return { ...head, weights: mixed(head.weights, trained.weights), bias: mixed(head.bias, trained.bias) };
+  const none = new Float32Array((hidden?.bias.length ?? 0) * head.classes); // of hidden units
+  return {
+    ...head,
+    weights: mixed(joined(head.weights, none), weights),
+    bias: mixed(head.bias, bias),
+    ...(hidden && { hidden }),
+  };
+}
+
+/** The rows of one matrix, then those of another. */
+function joined(first: Float32Array, second: Float32Array): Float32Array {
+  const all = new Float32Array(first.length + second.length);
+  all.set(first);
+  all.set(second, first.length);
+  return all;
 }
 
 /**

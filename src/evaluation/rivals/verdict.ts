@@ -31,9 +31,8 @@ export interface Verdict {
   readonly text: string;
 }
 
-/** What to do where another rival is better: these no export writes. */
+/** What to do where another rival is better that no export writes. */
 const advice: Readonly<Record<string, string>> = {
-  hidden: 'train a hidden layer and a head on the features of your model with your own tools',
   neighbours: 'keep the training features in an index, and rank the first classes again by the nearest ones',
 };
 

@@ -97,6 +97,56 @@ test.each(Object.entries(forms))('another head takes the place of %s', async (_,
   expect(names.has('shape')).toBe(parts.initializers.some(({ name }) => name === 'shape'));
 });
 
+test.each(Object.entries(forms))(
+  'a head with hidden units takes the place of %s, and again of itself',
+  async (_, parts) => {
+    const model = decodeOnnxModel('model.onnx', modelFile({ ...parts, outputs: ['out'], metadata: {} }));
+    const isHalf = parts.initializers.some(({ dataType }) => dataType === TensorProto_DataType.FLOAT16);
+    const tolerance = isHalf ? 0.15 : 1e-4;
+    const units = 4;
+    /** What a head makes of features, its hidden units joined to these. */
+    const widened = (features: readonly number[], hidden: { weights: Float32Array; bias: Float32Array }) => [
+      ...features,
+      ...Array.from(hidden.bias, (offset, unit) =>
+        Math.max(
+          0,
+          features.reduce(
+            (sum, value, feature) => sum + value * hidden.weights[feature * units + unit],
+            offset,
+          ),
+        ),
+      ),
+    ];
+    let [last, inputs] = [
+      model,
+      Array.from({ length: images }, (_, row) => [...pixels.subarray(row * width, (row + 1) * width)]),
+    ];
+    for (const time of [1, 2]) {
+      const head = await findHead(last, { logits: 'out' });
+      expect(head.width).toBe(width + (time - 1) * units);
+      const hidden = { weights: draw(head.width * units), bias: draw(units) };
+      const layer = { weights: draw((head.width + units) * classes), bias: draw(classes), hidden };
+      const made = toBinary(ModelProtoSchema, await withHead(last, head, layer));
+      last = decodeOnnxModel('model.onnx', made);
+      inputs = inputs.map((features) => widened(features, hidden));
+      const session = await openSession(made, { name: 'model.onnx' });
+      const feed = { type: 'float32', data: pixels, shape: [images, 3, 4, 4] } as const;
+      const found = (await session.run({ image: feed }, ['out'])).get('out')?.values ?? new Float32Array();
+      session.dispose();
+      for (const [row, features] of inputs.entries())
+        for (let c = 0; c < classes; c++) {
+          const expected = features.reduce(
+            (sum, value, feature) => sum + value * layer.weights[feature * classes + c],
+            layer.bias[c],
+          );
+          expect(Math.abs(found[row * classes + c] - expected)).toBeLessThan(
+            tolerance * (1 + Math.abs(expected)),
+          );
+        }
+    }
+  },
+);
+
 test('a change of shape between the product and its bias is refused', async () => {
   const nodes = [
     flatten,

@@ -1,5 +1,11 @@
 import { create } from '@bufbuild/protobuf';
-import { type GraphProto, GraphProtoSchema, type ModelProto, TensorProto_DataType } from 'onnx-buf';
+import {
+  type GraphProto,
+  GraphProtoSchema,
+  type ModelProto,
+  type NodeProto,
+  TensorProto_DataType,
+} from 'onnx-buf';
 import { KdSpecError } from '../../core/errors.js';
 import { numberToHalf } from '../../math/half.js';
 import { withData } from './constants.js';
@@ -9,19 +15,20 @@ import type { OnnxModel } from './model-file.js';
 
 /** A dense layer: `logits = features weights + bias`. */
 export interface DenseHead {
-  /** (width, classes) */
+  /** (width, classes); with hidden units (width + units, classes), their rows last */
   readonly weights: Float32Array;
   /** (classes) */
   readonly bias: Float32Array;
+  /** Units, `relu(features weights + bias)`, that it takes beside the features: (width, units) and (units). */
+  readonly hidden?: { readonly weights: Float32Array; readonly bias: Float32Array } | undefined;
 }
 
 const leastOpset = 7; // sums that broadcast
-const prefix = 'kd_spec_head_';
 
 /**
  * Writes another last layer into a foreign classifier. Its inputs, outputs, names and metadata stay as they are, and what
  * no output needs any longer is left out. The new weights have the type of the old ones; in place of quantised ones they
- * are float32.
+ * are float32. Hidden units are joined to the features, so that the layer that is written is the head that `findHead` finds.
  *
  * @param head where the old layer is: see `findHead`
  * @returns the model, its external data inside
@@ -30,9 +37,9 @@ const prefix = 'kd_spec_head_';
 export async function withHead(
   model: OnnxModel,
   head: OnnxHead,
-  { weights, bias }: DenseHead,
+  { weights, bias, hidden }: DenseHead,
 ): Promise<ModelProto> {
-  const { product, logits, features, width, classes } = head;
+  const { product, logits, features, width } = head;
   if (model.opset < leastOpset) {
     throw new KdSpecError(
       'option-invalid',
@@ -54,23 +61,31 @@ export async function withHead(
     initializer: [...model.graph.initializer],
     input: [...model.graph.input],
   });
+  const prefix = freshPrefix(graph);
   const writer = createGraphWriter(graph, model.opset, { prefix });
   const store = storeAs(writer, weightsType(model, product.input[1], product.opType));
-  const made =
-    product.opType === 'Conv'
-      ? writer.node('Conv', [
-          features,
-          store(turned(weights, width, classes), [classes, width, 1, 1]),
-          store(bias, [classes]),
-        ])
-      : writer.add(
-          writer.node('MatMul', [features, store(weights, [width, classes])]),
-          store(bias, [classes]),
-        );
+  const isPixel = product.opType === 'Conv';
+  const layer = (input: string, inputs: number, values: Float32Array, offsets: Float32Array) => {
+    const units = offsets.length;
+    if (isPixel) {
+      const kernel = store(turned(values, inputs, units), [units, inputs, 1, 1]);
+      return writer.node('Conv', [input, kernel, store(offsets, [units])]);
+    }
+    const product = writer.node('MatMul', [input, store(values, [inputs, units])]);
+    return writer.add(product, store(offsets, [units]));
+  };
+  let input = features;
+  if (hidden) {
+    // The last axis; operator sets before 11 count from the first one alone.
+    const last = model.opset < 11 ? (head.isSequence ? 2 : 1) : -1;
+    const units = writer.node('Relu', [layer(features, width, hidden.weights, hidden.bias)]);
+    input = writer.node('Concat', [features, units], { axis: isPixel ? 1 : last });
+  }
+  const made = layer(input, width + (hidden?.bias.length ?? 0), weights, bias);
   const before = `${prefix}before`;
   renameValue(graph, logits, before);
   writer.name(made, logits);
-  placeBehind(graph, features, prefix);
+  placeBehind(graph, features, graph.node.slice(model.graph.node.length));
   removeFrom(graph, before);
   return withData(model, graph);
 }
@@ -117,10 +132,21 @@ function storeAs(
   }
 }
 
-/** Moves the new nodes, which stand last, to where their features are known: nodes stand in the order they run. */
-function placeBehind(graph: GraphProto, features: string, ours: string): void {
-  const added = graph.node.filter(({ name }) => name.startsWith(ours));
-  const others = graph.node.filter(({ name }) => !name.startsWith(ours));
+/** The beginning of names that nothing in a graph has: a layer that was written before may be replaced again. */
+function freshPrefix(graph: GraphProto): string {
+  const names = new Set([
+    ...graph.node.flatMap(({ name, output }) => [name, ...output]),
+    ...graph.initializer.map(({ name }) => name),
+  ]);
+  for (let time = 1; ; time++) {
+    const prefix = time === 1 ? 'kd_spec_head_' : `kd_spec_head_${time}_`;
+    if (![...names].some((name) => name.startsWith(prefix))) return prefix;
+  }
+}
+
+/** Moves new nodes, which stand last, to where their features are known: nodes stand in the order they run. */
+function placeBehind(graph: GraphProto, features: string, added: readonly NodeProto[]): void {
+  const others = graph.node.slice(0, graph.node.length - added.length);
   const at = others.findIndex(({ output }) => output.includes(features)) + 1;
   graph.node = [...others.slice(0, at), ...added, ...others.slice(at)];
 }

@@ -148,7 +148,11 @@ export async function measureRivals(context: StageContext): Promise<RivalsReport
         ensemble: predictions,
         bound,
         canRefit: canRefit(ensemble, context.input('generalist')),
-        keep: (name, one) => writeHead(join(directory, headsFolder), name, plainLayer(one, scale)),
+        keep: (name, one) =>
+          writeHead(join(directory, headsFolder), name, {
+            ...plainLayer(one, scale),
+            ...(one.hidden && { hidden: plainLayer(one.hidden, scale) }),
+          }),
       },
       log,
     );
@@ -172,9 +176,15 @@ async function originalHead(folder: string, generalist: Network): Promise<Head> 
   return headFrom((await readOriginal(folder, definition)) ?? (await networkValues(generalist)), definition);
 }
 
-async function writeHead(folder: string, name: string, head: Head): Promise<void> {
+async function writeHead(folder: string, name: string, { hidden, ...head }: Head): Promise<void> {
   await mkdir(folder, { recursive: true });
-  await writeSafetensors(join(folder, `${name}.safetensors`), headTensors(head));
+  const units = hidden?.bias.length ?? 0;
+  const tensors = new Map(headTensors({ ...head, width: head.width + units }));
+  if (hidden) {
+    tensors.set('hidden.weights', { shape: [head.width, units], values: hidden.weights });
+    tensors.set('hidden.bias', { shape: [units], values: hidden.bias });
+  }
+  await writeSafetensors(join(folder, `${name}.safetensors`), tensors);
 }
 
 /**
@@ -195,19 +205,27 @@ export async function readRivalHead(directory: string, name: string): Promise<He
     );
   }
   const tensors = await readSafetensors(path);
-  const [weights, bias] = ['head.weights', 'head.bias'].map((one) => tensors.get(one));
-  const isHead =
-    weights?.values instanceof Float32Array &&
-    bias?.values instanceof Float32Array &&
-    weights.values.length === weights.shape[0] * bias.values.length;
-  if (!isHead) {
+  const layerOf = (part: string) => {
+    const [weights, bias] = ['weights', 'bias'].map((one) => tensors.get(`${part}.${one}`));
+    if (
+      weights?.values instanceof Float32Array &&
+      bias?.values instanceof Float32Array &&
+      weights.values.length === weights.shape[0] * bias.values.length
+    )
+      return { rows: weights.shape[0], weights: weights.values, bias: bias.values };
     throw new KdSpecError(
       'artefact-corrupt',
       `${path}: expected the weights of a head: run kd-spec rivals again`,
     );
-  }
-  const [width, classes] = weights.shape;
-  return { width, classes, weights: weights.values, bias: bias.values };
+  };
+  const { rows, ...layer } = layerOf('head');
+  const hidden = tensors.has('hidden.weights') ? layerOf('hidden') : undefined;
+  return {
+    ...layer,
+    width: hidden?.rows ?? rows,
+    classes: layer.bias.length,
+    ...(hidden && { hidden: { weights: hidden.weights, bias: hidden.bias } }),
+  };
 }
 
 /** The comparison that a finished stage left. */
