@@ -26,7 +26,7 @@ export const datasetOptions = {
     max: 512,
     affects: 'result',
     description:
-      'Set the size of the images in pixels: one number for squares, or height and width, as in 48x320',
+      'Set the size of the images in pixels',
   },
   channels: {
     type: 'choice',
