@@ -1,6 +1,5 @@
 import { type FileHandle, open } from 'node:fs/promises';
 import { brotliDecompressSync, gunzipSync } from 'node:zlib';
-import { decompress as unzstd } from 'fzstd';
 import {
   type AsyncBuffer,
   type ColumnMetaData,
@@ -17,6 +16,7 @@ import { asFileError } from '../core/file-error.js';
 import { foreignKind } from '../core/file-kind.js';
 import { checkPages, type PageColumn } from './parquet-pages.js';
 import type { BatchSize } from './row-order.js';
+import { loadZstd, type Unpack, unpackLz4Block } from './unpacking.js';
 
 /** A Parquet file, of which row groups are read one at a time. */
 export interface ParquetFile {
@@ -163,6 +163,7 @@ async function readGroup(
 ): Promise<readonly Readonly<Record<string, unknown>>[]> {
   const { rows } = groups[group];
   if (rows === 0) return [];
+  const compressors = await loadCompressors(metadata.row_groups[group].columns);
   for (const { meta_data: column } of metadata.row_groups[group].columns) {
     if (column === undefined || !columns.includes(column.path_in_schema[0])) continue;
     const { codec } = column;
@@ -170,7 +171,7 @@ async function readGroup(
       throw new KdSpecError(
         'dataset-invalid',
         `${path}: the column ${column.path_in_schema[0]} is compressed by ${codec}, which is not read: write the file again ` +
-          'with compression="zstd" (or snappy, gzip, brotli)',
+          'with compression="zstd" (or snappy, gzip, brotli, lz4)',
       );
     }
     const { start, bytes } = placeOf(column);
@@ -185,7 +186,7 @@ async function readGroup(
     }
     const chunk = new Uint8Array(await buffer.slice(start, Math.min(size, start + bytes)));
     guarded(path, `a page of ${column.path_in_schema.join('.')} in row group ${group}`, () =>
-      checkPages(chunk, pageColumn(column, tree), { values, pageBytes: pageLimitBytes }),
+      checkPages(chunk, pageColumn(column, tree, compressors), { values, pageBytes: pageLimitBytes }),
     );
   }
   const first = groups.slice(0, group).reduce((sum, one) => sum + one.rows, 0);
@@ -212,7 +213,11 @@ async function readGroup(
   }
 }
 
-function pageColumn({ path_in_schema: names, type, codec }: ColumnMetaData, tree: SchemaTree): PageColumn {
+function pageColumn(
+  { path_in_schema: names, type, codec }: ColumnMetaData,
+  tree: SchemaTree,
+  compressors: Compressors,
+): PageColumn {
   let node = tree;
   let [definitionLevels, repetitionLevels] = [0, 0];
   for (const name of names) {
@@ -232,7 +237,7 @@ function pageColumn({ path_in_schema: names, type, codec }: ColumnMetaData, tree
 }
 
 /** The decompressors: each makes as much as was announced, which was checked, and no more. */
-const compressors: Compressors = {
+const syncCompressors: Compressors = {
   SNAPPY(input, length) {
     checkSnappy(input);
     const output = new Uint8Array(length);
@@ -241,8 +246,20 @@ const compressors: Compressors = {
   },
   GZIP: (input, length) => gunzipSync(input, { maxOutputLength: Math.max(1, length) }),
   BROTLI: (input, length) => brotliDecompressSync(input, { maxOutputLength: Math.max(1, length) }),
-  ZSTD: (input, length) => unzstd(input, new Uint8Array(length)),
+  LZ4_RAW: (input, length) => unpacked(unpackLz4Block, input, length),
 };
+
+async function loadCompressors(columns: FileMetaData['row_groups'][number]['columns']): Promise<Compressors> {
+  if (!columns.some(({ meta_data: column }) => column?.codec === 'ZSTD')) return syncCompressors;
+  const unpackZstd = await loadZstd();
+  return { ...syncCompressors, ZSTD: (input, length) => unpacked(unpackZstd, input, length) };
+}
+
+function unpacked(unpack: Unpack, input: Uint8Array, length: number): Uint8Array {
+  const output = new Uint8Array(length);
+  unpack(input, output);
+  return output;
+}
 
 /** hyparquet follows a literal of 2 GiB or more as one of a negative length, backwards and without end. */
 function checkSnappy(input: Uint8Array): void {

@@ -150,7 +150,8 @@ test('images of which only the paths are stored are refused with what embeds the
   );
 });
 
-test('a codec that is not read is named, with those that are; embeddings of integers are features', async () => {
+/** A Parquet file of lists of integers and of texts, whose pages an encoder packs. */
+function embeddings(codec: 'LZ4' | 'LZ4_RAW', pack: (page: Uint8Array) => Uint8Array): Buffer {
   const schema: Parameters<typeof parquetWriteBuffer>[0]['schema'] = [
     { name: 'schema', num_children: 2 },
     { name: 'embedding', converted_type: 'LIST', repetition_type: 'OPTIONAL', num_children: 1 },
@@ -162,22 +163,48 @@ test('a codec that is not read is named, with those that are; embeddings of inte
     { name: 'embedding', data: upTo(6).map((k) => [k, -k]) },
     { name: 'label', data: upTo(6).map((k) => names[k % 3]) },
   ];
-  const directory = await folder({
-    'a.parquet': Buffer.from(
-      parquetWriteBuffer({
-        schema,
-        columnData,
-        codec: 'LZ4_RAW',
-        compressors: { LZ4_RAW: (bytes) => bytes },
-      }),
-    ),
-  });
+  return Buffer.from(parquetWriteBuffer({ schema, columnData, codec, compressors: { [codec]: pack } }));
+}
+
+test('a codec that is not read is named, with those that are; embeddings of integers are features', async () => {
+  const directory = await folder({ 'a.parquet': embeddings('LZ4', (page) => page) });
   const path = join(directory, 'a.parquet');
   expect((await recognise(path)).name).toBe('features');
   await expect(featuresSource(path, { imageSize: 8, seed: 1 })).rejects.toMatchObject({
     code: 'dataset-invalid',
-    message: expect.stringMatching(/compressed by LZ4_RAW.*compression="zstd"/),
+    message: expect.stringMatching(/compressed by LZ4,.*compression="zstd"/),
   });
+});
+
+test('columns that are blocks of LZ4 are read; damaged ones, and those of another length, are refused', async () => {
+  const literals = (page: Uint8Array) =>
+    page.length < 15
+      ? Uint8Array.of(16 * page.length, ...page)
+      : Uint8Array.of(
+          0xf0,
+          ...Array(Math.floor((page.length - 15) / 255)).fill(255),
+          (page.length - 15) % 255,
+          ...page,
+        );
+  const directory = await folder({
+    'sound.parquet': embeddings('LZ4_RAW', literals),
+    'short.parquet': embeddings('LZ4_RAW', (page) => literals(page.subarray(1))),
+    'damaged.parquet': embeddings('LZ4_RAW', (page) => literals(page).subarray(0, -1)),
+  });
+  const read = (name: string) =>
+    featuresSource(join(directory, name), {
+      imageSize: 8,
+      seed: 1,
+      validationFraction: 0,
+      testFraction: 0,
+    });
+  const found: (readonly [number, string])[] = [];
+  const source = await read('sound.parquet');
+  for await (const { pixels, label } of source.images('train'))
+    found.push([new Float32Array(pixels.slice().buffer)[0], source.classes[label]]);
+  expect(found.toSorted(([a], [b]) => a - b)).toEqual(upTo(6).map((k) => [k, names[k % 3]]));
+  for (const name of ['short.parquet', 'damaged.parquet'])
+    await expect(read(name), name).rejects.toMatchObject({ code: 'shard-corrupt' });
 });
 
 test.each([
