@@ -18,7 +18,7 @@ export function foreignKind(head: Uint8Array): string | undefined {
   return kinds.find(([beginning]) => text.startsWith(beginning))?.[1];
 }
 
-const arrow = 'pyarrow.feather.write_feather(table, path, compression="uncompressed")';
+const arrow = 'pyarrow.feather.write_feather(table, path)';
 const pickle = 'it is a Python pickle: convert it in Python';
 const image = 'it is an image';
 

@@ -83,6 +83,82 @@ export function firstBlock(footer: Uint8Array): number | undefined {
   return starts.length === 0 ? undefined : starts.reduce((least, start) => Math.min(least, start));
 }
 
+/**
+ * The schema of a file in file format as the metadata of a message.
+ *
+ * @param footer one of which {@link footerAnnouncesWhatItHolds} is true
+ */
+export function schemaMetadataOf(footer: Uint8Array): Uint8Array {
+  const inFooter = new DataView(footer.buffer, footer.byteOffset, footer.length);
+  const table = inFooter.getUint32(0, true);
+  const version = place(inFooter, table, slots.footer.version);
+  const schema = target(inFooter, table, slots.footer.schema) ?? 0;
+  // A root that leads to a message stands before the footer, whose own offsets are relative: the message's vtable with
+  // four members, of which the last, the length of a body, is left out, and the message.
+  const [vtable, message, start] = [4, 16, 32];
+  const metadata = new Uint8Array(start + footer.length);
+  metadata.set(footer, start);
+  const view = new DataView(metadata.buffer);
+  view.setUint32(0, message, true);
+  for (const [at, value] of [message - vtable, 12, 4, 6, 8, 0].entries())
+    view.setUint16(vtable + 2 * at, value, true);
+  view.setInt32(message, message - vtable, true);
+  view.setInt16(message + 4, version === undefined ? 0 : inFooter.getInt16(version, true), true);
+  view.setUint8(message + 6, headerTypes.schema);
+  view.setUint32(message + 8, start + schema - (message + 8), true);
+  return metadata;
+}
+
+/**
+ * The metadata of a batch or dictionary whose buffers were compressed, as they are when these are not.
+ *
+ * @param metadata one of which {@link announcesWhatItHolds} is true
+ * @param buffers where each lies in the new body, as many as there are
+ * @returns a copy, filled up to a multiple of 8 bytes; undefined where a member is missing that must be there
+ */
+export function uncompressedMetadata(
+  metadata: Uint8Array,
+  buffers: readonly { readonly offset: number; readonly length: number }[],
+  bodyBytes: number,
+): Uint8Array | undefined {
+  // Tables of the same members may share a vtable, so that the batch gets one of its own, without a compression.
+  const copy = new Uint8Array(padded(padded(metadata.length) + 2 * vtableLimit));
+  copy.set(metadata);
+  const view = new DataView(copy.buffer);
+  try {
+    const message = view.getUint32(0, true);
+    const typeAt = place(view, message, slots.message.headerType);
+    const bodyAt = place(view, message, slots.message.bodyLength);
+    const header = target(view, message, slots.message.header);
+    const isDictionary = typeAt !== undefined && view.getUint8(typeAt) === headerTypes.dictionary;
+    const batch = isDictionary && header !== undefined ? target(view, header, slots.dictionary.data) : header;
+    const list = batch === undefined ? undefined : target(view, batch, slots.recordBatch.buffers);
+    const isEmpty = bodyBytes === 0; // then its length may be left out
+    if (batch === undefined || list === undefined || (bodyAt === undefined && !isEmpty)) return undefined;
+    if (view.getUint32(list, true) !== buffers.length) return undefined;
+
+    const vtable = batch - view.getInt32(batch, true);
+    const vtableBytes = view.getUint16(vtable, true);
+    const end = padded(metadata.length);
+    copy.set(copy.subarray(vtable, vtable + Math.min(vtableBytes, 2 * vtableLimit)), end);
+    view.setUint16(end, Math.min(vtableBytes, 2 * vtableLimit), true);
+    view.setUint16(end + slots.recordBatch.compression, 0, true);
+    view.setInt32(batch, batch - end, true);
+    if (bodyAt !== undefined) view.setBigInt64(bodyAt, BigInt(bodyBytes), true);
+    for (const [at, { offset, length }] of buffers.entries()) {
+      view.setBigInt64(list + 4 + 16 * at, BigInt(offset), true);
+      view.setBigInt64(list + 12 + 16 * at, BigInt(length), true);
+    }
+    return copy;
+  } catch (error) {
+    if (error instanceof RangeError) return undefined; // an offset that leads out of the message
+    throw error;
+  }
+}
+
+const vtableLimit = 16; // members of two bytes: more than a batch has, together with the two sizes before them
+const padded = (bytes: number) => 8 * Math.ceil(bytes / 8);
+
 /** Of a block: its offset, the length of its metadata, and that of its body. */
 const blockBytes = 24;
 
@@ -90,12 +166,12 @@ const headerTypes = { schema: 1, dictionary: 2, recordBatch: 3 } as const;
 
 /** Positions in a vtable, in bytes: 4 for the first member of a table, 2 more for each after it. */
 const slots = {
-  message: { headerType: 6, header: 8, customMetadata: 12 },
-  footer: { schema: 6, dictionaries: 8, recordBatches: 10, customMetadata: 12 },
+  message: { headerType: 6, header: 8, bodyLength: 10, customMetadata: 12 },
+  footer: { version: 4, schema: 6, dictionaries: 8, recordBatches: 10, customMetadata: 12 },
   schema: { fields: 6, customMetadata: 8 },
   field: { children: 14, customMetadata: 16 },
   dictionary: { data: 6 },
-  recordBatch: { nodes: 6, buffers: 8, variadicCounts: 12 },
+  recordBatch: { nodes: 6, buffers: 8, compression: 10, variadicCounts: 12 },
 } as const;
 
 /** Where a member of a table stands; undefined when the table leaves it out. */

@@ -3,7 +3,13 @@ import { Message, type RecordBatch, RecordBatchReader, Schema, Table, tableToIPC
 import { KdSpecError } from '../core/errors.js';
 import { asFileError } from '../core/file-error.js';
 import { foreignKind } from '../core/file-kind.js';
-import { announcesWhatItHolds, firstBlock, footerAnnouncesWhatItHolds } from './arrow-metadata.js';
+import {
+  announcesWhatItHolds,
+  firstBlock,
+  footerAnnouncesWhatItHolds,
+  schemaMetadataOf,
+} from './arrow-metadata.js';
+import { findPacking, isUsualSize, type Packing, type PackingSize, unpackMessage } from './arrow-packing.js';
 
 /**
  * Random access to the record batches of one Arrow file, in stream or in file format.
@@ -12,6 +18,7 @@ import { announcesWhatItHolds, firstBlock, footerAnnouncesWhatItHolds } from './
  * metadata (4 bytes), the metadata (a flatbuffer that says how long the body is and how many rows it
  * holds), the body; a length of 0 ends the chain. Walking the chain reads the metadata alone, so it costs
  * microseconds a batch, finds truncation with its row, and lets a reader draw batches in any order.
+ * Bodies may be compressed, which is undone as a batch is read; see `arrow-packing.ts`.
  *
  * Source: Arrow columnar format 1.5, "IPC Streaming Format" and "IPC File Format".
  */
@@ -22,6 +29,8 @@ export interface ShardIndex {
   readonly batches: readonly BatchLocation[];
   /** Where the values of dictionary-encoded (categorical) columns lie. */
   readonly dictionaries: readonly MessageLocation[];
+  /** Whether it is in file format, in which batches may stand before their dictionaries, as Polars writes them. */
+  readonly isFile: boolean;
   /** The schema message without its metadata (which can be large): what a decoder must see before a batch. */
   readonly schemaMessage: Uint8Array;
 }
@@ -29,13 +38,21 @@ export interface ShardIndex {
 /** Where a message lies in its file. */
 interface MessageLocation {
   readonly offsetBytes: number;
+  /** In the file. */
+  readonly fileBytes: number;
+  /** In memory: as many, or more where it is compressed. */
   readonly sizeBytes: number;
+  /** How it is compressed, where it is. */
+  readonly packing?: Packing | undefined;
 }
 
 /** Where one record batch lies in its file. */
 export interface BatchLocation extends MessageLocation {
   readonly rows: number;
-  /** Where each buffer of its columns begins in the file; of a column of fixed width, a row can be read alone. */
+  /**
+   * Where each buffer of its columns begins in the file; of a column of fixed width, a row can be read alone. None of a
+   * compressed batch.
+   */
   readonly bufferOffsets: readonly number[];
 }
 
@@ -47,15 +64,19 @@ const footerEndBytes = 4 + fileMagic.length;
 const metadataGuessBytes = 1024;
 const metadataLimitBytes = 256 * 2 ** 20;
 const rowsWithoutBytes = 65_536; // that a batch may have, such as lists of width 0
+const announcementBytes = 4096; // that one read brings of the lengths before small buffers
+/** Custom metadata of the batches that pyarrow 0.17 compressed, before the format knew how. */
+const earlyCompression = 'ARROW:experimental_compression';
 
 /**
  * Walks the messages of an Arrow file and returns where its record batches are.
  *
- * @param path a file in Arrow stream or file format, not compressed
+ * @param path a file in Arrow stream or file format, whose batches may be compressed by LZ4 or Zstandard
  * @returns the schema, and offset, size and rows of each batch
  * @throws KdSpecError `shard-truncated` with the row where the file ends, `shard-corrupt` when a message
- *   cannot be understood or the file is of another kind, `dataset-invalid` for compressed batches, `not-found`
- * Cost: one read of about 1 KiB a batch; bodies are not read.
+ *   cannot be understood or the file is of another kind, `dataset-invalid` for batches that are compressed in another
+ *   way, or too large when they are not, `not-found`
+ * Cost: one read of about 1 KiB a batch, and one of 4 KiB a buffer where it is compressed; bodies are not read.
  */
 export async function indexShard(path: string): Promise<ShardIndex> {
   const handle = await openShard(path);
@@ -78,11 +99,12 @@ export async function openShard(path: string): Promise<FileHandle> {
 /**
  * Reads and decodes one record batch.
  *
- * The columns are views of one freshly allocated buffer: nothing is copied after the read.
+ * The columns are views of one freshly allocated buffer: nothing is copied after the read, or after it is unpacked.
  *
- * @param options.withDictionaries reads the dictionaries that stand before it too, without which categorical columns
+ * @param options.withDictionaries reads the dictionaries that it may refer to too, without which categorical columns
  * have no values
  * @throws KdSpecError `shard-truncated` when the file became shorter than it was, `shard-corrupt`
+ * Cost: the batch in memory, `location.sizeBytes`, beside what it takes in the file where it is compressed.
  */
 export async function readBatch(
   handle: FileHandle,
@@ -90,13 +112,18 @@ export async function readBatch(
   location: BatchLocation,
   { withDictionaries = false }: { readonly withDictionaries?: boolean } = {},
 ): Promise<RecordBatch> {
-  const { dictionaries } = shard;
-  const before = dictionaries.filter(({ offsetBytes }) => offsetBytes < location.offsetBytes);
+  const { dictionaries, isFile } = shard;
+  const before = dictionaries.filter(({ offsetBytes }) => isFile || offsetBytes < location.offsetBytes);
   const messages: Uint8Array[] = [];
-  for (const { offsetBytes, sizeBytes } of [...(withDictionaries ? before : []), location]) {
-    const message = await readAt(handle, offsetBytes, sizeBytes);
-    if (message.length < sizeBytes) throw truncated(shard.path, offsetBytes, 0);
-    messages.push(message);
+  for (const { offsetBytes, fileBytes, packing } of [...(withDictionaries ? before : []), location]) {
+    const message = await readAt(handle, offsetBytes, fileBytes);
+    if (message.length < fileBytes) throw truncated(shard.path, offsetBytes, 0);
+    const unpacked = packing && unpackMessage(message, packing);
+    messages.push(
+      (await unpacked?.catch((cause: unknown) => {
+        throw corrupt(shard.path, `the message at byte ${offsetBytes}, ${messageOf(cause)}`, cause);
+      })) ?? message,
+    );
   }
   try {
     const [batch] = RecordBatchReader.from([shard.schemaMessage, ...messages]);
@@ -118,6 +145,7 @@ async function walkMessages(handle: FileHandle, path: string): Promise<ShardInde
   const isFile = Buffer.from(start).toString('latin1', 0, fileMagic.length) === fileMagic;
   const batches: BatchLocation[] = [];
   const dictionaries: MessageLocation[] = [];
+  let ofDictionaries: PackingSize | undefined;
   let schema: Schema | undefined;
   let rows = 0;
 
@@ -150,20 +178,30 @@ async function walkMessages(handle: FileHandle, path: string): Promise<ShardInde
         ? head.subarray(framingBytes, framingBytes + metadataBytes)
         : await readAt(handle, offset + framingBytes, metadataBytes);
     const message = decodeMetadata(metadata, path, offset, rows);
-    const sizeBytes = framingBytes + metadataBytes + message.bodyBytes;
-    if (offset + sizeBytes > size) throw truncated(path, size, rows);
+    const bodyStart = offset + framingBytes + metadataBytes;
+    const fileBytes = framingBytes + metadataBytes + message.bodyBytes;
+    if (offset + fileBytes > size) throw truncated(path, size, rows);
     if (message.schema) schema = message.schema;
-    else if (message.isDictionary) dictionaries.push({ offsetBytes: offset, sizeBytes });
     else {
-      const bodyStart = offset + framingBytes + metadataBytes;
-      const bufferOffsets = message.bufferStarts.map((start) => bodyStart + start);
-      batches.push({ offsetBytes: offset, sizeBytes, rows: message.rows, bufferOffsets });
+      const packing = await packingOf(message, handle, { path, offset, row: rows, bodyStart });
+      if (packing && message.isDictionary) ofDictionaries = sizeWith(ofDictionaries, packing);
+      const together = message.isDictionary ? ofDictionaries : packing;
+      if (together && !isUsualSize(together)) throw tooLarge(path, rows, together, message.isDictionary);
+      const { bodyBytes } = packing ?? message;
+      expectRows(message.length, bodyBytes, { path, offset, row: rows });
+      const sizeBytes = framingBytes + metadataBytes + bodyBytes;
+      const location = { offsetBytes: offset, fileBytes, sizeBytes, packing };
+      if (message.isDictionary) dictionaries.push(location);
+      else {
+        const bufferOffsets = packing ? [] : message.buffers.map((buffer) => bodyStart + buffer.offset);
+        batches.push({ ...location, rows: message.length, bufferOffsets });
+        rows += message.length;
+      }
     }
-    rows += message.rows;
-    offset += sizeBytes;
+    offset += fileBytes;
   }
   // Some writers of the file format leave the schema message out: it stands in the footer, too.
-  if (!schema && isFile) schema = await schemaOfFooter(path);
+  if (!schema && isFile) schema = await schemaOfFooter(handle, path);
   if (!schema) throw corrupt(path, 'it has no schema');
   try {
     return {
@@ -172,11 +210,24 @@ async function walkMessages(handle: FileHandle, path: string): Promise<ShardInde
       rows,
       batches,
       dictionaries,
+      isFile,
       schemaMessage: encodeSchema(new Schema(schema.fields)),
     };
   } catch (cause) {
     throw corrupt(path, 'its schema cannot be decoded', cause); // dictionaries that contradict one another
   }
+}
+
+/** A batch is read with all dictionaries that it may refer to. */
+function sizeWith(
+  before: PackingSize | undefined,
+  { codec, packedBytes, bodyBytes }: PackingSize,
+): PackingSize {
+  return {
+    codec,
+    packedBytes: packedBytes + (before?.packedBytes ?? 0),
+    bodyBytes: bodyBytes + (before?.bodyBytes ?? 0),
+  };
 }
 
 async function beginsMessage(handle: FileHandle, offset: number): Promise<boolean> {
@@ -205,32 +256,37 @@ async function readFooter(handle: FileHandle): Promise<Uint8Array> {
   return footer;
 }
 
-async function schemaOfFooter(path: string): Promise<Schema> {
-  const handle = await openShard(path);
+async function schemaOfFooter(handle: FileHandle, path: string): Promise<Schema> {
   try {
-    await readFooter(handle);
-    const reader = await RecordBatchReader.from(handle);
-    await reader.open({ autoDestroy: false });
-    return reader.schema;
+    const header: unknown = Message.decode(schemaMetadataOf(await readFooter(handle))).header();
+    if (header instanceof Schema) return header;
   } catch (cause) {
     throw corrupt(path, 'its footer cannot be decoded', cause);
-  } finally {
-    await handle.close();
   }
+  throw corrupt(path, 'its footer has no schema');
 }
 
-function decodeMetadata(
-  metadata: Uint8Array,
-  path: string,
-  offset: number,
-  row: number,
-): {
-  readonly bodyBytes: number;
-  readonly rows: number;
-  readonly bufferStarts: readonly number[];
-  readonly schema?: Schema;
-  readonly isDictionary?: boolean;
-} {
+/** A message by its metadata: a schema, or a batch of rows or of values of a dictionary. */
+type DecodedMessage = { readonly bodyBytes: number } & (
+  | { readonly schema: Schema }
+  | {
+      readonly schema?: never;
+      readonly isDictionary: boolean;
+      readonly length: number;
+      readonly compression: Compression | null;
+      readonly buffers: readonly { readonly offset: number; readonly length: number }[];
+    }
+);
+type Compression = Parameters<typeof findPacking>[0]['compression'];
+
+/** Where a message stands, for messages. */
+interface MessagePlace {
+  readonly path: string;
+  readonly offset: number;
+  readonly row: number;
+}
+
+function decodeMetadata(metadata: Uint8Array, path: string, offset: number, row: number): DecodedMessage {
   if (!announcesWhatItHolds(metadata)) {
     throw corrupt(path, `the message at byte ${offset} (row ${row}) announces more than it holds`);
   }
@@ -254,8 +310,7 @@ function decodeMetadata(
   if (!(message.bodyLength >= 0)) {
     throw corrupt(path, `the message at byte ${offset} (row ${row}) has a negative length`);
   }
-  if (header instanceof Schema)
-    return { bodyBytes: message.bodyLength, rows: 0, bufferStarts: [], schema: header };
+  if (header instanceof Schema) return { bodyBytes: message.bodyLength, schema: header };
   const isDictionary = message.isDictionaryBatch();
   const batch = message.isDictionaryBatch()
     ? message.header().data
@@ -265,30 +320,60 @@ function decodeMetadata(
   if (batch === undefined) {
     throw corrupt(path, `the message at byte ${offset} (row ${row}) is neither a schema nor a batch`);
   }
-  const { compression, length, buffers } = batch;
-  if (compression) {
+  if (message.metadata.has(earlyCompression)) {
     throw new KdSpecError(
       'dataset-invalid',
-      `${path}: expected uncompressed record batches, found compressed ones: write it again without compression`,
+      `${path}: its record batches are compressed as pyarrow 0.17 did: write it again with pyarrow 1 or later`,
     );
   }
-  if (!(length >= 0)) {
-    throw corrupt(path, `the message at byte ${offset} (row ${row}) has a negative number of rows`);
-  }
-  // A row takes one bit of a buffer at the least, where any column has one; a reader would count through rows that are
-  // not there.
-  if (length > Math.max(rowsWithoutBytes, 8 * message.bodyLength)) {
-    throw corrupt(
-      path,
-      `the message at byte ${offset} (row ${row}) claims ${length} rows in ${message.bodyLength} bytes`,
-    );
-  }
-  if (isDictionary) return { bodyBytes: message.bodyLength, rows: 0, bufferStarts: [], isDictionary };
-  return {
-    bodyBytes: message.bodyLength,
-    rows: length,
-    bufferStarts: buffers.map((buffer) => buffer.offset),
+  const { compression, length, buffers } = batch;
+  return { bodyBytes: message.bodyLength, isDictionary, length, compression, buffers };
+}
+
+/** How a batch is compressed: the lengths before its buffers are read. */
+async function packingOf(
+  {
+    bodyBytes,
+    compression,
+    buffers,
+  }: Pick<Extract<DecodedMessage, { length: number }>, 'bodyBytes' | 'compression' | 'buffers'>,
+  handle: FileHandle,
+  { path, offset, row, bodyStart }: MessagePlace & { readonly bodyStart: number },
+): Promise<Packing | undefined> {
+  if (!compression) return undefined;
+  let window: DataView = new DataView(new ArrayBuffer(0));
+  let windowStart = 0;
+  const announced = async (start: number) => {
+    if (!(start >= windowStart && start + 8 <= windowStart + window.byteLength)) {
+      const bytes = await readAt(handle, bodyStart + start, announcementBytes);
+      if (bytes.length < 8) throw truncated(path, bodyStart + start, row);
+      window = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+      windowStart = start;
+    }
+    return window.getBigInt64(start - windowStart, true);
   };
+  const packing = await findPacking({ compression, buffers }, bodyBytes, announced).catch(
+    (cause: unknown) => {
+      if (cause instanceof KdSpecError) throw cause;
+      throw corrupt(path, `the message at byte ${offset} (row ${row}): ${messageOf(cause)}`, cause);
+    },
+  );
+  if (packing !== undefined) return packing;
+  throw new KdSpecError(
+    'dataset-invalid',
+    `${path}: its record batches are compressed by a codec that is not known (${compression.type}): write it again with ` +
+      'compression="lz4", "zstd" or "uncompressed"',
+  );
+}
+
+/** A row takes one bit of a buffer at the least, where any column has one; a reader would count through rows that are not there. */
+function expectRows(rows: number, bodyBytes: number, { path, offset, row }: MessagePlace): void {
+  if (rows >= 0 && rows <= Math.max(rowsWithoutBytes, 8 * bodyBytes)) return;
+  throw corrupt(
+    path,
+    `the message at byte ${offset} (row ${row}) ` +
+      (rows >= 0 ? `claims ${rows} rows in ${bodyBytes} bytes` : 'has a negative number of rows'),
+  );
 }
 
 /** Reads up to `length` bytes; fewer only at the end of the file. */
@@ -309,6 +394,21 @@ function truncated(path: string, sizeBytes: number, row: number): KdSpecError {
     `${path} ends at byte ${sizeBytes}, after row ${row}, before its end-of-stream marker: ` +
       'copy the file again, or make the data again',
   );
+}
+
+function tooLarge(path: string, row: number, { bodyBytes }: PackingSize, isDictionary: boolean): KdSpecError {
+  return new KdSpecError(
+    'dataset-invalid',
+    `${path}: the ${isDictionary ? 'dictionaries up to' : 'record batch at'} row ${row} would take ` +
+      `${bodyBytes.toLocaleString('en')} bytes of memory, unpacked, which is too much at once: ` +
+      (isDictionary
+        ? 'write the categorical columns as plain values'
+        : 'write it again in smaller batches (pyarrow.feather.write_feather(table, path, chunksize=1000))'),
+  );
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }
 
 function corrupt(path: string, what: string, cause?: unknown): KdSpecError {

@@ -108,8 +108,8 @@ export function createPredictionWriter(
 }
 
 /**
- * Opens predictions: ours, or any Arrow files (stream or file format, not compressed) with the same columns. Indices may
- * be integers or whole floats of any width, probabilities floats of any width; other columns are passed over. NumPy arrays,
+ * Opens predictions: ours, or any Arrow files (stream or file format, compressed or not) with the same columns. Indices
+ * may be integers or whole floats of any width, probabilities floats of any width; other columns are passed over. NumPy arrays,
  * Parquet, and an Arrow file with predictions of all classes are read too; see `prediction-tables.ts`.
  *
  * Every row is checked, in the types of the file, to be a sparse sub-distribution: indices in range and each once,
