@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { KdSpecError } from '../core/errors.js';
 import { asFileError } from '../core/file-error.js';
 import { indexShard, type ShardIndex } from './arrow-shard.js';
+import { arrowFileNames } from './dataset-files.js';
 
 /**
  * Finds and indexes the Arrow files of a folder, in the order of their parts, or a single file.
@@ -10,7 +11,7 @@ import { indexShard, type ShardIndex } from './arrow-shard.js';
  * The order is that of the numbers in their names: `part-2` stands before `part-10`. Of files named
  * `data-00000-of-00003` all must be there, so that no rows are missing in silence.
  *
- * @param path an Arrow file, or a folder of `*.arrow` files
+ * @param path an Arrow file, or a folder of `*.arrow` or `*.feather` files
  * @param expected what the files hold, for messages
  * @param options.isOrdered whether the order matters, and names that do not tell it are refused
  * @throws KdSpecError `not-found`, `shard-truncated`, `shard-corrupt`, `dataset-invalid`
@@ -24,14 +25,14 @@ export async function indexArrowFiles(
     const stats = await stat(path);
     if (!stats.isDirectory()) return [await indexShard(path)];
     const files = partOrder(
-      (await readdir(path)).filter((name) => name.endsWith('.arrow') && !name.startsWith('.')),
+      (await readdir(path)).filter((name) => arrowFileNames.test(name) && !name.startsWith('.')),
       path,
       isOrdered,
     );
     if (files.length === 0) {
       throw new KdSpecError(
         'not-found',
-        `expected ${expected} in ${path}, found no *.arrow file: check the path`,
+        `expected ${expected} in ${path}, found no *.arrow or *.feather file: check the path`,
       );
     }
     const shards = [];

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import {
   CompressionType,
   compressionRegistry,
+  RecordBatch,
   RecordBatchStreamWriter,
   Table,
   vectorFromArray,
@@ -103,6 +104,19 @@ test('a codec that is not known is refused with those that are', async () => {
     found.push(await read(bytes).catch((error: unknown) => String(error)));
   }
   expect(found).toContainEqual(expect.stringMatching(/codec that is not known \(7\).*compression="lz4"/));
+});
+
+test('batches as pyarrow 0.17 compressed them, before the format knew how, are refused', async () => {
+  const [batch] = new Table({ x: vectorFromArray(new Int32Array(9)) }).batches;
+  const early = new RecordBatch(
+    batch.schema,
+    batch.data,
+    new Map([['ARROW:experimental_compression', 'lz4']]),
+  );
+  await expect(read(RecordBatchStreamWriter.writeAll([early]).toUint8Array(true))).rejects.toMatchObject({
+    code: 'dataset-invalid',
+    message: expect.stringMatching(/pyarrow 0\.17.*pyarrow 1 or later/),
+  });
 });
 
 test('10 kB that announce 300 MB, as Zstandard can hold, are refused before any of it is made', async () => {

@@ -6,3 +6,6 @@ export const manifestName = 'kd-spec.json';
 export const classesName = 'classes.txt';
 /** What an import left out and why. */
 export const reportName = 'import.json';
+
+/** The endings of the names of Arrow files, in a folder or on their own. */
+export const arrowFileNames = /\.(arrow|feather)$/i;

@@ -84,6 +84,17 @@ test('what is written comes back, in shards of bounded size', async () => {
   await fc.assert(property, { numRuns: 20 });
 });
 
+test('a folder of Feather files is read in the order of their parts', async () => {
+  const directory = join(root, 'feathers');
+  await mkdir(directory);
+  for (const part of [10, 2]) {
+    const columns = { indices: list([[part]], new Int32()), probabilities: list([[1]], new Float32()) };
+    await write(`feathers/part-${part}.feather`, columns, 'file');
+  }
+  const batches = await readAll(directory, { classes: 20 });
+  expect(batches.map(({ probabilities }) => [...probabilities.indices])).toEqual([[2], [10]]);
+});
+
 const list = (
   rows: readonly (readonly (number | bigint)[])[],
   item: Int32 | Int64 | Float16 | Float32 | Float64,

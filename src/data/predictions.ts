@@ -115,7 +115,7 @@ export function createPredictionWriter(
  * Every row is checked, in the types of the file, to be a sparse sub-distribution: indices in range and each once,
  * probabilities finite, not negative, with a sum of at most 1 + 1e-3.
  *
- * @param path an Arrow file, or a folder of `*.arrow` files
+ * @param path an Arrow file, or a folder of `*.arrow` or `*.feather` files
  * @param options.classes the number of classes; default what the files say. When neither is known, it is the
  *   highest index or label + 1, which takes a pass over the files
  * @param options.isOrdered whether row r is to be example r, so that files whose names do not tell their order are refused

@@ -1,6 +1,6 @@
 import { existsSync, readdirSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { manifestName } from '../data/dataset-files.js';
+import { arrowFileNames, manifestName } from '../data/dataset-files.js';
 
 /** What stands at a path that was given as a teacher. */
 export type TeacherKind = 'onnx' | 'predictions' | 'checkpoint' | 'ensemble' | 'unknown';
@@ -20,12 +20,12 @@ export function placeTeacher(path: string): TeacherPlace {
   if (path.endsWith('.onnx')) return { kind: 'onnx', path };
   if (!existsSync(path)) return { kind: 'unknown', path };
   if (!statSync(path).isDirectory())
-    return { kind: path.endsWith('.arrow') ? 'predictions' : 'unknown', path };
+    return { kind: arrowFileNames.test(path) ? 'predictions' : 'unknown', path };
   if (has('config.json')) return { kind: 'checkpoint', path };
   if (has('ensemble', 'ensemble.json')) return { kind: 'ensemble', path };
   if (has('ensemble.json')) return { kind: 'ensemble', path: dirname(path) };
   if (has('generalist', 'config.json')) return { kind: 'checkpoint', path: join(path, 'generalist') };
-  const isArrow = readdirSync(path).some((name) => name.endsWith('.arrow'));
+  const isArrow = readdirSync(path).some((name) => arrowFileNames.test(name));
   return { kind: isArrow ? 'predictions' : 'unknown', path };
 }
 

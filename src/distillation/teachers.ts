@@ -79,7 +79,7 @@ async function openTeacher(name: string, surroundings: TeacherSurroundings): Pro
       throw new KdSpecError(
         'not-found',
         `no teacher at ${path}: expected the folder of a checkpoint (config.json and model.safetensors), of a ` +
-          'workspace, of predictions (*.arrow), or an .onnx file',
+          'workspace, of predictions (*.arrow, *.feather), or an .onnx file',
       );
   }
 }

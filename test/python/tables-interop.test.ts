@@ -27,6 +27,11 @@ describe.skipIf(!python)('what Python writes', () => {
     ['an archive by tarfile', () => webDatasetSource(join(root, 'shard.tar.gz'), options)],
     ['arrays by savez', () => featuresSource(join(root, 'stored.npz'), options)],
     ['arrays by savez_compressed', () => featuresSource(join(root, 'packed.npz'), options)],
+    ['Feather by pandas, LZ4', () => featuresSource(join(root, 'lz4.feather'), options)],
+    ['Feather by pandas, Zstandard', () => featuresSource(join(root, 'zstd.feather'), options)],
+    ['an Arrow stream by pyarrow, LZ4', () => featuresSource(join(root, 'stream.arrow'), options)],
+    ['Parquet by pyarrow, LZ4', () => featuresSource(join(root, 'packed', 'lz4.parquet'), options)],
+    ['Parquet by pyarrow, Zstandard', () => featuresSource(join(root, 'packed', 'zstd.parquet'), options)],
   ])('%s: every row with its class', async (_, open) => {
     const source = await open();
     expect(source.classes).toEqual(['ash', 'b\u0153uf', '\u6905\u5b50']);

@@ -1,14 +1,18 @@
-"""Writes data sets as Python programs write them: `datasets` to Parquet, tarfile, NumPy.
+"""Writes data sets as Python programs write them: `datasets` to Parquet, tarfile, NumPy, pandas and pyarrow.
 
 tables_interop.py DIRECTORY
 """
 
 import io
+import os
 import sys
 import tarfile
 
 import datasets
 import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 from PIL import Image
 
 ROWS = 60
@@ -46,3 +50,16 @@ rows = np.arange(ROWS)
 columns = {"embeddings": np.stack([rows, -rows], 1).astype(np.float16), "label": np.array(NAMES)[rows % 3]}
 np.savez(f"{directory}/stored.npz", **columns)
 np.savez_compressed(f"{directory}/packed.npz", **columns)
+
+# pandas compresses by LZ4 unless told otherwise.
+frame = pd.DataFrame({"embeddings": list(columns["embeddings"].astype(np.float32)), "label": columns["label"]})
+frame.to_feather(f"{directory}/lz4.feather")
+frame.astype({"label": "category"}).to_feather(f"{directory}/zstd.feather", compression="zstd", chunksize=7)
+table = pa.Table.from_pandas(frame)
+with pa.ipc.new_stream(
+    f"{directory}/stream.arrow", table.schema, options=pa.ipc.IpcWriteOptions(compression="lz4")
+) as writer:
+    writer.write_table(table, max_chunksize=7)
+os.mkdir(f"{directory}/packed")
+for codec in ("lz4", "zstd"):
+    pq.write_table(table, f"{directory}/packed/{codec}.parquet", compression=codec)

@@ -45,6 +45,7 @@ import {
   tinyModel,
 } from './made-inputs.js';
 import { npy, npz } from './numpy-arrays.js';
+import { packedTables } from './packed-by-python.js';
 import { tarArchive } from './tar-archive.js';
 
 /** A kind of file that users bring: one that is sound, where it lies, and what reads it. */
@@ -259,6 +260,12 @@ export async function inputKinds(folder: string): Promise<InputKind[]> {
   await add('Arrow features', embedded, featureTable(), async () =>
     drain(await featuresSource(embedded, { imageSize: 16, seed: 1 })),
   );
+  for (const [name, bytes] of Object.entries(packedTables)) {
+    const path = at(`packed by ${name}.arrow`);
+    await add(`Arrow features, packed by ${name}`, path, bytes, async () =>
+      drain(await featuresSource(path, { imageSize: 16, seed: 1 })),
+    );
+  }
   const viewed = at('viewed.arrow');
   await add('Arrow features, texts as views', viewed, featureTable(new Utf8View()), async () =>
     drain(await featuresSource(viewed, { imageSize: 16, seed: 1 })),

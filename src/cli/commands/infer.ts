@@ -33,7 +33,7 @@ export function inferCommand(context: CommandContext): CommandModule {
             array: true,
             requiresArg: true,
             describe:
-              'Classify image files, folders of images, or - for an image on standard input; files of rows (.npy, .npz, .parquet, .arrow) where the data set holds features',
+              'Classify image files, folders of images, or - for an image on standard input; files of rows (.npy, .npz, .parquet, .arrow, .feather) where the data set holds features',
           })
           .option('model', {
             type: 'string',

@@ -17,7 +17,7 @@ export function checkAnswers({ settings, origins, outline }: CheckContext): void
     if (kind === 'unknown') {
       throw invalid(
         `--teacher: no teacher at ${path}: expected ensemble, generalist, the folder of a checkpoint (config.json and ` +
-          'model.safetensors), of a workspace, of predictions (*.arrow), or an .onnx file',
+          'model.safetensors), of a workspace, of predictions (*.arrow, *.feather), or an .onnx file',
       );
     }
     if (kind === 'predictions' && views > 0) {

@@ -9,7 +9,7 @@ export const subsetsOptions = {
     // The path itself decides nothing: the content of the files is an input of the stage.
     affects: 'execution',
     description:
-      "Cluster these predictions instead of the generalist's: an Arrow file or a folder of them, .npz, .npy or .parquet; - reads standard input",
+      "Cluster these predictions instead of the generalist's: an Arrow or Feather file or a folder of them, .npz, .npy or .parquet; - reads standard input",
   },
   file: {
     type: 'path',
