@@ -37,8 +37,8 @@ interface PackedBuffer {
 const lengthBytes = 8;
 const storedAsIs = -1n;
 /** Unpacked, a batch may have as many bytes, or as many times those in the file; more than both is made to fill memory. */
-const usualBytes = 256 * 2 ** 20;
-const usualRatio = 16;
+const usualBytes = 128 * 2 ** 20;
+const usualRatio = 64;
 const framingBytes = 8;
 const codecs = new Map<CompressionType, Packing['codec']>([
   [CompressionType.LZ4_FRAME, 'LZ4'],

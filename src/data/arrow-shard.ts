@@ -115,16 +115,12 @@ export async function readBatch(
   const { dictionaries, isFile } = shard;
   const before = dictionaries.filter(({ offsetBytes }) => isFile || offsetBytes < location.offsetBytes);
   const messages: Uint8Array[] = [];
-  for (const { offsetBytes, fileBytes, packing } of [...(withDictionaries ? before : []), location]) {
-    const message = await readAt(handle, offsetBytes, fileBytes);
-    if (message.length < fileBytes) throw truncated(shard.path, offsetBytes, 0);
-    const unpacked = packing && unpackMessage(message, packing);
-    messages.push(
-      (await unpacked?.catch((cause: unknown) => {
-        throw corrupt(shard.path, `the message at byte ${offsetBytes}, ${messageOf(cause)}`, cause);
-      })) ?? message,
-    );
+  for (const dictionary of withDictionaries ? before : []) {
+    const reading = unpackedDictionaries.get(dictionary) ?? readMessage(handle, shard.path, dictionary);
+    if (dictionary.packing) unpackedDictionaries.set(dictionary, reading);
+    messages.push(await reading);
   }
+  messages.push(await readMessage(handle, shard.path, location));
   try {
     const [batch] = RecordBatchReader.from([shard.schemaMessage, ...messages]);
     if (batch?.numRows === location.rows) return batch;
@@ -132,6 +128,22 @@ export async function readBatch(
     throw corrupt(shard.path, `the record batch at byte ${location.offsetBytes} cannot be decoded`, cause);
   }
   throw corrupt(shard.path, `the record batch at byte ${location.offsetBytes} has lost its rows`);
+}
+
+/** Dictionaries that were compressed, which every batch needs again, as long as there is the index of their file. */
+const unpackedDictionaries = new WeakMap<MessageLocation, Promise<Uint8Array>>();
+
+async function readMessage(
+  handle: FileHandle,
+  path: string,
+  { offsetBytes, fileBytes, packing }: MessageLocation,
+): Promise<Uint8Array> {
+  const message = await readAt(handle, offsetBytes, fileBytes);
+  if (message.length < fileBytes) throw truncated(path, offsetBytes, 0);
+  if (packing === undefined) return message;
+  return unpackMessage(message, packing).catch((cause: unknown) => {
+    throw corrupt(path, `the message at byte ${offsetBytes}, ${messageOf(cause)}`, cause);
+  });
 }
 
 /** The bytes of a schema as the first message of a stream, without an end-of-stream marker. */
@@ -366,7 +378,10 @@ async function packingOf(
   );
 }
 
-/** A row takes one bit of a buffer at the least, where any column has one; a reader would count through rows that are not there. */
+/**
+ * Refuses rows that are not there, through which a reader would count: a row takes one bit of a buffer at the least, where
+ * any column has one.
+ */
 function expectRows(rows: number, bodyBytes: number, { path, offset, row }: MessagePlace): void {
   if (rows >= 0 && rows <= Math.max(rowsWithoutBytes, 8 * bodyBytes)) return;
   throw corrupt(

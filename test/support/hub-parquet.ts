@@ -1,5 +1,25 @@
 import { parquetWriteBuffer } from 'hyparquet-writer';
 
+/** Encoders that store bytes as they are, in the form of a codec. */
+export const plainEncoders = {
+  LZ4_RAW: (bytes: Uint8Array): Uint8Array => {
+    const more = bytes.length - 15;
+    if (more < 0) return Uint8Array.of(16 * bytes.length, ...bytes);
+    return Buffer.concat([
+      Uint8Array.of(0xf0),
+      new Uint8Array(Math.floor(more / 255)).fill(255),
+      Uint8Array.of(more % 255),
+      bytes,
+    ]);
+  },
+  ZSTD: (bytes: Uint8Array): Uint8Array => {
+    const head = Buffer.from([0x28, 0xb5, 0x2f, 0xfd, 0xa0, 0, 0, 0, 0, 0, 0, 0]);
+    head.writeUInt32LE(bytes.length, 5);
+    head.writeUIntLE(8 * bytes.length + 1, 9, 3);
+    return Buffer.concat([head, bytes]); // one block, of 128 KiB at most
+  },
+} as const;
+
 /** A Parquet file as `datasets` writes it to the Hub: images as struct<bytes, path>, a ClassLabel, another column. */
 export function hubParquet(
   images: readonly (Uint8Array | null)[],
@@ -14,7 +34,7 @@ export function hubParquet(
     readonly names: readonly string[];
     readonly vendors: readonly string[];
     readonly rowGroupSize?: number;
-    readonly codec?: 'SNAPPY' | 'UNCOMPRESSED';
+    readonly codec?: 'SNAPPY' | 'UNCOMPRESSED' | keyof typeof plainEncoders;
   },
 ): Buffer {
   const schema: Parameters<typeof parquetWriteBuffer>[0]['schema'] = [
@@ -39,6 +59,7 @@ export function hubParquet(
     schema,
     rowGroupSize,
     codec,
+    compressors: plainEncoders,
     kvMetadata: [{ key: 'huggingface', value: JSON.stringify({ info: { features } }) }],
   });
   return Buffer.from(bytes);

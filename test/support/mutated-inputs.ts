@@ -213,7 +213,7 @@ export async function inputKinds(folder: string): Promise<InputKind[]> {
   await add('WebDataset tar.gz', packed, gzipSync(tarArchive(samples)), async () =>
     drain(await webDatasetSource(packed, { imageSize: 16, seed: 1 })),
   );
-  for (const codec of ['SNAPPY', 'UNCOMPRESSED'] as const) {
+  for (const codec of ['SNAPPY', 'UNCOMPRESSED', 'LZ4_RAW', 'ZSTD'] as const) {
     const path = at(`hub-${codec}.parquet`);
     const labels = rows.map((row) => row % 3);
     const vendors = rows.map((row) => `v${row}`);

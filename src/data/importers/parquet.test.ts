@@ -4,7 +4,7 @@ import { dirname, join } from 'node:path';
 import { parquetWriteBuffer } from 'hyparquet-writer';
 import sharp from 'sharp';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { hubParquet } from '../../../test/support/hub-parquet.js';
+import { hubParquet, plainEncoders } from '../../../test/support/hub-parquet.js';
 import { checkPages } from '../parquet-pages.js';
 import { type DatasetSource, type SplitName, splitNames } from '../source.js';
 import { featuresSource } from './features.js';
@@ -177,15 +177,7 @@ test('a codec that is not read is named, with those that are; embeddings of inte
 });
 
 test('columns that are blocks of LZ4 are read; damaged ones, and those of another length, are refused', async () => {
-  const literals = (page: Uint8Array) =>
-    page.length < 15
-      ? Uint8Array.of(16 * page.length, ...page)
-      : Uint8Array.of(
-          0xf0,
-          ...Array(Math.floor((page.length - 15) / 255)).fill(255),
-          (page.length - 15) % 255,
-          ...page,
-        );
+  const literals = plainEncoders.LZ4_RAW;
   const directory = await folder({
     'sound.parquet': embeddings('LZ4_RAW', literals),
     'short.parquet': embeddings('LZ4_RAW', (page) => literals(page.subarray(1))),
