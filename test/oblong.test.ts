@@ -59,6 +59,29 @@ test('the sides of a model are not exchanged, and the folder for a hub says them
   expect(feed).toMatchObject({ size: { height: size, width: 2 * size }, do_center_crop: false });
 });
 
+test("images of a size of their own that are not the model's are refused before anything is written", async () => {
+  const words = [
+    'dataset',
+    '--source',
+    'jft-like',
+    '--classes',
+    '20',
+    '--onnx',
+    'fixed.onnx',
+    '--image-size',
+    'none',
+  ];
+  const { code, stderr } = await kdSpec([...words, '--workspace', 'unlike'], { folder });
+  expect(code).toBe(1);
+  expect(stderr).toMatch(/takes images of 12 x 24 x 3, the data set has 12 x 12 x 1/);
+});
+
+test('init writes the size that it is given', async () => {
+  const words = ['init', '--source', 'photos', '--image-size', '12x24', '--out', 'init.yaml'];
+  expect((await kdSpec(words, { folder })).code).toBe(0);
+  expect(await readFile(join(folder, 'init.yaml'), 'utf8')).toMatch(/imageSize: 12x24 +# as given to init/);
+});
+
 test('a generalist of our own learns oblong images, too, and a data set that is made has squares', async () => {
   const own = ['--source', 'photos', '--image-size', '12x24', '--epochs', '5', '--workspace', 'own'];
   expect((await kdSpec(['train-generalist', ...own], { folder })).code).toBe(0);

@@ -66,6 +66,7 @@ test('rivals that are measured in threads come out as one after the other', asyn
           what: 'always the first class',
         },
         bound: 0.01,
+        isImported: true,
         canRefit: true,
         keep: async (name, one) => void heads.set(name, one),
       },

@@ -4,6 +4,7 @@ import { stringify } from 'yaml';
 import { KdSpecError } from '../core/errors.js';
 import { count } from '../core/quantity-text.js';
 import { heldOutCount } from '../data/bystanders.js';
+import type { ImageSize } from '../data/source.js';
 import { forwardFlops, networkOn, trainingFlopsFactor } from '../models/network-definition.js';
 import type { Settings } from '../pipeline/options.js';
 import { defaultClusters } from '../pipeline/outline.js';
@@ -80,10 +81,13 @@ export function pipelineText(
     folder,
     holdOut,
     network,
+    imageSize,
   }: {
     readonly folder: string;
     readonly holdOut: number;
     readonly network: Settings['generalist']['network'];
+    /** As a person gave it. */
+    readonly imageSize: ImageSize | null;
   },
 ): string {
   const { source, model, classes, images, isGrey } = inspection;
@@ -105,8 +109,8 @@ export function pipelineText(
     ...(model === null
       ? [
           {
-            text: `  imageSize: ${size.side}`,
-            comment: sizeComment(inspection, size),
+            text: `  imageSize: ${imageSize ?? size.side}`,
+            comment: imageSize === null ? sizeComment(inspection, size) : 'as given to init',
           },
           {
             text: `  channels: ${isGrey ? 1 : 3}`,

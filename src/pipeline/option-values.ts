@@ -176,9 +176,10 @@ function fitsPlain(option: Option, value: unknown): boolean {
         Number(value[0]) <= Number(value[1])
       );
     case 'image-size': {
-      const sides = typeof value === 'string' ? value.split('x').map(Number) : [value];
+      const isText = typeof value === 'string';
+      const sides = isText ? value.split('x').map(Number) : [value];
       return (
-        sides.length <= 2 &&
+        (!isText || /^[1-9]\d*x[1-9]\d*$/.test(value)) &&
         sides.every((side) => Number.isSafeInteger(side) && isBetween(side, option.min, option.max))
       );
     }

@@ -58,6 +58,7 @@ export function initCommand(context: CommandContext): CommandModule {
           folder: dirname(path),
           holdOut: settings.dataset.holdOut,
           network: settings.generalist.network,
+          imageSize: settings.dataset.imageSize,
         }),
       );
       for (const warning of warnings) log.warn(warning);

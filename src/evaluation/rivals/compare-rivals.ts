@@ -95,6 +95,7 @@ export async function compareRivals(
     bystanders,
     ensemble,
     bound,
+    isImported,
     canRefit,
     keep,
   }: {
@@ -102,6 +103,8 @@ export async function compareRivals(
     readonly bystanders: BystanderFeatures | undefined;
     readonly ensemble: EnsemblePredictions;
     readonly bound: number;
+    /** Whether the generalist is a model that was imported. */
+    readonly isImported: boolean;
     /** Whether specialists could stand on a refitted last layer, and do not. */
     readonly canRefit: boolean;
     /** Receives each rival that is another last layer, as it is chosen: on standardised features, within the bound where there is one. */
@@ -163,7 +166,12 @@ export async function compareRivals(
         outcome: bystanders ? bounded : best,
       })),
       own,
-      { bound: bystanders ? bound : undefined, others: head.classes - classesWithImages, canRefit },
+      {
+        bound: bystanders ? bound : undefined,
+        others: head.classes - classesWithImages,
+        isImported,
+        canRefit,
+      },
     ),
   };
 }

@@ -222,7 +222,7 @@ function mixedHead(
   const none = new Float32Array((hidden?.bias.length ?? 0) * head.classes); // of hidden units
   return {
     ...head,
-    weights: mixed(joined(head.weights, none), weights),
+    weights: mixed(hidden ? joined(head.weights, none) : head.weights, weights),
     bias: mixed(head.bias, bias),
     ...(hidden && { hidden }),
   };

@@ -33,11 +33,12 @@ export interface Verdict {
 
 /** What to do where another rival is better that no export writes. */
 const advice: Readonly<Record<string, string>> = {
+  hidden: 'train a hidden layer and a head on the features of your model with your own tools',
   neighbours: 'keep the training features in an index, and rank the first classes again by the nearest ones',
 };
 
-function adviceFor(name: string): string {
-  return headRivals.some((one) => one === name)
+function adviceFor(name: string, isImported: boolean): string {
+  return headRivals.some((one) => one === name) && (isImported || name !== 'hidden')
     ? `kd-spec export --refit ${name} --out FILE writes that model`
     : `kd-spec does not write that model: ${advice[name] ?? 'make it with your own tools'}`;
 }
@@ -50,6 +51,7 @@ function adviceFor(name: string): string {
  *
  * @param options.bound on the harm; none where nothing measures it
  * @param options.others classes without images
+ * @param options.isImported whether the generalist is an imported model, into which hidden units can be written
  * @param options.canRefit whether the specialists stand on an imported model as it came, whose last layer can be refitted
  */
 export function verdictOf(
@@ -58,8 +60,14 @@ export function verdictOf(
   {
     bound,
     others,
+    isImported = false,
     canRefit = false,
-  }: { readonly bound: number | undefined; readonly others: number; readonly canRefit?: boolean },
+  }: {
+    readonly bound: number | undefined;
+    readonly others: number;
+    readonly isImported?: boolean;
+    readonly canRefit?: boolean;
+  },
 ): Verdict {
   const own = ensemble.figures;
   const allowed = Math.max(bound ?? 1, own.harm?.harm ?? 0);
@@ -89,7 +97,7 @@ export function verdictOf(
     sentences.push(
       `A rival is better than the specialists for these images: ${name}, by ` +
         `${signedWithin(first.mean, first.standardError)} in top-1 (${percent(outcome.figures.top1)} against ` +
-        `${percent(own.top1)}).${costs} ${adviceFor(name)}.` +
+        `${percent(own.top1)}).${costs} ${adviceFor(name, isImported)}.` +
         (canRefit
           ? ' With --refit-share 0.5 specialists stand on a refitted last layer, and may gain more than both.'
           : ''),

@@ -220,7 +220,10 @@ function shapeOf(
     if (told && declared[side] !== undefined && told[side] !== declared[side]) {
       throw invalid(
         path,
-        `the model takes images of a ${side} of ${declared[side]}, not ${told[side]} (--image-size): leave the flag out`,
+        `the model takes images of a ${side} of ${declared[side]}, not ${told[side]} (--image-size): ` +
+          (declared.height !== undefined && declared.width !== undefined
+            ? 'leave the flag out'
+            : `give ${declared.height ?? 'HEIGHT'}x${declared.width ?? 'WIDTH'}`),
       );
     }
   }

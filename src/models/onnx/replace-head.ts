@@ -11,7 +11,7 @@ import { numberToHalf } from '../../math/half.js';
 import { withData } from './constants.js';
 import type { OnnxHead } from './find-head.js';
 import { createGraphWriter, type GraphWriter, renameValue } from './graph-writer.js';
-import type { OnnxModel } from './model-file.js';
+import { declaredExtents, type OnnxModel } from './model-file.js';
 
 /** A dense layer: `logits = features weights + bias`. */
 export interface DenseHead {
@@ -24,6 +24,7 @@ export interface DenseHead {
 }
 
 const leastOpset = 7; // sums that broadcast
+const largestHalf = 65_504; // in float16
 
 /**
  * Writes another last layer into a foreign classifier. Its inputs, outputs, names and metadata stay as they are, and what
@@ -76,10 +77,8 @@ export async function withHead(
   };
   let input = features;
   if (hidden) {
-    // The last axis; operator sets before 11 count from the first one alone.
-    const last = model.opset < 11 ? (head.isSequence ? 2 : 1) : -1;
     const units = writer.node('Relu', [layer(features, width, hidden.weights, hidden.bias)]);
-    input = writer.node('Concat', [features, units], { axis: isPixel ? 1 : last });
+    input = writer.node('Concat', [features, units], { axis: isPixel ? 1 : lastAxis(model, head) });
   }
   const made = layer(input, width + (hidden?.bias.length ?? 0), weights, bias);
   const before = `${prefix}before`;
@@ -88,6 +87,20 @@ export async function withHead(
   placeBehind(graph, features, graph.node.slice(model.graph.node.length));
   removeFrom(graph, before);
   return withData(model, graph);
+}
+
+/** The axis of the features of a product of matrices; operator sets before 11 count axes from the first one alone. */
+function lastAxis(model: OnnxModel, { features, product }: OnnxHead): number {
+  if (model.opset >= 11) return -1;
+  if (product.opType === 'Gemm') return 1;
+  const declared = [...model.graph.valueInfo, ...model.graph.input].find(({ name }) => name === features);
+  const rank = declaredExtents(declared)?.length;
+  if (rank !== undefined) return rank - 1;
+  throw new KdSpecError(
+    'option-invalid',
+    `the model is of operator set ${model.opset} and does not say how many axes "${features}" has, to which hidden units ` +
+      'are joined: convert it (onnx.version_converter.convert_version(model, 17) in Python) and import it again',
+  );
 }
 
 /** (width, classes) to (classes, width) */
@@ -122,7 +135,16 @@ function storeAs(
     case TensorProto_DataType.DOUBLE:
       return (values, shape) => writer.doubles(Float64Array.from(values), shape);
     case TensorProto_DataType.FLOAT16:
-      return (values, shape) => writer.halves(Uint16Array.from(values, numberToHalf), shape);
+      return (values, shape) => {
+        if (values.some((value) => Math.abs(value) > largestHalf)) {
+          throw new KdSpecError(
+            'option-invalid',
+            `the model has weights in float16, and the new layer has some beyond ${largestHalf}: export the model in ` +
+              'float32 and import it again, or take another rival',
+          );
+        }
+        return writer.halves(Uint16Array.from(values, numberToHalf), shape);
+      };
     default:
       throw new KdSpecError(
         'option-invalid',

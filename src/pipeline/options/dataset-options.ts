@@ -25,8 +25,7 @@ export const datasetOptions = {
     min: 8,
     max: 512,
     affects: 'result',
-    description:
-      'Set the size of the images in pixels',
+    description: 'Set the size of the images in pixels',
   },
   channels: {
     type: 'choice',

@@ -12,7 +12,7 @@ import type { ImportReport } from '../../data/import-report.js';
 import type { SourceOptions } from '../../data/importers/importer.js';
 import { openSource } from '../../data/importers/importers.js';
 import { withKnownClasses } from '../../data/importers/known-classes.js';
-import { type DatasetSource, imageSizeOf } from '../../data/source.js';
+import { type DatasetSource, type ImageShape, imageSizeOf } from '../../data/source.js';
 import { writeDataset } from '../../data/write-dataset.js';
 import type { Settings } from '../options.js';
 import type { StageContext } from '../stage.js';
@@ -34,6 +34,7 @@ export async function makeDataset({
     log,
   };
   const { importer, source: own } = await openSource(dataset.source, options);
+  if (foreign) expectImagesOf(foreign.input.image, own);
   const known = foreign ? withKnownClasses(own, foreign.classes.names, foreign.model.path) : own;
   const held = foreign && dataset.bystanders === null ? holdOut(known, own, settings, log) : undefined;
   const source = held?.rest ?? known;
@@ -106,6 +107,19 @@ function holdOut(
       'gives other images for that, and --hold-out 0 none',
   );
   return held;
+}
+
+/** Some sources have images of a size of their own, which no option changes. */
+function expectImagesOf(model: ImageShape, { image, description }: DatasetSource): void {
+  if (image.isFeatures) return; // refused by what reads them
+  if (image.height === model.height && image.width === model.width && image.channels === model.channels)
+    return;
+  const text = ({ height, width, channels }: ImageShape) => `${height} x ${width} x ${channels}`;
+  throw new KdSpecError(
+    'dataset-invalid',
+    `the model takes images of ${text(model)}, the data set has ${text(image)} (height, width, channels; ${description}): ` +
+      'give the images as files, which are brought to the size of the model',
+  );
 }
 
 /** Opens the bystanders that a person gave, as images of the data set's shape. */

@@ -147,6 +147,7 @@ export async function measureRivals(context: StageContext): Promise<RivalsReport
         bystanders: others,
         ensemble: predictions,
         bound,
+        isImported: generalist.backbone !== undefined,
         canRefit: canRefit(ensemble, context.input('generalist')),
         keep: (name, one) =>
           writeHead(join(directory, headsFolder), name, {
@@ -205,6 +206,8 @@ export async function readRivalHead(directory: string, name: string): Promise<He
     );
   }
   const tensors = await readSafetensors(path);
+  const damaged = () =>
+    new KdSpecError('artefact-corrupt', `${path}: expected the weights of a head: run kd-spec rivals again`);
   const layerOf = (part: string) => {
     const [weights, bias] = ['weights', 'bias'].map((one) => tensors.get(`${part}.${one}`));
     if (
@@ -213,13 +216,11 @@ export async function readRivalHead(directory: string, name: string): Promise<He
       weights.values.length === weights.shape[0] * bias.values.length
     )
       return { rows: weights.shape[0], weights: weights.values, bias: bias.values };
-    throw new KdSpecError(
-      'artefact-corrupt',
-      `${path}: expected the weights of a head: run kd-spec rivals again`,
-    );
+    throw damaged();
   };
   const { rows, ...layer } = layerOf('head');
   const hidden = tensors.has('hidden.weights') ? layerOf('hidden') : undefined;
+  if (hidden && hidden.rows + hidden.bias.length !== rows) throw damaged();
   return {
     ...layer,
     width: hidden?.rows ?? rows,
