@@ -5,6 +5,8 @@ export interface ImportFinding {
   readonly what: string;
   readonly count: number;
   readonly example: string;
+  /** Whether it makes results worth less than they look, or is not what was meant. */
+  readonly isWarning?: true;
 }
 
 /** What an import left out, and what it took in a way that a person may not expect. */
@@ -41,6 +43,11 @@ export class ImportFindings {
     add(this.notes, what, example, count);
   }
 
+  /** Counts something that is taken but is likely to be a mistake. */
+  warn(what: string, example: string, count = 1): void {
+    add(this.notes, what, example, count, { isWarning: true });
+  }
+
   /** Counts an image that cannot be read; anything but a KdSpecError is thrown again. */
   unreadable(name: string, error: unknown): void {
     if (!(error instanceof KdSpecError)) throw error;
@@ -69,10 +76,21 @@ export class ImportFindings {
   }
 }
 
-function add(findings: Map<string, ImportFinding>, what: string, example: string, count: number): void {
+function add(
+  findings: Map<string, ImportFinding>,
+  what: string,
+  example: string,
+  count: number,
+  kind: Pick<ImportFinding, 'isWarning'> = {},
+): void {
   const key = findings.has(what) || findings.size < listedKinds ? what : 'others';
   const before = findings.get(key);
-  findings.set(key, { what: key, count: (before?.count ?? 0) + count, example: before?.example ?? example });
+  findings.set(key, {
+    what: key,
+    count: (before?.count ?? 0) + count,
+    example: before?.example ?? example,
+    ...(key === what && kind),
+  });
 }
 
 function refusal(bad: readonly Unreadable[]): KdSpecError {

@@ -113,7 +113,14 @@ const imported = z.object({
     .describe('of the last layer, with --refit-share'),
 });
 
-const findings = z.array(z.object({ what: z.string(), count, example: z.string() }));
+const findings = z.array(
+  z.object({
+    what: z.string(),
+    count,
+    example: z.string(),
+    isWarning: z.literal(true).exactOptional().describe('it is likely to be a mistake'),
+  }),
+);
 
 /** The metrics in the manifest of one specialist. */
 export const specialistMetrics = z.object({

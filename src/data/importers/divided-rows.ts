@@ -6,7 +6,7 @@ import { type SplitName, splitNames } from '../source.js';
 import { type SplitFractions, splitBySeed } from './split-by-seed.js';
 
 /** Numbers texts in the order in which they come first. */
-class Numbering {
+export class Numbering {
   readonly texts: string[] = [];
   private readonly numbers = new Map<string, number>();
 
@@ -21,6 +21,7 @@ class Numbering {
 const classLimit = 1_000_000;
 const noLabel = -1;
 const ownGroup = -1;
+const manyWithoutGroup = 0.1; // of the rows: then the key is likely to be wrong
 
 /** A word on a column that looks as if it divided the rows. */
 export const noPartsInSplit =
@@ -72,14 +73,15 @@ export class RowLabels {
    *   numbers that are no names, or `areNumbered` says so, their places from 0; `from` says what has them, and what helps
    *   where a label is none of them
    * @param options.isId the column of labels, if another value in each row would mean that it holds ids
-   * @param options.hasGroups whether groups were asked for: they then stay on one side
-   * @throws KdSpecError `dataset-invalid` when there is no label in `train`, or one elsewhere that is not in `train`
+   * @param options.group the `--group` that was given, if one was: groups then stay on one side
+   * @throws KdSpecError `dataset-invalid` when there is no label in `train`, or one elsewhere that is not in `train`;
+   * `option-invalid` when groups were asked for and no row has one
    */
   divide({
     place,
     names: known,
     isId,
-    hasGroups,
+    group,
     fractions,
     seed,
     findings,
@@ -87,7 +89,7 @@ export class RowLabels {
     readonly place: string;
     readonly names?: KnownNames | undefined;
     readonly isId?: string | undefined;
-    readonly hasGroups: boolean;
+    readonly group: string | undefined;
     readonly fractions: SplitFractions;
     readonly seed: number;
     readonly findings: ImportFindings;
@@ -159,35 +161,78 @@ export class RowLabels {
         findings.note(`a part without labelled rows: ${part} is set aside from train`, place);
     }
     const ownLabels = labels.get('train') ?? new Int32Array(0);
-    const groups = hasGroups ? Int32Array.from(train?.groups ?? []) : undefined;
+    if (group !== undefined) {
+      const groupsOf = new Map([...this.parts].map(([part, { groups }]) => [part, groups]));
+      reportGroups(groupsOf, { group, names: this.groups.texts, unit: 'rows', example: place, findings });
+    }
+    const groups = group === undefined ? undefined : Int32Array.from(train?.groups ?? []);
     const splits = divideTrain(
       ownLabels,
       { validation: has('validation') ? 0 : fractions.validation, test: has('test') ? 0 : fractions.test },
       { seed, groups, findings, place },
     );
-    if (hasGroups) this.noteGroups(place, findings);
     assigned.set('train', splits);
     return { classes, labels, assigned };
   }
+}
 
-  private noteGroups(place: string, findings: ImportFindings): void {
-    const partsOf = this.groups.texts.map(() => new Set<SplitName>());
-    let single = 0;
-    for (const [part, { groups }] of this.parts) {
-      for (const group of groups) {
-        if (group === ownGroup) single++;
-        else partsOf[group].add(part);
-      }
+/**
+ * Says which rows have no group, and which groups the source itself has in several parts.
+ *
+ * @param parts of each part (rows), the number of the group of each row; negative: none
+ * @param options.group as it was given
+ * @param options.names (groups)
+ * @param options.example of a row without a group
+ * @throws KdSpecError `option-invalid` when no row has a group
+ */
+export function reportGroups(
+  parts: ReadonlyMap<SplitName, ArrayLike<number>>,
+  {
+    group,
+    names,
+    unit,
+    example,
+    findings,
+  }: {
+    readonly group: string;
+    readonly names: readonly string[];
+    readonly unit: 'rows' | 'images';
+    readonly example: string;
+    readonly findings: ImportFindings;
+  },
+): void {
+  const partsOf = names.map(() => new Set<SplitName>());
+  let rows = 0;
+  let single = 0;
+  for (const [part, groups] of parts) {
+    rows += groups.length;
+    for (let row = 0; row < groups.length; row++) {
+      if (groups[row] < 0) single++;
+      else partsOf[groups[row]].add(part);
     }
-    if (single > 0) findings.note('rows without a group, each taken for one of its own', place, single);
-    const torn = partsOf.findIndex((parts) => parts.size > 1);
-    if (torn < 0) return;
-    findings.note(
-      'groups that the source itself has on both sides of a split',
-      this.groups.texts[torn],
-      partsOf.filter((parts) => parts.size > 1).length,
+  }
+  if (single === rows && rows > 0) {
+    const isPattern = group.includes('(');
+    throw new KdSpecError(
+      'option-invalid',
+      `--group "${group}": expected a group for the ${unit}, found none for any of ${rows}, such as ${example}: ` +
+        (isPattern
+          ? "the expression has to match the path below the folder, as '([^/_]+)_[^/]*$' matches oak/vendor7_003.jpg"
+          : 'the column is empty; name another'),
     );
   }
+  if (single > 0) {
+    const what = `${unit} without a group, each taken for one of its own`;
+    if (single > rows * manyWithoutGroup) findings.warn(what, example, single);
+    else findings.note(what, example, single);
+  }
+  const torn = partsOf.findIndex((of) => of.size > 1);
+  if (torn < 0) return;
+  findings.warn(
+    'groups that the source itself has on both sides of a split',
+    names[torn],
+    partsOf.filter((of) => of.size > 1).length,
+  );
 }
 
 /** The names of classes that are known before any label is read; see {@link RowLabels.divide}. */

@@ -123,7 +123,7 @@ export async function featuresSource(source: string, options: TableOptions): Pro
     names: logits > 0 ? { list: columnNames, from } : names && { list: names, from },
     isId:
       options.labelColumn === undefined && names === undefined ? (first.columns.label ?? 'label') : undefined,
-    hasGroups: group !== undefined,
+    group: options.group,
     fractions: { validation: validationFraction, test: testFraction },
     seed,
     findings,

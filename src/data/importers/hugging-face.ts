@@ -11,7 +11,7 @@ import { readRows } from '../shard-rows.js';
 import { type DatasetSource, type SplitName, splitNames } from '../source.js';
 import { findSplits } from '../split-names.js';
 import { decodeImages, type EncodedImage } from './decode-images.js';
-import { divideTrain } from './divided-rows.js';
+import { divideTrain, Numbering, reportGroups } from './divided-rows.js';
 import { type Importer, type ImportOptions, importChoices, importOptions, withoutNull } from './importer.js';
 import {
   cellReader,
@@ -207,7 +207,7 @@ async function trainRows(
   const key = group === undefined ? undefined : columnGroup(group, train);
   const labels = new Int32Array(rowCount(train));
   const groups = new Int32Array(key === undefined ? 0 : labels.length);
-  const numbers = new Map<string, number>();
+  const numbers = new Numbering();
   const stream = readRows(train.shards, (batch, path, firstRow) => {
     const place = { path, firstRow };
     const data = required(column(batch, labelColumn.column), labelColumn.column, path);
@@ -225,11 +225,11 @@ async function trainRows(
   for await (const { row, label, group: name } of stream) {
     labels[row] = label;
     if (key === undefined) continue;
-    const number = name === undefined ? -1 : (numbers.get(name) ?? numbers.size);
-    if (name === undefined)
-      findings.note('rows without a group, each taken for one of its own', train.infoPath);
-    else numbers.set(name, number);
-    groups[row] = number;
+    groups[row] = name === undefined || name === '' ? -1 : numbers.numberOf(name);
+  }
+  if (group !== undefined) {
+    const parts = new Map([['train', groups] as const]);
+    reportGroups(parts, { group, names: numbers.texts, unit: 'rows', example: train.infoPath, findings });
   }
   return { labels, groups: key && groups };
 }

@@ -237,3 +237,30 @@ test('the first image of animations and of files with pages is taken, with a wor
   // What came first is dark; the background of the animated PNG is another colour.
   expect(pixels.filter((value) => Math.abs(value - 9) < 4)).toHaveLength(6);
 });
+
+test('groups: an expression that matches nothing is refused; images without one, and torn groups, are warned of', async () => {
+  const directory = await tree({ 'train/a': 12, 'train/b': 12, 'test/a': 2 });
+  await expect(open(directory, { group: 'vendor([0-9]+)' })).rejects.toMatchObject({
+    code: 'option-invalid',
+    message: expect.stringMatching(/none for any of 26, such as a\/0\.png: the expression has to match/),
+  });
+  const partly = await open(directory, { group: '^a/([0-9])' });
+  expect(partly.report?.().notes.filter(({ isWarning }) => isWarning)).toEqual([
+    {
+      what: 'images without a group, each taken for one of its own',
+      count: 12,
+      example: 'b/0.png',
+      isWarning: true,
+    },
+    {
+      what: 'groups that the source itself has on both sides of a split',
+      count: 2,
+      example: '0',
+      isWarning: true,
+    },
+  ]);
+  const few = await open(directory, { group: '([0-9]+)[.]png$' });
+  expect(few.report?.().notes.map(({ what }) => what)).not.toContain(
+    'images without a group, each taken for one of its own',
+  );
+});

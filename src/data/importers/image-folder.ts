@@ -15,7 +15,7 @@ import { ImportFindings } from '../import-report.js';
 import { type DatasetSource, type SplitName, splitNames } from '../source.js';
 import { findSplits, splitOfName } from '../split-names.js';
 import { decodeImages } from './decode-images.js';
-import { divideTrain } from './divided-rows.js';
+import { divideTrain, Numbering, reportGroups } from './divided-rows.js';
 import { pathGroup } from './group-key.js';
 import { type Importer, type ImportOptions, importChoices, importOptions } from './importer.js';
 import { isTextTable } from './text-table.js';
@@ -76,7 +76,7 @@ export async function imageFolderSource(directory: string, options: ImportOption
       groups:
         options.group === undefined
           ? undefined
-          : groupsOf(train, layout.folders.train, options.group, findings),
+          : groupsOf({ train, ...own }, layout.folders, options.group, findings),
       findings,
       place: directory,
     },
@@ -99,25 +99,34 @@ export async function imageFolderSource(directory: string, options: ImportOption
   };
 }
 
-/** The group of each file, by its path below the folder of the classes. */
+/**
+ * The group of each image of `train`, by its path below the folder of the classes.
+ *
+ * Groups that stand in several parts are told.
+ */
 function groupsOf(
-  files: readonly ImageFile[],
-  root: string,
+  files: Readonly<Partial<Record<SplitName, readonly ImageFile[]>>>,
+  folders: Layout['folders'],
   group: string,
   findings: ImportFindings,
 ): Int32Array {
   const groupOf = pathGroup(group, 'a folder of class folders');
-  const numbers = new Map<string, number>();
-  return Int32Array.from(files, ({ image }) => {
-    const name = groupOf(relative(root, image).split(sep).join('/'));
-    if (name === undefined || name === '') {
-      findings.note('images without a group, each taken for one of its own', image);
+  const names = new Numbering();
+  const parts = new Map<SplitName, Int32Array>();
+  let example: string | undefined; // of an image without a group
+  for (const part of splitNames) {
+    const folder = folders[part] ?? folders.train;
+    const groups = Int32Array.from(files[part] ?? [], ({ image }) => {
+      const path = relative(folder, image).split(sep).join('/');
+      const name = groupOf(path);
+      if (name !== undefined && name !== '') return names.numberOf(name);
+      example ??= path;
       return -1;
-    }
-    const number = numbers.get(name) ?? numbers.size;
-    numbers.set(name, number);
-    return number;
-  });
+    });
+    parts.set(part, groups);
+  }
+  reportGroups(parts, { group, names: names.texts, unit: 'images', example: example ?? '', findings });
+  return parts.get('train') ?? new Int32Array(0);
 }
 
 /** Any folder; the last importer to be tried. */

@@ -277,3 +277,23 @@ test('numbers with a fraction are names of classes, with a word', async () => {
     expect.objectContaining({ what: expect.stringContaining('with a fraction'), count: 2, example: '0.5' }),
   );
 });
+
+test('groups that no row has are refused, and few rows without one are noted', async () => {
+  const rows = Array.from(
+    { length: 20 },
+    (_, k) => `images/${k}.png,${'xy'[k % 2]},${k === 3 ? '' : k >> 1},`,
+  );
+  const text = ['path,label,vendor,maker', ...rows].join('\n');
+  const path = join(await tree({ ...greys(20), 'list.csv': text }), 'list.csv');
+  const of = (group: string) => open(path, { group, labelColumn: 'label' });
+  await expect(of('maker')).rejects.toThrow(/any of 20, .*the column is empty; name another/);
+  await expect(of('vendor([0-9])')).rejects.toMatchObject({
+    code: 'option-invalid',
+    message: expect.stringMatching(/any of 20, .*the expression has to match the path/),
+  });
+  expect((await of('vendor')).report?.().notes).toContainEqual({
+    what: 'rows without a group, each taken for one of its own',
+    count: 1,
+    example: path,
+  });
+});

@@ -42,7 +42,7 @@ export async function labelledImages(
   const divided = rows.divide({
     place: source,
     names: await namesOf(options),
-    hasGroups: group !== undefined,
+    group: options.group,
     fractions: { validation: validationFraction, test: testFraction },
     seed,
     findings,

@@ -168,7 +168,7 @@ export async function divideParquet(
       }),
     },
     isId: !labelColumn.isNamed && labelColumn.names === undefined ? labelColumn.column : undefined,
-    hasGroups: group !== undefined,
+    group,
     fractions,
     seed,
     findings,

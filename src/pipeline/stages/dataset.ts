@@ -167,8 +167,10 @@ function logReport({ leftOut, notes }: ImportReport, log: Log): void {
   for (const { what, count, example } of leftOut) {
     log.warn(`left out ${count.toLocaleString('en')}: ${what}, such as ${example}`);
   }
-  for (const { what, count, example } of notes) {
-    log.info(`taken ${count.toLocaleString('en')}: ${what}, such as ${example}`);
+  for (const { what, count, example, isWarning } of notes) {
+    const line = `taken ${count.toLocaleString('en')}: ${what}, such as ${example}`;
+    if (isWarning) log.warn(line);
+    else log.info(line);
   }
 }
 
