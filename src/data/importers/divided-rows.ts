@@ -18,6 +18,13 @@ export class Numbering {
   }
 }
 
+/** (rows) of one part: the numbers of labels, groups and files; no files where rows have none. */
+interface PartRows {
+  readonly labels: number[];
+  readonly groups: number[];
+  readonly files: number[];
+}
+
 const classLimit = 1_000_000;
 const noLabel = -1;
 const ownGroup = -1;
@@ -29,25 +36,33 @@ export const noPartsInSplit =
 
 /**
  * The labels and groups of the rows of a source, part by part, in the order in which the source holds them: what is
- * needed to number the classes and to divide the rows, 8 bytes a row.
+ * needed to number the classes and to divide the rows, 12 bytes a row and the names of files.
  */
 export class RowLabels {
   private readonly labels = new Numbering();
   private readonly groups = new Numbering();
-  private readonly parts = new Map<SplitName, { readonly labels: number[]; readonly groups: number[] }>();
+  private readonly files = new Numbering();
+  private readonly parts = new Map<SplitName, PartRows>();
+  private filesRepeat = false;
 
   /**
    * Adds the next row of a part.
    *
    * @param label as the source has it; undefined, and the empty text, for a row without one
    * @param group what the row belongs to; undefined for a row that belongs to nothing else
+   * @param file that holds it, where each row has a file: rows of one file stay together
    */
-  add(part: SplitName, label: string | undefined, group?: string): void {
-    const rows = this.parts.get(part) ?? { labels: [], groups: [] };
+  add(part: SplitName, label: string | undefined, group?: string, file?: string): void {
+    const rows = this.parts.get(part) ?? { labels: [], groups: [], files: [] };
     this.parts.set(part, rows);
     const text = label?.normalize('NFC').trim();
     rows.labels.push(text === undefined || text === '' ? noLabel : this.labels.numberOf(text));
     rows.groups.push(group === undefined || group === '' ? ownGroup : this.groups.numberOf(group));
+    if (file !== undefined) {
+      const known = this.files.texts.length;
+      rows.files.push(this.files.numberOf(file));
+      this.filesRepeat ||= this.files.texts.length === known;
+    }
     if (this.labels.texts.length > classLimit) {
       throw new KdSpecError(
         'dataset-invalid',
@@ -163,9 +178,16 @@ export class RowLabels {
     const ownLabels = labels.get('train') ?? new Int32Array(0);
     if (group !== undefined) {
       const groupsOf = new Map([...this.parts].map(([part, { groups }]) => [part, groups]));
-      reportGroups(groupsOf, { group, names: this.groups.texts, unit: 'rows', example: place, findings });
+      reportGroups(groupsOf, {
+        group,
+        names: this.groups.texts,
+        unit: 'rows',
+        example: this.rowWithoutGroup() ?? place,
+        findings,
+      });
     }
-    const groups = group === undefined ? undefined : Int32Array.from(train?.groups ?? []);
+    if (this.filesRepeat) this.warnOfRepeatedFiles(findings);
+    const groups = this.groupsOfTrain(group !== undefined);
     const splits = divideTrain(
       ownLabels,
       { validation: has('validation') ? 0 : fractions.validation, test: has('test') ? 0 : fractions.test },
@@ -173,6 +195,59 @@ export class RowLabels {
     );
     assigned.set('train', splits);
     return { classes, labels, assigned };
+  }
+
+  /** The file of a row without a group, where rows have files. */
+  private rowWithoutGroup(): string | undefined {
+    for (const { groups, files } of this.parts.values()) {
+      const row = groups.indexOf(ownGroup);
+      if (row >= 0 && files.length > 0) return this.files.texts[files[row]];
+    }
+    return undefined;
+  }
+
+  /** (rows) of `train`, the rows that stay together: those of a group, and those of a file that is listed again. */
+  private groupsOfTrain(hasGroups: boolean): Int32Array | undefined {
+    const { groups = [], files = [] } = this.parts.get('train') ?? {};
+    if (!this.filesRepeat) return hasGroups ? Int32Array.from(groups) : undefined;
+    const ofGroups = this.groups.texts.length;
+    const parents = Int32Array.from({ length: ofGroups + this.files.texts.length }, (_, node) => node);
+    const rootOf = (node: number) => {
+      let at = node;
+      while (parents[at] !== at) {
+        parents[at] = parents[parents[at]];
+        at = parents[at];
+      }
+      return at;
+    };
+    for (const [row, file] of files.entries()) {
+      if (groups[row] !== ownGroup) parents[rootOf(ofGroups + file)] = rootOf(groups[row]);
+    }
+    return Int32Array.from(files, (file) => rootOf(ofGroups + file));
+  }
+
+  /** Tells of files that count on both sides of a split, and of those with two labels. */
+  private warnOfRepeatedFiles(findings: ImportFindings): void {
+    const labelOf = new Int32Array(this.files.texts.length).fill(noLabel);
+    const partOf = new Array<SplitName | undefined>(this.files.texts.length);
+    const torn = new Set<number>();
+    const doubtful = new Set<number>();
+    for (const [part, { labels, files }] of this.parts) {
+      for (const [row, file] of files.entries()) {
+        if (labels[row] === noLabel) continue;
+        if (partOf[file] !== undefined && partOf[file] !== part) torn.add(file);
+        if (labelOf[file] !== noLabel && labelOf[file] !== labels[row]) doubtful.add(file);
+        partOf[file] = part;
+        labelOf[file] = labels[row];
+      }
+    }
+    for (const [what, found] of [
+      ['images that are listed in more than one part, so that accuracy looks better than it is', torn],
+      ['images that are listed with different labels', doubtful],
+    ] as const) {
+      const [first] = found;
+      if (first !== undefined) findings.warn(what, this.files.texts[first], found.size);
+    }
   }
 }
 

@@ -294,6 +294,53 @@ test('groups that no row has are refused, and few rows without one are noted', a
   expect((await of('vendor')).report?.().notes).toContainEqual({
     what: 'rows without a group, each taken for one of its own',
     count: 1,
-    example: path,
+    example: join(path, '../images/3.png'),
   });
+});
+
+test('rows of one path stay on one side, with groups and without', async () => {
+  const rows = Array.from({ length: 40 }, (_, k) => `images/${k >> 1}.png,${'xy'[(k >> 1) % 2]},g${k % 7}`);
+  const path = join(
+    await tree({ ...greys(20), 'list.csv': ['path,label,batch', ...rows].join('\n') }),
+    'list.csv',
+  );
+  for (const seed of [1, 2, 3]) {
+    const source = await open(path, {
+      seed,
+      labelColumn: 'label',
+      testFraction: 0.3,
+      validationFraction: 0.2,
+    });
+    const sides = await Promise.all(splitNames.map((split) => all(source, split)));
+    const images = sides.map((side) => new Set(side.map(({ pixels }) => pixels[0])));
+    expect(sides.map(({ length }) => length)).toEqual([20, 8, 12]);
+    expect(images.map(({ size }) => size)).toEqual([10, 4, 6]);
+    expect(images.reduce((sum, { size }) => sum + size, 0)).toBe(20);
+  }
+  // The groups chain all rows together: nothing can be set aside.
+  const grouped = await open(path, { group: 'batch', labelColumn: 'label' });
+  expect(splitNames.map((split) => grouped.count(split))).toEqual([40, 0, 0]);
+});
+
+test('a path in two parts, and one with two labels, are warned of', async () => {
+  const directory = await tree({
+    ...greys(4),
+    'train.csv': 'path,label\nimages/0.png,x\nimages/1.png,y\nimages/2.png,x\nimages/2.png,y\n',
+    'test.csv': 'path,label\nimages/0.png,x\n./images/1.png,x\nimages/3.png,y\n',
+  });
+  const report = (await open(directory)).report?.();
+  expect(report?.notes.filter(({ isWarning }) => isWarning)).toEqual([
+    {
+      what: 'images that are listed in more than one part, so that accuracy looks better than it is',
+      count: 2,
+      example: join(directory, 'images/0.png'),
+      isWarning: true,
+    },
+    {
+      what: 'images that are listed with different labels',
+      count: 2,
+      example: join(directory, 'images/1.png'),
+      isWarning: true,
+    },
+  ]);
 });

@@ -65,7 +65,7 @@ export function imageTableSource(source: string, options: TableOptions): Promise
       await readTable(path, part, { ...options, group: into.group, findings: into.findings }, (row) => {
         if (seen.has(row.path)) into.findings.note('images that are listed more than once', row.path);
         seen.add(row.path);
-        into.rows.add(row.part, row.label, row.group);
+        into.rows.add(row.part, row.label, row.group, row.path);
         const ofPart = paths.get(row.part) ?? [];
         paths.set(row.part, ofPart);
         ofPart.push(row.path);
