@@ -344,3 +344,20 @@ test('a path in two parts, and one with two labels, are warned of', async () => 
     },
   ]);
 });
+
+test('images that the table of a folder does not list are left out, with a word', async () => {
+  const directory = await tree({
+    ...greys(5),
+    'images/same.png': '-> 0.png',
+    'metadata.csv':
+      'file_name,label,split\nimages/0.png,x,train\nimages/1.png,y,train\nimages/2.png,y,none\n',
+  });
+  const unlisted = async (source: string) =>
+    (await open(source, { labelColumn: 'label' }))
+      .report?.()
+      .leftOut.filter(({ what }) => what === 'images that no table lists');
+  const example = join(directory, 'images/3.png');
+  expect(await unlisted(directory)).toEqual([{ what: 'images that no table lists', count: 2, example }]);
+  // A table that is named itself may be one of several for these images.
+  expect(await unlisted(join(directory, 'metadata.csv'))).toEqual([]);
+});

@@ -3,7 +3,8 @@ import { readdir, realpath, stat } from 'node:fs/promises';
 import { basename, dirname, join, sep } from 'node:path';
 import { KdSpecError } from '../../core/errors.js';
 import { createRandom } from '../../core/random.js';
-import type { ImportFindings } from '../import-report.js';
+import { imagesBelow } from '../image-files.js';
+import { ImportFindings } from '../import-report.js';
 import type { DatasetSource, SplitName } from '../source.js';
 import { findSplits, splitOfName } from '../split-names.js';
 import { type DividedRows, noPartsInSplit, rowsOfSplit } from './divided-rows.js';
@@ -61,8 +62,11 @@ export function imageTableSource(source: string, options: TableOptions): Promise
   return labelledImages(source, options, `Images that ${basename(source)} lists`, async (into) => {
     const paths = new Map<SplitName, string[]>();
     const seen = new Set<string>();
-    for (const { path, part } of await findTables(source)) {
-      await readTable(path, part, { ...options, group: into.group, findings: into.findings }, (row) => {
+    const passedOver = new Set<string>();
+    const tables = await findTables(source);
+    const reading = { ...options, group: into.group, findings: into.findings, passedOver };
+    for (const { path, part } of tables) {
+      await readTable(path, part, reading, (row) => {
         if (seen.has(row.path)) into.findings.note('images that are listed more than once', row.path);
         seen.add(row.path);
         into.rows.add(row.part, row.label, row.group, row.path);
@@ -71,8 +75,35 @@ export function imageTableSource(source: string, options: TableOptions): Promise
         ofPart.push(row.path);
       });
     }
+    if (tables.some(({ path }) => path !== source))
+      await countUnlisted(tables, new Set([...seen, ...passedOver]), into.findings);
     return (divided, split) => shuffledFiles(divided, paths, split, into.seed);
   });
+}
+
+/** Images in the folders of tables that no table lists. */
+async function countUnlisted(
+  tables: readonly PlacedTable[],
+  listed: ReadonlySet<string>,
+  findings: ImportFindings,
+): Promise<void> {
+  let realListed: Set<string> | undefined; // one image may have several paths, where there are links
+  const visited = new Set<string>();
+  for (const folder of new Set(tables.map(({ path }) => dirname(path)))) {
+    for await (const { path } of imagesBelow(folder, { findings: new ImportFindings(), visited })) {
+      if (listed.has(path)) continue;
+      realListed ??= new Set([...listed].map(realPathOf));
+      if (!realListed.has(realPathOf(path))) findings.leaveOut('images that no table lists', path);
+    }
+  }
+}
+
+function realPathOf(path: string): string {
+  try {
+    return realpathSync.native(path);
+  } catch {
+    return path; // a file that is missing is found when it is read
+  }
 }
 
 function shuffledFiles(
@@ -169,6 +200,8 @@ async function readTable(
   options: Pick<TableOptions, 'imageColumn' | 'labelColumn'> & {
     readonly group: GroupKey | undefined;
     readonly findings: ImportFindings;
+    /** Gets the files of rows of no part. */
+    readonly passedOver: Set<string>;
   },
   take: (row: {
     readonly path: string;
@@ -208,6 +241,7 @@ async function readTable(
     const split = part ?? (columns.split === undefined ? 'train' : splitOfName(said ?? ''));
     if (split === undefined) {
       findings.leaveOut(`rows whose column ${columns.split} names no part`, `${path}:${line}`);
+      options.passedOver.add(join(folder, name));
       continue;
     }
     const relative = insidePath(name, `${path}:${line}`);
