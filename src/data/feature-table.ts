@@ -81,6 +81,8 @@ export async function openFeatureTable(path: string, options: FeatureTableOption
     for (const name of numbers) widths.push(await widthOf(table, name, path));
     const width = widths.reduce((sum, one) => sum + one, 0);
     const logits = (columns.logits ?? columns.probabilities) === undefined ? 0 : (widths.at(-1) ?? 0);
+    const firstRowOf = (index: number) =>
+      table.batches.slice(0, index).reduce((sum, one) => sum + one.rows, 0);
     return {
       path,
       rows: table.rows,
@@ -102,7 +104,8 @@ export async function openFeatureTable(path: string, options: FeatureTableOption
               `${path}: expected ${own} numbers in each row of ${name}, found ${values.length} in ${rows} rows`,
             );
           }
-          if (name === columns.probabilities && name !== columns.logits) toLogits(values, own, path, name);
+          if (name === columns.probabilities && name !== columns.logits)
+            toLogits(values, own, { path, name, firstRow: firstRowOf(index) });
           if (name === columns.logits) expectLogits(values, own, path, name);
           for (let row = 0; row < rows; row++)
             out.set(values.subarray(row * own, (row + 1) * own), row * width + offset);
@@ -110,8 +113,7 @@ export async function openFeatureTable(path: string, options: FeatureTableOption
         }
         const bad = out.findIndex((value) => !Number.isFinite(value));
         if (bad >= 0) {
-          const row =
-            Math.floor(bad / width) + table.batches.slice(0, index).reduce((sum, one) => sum + one.rows, 0);
+          const row = Math.floor(bad / width) + firstRowOf(index);
           throw new KdSpecError(
             'dataset-invalid',
             `${path}, row ${row}: expected finite numbers, found ${out[bad]}: remove the row`,
@@ -251,19 +253,26 @@ function expectLogits(values: Float32Array, classes: number, path: string, name:
 }
 
 /** Probabilities of whole rows, in place, as their logarithms. */
-function toLogits(values: Float32Array, classes: number, path: string, name: string): void {
+function toLogits(
+  values: Float32Array,
+  classes: number,
+  { path, name, firstRow }: { readonly path: string; readonly name: string; readonly firstRow: number },
+): void {
+  const refuse = (start: number, found: string, advice = 'if these are logits, call the column logits') => {
+    throw new KdSpecError(
+      'dataset-invalid',
+      `${path}: expected probabilities in ${name}, which sum to 1 in each row, found ${found} in row ` +
+        `${firstRow + start / classes}: ${advice}`,
+    );
+  };
   for (let start = 0; start < values.length; start += classes) {
     let sum = 0;
     for (let at = start; at < start + classes; at++) {
+      if (values[at] < 0) refuse(start, `the negative number ${values[at]}`);
+      if (Number.isNaN(values[at])) refuse(start, 'something that is not a number', 'remove the row');
       sum += values[at];
-      if (!(values[at] >= 0)) sum = Number.NaN;
       values[at] = Math.max(logLeast, Math.log(values[at]));
     }
-    if (Math.abs(sum - 1) <= sumTolerance) continue;
-    throw new KdSpecError(
-      'dataset-invalid',
-      `${path}: expected probabilities in ${name}, which sum to 1 in each row, found a sum of ${sum}: if these are logits, call ` +
-        'the column logits',
-    );
+    if (Math.abs(sum - 1) > sumTolerance) refuse(start, `a sum of ${sum}`);
   }
 }

@@ -487,3 +487,27 @@ test('what NumPy can save and features cannot be is refused by name', async () =
     code: 'option-invalid',
   });
 });
+
+test.each([
+  [-0.25, 'found the negative number -0.25 in row 7: if these are logits, call the column logits'],
+  [Number.NaN, 'found something that is not a number in row 7: remove the row'],
+  [0.5, 'found a sum of 1.25 in row 7: if these are logits'],
+])('probabilities with %d in a row are refused, with the row', async (value, message) => {
+  const probabilities = Float32Array.from({ length: rows * 2 }, (_, at) => [0.75, 0.25][at % 2]);
+  probabilities[15] = value;
+  const source = join(
+    await folder({
+      'x.npz': npz({
+        features: npy(features, [rows, 3]),
+        probabilities: npy(probabilities, [rows, 2]),
+        label: npy(
+          labels.map((label) => label % 2),
+          [rows],
+        ),
+      }),
+    }),
+    'x.npz',
+  );
+  const opened = await open(source, { validationFraction: 0, testFraction: 0 });
+  await expect(shown(opened, 'train')).rejects.toThrow(message);
+});
