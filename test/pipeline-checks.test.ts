@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, rm, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import sharp from 'sharp';
@@ -282,4 +282,36 @@ test('a plan counts the classes that a sampled head computes', async () => {
   const width = definition?.dense.at(-1) ?? 0;
   const images = 3000 * 40;
   expect(trainingFlops).toBe(3 * (flopsPerImage - 2 * width * (3000 - 512)) * images * 100);
+});
+
+test('a source that changed after its import is warned of, and imported again when its folder is removed', async () => {
+  const source = join(folder, 'changing');
+  await cp(join(folder, 'photos'), source, { recursive: true });
+  const words = '--source changing --image-size 8 --workspace changing/kd-workspace';
+  const warnings = async () => (await plan('dataset', words)).warnings.filter((one) => /changed/.test(one));
+  const make = async () =>
+    runStages(stages, 'dataset', await settle(words), {
+      log: silentLog,
+      signal: new AbortController().signal,
+    });
+  const [{ manifest }] = await make();
+  expect(await warnings()).toEqual([]);
+
+  await writeFile(join(source, '.hidden'), 'x');
+  expect(await warnings()).toEqual([]);
+  const image = join(source, 'a', '0.png');
+  await utimes(image, new Date(), new Date(Date.now() + 60_000));
+  expect(await warnings()).toEqual([expect.stringContaining('(files have other times of modification)')]);
+  await cp(image, join(source, 'a', 'new.png'));
+  const [warning, ...others] = await warnings();
+  expect(others).toEqual([]);
+  expect(warning).toMatch(/changing has changed since it was imported \(60 files then, 61 files now\)/);
+  const [, removed] = /remove (.*) and repeat/.exec(warning) ?? [];
+  const [kept] = await make();
+  expect(kept).toMatchObject({ status: 'up-to-date', manifest: { digest: manifest.digest } });
+
+  await rm(removed, { recursive: true });
+  const [again] = await make();
+  expect(again.status).toBe('made');
+  expect(await warnings()).toEqual([]);
 });

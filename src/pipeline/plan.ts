@@ -19,6 +19,7 @@ import {
   outlineStudent,
 } from './outline.js';
 import type { ResolvedSettings } from './settings.js';
+import { sourceChange, sourceStateOf } from './source-state.js';
 import type { Stage } from './stage.js';
 import { outsideInputs, stageIdentity, stageParameters } from './stage-inputs.js';
 import { metricsOf } from './stage-metrics.js';
@@ -81,6 +82,8 @@ export async function planStages(
 ): Promise<Plan> {
   const plan: Pick<PlannedStage, 'stage' | 'status' | 'reasons'>[] = [];
   const manifests = new Map<StageName, Manifest>();
+  const warnings: string[] = [];
+  const warn = (message: string) => warnings.push(message);
   const digests: Record<string, string> = {};
   for (const stage of neededStages(stages, target, settings)) {
     const remade = stage.needs(settings).filter((need) => digests[need] === undefined);
@@ -91,6 +94,7 @@ export async function planStages(
     if (manifest && all.length === 0) {
       digests[stage.name] = manifest.digest;
       plan.push({ stage: stage.name, status: 'up-to-date', reasons: [] });
+      if (stage.name === 'dataset') await checkSourceState(settings, manifest, warn);
       continue;
     }
     const continues =
@@ -108,8 +112,6 @@ export async function planStages(
     settings,
     current,
   );
-  const warnings: string[] = [];
-  const warn = (message: string) => warnings.push(message);
   for (const stage of toMake) checks[stage]({ settings, origins, outline, warn });
   await checkGivenPredictions(settings, outline.dataset, toMake);
 
@@ -134,6 +136,22 @@ export async function planStages(
     };
   });
   return { stages: staged, outline, warnings, rate };
+}
+
+/** A source that changed after its import is told of, not imported again: that would make all stages again. */
+async function checkSourceState(
+  settings: Settings,
+  manifest: Manifest,
+  warn: (message: string) => void,
+): Promise<void> {
+  const before = metricsOf('dataset', manifest.metrics)?.sourceState;
+  const now = before && (await sourceStateOf(settings));
+  const change = before && now && sourceChange(before, now);
+  if (change === undefined) return;
+  warn(
+    `${settings.dataset.source} has changed since it was imported (${change}), and the data set is still what it was: to ` +
+      `import it again, remove ${artefactFolder(settings.workspace, 'dataset')} and repeat the command`,
+  );
 }
 
 /** How many processes of this machine train specialists, 0 where a cluster does; where memory is to decide, one a core. */

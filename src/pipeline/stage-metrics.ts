@@ -170,6 +170,14 @@ export const stageMetrics = {
       })
       .exactOptional()
       .describe('absent for generated data sets'),
+    sourceState: z
+      .object({
+        files: count,
+        bytes: count,
+        modifiedMs: count.describe('since 1970, of the file that was modified last'),
+      })
+      .exactOptional()
+      .describe('of the source before it was imported, by which a change of it is noticed'),
   }),
   generalist: z.object({
     epochs: z.number().nonnegative().describe('done; early stopping may end one before it is whole'),

@@ -15,6 +15,7 @@ import { withKnownClasses } from '../../data/importers/known-classes.js';
 import { type DatasetSource, type ImageShape, imageSizeOf } from '../../data/source.js';
 import { writeDataset } from '../../data/write-dataset.js';
 import type { Settings } from '../options.js';
+import { sourceStateOf } from '../source-state.js';
 import type { StageContext } from '../stage.js';
 import type { StageResults } from '../stage-metrics.js';
 
@@ -26,6 +27,7 @@ export async function makeDataset({
   signal,
 }: StageContext): Promise<StageResults['dataset']> {
   const { dataset, seed } = settings;
+  const sourceState = await sourceStateOf(settings);
   const foreign = dataset.model.onnx === null ? undefined : await describeModel(dataset, log);
   const options = {
     ...dataset,
@@ -76,6 +78,7 @@ export async function makeDataset({
         notes: report.notes.map((finding) => ({ ...finding })),
       },
     }),
+    ...(sourceState && { sourceState }),
   };
 }
 
