@@ -315,3 +315,18 @@ test('a source that changed after its import is warned of, and imported again wh
   expect(again.status).toBe('made');
   expect(await warnings()).toEqual([]);
 });
+
+test('where one group holds all images, the advice is about the group', async () => {
+  const words = '--source photos --image-size 8 --workspace grouped --group (png)$';
+  const { warnings } = await plan('dataset', words);
+  const advice = expect.stringContaining('--group "(png)$" keeps each group on one side: if one group holds');
+  expect(warnings).toEqual([advice, advice]);
+  expect(warnings[0]).toMatch(/^0 validation images for 6 classes/);
+  expect(warnings[1]).toMatch(/^no test images/);
+  const said: string[] = [];
+  const log = { ...silentLog, warn: (message: string) => said.push(message) };
+  await runStages(stages, 'dataset', await settle(words), { log, signal: new AbortController().signal });
+  expect(said).toContainEqual(
+    expect.stringMatching(/6 of 6 classes .* have no validation image.*--group "\(png\)\$" keeps/),
+  );
+});

@@ -367,11 +367,11 @@ export function divideTrain(
   for (const split of groups ? (['validation', 'test'] as const) : []) {
     const share = splits.filter((name) => name === split).length / Math.max(1, splits.length);
     if (Math.abs(share - fractions[split]) <= fractions[split] / 2) continue;
-    findings.note(
+    const what =
       `${percent(share)} of the rows set aside for ${split} instead of ${percent(fractions[split])}, ` +
-        'since groups stay whole',
-      place,
-    );
+      'since groups stay whole';
+    if (share === 0) findings.warn(what, place);
+    else findings.note(what, place);
   }
   return assigned;
 }

@@ -83,3 +83,11 @@ export function patchedBefore(path: string): KdSpecError {
       'leave it out',
   );
 }
+
+/** What helps where a `--group` leaves too little for validation or the test. */
+export function groupAdvice(group: string): string {
+  return (
+    `--group "${group}" keeps each group on one side: if one group holds most images, name a key of smaller groups or leave ` +
+    '--group out'
+  );
+}

@@ -5,6 +5,7 @@ import {
   type CheckContext,
   checkBatch,
   flagOf,
+  groupAdvice,
   ignored,
   invalid,
   mayHaveBystanders,
@@ -65,9 +66,15 @@ export function checkDataset(context: CheckContext): void {
     warn(
       `${images.validation.toLocaleString('en')} validation images for ${classes.toLocaleString('en')} classes, ` +
         `${(images.validation / classes).toFixed(1)} of each: what they choose (rule, weights, which specialists are ` +
-        'kept) is little more than chance. More images, or a larger --validation-fraction, help',
+        `kept) is little more than chance. ${
+          dataset.group === null
+            ? 'More images, or a larger --validation-fraction, help'
+            : groupAdvice(dataset.group)
+        }`,
     );
   }
+  if (images?.test === 0 && dataset.group !== null)
+    warn(`no test images, so that nothing will be measured. ${groupAdvice(dataset.group)}`);
 }
 
 /** Rows of features have no neighbours to convolve, and a foreign model takes images. */

@@ -14,6 +14,7 @@ import { openSource } from '../../data/importers/importers.js';
 import { withKnownClasses } from '../../data/importers/known-classes.js';
 import { type DatasetSource, type ImageShape, imageSizeOf } from '../../data/source.js';
 import { writeDataset } from '../../data/write-dataset.js';
+import { groupAdvice } from '../checks/check.js';
 import type { Settings } from '../options.js';
 import { sourceStateOf } from '../source-state.js';
 import type { StageContext } from '../stage.js';
@@ -54,7 +55,7 @@ export async function makeDataset({
     ? { ...asBystanders(given, source.classes, { hasImages, seed }), augmentation: source.augmentation }
     : held?.bystanders;
   const bystanders = others && (await writeBystanders(directory, others, writing));
-  checkValidation(labels, source.classes, log);
+  checkValidation(labels, source.classes, dataset.group, log);
   const { train, validation, test } = splits;
   return {
     description: source.description,
@@ -186,6 +187,7 @@ function logReport({ leftOut, notes }: ImportReport, log: Log): void {
 function checkValidation(
   { train, validation }: { readonly train: Int32Array; readonly validation: Int32Array },
   classes: readonly string[],
+  group: string | null,
   log: Log,
 ): void {
   const without = classes.filter((_, label) => train[label] > 0 && validation[label] === 0);
@@ -194,6 +196,7 @@ function checkValidation(
   log.warn(
     `${without.length.toLocaleString('en')} of ${learned.toLocaleString('en')} classes with training images ` +
       `${without.length === 1 ? 'has' : 'have'} no validation image, such as ${without[0]}: rule, temperatures and weights ` +
-      'are chosen without them; add images, or raise --validation-fraction',
+      'are chosen without them; ' +
+      (group === null ? 'add images, or raise --validation-fraction' : groupAdvice(group)),
   );
 }
