@@ -137,6 +137,7 @@ export class RowLabels {
       );
     }
     const named = known?.list;
+    if (named === undefined) noteCaseTwins(texts, findings);
     const values = areIntegers ? texts.filter((text) => text !== '-1').sort(compareIntegers) : texts;
     const classes = named ?? (areIntegers ? values : values.sort(compareCodePoints));
     const numbers = new Map(classes.map((name, label) => [name, label]));
@@ -374,6 +375,18 @@ export function divideTrain(
     else findings.note(what, place);
   }
   return assigned;
+}
+
+/** Tells of names of classes that differ only in the case of letters. */
+export function noteCaseTwins(names: readonly string[], findings: ImportFindings): void {
+  const byFoldedName = new Map<string, string>();
+  for (const name of names) {
+    const folded = name.toLowerCase();
+    const twin = byFoldedName.get(folded);
+    if (twin !== undefined)
+      findings.note('classes whose names differ only in the case of letters', `${twin}, ${name}`);
+    byFoldedName.set(folded, name);
+  }
 }
 
 function compareIntegers(a: string, b: string): number {

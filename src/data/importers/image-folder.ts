@@ -15,7 +15,7 @@ import { ImportFindings } from '../import-report.js';
 import { type DatasetSource, type SplitName, splitNames } from '../source.js';
 import { findSplits, splitOfName } from '../split-names.js';
 import { decodeImages } from './decode-images.js';
-import { divideTrain, Numbering, reportGroups } from './divided-rows.js';
+import { divideTrain, Numbering, noteCaseTwins, reportGroups } from './divided-rows.js';
 import { pathGroup } from './group-key.js';
 import { type Importer, type ImportOptions, importChoices, importOptions } from './importer.js';
 import { isTextTable } from './text-table.js';
@@ -274,7 +274,6 @@ async function readTrain(
 ): Promise<readonly ClassFiles[]> {
   const classes = await classFolders(folders.train, findings, { isCounted: folders.train === root });
   const withImages: ClassFiles[] = [];
-  const byFoldedName = new Map<string, string>();
   let nested = 0;
   let direct = 0;
   let deepExample = '';
@@ -287,12 +286,11 @@ async function readTrain(
     direct += files.length - deep.length;
     deepExample ||= deep[0] ?? '';
     withImages.push({ name, files });
-    const folded = name.toLowerCase();
-    const twin = byFoldedName.get(folded);
-    if (twin !== undefined)
-      findings.note('classes whose names differ only in the case of letters', `${twin}, ${name}`);
-    byFoldedName.set(folded, name);
   }
+  noteCaseTwins(
+    withImages.map(({ name }) => name),
+    findings,
+  );
   if (nested > 0) {
     const what =
       direct === 0

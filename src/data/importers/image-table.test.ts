@@ -361,3 +361,12 @@ test('images that the table of a folder does not list are left out, with a word'
   // A table that is named itself may be one of several for these images.
   expect(await unlisted(join(directory, 'metadata.csv'))).toEqual([]);
 });
+
+test('labels that differ only in case are classes of their own, with a word', async () => {
+  const text = ['path,label', ...['Cat', 'cat', 'dog', 'Cat'].map((name, k) => `images/${k}.png,${name}`)];
+  const source = await open(join(await tree({ ...greys(4), 'list.csv': text.join('\n') }), 'list.csv'));
+  expect(source.classes).toEqual(['Cat', 'cat', 'dog']);
+  expect(source.report?.().notes).toEqual([
+    { what: 'classes whose names differ only in the case of letters', count: 1, example: 'Cat, cat' },
+  ]);
+});
