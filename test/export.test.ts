@@ -99,6 +99,14 @@ test('a trace names the specialists, and infer says of the file what it says of 
     ['--runtime', 'onnx'],
   ])
     expectNear(await infer(...flags), own);
+
+  await exported();
+  const untraced = ['infer', '0.png', '--model', 'ensemble.onnx'];
+  const [image] = jsonOf(await kdSpec([...untraced, '--json'], { folder })).images;
+  expect(Object.keys(image)).toEqual(['path', 'generalist', 'ensemble']);
+  const { stdout } = await kdSpec(untraced, { folder });
+  expect(stdout).toContain('the file does not say which specialists were queried: export it with --trace');
+  expect(stdout).not.toContain('no specialist was queried');
 });
 
 /** The same values, numbers within rounding. */
@@ -218,6 +226,8 @@ test('the student exports, too', async () => {
   expectNear(await found.probabilities(batch), await own.probabilities(batch));
   own.dispose();
   found.dispose();
+  const { stdout } = await kdSpec(['infer', '0.png', '--model', 'ensemble.onnx', '--top', '1'], { folder });
+  expect(stdout).toMatch(/^0\.png\n +prediction\n1 +f\d+\/c\d+ +\S+%\nthe model has no specialists\n$/);
 
   const to = async (...words: readonly string[]) =>
     jsonOf(await kdSpec(['export', '--model', 'student', ...words, '--json'], { folder }));

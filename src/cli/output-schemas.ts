@@ -138,7 +138,8 @@ const infer = z.object({
                 top: z.array(rankedClassSchema),
               }),
             )
-            .describe('those that were queried; an exported file names them where it has a trace'),
+            .exactOptional()
+            .describe('those that were queried; left out of a file that was exported without --trace'),
         }),
         z.object({ path: z.string(), student: ranked }),
       ]),

@@ -49,6 +49,8 @@ export interface TraceOptions extends PredictionOptions {
 export interface Ensemble extends Classifier {
   /** Those that traces name by position. */
   readonly specialists: readonly { readonly config: Pick<SpecialistConfig, 'id' | 'classes'> }[];
+  /** Specialists that take part, also those that no trace names since a file was exported without one. */
+  readonly specialistCount: number;
   /**
    * How a batch is classified: the same distributions as `probabilities`, by the same computation, with what the
    * generalist and each queried specialist predicted. A file names its specialists where it was exported with a trace.
@@ -93,6 +95,7 @@ export class NetworkEnsemble implements Ensemble {
   readonly specialists: SpecialistNetworks['members'];
   readonly specialistNetworks: SpecialistNetworks;
   readonly settings: EnsembleFile;
+  readonly specialistCount: number;
   private readonly inference: Inference;
   private readonly classifier: GuardedClassifier;
 
@@ -110,6 +113,7 @@ export class NetworkEnsemble implements Ensemble {
     this.specialists = specialists.members;
     this.specialistNetworks = specialists;
     this.settings = settings;
+    this.specialistCount = settings.specialists.filter(({ kept }) => kept).length;
     this.inference = createInference(generalist, specialists, settings);
     this.classifier = createClassifier({
       name,

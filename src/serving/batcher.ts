@@ -8,6 +8,8 @@ export interface TracingClassifier extends Classifier {
   readonly specialists: readonly {
     readonly config: { readonly id: number; readonly classes: readonly number[] };
   }[];
+  /** Specialists that take part, where traces do not name all; default those above. */
+  readonly specialistCount?: number | undefined;
   trace(
     batch: ImageBatch,
     options?: { readonly out?: Float32Array | undefined },
@@ -17,6 +19,14 @@ export interface TracingClassifier extends Classifier {
 /** Whether a classifier can trace what it does. */
 export function canTrace(classifier: Classifier): classifier is TracingClassifier {
   return 'trace' in classifier && typeof classifier.trace === 'function' && 'specialists' in classifier;
+}
+
+/** Whether traces name every specialist: a file that was exported without a trace has specialists that they do not name. */
+export function namesSpecialists({
+  specialists,
+  specialistCount = 0,
+}: Pick<TracingClassifier, 'specialists' | 'specialistCount'>): boolean {
+  return specialists.length >= specialistCount;
 }
 
 /** What was predicted for one image; its arrays are good during the call that receives it. */

@@ -8,7 +8,7 @@ import type { ImageTrace } from '../ensemble/inference.js';
 import { topK } from '../math/top-k.js';
 import type { ClassNames } from '../models/classifier.js';
 import { rankClasses } from '../models/ranked-class.js';
-import { canTrace, type Prediction } from './batcher.js';
+import { canTrace, namesSpecialists, type Prediction } from './batcher.js';
 import type {
   ClassifiedMessage,
   ClassifyMessage,
@@ -192,14 +192,15 @@ function describe(
     path,
     ...(show.has('generalist') && { generalist }),
     ...(show.has('ensemble') && { ensemble }),
-    ...(show.has('specialists') && {
-      specialists: specialists.map((specialist, place) => {
-        if (!isDetailed) return specialist;
-        const { position, correction, mass } = trace.specialists[place];
-        const { length } = classifier.specialists[position].config.classes;
-        return { ...specialist, trace: { classes: length, correction, mass } };
+    ...(show.has('specialists') &&
+      namesSpecialists(classifier) && {
+        specialists: specialists.map((specialist, place) => {
+          if (!isDetailed) return specialist;
+          const { position, correction, mass } = trace.specialists[place];
+          const { length } = classifier.specialists[position].config.classes;
+          return { ...specialist, trace: { classes: length, correction, mass } };
+        }),
       }),
-    }),
     ...(isDetailed && { moved: movedClasses(trace, classes) }),
   };
 }

@@ -42,7 +42,7 @@ export interface ClassifiedMessage {
   readonly path: string;
   readonly generalist?: readonly RankedClassMessage[];
   readonly ensemble?: readonly RankedClassMessage[];
-  /** Those that were queried. */
+  /** Those that were queried; left out where a file was exported without a trace. */
   readonly specialists?: readonly SpecialistMessage[];
   /** The classes whose probability changed most, only with `trace`. */
   readonly moved?: readonly MovedClassMessage[];

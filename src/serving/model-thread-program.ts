@@ -41,8 +41,9 @@ await serveRequests<ModelSource, OpenedModel, PredictionRequest, ThreadPredictio
         config: { id: config.id, classes: Array.from(config.classes) },
       }))
     : undefined;
+  const specialistCount = canTrace(classifier) ? classifier.specialistCount : undefined;
   return {
-    opened: { model: { name, classes, input }, specialists, notes },
+    opened: { model: { name, classes, input }, specialists, specialistCount, notes },
     async reply(request) {
       const value = await predict(classifier, request);
       return {

@@ -31,6 +31,7 @@ export interface PredictionRequest {
 export interface OpenedModel {
   readonly model: Pick<Classifier, 'name' | 'classes' | 'input'>;
   readonly specialists: TracingClassifier['specialists'] | undefined;
+  readonly specialistCount: TracingClassifier['specialistCount'];
   readonly notes: readonly string[];
 }
 
@@ -96,7 +97,7 @@ export async function openInThread(
     name: 'the thread of the model',
     onEnd,
   });
-  const { model, specialists, notes } = thread.opened;
+  const { model, specialists, specialistCount, notes } = thread.opened;
   for (const text of notes) note(text);
   const predict = (wanted: PredictionRequest['wanted'], { images, count }: ImageBatch) => {
     const own = images.slice(); // the caller keeps its array
@@ -114,6 +115,7 @@ export async function openInThread(
   const tracing: TracingClassifier = {
     ...classifier,
     specialists,
+    specialistCount,
     async trace(batch, { out } = {}) {
       const room = classifier.roomFor(batch, out);
       if (batch.count === 0) return [];

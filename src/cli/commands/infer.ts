@@ -5,7 +5,7 @@ import type { JsonObject } from '../../core/json.js';
 import type { Log } from '../../core/log.js';
 import { percent } from '../../core/percent.js';
 import type { ImageShape } from '../../data/source.js';
-import type { Classification } from '../../ensemble/ensemble.js';
+import type { Classification, Ensemble } from '../../ensemble/ensemble.js';
 import type { Classifier } from '../../models/classifier.js';
 import type { RankedClass } from '../../models/ranked-class.js';
 import { runtimes } from '../../pipeline/options/report-options.js';
@@ -249,7 +249,7 @@ async function predictorOf(
     image: imageOf(ensemble),
     async predict(images) {
       const all = await ensemble.classify(images, { top });
-      return all.map((one) => ({ json: toJson(one), text: describe(one) }));
+      return all.map((one) => ({ json: toJson(one, ensemble), text: describe(one, ensemble) }));
     },
     dispose: () => ensemble.dispose(),
   };
@@ -302,25 +302,41 @@ function summarise(failures: readonly Failure[], classified: number, log: Log): 
   );
 }
 
-function toJson({ generalist, ensemble, specialists }: Classification): JsonObject {
+/** The specialists of an ensemble: those that traces name, and how many take part. */
+type Specialists = Pick<Ensemble, 'specialists' | 'specialistCount'>;
+
+/** Whether some specialists take part that no trace names. */
+const hasUnnamed = ({ specialists, specialistCount }: Specialists) => specialists.length < specialistCount;
+
+function toJson({ generalist, ensemble, specialists }: Classification, model: Specialists): JsonObject {
   const ranked = (classes: readonly RankedClass[]) => classes.map((item) => ({ ...item }));
   return {
     generalist: ranked(generalist),
     ensemble: ranked(ensemble),
-    specialists: specialists.map(({ id, dustbin, top }) => ({ id, dustbin, top: ranked(top) })),
+    ...(!hasUnnamed(model) && {
+      specialists: specialists.map(({ id, dustbin, top }) => ({ id, dustbin, top: ranked(top) })),
+    }),
   };
 }
 
 const named = (item: RankedClass | undefined) => (item ? `${item.class}  ${percent(item.probability)}` : '');
 
-function describe({ generalist, ensemble, specialists }: Classification): string {
-  const table = alignColumns([
-    ['', 'generalist', 'ensemble'],
-    ...ensemble.map((_, rank) => [String(rank + 1), named(generalist[rank]), named(ensemble[rank])]),
-  ]);
+function describe({ generalist, ensemble, specialists }: Classification, model: Specialists): string {
+  const rows = ensemble.map((_, rank) => [String(rank + 1), named(generalist[rank]), named(ensemble[rank])]);
+  const isOneNetwork = model.specialistCount === 0 && rows.every(([, before, after]) => before === after);
+  if (isOneNetwork) {
+    const table = alignColumns([['', 'prediction'], ...rows.map(([rank, , after]) => [rank, after])]);
+    return `${table}\nthe model has no specialists`;
+  }
   const queried = specialists.map(({ id, dustbin, top }) => {
     const classes = top.slice(0, shownClasses).map(named).join(', ');
     return `specialist ${id}: ${classes}; none of its classes ${percent(dustbin)}`;
   });
-  return [table, ...(queried.length > 0 ? queried : ['no specialist was queried'])].join('\n');
+  const unnamed = hasUnnamed(model)
+    ? ['the file does not say which specialists were queried: export it with --trace to see them']
+    : [];
+  const none = unnamed.length === 0 && queried.length === 0 ? ['no specialist was queried'] : [];
+  return [alignColumns([['', 'generalist', 'ensemble'], ...rows]), ...queried, ...unnamed, ...none].join(
+    '\n',
+  );
 }

@@ -106,6 +106,7 @@ export async function openExportedEnsemble(
     ...classifier,
     metadata,
     specialists,
+    specialistCount: metadata.specialists,
     trace,
     classify: (files, { top = 5 } = {}) => classifyFiles({ ...classifier, specialists, trace }, files, top),
   };

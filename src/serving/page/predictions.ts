@@ -53,7 +53,8 @@ export function summaryOf({ generalist, ensemble, specialists }: ClassifiedMessa
   const says = `${first.class}, ${percent(first.probability)}.`;
   if (before === undefined) return `The model predicts ${says}`;
   const queried = specialists?.length ?? 0;
-  const of = `${queried === 0 ? 'No specialist' : `${queried} specialist${queried === 1 ? '' : 's'}`} queried.`;
+  const number = queried === 0 ? 'No specialist' : `${queried} specialist${queried === 1 ? '' : 's'}`;
+  const of = specialists === undefined ? 'The model does not name its specialists.' : `${number} queried.`;
   return before.index === first.index
     ? `Generalist and ensemble predict ${says} ${of}`
     : `The ensemble predicts ${says} The generalist predicts ${before.class}, ${percent(before.probability)}. ${of}`;
@@ -64,7 +65,7 @@ export function resultOf(
   image: ClassifiedMessage,
   { truth }: { readonly truth: { readonly index: number; readonly class: string } | undefined },
 ): readonly HTMLElement[] {
-  const { generalist, ensemble = [], specialists = [] } = image;
+  const { generalist, ensemble = [], specialists } = image;
   return [
     verdict(image, truth),
     h(
@@ -170,10 +171,10 @@ function movedSection({ moved = [], specialists = [] }: ClassifiedMessage): read
 }
 
 function specialistSection(
-  specialists: readonly SpecialistMessage[],
+  specialists: readonly SpecialistMessage[] | undefined,
   truth: number | undefined,
 ): HTMLElement {
-  const cards = specialists.map(({ id, dustbin, top, trace }) =>
+  const cards = specialists?.map(({ id, dustbin, top, trace }) =>
     h(
       'li',
       { class: 'card' },
@@ -199,9 +200,11 @@ function specialistSection(
     'section',
     { 'aria-labelledby': 'specialists-title' },
     h('h2', { id: 'specialists-title' }, 'Specialists queried'),
-    specialists.length === 0
-      ? h('p', { class: 'soft' }, 'None: the generalist’s likely classes are in no specialist’s subset.')
-      : h('ul', { class: 'cards' }, ...cards),
+    cards === undefined
+      ? h('p', { class: 'soft' }, 'Not named: the file was exported without --trace.')
+      : cards.length === 0
+        ? h('p', { class: 'soft' }, 'None: the generalist’s likely classes are in no specialist’s subset.')
+        : h('ul', { class: 'cards' }, ...cards),
   );
 }
 
