@@ -137,6 +137,12 @@ describe('usage', () => {
     ['cluster --classes 3 --classes 4', '--classes was given 2 times'],
     ['dataset --epochs 3', 'epochs: it is an option of kd-spec train-generalist'],
     ['infer', 'expected images'],
+    ...['export --out e.onnx', 'infer a.png', 'serve', 'fuse -', 'show', 'status', 'jobs cancel', 'init'].map(
+      (words) => [
+        `${words} --dry-run`,
+        `--dry-run prints the plan of stages, and kd-spec ${words.split(' ')[0]} runs none: leave it out`,
+      ],
+    ),
     ['infer a.png --top x', '--top: expected an integer'],
     ['dataset --dry-run=maybe', '--dry-run: expected true or false, got "maybe"'],
     ['dataset --dry-run=', '--dry-run: expected true or false, got ""'],

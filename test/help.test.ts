@@ -46,6 +46,14 @@ async function run(...words: readonly string[]) {
 }
 
 describe('help', () => {
+  test('lists --dry-run for the commands that run stages alone', () => {
+    const planning = described.filter(({ options }) => options.some(([flag]) => flag === 'dry-run'));
+    const others = described.filter((command) => !planning.includes(command)).map(({ name }) => name);
+    expect(others.sort()).toEqual(
+      ['completion', 'doctor', 'export', 'fuse', 'infer', 'init', 'jobs', 'serve', 'show', 'status'].sort(),
+    );
+  });
+
   test('loads what it prints and no more: neither a backend nor Arrow, images, YAML or schemas', async () => {
     const built = new URL('../dist/', import.meta.url);
     const own = new Set<string>();

@@ -2,6 +2,7 @@ import type { Argv, Options } from 'yargs';
 import { KdSpecError } from '../core/errors.js';
 import { type ListedOption, listedOptions, optionsOf, type Section } from '../pipeline/option-list.js';
 import { describeValues, parseText } from '../pipeline/option-values.js';
+import { stageCommands } from '../pipeline/stage-names.js';
 
 /** Flags as typed: text, or a boolean; undefined when absent. */
 export type Flags = Readonly<Record<string, string | boolean | undefined>>;
@@ -72,16 +73,21 @@ function readableFlag(word: string): string {
   return `--${flag}=false`;
 }
 
+/** The flag that prints a plan of stages: a command that runs no stage has none to print, and refuses it. */
+export const planFlag = 'dry-run';
+
 /** Adds the flags of the general options and of some stages or commands to a command, a group for each. */
 export function addFlags(yargs: Argv, sections: readonly Section[]): Argv {
-  for (const listed of optionsOf(sections)) yargs.option(listed.flag, yargsOption(listed));
+  const hasPlan = sections.some((section) => section in stageCommands);
+  for (const listed of optionsOf(sections))
+    if (listed.flag !== planFlag || hasPlan) yargs.option(listed.flag, yargsOption(listed));
   return yargs;
 }
 
-/** Adds the general flags and some others by name. */
+/** Adds the general flags of a command that runs no stage, and some others by name. */
 export function addOptions(yargs: Argv, flags: readonly string[]): Argv {
   for (const listed of listedOptions)
-    if (listed.section === undefined || flags.includes(listed.flag))
+    if ((listed.section === undefined && listed.flag !== planFlag) || flags.includes(listed.flag))
       yargs.option(listed.flag, yargsOption(listed));
   return yargs;
 }

@@ -4,7 +4,7 @@ import { packageVersion } from '../core/package.js';
 import { terminalText } from '../core/terminal-text.js';
 import { listedOptions } from '../pipeline/option-list.js';
 import { stageCommands, stageNames } from '../pipeline/stage-names.js';
-import { readableWords } from './command-line.js';
+import { planFlag, readableWords } from './command-line.js';
 import { commands } from './commands.js';
 import type { CommandContext } from './context.js';
 import {
@@ -33,7 +33,8 @@ export async function runProgram(
   try {
     const modules = commands(context);
     const printed = printedOnly(argv, modules);
-    if (printed === undefined) await createParser(modules).parseAsync(commandLine(argv, modules));
+    if (printed === undefined)
+      await createParser(modules, commandWord(argv)?.word ?? 'status').parseAsync(commandLine(argv, modules));
     else stdout.write(`${terminalText(printed)}\n`);
     return 0;
   } catch (error) {
@@ -72,7 +73,8 @@ function findCommand(name: string, modules: readonly CommandModule[]): CommandMo
   );
 }
 
-function createParser(modules: readonly CommandModule[]): Argv {
+/** @param command that the command line names */
+function createParser(modules: readonly CommandModule[], command: string): Argv {
   const parser = yargs()
     .scriptName('kd-spec')
     .parserConfiguration({
@@ -91,17 +93,20 @@ function createParser(modules: readonly CommandModule[]): Argv {
     .fail((message, error) => {
       // Errors of commands come through here too; those of yargs itself are about the command line.
       if (error && error.name !== 'YError') throw error;
-      throw new KdSpecError('usage', explainUsage(error?.message ?? message, modules));
+      throw new KdSpecError('usage', explainUsage(error?.message ?? message, modules, command));
     });
-  for (const command of modules) parser.command(command);
+  for (const module of modules) parser.command(module);
   return parser;
 }
 
 /** What yargs says about a command line, with the flag that was probably meant, or the command that takes it. */
-function explainUsage(message: string, modules: readonly CommandModule[]): string {
+function explainUsage(message: string, modules: readonly CommandModule[], command: string): string {
   const text = message.replaceAll('\n', ' ');
   const unknown = /^Unknown arguments?: (\S+?)(,|$)/.exec(text)?.[1];
   if (unknown === undefined) return `${text} (--help lists what there is)`;
+  if (unknown === planFlag) {
+    return `--${unknown} prints the plan of stages, and kd-spec ${command} runs none: leave it out`;
+  }
   const owner = listedOptions.find(({ flag }) => flag === unknown)?.section;
   const stage = stageNames.find((name) => name === owner);
   if (stage !== undefined) {
