@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { cp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { cp, mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { create, toBinary } from '@bufbuild/protobuf';
 import {
@@ -241,6 +241,40 @@ test('the student exports, too', async () => {
   expect(card).toMatch(/one network that was distilled/);
   expect(card).toMatch(/Not measured/); // the copy is no artefact of distillation
   expect(card).not.toMatch(/ensemble|specialists|rule/);
+});
+
+test('what is no export of kd-spec is not written over, and an earlier export is', async () => {
+  const to = (...words: readonly string[]) => kdSpec(['export', ...words], { folder });
+  await mkdir(join(folder, 'mine'));
+  const precious = { 'precious.txt': 'ten years of notes', 'mine/index.html': '<h1>Mine</h1>' };
+  for (const [name, text] of Object.entries(precious)) await writeFile(join(folder, name), text);
+  const generalist = join('kd-workspace', 'generalist', 'model.safetensors');
+  for (const [name, ...words] of [
+    ['precious.txt', '--out', 'precious.txt'],
+    ['precious.txt', '--out', 'precious.txt', '--format', 'safetensors'],
+    ['index.html', '--out', 'mine', '--format', 'web'],
+    ['model.safetensors', '--out', generalist, '--format', 'safetensors'],
+  ]) {
+    const { code, stderr } = await to(...words);
+    expect(stderr).toContain(`--out: ${name} in `);
+    expect(stderr).toContain('is no export of kd-spec, and would be written over: name another place');
+    expect(code).toBe(2);
+  }
+  for (const [name, text] of Object.entries(precious))
+    expect(await readFile(join(folder, name), 'utf8')).toBe(text);
+  expect(await readdir(join(folder, 'mine'))).toEqual(['index.html']);
+
+  await writeFile(join(folder, 'empty.onnx'), '');
+  for (const [out, format] of [
+    ['empty.onnx', 'onnx'],
+    ['again.safetensors', 'safetensors'],
+    ['again-page', 'web'],
+    ['again-hub', 'hf'],
+  ])
+    for (const time of ['first', 'second']) {
+      const { code, stderr } = await to('--out', out, '--format', format);
+      expect({ out, time, stderr, code }).toEqual({ out, time, stderr: '', code: 0 });
+    }
 });
 
 test('what cannot be done is refused, and nothing is written', async () => {

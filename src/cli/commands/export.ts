@@ -114,6 +114,9 @@ export function exportCommand(context: CommandContext): CommandModule {
       const format = formats.find((name) => name === argv.format) ?? 'onnx';
       const out = resolve(context.folder, argv.out);
       await expectWritable(out, format === 'hf' || format === 'web' ? 'folder' : 'file');
+      const isExternal = argv['external-data'] === true;
+      const { expectEarlierExport } = await import('../earlier-export.js');
+      await expectEarlierExport(out, { format, isExternal });
       await dropLeftoversOf(out);
       if (typeof argv.refit === 'string') {
         const others = Object.keys(argv).filter((flag) => notWithRefit.some((one) => one === flag));
@@ -125,9 +128,7 @@ export function exportCommand(context: CommandContext): CommandModule {
           );
         }
         const { exportRefitted } = await import('../export-refitted.js');
-        const result = await exportRefitted(out, argv.refit, settings, {
-          isExternal: argv['external-data'] === true,
-        });
+        const result = await exportRefitted(out, argv.refit, settings, { isExternal });
         printResult(context, result, settings.json);
         return;
       }
@@ -139,7 +140,7 @@ export function exportCommand(context: CommandContext): CommandModule {
         trace: argv.trace === true,
         replaceOutput: argv['replace-output'] === true,
         withPreprocessing: argv['with-preprocessing'] === true || format === 'web',
-        isExternal: argv['external-data'] === true,
+        isExternal,
       });
       printResult(context, result, settings.json);
     },
@@ -149,7 +150,7 @@ export function exportCommand(context: CommandContext): CommandModule {
 /**
  * Writes the ensemble of a workspace, an ONNX model after comparing both on images.
  *
- * @param path where to write; what is there is replaced
+ * @param path where to write; an earlier export there is replaced
  * @throws KdSpecError `option-invalid` for what has no form as a graph, `not-found` without an ensemble
  */
 async function exportEnsemble(

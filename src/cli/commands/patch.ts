@@ -58,6 +58,8 @@ export function patchCommand(context: CommandContext): CommandModule {
       }
       const out = resolve(context.folder, argv.out);
       await expectWritable(out, 'file');
+      const { expectEarlierExport } = await import('../earlier-export.js');
+      await expectEarlierExport(out, { format: 'onnx' });
       await dropLeftoversOf(out);
       const { resolveSettings } = await import('../../pipeline/settings.js');
       const { bringUpToDate } = await import('../run-stages.js');
