@@ -15,7 +15,7 @@ import { stages } from '../pipeline/stages/index.js';
 import type { Flags } from './command-line.js';
 import { type CommandContext, printResult } from './context.js';
 import { planJson, planText } from './plan-summary.js';
-import { stageSummary } from './stage-summary.js';
+import { stageSummary, studentVerdict } from './stage-summary.js';
 import { alignColumns } from './summary.js';
 import { createTerminalLog, usesColor } from './terminal-log.js';
 
@@ -104,7 +104,7 @@ async function describeOutcomes(
   if (stage === 'student') {
     const summary = stageSummary(stage, manifest.metrics);
     if (metricsOf(stage, manifest.metrics)?.teacher?.generalist) return summary;
-    return `${summary}\n\n${await besideStudent(dirname(directory), manifest.inputs.dataset)}`;
+    return `${summary}\n\n${await besideStudent(dirname(directory), manifest)}`;
   }
   if (stage !== 'report') return stageSummary(stage, manifest.metrics);
   const { reportSummary } = await import('./report-summary.js');
@@ -123,19 +123,26 @@ async function describeOutcomes(
 }
 
 /** Generalist and ensemble on the same test images, if the workspace has a report on them. */
-async function besideStudent(workspace: string, dataset: string | undefined): Promise<string> {
+async function besideStudent(
+  workspace: string,
+  { inputs: { dataset }, metrics }: StageOutcome['manifest'],
+): Promise<string> {
   const manifest = await findManifest(artefactFolder(workspace, 'report')).catch(() => undefined);
   const report = manifest && metricsOf('report', manifest.metrics);
   if (manifest?.inputs.dataset !== dataset || report?.split !== 'test') {
     return 'kd-spec evaluate --with-student sets it beside generalist and ensemble on the same test images.';
   }
-  const { generalist, ensemble } = report.test;
+  const { examples, generalist, ensemble } = report.test;
   const row = (name: string, { top1, top1StandardError }: typeof generalist) =>
     [name, percentWithin(top1, top1StandardError)] as const;
-  return alignColumns(
+  const table = alignColumns(
     [['beside it, on test', 'top-1'], row('generalist', generalist), row('ensemble', ensemble)],
     'lr',
   );
+  const student = metricsOf('student', metrics)?.test;
+  return student === undefined
+    ? table
+    : `${table}\n\n${studentVerdict(student, { ...generalist, examples }, { ...ensemble, examples })}`;
 }
 
 /** The outcome of each stage; none after a dry run. */
