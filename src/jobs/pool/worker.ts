@@ -30,8 +30,9 @@ export type FromWorker =
 const abort = new AbortController();
 let trainer: Promise<SpecialistTrainer> | undefined;
 
+/** Tells the pool, if it is still there: a parent that was killed may be gone before its worker is told so. */
 function say(message: FromWorker): void {
-  if (process.connected) process.send?.(message);
+  if (process.connected) process.send?.(message, undefined, undefined, () => {});
 }
 
 function fail(error: unknown, position: number | undefined): void {
