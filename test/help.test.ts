@@ -192,7 +192,7 @@ describe('init', () => {
       .split('\n')
       .filter((one) => /: \S/.test(one)))
       expect(line).toMatch(/# \S/);
-    expect(text).toMatch(/imageSize: 32 .*under a minute.*the images have 40/);
+    expect(text).toMatch(/imageSize: 32 .*pixels: under a minute for .*the images have 40/);
     expect(text).toContain('channels: 1');
     const plan = JSON.parse((await run('run', 'mine.yaml', '--dry-run', '--json')).stdout);
     expect(plan).toMatchObject({
@@ -201,6 +201,18 @@ describe('init', () => {
     });
     const again = await run('init', '--source', photos, '--out', 'mine.yaml');
     expect(again).toMatchObject({ code: 2, stderr: expect.stringContaining('--force') });
+  });
+
+  test('warns of images that cannot be read, on which the run would stop', async () => {
+    const own = join(folder, 'photos');
+    await cp(photos, own, { recursive: true });
+    await writeFile(join(own, 'class-0', 'bad.png'), 'no image');
+    await writeFile(join(own, 'class-2', 'empty.png'), '');
+    const { code, stderr } = await run('init', '--source', own);
+    expect(code).toBe(0);
+    expect(stderr).toMatch(
+      /2 images cannot be read, such as \S+\.png, and kd-spec run stops there: .*--on-error skip/,
+    );
   });
 
   test('looks at the model that is to be improved, and writes what was said about it', async () => {

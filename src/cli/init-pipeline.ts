@@ -47,13 +47,13 @@ function sizeComment({ side }: Pick<Inspection, 'side'>, { side: chosen, minutes
     minutes < 1
       ? 'under a minute'
       : minutes > 90
-        ? `${count(Math.round(minutes / 60))} hours`
-        : `${count(Math.round(minutes))} min`;
+        ? `about ${count(Math.round(minutes / 60))} hours`
+        : `about ${count(Math.round(minutes))} min`;
   const images =
     side === null || side < chosen * 1.25
       ? ''
       : `; the images have ${count(side)}, and time grows with the square`;
-  return `pixels: about ${time} for the generalist on one core${images}`;
+  return `pixels: ${time} for the generalist on one core${images}`;
 }
 
 /** Where others play the bystanders, the classes that a model confuses can be one group. */

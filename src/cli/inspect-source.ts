@@ -36,6 +36,8 @@ export interface Inspection {
   readonly images: Readonly<Record<SplitName, number>>;
   /** Images whose pixels were read: all, or the first of the random order of each part. */
   readonly looked: number;
+  /** Images that cannot be read, among those that were to be looked at, and one of them. */
+  readonly unreadable: { readonly count: number; readonly example: string | null };
   /** Training images of each class, among those. */
   readonly perClass: { readonly least: number; readonly median: number; readonly most: number };
   /** A class with the fewest. */
@@ -53,6 +55,7 @@ export interface Inspection {
 const probeSide = 32; // pixels to which images are brought for a look
 const mostLooked = 6000; // images
 const sidesLooked = 200;
+const unreadableImages = 'images that cannot be read'; // as an import names them
 
 /**
  * Looks at a source: classes, images, sizes, balance, duplicates; and at the model that is to be improved.
@@ -104,6 +107,7 @@ export async function inspectSource(
   }
   progress.finish();
   const sorted = perClass.toSorted((a, b) => a - b);
+  const bad = source.report?.().leftOut.filter(({ what }) => what.startsWith(unreadableImages)) ?? [];
   return {
     source: dataset.source,
     kind: importer.name,
@@ -111,6 +115,10 @@ export async function inspectSource(
     classes: source.classes.length,
     images,
     looked,
+    unreadable: {
+      count: bad.reduce((sum, finding) => sum + finding.count, 0),
+      example: bad[0]?.example ?? null,
+    },
     perClass: {
       least: sorted[0] ?? 0,
       median: sorted[Math.floor(sorted.length / 2)] ?? 0,
@@ -175,12 +183,29 @@ async function medianSide(source: string): Promise<number | null> {
   return sides.sort((a, b) => a - b)[Math.floor(sides.length / 2)] ?? null;
 }
 
+/** Whether some images were not looked at. */
+function isSampleOf({
+  images,
+  looked,
+  unreadable,
+}: Pick<Inspection, 'images' | 'looked' | 'unreadable'>): boolean {
+  return looked + unreadable.count < images.train + images.validation + images.test;
+}
+
 /** What will not work, or badly. */
 export function inspectionWarnings(inspection: Inspection): readonly string[] {
-  const { classes, images, perClass, rarest, acrossParts, acrossClasses, looked, model } = inspection;
-  const isSampled = looked < images.train + images.validation + images.test;
+  const { classes, images, perClass, rarest, acrossParts, acrossClasses, looked, unreadable, model } =
+    inspection;
+  const isSampled = isSampleOf({ images, looked, unreadable });
   const found: string[] = [];
   const about = isSampled ? ` of the ${count(looked)} images looked at` : '';
+  if (unreadable.count > 0) {
+    const number = `${count(unreadable.count)} ${unreadable.count === 1 ? 'image' : 'images'}`;
+    found.push(
+      `${number}${about} cannot be read, such as ${unreadable.example}, and kd-spec run stops there: ` +
+        'repair or remove what cannot be read, or leave it out with --on-error skip',
+    );
+  }
   if (classes < 2) found.push('there is one class only: put each class into a folder of its own');
   else if (classes < 20 && model === null) {
     found.push(
@@ -230,11 +255,12 @@ export function inspectionText({
   classes,
   images,
   looked,
+  unreadable,
   perClass,
   isGrey,
   side,
 }: Inspection): readonly (readonly [string, string])[] {
-  const isSampled = looked < images.train + images.validation + images.test;
+  const isSampled = isSampleOf({ images, looked, unreadable });
   return [
     ['source', `${fitWidth(source, 60)} (${kind})`],
     ['classes', count(classes)],

@@ -306,6 +306,9 @@ const init = z.object({
   classes: count,
   images: z.object({ train: count, validation: count, test: count }),
   looked: count.describe('images whose pixels were read'),
+  unreadable: z
+    .object({ count, example: z.string().nullable() })
+    .describe('images among those to be looked at that cannot be read'),
   perClass: z
     .object({ least: count, median: count, most: count })
     .describe('training images among those looked at'),
