@@ -103,7 +103,7 @@ function createParser(modules: readonly CommandModule[], command: string): Argv 
 function explainUsage(message: string, modules: readonly CommandModule[], command: string): string {
   const text = message.replaceAll('\n', ' ');
   const unknown = /^Unknown arguments?: (\S+?)(,|$)/.exec(text)?.[1];
-  if (unknown === undefined) return `${text} (--help lists what there is)`;
+  if (unknown === undefined) return explainOthers(text, command);
   if (unknown === planFlag) {
     return `--${unknown} prints the plan of stages, and kd-spec ${command} runs none: leave it out`;
   }
@@ -121,6 +121,26 @@ function explainUsage(message: string, modules: readonly CommandModule[], comman
   const meant = meantNames(unknown, flags).map((flag) => `--${flag}`);
   return `${text}.${didYouMean(meant)} (--help lists what there is)`;
 }
+
+/** What yargs says about a command line whose words are all known. */
+function explainOthers(text: string, command: string): string {
+  const help = `(kd-spec ${command} --help lists what there is)`;
+  const bare = /^Not enough arguments following: (\S+)$/.exec(text)?.[1];
+  if (bare !== undefined) return `--${bare}: expected a value after it ${help}`;
+  const [, name, given, choices] =
+    /^Invalid values: +Argument: ([^,]+), Given: (.*), Choices: (.*)$/.exec(text) ?? [];
+  if (name !== undefined) return `${name}: expected one of ${choices}, got ${given} ${help}`;
+  if (text.startsWith('Not enough non-option arguments') && command in expectedWords) {
+    return `expected ${expectedWords[command]} ${help}`;
+  }
+  return `${text} ${help}`;
+}
+
+/** What stands behind a command that does not run without it. */
+const expectedWords: Readonly<Record<string, string>> = {
+  jobs: 'what to do with the jobs: kd-spec jobs show, follow, cancel, collect, manifest or train',
+  patch: 'the model to patch: kd-spec patch MODEL.onnx --images FOLDER --out FILE',
+};
 
 /** An error for a person; the stack only where `KD_SPEC_DEBUG` asks for it. */
 export function describeError(error: unknown, env: Readonly<Record<string, string | undefined>>): string {
