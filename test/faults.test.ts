@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { readFile, rename, truncate, utimes, writeFile } from 'node:fs/promises';
+import { readFile, rename, rm, truncate, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
 import { kdSpec, type RunOptions } from './fixtures/command-line.js';
@@ -79,4 +79,17 @@ test('a specialist that was cut off on the disk makes its stage be made again, t
   );
   expect((await run({ folder })).code).toBe(0);
   expect(await decisiveBytes(workspace)).toEqual(await decisiveBytes(join(tinyFolder(), 'kd-workspace')));
+});
+
+test('a workspace whose first run was killed names the options to repeat', async () => {
+  const folder = await workFolder(['generalist', 'report']);
+  await rm(join(folder, 'kd-workspace', 'pipeline.yaml'), { force: true });
+  await rm(join(folder, 'tiny.yaml'));
+  const status = await kdSpec(['status'], { folder });
+  expect(status.stdout).toMatch(
+    /Next:\n {2}kd-spec run --\S+ \S+.* with the other options of the interrupted/,
+  );
+  const { code, stderr } = await kdSpec(['train-specialists'], { folder });
+  expect(code).toBe(2);
+  expect(stderr).toMatch(/of a command that was interrupted, .*: repeat them, --\S+ \S+/);
 });

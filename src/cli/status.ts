@@ -5,7 +5,7 @@ import { artefactFolder } from '../core/artefact-writer.js';
 import { KdSpecError } from '../core/errors.js';
 import { percent } from '../core/percent.js';
 import { count } from '../core/quantity-text.js';
-import { resolveSettings } from '../pipeline/settings.js';
+import { isDatasetChosen, resolveSettings } from '../pipeline/settings.js';
 import { metricsOf } from '../pipeline/stage-metrics.js';
 import { type StageName, stageCommands, stageNames } from '../pipeline/stage-names.js';
 import type { Flags } from './command-line.js';
@@ -66,7 +66,10 @@ export async function showStatus(flags: Flags, context: CommandContext): Promise
     .filter((stage) => !optional.includes(stage) || manifests.has(stage))
     .map((stage) => standingOf(stage, manifests.get(stage), planned.get(stage)));
   const takesRows = manifests.has('dataset') && (await hasFeatures(join(workspace, 'dataset')));
-  const next = nextSteps(standings, place, { flags, takesRows, program });
+  const { datasetWords } = await import('../pipeline/checks/checks.js');
+  const isForgotten = !isDatasetChosen(resolved.origins);
+  const repeated = isForgotten ? await datasetWords(workspace) : undefined;
+  const next = nextSteps(standings, place, { flags, takesRows, program, repeated });
   printResult(
     context,
     {
@@ -177,10 +180,19 @@ function nextSteps(
     flags,
     takesRows,
     program,
-  }: { readonly flags: Flags; readonly takesRows: boolean; readonly program: string },
+    repeated,
+  }: {
+    readonly flags: Flags;
+    readonly takesRows: boolean;
+    readonly program: string;
+    /** Options of an interrupted command that the workspace does not remember. */
+    readonly repeated: string | undefined;
+  },
 ): readonly string[] {
   const where = flags.workspace === undefined ? '' : ` --workspace ${place}`;
   const open = standings.find(({ status, stage }) => status !== 'done' && !optional.includes(stage));
+  if (open && repeated !== undefined)
+    return [`${program} run${where} ${repeated}  with the other options of the interrupted command`];
   if (open)
     return [`${program} ${open.command}${where}`, `${program} run${where}  everything that is missing`];
   return [`open ${join(place, 'report', 'index.html')}`, ...usesOf(where, { takesRows, program })];

@@ -105,7 +105,7 @@ export async function planStages(
   }
 
   const toMake = plan.filter(({ status }) => status !== 'up-to-date').map(({ stage }) => stage);
-  if (toMake.includes('dataset')) checkSource(origins);
+  if (toMake.includes('dataset')) await checkSource({ settings, origins });
   const current = (stage: StageName) => (toMake.includes(stage) ? undefined : manifests.get(stage));
   const outline = await outlineOf(
     plan.map(({ stage }) => stage),
