@@ -283,6 +283,13 @@ test('what cannot be done is refused, and nothing is written', async () => {
   expect(code).toBe(2);
   expect(existsSync(join(folder, 'none.onnx'))).toBe(false);
   expect((await kdSpec(['export'], { folder })).stderr).toMatch(/--out FILE/);
+  for (const of of [
+    ['export', '--out', 'none.onnx'],
+    ['infer', '0.png'],
+  ]) {
+    const withoutStudent = await kdSpec([...of, '--model', 'student', '--workspace', 'none'], { folder });
+    expect(withoutStudent.stderr).toMatch(/no student in .*none: run kd-spec distill first\ncode: not-found/);
+  }
   await expect(loadEnsemble(file(), { runtime: 'tensorflow' })).rejects.toMatchObject({
     code: 'option-invalid',
   });

@@ -1,5 +1,7 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import { type BackendName, selectBackend } from '../compute/backend.js';
-import { assert } from '../core/errors.js';
+import { assert, KdSpecError } from '../core/errors.js';
 import { imageFileBatches } from '../data/image-file-batches.js';
 import { batchSizeFor, type Classifier, rowOf } from '../models/classifier.js';
 import { loadNetworkClassifier } from '../models/network-classifier.js';
@@ -52,4 +54,15 @@ export async function loadStudent(
       return ranked;
     },
   };
+}
+
+/**
+ * The folder of a workspace's student.
+ *
+ * @throws KdSpecError `not-found` where the workspace has none
+ */
+export function studentFolder(workspace: string): string {
+  const folder = join(workspace, 'student');
+  if (existsSync(folder)) return folder;
+  throw new KdSpecError('not-found', `no student in ${workspace}: run kd-spec distill first`);
 }

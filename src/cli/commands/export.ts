@@ -159,11 +159,12 @@ async function exportEnsemble(
   { format, model: which, isExternal, licence, ...options }: ExportChoices,
 ): Promise<{ readonly json: JsonObject; readonly text: string }> {
   const { loadNetworkEnsemble, networkAsEnsemble } = await import('../../ensemble/ensemble.js');
+  const { studentFolder } = await import('../../distillation/student.js');
   const { exportOnnx } = await import('../../ensemble/export/export-onnx.js');
   const { exportedParts } = await import('../../ensemble/export/exported-parts.js');
   const ensemble =
     which === 'student'
-      ? await networkAsEnsemble(join(workspace, 'student'), { backend, name: 'the student' })
+      ? await networkAsEnsemble(studentFolder(workspace), { backend, name: 'the student' })
       : await loadNetworkEnsemble(workspace, { backend });
   try {
     const folder = join(workspace, which === 'student' ? 'student' : 'generalist');

@@ -1,4 +1,4 @@
-import { join, resolve } from 'node:path';
+import { resolve } from 'node:path';
 import type { CommandModule } from 'yargs';
 import { assert, KdSpecError } from '../../core/errors.js';
 import type { JsonObject } from '../../core/json.js';
@@ -218,14 +218,14 @@ async function predictorOf(
   { runtime, top }: { readonly runtime: Runtime; readonly top: number },
 ): Promise<Predictor> {
   if (model === 'student') {
-    const { loadStudent } = await import('../../distillation/student.js');
+    const { loadStudent, studentFolder } = await import('../../distillation/student.js');
     if (runtime === 'onnx') {
       throw new KdSpecError(
         'option-invalid',
         '--runtime onnx runs an ensemble: export the student (kd-spec export --model student --out FILE) and name the file',
       );
     }
-    const student = await loadStudent(join(workspace, 'student'), {
+    const student = await loadStudent(studentFolder(workspace), {
       backend: runtime === 'auto' ? backend : runtime,
     });
     return {
