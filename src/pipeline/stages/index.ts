@@ -16,7 +16,7 @@ const table: { readonly [Name in StageName]: Stage<StageResults[Name]> & { reado
   },
   generalist: {
     name: 'generalist',
-    title: 'train the generalist',
+    title: 'train the generalist, or import it',
     needs: () => ['dataset'],
     files: modelFiles,
     run: async (context) =>
