@@ -140,6 +140,9 @@ export async function recoverArtefact(workspace: string, stage: string): Promise
       if (existsSync(join(place, manifestFile))) await rm(replaced, { recursive: true, force: true });
       else await rename(replaced, place);
     }
+    // A kill right after the artefact came into its place, or before its folder was made.
+    if (!existsSync(partialFolder(workspace, stage)))
+      await rm(sittingFile(workspace, stage), { force: true });
   });
 }
 

@@ -85,6 +85,9 @@ describe('a kill at any moment', () => {
       const { digest } = await verifyArtefact(place());
       expect([older.digest, newer.digest]).toContain(digest);
       survivors.add(digest);
+      await tidyWorkspace(workspace);
+      const unfinished = await readdir(join(workspace, '.partial'));
+      if (!unfinished.includes('generalist')) expect(unfinished).toEqual([]);
       if (!wasCut) break;
       expect(calls).toBeLessThan(100);
     }
