@@ -1,8 +1,8 @@
 /*
  * LZ4 and Zstandard, the ways in which Arrow and Parquet files are compressed.
  *
- * Whoever stored the bytes announced how many they are, unpacked. Every function here makes exactly as many or throws: it
- * never writes beyond them, and its time is bounded by the lengths of what comes in and what goes out.
+ * A file announces how many bytes there are, unpacked. Every function here writes exactly as many or throws, and its time is
+ * bounded by the lengths of its input and its output.
  *
  * Source: LZ4 Frame Format 1.6.4 and LZ4 Block Format of lz4.github.io; XXH32 of the xxHash specification 0.2.0;
  * RFC 8878, Zstandard.

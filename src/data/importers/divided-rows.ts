@@ -3,6 +3,7 @@ import { percent } from '../../core/percent.js';
 import { compareCodePoints } from '../image-files.js';
 import type { ImportFindings } from '../import-report.js';
 import { type SplitName, splitNames } from '../source.js';
+import { reportGroups } from './group-key.js';
 import { type SplitFractions, splitBySeed } from './split-by-seed.js';
 
 /** Numbers texts in the order in which they come first. */
@@ -28,7 +29,6 @@ interface PartRows {
 const classLimit = 1_000_000;
 const noLabel = -1;
 const ownGroup = -1;
-const manyWithoutGroup = 0.1; // of the rows: then the key is likely to be wrong
 
 /** A word on a column that looks as if it divided the rows. */
 export const noPartsInSplit =
@@ -250,65 +250,6 @@ export class RowLabels {
       if (first !== undefined) findings.warn(what, this.files.texts[first], found.size);
     }
   }
-}
-
-/**
- * Says which rows have no group, and which groups the source itself has in several parts.
- *
- * @param parts of each part (rows), the number of the group of each row; negative: none
- * @param options.group as it was given
- * @param options.names (groups)
- * @param options.example of a row without a group
- * @throws KdSpecError `option-invalid` when no row has a group
- */
-export function reportGroups(
-  parts: ReadonlyMap<SplitName, ArrayLike<number>>,
-  {
-    group,
-    names,
-    unit,
-    example,
-    findings,
-  }: {
-    readonly group: string;
-    readonly names: readonly string[];
-    readonly unit: 'rows' | 'images';
-    readonly example: string;
-    readonly findings: ImportFindings;
-  },
-): void {
-  const partsOf = names.map(() => new Set<SplitName>());
-  let rows = 0;
-  let single = 0;
-  for (const [part, groups] of parts) {
-    rows += groups.length;
-    for (let row = 0; row < groups.length; row++) {
-      if (groups[row] < 0) single++;
-      else partsOf[groups[row]].add(part);
-    }
-  }
-  if (single === rows && rows > 0) {
-    const isPattern = group.includes('(');
-    throw new KdSpecError(
-      'option-invalid',
-      `--group "${group}": expected a group for the ${unit}, found none for any of ${rows}, such as ${example}: ` +
-        (isPattern
-          ? "the expression has to match the path below the folder, as '([^/_]+)_[^/]*$' matches oak/vendor7_003.jpg"
-          : 'the column is empty; name another'),
-    );
-  }
-  if (single > 0) {
-    const what = `${unit} without a group, each taken for one of its own`;
-    if (single > rows * manyWithoutGroup) findings.warn(what, example, single);
-    else findings.note(what, example, single);
-  }
-  const torn = partsOf.findIndex((of) => of.size > 1);
-  if (torn < 0) return;
-  findings.warn(
-    'groups that the source itself has on both sides of a split',
-    names[torn],
-    partsOf.filter((of) => of.size > 1).length,
-  );
 }
 
 /** The names of classes that are known before any label is read; see {@link RowLabels.divide}. */

@@ -11,7 +11,8 @@ import { readRows } from '../shard-rows.js';
 import { type DatasetSource, type SplitName, splitNames } from '../source.js';
 import { findSplits } from '../split-names.js';
 import { decodeImages, type EncodedImage } from './decode-images.js';
-import { divideTrain, Numbering, reportGroups } from './divided-rows.js';
+import { divideTrain, Numbering } from './divided-rows.js';
+import { reportGroups } from './group-key.js';
 import { type Importer, type ImportOptions, importChoices, importOptions, withoutNull } from './importer.js';
 import {
   cellReader,

@@ -15,8 +15,8 @@ import { ImportFindings } from '../import-report.js';
 import { type DatasetSource, type SplitName, splitNames } from '../source.js';
 import { findSplits, splitOfName } from '../split-names.js';
 import { decodeImages } from './decode-images.js';
-import { divideTrain, Numbering, noteCaseTwins, reportGroups } from './divided-rows.js';
-import { pathGroup } from './group-key.js';
+import { divideTrain, Numbering, noteCaseTwins } from './divided-rows.js';
+import { pathGroup, reportGroups } from './group-key.js';
 import { type Importer, type ImportOptions, importChoices, importOptions } from './importer.js';
 import { isTextTable } from './text-table.js';
 

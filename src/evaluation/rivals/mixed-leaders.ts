@@ -14,7 +14,7 @@ export interface ScoredHead {
  *     z = (1 - share) z_generalist + share z_trained
  *
  * Whatever the share, a class can lead its side only if the trained head scores it no lower than the class that leads
- * there in the generalist. These are few: of the generalist, only their logits are computed anew.
+ * there in the generalist. These are few, and the generalist's logits are computed for them alone.
  *
  * @returns for each share the leaders of each image
  * @throws KdSpecError `interrupted`

@@ -44,7 +44,7 @@ export interface Leaders {
   readonly margin: Float64Array;
 }
 
-/** What the generalist's head makes of images, as far as any rival asks for it. */
+/** What the generalist's head makes of images, as far as any rival needs it. */
 export interface GeneralistScores {
   /** Among all classes. */
   readonly leaders: Leaders;
