@@ -16,7 +16,7 @@ const table: { readonly [Name in StageName]: Stage<StageResults[Name]> & { reado
   },
   generalist: {
     name: 'generalist',
-    title: 'train the generalist, or import it',
+    title: 'train or import the generalist',
     needs: () => ['dataset'],
     files: modelFiles,
     run: async (context) =>
