@@ -90,8 +90,10 @@ test('the terminal and the page tell of the bystanders, and the exported file ha
 
 test('the model computes features once for all stages; its exported form is evaluated alike', async () => {
   const store = join(folder, 'labelled', 'features');
-  const [name, ...more] = await readdir(store);
+  const files = await readdir(store);
+  const [name, ...more] = files.filter((one) => !one.startsWith('first-classes-bystanders-test-'));
   expect(more).toEqual([]);
+  expect(files.length).toBe(2);
   const before = await stat(join(store, name));
   expect(before.size).toBeGreaterThan(0);
   expect(before.size % (16 + 8 + 4 * 3)).toBe(0); // two hashes and three features an image

@@ -1,15 +1,15 @@
 import { join } from 'node:path';
-import type { Ensemble, NetworkEnsemble } from '../ensemble/ensemble.js';
+import type { NetworkEnsemble } from '../ensemble/ensemble.js';
 import type { ExportedModel } from '../ensemble/export/export-onnx.js';
 import type { ExportedEnsemble } from '../ensemble/export/exported-ensemble.js';
 import type { ExportedParts } from '../ensemble/export/exported-parts.js';
+import type { JudgingImages } from '../evaluation/first-classes.js';
 import type { PatchFigures } from '../evaluation/patch-figures.js';
 import type { Classifier } from '../models/classifier.js';
 import type { PatchRecord } from '../models/onnx/exported-metadata.js';
 import type { ResolvedSettings } from '../pipeline/settings.js';
 import type { MeasuredPatch } from './patch-summary.js';
 
-const measuredAtOnce = 128; // images
 const comparedImages = 256; // for the test, on which the file has to predict what the networks do
 
 /** A patched model, measured and not yet written. */
@@ -32,27 +32,51 @@ export async function measureBystanders(
   { settings }: ResolvedSettings,
   signal: AbortSignal,
 ): Promise<PatchFigures | undefined> {
-  const { imageBatches } = await import('../data/batches.js');
   const { openBystanders } = await import('../data/bystanders.js');
-  const { patchFigures } = await import('../evaluation/patch-figures.js');
+  const { judgingBystanders } = await import('../evaluation/first-classes.js');
   const others = await openBystanders(join(settings.workspace, 'dataset'));
   if (others === undefined) return undefined;
-  const { test, dataset, unlabelled } = others;
-  const batches = imageBatches(test, dataset.image, { batchSize: measuredAtOnce });
-  return withNetworks(settings, ({ networks, before: original }) =>
-    patchFigures(networks, batches, { original, unlabelled, signal }),
-  );
+  const { unlabelled } = others;
+  const images = judgingBystanders(others, 'test');
+  return withNetworks(settings, (opened) => figuresOf(images, opened, { settings, unlabelled, signal }));
 }
 
-/** The ensemble of a workspace, and what it was made of where that is not its own generalist: the model as it was. */
+/** A model that was patched before is itself what a patch is measured against, not its generalist. */
+async function figuresOf(
+  images: JudgingImages,
+  { networks, original, earlier }: Opened,
+  {
+    settings: { workspace },
+    unlabelled,
+    signal,
+  }: {
+    readonly settings: ResolvedSettings['settings'];
+    readonly unlabelled?: number;
+    readonly signal: AbortSignal;
+  },
+): Promise<PatchFigures> {
+  const { firstClassesOfOne, storedFirstClasses } = await import('../evaluation/first-classes.js');
+  const { patchFigures } = await import('../evaluation/patch-figures.js');
+  const judged = { ensemble: networks, original };
+  const store = join(workspace, 'features');
+  const found = await storedFirstClasses(judged, images, { workspace, store, signal });
+  const before = earlier && (await firstClassesOfOne(earlier, images, { signal }));
+  return patchFigures({ ...found, ...(before && { before }) }, { unlabelled });
+}
+
+interface Opened {
+  readonly networks: NetworkEnsemble;
+  readonly parts: ExportedParts;
+  /** The model as it was, where the generalist has another last layer. */
+  readonly original: Classifier | undefined;
+  /** A model that was patched before, as it came. */
+  readonly earlier: ExportedEnsemble | undefined;
+}
+
+/** The ensemble of a workspace, and what it was made of where that is not its own generalist. */
 async function withNetworks<T>(
   { workspace, backend }: ResolvedSettings['settings'],
-  use: (opened: {
-    readonly networks: NetworkEnsemble;
-    readonly parts: ExportedParts;
-    readonly earlier: ExportedEnsemble | undefined;
-    readonly before: Classifier | undefined;
-  }) => Promise<T>,
+  use: (opened: Opened) => Promise<T>,
 ): Promise<T> {
   const { loadNetworkEnsemble } = await import('../ensemble/ensemble.js');
   const { openExportedEnsemble } = await import('../ensemble/export/exported-ensemble.js');
@@ -70,7 +94,7 @@ async function withNetworks<T>(
     if (own !== undefined && readExportedMetadata(own) !== undefined)
       earlier = await openExportedEnsemble(await readModelBytes(own.path), { path: own.path });
     original = await loadOriginal(folder, networks.generalist);
-    return await use({ networks, parts, earlier, before: earlier ?? original });
+    return await use({ networks, parts, original, earlier });
   } finally {
     for (const one of [original, earlier, networks]) one?.dispose();
   }
@@ -85,7 +109,8 @@ export async function makePatched(
   const { exportOnnx } = await import('../ensemble/export/export-onnx.js');
   const { compareExported } = await import('./compare-exported.js');
   const { workspace } = settings;
-  return withNetworks(settings, async ({ networks, parts, earlier, before }) => {
+  return withNetworks(settings, async (opened) => {
+    const { networks, parts, earlier } = opened;
     const model = await exportOnnx(parts, { replaceOutput });
     const { images, maxDifference } = await compareExported(model, networks, workspace, {
       images: comparedImages,
@@ -94,7 +119,7 @@ export async function makePatched(
     return {
       model,
       compared: { images, maxDifference },
-      measured: { ...(await measureTest(workspace, networks, before, signal)), bystanders },
+      measured: { ...(await measureTest(settings, opened, signal)), bystanders },
       added: model.metadata.specialists - (earlier?.metadata.specialists ?? 0),
       earlier: earlier?.metadata.patches ?? [],
     };
@@ -102,21 +127,18 @@ export async function makePatched(
 }
 
 async function measureTest(
-  workspace: string,
-  patched: Ensemble,
-  original: Classifier | undefined,
+  settings: ResolvedSettings['settings'],
+  opened: Opened,
   signal: AbortSignal,
 ): Promise<Omit<MeasuredPatch, 'bystanders'>> {
-  const { imageBatches } = await import('../data/batches.js');
   const { openDataset } = await import('../data/dataset.js');
   const { countLabels } = await import('../data/label-counts.js');
-  const { patchFigures } = await import('../evaluation/patch-figures.js');
-  const { splits, image, classes } = await openDataset(join(workspace, 'dataset'));
-  const test = imageBatches(splits.test, image, { batchSize: measuredAtOnce });
+  const { splits, image, classes } = await openDataset(join(settings.workspace, 'dataset'));
   const labels = await countLabels(splits.train, classes.length);
   const withImages = labels.reduce((sum, images) => sum + Number(images > 0), 0);
+  const images = { part: 'test', split: splits.test, image };
   return {
-    test: await patchFigures(patched, test, { original, signal }),
+    test: await figuresOf(images, opened, { settings, signal }),
     classes: withImages,
     withoutImages: classes.length - withImages,
   };

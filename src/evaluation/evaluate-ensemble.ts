@@ -8,6 +8,7 @@ import { rankOf } from '../math/rank.js';
 import type { LabelledBatch } from '../models/accuracy.js';
 import { type Classifier, rowOf } from '../models/classifier.js';
 import { createEvaluation, type Evaluation } from './evaluation.js';
+import { specialistCosts } from './first-classes.js';
 import { type Top1, top1Of } from './harm.js';
 import { createDetails, type ObservedDetails } from './report-details.js';
 import { createExampleSearch, describeTrace, type ReportExample } from './report-example.js';
@@ -18,6 +19,13 @@ const exampleSide = 512; // pixels
 export interface OriginalAccuracy extends Top1 {
   /** Ensemble minus it, paired. */
   readonly difference: Top1;
+}
+
+/** The specialists that took part in a prediction, means over the images. */
+export interface QueriedSpecialists {
+  readonly count: number;
+  /** Multiplications and additions. */
+  readonly flops: number;
 }
 
 /** What is evaluated: an ensemble that tells how each specialist predicts. */
@@ -60,6 +68,7 @@ export async function evaluateEnsemble(
 ): Promise<{
   readonly evaluation: Evaluation;
   readonly original?: OriginalAccuracy;
+  readonly queried: QueriedSpecialists;
   readonly example: ReportExample | undefined;
   readonly details: ObservedDetails;
 }> {
@@ -74,6 +83,8 @@ export async function evaluateEnsemble(
   const details = createDetails(classes, configs, { image: picture, seed, total });
   const pause = createPause(signal, 'evaluation');
   const [before, gain] = [createMean(), createMean()];
+  const costs = specialistCosts(ensemble.specialists);
+  const queried = { count: createMean(), flops: createMean() };
   let memory = new Float32Array();
   let done = 0;
   for await (const batch of batches) {
@@ -101,6 +112,9 @@ export async function evaluateEnsemble(
         ...describeTrace(trace, classes, configs),
       }));
       await details.observe({ row: batch.rows[row], label, trace, pixels });
+      const active = trace.specialists.filter(({ isActive }) => isActive);
+      queried.count.add(active.length);
+      queried.flops.add(active.reduce((sum, { position }) => sum + costs[position], 0));
       const numbered = trace.specialists.flatMap(({ position, ...specialist }) => {
         const number = numberOf.get(position);
         return number === undefined ? [] : [{ number, ...specialist }];
@@ -120,6 +134,7 @@ export async function evaluateEnsemble(
   return {
     evaluation: evaluation.result(),
     ...(original && { original: { ...top1Of(before), difference: top1Of(gain) } }),
+    queried: { count: queried.count.estimate().mean, flops: queried.flops.estimate().mean },
     example: search.result(),
     details: await details.result(),
   };

@@ -1,10 +1,6 @@
-import { KdSpecError } from '../core/errors.js';
 import { signedWithin } from '../core/percent.js';
-import type { Ensemble } from '../ensemble/ensemble.js';
 import { createMean } from '../math/mean.js';
-import { firstClass, rankOf } from '../math/rank.js';
-import type { LabelledBatch } from '../models/accuracy.js';
-import { type Classifier, rowOf } from '../models/classifier.js';
+import type { FirstClasses } from './first-classes.js';
 
 /** Top-1 accuracy with its standard error, fractions in [0, 1]. */
 export interface Top1 {
@@ -65,65 +61,35 @@ export function tradeOffTable(points: TradeOff): {
 }
 
 /**
- * Measures what an ensemble does to bystanders.
+ * What an ensemble does to bystanders.
  *
  *     harm = (1/n) (sum over labelled images of [generalist right] - [ensemble right] + unlabelled images that changed)
  *
  * Where the generalist is an imported model with another last layer, the model as it was stands in its place.
  *
- * @param batches of bystanders; a label that is no class of the ensemble stands for none
- * @param options.original the model as it was, where the generalist is another
- * @param options.total images, at most
- * @throws KdSpecError `interrupted` between two batches
- *
- * Cost: a prediction of generalist and ensemble for each image.
+ * @param first the classes that come first, of bystanders; a label that is no class of the ensemble stands for none
+ * @param classes of the ensemble
  */
-export async function evaluateBystanders(
-  ensemble: Pick<Ensemble, 'classes' | 'trace'>,
-  batches: AsyncIterable<LabelledBatch>,
-  {
-    original,
-    total,
-    signal,
-    update = () => {},
-  }: {
-    readonly original?: Classifier | undefined;
-    readonly total: number;
-    readonly signal: AbortSignal;
-    readonly update?: (done: number) => void;
-  },
-): Promise<Omit<BystanderReport, 'description' | 'bound'>> {
-  const classes = ensemble.classes.length;
+export function bystanderFigures(
+  { labels, before, after }: FirstClasses,
+  classes: number,
+): Omit<BystanderReport, 'description' | 'bound'> {
   const [generalist, fused, agreement, harm] = [createMean(), createMean(), createMean(), createMean()];
-  let memory = new Float32Array();
-  let done = 0;
-  for await (const batch of batches) {
-    if (signal.aborted) throw new KdSpecError('interrupted', `evaluation: stopped after ${done} bystanders`);
-    if (memory.length < batch.count * classes) memory = new Float32Array(batch.count * classes);
-    const traces = await ensemble.trace(batch, { out: memory });
-    const originals = await original?.probabilities(batch);
-    for (const [row, trace] of traces.slice(0, total - done).entries()) {
-      const start = originals ? rowOf(originals, row, classes) : trace.generalist;
-      const isChanged = Number(firstClass(start) !== firstClass(trace.ensemble));
-      agreement.add(1 - isChanged);
-      const label = batch.labels[row];
-      if (label >= classes) {
-        harm.add(isChanged);
-      } else {
-        const before = Number(rankOf(start, label) === 0);
-        const after = Number(rankOf(trace.ensemble, label) === 0);
-        generalist.add(before);
-        fused.add(after);
-        harm.add(before - after);
-      }
-      done++;
+  for (const [image, label] of labels.entries()) {
+    const isChanged = Number(before[image] !== after[image]);
+    agreement.add(1 - isChanged);
+    if (label >= classes) {
+      harm.add(isChanged);
+      continue;
     }
-    update(done);
-    if (done >= total) break;
+    const [wasRight, isRight] = [Number(before[image] === label), Number(after[image] === label)];
+    generalist.add(wasRight);
+    fused.add(isRight);
+    harm.add(wasRight - isRight);
   }
   const estimate = harm.estimate();
   return {
-    examples: done,
+    examples: labels.length,
     labelled: generalist.examples,
     ...(generalist.examples > 0 && { generalist: top1Of(generalist), ensemble: top1Of(fused) }),
     agreement: agreement.estimate().mean,

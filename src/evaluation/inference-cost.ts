@@ -10,11 +10,9 @@ import {
   networkTensors,
   type TensorSpecification,
 } from '../models/network-definition.js';
+import type { QueriedSpecialists } from './evaluate-ensemble.js';
 
-const countedExamples = 4096; // on which the cost is measured
-const leastCountedExamples = 256; // where there are very many classes
-const countedValues = 5e7; // probabilities of an image, over all of these
-const timedMs = 5000; // by the clock, on the first of them
+const timedMs = 5000; // by the clock
 
 /** What it costs to classify an image. */
 export interface InferenceCost {
@@ -32,10 +30,11 @@ export interface InferenceCost {
 }
 
 /**
- * What it costs to classify an image: by count, and by the clock over the same images, generalist and ensemble in turn,
- * from images to distributions over all classes.
+ * What it costs to classify an image: by count, and by the clock, generalist and ensemble in turn over the same images, from
+ * images to distributions over all classes.
  *
  * @param batches of `batchSizeFor(classes)` images or fewer
+ * @param options.queried what an evaluation counted
  * @param options.timed the same ensemble, where features that `ensemble` has stored would falsify its times
  * @returns undefined without any image
  * @throws KdSpecError `interrupted` between two batches
@@ -43,18 +42,21 @@ export interface InferenceCost {
 export async function inferenceCost(
   ensemble: NetworkEnsemble,
   batches: AsyncIterable<ImageBatch>,
-  { signal, timed = ensemble }: { readonly signal: AbortSignal; readonly timed?: NetworkEnsemble },
+  {
+    queried,
+    signal,
+    timed = ensemble,
+  }: {
+    readonly queried: QueriedSpecialists;
+    readonly signal: AbortSignal;
+    readonly timed?: NetworkEnsemble;
+  },
 ): Promise<InferenceCost | undefined> {
-  const { classes, specialists } = ensemble;
+  const { classes } = ensemble;
   const { definition } = ensemble.generalist;
   const generalist = networkClassifier(timed.generalist, { name: 'the generalist', classes });
-  const costs = specialists.map(({ config }) =>
-    forwardFlops(config.network, { from: firstTrainedPart[config.retrain] }),
-  );
-  const affordable = Math.max(leastCountedExamples, Math.floor(countedValues / classes.length));
-  const most = Math.min(countedExamples, affordable);
   const ms = { generalist: 0, ensemble: 0 };
-  let [examples, timedExamples, active, flops] = [0, 0, 0, 0];
+  let examples = 0;
   const out = new Float32Array(batchSizeFor(classes.length) * classes.length);
   const pause = createPause(signal, 'evaluation, while timing inference');
   /** How long a batch takes; a batch of many classes takes a while, and signals have their turn before it. */
@@ -69,26 +71,18 @@ export async function inferenceCost(
       await msOf(generalist, batch); // warms both up
       await msOf(timed, batch);
     }
-    if (ms.generalist + ms.ensemble < timedMs) {
-      ms.generalist += await msOf(generalist, batch);
-      ms.ensemble += await msOf(timed, batch);
-      timedExamples += batch.count;
-    }
-    await pause();
-    for (const { specialists: queried } of await ensemble.trace(batch, { out })) {
-      active += queried.length;
-      flops += queried.reduce((sum, { position }) => sum + costs[position], 0);
-    }
+    ms.generalist += await msOf(generalist, batch);
+    ms.ensemble += await msOf(timed, batch);
     examples += batch.count;
-    if (examples >= most) break;
+    if (ms.generalist + ms.ensemble >= timedMs) break;
   }
   if (examples === 0) return undefined;
-  const perSecond = (time: number) => (time > 0 ? (1000 * timedExamples) / time : 0);
+  const perSecond = (time: number) => (time > 0 ? (1000 * examples) / time : 0);
   const generalistFlops = forwardFlops(definition);
   return {
-    active: active / examples,
+    active: queried.count,
     generalistFlops,
-    ensembleFlops: generalistFlops + flops / examples,
+    ensembleFlops: generalistFlops + queried.flops,
     generalistImagesPerSecond: perSecond(ms.generalist),
     ensembleImagesPerSecond: perSecond(ms.ensemble),
     generalistParameters: countTensors(networkTensors(definition)),

@@ -1,7 +1,6 @@
 import type { AdamMoments, Operations, Tensor2D, Variable } from '../../compute/operations.js';
 import { KdSpecError } from '../../core/errors.js';
 import { createRandom } from '../../core/random.js';
-import { softmax } from '../../math/softmax.js';
 import { trainingFlopsFactor } from '../../models/network-definition.js';
 import type { FeatureSet, Head } from './rival.js';
 
@@ -24,7 +23,7 @@ export interface RivalContext {
 }
 
 const keptMass = 0.995; // of the generalist's predictions
-const massNumbers = 2 ** 26; // probabilities that are added up to find it
+const massNumbers = 2 ** 25; // probabilities that are added up to find it
 const batchSize = 256;
 const leastSteps = 50; // of an epoch: so few images that they make fewer come several times
 const patience = 2; // epochs without a lower validation loss
@@ -42,14 +41,16 @@ export async function classesInPlay(context: Omit<RivalContext, 'inPlay'>): Prom
   const { head, train, validation, isPictured } = context;
   const { classes } = head;
   const mass = new Float64Array(classes);
-  const probabilities = new Float32Array(classes);
   const rows = Math.max(256, Math.floor(massNumbers / classes)); // shuffled: the first are any
-  await eachOfHead(context, sliceRows(train, 0, rows), ({ logits }) => {
-    for (let at = 0; at < logits.length; at += classes) {
-      softmax(logits.subarray(at, at + classes), { out: probabilities });
-      for (let c = 0; c < classes; c++) mass[c] += probabilities[c];
-    }
-  });
+  await eachOfHead(
+    context,
+    sliceRows(train, 0, rows),
+    ({ logits: probabilities }) => {
+      for (let at = 0; at < probabilities.length; at += classes)
+        for (let c = 0; c < classes; c++) mass[c] += probabilities[at + c];
+    },
+    (logits) => context.operations.softmax(logits),
+  );
   const isInPlay = Uint8Array.from(isPictured);
   for (const { labels } of [train, validation]) for (const label of labels) isInPlay[label] = 1;
   let missing = keptMass * mass.reduce((sum, one) => sum + one, 0);
@@ -206,16 +207,17 @@ export async function eachChunk(
   }
 }
 
-/** Runs the generalist's head over images, as {@link eachChunk} does. */
+/** Runs the generalist's head over images, as {@link eachChunk} does; `each` gets what `of` makes of the logits. */
 export async function eachOfHead(
   { operations, head, signal }: Pick<RivalContext, 'operations' | 'head' | 'signal'>,
   set: FeatureSet,
   each: (chunk: { readonly start: number; readonly logits: Float32Array }) => void,
+  of: (logits: Tensor2D) => Tensor2D = (logits) => logits,
 ): Promise<void> {
   const weights = operations.tensor(head.weights, [head.width, head.classes] as const);
   const bias = operations.tensor(head.bias, [head.classes] as const);
   const logitsOf = (features: Tensor2D) =>
-    operations.dense(features, weights, bias, { inputGradient: false });
+    of(operations.dense(features, weights, bias, { inputGradient: false }));
   try {
     await eachChunk({ operations, signal }, set, logitsOf, each);
   } finally {

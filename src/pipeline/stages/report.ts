@@ -9,8 +9,13 @@ import { openDataset } from '../../data/dataset.js';
 import { type Ensemble, loadNetworkEnsemble, type NetworkEnsemble } from '../../ensemble/ensemble.js';
 import { readSubsets, subsetsFileName } from '../../ensemble/subsets/subsets-file.js';
 import type { CurvePoint } from '../../evaluation/curve-charts.js';
-import { type EvaluatedEnsemble, evaluateEnsemble } from '../../evaluation/evaluate-ensemble.js';
-import { type BystanderReport, evaluateBystanders, type TradeOff } from '../../evaluation/harm.js';
+import {
+  type EvaluatedEnsemble,
+  evaluateEnsemble,
+  type QueriedSpecialists,
+} from '../../evaluation/evaluate-ensemble.js';
+import { firstClassesOf, judgingBystanders, storedFirstClasses } from '../../evaluation/first-classes.js';
+import { type BystanderReport, bystanderFigures, type TradeOff } from '../../evaluation/harm.js';
 import { type InferenceCost, inferenceCost } from '../../evaluation/inference-cost.js';
 import type { Report, StageCost } from '../../evaluation/report.js';
 import {
@@ -68,13 +73,21 @@ export async function evaluate(context: StageContext): Promise<StageResults['rep
     // In ONNX Runtime the generalist does not run alone: its share of the time is not known.
     const inference = exported
       ? undefined
-      : await measureCost(ensemble, ensemble.generalist.backbone ? batches(timedAtOnce) : batches(), context);
+      : await measureCost(
+          ensemble,
+          ensemble.generalist.backbone ? batches(timedAtOnce) : batches(),
+          evaluated.queried,
+          context,
+        );
     const { subsets } = await readSubsets(join(context.input('subsets'), subsetsFileName));
     const calibration = metricsOf('ensemble', (await readManifest(context.input('ensemble'))).metrics);
-    const bystanders = await measureHarm(context, measured, {
-      original,
-      tradeOff: calibration?.bystanders?.tradeOff,
-    });
+    const bystanders = await measureHarm(
+      context,
+      { ensemble, original, exported: exported && measured },
+      {
+        tradeOff: calibration?.bystanders?.tradeOff,
+      },
+    );
     const report: Report = {
       ...evaluated.evaluation,
       ...(evaluated.original && { original: evaluated.original }),
@@ -159,42 +172,45 @@ function withDistributionsOf(networks: NetworkEnsemble, exported: Ensemble): Eva
 async function measureCost(
   ensemble: NetworkEnsemble,
   batches: AsyncIterable<ImageBatch>,
+  queried: QueriedSpecialists,
   { backend, workspace, signal }: StageContext,
 ): Promise<InferenceCost | undefined> {
-  if (ensemble.generalist.backbone === undefined) return inferenceCost(ensemble, batches, { signal });
+  const shared = { queried, signal };
+  if (ensemble.generalist.backbone === undefined) return inferenceCost(ensemble, batches, shared);
   const timed = await loadNetworkEnsemble(workspace, { backend });
-  return inferenceCost(ensemble, batches, { signal, timed }).finally(() => timed.dispose());
+  return inferenceCost(ensemble, batches, { ...shared, timed }).finally(() => timed.dispose());
 }
 
 /** What the ensemble does to the bystanders: those for the test, unless validation is evaluated. */
 async function measureHarm(
-  { input, settings, log, signal }: StageContext,
-  ensemble: EvaluatedEnsemble,
+  { input, settings, workspace, store, log, signal }: StageContext,
   {
+    ensemble,
     original,
-    tradeOff,
-  }: { readonly original: Classifier | undefined; readonly tradeOff: TradeOff | undefined },
+    exported,
+  }: {
+    readonly ensemble: NetworkEnsemble;
+    readonly original: Classifier | undefined;
+    /** Where it is measured as it would be exported. */
+    readonly exported: EvaluatedEnsemble | undefined;
+  },
+  { tradeOff }: { readonly tradeOff: TradeOff | undefined },
 ): Promise<BystanderReport | undefined> {
   const bystanders = await openBystanders(input('dataset'));
   if (bystanders === undefined) return undefined;
   const { split, maxExamples } = settings.report;
-  const part = split === 'test' ? bystanders.test : bystanders.bound;
-  const total = Math.min(part.rows, maxExamples ?? part.rows);
-  const progress = log.progress('predictions for bystanders', total);
-  const batches = imageBatches(part, bystanders.dataset.image, {
-    batchSize: batchSizeFor(ensemble.classes.length),
-  });
-  const measured = await evaluateBystanders(ensemble, batches, {
-    original,
-    total,
-    signal,
-    update: (done) => progress.update(done),
-  });
+  const images = judgingBystanders(bystanders, split === 'test' ? 'test' : 'bound');
+  const most = Math.min(images.split.rows, maxExamples ?? images.split.rows);
+  const progress = log.progress('predictions for bystanders', most);
+  const options = { most, signal, update: (done: number) => progress.update(done) };
+  const first = exported
+    ? await firstClassesOf({ ensemble: exported, original }, images, options)
+    : await storedFirstClasses({ ensemble, original }, images, { ...options, workspace, store });
   progress.finish();
   const { harm } = settings.ensemble;
   return {
     description: bystanders.description,
-    ...measured,
+    ...bystanderFigures(first, ensemble.classes.length),
     ...(harm !== null && { bound: harm }),
     ...(tradeOff && { tradeOff }),
   };

@@ -8,13 +8,12 @@ import { withFileErrors } from '../../core/file-error.js';
 import { parseJson } from '../../core/json-file.js';
 import { shortPercent } from '../../core/percent.js';
 import { count } from '../../core/quantity-text.js';
-import { imageBatches } from '../../data/batches.js';
 import { openBystanders } from '../../data/bystanders.js';
 import { openDataset, type Split } from '../../data/dataset.js';
 import { countLabels } from '../../data/label-counts.js';
 import type { ImageShape } from '../../data/source.js';
 import { loadNetworkEnsemble, type NetworkEnsemble } from '../../ensemble/ensemble.js';
-import { firstTrainedPart } from '../../ensemble/specialist/specialist.js';
+import { type JudgingImages, judgingBystanders, storedFirstClasses } from '../../evaluation/first-classes.js';
 import { specialistParameters } from '../../evaluation/inference-cost.js';
 import {
   compareRivals,
@@ -26,10 +25,10 @@ import type { FeatureSet, Head } from '../../evaluation/rivals/rival.js';
 import { rivalsSchema } from '../../evaluation/rivals/rivals-schema.js';
 import { firstClass } from '../../math/rank.js';
 import { hasOriginal, headTensors, readOriginal } from '../../models/checkpoint.js';
-import { batchSizeFor } from '../../models/classifier.js';
 import { plainLayer, scaleOf, standardise, standardisedLayer } from '../../models/feature-scale.js';
 import { type Network, networkValues } from '../../models/network.js';
 import { cutNetwork } from '../../models/network-backbone.js';
+import { loadOriginal } from '../../models/network-classifier.js';
 import { forwardFlops } from '../../models/network-definition.js';
 import { readSafetensors, writeSafetensors } from '../../models/safetensors.js';
 import type { StageContext } from '../stage.js';
@@ -96,15 +95,17 @@ export async function measureRivals(context: StageContext): Promise<RivalsReport
       fit: await featuresOf(bystanders.bound, bystanders.dataset.image, mostFitted),
       test: await featuresOf(bystanders.test, bystanders.dataset.image, mostTested),
     };
-    const onTest = await predictWith(ensemble, splits.test, { shape: image, rows: test.rows, signal });
-    const onOthers =
-      bystanders &&
-      rest &&
-      (await predictWith(ensemble, bystanders.test, {
-        shape: bystanders.dataset.image,
-        rows: rest.test.rows,
+    const original = await loadOriginal(context.input('generalist'), generalist);
+    const firstOf = (images: JudgingImages, { rows }: FeatureSet) =>
+      storedFirstClasses({ ensemble, original }, images, {
+        workspace,
+        store: context.store,
+        most: rows,
         signal,
-      }));
+      });
+    const onTest = await firstOf({ part: 'test', split: splits.test, image }, test);
+    const onOthers = bystanders && rest && (await firstOf(judgingBystanders(bystanders, 'test'), rest.test));
+    original?.dispose();
     const trainedOn = {
       operations,
       head: standardisedLayer(own, scale),
@@ -129,11 +130,11 @@ export async function measureRivals(context: StageContext): Promise<RivalsReport
     const ofGeneralist = await readManifest(context.input('generalist'));
     const refit = metricsOf('generalist', ofGeneralist.metrics)?.imported?.refit;
     const predictions: EnsemblePredictions = {
-      test: onTest.predicted,
-      bystanders: onOthers?.predicted,
+      test: onTest.after,
+      bystanders: onOthers?.after,
       what: `the ensemble of this workspace: rule ${ensemble.settings.rule}, ${count(kept)} of ${count(ensemble.specialists.length)} specialists`,
       cost: {
-        flops: forwardFlops(definition, { from: 'head' }) + onTest.specialistFlops,
+        flops: forwardFlops(definition, { from: 'head' }) + meanOf(onTest.specialistFlops),
         parameters: specialistParameters(ensemble) + (refit ? (own.width + 1) * own.classes : 0),
         trainingSeconds: numberOf(manifest.metrics.trainingSeconds) + (refit?.seconds ?? 0),
         trainingFlops: numberOf(manifest.metrics.trainingFlops) + (refit?.flops ?? 0),
@@ -239,6 +240,9 @@ export async function readRivals(directory: string): Promise<RivalsReport> {
   });
 }
 
+const meanOf = (values: Float32Array) =>
+  values.reduce((sum, one) => sum + one, 0) / Math.max(1, values.length);
+
 function numberOf(value: unknown): number {
   return typeof value === 'number' ? value : 0;
 }
@@ -270,35 +274,4 @@ function withFirstClasses(set: FeatureSet, { classes, width, weights, bias }: He
     return firstClass(logits);
   });
   return { ...set, labels };
-}
-
-/** The ensemble's first class for the first images of a split, and the operations of specialists an image. */
-async function predictWith(
-  ensemble: NetworkEnsemble,
-  split: Split,
-  {
-    shape,
-    rows,
-    signal,
-  }: { readonly shape: ImageShape; readonly rows: number; readonly signal: AbortSignal },
-): Promise<{ readonly predicted: Int32Array; readonly specialistFlops: number }> {
-  const costs = ensemble.specialists.map(({ config }) =>
-    forwardFlops(config.network, { from: firstTrainedPart[config.retrain] }),
-  );
-  const predicted = new Int32Array(rows);
-  const batchSize = batchSizeFor(ensemble.classes.length);
-  const out = new Float32Array(batchSize * ensemble.classes.length);
-  let [done, flops] = [0, 0];
-  for await (const batch of imageBatches(split, shape, { batchSize })) {
-    if (signal.aborted) throw new KdSpecError('interrupted', 'stopped while the ensemble predicted');
-    for (const { ensemble: fused, specialists } of (await ensemble.trace(batch, { out })).slice(
-      0,
-      rows - done,
-    )) {
-      predicted[done++] = firstClass(fused);
-      for (const { position } of specialists) flops += costs[position];
-    }
-    if (done >= rows) break;
-  }
-  return { predicted, specialistFlops: flops / Math.max(1, rows) };
 }
