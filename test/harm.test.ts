@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { cp, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -103,6 +103,21 @@ test('the model computes features once for all stages; its exported form is eval
   for (const one of ['generalist', 'ensemble'])
     expect(Math.abs(exported[one].top1 - networks[one].top1), one).toBeLessThan(2.5 / networks.examples);
   expect((await stat(join(store, name))).mtimeMs).toBe(before.mtimeMs);
+});
+
+test('bystanders that were changed after their import are told of', async () => {
+  const run = async () =>
+    jsonOf(await kdSpec(['run', ...given, '--workspace', 'labelled', '--dry-run', '--json'], { folder }));
+  const warnings = async () => (await run()).warnings.filter((one: string) => /has changed/.test(one));
+  expect(await warnings()).toEqual([]);
+  const place = join(folder, 'others', others[0].name);
+  const [some] = await readdir(place);
+  const more = join(place, `more-${some}`);
+  await cp(join(place, some), more);
+  expect(await warnings()).toEqual([
+    expect.stringMatching(/others has changed since it was imported \(720 files then, 721 files now\)/),
+  ]);
+  await rm(more);
 });
 
 test('a bound that no rule can be shown to keep leaves everything to the generalist, and says so', async () => {

@@ -19,7 +19,7 @@ import {
   outlineStudent,
 } from './outline.js';
 import type { ResolvedSettings } from './settings.js';
-import { sourceChange, sourceStateOf } from './source-state.js';
+import { sourceChanges } from './source-state.js';
 import type { Stage } from './stage.js';
 import { outsideInputs, stageIdentity, stageParameters } from './stage-inputs.js';
 import { metricsOf } from './stage-metrics.js';
@@ -144,14 +144,14 @@ async function checkSourceState(
   manifest: Manifest,
   warn: (message: string) => void,
 ): Promise<void> {
-  const before = metricsOf('dataset', manifest.metrics)?.sourceState;
-  const now = before && (await sourceStateOf(settings));
-  const change = before && now && sourceChange(before, now);
-  if (change === undefined) return;
-  warn(
-    `${settings.dataset.source} has changed since it was imported (${change}), and the data set is still what it was: to ` +
-      `import it again, remove ${artefactFolder(settings.workspace, 'dataset')} and repeat the command`,
-  );
+  for (const { source, change } of await sourceChanges(
+    settings,
+    metricsOf('dataset', manifest.metrics) ?? {},
+  ))
+    warn(
+      `${source} has changed since it was imported (${change}), and the data set is still what it was: to import it ` +
+        `again, remove ${artefactFolder(settings.workspace, 'dataset')} and repeat the command`,
+    );
 }
 
 /** How many processes of this machine train specialists, 0 where a cluster does; where memory is to decide, one a core. */

@@ -14,8 +14,41 @@ export interface SourceState {
 const mostFiles = 200_000; // looked at in about two seconds; more take too long for each command
 const atOnce = 64;
 
+/** What the settings name as a source of images, by the key under which a data set remembers its state. */
+const sources = {
+  sourceState: ({ dataset: { source } }: Settings) => source,
+  bystandersState: ({ dataset: { bystanders } }: Settings) => bystanders,
+} as const;
+
+type SourceKey = keyof typeof sources;
+const sourceKeys = ['sourceState', 'bystandersState'] as const satisfies readonly SourceKey[];
+
+/** The states of all sources, as far as they can be told. */
+export async function sourceStates(settings: Settings): Promise<Partial<Record<SourceKey, SourceState>>> {
+  const states: Partial<Record<SourceKey, SourceState>> = {};
+  for (const key of sourceKeys) {
+    const source = sources[key](settings);
+    const state = source === null ? undefined : await stateOf(source, settings.workspace);
+    if (state) states[key] = state;
+  }
+  return states;
+}
+
+/** What has changed since an import, a sentence for each source. */
+export async function sourceChanges(
+  settings: Settings,
+  before: Partial<Record<SourceKey, SourceState>>,
+): Promise<readonly { readonly source: string; readonly change: string }[]> {
+  const now = await sourceStates(settings);
+  return sourceKeys.flatMap((key) => {
+    const [earlier, later] = [before[key], now[key]];
+    const change = earlier && later && changeBetween(earlier, later);
+    return change === undefined ? [] : [{ source: sources[key](settings) ?? '', change }];
+  });
+}
+
 /**
- * The state of the source that the settings name: of a file, or of all files of a folder, links followed.
+ * The state of a source: of a file, or of all files of a folder, links followed.
  *
  * Hidden files and the workspace do not count.
  *
@@ -23,10 +56,7 @@ const atOnce = 64;
  * files
  * Cost: one look at each file, which is not opened.
  */
-export async function sourceStateOf({
-  dataset: { source },
-  workspace,
-}: Settings): Promise<SourceState | undefined> {
+async function stateOf(source: string, workspace: string): Promise<SourceState | undefined> {
   if (generatorNames.includes(source)) return undefined;
   const own = resolve(workspace);
   const visited = new Set<string>();
@@ -55,7 +85,7 @@ export async function sourceStateOf({
 }
 
 /** How a source differs from what it was, in words; undefined where it does not. */
-export function sourceChange(before: SourceState, now: SourceState): string | undefined {
+function changeBetween(before: SourceState, now: SourceState): string | undefined {
   const count = (files: number) => `${files.toLocaleString('en')} ${files === 1 ? 'file' : 'files'}`;
   if (now.files !== before.files) return `${count(before.files)} then, ${count(now.files)} now`;
   if (now.bytes !== before.bytes)

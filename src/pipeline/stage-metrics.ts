@@ -113,6 +113,12 @@ const imported = z.object({
     .describe('of the last layer, with --refit-share'),
 });
 
+const sourceState = z.object({
+  files: count,
+  bytes: count,
+  modifiedMs: count.describe('since 1970, of the file that was modified last'),
+});
+
 const findings = z.array(
   z.object({
     what: z.string(),
@@ -170,14 +176,10 @@ export const stageMetrics = {
       })
       .exactOptional()
       .describe('absent for generated data sets'),
-    sourceState: z
-      .object({
-        files: count,
-        bytes: count,
-        modifiedMs: count.describe('since 1970, of the file that was modified last'),
-      })
+    sourceState: sourceState
       .exactOptional()
       .describe('of the source before it was imported, by which a change of it is noticed'),
+    bystandersState: sourceState.exactOptional().describe('the same of the bystanders'),
   }),
   generalist: z.object({
     epochs: z.number().nonnegative().describe('done; early stopping may end one before it is whole'),

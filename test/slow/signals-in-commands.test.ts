@@ -14,7 +14,7 @@ import { moments, strike } from '../support/strike.js';
  */
 let startMs = 400; // before this the program is being loaded, and has no handler of signals; on a slow machine longer
 
-const patch = ['--specialist-epochs', '20', '--min-size', '2', '--clusters', '2'];
+const patch = ['--specialist-epochs', '10', '--min-size', '2', '--clusters', '2'];
 
 /** The words of each command, and what it makes in the workspace that it finds there. */
 const commands: readonly (readonly [command: string, words: readonly string[], makes: readonly string[]])[] =
@@ -47,8 +47,8 @@ beforeAll(async () => {
   await startKdSpec(['--version'], { folder: root }).finished;
   startMs = Math.max(startMs, performance.now() - beganMs);
   await writeFile(join(root, 'model.onnx'), colourModel({ favours: { orange: 6, blue: 9 } }));
-  await writePictures(join(root, 'pictures'), ['red', 'orange', 'green', 'white'], { perLabel: 300 });
-  await writePictures(join(root, 'others'), ['blue', 'purple'], { perLabel: 200 });
+  await writePictures(join(root, 'pictures'), ['red', 'orange', 'green', 'white'], { perLabel: 200 });
+  await writePictures(join(root, 'others'), ['blue', 'purple'], { perLabel: 150 });
   const words = ['run', '--onnx', 'model.onnx', '--source', 'pictures', ...patch];
   const made = await startKdSpec(words, { folder: root }).finished;
   expect(made, made.stderr).toMatchObject({ code: 0 });

@@ -38,17 +38,17 @@ specialists:
 
 /** The command of each stage, and options that make the stage longer without the others. */
 const commands: readonly (readonly [stage: string, words: readonly string[]])[] = [
-  ['dataset', ['dataset', '--images-per-class', '150']],
-  ['generalist', ['train-generalist', '--epochs', '8', '--patience', 'none']],
+  ['dataset', ['dataset', '--images-per-class', '100']],
+  ['generalist', ['train-generalist', '--epochs', '4', '--patience', 'none']],
   [
     'predictions',
     ['predict', '--predict-split', 'train', '--max-top', `${classes}`, '--prediction-mass', '1'],
   ],
   ['subsets', ['cluster', '--predictions', 'confused', '--subsets', 'none', '--clusters', '60']],
-  ['specialists', ['train-specialists', '--specialist-epochs', '3']],
+  ['specialists', ['train-specialists', '--specialist-epochs', '2']],
   ['ensemble', ['calibrate']],
   ['answers', ['answer', '--transfer-views', '3']],
-  ['student', ['distill', '--teacher', 'generalist', '--student-epochs', '8']],
+  ['student', ['distill', '--teacher', 'generalist', '--student-epochs', '4']],
   ['report', ['evaluate']],
 ];
 

@@ -23,7 +23,7 @@ export interface RivalContext {
 }
 
 const keptMass = 0.995; // of the generalist's predictions
-const massNumbers = 2 ** 25; // probabilities that are added up to find it
+const massNumbers = 2 ** 26; // probabilities that are added up to find it
 const batchSize = 256;
 const leastSteps = 50; // of an epoch: so few images that they make fewer come several times
 const patience = 2; // epochs without a lower validation loss

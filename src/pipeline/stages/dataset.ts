@@ -16,7 +16,7 @@ import { type DatasetSource, type ImageShape, imageSizeOf } from '../../data/sou
 import { writeDataset } from '../../data/write-dataset.js';
 import { groupAdvice } from '../checks/check.js';
 import type { Settings } from '../options.js';
-import { sourceStateOf } from '../source-state.js';
+import { sourceStates } from '../source-state.js';
 import type { StageContext } from '../stage.js';
 import type { StageResults } from '../stage-metrics.js';
 
@@ -28,7 +28,7 @@ export async function makeDataset({
   signal,
 }: StageContext): Promise<StageResults['dataset']> {
   const { dataset, seed } = settings;
-  const sourceState = await sourceStateOf(settings);
+  const states = await sourceStates(settings);
   const foreign = dataset.model.onnx === null ? undefined : await describeModel(dataset, log);
   const options = {
     ...dataset,
@@ -79,7 +79,7 @@ export async function makeDataset({
         notes: report.notes.map((finding) => ({ ...finding })),
       },
     }),
-    ...(sourceState && { sourceState }),
+    ...states,
   };
 }
 
