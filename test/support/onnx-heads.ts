@@ -82,3 +82,87 @@ export const quantised = {
     storedBias,
   ],
 };
+
+// Of codes alone, as `QuantFormat.QOperator` leaves a last layer: features exist as integers, from `codes` on.
+
+const ofFeatures = 0.02;
+const perClass = Float32Array.from({ length: classes }, (_, c) => scale * (1 + c / 10));
+const codesOf = (of: (place: number) => { readonly value: number; readonly label: number }) =>
+  Int8Array.from({ length: width * classes }, (_, place) => {
+    const { value, label } = of(place);
+    return Math.round(value / perClass[label]);
+  });
+const biasScale = 0.03;
+const coding = [
+  floats('xs', [], Float32Array.of(ofFeatures)),
+  integers('xz', [], Uint8Array.of(100)),
+  floats('ys', [], Float32Array.of(0.5)),
+  integers('yz', [], Uint8Array.of(128)),
+  floats('scales', [classes], perClass),
+  integers('zeros', [classes], new Int8Array(classes)),
+];
+const coded = node('QuantizeLinear', ['image', 'xs', 'xz'], ['codes']);
+const turnedCodes = codesOf((place) => ({ value: turned[place], label: Math.floor(place / width) }));
+const biasCodes = integers(
+  'c',
+  [classes],
+  Int32Array.from(bias, (value, label) => Math.round(value / (ofFeatures * perClass[label]))),
+);
+
+export const integerHeads = {
+  QLinearMatMul: {
+    nodes: [
+      coded,
+      node('Flatten', ['codes'], ['flat']),
+      node('QLinearMatMul', ['flat', 'xs', 'xz', 'q', 'scales', 'zeros', 'ys', 'yz'], ['product']),
+      node('QLinearAdd', ['product', 'ys', 'yz', 'c', 'cs', 'cz', 'ys', 'yz'], ['sum']),
+      node('DequantizeLinear', ['sum', 'ys', 'yz'], ['out']),
+    ],
+    initializers: [
+      ...coding,
+      integers(
+        'q',
+        [width, classes],
+        codesOf((place) => ({ value: weights[place], label: place % classes })),
+      ),
+      integers(
+        'c',
+        [classes],
+        Uint8Array.from(bias, (value) => Math.round(value / biasScale) + 128),
+      ),
+      floats('cs', [], Float32Array.of(biasScale)),
+      integers('cz', [], Uint8Array.of(128)),
+    ],
+  },
+  QGemm: {
+    nodes: [
+      coded,
+      node('Flatten', ['codes'], ['flat']),
+      node('QGemm', ['flat', 'xs', 'xz', 'q', 'scales', 'zeros', 'c', 'ys', 'yz'], ['sum'], { transB: 1 }),
+      node('QLinearSoftmax', ['sum', 'ys', 'yz', 'ys', 'yz'], ['shares']),
+      node('DequantizeLinear', ['shares', 'ys', 'yz'], ['out']),
+    ],
+    initializers: [...coding, integers('q', [classes, width], turnedCodes), biasCodes],
+  },
+  QLinearConv: {
+    nodes: [
+      coded,
+      node('Reshape', ['codes', 'shape'], ['flat']),
+      node('QLinearConv', ['flat', 'xs', 'xz', 'q', 'scales', 'zeros', 'ys', 'yz', 'c'], ['map']),
+      node('Flatten', ['map'], ['sum']),
+      node('DequantizeLinear', ['sum', 'ys', 'yz'], ['out']),
+    ],
+    initializers: [
+      ...coding,
+      integers('q', [classes, width, 1, 1], turnedCodes),
+      biasCodes,
+      integers('shape', [4], BigInt64Array.of(-1n, BigInt(width), 1n, 1n)),
+    ],
+  },
+};
+
+/** What ONNX Runtime makes of {@link quantised}. */
+export const fused = {
+  nodes: [flatten, node('DynamicQuantizeMatMul', ['features', 'q', 'scale', 'zero', 'b'], ['out'])],
+  initializers: quantised.initializers,
+};

@@ -32,14 +32,15 @@ export function floats(name: string, dims: readonly number[], values: Float32Arr
 export function integers(
   name: string,
   dims: readonly number[],
-  values: Int8Array | Uint8Array | BigInt64Array,
+  values: Int8Array | Uint8Array | Int32Array | BigInt64Array,
 ): TensorProto {
-  const dataType =
-    values instanceof Int8Array
-      ? TensorProto_DataType.INT8
-      : values instanceof Uint8Array
-        ? TensorProto_DataType.UINT8
-        : TensorProto_DataType.INT64;
+  const types = {
+    Int8Array: 'INT8',
+    Uint8Array: 'UINT8',
+    Int32Array: 'INT32',
+    BigInt64Array: 'INT64',
+  } as const;
+  const dataType = TensorProto_DataType[types[values.constructor.name as keyof typeof types]];
   const rawData = new Uint8Array(values.slice().buffer);
   return create(TensorProtoSchema, { name, dims: dims.map(BigInt), dataType, rawData });
 }

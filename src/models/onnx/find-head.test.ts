@@ -16,7 +16,9 @@ import {
   classes,
   convolution,
   flatten,
+  fused,
   gemm,
+  integerHeads,
   quantised,
   scaled,
   stored,
@@ -25,7 +27,7 @@ import {
   width,
 } from '../../../test/support/onnx-heads.js';
 import { floats, integers, modelFile, node } from '../../../test/support/onnx-models.js';
-import { findHead, type HeadHints } from './find-head.js';
+import { findHead, type HeadHints, withFeatures } from './find-head.js';
 import { decodeOnnxModel, readOnnxModel } from './model-file.js';
 
 let folder: string;
@@ -164,6 +166,23 @@ describe('a head is found, with the weights and the bias it stands for,', () => 
 
   test('dynamically quantised, with a zero point', async () => {
     expectHead(await headOf(quantised), 0.016);
+    expectHead(await headOf(fused), 0.016);
+  });
+
+  test.each(Object.entries(integerHeads))('of integers alone, as %s', async (_, parts) => {
+    const path = join(folder, 'integers.onnx');
+    await writeFile(path, modelFile({ outputs: ['out'], ...parts }));
+    const read = await readOnnxModel(path);
+    await expect(findHead(read)).rejects.toThrow(/its features exist as integers alone/);
+    const model = withFeatures(read);
+    const head = await findHead(model);
+    expectHead({ ...head, features: 'features' }, 0.022);
+    const made = model.producers.get(head.features);
+    expect(made?.input).toEqual(['flat', 'xs', 'xz']);
+    // One node more, which no other takes; and none where there is one already.
+    expect(model.graph.node.filter((one) => one !== made)).toEqual(read.graph.node);
+    expect(model.consumers.get(head.features)).toBeUndefined();
+    expect(withFeatures(model)).toBe(model);
   });
 });
 
@@ -206,12 +225,12 @@ describe('what cannot be decided is refused with the flag that decides:', () => 
     const integersOnly = {
       nodes: [
         flatten,
-        node('QLinearMatMul', ['features', 'w'], ['product']),
-        node('QLinearSoftmax', ['product'], ['out']),
+        node('MatMulNBits', ['features', 'w'], ['product']),
+        node('Softmax', ['product'], ['out']),
       ],
       initializers: [stored],
     };
-    await expect(headOf(integersOnly)).rejects.toThrow(/\(QLinearMatMul\).*QuantFormat\.QDQ/);
+    await expect(headOf(integersOnly)).rejects.toThrow(/\(MatMulNBits\).*QuantFormat\.QDQ/);
     const path = join(folder, 'function.onnx');
     const bytes = modelFile({
       nodes: [flatten, create(NodeProtoSchema, { ...node('Head', ['features'], ['out']), domain: 'own' })],

@@ -1,6 +1,13 @@
 import type { NodeProto } from 'onnx-buf';
 import { type ConstantTensor, constantOf, floatAttribute, integerAttribute } from './constants.js';
 import {
+  codedConstant,
+  dequantised,
+  isIntegerProduct,
+  readIntegerProduct,
+  withFloatFeatures,
+} from './integer-products.js';
+import {
   declaredExtents,
   endings,
   integersAttribute,
@@ -92,11 +99,26 @@ export async function findHead(model: OnnxModel, hints: HeadHints = {}): Promise
   return heads.find(({ outputHolds }) => outputHolds !== 'logits') ?? head;
 }
 
+/**
+ * A model whose head takes numbers, where its features exist as integers alone: see {@link withFloatFeatures}.
+ *
+ * @param hints as for `findHead`
+ */
+export function withFeatures(model: OnnxModel, { logits }: HeadHints = {}): OnnxModel {
+  const starts = logits === undefined ? model.graph.output.map(({ name }) => name) : [logits];
+  let made = model;
+  for (const start of starts) {
+    const walk = walkBack(made, start);
+    if (!('failure' in walk)) made = withFloatFeatures(made, walk.node);
+  }
+  return made;
+}
+
 /** A linear step after the product, met on the way back. */
 interface Step {
   readonly kind: 'add' | 'subtract' | 'multiply' | 'divide';
-  /** The name of a constant: one number, or one a class. */
-  readonly by: string;
+  /** The name of a constant, one number or one a class; where it is stored as codes, their scale and zero point, too. */
+  readonly by: readonly string[];
 }
 
 interface Walk extends Pick<OnnxHead, 'logits' | 'isReshaped'> {
@@ -107,7 +129,10 @@ interface Walk extends Pick<OnnxHead, 'logits' | 'isReshaped'> {
   readonly path: readonly string[];
 }
 
-const products: ReadonlySet<string> = new Set(['MatMul', 'Gemm', 'Conv', 'QLinearMatMul', 'MatMulInteger']);
+const products: ReadonlySet<string> = new Set(['MatMul', 'Gemm', 'Conv', 'MatMulInteger']);
+const isProduct = (opType: string) => products.has(opType) || isIntegerProduct(opType);
+/** Of codes with codes: each operand is followed by its scale and zero point. */
+const linearOfCodes: Readonly<Record<string, Step['kind']>> = { QLinearAdd: 'add', QLinearMul: 'multiply' };
 const linear: Readonly<Record<string, Step['kind']>> = {
   Add: 'add',
   Sub: 'subtract',
@@ -130,7 +155,7 @@ function walkBack(model: OnnxModel, start: string): Walk | { readonly failure: s
     visited.add(at);
     path.push(node.opType);
     const { opType, input } = node;
-    if (products.has(opType)) return { node, steps, outputHolds, path, logits: logits ?? at, isReshaped };
+    if (isProduct(opType)) return { node, steps, outputHolds, path, logits: logits ?? at, isReshaped };
     const ending = endings[opType];
     if (ending !== undefined && outputHolds === 'logits' && steps.length === 0) {
       outputHolds = ending;
@@ -151,8 +176,15 @@ function walkBack(model: OnnxModel, start: string): Walk | { readonly failure: s
       const isTurned = constantAt === 0 && (opType === 'Div' || opType === 'Sub');
       if (next === undefined || isTurned)
         return { failure: `${chain(path)} mixes two values that depend on the image` };
-      if (constantAt !== undefined) steps.push({ kind: linear[opType], by: input[constantAt] });
+      if (constantAt !== undefined) steps.push({ kind: linear[opType], by: [input[constantAt]] });
       at = next;
+    } else if (linearOfCodes[opType] !== undefined) {
+      logits ??= at;
+      const constantAt = [3, 0].find((position) => model.constants.has(input[position]));
+      if (constantAt === undefined)
+        return { failure: `${chain(path)} mixes two values that depend on the image` };
+      steps.push({ kind: linearOfCodes[opType], by: input.slice(constantAt, constantAt + 3) });
+      at = input[3 - constantAt];
     } else {
       return { failure: `${chain(path)} is not linear in the features` };
     }
@@ -189,7 +221,7 @@ async function readHead(model: OnnxModel, output: string, walk: Walk): Promise<O
   };
   if (bias) apply(model, node, head, 'add', bias);
   for (const step of [...steps].reverse()) {
-    const by = await constantOf(model, step.by);
+    const by = await codedConstant(model, step.by);
     if (by) apply(model, node, head, step.kind, by);
   }
   if (!head.weights.every(Number.isFinite) || !head.bias.every(Number.isFinite)) {
@@ -261,6 +293,7 @@ async function readProduct(model: OnnxModel, node: NodeProto): Promise<Product> 
       `${label(node)}: expected weights (features, classes), found [${value.shape.join(', ')}]`,
     );
   };
+  if (isIntegerProduct(opType)) return integerProduct(model, node, matrix);
   switch (opType) {
     case 'Gemm': {
       if (integerAttribute(node, 'transA', 0) !== 0)
@@ -274,15 +307,7 @@ async function readProduct(model: OnnxModel, node: NodeProto): Promise<Product> 
       return { features: input[0], weights, bias };
     }
     case 'Conv': {
-      const kernel = await constant(input[1], 'weights');
-      const [outputs, inputs, ...window] = kernel.shape;
-      if (window.some((extent) => extent !== 1) || integerAttribute(node, 'group', 1) !== 1) {
-        throw invalid(
-          model.path,
-          `${label(node)} looks at more than one pixel, so it is no head: say --logits NAME`,
-        );
-      }
-      const weights = transposed({ shape: [outputs, inputs], values: kernel.values });
+      const weights = transposed(ofOnePixel(model, node, await constant(input[1], 'weights')));
       return { features: input[0], weights, bias: input[2] ? await constant(input[2], 'biases') : undefined };
     }
     case 'MatMulInteger': {
@@ -296,19 +321,11 @@ async function readProduct(model: OnnxModel, node: NodeProto): Promise<Product> 
           model.path,
           `${label(node)}: its features are integers that are made in another way than known`,
         );
-      return { features: quantiser.input[0], weights: dequantised(weights, scale, zero), bias: undefined };
-    }
-    case 'QLinearMatMul': {
-      const weights = matrix(await constant(input[3], 'weights'));
-      const scale = await constant(input[4], 'scales');
-      const zero = input[5] ? await constant(input[5], 'zero points') : undefined;
-      const quantiser = model.producers.get(input[0]);
-      if (quantiser?.opType !== 'QuantizeLinear')
-        throw invalid(
-          model.path,
-          `${label(node)}: its features exist as integers alone: say --logits of a float model`,
-        );
-      return { features: quantiser.input[0], weights: dequantised(weights, scale, zero), bias: undefined };
+      return {
+        features: quantiser.input[0],
+        weights: dequantised(weights, { scale: scale.values, zero: zero?.values }),
+        bias: undefined,
+      };
     }
     default:
       return { features: input[0], weights: matrix(await constant(input[1], 'weights')), bias: undefined };
@@ -335,18 +352,33 @@ async function scaleOfIntegers(model: OnnxModel, node: NodeProto): Promise<Const
   throw invalid(model.path, `${label(node)}: found no scale of its quantised weights: use the float model`);
 }
 
-/** `(W - zero) * scale`, each one number or one a class. */
-function dequantised(
-  { shape, values }: ConstantTensor,
-  scale: ConstantTensor,
-  zero: ConstantTensor | undefined,
-): ConstantTensor {
-  const classes = shape[1];
-  const at = (constant: ConstantTensor, c: number) => constant.values[constant.values.length === 1 ? 0 : c];
-  return {
-    shape,
-    values: values.map((value, i) => (value - (zero ? at(zero, i % classes) : 0)) * at(scale, i % classes)),
-  };
+/** A product of codes, which takes numbers where the model was made so: see {@link withFeatures}. */
+async function integerProduct(
+  model: OnnxModel,
+  node: NodeProto,
+  matrix: (value: ConstantTensor) => ConstantTensor,
+): Promise<Product> {
+  const { features, weights, bias } = await readIntegerProduct(model, node);
+  if (features === undefined)
+    throw invalid(model.path, `${label(node)}: its features exist as integers alone: import the model again`);
+  if (node.opType === 'QLinearConv')
+    return { features, weights: transposed(ofOnePixel(model, node, weights)), bias };
+  if (integerAttribute(node, 'transA', 0) !== 0)
+    throw invalid(model.path, `${label(node)} transposes its features`);
+  const stored = matrix(weights);
+  return { features, weights: integerAttribute(node, 'transB', 0) === 1 ? transposed(stored) : stored, bias };
+}
+
+/** The weights of a convolution, (classes, width), if it looks at one pixel. */
+function ofOnePixel(model: OnnxModel, node: NodeProto, kernel: ConstantTensor): ConstantTensor {
+  const [outputs, inputs, ...window] = kernel.shape;
+  if (window.some((extent) => extent !== 1) || integerAttribute(node, 'group', 1) !== 1) {
+    throw invalid(
+      model.path,
+      `${label(node)} looks at more than one pixel, so it is no head: say --logits NAME`,
+    );
+  }
+  return { shape: [outputs, inputs], values: kernel.values };
 }
 
 function transposed({ shape: [rows, columns], values }: ConstantTensor): ConstantTensor {
@@ -366,8 +398,7 @@ const chain = (path: readonly string[]) => path.slice(0, 6).join(' <- ') + (path
 const quoted = (names: readonly string[]) => [...new Set(names)].map((name) => `"${name}"`).join(', ');
 
 /** Operators of which the quantisers of ONNX Runtime make a last layer that exists as integers alone. */
-const quantised =
-  /^(QLinear|QGemm$|ConvInteger$|MatMulNBits$|MatMulBnb4$|DynamicQuantizeMatMul$|MatMulIntegerToFloat$)/;
+const quantised = /^(QLinear|ConvInteger$|MatMulNBits$|MatMulBnb4$)/;
 
 /** What a person can do about a model without a head that was found. */
 function whatHelps(model: OnnxModel): string {
@@ -394,7 +425,7 @@ function whatHelps(model: OnnxModel): string {
 /** The last values of the graph that may be logits, for an error message. */
 function someNames(model: OnnxModel): string {
   const candidates = model.graph.node
-    .filter(({ opType }) => products.has(opType) || opType === 'Add')
+    .filter(({ opType }) => isProduct(opType) || opType === 'Add')
     .slice(-5)
     .flatMap(({ output }) => output);
   return candidates.length === 0

@@ -10,7 +10,7 @@ import type { HostTensor } from '../safetensors.js';
 import { findClassNames, type OnnxClasses } from './class-names.js';
 import { wholeModel } from './constants.js';
 import { readExportedMetadata } from './exported-metadata.js';
-import { findHead, type OnnxHead } from './find-head.js';
+import { findHead, type OnnxHead, withFeatures } from './find-head.js';
 import { findImageInput, type OnnxImageInput, possibleReadings } from './image-input.js';
 import { declaredExtents, invalid, type OnnxModel, readOnnxModel } from './model-file.js';
 import { type OnnxBackboneDescription, openOnnxReadings } from './onnx-backbone.js';
@@ -51,12 +51,11 @@ export interface OnnxDescription {
  * @throws KdSpecError `not-found`, `checkpoint-invalid` with the flag that decides what cannot be found out
  */
 export async function describeOnnx(path: string, hints: OnnxHints): Promise<OnnxDescription> {
-  const model = await readOnnxModel(path);
-  const exported = readExportedMetadata(model)?.imported;
-  const head = await findHead(model, {
-    logits: hints.logits ?? exported?.logits,
-    features: hints.features ?? undefined,
-  });
+  const read = await readOnnxModel(path);
+  const exported = readExportedMetadata(read)?.imported;
+  const logits = hints.logits ?? exported?.logits;
+  const model = withFeatures(read, { logits });
+  const head = await findHead(model, { logits, features: hints.features ?? undefined });
   const input = await findImageInput(model, {
     layout: hints.layout ?? undefined,
     imageSize: hints.imageSize === null ? undefined : sidesOf(hints.imageSize),

@@ -237,6 +237,8 @@ export const endings: Readonly<Record<string, OutputHolds>> = {
   Softmax: 'probabilities',
   LogSoftmax: 'log-probabilities',
   Sigmoid: 'scores',
+  QLinearSoftmax: 'probabilities',
+  QLinearSigmoid: 'scores',
 };
 /**
  * What an output of a classifier holds, read from the operators that make it, so that nobody has to guess it from

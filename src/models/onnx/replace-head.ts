@@ -11,6 +11,7 @@ import { numberToHalf } from '../../math/half.js';
 import { withData } from './constants.js';
 import type { OnnxHead } from './find-head.js';
 import { createGraphWriter, type GraphWriter, renameValue } from './graph-writer.js';
+import { isIntegerProduct, roundsToCodes } from './integer-products.js';
 import { declaredExtents, type OnnxModel } from './model-file.js';
 
 /** A dense layer: `logits = features weights + bias`. */
@@ -48,7 +49,7 @@ export async function withHead(
         '(onnx.version_converter.convert_version(model, 17) in Python) and import it again',
     );
   }
-  if (head.isReshaped || product.opType === 'QLinearMatMul') {
+  if (head.isReshaped || roundsToCodes(product.opType)) {
     throw new KdSpecError(
       'option-invalid',
       `the logits "${logits}" are made of the product of the last layer by ${head.path.join(' <- ')}, in another shape or ` +
@@ -114,7 +115,8 @@ function turned(weights: Float32Array, width: number, classes: number): Float32A
 
 /** The type in which a product takes its weights: that of what is stored, behind what makes the weights of it. */
 function weightsType(model: OnnxModel, name: string, product: string): TensorProto_DataType {
-  if (product === 'MatMulInteger') return TensorProto_DataType.FLOAT; // its features are float32, too
+  // The features of a product of integers are float32.
+  if (product === 'MatMulInteger' || isIntegerProduct(product)) return TensorProto_DataType.FLOAT;
   const stored = model.initializers.get(name);
   if (stored) return stored.dataType;
   const node = model.producers.get(name);
