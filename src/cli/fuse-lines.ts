@@ -7,11 +7,12 @@ import { foreignKind } from '../core/file-kind.js';
 import { fuse } from '../ensemble/rules/paper.js';
 
 const probability = z.number();
+const mostClass = 2 ** 31 - 1;
 const lineSchema = z.strictObject({
   generalist: z.array(probability).min(1),
   specialists: z.array(
     z.strictObject({
-      classes: z.array(z.int().nonnegative()).min(1),
+      classes: z.array(z.int().nonnegative().max(mostClass)).min(1),
       probabilities: z.array(probability),
       weight: z.number().positive().optional(),
     }),

@@ -1,6 +1,7 @@
-import { readFile, writeFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Operations } from '../compute/operations.js';
+import { writeFileAtomically } from '../core/atomic-file.js';
 import type { Log } from '../core/log.js';
 import { createRandom } from '../core/random.js';
 import { createNetwork, type Network, networkValues } from '../models/network.js';
@@ -103,7 +104,7 @@ export async function trainStudent(
           const isBest = earlier.every(({ validation }) => validation < accuracy.validation);
           if (isBest && keep === 'best')
             await writeSafetensors(join(directory, bestFile), await networkValues(network));
-          await writeFile(join(directory, curveFile), lines([...earlier, accuracy]));
+          await writeFileAtomically(join(directory, curveFile), lines([...earlier, accuracy]));
         },
       }),
     });
@@ -126,7 +127,7 @@ export async function trainStudent(
 const lines = (points: readonly EpochAccuracy[]) =>
   points.map((point) => `${JSON.stringify(point)}\n`).join('');
 
-/** The accuracies so far; a torn last line does not count. */
+/** The accuracies so far. */
 async function readCurve(directory: string): Promise<readonly EpochAccuracy[]> {
   const text = await readFile(join(directory, curveFile), 'utf8').catch(() => '');
   return text.split('\n').flatMap((line) => {

@@ -21,7 +21,7 @@ export interface RoutingRule {
  */
 export const mostActive = 32;
 
-/** Tells the active specialists of image after image. */
+/** Chooses the active specialists of image after image. */
 export interface Router {
   /** What it looks at: the most probable class, which classes come first, or masses at temperature 1. */
   readonly reads: 'first' | 'order' | 'masses';
@@ -40,7 +40,7 @@ export interface Router {
  * @param membership of all specialists that may be queried, from `indexMembership`
  * @param rule default n = 1
  *
- * Cost: for n = 1 that of the answer; for more `classes * n`; for a mass a comparison a class, unless the first class
+ * Cost: for n = 1 that of the result; for more `classes * n`; for a mass a comparison a class, unless the first class
  * holds so much that it decides.
  * Source: Hinton, Vinyals and Dean (2015), section 5.4, steps 1 and 2; the mass is ours.
  */

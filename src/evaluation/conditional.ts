@@ -24,7 +24,7 @@ export interface ConditionalAccuracy {
 }
 
 /** What a specialist whose subset holds the label predicts. */
-export interface CoveringAnswer {
+export interface CoveringPrediction {
   /** (s), its subset. */
   readonly classes: ArrayLike<number>;
   /** (s + 1), the dustbin last. */
@@ -46,7 +46,7 @@ export interface PairOutcome {
  * of S^m: under `p^g`, under `p^m` without its dustbin, and under q. Averaged over all pairs; the standard
  * error takes pairs of one example as dependent. Ties go to the lower class.
  *
- * `add` takes the label, both distributions over all classes, and the answers of *every* specialist that
+ * `add` takes the label, both distributions over all classes, and the predictions of *every* specialist that
  * covers the label, active or not; it returns the outcomes in the same order.
  *
  * Source: Hinton, Vinyals and Dean (2015), section 5.5, table 3.
@@ -59,7 +59,7 @@ export function createConditionalAccuracy() {
       label: number,
       generalist: ArrayLike<number>,
       ensemble: ArrayLike<number>,
-      covering: readonly CoveringAnswer[],
+      covering: readonly CoveringPrediction[],
     ): readonly PairOutcome[] {
       if (covering.length === 0) return [];
       const outcomes = covering.map(({ classes, probabilities }): PairOutcome => {

@@ -129,5 +129,5 @@ test('nothing seen, nothing claimed; an answer that is missing is a defect', () 
   const uniform = new Float64Array(classCount);
   expect(() =>
     evaluation.add({ label: 1, generalist: uniform, ensemble: uniform, active: [], covering: new Map() }),
-  ).toThrow(/gave no answer/);
+  ).toThrow(/made no prediction/);
 });

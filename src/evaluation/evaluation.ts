@@ -47,15 +47,15 @@ export function createEvaluation(
   const gains = createSpecialistGains(specialists);
   const fits = { generalist: createLikelihoodFit(), ensemble: createLikelihoodFit() };
   return {
-    /** The specialists (positions) whose subsets hold a class: those whose answers `add` wants to see. */
+    /** The specialists (positions) whose subsets hold a class: those whose predictions `add` wants to see. */
     covering(label: number): readonly number[] {
       return covers.get(label) ?? [];
     },
     add({ label, generalist, ensemble, active, covering }: EvaluatedExample): void {
       const positions = covers.get(label) ?? [];
-      const answers = positions.map((m) => {
+      const predictions = positions.map((m) => {
         const probabilities = covering.get(m);
-        assert(probabilities !== undefined, `specialist ${m} covers class ${label} but gave no answer`);
+        assert(probabilities !== undefined, `specialist ${m} covers class ${label} but made no prediction`);
         return { classes: specialists[m].classes, probabilities };
       });
       const ranks = test.add(label, generalist, ensemble);
@@ -63,7 +63,7 @@ export function createEvaluation(
       fits.ensemble.add(label, ensemble);
       const generalistCorrect = ranks.generalist === 0;
       const ensembleCorrect = ranks.ensemble === 0;
-      const outcomes = conditional.add(label, generalist, ensemble, answers);
+      const outcomes = conditional.add(label, generalist, ensemble, predictions);
       coverage.add(positions.length, generalistCorrect, ensembleCorrect);
       for (const m of active) gains.addRouted(m, generalistCorrect, ensembleCorrect);
       outcomes.forEach((outcome, i) => {

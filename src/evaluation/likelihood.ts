@@ -1,3 +1,4 @@
+import { smallestProbability } from '../ensemble/calibration/calibration-example.js';
 import { type CalibrationError, createCalibrationError } from '../math/calibration-error.js';
 import { createMean, type MeanAccumulator } from '../math/mean.js';
 import { firstClass } from '../math/rank.js';
@@ -16,9 +17,6 @@ export interface Likelihood {
   readonly generalist: LikelihoodFit;
   readonly ensemble: LikelihoodFit;
 }
-
-/** Below this a probability counts as this, so that one impossible label cannot decide a mean. */
-const smallestProbability = 1e-12;
 
 /** Accumulates the {@link LikelihoodFit} of one predictor: `add` takes the label and its distribution, (classes). */
 export function createLikelihoodFit() {

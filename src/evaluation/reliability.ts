@@ -1,3 +1,4 @@
+import { smallestProbability } from '../ensemble/calibration/calibration-example.js';
 import { calibrationErrorOf } from '../math/calibration-error.js';
 
 /** Predictions of about the same confidence, the probability of the most probable class. */
@@ -29,7 +30,8 @@ export interface Reliability {
 
 const binCount = 15; // as for the expected calibration error
 const unit = 8; // the exponents 1/T that are tried are the multiples of an eighth
-const [least, most] = [2, 16]; // of them: temperatures from 4 down to a half
+const [least, most] = [2, 16]; // of them: temperatures from 4 down to a half; sums of powers start from the second
+const leastLog = Math.log(smallestProbability);
 const exponents = Array.from({ length: most - least + 1 }, (_, index) => least + index);
 
 /**
@@ -56,7 +58,8 @@ export function createReliability() {
       for (const [index, exponent] of exponents.entries()) {
         const log = (p: number) =>
           (exponent / unit) * Math.log(Math.max(p, Number.MIN_VALUE)) - Math.log(sums[index]);
-        half[index].add(Math.exp(log(probabilities[first])), first === label, -log(probabilities[label]));
+        const loss = -Math.max(log(probabilities[label]), leastLog);
+        half[index].add(Math.exp(log(probabilities[first])), first === label, loss);
       }
     },
     result(): Reliability {

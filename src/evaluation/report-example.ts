@@ -20,7 +20,7 @@ export interface ShownSpecialist {
   readonly top: readonly RankedClass[];
 }
 
-/** One image of the evaluated split with the answers of generalist, specialists and ensemble. */
+/** One image of the evaluated split with the predictions of generalist, specialists and ensemble. */
 export interface ReportExample {
   /** Index in the split, in the written order, from 0. */
   readonly row: number;

@@ -65,7 +65,7 @@ export interface Report extends Evaluation {
   /** The stages before the report, in order. */
   readonly stages: readonly StageCost[];
   readonly ceiling?: ReportCeiling;
-  /** What an answer costs. */
+  /** What a prediction costs. */
   readonly inference?: InferenceCost;
   /** Accuracy on validation against cost, under rules of routing. */
   readonly routing?: readonly RoutingPoint[];

@@ -29,8 +29,8 @@ export interface MetricsSink {
 const pollMs = 5000;
 
 /**
- * Follows the `metrics.jsonl` files of a stage while it works, from every process that writes them: this process, a pool, or the jobs of a
- * cluster. A sink that fails is told of once, and the work goes on.
+ * Follows the `metrics.jsonl` files of a stage while it works, from every process that writes them: this process, a
+ * pool, or the jobs of a cluster. A sink that fails is told of once, and the work goes on.
  */
 export class MetricsExport implements AsyncDisposable {
   private readonly linesDone = new Map<string, number>();

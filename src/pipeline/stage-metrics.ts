@@ -197,7 +197,7 @@ export const stageMetrics = {
     validation: z
       .object({ top1: share, negativeLogLikelihood: z.number() })
       .exactOptional()
-      .describe('of the weights that were kept, on the first 5,000 validation images'),
+      .describe('of the weights that were kept, on the first validation images, at most 5,000'),
     imported: imported
       .exactOptional()
       .describe('of a foreign model; absent where the generalist was trained'),

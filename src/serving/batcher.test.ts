@@ -87,15 +87,18 @@ test('an image whose request ended leaves the queue, and takes no room in a batc
   expect(batches).toEqual([1]);
 });
 
-test('what a classifier throws reaches the requests of its batch, and the next batch runs', async () => {
-  const { classifier, next } = heldClassifier();
+test('what a classifier throws reaches the image that it is thrown for, and no other of its batch', async () => {
+  const { classifier, batches, next } = heldClassifier();
   const { predict } = batcherOf(classifier, 2);
-  const failing = Promise.allSettled([predict(255), predict(5)]);
-  const fine = predict(7);
-  await next();
-  await next();
-  for (const { status } of await failing) expect(status).toBe('rejected');
-  expect(Math.round(255 * (await fine))).toBe(7);
+  const failing = predict(255);
+  const beside = predict(5);
+  const after = predict(7);
+  const refused = expect(failing).rejects.toThrow('white');
+  for (let batch = 0; batch < 4; batch++) await next(); // both, each alone, and the next
+  await refused;
+  expect(Math.round(255 * (await beside))).toBe(5);
+  expect(Math.round(255 * (await after))).toBe(7);
+  expect(batches).toEqual([2, 1, 1, 1]);
 });
 
 test('turns are taken one after the other, whatever becomes of them', async () => {

@@ -73,8 +73,7 @@ export interface Batcher {
 }
 
 /**
- * Batches begin when enough images wait, or when the first of them has waited for `waitMs`; while one is computed the
- * next gathers. One batch runs at a time, and other work of the process gets a turn between two.
+ * Batches begin when enough images wait, or `waitMs` after the first came; while one is computed the next gathers. One batch runs at a time, and other work of the process gets a turn between two.
  *
  * @param options.batchSize the most images at once; fewer where the classes are so many that memory bounds them
  * @param options.exclusively runs one piece of work after the other, where several classifiers share a process
@@ -152,7 +151,9 @@ export function createBatcher(
         }
       }
     } catch (error) {
-      for (const { fail } of batch) fail(error);
+      // An image of which the model makes no numbers takes nothing from the others.
+      if (batch.length > 1) for (const one of batch) await compute([one]);
+      else for (const { fail } of batch) fail(error);
     }
   }
 

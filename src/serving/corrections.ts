@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import { appendFile, mkdir, readdir, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { writeFileAtomically } from '../core/atomic-file.js';
@@ -53,15 +54,16 @@ export async function openCorrections(folder: string): Promise<Corrections> {
       );
     }
     const path = join(folder, file);
+    const isThere = former !== undefined && existsSync(join(folder, former)); // a person may have removed it meanwhile
     await withFileErrors(path, async () => {
       await mkdir(join(folder, own), { recursive: true });
       if (needsFile) await writeFileAtomically(join(folder, own, classNameFile), `${name}\n`);
-      if (former === undefined) await writeFileAtomically(path, bytes);
+      if (!isThere) await writeFileAtomically(path, bytes);
       else if (former !== file) await rename(join(folder, former), path);
       await appendFile(join(folder, journal), `${JSON.stringify({ file, ...note })}\n`);
     });
     places.set(hash, file);
-    return { file, isReplaced: former !== undefined };
+    return { file, isReplaced: isThere };
   }
   return {
     add(bytes, name, note) {

@@ -352,6 +352,10 @@ test('a correction is kept in the folder of its class, once, and moves with a se
   expect(await readdir(join(corrections, 'light'))).toHaveLength(1);
   const read = await imageFolderSource(corrections, { imageSize: 4, seed: 1 });
   expect([read.classes, read.count('train')]).toEqual([['light'], 1]);
+  // A person may have removed the file meanwhile.
+  await rm(join(corrections, 'light'), { recursive: true });
+  expect(await json(await correct(1, image))).toMatchObject({ class: 'light', isReplaced: false });
+  expect(await readdir(join(corrections, 'light'))).toHaveLength(1);
   expect((await correct(0, Buffer.from('no image'))).status).toBe(422);
   expect((await correct(3, image)).status).toBe(400);
   expect(await json(await correct(2, await grey(9)))).toMatchObject({
@@ -361,7 +365,7 @@ test('a correction is kept in the folder of its class, once, and moves with a se
   const both = await imageFolderSource(corrections, { imageSize: 4, seed: 1 });
   expect(both.classes).toEqual(['grey/green', 'light']);
   const lines = (await readFile(join(corrections, '.corrections.jsonl'), 'utf8')).trim().split('\n');
-  expect(lines.map((line) => JSON.parse(line).class)).toEqual(['dark', 'light', 'grey/green']);
+  expect(lines.map((line) => JSON.parse(line).class)).toEqual(['dark', 'light', 'light', 'grey/green']);
 });
 
 test('without a folder there are no corrections', async () => {

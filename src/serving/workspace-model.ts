@@ -130,6 +130,10 @@ export async function watchWorkspace(
     try {
       if ((await workspaceVersion(workspace)) === served) continue;
       const model = await openWorkspaceModel(workspace, { backend, runtime, onEnd });
+      if (signal.aborted) {
+        model.classifier.dispose();
+        return;
+      }
       served = model.version;
       told = undefined;
       onModel(model);

@@ -2,6 +2,7 @@ import { availableParallelism, cpus, freemem, totalmem } from 'node:os';
 import type { CommandModule } from 'yargs';
 import type { Measurement } from '../../compute/measurements.js';
 import { packageVersion } from '../../core/package.js';
+import { wantsJson } from '../command-settings.js';
 import { type CommandContext, printResult } from '../context.js';
 import { alignColumns } from '../summary.js';
 
@@ -69,7 +70,7 @@ export function doctorCommand(context: CommandContext): CommandModule {
         ]),
         ...(measurements.length === 0 ? [] : ['', measurementsText(measurements)]),
       ].join('\n');
-      printResult(context, { json, text }, argv.json === true);
+      printResult(context, { json, text }, wantsJson(argv, context));
     },
   };
 }

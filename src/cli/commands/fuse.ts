@@ -2,6 +2,7 @@ import { resolve } from 'node:path';
 import type { CommandModule } from 'yargs';
 import { KdSpecError } from '../../core/errors.js';
 import { addFlags, restoreLoneDash } from '../command-line.js';
+import { wantsJson } from '../command-settings.js';
 import { type CommandContext, printResult } from '../context.js';
 
 /** The command that fuses distributions which were computed elsewhere. */
@@ -44,7 +45,7 @@ export function fuseCommand(context: CommandContext): CommandModule {
       const { fuseLines } = await import('../fuse-lines.js');
       const results = await fuseLines(word === '-' ? word : resolve(context.folder, word), weight);
       const text = results.map(({ probabilities }) => JSON.stringify(probabilities)).join('\n');
-      printResult(context, { json: { results }, text }, argv.json === true);
+      printResult(context, { json: { results }, text }, wantsJson(argv, context));
     },
   };
 }

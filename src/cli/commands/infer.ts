@@ -10,7 +10,7 @@ import type { Classifier } from '../../models/classifier.js';
 import type { RankedClass } from '../../models/ranked-class.js';
 import { runtimes } from '../../pipeline/options/report-options.js';
 import type { Settings } from '../../pipeline/options.js';
-import { addFlags, flagsOf, restoreLoneDash } from '../command-line.js';
+import { addFlags, restoreLoneDash } from '../command-line.js';
 import { type CommandContext, printResult } from '../context.js';
 import { type Failure, failureOf, inGroups, type Query, queriesOf } from '../queries.js';
 import { alignColumns } from '../summary.js';
@@ -67,14 +67,14 @@ export function inferCommand(context: CommandContext): CommandModule {
       if (!Number.isSafeInteger(top) || top < 1) {
         throw new KdSpecError('option-invalid', `--top: expected an integer of 1 or more, got "${argv.top}"`);
       }
-      const { resolveSettings } = await import('../../pipeline/settings.js');
       const { createTerminalLog, usesColor } = await import('../terminal-log.js');
-      const { settings } = await resolveSettings(flagsOf(argv, []), context.env, { folder: context.folder });
+      const { commandSettings } = await import('../command-settings.js');
+      const settings = await commandSettings(argv, context);
       const color = usesColor(context.stderr, context.env);
       using log = createTerminalLog(context.stderr, { quiet: settings.quiet, color });
       const answer = await inferImages(images, {
         model: modelOf(argv.model, context.folder),
-        runtime: runtimes.find((name) => name === argv.runtime) ?? 'auto',
+        runtime: runtimes.find((name) => name === (argv.runtime ?? context.env.KD_SPEC_RUNTIME)) ?? 'auto',
         top,
         settings,
         log,

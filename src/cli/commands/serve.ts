@@ -52,7 +52,8 @@ export function serveCommand(context: CommandContext): CommandModule {
         fail = reject;
       });
       failed.catch(() => {});
-      const runtime = runtimes.find((name) => name === argv.runtime) ?? 'auto';
+      const runtime =
+        runtimes.find((name) => name === (argv.runtime ?? context.env.KD_SPEC_RUNTIME)) ?? 'auto';
       const from = { backend: settings.backend, runtime };
       const opened = await open(model, settings.workspace, from, {
         note: (text) => messages.warn(text),

@@ -1,7 +1,7 @@
 import { resolve } from 'node:path';
 import type { CommandModule } from 'yargs';
 import { KdSpecError } from '../../core/errors.js';
-import { addFlags, flagsOf } from '../command-line.js';
+import { addFlags } from '../command-line.js';
 import { type CommandContext, printResult } from '../context.js';
 
 /** The command that shows what a workspace holds. */
@@ -24,8 +24,8 @@ export function showCommand(context: CommandContext): CommandModule {
         [],
       ),
     handler: async (argv) => {
-      const { resolveSettings } = await import('../../pipeline/settings.js');
-      const { settings } = await resolveSettings(flagsOf(argv, []), context.env, { folder: context.folder });
+      const { commandSettings } = await import('../command-settings.js');
+      const settings = await commandSettings(argv, context);
       const word = (value: unknown) => (value === undefined ? undefined : String(value));
       const [what, name] = [word(argv.what), word(argv.name)];
       if (what === 'image') {

@@ -15,7 +15,7 @@ import { filesByPart } from './part-files.js';
 /** The most classes whose logits are read as a part of each row. */
 const logitsLimit = 8192;
 
-/** Which tables are read with which options, for messages and for reading them again. */
+/** A file of a part, and how many rows it has. */
 interface Part {
   readonly path: string;
   readonly rows: number;

@@ -140,7 +140,9 @@ async function readLabels(path: string): Promise<Uint8Array> {
 async function readHeader(path: string): Promise<ImageHeader> {
   const isPacked = await isGzipFile(path);
   const raw = createReadStream(path);
-  const stream = isPacked ? raw.pipe(createGunzip()) : raw;
+  const unpacked = createGunzip();
+  raw.on('error', (error) => unpacked.destroy(error));
+  const stream = isPacked ? raw.pipe(unpacked) : raw;
   const chunks: Buffer[] = [];
   try {
     for await (const chunk of stream) {

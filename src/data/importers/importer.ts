@@ -40,7 +40,7 @@ export interface Importer {
   open(source: string, options: SourceOptions): Promise<DatasetSource>;
 }
 
-/** How a folder of images or a Hugging Face data set is imported. */
+/** Options of every importer of images. */
 export interface ImportOptions {
   /** To which images are brought, in pixels: one number for squares, or height and width, as in `48x320`. */
   readonly imageSize: ImageSize;

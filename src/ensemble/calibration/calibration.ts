@@ -2,6 +2,7 @@ import { availableParallelism } from 'node:os';
 import { KdSpecError } from '../../core/errors.js';
 import { createPause, type Pause } from '../../core/pause.js';
 import { hasThreads, runInThreads } from '../../core/thread.js';
+import { createMean } from '../../math/mean.js';
 import { fusionRule, fusionRules } from '../rules/index.js';
 import { paper } from '../rules/paper.js';
 import type { FusionRule } from '../rules/rule.js';
@@ -246,7 +247,10 @@ async function withoutSpecialists(
 ): Promise<RuleCalibration> {
   const specialists = chosen.specialists.map((specialist) => ({ ...specialist, kept: false }));
   const alone = { ...chosen, specialists };
-  const fit = fitOf(await outcomesOf(examples, alone, pause));
+  const outcomes = await outcomesOf(examples, alone, pause);
+  const fit = fitOf(outcomes);
+  const gain = createMean(); // of a generalist whose last layer was refitted
+  for (const [at, { correct }] of outcomes.entries()) gain.add(correct - (examples[at].before ?? correct));
   const harm = harmOf(
     (await outcomesOf(bystanders, alone, pause)).map(({ correct: after }, at) => ({
       before: bystanders[at].before ?? after,
@@ -257,6 +261,7 @@ async function withoutSpecialists(
     ...alone,
     ensemble: fit,
     crossFitted: fit,
+    top1Gain: gain.estimate(),
     ...(chosen.bystanders && { bystanders: { ...chosen.bystanders, harm, crossFitted: harm } }),
   };
 }

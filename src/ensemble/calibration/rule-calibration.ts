@@ -242,12 +242,15 @@ async function leaveOutUseless(
   for (let m = 0; m < specialists; m++) helpfulness.push({ m, gain: (await gains(judges, m)).gain });
   const leastHelpfulFirst = helpfulness.sort((a, b) => a.gain - b.gain || a.m - b.m);
   for (const { m } of leastHelpfulFirst) {
-    const { gain, standardError, top1Gain } = await gains(judges, m);
-    if (gain > selectionErrors * standardError && top1Gain >= 0) continue;
+    const { examples, gain, standardError, top1Gain } = await gains(judges, m);
+    const isShown = examples >= leastExamples && gain > selectionErrors * standardError;
+    if (isShown && top1Gain >= 0) continue;
     for (const fitting of [whole, ...halves.flatMap(({ fitted, judged }) => [fitted, judged])])
       fitting.leaveOut(m);
   }
 }
+
+const leastExamples = 2; // of a specialist that is kept: one alone tells no error
 
 async function fitAll(
   fitting: CalibrationFit,

@@ -123,10 +123,10 @@ export function expectExportable(
  * operators, with the outputs `probabilities`, fused, and `generalist`: (batch, classes).
  *
  * A generalist of our own has the input `images`, (batch, channels, height, width), float32 in [0, 1], or `features`,
- * (batch, values), as they were stored, and the names of its classes in the metadata, key `names`, as a JSON list. An imported one keeps its graph, inputs, outputs and
- * metadata as they are, and gets these two outputs beside its own; the names stand under `kd_spec_names`. A file that was
- * exported before keeps its specialists: the new ones are fused with what it predicts. The metadata say all that is needed
- * to open the file as a classifier.
+ * (batch, values), as they were stored, and the names of its classes in the metadata, key `names`, as a JSON list. An
+ * imported one keeps its graph, inputs, outputs and metadata as they are, and gets these two outputs beside its own; the
+ * names stand under `kd_spec_names`. A file that was exported before keeps its specialists: the new ones are fused with
+ * what it predicts. The metadata say all that is needed to open the file as a classifier.
  *
  * @throws KdSpecError `option-invalid` for what has no form as a graph: rules, specialists that retrained convolutions
  * or have a full head, corrections that depend on the image, old operator sets that cannot be converted

@@ -68,7 +68,7 @@ export type Fuser = (
  * @throws KdSpecError `fusion-input` when something is not a distribution, a class is out of range or comes
  *   twice, or the case is infeasible
  *
- * Cost: one pass over the classes, and beyond it only the union of the active subsets counts.
+ * Cost: four passes over the classes (fill, copy, sum, scale), and beyond them only the union of the active subsets counts.
  * Source: Hinton, Vinyals and Dean (2015), section 5.4, equation 5; solved exactly, not by gradient descent.
  *
  * @example

@@ -73,7 +73,8 @@ export function neighboursRival(context: RivalContext): Rival {
           product.dispose();
           for (let place = 0; place < queries.rows; place++) {
             const row = start + place;
-            const length = Math.hypot(...queries.features.subarray(place * width, (place + 1) * width)) || 1;
+            const query = queries.features.subarray(place * width, (place + 1) * width);
+            const length = Math.sqrt(query.reduce((sum, value) => sum + value * value, 0)) || 1;
             const nearest = topK(values.subarray(place * train.rows, (place + 1) * train.rows), most);
             for (const [index, variant] of variants.entries()) {
               const scores = mixedScores(firsts[row].classes, masses[row], nearest, {

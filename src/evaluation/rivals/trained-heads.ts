@@ -263,9 +263,9 @@ async function fitInPlay(
   try {
     const fit = await fitHead(model, few);
     if (kind !== 'adapter') return { model, scored: inPlay, fit };
+    const values = await Promise.all(model.variables.map((variable) => operations.read(variable)));
     const whole = buildHead(kind, context);
-    for (const [index, variable] of model.variables.entries())
-      operations.assign(whole.variables[index], await operations.read(variable));
+    for (const [index, variable] of whole.variables.entries()) operations.assign(variable, values[index]);
     model.dispose();
     return { model: whole, scored: Int32Array.from(head.bias.keys()), fit };
   } catch (error) {

@@ -56,20 +56,27 @@ export async function openImageSession(
   const session = await openSession(model, { name: path, runtime });
   const size = form.image.height * form.image.width * form.image.channels;
   let most = batch ?? Number.POSITIVE_INFINITY;
+  let takesOne = false; // one image at a time was seen to run
   return {
     async run({ images, count }, outputs, take, reading = own) {
       for (let first = 0; first < count; ) {
         const some = Math.min(most, count - first);
         const part = padded(images.subarray(first * size, (first + some) * size), batch, size);
         const ran = part.length / size;
+        let results: SessionPart['results'];
         try {
-          const results = await session.run({ [name]: toModelInput(form, reading, part, ran) }, outputs);
-          take({ results, first, count: some, ran });
-          first += some;
+          results = await session.run({ [name]: toModelInput(form, reading, part, ran) }, outputs);
         } catch (error) {
-          if (some === 1 || most !== Number.POSITIVE_INFINITY) throw error;
+          if (some === 1 || most !== Number.POSITIVE_INFINITY) {
+            if (!takesOne) most = batch ?? Number.POSITIVE_INFINITY; // it was not their number
+            throw error;
+          }
           most = 1;
+          continue;
         }
+        takesOne ||= some === 1;
+        take({ results, first, count: some, ran });
+        first += some;
       }
     },
     dispose: () => session.dispose(),

@@ -164,6 +164,29 @@ describe('an ONNX model is a classifier', () => {
   });
 });
 
+test('an image of which a model makes no numbers takes no batch from those that come later', async () => {
+  // Its logits are multiplied by the number of images in the batch, which so can be seen.
+  const model = modelFile({
+    input: ['n', size],
+    nodes: [
+      node('MatMul', ['image', 'weights'], ['product']),
+      node('Shape', ['image'], ['shape']),
+      node('Gather', ['shape', 'zero'], ['count']),
+      node('Cast', ['count'], ['times'], { to: TensorProto_DataType.FLOAT }),
+      node('Mul', ['product', 'times'], ['logits']),
+    ],
+    initializers: [floats('weights', [size, classes], weights), integers('zero', [], BigInt64Array.of(0n))],
+    outputs: ['logits'],
+  });
+  const classifier = await open(model);
+  const huge = images.slice();
+  huge.fill(3e38, 0, size);
+  const before = await classifier.probabilities({ images, count: 3 });
+  await expect(classifier.probabilities({ images: huge, count: 3 })).rejects.toThrow(/finite/);
+  expect(await classifier.probabilities({ images, count: 3 })).toEqual(before);
+  classifier.dispose();
+});
+
 test('class names are its own; without any, those of the data set, which is said', async () => {
   const own = await open(
     modelFile({

@@ -25,9 +25,9 @@ export interface OnnxClassifierOptions extends InputHints {
  * An ONNX model as a classifier, by its first output of (batch, classes), or, of a model that kd-spec exported, by the
  * fused one.
  *
- * What the output holds is read from the operators that make it, once for the model; where these are of other kinds, numbers
- * that sum to 1 are probabilities. Where the model does not say how
- * its images are normalised, values from 0 to 1 are taken, red first.
+ * What the output holds is read from the operators that make it, once for the model; where these are of other kinds,
+ * numbers that sum to 1 are probabilities. Where the model does not say how its images are normalised, values from 0 to 1
+ * are taken, red first.
  *
  * @throws KdSpecError `not-found`, `checkpoint-invalid`
  */

@@ -88,6 +88,9 @@ function threadOfSessions() {
       sessionThread = undefined;
     },
   });
+  sessionThread.catch(() => {
+    sessionThread = undefined; // the next session tries again
+  });
   return sessionThread;
 }
 

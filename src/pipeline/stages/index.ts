@@ -70,7 +70,7 @@ const table: { readonly [Name in StageName]: Stage<StageResults[Name]> & { reado
     name: 'student',
     title: 'distil the teacher into one student',
     needs: ({ student }) => (student.objective === 'labels' ? ['dataset'] : ['dataset', 'answers']),
-    // The images come from there, and are an input when nobody has answered for them.
+    // With labels alone there are no soft targets, whose stage would name the transfer set as its input.
     files: (settings) => (settings.student.objective === 'labels' ? transferFiles(settings) : {}),
     run: async (context) => (await import('./student.js')).distill(context),
   },

@@ -20,7 +20,7 @@ import {
   type EnsemblePredictions,
   type RivalsReport,
 } from '../../evaluation/rivals/compare-rivals.js';
-import { classesInPlay } from '../../evaluation/rivals/fit-head.js';
+import { classesInPlay, eachOfHead, type RivalContext } from '../../evaluation/rivals/fit-head.js';
 import type { FeatureSet, Head } from '../../evaluation/rivals/rival.js';
 import { rivalsSchema } from '../../evaluation/rivals/rivals-schema.js';
 import { firstClass } from '../../math/rank.js';
@@ -118,12 +118,10 @@ export async function measureRivals(context: StageContext): Promise<RivalsReport
       signal,
     };
     const rivals = { ...trainedOn, inPlay: await classesInPlay(trainedOn) };
-    const firstClasses = async (set: FeatureSet) =>
-      set.labels.some((label) => label >= classes.length) ? withFirstClasses(set, rivals.head) : set;
     const others = rest && {
       ...rest,
-      fit: await firstClasses(rest.fit),
-      test: await firstClasses(rest.test),
+      fit: await withFirstClasses(rest.fit, rivals),
+      test: await withFirstClasses(rest.test, rivals),
     };
     const kept = ensemble.settings.specialists.filter((one) => one.kept).length;
     const manifest = await readManifest(context.input('specialists'));
@@ -263,15 +261,13 @@ function assertSome({ rows }: FeatureSet, split: string): void {
 }
 
 /** An image without a label counts as the model's first class: any change is harm. */
-function withFirstClasses(set: FeatureSet, { classes, width, weights, bias }: Head): FeatureSet {
-  const labels = set.labels.map((label, row) => {
-    if (label < classes) return label;
-    const logits = Float64Array.from(bias);
-    for (let feature = 0; feature < width; feature++) {
-      const value = set.features[row * width + feature];
-      for (let c = 0; c < classes; c++) logits[c] += value * weights[feature * classes + c];
-    }
-    return firstClass(logits);
+async function withFirstClasses(set: FeatureSet, context: RivalContext): Promise<FeatureSet> {
+  const { classes } = context.head;
+  if (set.labels.every((label) => label < classes)) return set;
+  const labels = set.labels.slice();
+  await eachOfHead(context, set, ({ start, logits }) => {
+    for (let at = 0, row = start; at < logits.length; at += classes, row++)
+      if (labels[row] >= classes) labels[row] = firstClass(logits.subarray(at, at + classes));
   });
   return { ...set, labels };
 }

@@ -36,8 +36,10 @@ function fail(error: unknown): void {
 }
 
 /** Shows an image and what is predicted for it. */
-async function show(image: Blob, truth?: Truth, note = ''): Promise<void> {
-  const mine = ++turn;
+async function show(
+  image: Blob,
+  { truth, note = '', mine = ++turn }: { truth?: Truth | undefined; note?: string; mine?: number } = {},
+): Promise<void> {
   shown = image;
   alert.hidden = true;
   result.setAttribute('aria-busy', 'true');
@@ -79,7 +81,7 @@ function take(files: FileList | null | undefined): void {
   if (first === undefined) return;
   history.replaceState(null, '', location.pathname);
   markThumbnail(undefined);
-  void show(first, undefined, others.length > 0 ? `This is the first of ${1 + others.length} images. ` : '');
+  void show(first, { note: others.length > 0 ? `This is the first of ${1 + others.length} images. ` : '' });
 }
 
 for (const input of [file, camera]) {
@@ -110,12 +112,14 @@ function markThumbnail(row: number | undefined): void {
 }
 
 async function showTestImage(row: number): Promise<void> {
+  const mine = ++turn;
   const { images } = await getJson<TestImagesMessage>(`/v1/test-images?offset=${row}&limit=1`);
   const [{ index, class: name }] = images;
   const image = await getImage(`/v1/test-images/${row}`);
+  if (mine !== turn) return;
   history.replaceState(null, '', `#test-${row}`);
   markThumbnail(row);
-  await show(image, index < 0 ? undefined : { index, class: name });
+  await show(image, { truth: index < 0 ? undefined : { index, class: name }, mine });
 }
 
 async function fillStrip(): Promise<void> {
