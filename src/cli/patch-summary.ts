@@ -79,7 +79,7 @@ export function patchSummary(
     ),
     ...(bystanders && bound !== null && calibratedFor !== null && calibratedFor < bound
       ? [
-          `calibrated for a harm of at most ${shortPercent(calibratedFor)}: with ${shortPercent(bound)} bystanders for the test lost more than that`,
+          `calibrated for a harm of at most ${shortPercent(calibratedFor)}: with ${shortPercent(bound)} bystanders for the test lost more than that, and so chose it: their figure is no fresh one`,
         ]
       : []),
     ...(bystanders || withoutImages === 0

@@ -1,4 +1,17 @@
+import type { MeanAccumulator } from '../math/mean.js';
 import { type Accuracy, createAccuracy, createTopMeans } from '../models/accuracy.js';
+
+/** Top-1 accuracy with its standard error, fractions in [0, 1]. */
+export interface Top1 {
+  readonly top1: number;
+  readonly top1StandardError: number;
+}
+
+/** The mean of zeros and ones, or of their differences, as an accuracy. */
+export function top1Of(mean: MeanAccumulator): Top1 {
+  const { mean: top1, standardError } = mean.estimate();
+  return { top1, top1StandardError: standardError };
+}
 
 /** Test accuracy of generalist and ensemble on the same examples. */
 export interface TestAccuracy {

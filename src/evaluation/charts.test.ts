@@ -1,6 +1,7 @@
 import { parseHTML } from 'linkedom';
 import { expect, test } from 'vitest';
-import { type RoutingPoint, routingCurve, signedChart } from './charts.js';
+import type { RoutingPoint } from '../ensemble/routing-curve.js';
+import { routingCurve, signedChart } from './charts.js';
 import { sweepChart, trainingCurve } from './curve-charts.js';
 
 const point = (rule: 'top' | 'mass', value: number, flopsPerImage: number, top1: number): RoutingPoint => ({

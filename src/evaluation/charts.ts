@@ -1,6 +1,7 @@
 import * as Plot from '@observablehq/plot';
 import { percent, percentWithin, signedPercent, signedWithin } from '../core/percent.js';
 import { operations } from '../core/quantity-text.js';
+import type { RoutingPoint } from '../ensemble/routing-curve.js';
 import {
   figure,
   lineFrame,
@@ -213,17 +214,6 @@ const errorBars = (rows: readonly Pick<SignedRow, 'label' | 'value' | 'standardE
     strokeOpacity: 0.55,
     strokeWidth: 1.5,
   });
-
-/** A rule of routing with its accuracy on validation. */
-export interface RoutingPoint {
-  readonly rule: 'top' | 'mass';
-  /** n of the first n classes, or the least mass on a subset. */
-  readonly value: number;
-  /** Active specialists, mean over the images. */
-  readonly active: number;
-  readonly flopsPerImage: number;
-  readonly top1: number;
-}
 
 /** When a rule makes a specialist active, in words. */
 export const routingRuleText = ({ rule, value }: RoutingPoint) =>

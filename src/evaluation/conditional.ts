@@ -1,12 +1,6 @@
-import { createMean, type Estimate, type MeanAccumulator } from '../math/mean.js';
+import { createMean } from '../math/mean.js';
 import { isFirstWithin } from '../math/rank.js';
-import { relativeGain } from './accuracy.js';
-
-/** A top-1 accuracy, a fraction in [0, 1]. */
-export interface Top1 {
-  readonly top1: number;
-  readonly top1StandardError: number;
-}
+import { relativeGain, type Top1, top1Of } from './accuracy.js';
 
 /** Conditional accuracy of the three predictors, over the same pairs. */
 export interface ConditionalAccuracy {
@@ -78,22 +72,17 @@ export function createConditionalAccuracy() {
       return outcomes;
     },
     result(): ConditionalAccuracy {
-      const generalist = top1(means.generalist);
-      const gain = top1(difference);
+      const generalist = top1Of(means.generalist);
+      const gain = top1Of(difference);
       return {
         examples: difference.examples,
         pairs: difference.trials,
         generalist,
-        specialists: top1(means.specialist),
-        ensemble: top1(means.ensemble),
+        specialists: top1Of(means.specialist),
+        ensemble: top1Of(means.ensemble),
         difference: gain,
         ...relativeGain(generalist.top1, gain.top1),
       };
     },
   };
-}
-
-function top1(mean: MeanAccumulator): Top1 {
-  const estimate: Estimate = mean.estimate();
-  return { top1: estimate.mean, top1StandardError: estimate.standardError };
 }

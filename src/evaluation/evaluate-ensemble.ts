@@ -7,9 +7,9 @@ import { createMean } from '../math/mean.js';
 import { rankOf } from '../math/rank.js';
 import type { LabelledBatch } from '../models/accuracy.js';
 import { type Classifier, rowOf } from '../models/classifier.js';
+import { type Top1, top1Of } from './accuracy.js';
 import { createEvaluation, type Evaluation } from './evaluation.js';
 import { specialistCosts } from './first-classes.js';
-import { type Top1, top1Of } from './harm.js';
 import { createDetails, type ObservedDetails } from './report-details.js';
 import { createExampleSearch, describeTrace, type ReportExample } from './report-example.js';
 

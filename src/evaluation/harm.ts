@@ -1,18 +1,7 @@
 import { signedWithin } from '../core/percent.js';
 import { createMean } from '../math/mean.js';
+import { type Top1, top1Of } from './accuracy.js';
 import type { FirstClasses } from './first-classes.js';
-
-/** Top-1 accuracy with its standard error, fractions in [0, 1]. */
-export interface Top1 {
-  readonly top1: number;
-  readonly top1StandardError: number;
-}
-
-/** The mean of zeros and ones, or of their differences, as an accuracy. */
-export function top1Of(mean: ReturnType<typeof createMean>): Top1 {
-  const { mean: top1, standardError } = mean.estimate();
-  return { top1, top1StandardError: standardError };
-}
 
 /** What specialists do to images of what none of them learned, fractions in [0, 1]. */
 export interface BystanderReport {

@@ -4,7 +4,8 @@ import type { SpecialistNetworks } from '../ensemble/specialist/specialist-netwo
 import { softmax } from '../math/softmax.js';
 import type { LabelledBatch } from '../models/accuracy.js';
 import type { Network } from '../models/network.js';
-import { createConditionalAccuracy, type Top1 } from './conditional.js';
+import type { Top1 } from './accuracy.js';
+import { createConditionalAccuracy } from './conditional.js';
 
 /** Generalist and specialists on the classes of the specialists, before anything is fused. */
 export interface OwnClasses {

@@ -1,6 +1,6 @@
 import type { SplitName } from '../data/source.js';
+import type { RoutingPoint } from '../ensemble/routing-curve.js';
 import type { Accuracy } from '../models/accuracy.js';
-import type { RoutingPoint } from './charts.js';
 import type { CurvePoint } from './curve-charts.js';
 import type { OriginalAccuracy } from './evaluate-ensemble.js';
 import type { Evaluation } from './evaluation.js';

@@ -14,6 +14,7 @@ import {
 import type { RuntimeName } from '../../models/onnx/runtime.js';
 import { classifyFiles, type Ensemble } from '../ensemble.js';
 import type { ImageTrace, SpecialistTrace } from '../inference.js';
+import { massOn } from '../query.js';
 
 /** A file that was exported, open. */
 export interface ExportedEnsemble extends Ensemble {
@@ -150,12 +151,6 @@ function tracesOf(
     start += specialists.length;
   }
   return found;
-}
-
-function massOn(probabilities: Float32Array, classes: readonly number[]): number {
-  let mass = 0;
-  for (const label of classes) mass += probabilities[label];
-  return mass;
 }
 
 /** The names that were written beside the fused output. */
