@@ -68,7 +68,10 @@ export async function* studentBatches(
   },
 ): AsyncGenerator<TrainingBatch> {
   const view = views.count === 0 ? 0 : epoch % views.count;
-  const stream = passedOver(used(set.examples([seed, 'student', 'epoch', epoch]), isUsed), skip * batchSize);
+  const stream = passedOver(
+    used(set.examples({ shuffleSeed: [seed, 'student', 'epoch', epoch] }), isUsed),
+    skip * batchSize,
+  );
   const { height, width, channels } = views.image;
   const augment = viewAugmenter(views, view);
   for await (const { images, labels, rows } of batchExamples(stream, views.image, { batchSize, augment })) {

@@ -17,8 +17,12 @@ export interface TransferSet {
   readonly description: string;
   readonly rows: number;
   readonly isLabelled: boolean;
-  /** Streams the encoded images, in the written order or shuffled by seed; `row` numbers them in the written order. */
-  examples(shuffleSeed?: ShuffleSeed): AsyncIterable<Example>;
+  /**
+   * Streams the encoded images, in the written order or shuffled by seed; `row` numbers them in the written order.
+   *
+   * @param options.skip images at the beginning that are left out, without being read
+   */
+  examples(options?: { readonly shuffleSeed?: ShuffleSeed; readonly skip?: number }): AsyncIterable<Example>;
 }
 
 const filesAhead = 32;
@@ -51,8 +55,8 @@ function ofSplit(split: Split, description: string, isLabelled: boolean): Transf
     description,
     rows: split.rows,
     isLabelled,
-    async *examples(shuffleSeed) {
-      for await (const example of examples(split, shuffleSeed ? { shuffleSeed } : {}))
+    async *examples(options) {
+      for await (const example of examples(split, options))
         yield isLabelled ? example : { ...example, label: -1 };
     },
   };
@@ -64,12 +68,12 @@ async function ofFolder(path: string): Promise<TransferSet> {
     description: `${files.length} images of a folder, without labels`,
     rows: files.length,
     isLabelled: false,
-    async *examples(shuffleSeed) {
+    async *examples({ shuffleSeed, skip = 0 } = {}) {
       // Neighbouring files stay near each other, since their soft targets are read together.
       const order = shuffleSeed
         ? shuffledRows(files.length, { batchRows: softTargetBatchRows, shuffleSeed })
         : Int32Array.from(files.keys());
-      for (let start = 0; start < order.length; start += filesAhead) {
+      for (let start = skip; start < order.length; start += filesAhead) {
         const rows = [...order.subarray(start, start + filesAhead)];
         yield* await Promise.all(
           rows.map(async (row) => {

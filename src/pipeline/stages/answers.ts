@@ -103,7 +103,7 @@ async function writeSoftTargets(
         const writer = await createSoftTargetWriter(partial, { classes, top });
         let massOfPart = 0;
         try {
-          const stream = batchExamples(between(set.examples(), first, first + rows), image, {
+          const stream = batchExamples(firstOf(set.examples({ skip: first }), rows), image, {
             batchSize: batchSizeFor(classes),
             augment,
           });
@@ -131,11 +131,11 @@ async function writeSoftTargets(
   return mass / total;
 }
 
-async function* between(stream: AsyncIterable<Example>, from: number, to: number): AsyncGenerator<Example> {
-  let position = 0;
+async function* firstOf(stream: AsyncIterable<Example>, rows: number): AsyncGenerator<Example> {
+  let left = rows;
   for await (const example of stream) {
-    if (position >= to) return;
-    if (position++ >= from) yield example;
+    yield example;
+    if (--left === 0) return;
   }
 }
 
