@@ -277,6 +277,111 @@ test('what is no export of kd-spec is not written over, and an earlier export is
     }
 });
 
+test.each([
+  ['safetensors', ['--weights', 'int8'], /^error: --weights is for --format onnx, hf and web; .*in fp32/],
+  ['safetensors', ['--weights', 'fp32'], /^error: --weights is for --format onnx, hf and web; .*in fp32/],
+  [
+    'safetensors',
+    ['--trace'],
+    /^error: --trace is for --format onnx, hf and web; --format safetensors .*no graph/,
+  ],
+  ['safetensors', ['--replace-output'], /^error: --replace-output is for --format onnx, hf and web; /],
+  ['safetensors', ['--with-preprocessing'], /^error: --with-preprocessing is for --format onnx and hf; /],
+  ['safetensors', ['--license', 'mit'], /^error: --license is for --format hf; .*or take that format$/m],
+  [
+    'safetensors',
+    ['--external-data'],
+    /^error: --external-data is for --format onnx; .*or take that format$/m,
+  ],
+  [
+    'onnx',
+    ['--license', 'mit'],
+    /^error: --license is for --format hf; --format onnx, the default, .*without a card/,
+  ],
+  [
+    'hf',
+    ['--external-data'],
+    /^error: --external-data is for --format onnx; --format hf .*with its weights inside/,
+  ],
+  ['web', ['--external-data'], /^error: --external-data is for --format onnx; --format web .*one file/],
+  ['web', ['--license', 'mit'], /^error: --license is for --format hf; --format web .*without a card/],
+  [
+    'web',
+    ['--with-preprocessing'],
+    /^error: --with-preprocessing is for --format onnx and hf; .*uint8 .*in any case/,
+  ],
+])('for --format %s a flag that would do nothing is refused before anything is read: %s', async (...args) => {
+  const [format, flags, message] = args;
+  const words = ['export', '--out', 'none', '--format', format, ...flags, '--workspace', 'nowhere'];
+  const { code, stderr, stdout } = await kdSpec(words, { folder });
+  expect(stderr).toMatch(message);
+  expect(stderr).toContain(`: leave out ${flags[0]}, or take `);
+  expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
+  expect(existsSync(join(folder, 'none'))).toBe(false);
+});
+
+test('a flag that stands twice is refused, as neither is meant', async () => {
+  const { code, stderr } = await kdSpec(
+    ['export', '--out', 'none.onnx', '--weights', 'int8', '--weights', 'fp16'],
+    { folder },
+  );
+  expect(stderr).toContain('--weights was given 2 times: give it once');
+  expect(code).toBe(2);
+});
+
+test.each([
+  [['--specialist-head', 'full'], 'has a full softmax', 'head.bias', [60]],
+  [['--retrain', 'all'], 'retrained its convolutions', 'convolutions.0.bias', [8]],
+])('weights need no graph: safetensors has those of specialists without one: %s', async (...args) => {
+  const [flags, what, tensor, shape] = args;
+  const own = await copyOfTiny();
+  try {
+    for (const words of [
+      ['train-specialists', ...flags],
+      ['calibrate', '--no-select'],
+    ])
+      jsonOf(await kdSpec([...words, '--json'], { folder: own }));
+    const refused = await kdSpec(['export', '--out', 'ensemble.onnx'], { folder: own });
+    expect(refused.stderr).toContain(
+      `${what} (${flags.join(' ')}), which has no form as a graph: ONNX Runtime cannot run it, and kd-spec export writes ` +
+        'its weights alone (--format safetensors)',
+    );
+    expect(existsSync(join(own, 'ensemble.onnx'))).toBe(false);
+
+    const words = ['export', '--format', 'safetensors', '--out', 'weights.safetensors'];
+    const output = jsonOf(await kdSpec([...words, '--json'], { folder: own }));
+    const schema = JSON.parse(
+      await readFile(join(packageFolder(), 'docs', 'schemas', 'export.json'), 'utf8'),
+    );
+    expect(z.fromJSONSchema(schema).parse(output)).toEqual(output);
+    const path = join(own, 'weights.safetensors');
+    const ensemble = JSON.parse(
+      await readFile(join(own, 'kd-workspace', 'ensemble', 'ensemble.json'), 'utf8'),
+    );
+    // Nothing is said of inputs, outputs or a comparison: there is no graph.
+    expect(output).toEqual({
+      file: path,
+      format: 'safetensors',
+      files: [path],
+      classes: 60,
+      specialists: 3,
+      rule: ensemble.rule,
+      weights: 'fp32',
+      bytes: (await stat(path)).size,
+    });
+    const tensors = await readSafetensors(path);
+    expect([...tensors.values()].every(({ values }) => values instanceof Float32Array)).toBe(true);
+    for (const id of [0, 1, 2]) expect(tensors.get(`specialists.${id}.${tensor}`)?.shape).toEqual(shape);
+
+    const { stdout } = await kdSpec(words, { folder: own });
+    expect(stdout).toMatch(
+      /^weights +\S+weights\.safetensors, \S+ kB, fp32\nof +the generalist and 3 specialists\n$/,
+    );
+  } finally {
+    await rm(own, { recursive: true, force: true });
+  }
+});
+
 test('what cannot be done is refused, and nothing is written', async () => {
   const { code, stderr } = await kdSpec(['export', '--out', 'none.onnx', '--replace-output'], { folder });
   expect(stderr).toMatch(/--replace-output is for an imported model/);

@@ -111,6 +111,13 @@ test('features with the logits of a classifier: from a file to an ensemble that 
   );
   expect(exported).toMatchObject({ inputs: ['features'], classes });
   expect(exported.maxDifference).toBeLessThan(1e-4);
+  for (const [flags, message] of [
+    [['--format', 'web'], /the page of --format web classifies images, .*take --format onnx or hf/],
+    [['--with-preprocessing'], /need no preprocessing: leave out --with-preprocessing$/m],
+  ] as const) {
+    const { stderr } = await kdSpec(['export', '--out', 'page', '--workspace', 'w', ...flags], { folder });
+    expect(stderr).toMatch(message);
+  }
   const ofFile = jsonOf(
     await kdSpec(['infer', '--model', 'w.onnx', 'new.npz', '--top', '1', '--json'], { folder }),
   );

@@ -157,6 +157,11 @@ test('exported, the model keeps its own output and gets the fused distribution b
   );
   expect(before?.shape).toEqual([2, 6]);
   expect(after).toEqual(before);
+
+  const weights = await kdSpec(['export', '--format', 'safetensors', '--out', 'w.safetensors'], { folder });
+  expect(weights.stdout).toMatch(
+    /\nwithout +the imported model below the last layer, which its own file has\n/,
+  );
 });
 
 test.each([

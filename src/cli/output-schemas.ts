@@ -155,9 +155,9 @@ const infer = z.object({
     .describe('images without an answer'),
 });
 
-const exportedEnsemble = z.object({
+const exportedGraph = z.object({
   file: z.string().describe('or the folder'),
-  format: z.enum(['onnx', 'safetensors', 'hf', 'web']),
+  format: z.enum(['onnx', 'hf', 'web']),
   files: z.array(z.string()).describe('the model and, where its weights are external, their file'),
   inputs: z.array(z.string()),
   outputs: z
@@ -180,6 +180,17 @@ const exportedEnsemble = z.object({
     .describe('top-1 of both on validation images, where weights were rounded'),
 });
 
+const exportedTensors = z.object({
+  file: z.string(),
+  format: z.literal('safetensors'),
+  files: z.array(z.string()).describe('the same file'),
+  classes: count,
+  specialists: count.describe('whose weights the file has, also those that take no part'),
+  rule: z.string(),
+  weights: z.literal('fp32'),
+  bytes,
+});
+
 const refitted = z.object({
   file: z.string(),
   refit: z.string().describe('the rival whose last layer the model has'),
@@ -199,7 +210,11 @@ const refitted = z.object({
     .describe('accuracy that bystanders lose; null where there are none'),
 });
 
-const exported = z.union([exportedEnsemble, refitted.describe('with --refit')]);
+const exported = z.union([
+  exportedGraph,
+  exportedTensors.describe('with --format safetensors, which holds no graph that could be compared'),
+  refitted.describe('with --refit'),
+]);
 
 const patchShare = z.number().min(0).max(1);
 const patchFigures = z.object({

@@ -1,5 +1,8 @@
 // IEEE 754 binary16, which JavaScript has no array for on every supported Node.
 
+/** The largest finite one. */
+export const largestHalf = 65_504;
+
 /** The number that 16 bits stand for. */
 export function halfToNumber(bits: number): number {
   const sign = bits & 0x8000 ? -1 : 1;

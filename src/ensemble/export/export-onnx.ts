@@ -151,8 +151,7 @@ export async function exportOnnx(
   if (withPreprocessing && parts.generalist.definition.input.isFeatures) {
     throw new KdSpecError(
       'option-invalid',
-      'the generalist takes rows of features, which need no preprocessing: leave out --with-preprocessing (and ' +
-        '--format web, whose page is for images)',
+      'the generalist takes rows of features, which need no preprocessing: leave out --with-preprocessing',
     );
   }
   if (replaceOutput && trace && imported?.backbone.blank !== null) {

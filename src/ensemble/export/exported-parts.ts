@@ -105,7 +105,11 @@ async function exported(
   const { config } = specialists.members[position];
   const { temperature, weight, parameters = {} } = settings.specialists[position];
   const refuse = (what: string) =>
-    new KdSpecError('option-invalid', `specialist ${config.id} ${what}, which has no form as a graph`);
+    new KdSpecError(
+      'option-invalid',
+      `specialist ${config.id} ${what}, which has no form as a graph: ONNX Runtime cannot run it, and kd-spec export ` +
+        'writes its weights alone (--format safetensors)',
+    );
   if (config.retrain === 'all') throw refuse('retrained its convolutions (--retrain all)');
   if ((config.retrain === 'head') !== takesHidden) throw refuse('retrained other layers than the others');
   if (config.head === 'full') throw refuse('has a full softmax (--specialist-head full)');

@@ -7,7 +7,7 @@ import {
   TensorProto_DataType,
 } from 'onnx-buf';
 import { KdSpecError } from '../../core/errors.js';
-import { numberToHalf } from '../../math/half.js';
+import { largestHalf, numberToHalf } from '../../math/half.js';
 import { withData } from './constants.js';
 import type { OnnxHead } from './find-head.js';
 import { createGraphWriter, type GraphWriter, renameValue } from './graph-writer.js';
@@ -25,7 +25,6 @@ export interface DenseHead {
 }
 
 const leastOpset = 7; // sums that broadcast
-const largestHalf = 65_504; // in float16
 
 /**
  * Writes another last layer into a foreign classifier. Its inputs, outputs, names and metadata stay as they are, and what

@@ -1,4 +1,5 @@
-import { numberToHalf } from '../../math/half.js';
+import { KdSpecError } from '../../core/errors.js';
+import { largestHalf, numberToHalf } from '../../math/half.js';
 import type { GraphWriter } from './graph-writer.js';
 
 /** How the weights that are written into a file are stored; what is computed from them is float32 in any case. */
@@ -22,6 +23,7 @@ export interface StoredWeights {
  * @param values row-major
  * @param shape of two axes or more
  * @param options.outputs the axis of the outputs; with `perRow`, each position of the first axis has scales of its own
+ * @throws KdSpecError `option-invalid` for weights that `fp16` has no number for
  */
 export function storeWeights(
   graph: GraphWriter,
@@ -35,6 +37,13 @@ export function storeWeights(
     return { whole: () => name, rows: (ids) => graph.gather(name, ids, 0) };
   }
   if (precision === 'fp16') {
+    // They would become infinite, and predictions of them no numbers.
+    if (values.some((value) => Math.abs(value) > largestHalf)) {
+      throw new KdSpecError(
+        'option-invalid',
+        `some weights are beyond ${largestHalf}, the largest number of fp16: store them in fp32 (--weights fp32)`,
+      );
+    }
     const name = graph.halves(Uint16Array.from(values, numberToHalf), shape);
     return {
       whole: () => graph.castTo(name, 'float32'),
