@@ -1,14 +1,18 @@
 import { existsSync } from 'node:fs';
-import { basename, relative, resolve } from 'node:path';
+import { basename, isAbsolute, relative } from 'node:path';
 import { stringify } from 'yaml';
-import { KdSpecError } from '../core/errors.js';
+import { assert, KdSpecError } from '../core/errors.js';
+import type { JsonValue } from '../core/json.js';
 import { count } from '../core/quantity-text.js';
 import { heldOutCount } from '../data/bystanders.js';
-import type { ImageSize } from '../data/source.js';
+import type { SourceOptions } from '../data/importers/importer.js';
+import { importers, type ListedImporter } from '../data/importers/importers.js';
 import { forwardFlops, networkOn, trainingFlopsFactor } from '../models/network-definition.js';
+import { keyOf, type ListedOption, pipelineOptions } from '../pipeline/option-list.js';
 import type { Settings } from '../pipeline/options.js';
 import { defaultClusters } from '../pipeline/outline.js';
 import { assumedFlopsPerSecond } from '../pipeline/plan.js';
+import { type ResolvedSettings, settingAt } from '../pipeline/settings.js';
 import type { Inspection } from './inspect-source.js';
 
 const usualSides = [16, 20, 24, 28, 32, 48, 64];
@@ -68,72 +72,147 @@ interface Line {
   readonly comment: string;
 }
 
+/** A value of the pipeline, and what is said about it. */
+interface Entry {
+  readonly value: JsonValue;
+  readonly comment: string;
+}
+
 /**
- * A pipeline file for what was found, with a comment on each line.
+ * What the look suggests for options of the data set, by key: only those that its importer takes, since a run refuses a
+ * pipeline with others. A foreign model fixes the shape of images, and what kd-spec generates has settings of its own.
+ */
+function suggestions(
+  inspection: Inspection,
+  { name, isGenerator, options }: ListedImporter,
+  { dataset, generalist }: Settings,
+): ReadonlyMap<string, Entry> {
+  const { model, classes, images, isGrey } = inspection;
+  if (isGenerator) return new Map();
+  const size = chosenSize(inspection, generalist.network);
+  const total = images.train + images.validation + images.test;
+  const isScarce = images.validation < 3 * classes && total >= 20 * classes;
+  const ofImages = {
+    imageSize: { value: size.side, comment: sizeComment(inspection, size) },
+    channels: { value: isGrey ? 1 : 3, comment: isGrey ? 'all images are grey' : 'colour' },
+  } as const satisfies Partial<Record<keyof SourceOptions, Entry>>;
+  const ofParts = {
+    validationFraction: {
+      value: isScarce ? Math.max(0.15, dataset.validationFraction) : dataset.validationFraction,
+      comment:
+        name === 'idx'
+          ? 'of the training images: it chooses what is kept'
+          : 'of the images where the source has no validation part: it chooses what is kept',
+    },
+    testFraction: {
+      value: dataset.testFraction,
+      comment: 'the same for the test, which nothing is chosen by',
+    },
+  } as const satisfies Partial<Record<keyof SourceOptions, Entry>>;
+  const taken: readonly string[] = options;
+  const entries = Object.entries({ ...(model === null && ofImages), ...ofParts });
+  return new Map(entries.flatMap(([key, entry]) => (taken.includes(key) ? [[`dataset.${key}`, entry]] : [])));
+}
+
+/**
+ * What the pipeline says of an option of the data set, so that a run means what this command was given. A suggestion
+ * gives way to a flag or the environment alone: what an earlier run left in the workspace does not outlive a new look.
  *
- * @param options.folder of the file, from which its paths start
- * @param options.holdOut share of the classes that play the bystanders of a foreign model
- * @param options.network that will be trained
+ * @returns undefined where it says nothing
+ */
+function entryOf(
+  listed: ListedOption,
+  { settings, origins }: Pick<ResolvedSettings, 'settings' | 'origins'>,
+  suggested: Entry | undefined,
+): Entry | undefined {
+  const value = settingAt(settings, listed.path);
+  const kind = origins.get(keyOf(listed))?.kind;
+  const isGiven = kind === 'flag' || kind === 'environment';
+  // None leaves the choice open, and is then chosen here.
+  if (suggested && (!isGiven || value === null)) return suggested;
+  if (isGiven) return { value, comment: 'as given to init' };
+  const isInForce = kind === 'pipeline' || kind === 'fallback';
+  return isInForce ? { value, comment: 'as the pipeline in force has it' } : undefined;
+}
+
+/** The lines that say which data, and how they are read. */
+function dataLines(
+  inspection: Inspection,
+  resolved: Pick<ResolvedSettings, 'settings' | 'origins'>,
+  folder: string,
+): readonly Line[] {
+  const { model, classes, images, kind } = inspection;
+  const importer = importers.find(({ name }) => name === kind);
+  assert(importer !== undefined, `no importer is called ${kind}`);
+  const suggested = suggestions(inspection, importer, resolved.settings);
+  const comments: Readonly<Record<string, string>> = {
+    'dataset.source': `${count(classes)} classes, ${count(images.train + images.validation + images.test)} images`,
+    'dataset.model.onnx': 'the classifier to improve',
+  };
+  const mappings: Readonly<Record<string, string>> = {
+    dataset: '',
+    'dataset.model':
+      model === null
+        ? 'how a foreign model is read'
+        : 'it stays as it is: specialists are trained on its features',
+  };
+  const lines: Line[] = [];
+  const open = new Set<string>();
+  for (const listed of pipelineOptions) {
+    const { section, path, option } = listed;
+    const key = keyOf(listed);
+    // Of the options of all commands, those that change results: the seed divides the images.
+    if (section !== 'dataset' && !(section === undefined && option.affects === 'result')) continue;
+    const entry = entryOf(listed, resolved, suggested.get(key));
+    if (entry === undefined) continue;
+    for (const [depth, name] of path.slice(0, -1).entries()) {
+      const mapping = path.slice(0, depth + 1).join('.');
+      if (!open.has(mapping))
+        lines.push({ text: `${'  '.repeat(depth)}${name}:`, comment: mappings[mapping] ?? '' });
+      open.add(mapping);
+    }
+    const isPath = option.type === 'path' || (key === 'dataset.source' && !importer.isGenerator);
+    const { value } = entry;
+    const written = isPath && typeof value === 'string' ? pathFrom(folder, value) : value;
+    const indent = '  '.repeat(path.length - 1);
+    lines.push({
+      text: `${indent}${path.at(-1)}: ${inYaml(written)}`,
+      comment: comments[key] ?? entry.comment,
+    });
+  }
+  return lines;
+}
+
+/** A path as a file in the folder names it: those below are relative, so that folder and file can move together. */
+function pathFrom(folder: string, place: string): string {
+  const below = relative(folder, place);
+  return below.startsWith('..') || isAbsolute(below) ? place : `./${below}`;
+}
+
+/** On one line, however long: a comment follows. */
+function inYaml(value: JsonValue): string {
+  return stringify(value, { lineWidth: 0, blockQuote: false, collectionStyle: 'flow' }).trim();
+}
+
+/**
+ * A pipeline file for what was found, with a comment on each line. It means the same as the command that looked: what was
+ * given stays, and the rest is suggested.
+ *
+ * @param resolved the settings that the look was taken with
+ * @param folder of the file, from which its paths start
  */
 export function pipelineText(
   inspection: Inspection,
-  {
-    folder,
-    holdOut,
-    network,
-    imageSize,
-  }: {
-    readonly folder: string;
-    readonly holdOut: number;
-    readonly network: Settings['generalist']['network'];
-    /** As a person gave it. */
-    readonly imageSize: ImageSize | null;
-  },
+  resolved: Pick<ResolvedSettings, 'settings' | 'origins'>,
+  folder: string,
 ): string {
-  const { source, model, classes, images, isGrey } = inspection;
-  const path = (place: string) => {
-    const below = relative(folder, place);
-    return stringify(below.startsWith('..') ? place : `./${below}`).trim();
-  };
-  const isPath = existsSync(source);
-  const total = images.train + images.validation + images.test;
-  const size = chosenSize(inspection, network);
-  const clusters = clustersFor(inspection, holdOut);
+  const { model, classes, images, features } = inspection;
+  const clusters = clustersFor(inspection, resolved.settings.dataset.holdOut);
   const subset = Math.round(classes / Math.max(1, clusters));
+  const isTrained = model === null && !features?.logits; // logits beside features are a generalist already
   const lines: Line[] = [
-    { text: 'dataset:', comment: '' },
-    {
-      text: `  source: ${isPath ? path(resolve(source)) : source}`,
-      comment: `${count(classes)} classes, ${count(total)} images`,
-    },
-    ...(model === null
-      ? [
-          {
-            text: `  imageSize: ${imageSize ?? size.side}`,
-            comment: imageSize === null ? sizeComment(inspection, size) : 'as given to init',
-          },
-          {
-            text: `  channels: ${isGrey ? 1 : 3}`,
-            comment: isGrey ? 'all images are grey' : 'colour',
-          },
-        ]
-      : [
-          {
-            text: '  model:',
-            comment: 'it stays as it is: specialists are trained on its features',
-          },
-          { text: `    onnx: ${path(resolve(model.path))}`, comment: 'the classifier to improve' },
-          ...Object.entries(model.hints).map(([key, value]) => ({
-            text: `${key === 'imageSize' ? '  ' : '    '}${key}: ${key === 'labels' ? path(resolve(String(value))) : stringify(value).trim()}`,
-            comment: 'as given to init',
-          })),
-        ]),
-    {
-      text: `  validationFraction: ${images.validation < 3 * classes && total >= 20 * classes ? 0.15 : 0.1}`,
-      comment: 'of the images where the source has no validation part: it chooses what is kept',
-    },
-    { text: '  testFraction: 0.1', comment: 'the same for the test, which nothing is chosen by' },
-    ...(model === null
+    ...dataLines(inspection, resolved, folder),
+    ...(isTrained
       ? [
           { text: 'generalist:', comment: '' },
           { text: '  epochs: 100', comment: 'at most: it stops when validation no longer improves' },

@@ -5,11 +5,13 @@ import { KdSpecError } from '../core/errors.js';
 import type { Log } from '../core/log.js';
 import { count } from '../core/quantity-text.js';
 import { listImages } from '../data/image-files.js';
-import { openSource } from '../data/importers/importers.js';
+import { type ListedImporter, openSource, recognise } from '../data/importers/importers.js';
 import { matchClasses } from '../data/importers/known-classes.js';
-import { type DatasetSource, type SplitName, splitNames } from '../data/source.js';
+import { type DatasetSource, type ImageShape, type SplitName, splitNames } from '../data/source.js';
 import type { OnnxDescription } from '../models/onnx/import-onnx.js';
+import { checkHints, checkSourceOptions } from '../pipeline/checks/generalist-checks.js';
 import type { Settings } from '../pipeline/options.js';
+import type { ResolvedSettings } from '../pipeline/settings.js';
 import { fitWidth } from './summary.js';
 
 /** What a look into a foreign classifier shows. */
@@ -42,9 +44,11 @@ export interface Inspection {
   readonly perClass: { readonly least: number; readonly median: number; readonly most: number };
   /** A class with the fewest. */
   readonly rarest: string;
-  /** Whether all are grey. */
-  readonly isGrey: boolean;
-  /** Median of the shorter side, in pixels; null where only decoded images can be seen. */
+  /** What a row holds where examples are no images but features made elsewhere; null for images. */
+  readonly features: { readonly numbers: number; readonly logits: number } | null;
+  /** Whether all are grey; null for features, which have no colours. */
+  readonly isGrey: boolean | null;
+  /** Median of the shorter side, in pixels; null where only decoded images can be seen, and for features. */
   readonly side: number | null;
   /** Images of validation or test whose very pixels stand in the training part, too. */
   readonly acrossParts: number;
@@ -61,12 +65,15 @@ const unreadableImages = 'images that cannot be read'; // as an import names the
  * Looks at a source: classes, images, sizes, balance, duplicates; and at the model that is to be improved.
  *
  * @throws KdSpecError what the importer throws; `not-found`, `checkpoint-invalid` for a model that cannot be imported;
- * `dataset-invalid` where it knows none of the classes
+ * `dataset-invalid` where it knows none of the classes; `option-invalid` for options with which a run would not start
  */
 export async function inspectSource(
-  { dataset, seed }: Pick<Settings, 'dataset' | 'seed'>,
+  { settings, origins }: Pick<ResolvedSettings, 'settings' | 'origins'>,
   { log, signal }: { readonly log: Log; readonly signal: AbortSignal },
 ): Promise<Inspection> {
+  const { dataset, seed } = settings;
+  checkSourceOptions({ settings, origins }, (await recognise(dataset.source)).name);
+  checkHints({ settings, origins });
   const foreign = await describeForeign(dataset);
   const { importer, source } = await openSource(dataset.source, {
     ...dataset,
@@ -77,6 +84,7 @@ export async function inspectSource(
     log,
   });
   const model = foreign ? inspectedModel(foreign, source, dataset) : null;
+  const { width, channels, isFeatures = false, logits = 0 } = source.image;
   const images = {
     train: source.count('train'),
     validation: source.count('validation'),
@@ -95,7 +103,7 @@ export async function inspectSource(
     for await (const { pixels, label } of source.images(split)) {
       if (signal.aborted) throw new KdSpecError('interrupted', `stopped after ${looked} images`);
       if (split === 'train') perClass[label]++;
-      isGrey &&= isGreyImage(pixels);
+      isGrey &&= isFeatures || channels === 1 || isGreyImage(pixels);
       const hash = createHash('sha256').update(pixels).digest('base64');
       const before = seen.get(hash);
       if (before && before.split !== split) acrossParts++;
@@ -125,8 +133,9 @@ export async function inspectSource(
       most: sorted.at(-1) ?? 0,
     },
     rarest: source.classes[perClass.indexOf(sorted[0] ?? 0)] ?? '',
-    isGrey,
-    side: await medianSide(dataset.source),
+    features: isFeatures ? { numbers: width - logits, logits } : null,
+    isGrey: isFeatures ? null : isGrey,
+    side: isFeatures ? null : await sideOf(dataset.source, importer, source.image),
     acrossParts,
     acrossClasses,
   };
@@ -167,8 +176,14 @@ function isGreyImage(pixels: Uint8Array): boolean {
   return true;
 }
 
-/** Of the shorter sides of some files of a folder of images. */
-async function medianSide(source: string): Promise<number | null> {
+/** The shorter side of the images of a source: of some files of a folder, or of all where they have one size. */
+async function sideOf(
+  source: string,
+  { isGenerator, options }: ListedImporter,
+  { height, width }: ImageShape,
+): Promise<number | null> {
+  if (isGenerator) return null;
+  if (!options.includes('imageSize')) return Math.min(height, width);
   if (!existsSync(source) || !statSync(source).isDirectory()) return null;
   const paths = await listImages(source).catch(() => []);
   const step = Math.max(1, Math.floor(paths.length / sidesLooked));
@@ -257,6 +272,7 @@ export function inspectionText({
   looked,
   unreadable,
   perClass,
+  features,
   isGrey,
   side,
 }: Inspection): readonly (readonly [string, string])[] {
@@ -276,7 +292,14 @@ export function inspectionText({
             `${count(perClass.least)} to ${count(perClass.most)} training images, median ${count(perClass.median)}`,
           ],
         ] as const)),
-    ['colours', isGrey ? 'grey' : 'colour'],
+    features === null
+      ? (['colours', isGrey ? 'grey' : 'colour'] as const)
+      : ([
+          'features',
+          features.logits === 0
+            ? `${count(features.numbers)} numbers each`
+            : `${count(features.numbers)} numbers each, and logits of ${count(features.logits)} classes, which are the generalist`,
+        ] as const),
     ...(side === null ? [] : ([['shorter side', `${count(side)} pixels, median`]] as const)),
     ...(model === null ? [] : modelText(model, classes)),
   ];

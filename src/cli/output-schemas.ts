@@ -328,7 +328,11 @@ const init = z.object({
     .object({ least: count, median: count, most: count })
     .describe('training images among those looked at'),
   rarest: z.string().describe('a class with the fewest'),
-  isGrey: z.boolean(),
+  features: z
+    .object({ numbers: count, logits: count })
+    .nullable()
+    .describe('what a row holds where examples are features made elsewhere; null for images'),
+  isGrey: z.boolean().nullable().describe('null for features'),
   side: z.number().nullable().describe('median of the shorter side, in pixels, where it can be seen'),
   acrossParts: count.describe('images that stand in two parts'),
   acrossClasses: count.describe('images that stand in two classes'),

@@ -43,24 +43,17 @@ export function initCommand(context: CommandContext): CommandModule {
           'expected images to look at: --source FOLDER, with one folder for each class',
         );
       }
-      const { settings } = await resolveSettings(flags, context.env, { folder: context.folder });
+      const resolved = await resolveSettings(flags, context.env, { folder: context.folder });
+      const { settings } = resolved;
       const path = resolve(context.folder, typeof argv.out === 'string' ? argv.out : 'kd-spec.yaml');
       expectNoPipeline(path, { force: argv.force === true });
       using log = createTerminalLog(context.stderr, {
         quiet: settings.quiet,
         color: usesColor(context.stderr, context.env),
       });
-      const inspection = await inspectSource(settings, { log, signal: context.signal });
+      const inspection = await inspectSource(resolved, { log, signal: context.signal });
       const warnings = inspectionWarnings(inspection);
-      await writeFileAtomically(
-        path,
-        pipelineText(inspection, {
-          folder: dirname(path),
-          holdOut: settings.dataset.holdOut,
-          network: settings.generalist.network,
-          imageSize: settings.dataset.imageSize,
-        }),
-      );
+      await writeFileAtomically(path, pipelineText(inspection, resolved, dirname(path)));
       for (const warning of warnings) log.warn(warning);
       const name = relative(context.folder, path);
       printResult(

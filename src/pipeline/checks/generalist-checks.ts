@@ -1,4 +1,4 @@
-import { importers } from '../../data/importers/importers.js';
+import { importers, type ListedImporter } from '../../data/importers/importers.js';
 import { sidesOf } from '../../data/source.js';
 import { settingAt } from '../settings.js';
 import {
@@ -28,22 +28,7 @@ export function checkDataset(context: CheckContext): void {
         : '--bystanders gives the images',
   });
   if (kind === undefined) return;
-  const chosen = importers.find(({ name }) => name === kind);
-  for (const key of new Set(importers.flatMap(({ options }) => options))) {
-    const origin = origins.get(`dataset.${key}`);
-    const isGiven = origin && ['flag', 'environment', 'pipeline'].includes(origin.kind);
-    const isTaken = chosen === undefined || chosen.options.includes(key);
-    if (!isGiven || isTaken || settingAt(settings, ['dataset', key]) === null) continue;
-    const takers = importers.filter(({ options }) => options.includes(key)).map(({ source }) => source);
-    const where = origin.kind === 'flag' ? '' : `${origin.where}: `;
-    throw invalid(
-      `${where}${flagOf(key)} does nothing for ${chosen.source}, it is for ${takers.join(', ')}: leave it out`,
-    );
-  }
-  if (chosen?.isGenerator && typeof dataset.imageSize === 'string')
-    throw invalid(
-      `--image-size ${dataset.imageSize}: the ${chosen.name} data set has square images: give one number`,
-    );
+  const chosen = checkSourceOptions(context, kind);
   if (kind === 'features') checkFeatures(context);
   if (kind === 'han') {
     const needed = ['classes', 'imageSize', 'fonts', 'minimumDesigns', 'validationDesigns', 'testDesigns'];
@@ -77,13 +62,44 @@ export function checkDataset(context: CheckContext): void {
     warn(`no test images, so that nothing will be measured. ${groupAdvice(dataset.group)}`);
 }
 
-/** Rows of features have no neighbours to convolve, and a foreign model takes images. */
+/**
+ * Refuses options that the kind of source does not take: they would do nothing. What is not known of the plan does not
+ * matter here, so that a look at a source (`init`) can refuse what a run would.
+ *
+ * @param kind name of the importer
+ * @returns the importer, where there is one of this name
+ */
+export function checkSourceOptions(
+  { settings, origins }: Pick<CheckContext, 'settings' | 'origins'>,
+  kind: string,
+): ListedImporter | undefined {
+  const { dataset } = settings;
+  const chosen = importers.find(({ name }) => name === kind);
+  for (const key of new Set(importers.flatMap(({ options }) => options))) {
+    const origin = origins.get(`dataset.${key}`);
+    const isGiven = origin && ['flag', 'environment', 'pipeline'].includes(origin.kind);
+    const isTaken = chosen === undefined || chosen.options.includes(key);
+    if (!isGiven || isTaken || settingAt(settings, ['dataset', key]) === null) continue;
+    const takers = importers.filter(({ options }) => options.includes(key)).map(({ source }) => source);
+    const where = origin.kind === 'flag' ? '' : `${origin.where}: `;
+    throw invalid(
+      `${where}${flagOf(key)} does nothing for ${chosen.source}, it is for ${takers.join(', ')}: leave it out`,
+    );
+  }
+  if (chosen?.isGenerator && typeof dataset.imageSize === 'string')
+    throw invalid(
+      `--image-size ${dataset.imageSize}: the ${chosen.name} data set has square images: give one number`,
+    );
+  if (kind === 'features' && dataset.model.onnx !== null) {
+    throw invalid(`--onnx takes images, and ${dataset.source} holds features: leave one of the two out`);
+  }
+  return chosen;
+}
+
+/** Rows of features have no neighbours to convolve. */
 function checkFeatures(context: CheckContext): void {
   const { settings, origins, outline } = context;
-  const { source, model } = settings.dataset;
-  if (model.onnx !== null) {
-    throw invalid(`--onnx takes images, and ${source} holds features: leave one of the two out`);
-  }
+  const { source } = settings.dataset;
   for (const key of ['generalist.network.convolutions', 'student.network.convolutions']) {
     const origin = origins.get(key);
     const value = settingAt(settings, key.split('.'));
@@ -109,8 +125,7 @@ function ignoreTraining({ settings, origins }: CheckContext, reason: string): vo
 
 export function checkGeneralist(context: CheckContext): void {
   const { settings, origins, outline } = context;
-  const { onnx, ...hints } = settings.dataset.model;
-  if (onnx !== null) {
+  if (settings.dataset.model.onnx !== null) {
     ignoreTraining(context, 'the generalist is imported (--onnx) and not trained');
     checkRefit(context);
     return;
@@ -120,9 +135,7 @@ export function checkGeneralist(context: CheckContext): void {
     'generalist.refit.share': isForImported,
     'generalist.refit.views': isForImported,
   });
-  const reason = 'it tells how a foreign model is read (--onnx FILE)';
-  const keys = Object.keys(hints).map((key) => `dataset.model.${key}`);
-  ignored(origins, true, Object.fromEntries(keys.map((key) => [key, reason])));
+  checkHints(context);
   if (outline.dataset?.image?.logits !== undefined) return;
   const { network, head, batchSize, patience } = settings.generalist;
   checkBatch('--batch-size', batchSize, network.normalisation, '--normalisation none');
@@ -142,6 +155,14 @@ export function checkGeneralist(context: CheckContext): void {
   ignored(origins, network.dense.length === 0, {
     'generalist.network.dropout': 'there is no dense layer (--dense none)',
   });
+}
+
+/** Refuses what tells how a foreign model is read where there is none. */
+export function checkHints({ settings, origins }: Pick<CheckContext, 'settings' | 'origins'>): void {
+  const { onnx, ...hints } = settings.dataset.model;
+  const reason = 'it tells how a foreign model is read (--onnx FILE)';
+  const keys = Object.keys(hints).map((key) => `dataset.model.${key}`);
+  ignored(origins, onnx === null, Object.fromEntries(keys.map((key) => [key, reason])));
 }
 
 /** A file that was patched has specialists that were calibrated for the last layer that it has. */
