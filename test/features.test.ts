@@ -133,6 +133,15 @@ test('features with the logits of a classifier: from a file to an ensemble that 
   expect((await kdSpec(infer('narrow.npy'), { folder })).stderr).toMatch(
     /expected rows of 19 numbers, 12 of them logits.*found 6/,
   );
+  // As wide, but with the two arrays in each other's place.
+  const swapped = npz({
+    features: npy(new Float32Array(2 * classes), [2, classes]),
+    logits: npy(new Float32Array(2 * width), [2, width]),
+  });
+  await writeFile(join(folder, 'swapped.npz'), swapped);
+  expect((await kdSpec(infer('swapped.npz'), { folder })).stderr).toMatch(
+    /12 of them logits.*found 19, 7 of/,
+  );
 });
 
 test('predictions on standard input are clustered, with the names of their classes', async () => {

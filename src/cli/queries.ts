@@ -96,11 +96,12 @@ async function* rowsOf(
       const path = kept === undefined ? word : await keepStandardInput(stdin, kept);
       const table = await openFeatureTable(path, { isLabelled: false });
       try {
-        if (table.width !== width) {
+        // A matrix of all numbers does not say where its logits begin; one that says so may say it otherwise.
+        if (table.width !== width || (table.logits > 0 && table.logits !== logits)) {
           throw new KdSpecError(
             'image-shape',
             `${word}: expected rows of ${width} numbers, ${logits} of them logits, as in the data set, found ` +
-              `${table.width}, ${table.logits} of them logits`,
+              `${table.width}, ${table.logits} of them logits${logits > 0 ? ': features and logits are arrays of an .npz, or columns of a table' : ''}`,
           );
         }
         let row = 0;

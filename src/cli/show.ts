@@ -286,6 +286,7 @@ function findClass(classes: readonly string[], name: string | undefined): number
     throw new KdSpecError('usage', 'expected the name of a class: kd-spec show class NAME');
   const exact = classes.indexOf(name);
   if (exact >= 0) return exact;
+  if (/^\d{1,9}$/.test(name) && Number(name) < classes.length) return Number(name);
   const lower = name.toLowerCase();
   const alike = classes.flatMap((own, label) => (own.toLowerCase() === lower ? [label] : []));
   const containing = classes.flatMap((own, label) => (own.toLowerCase().includes(lower) ? [label] : []));

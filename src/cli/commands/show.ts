@@ -19,7 +19,8 @@ export function showCommand(context: CommandContext): CommandModule {
           })
           .positional('name', {
             type: 'string',
-            describe: 'The number of the specialist, the name of the class, the file of the image',
+            describe:
+              'The number of the specialist, the name of the class or its index, the file of the image',
           }),
         [],
       ),

@@ -105,7 +105,7 @@ function choose(
     distinct.length > 1
       ? `choose one with ${flag}`
       : what === 'images'
-        ? 'cast one to datasets.Image in Python'
+        ? 'cast one to datasets.Image in Python, or, if the columns hold the numbers of a feature vector each, put these into one list column, features'
         : 'cast one to datasets.ClassLabel, integers or strings in Python';
   throw new KdSpecError(
     'dataset-invalid',

@@ -164,6 +164,30 @@ describe('an ONNX model is a classifier', () => {
   });
 });
 
+test('of several outputs that of the last layer is taken, and that is said', async () => {
+  const parts = {
+    input: ['n', size],
+    nodes: [
+      node('MatMul', ['image', 'in'], ['before']),
+      node('Relu', ['before'], ['hidden']),
+      node('MatMul', ['hidden', 'weights'], ['logits']),
+    ],
+    initializers: [
+      floats('in', [size, 2], weights.subarray(0, 2 * size)),
+      floats('weights', [2, classes], weights.subarray(0, 2 * classes)),
+    ],
+  };
+  const alone = await open(modelFile({ ...parts, outputs: ['logits'] }));
+  const expectedValues = await alone.probabilities({ images, count: 3 });
+  alone.dispose();
+  const notes: string[] = [];
+  const both = modelFile({ ...parts, outputs: ['hidden', 'logits'] });
+  const classifier = await open(both, { note: (text) => notes.push(text) });
+  expect(await classifier.probabilities({ images, count: 3 })).toEqual(expectedValues);
+  expect(notes).toContainEqual(expect.stringMatching(/"logits" is taken, which its last layer makes/));
+  classifier.dispose();
+});
+
 test('an image of which a model makes no numbers takes no batch from those that come later', async () => {
   // Its logits are multiplied by the number of images in the batch, which so can be seen.
   const model = modelFile({

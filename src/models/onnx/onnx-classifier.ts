@@ -1,10 +1,19 @@
+import { TensorProto_DataType, type ValueInfoProto } from 'onnx-buf';
 import { areDistributions } from '../../math/distribution.js';
 import { type Classifier, type ClassNames, createClassifier, lowestLogProbability } from '../classifier.js';
 import { findClassNames } from './class-names.js';
 import { wholeModel } from './constants.js';
+import { findHead, withFeatures } from './find-head.js';
 import { findImageInput, type InputHints, possibleReadings } from './image-input.js';
 import { openImageSession, type SessionPart } from './image-session.js';
-import { fusedOutputKey, invalid, type OutputHolds, outputHolds, readOnnxModel } from './model-file.js';
+import {
+  fusedOutputKey,
+  invalid,
+  type OnnxModel,
+  type OutputHolds,
+  outputHolds,
+  readOnnxModel,
+} from './model-file.js';
 import type { OutputTensor, RuntimeName } from './runtime.js';
 
 const sumTolerance = 1e-3; // of probabilities in half precision
@@ -22,8 +31,8 @@ export interface OnnxClassifierOptions extends InputHints {
 }
 
 /**
- * An ONNX model as a classifier, by its first output of (batch, classes), or, of a model that kd-spec exported, by the
- * fused one.
+ * An ONNX model as a classifier, by its output of (batch, classes): of several, that which its last layer makes, as an import
+ * finds it, or of a model that kd-spec exported the fused one.
  *
  * What the output holds is read from the operators that make it, once for the model; where these are of other kinds,
  * numbers that sum to 1 are probabilities. Where the model does not say how its images are normalised, values from 0 to 1
@@ -37,7 +46,7 @@ export async function openOnnxClassifier(
 ): Promise<Classifier> {
   const model = await readOnnxModel(path);
   const fused = model.metadata.get(fusedOutputKey);
-  const output = model.graph.output.find(({ name }) => name === fused) ?? model.graph.output[0];
+  const output = model.graph.output.find(({ name }) => name === fused) ?? (await ownOutput(model, note));
   let holds = output.name === fused ? 'probabilities' : outputHolds(model, output.name);
   const input = await findImageInput(model, hints);
   const [reading, ...others] = possibleReadings(input);
@@ -95,6 +104,24 @@ export async function openOnnxClassifier(
     session.dispose();
     throw error;
   }
+}
+
+/** The output with the classes; of several that may be, the first that holds real numbers. */
+async function ownOutput(model: OnnxModel, note: (text: string) => void): Promise<ValueInfoProto> {
+  const outputs = model.graph.output;
+  if (outputs.length === 1) return outputs[0];
+  const head = await findHead(withFeatures(model)).catch(() => undefined);
+  const found = outputs.find(({ name }) => name === head?.output) ?? outputs.find(isReal) ?? outputs[0];
+  note(
+    `${model.path}: of its outputs ${outputs.map(({ name }) => `"${name}"`).join(', ')}, "${found.name}" is taken` +
+      (head ? ', which its last layer makes' : ''),
+  );
+  return found;
+}
+
+function isReal({ type }: ValueInfoProto): boolean {
+  const { FLOAT, FLOAT16, DOUBLE } = TensorProto_DataType;
+  return type?.value.case === 'tensorType' && [FLOAT, FLOAT16, DOUBLE].includes(type.value.value.elemType);
 }
 
 function writeLogits(path: string, holds: OutputHolds, values: Float32Array, out: Float32Array): void {

@@ -198,9 +198,10 @@ export async function readRivalHead(directory: string, name: string): Promise<He
   if (!existsSync(path)) {
     const isOutside = rivals.find((rival) => rival.name === name)?.bounded === null && bound !== null;
     throw new KdSpecError(
-      'not-found',
+      isOutside ? 'option-invalid' : 'not-found',
       isOutside
-        ? `${name}: nothing that was tried is within the bound on harm of ${shortPercent(bound)}: choose another rival (kd-spec rivals), or allow more with --harm`
+        ? `${name}: nothing that was tried is within the bound on harm of ${shortPercent(bound)}: choose another rival, or ` +
+            'allow more (kd-spec rivals --harm SHARE, which calibrates the specialists for it, too) and repeat this command'
         : `no head of ${name} at ${path}: run kd-spec rivals --no-resume`,
     );
   }
