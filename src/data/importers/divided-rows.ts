@@ -29,6 +29,7 @@ interface PartRows {
 const classLimit = 1_000_000;
 const noLabel = -1;
 const ownGroup = -1;
+const wholeNumber = /^-?\d{1,18}$/;
 
 /** A word on a column that looks as if it divided the rows. */
 export const noPartsInSplit =
@@ -44,6 +45,15 @@ export class RowLabels {
   private readonly files = new Numbering();
   private readonly parts = new Map<SplitName, PartRows>();
   private filesRepeat = false;
+  private readonly areTexts: boolean;
+
+  /**
+   * @param options.areTexts whether labels are texts as they stand: spaces around them count, and those that look like
+   *   numbers are texts like others, in their order and in that -1 is a label
+   */
+  constructor({ areTexts = false }: { readonly areTexts?: boolean } = {}) {
+    this.areTexts = areTexts;
+  }
 
   /**
    * Adds the next row of a part.
@@ -55,7 +65,8 @@ export class RowLabels {
   add(part: SplitName, label: string | undefined, group?: string, file?: string): void {
     const rows = this.parts.get(part) ?? { labels: [], groups: [], files: [] };
     this.parts.set(part, rows);
-    const text = label?.normalize('NFC').trim();
+    const plain = label?.normalize('NFC');
+    const text = this.areTexts ? plain : plain?.trim();
     rows.labels.push(text === undefined || text === '' ? noLabel : this.labels.numberOf(text));
     rows.groups.push(group === undefined || group === '' ? ownGroup : this.groups.numberOf(group));
     if (file !== undefined) {
@@ -89,6 +100,7 @@ export class RowLabels {
    *   where a label is none of them
    * @param options.isId the column of labels, if another value in each row would mean that it holds ids
    * @param options.group the `--group` that was given, if one was: groups then stay on one side
+   * @param options.nameOf what a row of a part is called in messages, where its number tells that
    * @throws KdSpecError `dataset-invalid` when there is no label in `train`, or one elsewhere that is not in `train`;
    * `option-invalid` when groups were asked for and no row has one
    */
@@ -97,6 +109,7 @@ export class RowLabels {
     names: known,
     isId,
     group,
+    nameOf,
     fractions,
     seed,
     findings,
@@ -105,6 +118,7 @@ export class RowLabels {
     readonly names?: KnownNames | undefined;
     readonly isId?: string | undefined;
     readonly group: string | undefined;
+    readonly nameOf?: NameOfRow | undefined;
     readonly fractions: SplitFractions;
     readonly seed: number;
     readonly findings: ImportFindings;
@@ -113,13 +127,9 @@ export class RowLabels {
     const occurring = new Set(train?.labels);
     occurring.delete(noLabel);
     const texts = [...occurring].map((label) => this.labels.texts[label]);
-    if (texts.length === 0) {
-      throw new KdSpecError(
-        'dataset-invalid',
-        `${place}: expected labelled rows in the training part, found ${train?.labels.length ?? 0} rows and no label`,
-      );
-    }
-    const areIntegers = texts.every((text) => /^-?\d{1,18}$/.test(text));
+    const areIntegers = !this.areTexts && texts.every((text) => wholeNumber.test(text));
+    const values = areIntegers ? texts.filter((text) => text !== '-1') : texts;
+    if (values.length === 0) throw withoutLabels(place, train?.labels.length ?? 0);
     const labelled = train?.labels.filter((label) => label !== noLabel).length ?? 0;
     if (isId !== undefined && texts.length > 1 && texts.length === labelled) {
       throw new KdSpecError(
@@ -138,8 +148,7 @@ export class RowLabels {
     }
     const named = known?.list;
     if (named === undefined) noteCaseTwins(texts, findings);
-    const values = areIntegers ? texts.filter((text) => text !== '-1').sort(compareIntegers) : texts;
-    const classes = named ?? (areIntegers ? values : values.sort(compareCodePoints));
+    const classes = named ?? values.toSorted(areIntegers ? compareIntegers : compareCodePoints);
     const numbers = new Map(classes.map((name, label) => [name, label]));
     const isNumbered =
       named !== undefined &&
@@ -157,14 +166,17 @@ export class RowLabels {
     const labels = new Map<SplitName, Int32Array>();
     for (const [part, rows] of this.parts) {
       const ofRows = new Int32Array(rows.labels.length);
-      let without = 0;
       for (const [row, number] of rows.labels.entries()) {
         const label = number === noLabel ? noLabel : classOf[number];
-        if (label === undefined) throw unknownLabel(place, part, this.labels.texts[number], known);
-        if (label === noLabel) without++;
+        if (label === undefined)
+          throw unknownLabel(nameOf?.(part, row) ?? place, part, this.labels.texts[number], known);
         ofRows[row] = label;
       }
-      if (without > 0) findings.leaveOut('rows without a label', `${place}, the ${part} part`, without);
+      const without = ofRows.filter((label) => label === noLabel).length;
+      if (without > 0) {
+        const example = nameOf?.(part, ofRows.indexOf(noLabel)) ?? `${place}, the ${part} part`;
+        findings.leaveOut('rows without a label', example, without);
+      }
       labels.set(part, ofRows);
       assigned.set(
         part,
@@ -183,7 +195,7 @@ export class RowLabels {
         group,
         names: this.groups.texts,
         unit: 'rows',
-        example: this.rowWithoutGroup() ?? place,
+        example: this.rowWithoutGroup(nameOf) ?? place,
         findings,
       });
     }
@@ -198,10 +210,11 @@ export class RowLabels {
     return { classes, labels, assigned };
   }
 
-  /** The file of a row without a group, where rows have files. */
-  private rowWithoutGroup(): string | undefined {
-    for (const { groups, files } of this.parts.values()) {
+  /** A row without a group: its name, or its file, where rows have one. */
+  private rowWithoutGroup(nameOf: NameOfRow | undefined): string | undefined {
+    for (const [part, { groups, files }] of this.parts) {
       const row = groups.indexOf(ownGroup);
+      if (row >= 0 && nameOf) return nameOf(part, row);
       if (row >= 0 && files.length > 0) return this.files.texts[files[row]];
     }
     return undefined;
@@ -259,6 +272,9 @@ export interface KnownNames {
   /** For a person: `the 5 classes of --class-names`; and what helps where a label is none of them. */
   readonly from?: { readonly what: string; readonly advice: string } | undefined;
 }
+
+/** What a row is called in messages, by its number in its part. */
+type NameOfRow = (part: SplitName, row: number) => string;
 
 /** See {@link RowLabels.divide}. */
 export interface DividedRows {
@@ -336,8 +352,22 @@ function compareIntegers(a: string, b: string): number {
 }
 
 function classAtLine(text: string, classes: number): number | undefined {
-  const line = Number(text);
+  // Number takes more for numbers than labels are: 1.5, 0x1, 1e0.
+  const line = wholeNumber.test(text) ? Number(text) : -1;
   return line >= 0 && line < classes ? line : undefined;
+}
+
+/** Nothing can be learned from a training part of which no row has a label. */
+function withoutLabels(place: string, rows: number): KdSpecError {
+  const found =
+    rows === 0
+      ? 'no rows at all: add some'
+      : `none among ${rows} (empty, null, and -1 among integers mean that there is no label): name the column that has ` +
+        'the labels with --label-column, or give rows whose labels are not hidden';
+  return new KdSpecError(
+    'dataset-invalid',
+    `${place}: expected labelled rows in the training part, found ${found}`,
+  );
 }
 
 function unknownLabel(

@@ -1,29 +1,22 @@
 import { readFile, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
+import type { Data } from 'apache-arrow';
 import { z } from 'zod';
-import { KdSpecError } from '../../core/errors.js';
+import { assert, KdSpecError } from '../../core/errors.js';
 import { asFileError } from '../../core/file-error.js';
 import { parseJson } from '../../core/json-file.js';
-import { column, encodedImages } from '../arrow-columns.js';
+import { type ColumnPlace, column, encodedImages, integers, texts } from '../arrow-columns.js';
 import { indexShard, type ShardIndex } from '../arrow-shard.js';
 import { ImportFindings } from '../import-report.js';
+import type { ShuffleSeed } from '../row-order.js';
 import { readRows } from '../shard-rows.js';
 import { type DatasetSource, type SplitName, splitNames } from '../source.js';
 import { findSplits } from '../split-names.js';
 import { decodeImages, type EncodedImage } from './decode-images.js';
-import { divideTrain, Numbering } from './divided-rows.js';
-import { reportGroups } from './group-key.js';
+import { type DividedRows, RowLabels, rowsOfSplit } from './divided-rows.js';
 import { type Importer, type ImportOptions, importChoices, importOptions, withoutNull } from './importer.js';
-import {
-  cellReader,
-  chooseImageColumn,
-  chooseLabelColumn,
-  classesOf,
-  type LabelColumn,
-  labelReader,
-  required,
-  unlabelled,
-} from './label-column.js';
+import { chooseImageColumn, chooseLabelColumn, type LabelColumn } from './label-column.js';
+import type { SplitFractions } from './split-by-seed.js';
 
 /** How a Hugging Face data set is imported. */
 export interface HuggingFaceOptions extends ImportOptions {
@@ -51,78 +44,61 @@ const infoSchema = z.object({ features: z.record(z.string(), z.unknown()) });
  * occur in `train`. Rows without a label (null, -1 or an empty text) are left out.
  *
  * The splits for training, validation and test are taken as they are, by any of their usual names (see
- * `split-names.ts`); what is missing is set aside from `train` by seed, class by class. A single data set is taken for
- * `train`.
+ * `split-names.ts`); what is missing, or has no labelled row, is set aside from `train` by seed, class by class. A single
+ * data set is taken for `train`.
  *
  * @param directory the folder given to `save_to_disk`
  * @param options.imageSize height and width of the result, in pixels
  * @param options.seed names the order and the splits
  * @returns a source for `writeDataset`; its `report` says what was left out
- * @throws KdSpecError `not-found`, `dataset-invalid`, `shard-truncated`, `shard-corrupt`
- * Cost: one pass over the label columns, which are held; no images.
+ * @throws KdSpecError `not-found`, `dataset-invalid`, `option-invalid`, `shard-truncated`, `shard-corrupt`
+ * Cost: one pass over the record batches for the label columns, which are held; no image is decoded.
  */
 export async function huggingFaceSource(
   directory: string,
   options: HuggingFaceOptions,
 ): Promise<DatasetSource> {
-  const { image, validationFraction, testFraction, seed } = importChoices(options);
+  const { image, validationFraction, testFraction, onError, seed } = importChoices(options);
   const findings = new ImportFindings();
   const folders = await splitFolders(directory, findings);
-  const train = await openSplit(folders.train);
-  const own: Partial<Record<SplitName, StoredSplit>> = {};
-  for (const name of ['validation', 'test'] as const) {
-    const folder = folders[name];
+  const stored = new Map<SplitName, StoredSplit>([['train', await openSplit(folders.train)]]);
+  for (const part of ['validation', 'test'] as const) {
+    const folder = folders[part];
     const split = folder === undefined ? undefined : await openSplit(folder);
-    if (split && rowCount(split) > 0) own[name] = split;
-    else if (split) findings.note(`a part without rows: ${name} is set aside from train`, split.infoPath);
+    if (split?.shards.some(({ rows }) => rows > 0)) stored.set(part, split);
+    else if (split) findings.note(`a part without rows: ${part} is set aside from train`, split.infoPath);
   }
-  const imageColumn = chooseImageColumn(train.features, options.imageColumn, train.infoPath);
-  const labelColumn = chooseLabelColumn(train.features, options.labelColumn, train.infoPath);
-  for (const { features, infoPath } of Object.values(own)) {
-    const other = chooseLabelColumn(features, labelColumn.column, infoPath);
-    if (other.names?.join('\n') === labelColumn.names?.join('\n')) continue;
+  const { features, infoPath } = partOf(stored, 'train');
+  const imageColumn = chooseImageColumn(features, options.imageColumn, infoPath);
+  const labelColumn = chooseLabelColumn(features, options.labelColumn, infoPath);
+  for (const other of stored.values()) {
+    const { names } = chooseLabelColumn(other.features, labelColumn.column, other.infoPath);
+    if (names?.join('\n') === labelColumn.names?.join('\n')) continue;
     throw new KdSpecError(
       'dataset-invalid',
-      `${infoPath}: expected the classes of ${train.infoPath}, found others: write the parts again with the same ClassLabel`,
+      `${other.infoPath}: expected the classes of ${infoPath}, found others: write the parts again with the same ClassLabel`,
     );
   }
-  if (labelColumn.names === undefined)
-    findings.note(`a column of ${labelColumn.kind}, whose values are the classes`, labelColumn.column);
-  const classes = await classesOf(train.shards, labelColumn);
-  const reader: ImageReader = {
-    imageColumn,
-    labelColumn,
-    labelOf: new Map(classes.map((name, label) => [name, label])),
+  const divided = await divideStored(stored, labelColumn, {
+    directory,
+    group: options.group,
+    fractions: { validation: validationFraction, test: testFraction },
+    seed,
     findings,
-  };
-
-  const fractions = {
-    validation: own.validation ? 0 : validationFraction,
-    test: own.test ? 0 : testFraction,
-  };
-  const isDivided = fractions.validation + fractions.test > 0;
-  const rows = isDivided ? await trainRows(train, reader, options.group) : undefined;
-  const splits =
-    rows && divideTrain(rows.labels, fractions, { seed, groups: rows.groups, findings, place: directory });
-  const partOf = (name: SplitName) => {
-    const isOwn = name === 'train' ? !splits : own[name] !== undefined;
-    const isIn = (row: number) => splits?.[row] === splitNames.indexOf(name);
-    return { stored: own[name] ?? train, ...(!isOwn && { isIn }) };
-  };
+  });
   return {
     description: `Hugging Face data set of the folder ${basename(directory)}`,
-    classes,
+    classes: divided.classes,
     image,
     augmentation: { kind: 'shift', pixels: 2 },
-    count: (name) => {
-      const { stored, isIn } = partOf(name);
-      return isIn ? (splits?.filter((_, row) => isIn(row)).length ?? 0) : rowCount(stored);
-    },
-    images: (name) => {
-      const { stored, isIn } = partOf(name);
-      return decodeImages(storedImages(stored, reader, [seed, 'order', name], isIn), image, findings);
-    },
-    report: () => findings.report(options.onError ?? 'stop'),
+    count: (split) => rowsOfSplit(divided, split).rows.length,
+    images: (split) =>
+      decodeImages(
+        storedImages(divided, stored, imageColumn, split, [seed, 'order', split], findings),
+        image,
+        findings,
+      ),
+    report: () => findings.report(onError),
   };
 }
 
@@ -187,88 +163,125 @@ async function openSplit(directory: string): Promise<StoredSplit> {
   return { shards, features, infoPath };
 }
 
-function rowCount({ shards }: StoredSplit): number {
-  return shards.reduce((sum, { rows }) => sum + rows, 0);
+function partOf(stored: ReadonlyMap<SplitName, StoredSplit>, part: SplitName): StoredSplit {
+  const split = stored.get(part);
+  assert(split !== undefined, `a stored part ${part}`);
+  return split;
 }
 
-/** What is needed to take images out of record batches. */
-interface ImageReader {
-  readonly imageColumn: string;
-  readonly labelColumn: LabelColumn;
-  readonly labelOf: ReadonlyMap<string, number>;
-  readonly findings: ImportFindings;
-}
-
-/** The label of every training row, and its group where groups are wanted. */
-async function trainRows(
-  train: StoredSplit,
-  { labelColumn, labelOf, findings }: ImageReader,
-  group: string | undefined,
-): Promise<{ readonly labels: Int32Array; readonly groups: Int32Array | undefined }> {
-  const key = group === undefined ? undefined : columnGroup(group, train);
-  const labels = new Int32Array(rowCount(train));
-  const groups = new Int32Array(key === undefined ? 0 : labels.length);
-  const numbers = new Numbering();
-  const stream = readRows(train.shards, (batch, path, firstRow) => {
-    const place = { path, firstRow };
-    const data = required(column(batch, labelColumn.column), labelColumn.column, path);
-    const labelAt = labelReader(data, labelColumn, labelOf, place);
-    const groupAt = key && cellReader(required(column(batch, key.name), key.name, path), key.kind, place);
-    return {
-      take: (position: number, row: number) => {
-        const label = labelAt(position);
-        if (label === unlabelled)
-          findings.leaveOut('rows without a label', `${path}, row ${firstRow + position}`);
-        return { row, label, group: groupAt?.(position) };
+/** Reads labels and groups of all rows, and divides them. */
+async function divideStored(
+  stored: ReadonlyMap<SplitName, StoredSplit>,
+  labelColumn: LabelColumn,
+  {
+    directory,
+    group,
+    fractions,
+    seed,
+    findings,
+  }: {
+    readonly directory: string;
+    readonly group: string | undefined;
+    readonly fractions: SplitFractions;
+    readonly seed: number;
+    readonly findings: ImportFindings;
+  },
+): Promise<DividedRows> {
+  const { column: name, kind, isNamed } = labelColumn;
+  const names = labelColumn.names?.map((label) => label.normalize('NFC'));
+  if (names === undefined) findings.note(`a column of ${kind}, whose values are the classes`, name);
+  const rows = new RowLabels({ areTexts: kind === 'strings' });
+  for (const [part, { shards, features, infoPath }] of stored) {
+    // Only training rows are divided: that another part lacks the column of groups is no reason to refuse it.
+    const groupColumn =
+      group !== undefined && (part === 'train' || Object.hasOwn(features, group))
+        ? chooseLabelColumn(features, group, infoPath, '--group')
+        : undefined;
+    const cells = readRows(shards, (batch, path, firstRow) => {
+      const reader = (of: string, as: LabelColumn['kind']) =>
+        cellReader(required(column(batch, of), of, path), as, { path, firstRow });
+      const labelAt = reader(name, kind);
+      const groupAt = groupColumn && reader(groupColumn.column, groupColumn.kind);
+      return { take: (position: number) => [labelAt(position), groupAt?.(position)] as const };
+    });
+    for await (const [label, of] of cells) rows.add(part, label, of);
+  }
+  return rows.divide({
+    place: directory,
+    names: names && {
+      list: names,
+      areNumbered: true,
+      from: {
+        what: `${names.length} names of its ClassLabel`,
+        advice: 'remove the rows, or write them again',
       },
-    };
+    },
+    isId: !isNamed && names === undefined ? name : undefined,
+    group,
+    nameOf: (part, row) => rowName(partOf(stored, part), row),
+    fractions,
+    seed,
+    findings,
   });
-  for await (const { row, label, group: name } of stream) {
-    labels[row] = label;
-    if (key === undefined) continue;
-    groups[row] = name === undefined || name === '' ? -1 : numbers.numberOf(name);
-  }
-  if (group !== undefined) {
-    const parts = new Map([['train', groups] as const]);
-    reportGroups(parts, { group, names: numbers.texts, unit: 'rows', example: train.infoPath, findings });
-  }
-  return { labels, groups: key && groups };
 }
 
-/** The column that `--group` names. */
-function columnGroup(
-  group: string,
-  { features, infoPath }: StoredSplit,
-): { readonly name: string; readonly kind: LabelColumn['kind'] } {
-  const { column: name, kind } = chooseLabelColumn(features, group, infoPath, '--group');
-  return { name, kind };
+function rowName({ shards }: StoredSplit, row: number): string {
+  let first = 0;
+  for (const { path, rows } of shards) {
+    if (row < first + rows) return `${path}, row ${row - first}`;
+    first += rows;
+  }
+  assert(false, `row ${row} of ${first}`);
 }
 
-/** The encoded images of a split in a shuffled order; rows without a label are left out. */
+/** The cell of a row as text; undefined for null, the integer -1 (no label, in Python) and the empty text. */
+function cellReader(
+  data: Data,
+  kind: LabelColumn['kind'],
+  place: ColumnPlace,
+): (position: number) => string | undefined {
+  const cellAt = kind === 'strings' ? texts(data, place) : integers(data, place, { nullable: true });
+  return (position) => {
+    const value = cellAt(position);
+    if (value === null || value === -1 || value === '') return undefined;
+    return typeof value === 'string' ? value.normalize('NFC') : String(value);
+  };
+}
+
+/** A column that must be there. */
+function required(data: Data | undefined, name: string, path: string): Data {
+  if (data) return data;
+  throw new KdSpecError(
+    'dataset-invalid',
+    `${path}: expected a column ${name}, which dataset_info.json names, found none`,
+  );
+}
+
+/** The encoded images of a split in a shuffled order. */
 async function* storedImages(
-  { shards }: StoredSplit,
-  { imageColumn, labelColumn, labelOf, findings }: ImageReader,
-  shuffleSeed: readonly (string | number)[],
-  isIn: ((row: number) => boolean) | undefined,
+  divided: DividedRows,
+  stored: ReadonlyMap<SplitName, StoredSplit>,
+  imageColumn: string,
+  split: SplitName,
+  shuffleSeed: ShuffleSeed,
+  findings: ImportFindings,
 ): AsyncGenerator<EncodedImage> {
+  const { part } = rowsOfSplit(divided, split);
+  const wanted = splitNames.indexOf(split);
+  const splits = divided.assigned.get(part);
+  const labels = divided.labels.get(part);
+  if (!splits || !labels) return;
   const stream = readRows(
-    shards,
+    partOf(stored, part).shards,
     (batch, path, firstRow) => {
-      const place = { path, firstRow };
-      const bytesAt = encodedImages(required(column(batch, imageColumn), imageColumn, path), place);
-      const labels = required(column(batch, labelColumn.column), labelColumn.column, path);
-      const labelAt = labelReader(labels, labelColumn, labelOf, place);
+      const images = required(column(batch, imageColumn), imageColumn, path);
+      const bytesAt = encodedImages(images, { path, firstRow });
       return {
+        keep: (_: number, row: number) => splits[row] === wanted,
         take: (position: number, row: number): EncodedImage | undefined => {
-          if (isIn && !isIn(row)) return undefined;
-          const label = labelAt(position);
           const name = `${path}, row ${firstRow + position}`;
-          if (label === unlabelled) {
-            findings.leaveOut('rows without a label', name);
-            return undefined;
-          }
           try {
-            return { image: { bytes: bytesAt(position), name }, label };
+            return { image: { bytes: bytesAt(position), name }, label: labels[row] };
           } catch (error) {
             findings.unreadable(name, error);
             return undefined;
@@ -278,5 +291,5 @@ async function* storedImages(
     },
     { shuffleSeed },
   );
-  for await (const stored of stream) if (stored) yield stored;
+  for await (const image of stream) if (image) yield image;
 }

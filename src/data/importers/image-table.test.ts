@@ -370,3 +370,37 @@ test('labels that differ only in case are classes of their own, with a word', as
     { what: 'classes whose names differ only in the case of letters', count: 1, example: 'Cat, cat' },
   ]);
 });
+
+test.each(['1.5', '0x1', '1e0'])(
+  'a label %s of another part is no line of the names of classes',
+  async (label) => {
+    const directory = await tree({
+      ...greys(3),
+      'train.csv': 'path,label\nimages/0.png,0\nimages/1.png,1\n',
+      'test.csv': `path,label\nimages/2.png,${label}\n`,
+      'names.txt': 'ash\nbeech\n',
+    });
+    await expect(open(directory, { classNames: join(directory, 'names.txt') })).rejects.toMatchObject({
+      code: 'dataset-invalid',
+      message: expect.stringContaining(
+        `the label "${label}" in the test part, which is none of the 2 classes`,
+      ),
+    });
+  },
+);
+
+test('training rows whose labels are all -1 are refused, with what helps', async () => {
+  const directory = await tree({
+    ...greys(3),
+    'list.csv': 'path,label\nimages/0.png,-1\nimages/1.png,-1\nimages/2.png,\n',
+    'names.txt': 'ash\nbeech\n',
+  });
+  for (const more of [{}, { classNames: join(directory, 'names.txt') }]) {
+    await expect(open(join(directory, 'list.csv'), more)).rejects.toMatchObject({
+      code: 'dataset-invalid',
+      message: expect.stringMatching(
+        /list\.csv: expected labelled rows .* found none among 3 .*--label-column/,
+      ),
+    });
+  }
+});

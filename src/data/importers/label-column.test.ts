@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import {
@@ -61,12 +61,28 @@ async function saved(columns: Readonly<Record<string, readonly [Vector, object]>
   return directory;
 }
 
+/** A folder as `DatasetDict.save_to_disk` writes it. */
+async function savedParts(parts: Readonly<Record<string, Parameters<typeof saved>[0]>>): Promise<string> {
+  const directory = join(root, String(made++));
+  await mkdir(directory);
+  for (const [part, columns] of Object.entries(parts))
+    await rename(await saved(columns), join(directory, part));
+  await writeFile(join(directory, 'dataset_dict.json'), JSON.stringify({ splits: Object.keys(parts) }));
+  return directory;
+}
+
 async function read(directory: string, options: Partial<HuggingFaceOptions> = {}) {
   const source = await huggingFaceSource(directory, { imageSize: 8, channels: 1, seed: 1, ...options });
   const labels: number[] = [];
-  for (const split of splitNames) for await (const one of source.images(split)) labels.push(one.label);
+  const sizes: number[] = [];
+  for (const split of splitNames) {
+    const before = labels.length;
+    for await (const one of source.images(split)) labels.push(one.label);
+    sizes.push(labels.length - before);
+  }
   const counts = source.classes.map((_, of) => labels.filter((one) => one === of).length);
-  return { classes: source.classes, counts, report: source.report?.() };
+  const announced = splitNames.map((split) => source.count(split));
+  return { classes: source.classes, counts, sizes, announced, report: source.report?.() };
 }
 
 test('one of several columns of labels or images is chosen by name, and asked for otherwise', async () => {
@@ -110,6 +126,112 @@ test('rows without a label are left out and counted', async () => {
   expect(report?.leftOut).toEqual([
     { what: 'rows without a label', count: 12, example: expect.stringMatching(/arrow, row \d+$/) },
   ]);
+});
+
+const column = (labels: Vector) => ({ image: [pictures(), image], label: [labels, label] }) as const;
+const hidden = (value: -1 | null) => integers(Array.from({ length: rows }, () => value));
+
+test.each([
+  ['test', -1, [20, 24, 4]],
+  ['test', null, [20, 24, 4]],
+  ['validation', -1, [20, 4, 24]],
+] as const)('a %s part whose labels are all %s is set aside from train', async (part, value, sizes) => {
+  const labelled = column(alternating());
+  const parts = { train: labelled, validation: labelled, test: labelled, [part]: column(hidden(value)) };
+  const directory = await savedParts(parts);
+  const { report, ...found } = await read(directory, { validationFraction: 0.15, testFraction: 0.15 });
+  expect(found).toMatchObject({ classes: ['a', 'b'], sizes, announced: sizes });
+  expect(report).toEqual({
+    leftOut: [
+      {
+        what: 'rows without a label',
+        count: rows,
+        example: `${join(directory, part, 'data-00000-of-00001.arrow')}, row 0`,
+      },
+    ],
+    notes: [
+      { what: `a part without labelled rows: ${part} is set aside from train`, count: 1, example: directory },
+    ],
+  });
+});
+
+test('without a label are some rows of a part: the others are the part, and are what is counted', async () => {
+  const some = integers(Array.from({ length: rows }, (_, row) => [0, -1, 1][row % 3]));
+  const parts = { train: column(alternating()), validation: column(alternating()), test: column(some) };
+  const { sizes, announced, report } = await read(await savedParts(parts));
+  expect(sizes).toEqual([24, 24, 16]);
+  expect(announced).toEqual(sizes);
+  expect(report?.notes).toEqual([]);
+  expect(report?.leftOut).toEqual([
+    { what: 'rows without a label', count: 8, example: expect.stringMatching(/test.data.*arrow, row 1$/) },
+  ]);
+});
+
+test('training rows without any label are refused, with what helps', async () => {
+  for (const value of [-1, null] as const) {
+    const parts = { train: column(hidden(value)), test: column(alternating()) };
+    await expect(read(await savedParts(parts))).rejects.toMatchObject({
+      code: 'dataset-invalid',
+      message: expect.stringMatching(
+        /expected labelled rows in the training part, found none among 24 .*-1 among integers.*--label-column/,
+      ),
+    });
+  }
+});
+
+test('a label that is no class is named with its row', async () => {
+  const wrong = integers(Array.from({ length: rows }, (_, row) => (row === 5 ? 2 : row % 2)));
+  await expect(read(await saved(column(wrong)))).rejects.toThrow(
+    /arrow, row 5: found the label "2" in the train part, which is none of the 2 names of its ClassLabel/,
+  );
+  const texts = (names: readonly string[]) =>
+    ({
+      image: [pictures(), image],
+      label: [
+        vectorFromArray(
+          Array.from({ length: rows }, (_, row) => names[row % names.length]),
+          new Utf8(),
+        ),
+        value('string'),
+      ],
+    }) as const;
+  const parts = { train: texts(['oak', 'elm']), test: texts(['oak', 'elm', 'fir']) };
+  await expect(read(await savedParts(parts))).rejects.toThrow(
+    /test.data.*arrow, row 2: found the label "fir" in the test part.*add training images of it/,
+  );
+});
+
+test('texts are classes as they stand, by code points, even where they look like numbers', async () => {
+  const names = Array.from({ length: rows }, (_, row) => ['9', '10', ' 9', '-1'][row % 4]);
+  const columns = {
+    image: [pictures(), image],
+    label: [vectorFromArray(names, new Utf8()), value('string')],
+  } as const;
+  expect(await read(await saved(columns))).toMatchObject({
+    classes: [' 9', '-1', '10', '9'],
+    counts: [6, 6, 6, 6],
+  });
+});
+
+test('groups that stand in several parts are warned of; a part without the column of groups is taken', async () => {
+  const vendors = vectorFromArray(
+    Array.from({ length: rows }, (_, row) => `v${Math.floor(row / 4)}`),
+    new Utf8(),
+  );
+  const grouped = { ...column(alternating()), vendor: [vendors, value('string')] } as const;
+  const torn = await read(await savedParts({ train: grouped, test: grouped }), { group: 'vendor' });
+  expect(torn.report?.notes.filter(({ isWarning }) => isWarning)).toEqual([
+    {
+      what: 'groups that the source itself has on both sides of a split',
+      count: 6,
+      example: 'v0',
+      isWarning: true,
+    },
+  ]);
+  const plain = await savedParts({ train: grouped, test: column(alternating()) });
+  const { sizes } = await read(plain, { group: 'vendor', validationFraction: 0.2 });
+  expect(sizes).toEqual([20, 4, 24]);
+  await expect(read(plain, { group: 'maker' })).rejects.toThrow(/--group.*found "maker"/);
 });
 
 test('a column of ids is not taken for labels unless a person says so', async () => {

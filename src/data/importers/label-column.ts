@@ -1,10 +1,5 @@
-import type { Data } from 'apache-arrow';
 import { z } from 'zod';
 import { KdSpecError } from '../../core/errors.js';
-import { type ColumnPlace, column, integers, texts } from '../arrow-columns.js';
-import type { ShardIndex } from '../arrow-shard.js';
-import { compareCodePoints } from '../image-files.js';
-import { readRows } from '../shard-rows.js';
 
 /** The features of a Hugging Face data set by column, as `dataset_info.json` has them. */
 export type Features = Readonly<Record<string, unknown>>;
@@ -18,10 +13,6 @@ export interface LabelColumn {
   /** Whether a person named the column. */
   readonly isNamed: boolean;
 }
-
-/** The label of a row that has none. */
-export const unlabelled = -1;
-const classLimit = 1_000_000;
 
 const classLabel = z.object({ _type: z.literal('ClassLabel'), names: z.array(z.string()) });
 const imageFeature = z.object({ _type: z.literal('Image') });
@@ -110,102 +101,5 @@ function choose(
   throw new KdSpecError(
     'dataset-invalid',
     `${path}: expected one column of ${what}, found ${list(distinct)} (all columns: ${list(names)}): ${advice}`,
-  );
-}
-
-/**
- * The classes of a label column: a ClassLabel's names, or the values that occur, integers by size and texts by code
- * points.
- *
- * @param shards of the training part
- * @throws KdSpecError `dataset-invalid` for more than a million values
- * Cost: nothing for a ClassLabel, else one pass over the shards.
- */
-export async function classesOf(
-  shards: readonly ShardIndex[],
-  { column: name, kind, names, isNamed }: LabelColumn,
-): Promise<readonly string[]> {
-  if (names) return names.map((label) => label.normalize('NFC'));
-  const found = new Set<string>();
-  const cells = readRows(shards, (batch, path, firstRow) => {
-    const cellAt = cellReader(required(column(batch, name), name, path), kind, { path, firstRow });
-    return { take: (position: number) => cellAt(position) };
-  });
-  let labelled = 0;
-  for await (const cell of cells) {
-    if (cell !== undefined) labelled++;
-    if (cell === undefined || found.has(cell)) continue;
-    found.add(cell);
-    if (found.size > classLimit) {
-      throw new KdSpecError(
-        'dataset-invalid',
-        `${shards[0]?.path}: expected at most ${classLimit} classes, found more values in the column ${name}: ` +
-          'is it a column of labels? Choose another with --label-column',
-      );
-    }
-  }
-  if (!isNamed && found.size > 1 && found.size === labelled) {
-    throw new KdSpecError(
-      'dataset-invalid',
-      `${shards[0]?.path}: expected labels in ${name}, the only column of ${kind}, found another value in each of ` +
-        `${labelled} rows: is it an id? If it is the class, say so with --label-column ${name}`,
-    );
-  }
-  return kind === 'integers'
-    ? [...found]
-        .map(BigInt)
-        .sort((a, b) => (a < b ? -1 : a > b ? 1 : 0))
-        .map(String)
-    : [...found].sort(compareCodePoints);
-}
-
-/**
- * Reads the labels of a record batch.
- *
- * @param labelOf from {@link classesOf}, each class with its index
- * @returns the label at a position, {@link unlabelled} for null, -1 and empty texts; throws `dataset-invalid` with file
- *   and row for a value that is no class
- */
-export function labelReader(
-  data: Data,
-  { column: name, kind, names }: LabelColumn,
-  labelOf: ReadonlyMap<string, number>,
-  place: ColumnPlace,
-): (position: number) => number {
-  const cellAt = cellReader(data, kind, place);
-  return (position) => {
-    const cell = cellAt(position);
-    if (cell === undefined) return unlabelled;
-    const label = names ? Number(cell) : labelOf.get(cell);
-    if (label !== undefined && label >= 0 && label < labelOf.size) return label;
-    throw new KdSpecError(
-      'dataset-invalid',
-      `${place.path}, row ${place.firstRow + position}: expected in ${name} ` +
-        (names ? `a label in [0, ${labelOf.size})` : 'a class that occurs in train') +
-        `, found ${cell}: remove the row`,
-    );
-  };
-}
-
-/** The label of a row as text; undefined for null, the integer -1 (no label, in Python) and the empty text. */
-export function cellReader(
-  data: Data,
-  kind: LabelColumn['kind'],
-  place: ColumnPlace,
-): (position: number) => string | undefined {
-  const cellAt = kind === 'strings' ? texts(data, place) : integers(data, place, { nullable: true });
-  return (position) => {
-    const value = cellAt(position);
-    if (value === null || value === -1 || value === '') return undefined;
-    return typeof value === 'string' ? value.normalize('NFC') : String(value);
-  };
-}
-
-/** A column that must be there. */
-export function required(data: Data | undefined, name: string, path: string): Data {
-  if (data) return data;
-  throw new KdSpecError(
-    'dataset-invalid',
-    `${path}: expected a column ${name}, which dataset_info.json names, found none`,
   );
 }
