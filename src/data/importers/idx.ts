@@ -2,6 +2,7 @@ import { createReadStream, createWriteStream } from 'node:fs';
 import { mkdtemp, open, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
+import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { createGunzip, gunzipSync } from 'node:zlib';
 import { KdSpecError } from '../../core/errors.js';
@@ -140,9 +141,11 @@ async function readLabels(path: string): Promise<Uint8Array> {
 async function readHeader(path: string): Promise<ImageHeader> {
   const isPacked = await isGzipFile(path);
   const raw = createReadStream(path);
-  const unpacked = createGunzip();
-  raw.on('error', (error) => unpacked.destroy(error));
-  const stream = isPacked ? raw.pipe(unpacked) : raw;
+  let stream: Readable = raw;
+  if (isPacked) {
+    stream = raw.pipe(createGunzip());
+    raw.on('error', (error) => stream.destroy(error)); // a pipe does not pass it on
+  }
   const chunks: Buffer[] = [];
   try {
     for await (const chunk of stream) {
