@@ -24,7 +24,7 @@ export interface Patched {
   readonly earlier: readonly PatchRecord[];
 }
 
-export const harmOf = ({ bystanders }: Pick<MeasuredPatch, 'bystanders'>) =>
+export const lostByBystanders = ({ bystanders }: Pick<MeasuredPatch, 'bystanders'>) =>
   bystanders ? bystanders.before - bystanders.after : 0;
 
 /** What the ensemble of a workspace makes of the bystanders for the test; none: there are none. */

@@ -143,7 +143,8 @@ function inOrderOf(teacher: Classifier, { classes, note }: TeacherSurroundings):
   if (teacher.classes.length !== classes.length) {
     throw new KdSpecError(
       'option-invalid',
-      `expected a teacher of the data set's ${classes.length} classes, ${teacher.name} has ${teacher.classes.length}`,
+      `expected a teacher of the data set's ${classes.length} classes, ${teacher.name} has ${teacher.classes.length}: use a teacher ` +
+        'of the same classes, or give its model as --onnx, so that the data set has all of its classes',
     );
   }
   if (teacher.classes.every((name, index) => name === classes[index])) return teacher;

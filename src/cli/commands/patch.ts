@@ -13,7 +13,7 @@ import type { ResolvedSettings } from '../../pipeline/settings.js';
 import { stageNames } from '../../pipeline/stage-names.js';
 import { addFlags, flagsOf } from '../command-line.js';
 import { type CommandContext, printResult } from '../context.js';
-import { harmOf, makePatched, measureBystanders, type Patched } from '../make-patch.js';
+import { lostByBystanders, makePatched, measureBystanders, type Patched } from '../make-patch.js';
 import { type MeasuredPatch, patchSummary } from '../patch-summary.js';
 
 /** The command that does all of it: somebody's model and images in, a better model out. */
@@ -96,7 +96,7 @@ export function patchCommand(context: CommandContext): CommandModule {
         if (bound !== harm) inForce = withHarmBound(resolved, bound);
         await bringUpToDate('ensemble', inForce, context);
         bystanders = await measureBystanders(inForce, context.signal);
-        const lost = harmOf({ bystanders });
+        const lost = lostByBystanders({ bystanders });
         if (harm === null || lost <= harm) break;
         log.info(
           `bystanders for the test lose ${shortPercent(lost)}, more than --harm ${shortPercent(harm)} allows` +
@@ -265,7 +265,7 @@ function refuseWorse(
         `${percent(test.before)}: give more images, or another --seed`,
     );
   }
-  const harm = harmOf({ bystanders });
+  const harm = lostByBystanders({ bystanders });
   if (bystanders && bound !== null && harm > bound) {
     throw refuse(
       `bystanders lose ${shortPercent(harm)} (${percent(bystanders.before)} to ${percent(bystanders.after)} of ` +

@@ -84,7 +84,7 @@ export function verdictOf(
     .sort((a, b) => b.mean - a.mean);
   const first = candidates.find(({ isWithin }) => isWithin);
   const beyond = candidates.find(({ isWithin }) => !isWithin);
-  const harmOf = ({ harm }: RivalFigures) =>
+  const harmText = ({ harm }: RivalFigures) =>
     harm ? percentWithin(harm.harm, harm.standardError) : 'nothing measured';
   const within = bound === undefined ? '' : `, where at most ${shortPercent(bound)} is allowed`;
   const gain = `the specialists gain ${signedWithin(own.gain, own.standardError)} over the generalist`;
@@ -92,7 +92,7 @@ export function verdictOf(
   if (first?.isAhead) {
     const { name, outcome } = first;
     const costs = own.harm
-      ? ` It costs bystanders ${harmOf(outcome.figures)}, the specialists ${harmOf(own)}${within}.`
+      ? ` It costs bystanders ${harmText(outcome.figures)}, the specialists ${harmText(own)}${within}.`
       : '';
     sentences.push(
       `A rival is better than the specialists for these images: ${name}, by ` +
@@ -111,7 +111,7 @@ export function verdictOf(
   if (beyond?.isAhead && beyond.mean > Math.max(0, first?.mean ?? 0)) {
     sentences.push(
       `${capitalised(beyond.name)} gains ${signedWithin(beyond.mean, beyond.standardError)} more than the specialists, but costs bystanders ` +
-        `${harmOf(beyond.outcome.figures)}${first?.isAhead ? '' : `, the specialists ${harmOf(own)}${within}`}.`,
+        `${harmText(beyond.outcome.figures)}${first?.isAhead ? '' : `, the specialists ${harmText(own)}${within}`}.`,
     );
   }
   if (bound === undefined && others > 0) {
