@@ -1,5 +1,13 @@
 import { type FileHandle, open } from 'node:fs/promises';
-import { Message, type RecordBatch, RecordBatchReader, Schema, Table, tableToIPC } from 'apache-arrow';
+import {
+  type Data,
+  Message,
+  type RecordBatch,
+  RecordBatchReader,
+  Schema,
+  Table,
+  tableToIPC,
+} from 'apache-arrow';
 import { KdSpecError } from '../core/errors.js';
 import { asFileError } from '../core/file-error.js';
 import { foreignKind } from '../core/file-kind.js';
@@ -103,6 +111,7 @@ export async function openShard(path: string): Promise<FileHandle> {
  *
  * @param options.withDictionaries reads the dictionaries that it may refer to too, without which categorical columns
  * have no values
+ * @param options.columns the only ones that are read, by name: the values of the others are zeros
  * @throws KdSpecError `shard-truncated` when the file became shorter than it was, `shard-corrupt`
  * Cost: the batch in memory, `location.sizeBytes`, beside what it takes in the file where it is compressed.
  */
@@ -110,7 +119,10 @@ export async function readBatch(
   handle: FileHandle,
   shard: ShardIndex,
   location: BatchLocation,
-  { withDictionaries = false }: { readonly withDictionaries?: boolean } = {},
+  {
+    withDictionaries = false,
+    columns,
+  }: { readonly withDictionaries?: boolean; readonly columns?: readonly string[] | undefined } = {},
 ): Promise<RecordBatch> {
   const { dictionaries, isFile } = shard;
   const before = dictionaries.filter(({ offsetBytes }) => isFile || offsetBytes < location.offsetBytes);
@@ -120,14 +132,61 @@ export async function readBatch(
     if (dictionary.packing) unpackedDictionaries.set(dictionary, reading);
     messages.push(await reading);
   }
-  messages.push(await readMessage(handle, shard.path, location));
-  try {
-    const [batch] = RecordBatchReader.from([shard.schemaMessage, ...messages]);
-    if (batch?.numRows === location.rows) return batch;
-  } catch (cause) {
-    throw corrupt(shard.path, `the record batch at byte ${location.offsetBytes} cannot be decoded`, cause);
+  const isPartial = columns !== undefined && location.packing === undefined;
+  const message = isPartial
+    ? await readFrame(handle, shard.path, location)
+    : await readMessage(handle, shard.path, location);
+  messages.push(message);
+  const batch = decodeBatch(shard, location, messages);
+  if (isPartial) {
+    const parts = columns.flatMap((name) => batch.getChild(name)?.data ?? []).flatMap(buffersOf);
+    for (const part of parts) {
+      if (part.buffer !== message.buffer) continue; // made while decoding
+      const bytes = await readAt(handle, location.offsetBytes + part.byteOffset, part.byteLength);
+      if (bytes.length < part.byteLength) throw truncated(shard.path, location.offsetBytes, 0);
+      message.set(bytes, part.byteOffset);
+    }
   }
-  throw corrupt(shard.path, `the record batch at byte ${location.offsetBytes} has lost its rows`);
+  return batch;
+}
+
+function decodeBatch(
+  { path, schemaMessage }: ShardIndex,
+  { offsetBytes, rows }: BatchLocation,
+  messages: readonly Uint8Array[],
+): RecordBatch {
+  try {
+    const [batch] = RecordBatchReader.from([schemaMessage, ...messages]);
+    if (batch?.numRows === rows) return batch;
+  } catch (cause) {
+    throw corrupt(path, `the record batch at byte ${offsetBytes} cannot be decoded`, cause);
+  }
+  throw corrupt(path, `the record batch at byte ${offsetBytes} has lost its rows`);
+}
+
+/** A message without its body: as large as the whole, and memory that nothing is written to is not taken. */
+async function readFrame(
+  handle: FileHandle,
+  path: string,
+  { offsetBytes, fileBytes }: MessageLocation,
+): Promise<Uint8Array> {
+  const message = new Uint8Array(fileBytes);
+  const framing = await readAt(handle, offsetBytes, framingBytes);
+  if (framing.length < framingBytes) throw truncated(path, offsetBytes, 0);
+  const metadataBytes = new DataView(framing.buffer, framing.byteOffset).getInt32(4, true);
+  const head = await readAt(handle, offsetBytes, framingBytes + metadataBytes);
+  if (head.length > fileBytes || head.length < framingBytes + metadataBytes)
+    throw truncated(path, offsetBytes, 0);
+  message.set(head);
+  return message;
+}
+
+/** The buffers of a column, of its children too. */
+function buffersOf({ valueOffsets, values, nullBitmap, children }: Data): readonly ArrayBufferView[] {
+  return [
+    ...[valueOffsets, values, nullBitmap].filter((one) => ArrayBuffer.isView(one)),
+    ...children.flatMap(buffersOf),
+  ];
 }
 
 /** Dictionaries that were compressed, which every batch needs again, as long as there is the index of their file. */

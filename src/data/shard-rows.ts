@@ -11,6 +11,8 @@ export interface RowReadOptions {
   readonly bufferRows?: number;
   /** Rows, after `keep`, that are passed over. */
   readonly skip?: number;
+  /** The only columns that are read. */
+  readonly columns?: readonly string[];
 }
 
 /** How the rows of one record batch are taken out, made once a batch. */
@@ -49,6 +51,7 @@ export async function* readBlocks(
     bufferRows,
     skip = 0,
     filtered = false,
+    columns,
     held,
   }: RowReadOptions & {
     readonly filtered?: boolean;
@@ -63,7 +66,7 @@ export async function* readBlocks(
   const read = async ({ shard, location }: BatchPlace) => {
     const handle = handles.get(shard.path) ?? openShard(shard.path);
     handles.set(shard.path, handle);
-    return readBatch(await handle, shard, location);
+    return readBatch(await handle, shard, location, { columns });
   };
   const load = (block: RowBlock) =>
     Promise.all(

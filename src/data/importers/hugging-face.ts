@@ -197,13 +197,17 @@ async function divideStored(
       group !== undefined && (part === 'train' || Object.hasOwn(features, group))
         ? chooseLabelColumn(features, group, infoPath, '--group')
         : undefined;
-    const cells = readRows(shards, (batch, path, firstRow) => {
-      const reader = (of: string, as: LabelColumn['kind']) =>
-        cellReader(required(column(batch, of), of, path), as, { path, firstRow });
-      const labelAt = reader(name, kind);
-      const groupAt = groupColumn && reader(groupColumn.column, groupColumn.kind);
-      return { take: (position: number) => [labelAt(position), groupAt?.(position)] as const };
-    });
+    const cells = readRows(
+      shards,
+      (batch, path, firstRow) => {
+        const reader = (of: string, as: LabelColumn['kind']) =>
+          cellReader(required(column(batch, of), of, path), as, { path, firstRow });
+        const labelAt = reader(name, kind);
+        const groupAt = groupColumn && reader(groupColumn.column, groupColumn.kind);
+        return { take: (position: number) => [labelAt(position), groupAt?.(position)] as const };
+      },
+      { columns: [name, ...(groupColumn ? [groupColumn.column] : [])] }, // without the images
+    );
     for await (const [label, of] of cells) rows.add(part, label, of);
   }
   return rows.divide({
