@@ -140,6 +140,17 @@ describe('usage', () => {
     ['cluster --classes 1', '--classes: expected an integer from 2'],
     ['cluster --classes 3 --classes 4', '--classes was given 2 times'],
     ['dataset --epochs 3', 'epochs: it is an option of kd-spec train-generalist'],
+    [
+      'export --out e.onnx --rule paper',
+      'Unknown argument: rule: it is an option of kd-spec calibrate, of the stages after it (rivals, answer, distill, ' +
+        'evaluate) and of kd-spec run, not of kd-spec export',
+    ],
+    [
+      'fuse - --evaluate-split test',
+      'it is an option of kd-spec evaluate and of kd-spec run, not of kd-spec fuse',
+    ],
+    ['status --qqqqqq', 'Unknown argument: qqqqqq (--help lists what there is)'],
+    ['qqqqqq', 'no such command: qqqqqq (kd-spec --help lists them)'],
     ['infer', 'expected images'],
     ...['export --out e.onnx', 'infer a.png', 'serve', 'fuse -', 'show', 'status', 'jobs cancel', 'init'].map(
       (words) => [

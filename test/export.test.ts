@@ -109,6 +109,46 @@ test('a trace names the specialists, and infer says of the file what it says of 
   expect(stdout).not.toContain('no specialist was queried');
 });
 
+test('where no specialist was queried, infer tells what the temperature did, and a card that none was kept', async () => {
+  const path = join(workspace(), 'ensemble', 'ensemble.json');
+  const before = await readFile(path, 'utf8');
+  const { specialists, ...settings } = JSON.parse(before);
+  const none = specialists.map((one: object) => ({ ...one, kept: false }));
+  const infer = async (...flags: readonly string[]) =>
+    (await kdSpec(['infer', '0.png', ...flags], { folder })).stdout.trimEnd().split('\n').at(-1);
+  try {
+    for (const [temperature, expected] of [
+      [0.32, "no specialist was queried; the ensemble's temperature of 0.32 makes the generalist surer"],
+      [2.5, "no specialist was queried; the ensemble's temperature of 2.50 makes the generalist less sure"],
+      [1, 'the model has no specialists'],
+    ] as const) {
+      const changed = { ...settings, generalistTemperature: temperature, specialists: none };
+      await writeFile(path, JSON.stringify(changed));
+      await exported();
+      for (const flags of [[], ['--runtime', 'onnx'], ['--model', 'ensemble.onnx']])
+        expect([flags, await infer(...flags)]).toEqual([flags, expected]);
+      if (temperature !== 2.5) continue;
+      const { proto } = await readOnnxModel(file());
+      const metadataProps = proto.metadataProps.map(({ key, value }) =>
+        create(StringStringEntryProtoSchema, {
+          key,
+          value: value.replace('"generalistTemperature":2.5,', ''),
+        }),
+      );
+      const old = create(ModelProtoSchema, { ...proto, metadataProps }); // as earlier versions wrote it
+      await writeFile(join(folder, 'old.onnx'), toBinary(ModelProtoSchema, old));
+      expect(await infer('--model', 'old.onnx')).toBe('no specialist was queried');
+    }
+    const hub = ['export', '--format', 'hf', '--out', 'alone', '--json'];
+    expect(jsonOf(await kdSpec(hub, { folder }))).toMatchObject({ specialists: 0 });
+    const card = await readFile(join(folder, 'alone', 'README.md'), 'utf8');
+    expect(card).toMatch(/a generalist alone, as an ONNX graph\. No specialist was kept: /);
+    expect(card).not.toMatch(/0 specialists/);
+  } finally {
+    await writeFile(path, before);
+  }
+});
+
 /** The same values, numbers within rounding. */
 function expectNear(actual: unknown, expected: unknown): void {
   if (typeof expected === 'number' && typeof actual === 'number') {

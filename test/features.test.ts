@@ -1,4 +1,4 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -111,6 +111,16 @@ test('features with the logits of a classifier: from a file to an ensemble that 
   );
   expect(exported).toMatchObject({ inputs: ['features'], classes });
   expect(exported.maxDifference).toBeLessThan(1e-4);
+  const hub = ['export', '--format', 'hf', '--out', 'hub', '--workspace', 'w', '--json'];
+  expect(jsonOf(await kdSpec(hub, { folder }))).toMatchObject({ format: 'hf' });
+  const card = await readFile(join(folder, 'hub', 'README.md'), 'utf8');
+  expect(card).toContain('`rows` are rows of 7 features followed by the 12 logits (float32).');
+  expect(card).toContain('pipeline_tag: tabular-classification');
+  expect(card).toMatch(/^On \d+ rows of the test split, all classes:$/m);
+  expect(card).toMatch(
+    /^import numpy\nrows = numpy\.load\('rows\.npy'\)\.astype\('float32'\) {2}# \(rows, 19\)\n[\s\S]*"features": rows\}\)$/m,
+  );
+  expect(card).not.toMatch(/image/);
   for (const [flags, message] of [
     [['--format', 'web'], /the page of --format web classifies images, .*take --format onnx or hf/],
     [['--with-preprocessing'], /need no preprocessing: leave out --with-preprocessing$/m],

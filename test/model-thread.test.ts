@@ -48,6 +48,8 @@ test('a trace from the thread is that of the ensemble, and the caller keeps its 
   expect(there.specialists).toEqual(
     here.specialists.map(({ config: { id, classes } }) => ({ config: { id, classes: [...classes] } })),
   );
+  expect(there.kept).toEqual(here.kept);
+  expect(there.kept).toHaveLength(there.specialists.length);
   here.dispose();
   there.dispose();
 });

@@ -75,6 +75,12 @@ describe('a server, to its end', () => {
     ).toBe('PNG');
     const all = await bodyOf(await call('/v1/specialists'));
     expect(all.count).toBe(3);
+    const kept = all.specialists.filter(({ isKept }: { isKept: boolean }) => isKept);
+    expect(await bodyOf(await call('/v1'))).toMatchObject({ specialists: kept.length });
+    const settings = JSON.parse(await readFile(join(tiny, 'ensemble', 'ensemble.json'), 'utf8'));
+    expect(all.specialists.map(({ isKept }: { isKept: boolean }) => isKept)).toEqual(
+      settings.specialists.map(({ kept: isKept }: { kept: boolean }) => isKept),
+    );
     const one = await bodyOf(await call(`/v1/specialists/${all.specialists[0].id}`));
     expect(one.classes).toHaveLength(all.specialists[0].size);
   });

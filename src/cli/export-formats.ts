@@ -268,9 +268,11 @@ async function cardOf(
   const { feed, metadata, outputs } = model;
   const { rule, specialists } = metadata;
   const student = which === 'student' ? await studentFigures(workspace) : undefined;
+  const { isFeatures, width, logits = 0 } = feed.form.image;
+  const row = isFeatures && { features: width - logits, logits };
   const facts = { rule, specialists, outputs, weights, student, classes: classes.length, input: feed.name };
   return modelCard(
-    { name, licence, description, preparation: preparation(feed), ...facts },
+    { name, licence, description, row, preparation: preparation(feed), ...facts },
     await readReport(join(workspace, 'report', 'report.json')),
   );
 }
@@ -278,9 +280,16 @@ async function cardOf(
 /** What the student of a workspace reaches on test images; null where nothing measured it. */
 async function studentFigures(workspace: string): Promise<CardFacts['student']> {
   const { findManifest } = await import('../core/artefact.js');
+  const { openDataset } = await import('../data/dataset.js');
+  const { countLabels } = await import('../data/label-counts.js');
   const { metricsOf } = await import('../pipeline/stage-metrics.js');
   const manifest = await findManifest(join(workspace, 'student'));
-  return metricsOf('student', manifest?.metrics ?? {})?.test ?? null;
+  const test = metricsOf('student', manifest?.metrics ?? {})?.test;
+  if (test === undefined) return null;
+  // Distillation measures every test image.
+  const { splits, classes } = await openDataset(join(workspace, 'dataset'));
+  const images = await countLabels(splits.test, classes.length);
+  return { ...test, classes: images.filter((count) => count > 0).length };
 }
 
 /** The artefact of the network that an ensemble has as its generalist. */

@@ -20,3 +20,15 @@ test('a byte order mark is read, and a file of another kind is named', async () 
     message: expect.stringMatching(/Git LFS pointer/),
   });
 });
+
+test.each([0, -1, '1'])('a weight that is not above 0 is named in words: %j', async (weight) => {
+  const path = join(folder, 'weight.jsonl');
+  const specialist = { classes: [0], probabilities: [0.5, 0.5], weight };
+  await writeFile(path, JSON.stringify({ generalist: [0.25, 0.75], specialists: [specialist] }));
+  await expect(fuseLines(path, 1)).rejects.toMatchObject({
+    code: 'fusion-input',
+    message:
+      `${path}:1: specialists[0].weight: expected a number above 0, got ${JSON.stringify(weight)}; a specialist that is ` +
+      'to count for nothing is left out',
+  });
+});

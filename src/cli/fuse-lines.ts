@@ -8,13 +8,15 @@ import { fuse } from '../ensemble/rules/paper.js';
 
 const probability = z.number();
 const mostClass = 2 ** 31 - 1;
+const weightError = ({ input }: { readonly input?: unknown }) =>
+  `expected a number above 0, got ${JSON.stringify(input)}; a specialist that is to count for nothing is left out`;
 const lineSchema = z.strictObject({
   generalist: z.array(probability).min(1),
   specialists: z.array(
     z.strictObject({
       classes: z.array(z.int().nonnegative().max(mostClass)).min(1),
       probabilities: z.array(probability),
-      weight: z.number().positive().optional(),
+      weight: z.number({ error: weightError }).positive({ error: weightError }).optional(),
     }),
   ),
 });
@@ -83,9 +85,11 @@ function readLine(line: string, where: string): z.infer<typeof lineSchema> {
   }
   const { data, error } = lineSchema.safeParse(value);
   if (data) return data;
-  throw new KdSpecError(
-    'fusion-input',
-    `${where}: expected {"generalist": [...], "specialists": [{"classes": [...], "probabilities": [...]}]}: ` +
-      z.prettifyError(error).replaceAll('\n', ' '),
-  );
+  // What is wrong with a weight is said in our own words, whatever else is wrong with the line in those of the schema.
+  const weight = error.issues.find(({ path }) => path.at(-1) === 'weight');
+  const problem = weight
+    ? `${z.core.toDotPath(weight.path)}: ${weight.message}`
+    : 'expected {"generalist": [...], "specialists": [{"classes": [...], "probabilities": [...]}]}: ' +
+      z.prettifyError(error).replaceAll('\n', ' ');
+  throw new KdSpecError('fusion-input', `${where}: ${problem}`);
 }

@@ -180,9 +180,9 @@ export function meantNames(word: string, names: readonly string[]): readonly str
   return [...new Set([...(nearest === undefined ? [] : [nearest]), ...alike])].slice(0, 3);
 }
 
-/** ` Did you mean x or y?`, or nothing. */
+/** `. Did you mean x or y?`, or nothing, behind what was not understood. */
 export function didYouMean(names: readonly string[]): string {
-  return names.length === 0 ? '' : ` Did you mean ${names.join(' or ')}?`;
+  return names.length === 0 ? '' : `. Did you mean ${names.join(' or ')}?`;
 }
 
 /** The text of `kd-spec --help`. */

@@ -69,7 +69,7 @@ function findCommand(name: string, modules: readonly CommandModule[]): CommandMo
   const names = modules.map(({ command }) => String(command).split(' ')[0] ?? '');
   throw new KdSpecError(
     'usage',
-    `no such command: ${name}.${didYouMean(meantNames(name, names))} (kd-spec --help lists them)`,
+    `no such command: ${name}${didYouMean(meantNames(name, names))} (kd-spec --help lists them)`,
   );
 }
 
@@ -110,7 +110,9 @@ function explainUsage(message: string, modules: readonly CommandModule[], comman
   const owner = listedOptions.find(({ flag }) => flag === unknown)?.section;
   const stage = stageNames.find((name) => name === owner);
   if (stage !== undefined) {
-    return `${text}: it is an option of kd-spec ${stageCommands[stage]}, and of the commands after it`;
+    const later = stageNames.slice(stageNames.indexOf(stage) + 1).map((name) => stageCommands[name]);
+    const after = later.length === 0 ? '' : `, of the stages after it (${later.join(', ')})`;
+    return `${text}: it is an option of kd-spec ${stageCommands[stage]}${after} and of kd-spec run, not of kd-spec ${command}`;
   }
   if (owner !== undefined) return `${text}: it is an option of kd-spec ${owner}`;
   const commands = modules.map((module) => describeCommand(module));
@@ -119,7 +121,7 @@ function explainUsage(message: string, modules: readonly CommandModule[], comman
     return `${text}: it is an option of kd-spec ${takers.map(({ name }) => name).join(', kd-spec ')}`;
   const flags = [...new Set(commands.flatMap(({ options }) => options.map(([flag]) => flag)))];
   const meant = meantNames(unknown, flags).map((flag) => `--${flag}`);
-  return `${text}.${didYouMean(meant)} (--help lists what there is)`;
+  return `${text}${didYouMean(meant)} (--help lists what there is)`;
 }
 
 /** What yargs says about a command line whose words are all known. */

@@ -49,8 +49,15 @@ export interface TraceOptions extends PredictionOptions {
 export interface Ensemble extends Classifier {
   /** Those that traces name by position. */
   readonly specialists: readonly { readonly config: Pick<SpecialistConfig, 'id' | 'classes'> }[];
+  /** Whether each of them takes part; undefined where all do, as in a file, which has no others. */
+  readonly kept?: readonly boolean[] | undefined;
   /** Specialists that take part, also those that no trace names since a file was exported without one. */
   readonly specialistCount: number;
+  /**
+   * What the generalist's logits are divided by, where specialists are queried and where none is; undefined where a file
+   * does not say it.
+   */
+  readonly generalistTemperature?: number | undefined;
   /**
    * How a batch is classified: the same distributions as `probabilities`, by the same computation, with what the
    * generalist and each queried specialist predicted. A file names its specialists where it was exported with a trace.
@@ -95,7 +102,9 @@ export class NetworkEnsemble implements Ensemble {
   readonly specialists: SpecialistNetworks['members'];
   readonly specialistNetworks: SpecialistNetworks;
   readonly settings: EnsembleFile;
+  readonly kept: readonly boolean[];
   readonly specialistCount: number;
+  readonly generalistTemperature: number;
   private readonly inference: Inference;
   private readonly classifier: GuardedClassifier;
 
@@ -113,7 +122,9 @@ export class NetworkEnsemble implements Ensemble {
     this.specialists = specialists.members;
     this.specialistNetworks = specialists;
     this.settings = settings;
-    this.specialistCount = settings.specialists.filter(({ kept }) => kept).length;
+    this.kept = settings.specialists.map(({ kept }) => kept);
+    this.specialistCount = this.kept.filter(Boolean).length;
+    this.generalistTemperature = settings.generalistTemperature;
     this.inference = createInference(generalist, specialists, settings);
     this.classifier = createClassifier({
       name,

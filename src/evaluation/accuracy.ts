@@ -16,6 +16,8 @@ export function top1Of(mean: MeanAccumulator): Top1 {
 /** Test accuracy of generalist and ensemble on the same examples. */
 export interface TestAccuracy {
   readonly examples: number;
+  /** Classes that have an example; absent in reports of version 0.1. */
+  readonly classes?: number;
   readonly generalist: Accuracy;
   readonly ensemble: Accuracy;
   /** Ensemble minus generalist; the standard error is that of paired differences. */
@@ -43,6 +45,7 @@ export function createTestAccuracy() {
   const generalists = createAccuracy();
   const ensembles = createAccuracy();
   const differences = createTopMeans();
+  const labels = new Set<number>();
   let [fixed, broken] = [0, 0];
   return {
     add(label: number, generalist: ArrayLike<number>, ensemble: ArrayLike<number>): Ranks {
@@ -52,6 +55,7 @@ export function createTestAccuracy() {
       };
       const gain = (top: number) => Number(ranks.ensemble < top) - Number(ranks.generalist < top);
       differences.add(gain(1), gain(5));
+      labels.add(label);
       if (gain(1) > 0) fixed++;
       if (gain(1) < 0) broken++;
       return ranks;
@@ -61,6 +65,7 @@ export function createTestAccuracy() {
       const difference = differences.result();
       return {
         examples: generalists.examples,
+        classes: labels.size,
         generalist,
         ensemble: ensembles.result(),
         difference,

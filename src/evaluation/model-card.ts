@@ -15,10 +15,20 @@ export interface CardFacts {
   readonly outputs: readonly string[];
   readonly input: string;
   readonly weights: string;
-  /** Lines of Python that make `images` of a picture. */
+  /** Where the model takes rows of numbers instead of images: what stands in a row. */
+  readonly row?: { readonly features: number; readonly logits: number } | undefined;
+  /** Lines of Python that make `images` of a picture, or `rows` of a file. */
   readonly preparation: readonly string[];
   /** Where the student is exported: what it reaches on test images; null where nothing measured it. */
-  readonly student?: { readonly examples: number; readonly top1: number } | null | undefined;
+  readonly student?:
+    | {
+        readonly examples: number;
+        /** Classes with test images. */
+        readonly classes: number;
+        readonly top1: number;
+      }
+    | null
+    | undefined;
 }
 
 /** What a card quotes of a report. */
@@ -31,27 +41,25 @@ export type CardReport = Pick<Report, 'test' | 'split' | 'original' | 'bystander
  * @param report of the workspace, on its ensemble; none leaves the figures out, and says so
  */
 export function modelCard(facts: CardFacts, report: CardReport | undefined): string {
-  const { name, licence, description, classes, specialists, rule, outputs, input, weights } = facts;
+  const { name, licence, description, classes, specialists, outputs, input, weights, row } = facts;
   const { preparation, student } = facts;
   const isStudent = student !== undefined;
+  const examples = examplesOf(facts);
+  const tag = isStudent ? 'distillation' : 'ensemble-of-specialists';
   const front = [
     '---',
     'library_name: onnx',
-    'pipeline_tag: image-classification',
+    `pipeline_tag: ${row ? 'tabular' : 'image'}-classification`,
     `license: ${licence === undefined ? 'unknown' : JSON.stringify(licence)}`,
     'tags:',
     '- kd-spec',
-    isStudent ? '- distillation' : '- ensemble-of-specialists',
+    ...(isStudent || specialists > 0 ? [`- ${tag}`] : []),
     '---',
   ];
   const lines = [
     `# ${name}`,
     '',
-    `A classifier of ${count(classes)} classes: ` +
-      (isStudent
-        ? 'one network that was distilled from a teacher, as an ONNX graph. '
-        : `a generalist and ${count(specialists)} ${specialists === 1 ? 'specialist' : 'specialists'} for the classes that it confuses, fused by the rule ` +
-          `\`${rule}\` inside one ONNX graph. `) +
+    `A classifier of ${count(classes)} classes: ${isStudent ? 'one network that was distilled from a teacher, as an ONNX graph' : partsOf(facts)}. ` +
       `Made with kd-spec ${packageVersion()}.`,
     '',
     '## Data',
@@ -60,7 +68,7 @@ export function modelCard(facts: CardFacts, report: CardReport | undefined): str
     '',
     '## Figures',
     '',
-    ...(isStudent ? studentFigures(student) : figures(report)),
+    ...(isStudent ? studentFigures(student, facts) : figures(report, facts)),
     '',
     '## Use',
     '',
@@ -68,46 +76,88 @@ export function modelCard(facts: CardFacts, report: CardReport | undefined): str
     'import json, onnxruntime',
     ...preparation,
     "session = onnxruntime.InferenceSession('model.onnx')",
-    `probabilities, = session.run([${JSON.stringify(outputs[0])}], {${JSON.stringify(input)}: images})`,
+    `probabilities, = session.run([${JSON.stringify(outputs[0])}], {${JSON.stringify(input)}: ${examples}})`,
     "names = json.load(open('config.json'))['id2label']",
     'print(names[str(probabilities[0].argmax())])',
     '```',
     '',
-    `${preparation.length === 0 ? '`images` are rows of features.' : '`preprocessor_config.json` says how images are scaled.'} ` +
+    `${row ? `\`rows\` are ${rowText(row)}.` : '`preprocessor_config.json` says how images are scaled.'} ` +
       `Outputs: ${outputs.map((output) => `\`${output}\``).join(', ')}, ` +
-      `${isStudent ? 'both the distribution of the student' : 'the fused distribution first'}. Weights that kd-spec added are ` +
-      `stored in ${weights}.`,
+      `${isStudent ? 'both the distribution of the student' : `the ${specialists > 0 ? 'fused distribution' : 'distribution of the ensemble'} first`}. ` +
+      `Weights that kd-spec added are stored in ${weights}.`,
     '',
     '## Licence',
     '',
     licence === undefined
-      ? 'Not stated. The licence of the original model, where there is one, and those of the images apply.'
-      : `${licence}. The licences of the images that ${isStudent ? 'it was' : 'specialists were'} trained on apply, too.`,
+      ? `Not stated. The licence of the original model, where there is one, and those of the ${examples} apply.`
+      : `${licence}. The licences of the ${examples} that ${trainedOn(facts)} apply, too.`,
     '',
   ];
   return [...front, '', ...lines].join('\n');
 }
 
-function studentFigures(
-  test: { readonly examples: number; readonly top1: number } | null,
-): readonly string[] {
-  if (test === null) return ['Not measured: `kd-spec distill` measures its student on test images.'];
+/** What an ensemble is made of. */
+function partsOf({ specialists, rule }: CardFacts): string {
+  if (specialists === 0) {
+    return (
+      'a generalist alone, as an ONNX graph. No specialist was kept: the ensemble predicts the distribution of the ' +
+      "generalist, at the ensemble's temperature"
+    );
+  }
+  return (
+    `a generalist and ${count(specialists)} ${specialists === 1 ? 'specialist' : 'specialists'} for the classes that it ` +
+    `confuses, fused by the rule \`${rule}\` inside one ONNX graph`
+  );
+}
+
+function trainedOn({ student, specialists }: CardFacts): string {
+  if (student !== undefined) return 'it was trained on';
+  return specialists > 0 ? 'specialists were trained on' : 'it was made with';
+}
+
+const examplesOf = ({ row }: Pick<CardFacts, 'row'>) => (row ? 'rows' : 'images');
+
+/** What a row holds, and in which order. */
+function rowText({ features, logits }: NonNullable<CardFacts['row']>): string {
+  const own = `${count(features)} ${features === 1 ? 'feature' : 'features'}`;
+  const given = `the ${count(logits)} logits`;
+  if (features === 0) return `rows of ${given} (float32)`;
+  return `rows of ${own}${logits > 0 ? ` followed by ${given}` : ''} (float32)`;
+}
+
+/**
+ * Whose examples figures rest on. An imported model may know many classes of which few have images: accuracy then tells
+ * nothing of the others.
+ *
+ * @param withExamples classes that have some; undefined in a report that does not know it
+ */
+function ofClasses(withExamples: number | undefined, facts: CardFacts): string {
+  const { classes } = facts;
+  if (withExamples === undefined) return '';
+  if (withExamples === classes) return ', all classes';
+  return `, of the ${count(withExamples)} classes with ${examplesOf(facts)} there, predicted among all ${count(classes)}`;
+}
+
+function studentFigures(test: NonNullable<CardFacts['student']> | null, facts: CardFacts): readonly string[] {
+  const images = examplesOf(facts);
+  if (test === null) return [`Not measured: \`kd-spec distill\` measures its student on test ${images}.`];
   const { examples, top1 } = test;
   const standardError = Math.sqrt((top1 * (1 - top1)) / Math.max(1, examples));
   return [
-    `On ${count(examples)} images of the test split, all classes: top-1 ${percentWithin(top1, standardError)}.`,
+    `On ${count(examples)} ${images} of the test split${ofClasses(test.classes, facts)}: top-1 ${percentWithin(top1, standardError)}.`,
     '',
-    'Harm to classes without images was not measured.',
+    `Harm to classes without ${images} was not measured.`,
   ];
 }
 
-function figures(report: CardReport | undefined): readonly string[] {
+function figures(report: CardReport | undefined, facts: CardFacts): readonly string[] {
   if (report === undefined)
     return ['Not measured: `kd-spec evaluate` writes a report that this card quotes.'];
+  const images = examplesOf(facts);
   const { generalist, ensemble, difference, examples } = report.test;
   const { bystanders, original } = report;
   return [
-    `On ${count(examples)} images of the ${report.split} split, all classes:`,
+    `On ${count(examples)} ${images} of the ${report.split} split${ofClasses(report.test.classes, facts)}:`,
     '',
     '| | top-1 | top-5 |',
     '|---|---|---|',
@@ -122,8 +172,8 @@ function figures(report: CardReport | undefined): readonly string[] {
       : `Difference in top-1, paired: ${signedWithin(difference.top1, difference.top1StandardError)}.`,
     '',
     bystanders
-      ? `Harm: on ${count(bystanders.examples)} images of what no specialist learned, the ensemble loses ` +
+      ? `Harm: on ${count(bystanders.examples)} ${images} of what no specialist learned, the ensemble loses ` +
         `${percentWithin(bystanders.harm, bystanders.standardError)} against the ${original ? 'model as it was' : 'generalist'}.`
-      : 'Harm to classes without images was not measured.',
+      : `Harm to classes without ${images} was not measured.`,
   ];
 }

@@ -76,6 +76,18 @@ function exampleReport(): Report {
   };
 }
 
+test('a report says whose examples they are', () => {
+  const { test: measured, ...rest } = exampleReport();
+  const { classes: _, ...old } = measured;
+  const note = (one: Report['test']) =>
+    /Test: 300 examples[^.]*\./.exec(renderReportPage({ ...rest, test: one }, exampleDetails()))?.[0];
+  expect(note(measured)).toBe('Test: 300 examples, of all classes.');
+  expect(note({ ...measured, classes: 4 })).toBe(
+    'Test: 300 examples, of the 4 classes with examples, predicted among all 6.',
+  );
+  expect(note(old)).toBe('Test: 300 examples.');
+});
+
 function exampleDetails(): ReportDetails {
   const curve = {
     calibrationError: 0.0712,

@@ -137,10 +137,17 @@ function headline({ dataset, split, test, original, conditional, fusion, ceiling
       ['', `${split} top-1`, `${split} top-5`, 'conditional top-1'],
       rows,
     ) +
-    `<p class="note">${titled(split)}: ${count(test.examples)} examples, all classes. Conditional: ${count(conditional.pairs)} pairs ` +
+    `<p class="note">${titled(split)}: ${count(test.examples)} examples${ofClasses(test.classes, dataset.classes)}. Conditional: ${count(conditional.pairs)} pairs ` +
     'of an example and a specialist that covers its label, predictions restricted to that specialist’s classes. ' +
     `Errors of differences are paired.${ceiling === undefined ? '' : ' Ceiling: a classifier that knows how the images were made.'}</p>`
   );
+}
+
+/** Whose examples they are; nothing where the report does not know it. */
+function ofClasses(withExamples: number | undefined, classes: number): string {
+  if (withExamples === undefined) return '';
+  if (withExamples === classes) return ', of all classes';
+  return `, of the ${count(withExamples)} classes with examples, predicted among all ${count(classes)}`;
 }
 
 const top1Of = ({

@@ -41,6 +41,7 @@ export const reportSchema = z.object({
   test: z
     .object({
       examples: count,
+      classes: count.exactOptional().describe('that have an example'),
       generalist: accuracy,
       ensemble: accuracy,
       difference: accuracyDifference.describe('ensemble minus generalist, paired'),
@@ -48,7 +49,7 @@ export const reportSchema = z.object({
       fixed: count.exactOptional().describe('the generalist is wrong, the ensemble right'),
       broken: count.exactOptional().describe('the other way round'),
     })
-    .describe('every example of the split, every class'),
+    .describe('every example of the split, predicted among all classes'),
   conditional: z
     .object({
       examples: count,

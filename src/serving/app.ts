@@ -5,6 +5,7 @@ import { Hono } from 'hono';
 import { assert, KdSpecError } from '../core/errors.js';
 import { packageVersion } from '../core/package.js';
 import type { ImageShape } from '../data/source.js';
+import type { Classifier } from '../models/classifier.js';
 import type { Access } from './access.js';
 import { type Admission, busy } from './admission.js';
 import { canTrace } from './batcher.js';
@@ -211,11 +212,12 @@ export function createApp(
     const query = queryOf(c);
     expectParameters(query, ['offset', 'limit']);
     const { classifier } = slot.current;
-    const all = canTrace(classifier) ? classifier.specialists : [];
+    const all = listedSpecialists(classifier);
     return c.json({
       count: all.length,
-      specialists: paged(all, query).map(({ config: { id, classes } }) => ({
+      specialists: paged(all, query).map(({ id, classes, isKept }) => ({
         id,
+        isKept,
         size: classes.length,
         classes: classes.slice(0, typicalClasses).map((label) => classifier.classes[label]),
       })),
@@ -223,16 +225,17 @@ export function createApp(
   });
   app.get('/v1/specialists/:id', (c) => {
     const { classifier } = slot.current;
-    const all = canTrace(classifier) ? classifier.specialists : [];
-    const found = all.find(({ config }) => String(config.id) === c.req.param('id'));
+    const all = listedSpecialists(classifier);
+    const found = all.find(({ id }) => String(id) === c.req.param('id'));
     if (found === undefined)
       throw new KdSpecError(
         'not-found',
         `there is no specialist ${c.req.param('id').slice(0, 20)} among ${all.length}`,
       );
-    const { id, classes } = found.config;
+    const { id, classes, isKept } = found;
     return c.json({
       id,
+      isKept,
       classes: Array.from(classes, (index) => ({ index, class: classifier.classes[index] })),
     } satisfies SpecialistSubsetMessage);
   });
@@ -344,13 +347,30 @@ function describeServer({ slot, corrections, limits }: Surroundings): ServerMess
     version: packageVersion(),
     model: version,
     classes: classifier.classes.length,
-    specialists: canTrace(classifier) ? classifier.specialists.length : 0,
+    specialists: keptSpecialists(classifier),
     image: { height, width, channels },
     canTrace: canTrace(classifier),
     takesCorrections: corrections !== undefined,
     testImages: gallery?.testLabels.length ?? 0,
     limits,
   };
+}
+
+/** The specialists that a model names, also those that calibration did not keep, which are queried for no image. */
+function listedSpecialists(classifier: Classifier) {
+  if (!canTrace(classifier)) return [];
+  const { specialists, kept } = classifier;
+  return specialists.map(({ config: { id, classes } }, position) => ({
+    id,
+    classes,
+    isKept: kept?.[position] ?? true,
+  }));
+}
+
+/** How many specialists take part, also where a file does not name them. */
+function keptSpecialists(classifier: Classifier): number {
+  const named = listedSpecialists(classifier).filter(({ isKept }) => isKept).length;
+  return canTrace(classifier) ? (classifier.specialistCount ?? named) : 0;
 }
 
 /** The shape of a served model's images, which `createServer` has checked. */

@@ -8,6 +8,8 @@ export interface TracingClassifier extends Classifier {
   readonly specialists: readonly {
     readonly config: { readonly id: number; readonly classes: readonly number[] };
   }[];
+  /** Whether each of them takes part; default all do. */
+  readonly kept?: readonly boolean[] | undefined;
   /** Specialists that take part, where traces do not name all; default those above. */
   readonly specialistCount?: number | undefined;
   trace(

@@ -82,8 +82,13 @@ export function placeOf(c: Call, name: string, count: number): number {
   const text = c.req.param(name) ?? '';
   const place = /^\d{1,10}$/.test(text) ? Number(text) : Number.NaN;
   if (place < count) return place;
-  throw new KdSpecError('not-found', `expected ${name} below ${count}, got "${text.slice(0, 20)}"`);
+  throw new KdSpecError(
+    'not-found',
+    `expected ${withArticle(name)} below ${count}, got "${text.slice(0, 20)}"`,
+  );
 }
+
+const withArticle = (name: string) => `${/^[aeiou]/.test(name) ? 'an' : 'a'} ${name}`;
 
 export function queryOf(c: Call): URLSearchParams {
   return new URL(c.req.url).searchParams;

@@ -110,7 +110,14 @@ export function createDecoder(limits: { readonly pixels: number; readonly second
   let free = Math.max(1, Math.min(availableParallelism(), poolThreads - sparedThreads));
   const waiting: (() => void)[] = [];
   return {
-    async decode({ bytes, name }, shape, signal) {
+    async decode({ bytes, name, isBody }, shape, signal) {
+      if (isBody && bytes.length === 0) {
+        throw new KdSpecError(
+          'image-empty',
+          'expected an image, and the request has no body: send one, as curl does with -F image=@image.jpg, or with ' +
+            "--data-binary @image.jpg -H 'content-type: image/jpeg'",
+        );
+      }
       // A drawing (SVG) is a program: neither its size nor its time can be told from its head.
       if (bytes.length > 0 && !isImageHead(bytes.subarray(0, 16))) {
         throw new KdSpecError(

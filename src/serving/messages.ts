@@ -72,14 +72,17 @@ export interface ClassMessage {
   readonly class: string;
   /** Images of it that the server can show: `/v1/classes/{index}/examples/{number}`, from 0. */
   readonly examples: number;
-  /** The specialists that cover it. */
+  /** The specialists that cover it, kept or not. */
   readonly specialists: readonly number[];
 }
 
 export interface SpecialistsMessage {
+  /** All that are named, kept or not. */
   readonly count: number;
   readonly specialists: readonly {
     readonly id: number;
+    /** Whether calibration kept it: one that it did not keep is queried for no image. */
+    readonly isKept: boolean;
     readonly size: number;
     /** Names of the most typical classes. */
     readonly classes: readonly string[];
@@ -89,6 +92,8 @@ export interface SpecialistsMessage {
 /** One specialist. */
 export interface SpecialistSubsetMessage {
   readonly id: number;
+  /** Whether calibration kept it: one that it did not keep is queried for no image. */
+  readonly isKept: boolean;
   readonly classes: readonly { readonly index: number; readonly class: string }[];
 }
 
@@ -113,6 +118,7 @@ export interface ServerMessage {
   /** Of the model: changes when another is taken up. */
   readonly model: string;
   readonly classes: number;
+  /** Those that take part. */
   readonly specialists: number;
   readonly image: { readonly height: number; readonly width: number; readonly channels: number };
   readonly canTrace: boolean;

@@ -41,9 +41,9 @@ await serveRequests<ModelSource, OpenedModel, PredictionRequest, ThreadPredictio
         config: { id: config.id, classes: Array.from(config.classes) },
       }))
     : undefined;
-  const specialistCount = canTrace(classifier) ? classifier.specialistCount : undefined;
+  const { kept, specialistCount } = canTrace(classifier) ? classifier : {};
   return {
-    opened: { model: { name, classes, input }, specialists, specialistCount, notes },
+    opened: { model: { name, classes, input }, specialists, kept, specialistCount, notes },
     async reply(request) {
       const value = await predict(classifier, request);
       return {

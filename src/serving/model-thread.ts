@@ -31,6 +31,7 @@ export interface PredictionRequest {
 export interface OpenedModel {
   readonly model: Pick<Classifier, 'name' | 'classes' | 'input'>;
   readonly specialists: TracingClassifier['specialists'] | undefined;
+  readonly kept: TracingClassifier['kept'];
   readonly specialistCount: TracingClassifier['specialistCount'];
   readonly notes: readonly string[];
 }
@@ -97,7 +98,7 @@ export async function openInThread(
     name: 'the thread of the model',
     onEnd,
   });
-  const { model, specialists, specialistCount, notes } = thread.opened;
+  const { model, specialists, kept, specialistCount, notes } = thread.opened;
   for (const text of notes) note(text);
   const predict = (wanted: PredictionRequest['wanted'], { images, count }: ImageBatch) => {
     const own = images.slice(); // the caller keeps its array
@@ -115,6 +116,7 @@ export async function openInThread(
   const tracing: TracingClassifier = {
     ...classifier,
     specialists,
+    kept,
     specialistCount,
     async trace(batch, { out } = {}) {
       const room = classifier.roomFor(batch, out);

@@ -63,13 +63,17 @@ const oneClass: z.ZodType<ClassMessage> = z.object({
   index,
   class: z.string(),
   examples: z.int().nonnegative(),
-  specialists: z.array(z.int()).describe('those that cover it'),
+  specialists: z.array(z.int()).describe('those that cover it, kept or not'),
 });
+const isKept = z
+  .boolean()
+  .describe('whether calibration kept it: one that it did not keep is queried for no image');
 const specialists: z.ZodType<SpecialistsMessage> = z.object({
-  count: z.int().nonnegative(),
+  count: z.int().nonnegative().describe('all that are named, kept or not'),
   specialists: z.array(
     z.object({
       id: z.int().nonnegative(),
+      isKept,
       size: z.int().positive(),
       classes: z.array(z.string()).describe('the most typical'),
     }),
@@ -77,6 +81,7 @@ const specialists: z.ZodType<SpecialistsMessage> = z.object({
 });
 const oneSpecialist: z.ZodType<SpecialistSubsetMessage> = z.object({
   id: z.int().nonnegative(),
+  isKept,
   classes: z.array(namedClass).describe('the most typical first'),
 });
 const testImages: z.ZodType<TestImagesMessage> = z.object({
@@ -93,7 +98,7 @@ const server: z.ZodType<ServerMessage> = z.object({
   version: z.string(),
   model: z.string().describe('changes when another model is taken up'),
   classes: z.int(),
-  specialists: z.int(),
+  specialists: z.int().describe('those that take part'),
   image: z.object({ height: z.int(), width: z.int(), channels: z.int() }),
   canTrace: z.boolean(),
   takesCorrections: z.boolean(),
@@ -233,7 +238,7 @@ const operations: readonly Operation[] = [
   {
     method: 'get',
     path: '/v1/specialists',
-    summary: 'The specialists',
+    summary: 'The specialists, kept or not',
     gives: 'specialists',
     parameters: page,
     needsToken: true,

@@ -9,6 +9,8 @@ export interface ReceivedImage {
   /** Of the file, without folders; `-` without one. */
   readonly name: string;
   readonly bytes: Uint8Array;
+  /** Set where it is the body of the request itself, not a file of a form. */
+  readonly isBody?: true;
 }
 
 /** What a request may bring. */
@@ -45,7 +47,9 @@ export async function receiveImages(
   }
   const { body, release } = await readBody(incoming, admission, limits.bodyBytes);
   try {
-    const images = isForm ? await filesOfForm(body, type, limits) : [{ name: '-', bytes: body }];
+    const images = isForm
+      ? await filesOfForm(body, type, limits)
+      : [{ name: '-', bytes: body, isBody: true as const }];
     return { images, release };
   } catch (error) {
     release();

@@ -119,7 +119,20 @@ describe('classify', () => {
   test('what is no image, too large, or not as the API has it is refused with its reason', async () => {
     const { post, call } = await start({ maxBodyBytes: 20_000, maxImages: 2, maxPixels: 1000 });
     expect((await post(Buffer.from('no image'))).status).toBe(422);
-    expect((await post(new Uint8Array())).status).toBe(422);
+    const bare = await post(new Uint8Array());
+    expect(bare.status).toBe(422);
+    expect((await json(bare)).errors).toEqual([
+      {
+        path: '-',
+        code: 'image-empty',
+        message: expect.stringMatching(/^expected an image, and the request has no body: send one, /),
+      },
+    ]);
+    const emptyFile = new FormData();
+    emptyFile.append('image', new Blob([]), 'empty.png');
+    expect((await json(await post(emptyFile))).errors).toMatchObject([
+      { path: 'empty.png', message: expect.stringContaining('in empty.png, found 0 bytes') },
+    ]);
     const vast = await sharp({ create: { width: 100, height: 100, channels: 3, background: 'red' } })
       .png()
       .toBuffer();
@@ -335,6 +348,45 @@ test('classes are found by a part of their name and given in pages', async () =>
   ])
     expect([path, (await call(path)).status]).toEqual([path, 404]);
   expect((await call('/v1/classes?limit=100000')).status).toBe(400);
+  for (const [path, message] of [
+    ['/v1/classes/abc', 'expected an index below 3, got "abc"'],
+    ['/v1/test-images/7', 'expected a row below 0, got "7"'],
+  ])
+    expect((await json(await call(path))).error.message).toBe(message);
+});
+
+test('specialists that calibration did not keep are listed as such, and do not count among those that take part', async () => {
+  const { classifier } = brightness();
+  const named = [0, 1].map((id) => ({ config: { id, classes: [id, 2] } }));
+  const tracing = (kept?: readonly boolean[], specialistCount?: number) => ({
+    ...classifier,
+    specialists: named,
+    kept,
+    specialistCount,
+    trace: async () => [],
+  });
+  const { call } = await start({}, tracing([false, true], 1));
+  expect(await json(await call('/v1'))).toMatchObject({ specialists: 1 });
+  expect(await json(await call('/v1/specialists'))).toEqual({
+    count: 2,
+    specialists: [
+      { id: 0, isKept: false, size: 2, classes: ['dark', 'grey/green'] },
+      { id: 1, isKept: true, size: 2, classes: ['light', 'grey/green'] },
+    ],
+  });
+  expect(await json(await call('/v1/specialists/0'))).toMatchObject({ id: 0, isKept: false });
+  expect(await json(await call('/v1/specialists/1'))).toMatchObject({ id: 1, isKept: true });
+  const { components } = await json(await call('/openapi.json'));
+  for (const schema of [
+    components.schemas.specialists.properties.specialists.items,
+    components.schemas.specialist,
+  ])
+    expect(schema).toMatchObject({ properties: { isKept: { type: 'boolean' } } });
+
+  const { call: callFile } = await start({}, tracing()); // a file holds those that were kept alone
+  expect(await json(await callFile('/v1'))).toMatchObject({ specialists: 2 });
+  const { specialists } = await json(await callFile('/v1/specialists'));
+  expect(specialists).toMatchObject([{ isKept: true }, { isKept: true }]);
 });
 
 test('a correction is kept in the folder of its class, once, and moves with a second thought', async () => {

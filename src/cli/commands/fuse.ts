@@ -17,13 +17,13 @@ export function fuseCommand(context: CommandContext): CommandModule {
             type: 'string',
             describe:
               'JSON, a line for each image: {"generalist": [...], "specialists": [{"classes": [...], ' +
-              '"probabilities": [..., dustbin], "weight": 1}]}; - for standard input',
+              '"probabilities": [..., dustbin], "weight": 1}]}, weights above 0, 1 where none is given; - for standard input',
           })
           .option('generalist-weight', {
             type: 'string',
             requiresArg: true,
             defaultDescription: '1',
-            describe: 'Weigh the generalist by this number',
+            describe: 'Weigh the generalist by this number above 0',
           }),
         [],
       ),

@@ -302,8 +302,8 @@ function summarise(failures: readonly Failure[], classified: number, log: Log): 
   );
 }
 
-/** The specialists of an ensemble: those that traces name, and how many take part. */
-type Specialists = Pick<Ensemble, 'specialists' | 'specialistCount'>;
+/** The specialists of an ensemble: those that traces name, how many take part, and what changes a prediction without them. */
+type Specialists = Pick<Ensemble, 'specialists' | 'specialistCount' | 'generalistTemperature'>;
 
 /** Whether some specialists take part that no trace names. */
 const hasUnnamed = ({ specialists, specialistCount }: Specialists) => specialists.length < specialistCount;
@@ -335,8 +335,16 @@ function describe({ generalist, ensemble, specialists }: Classification, model: 
   const unnamed = hasUnnamed(model)
     ? ['the file does not say which specialists were queried: export it with --trace to see them']
     : [];
-  const none = unnamed.length === 0 && queried.length === 0 ? ['no specialist was queried'] : [];
+  const none = unnamed.length === 0 && queried.length === 0 ? [noneQueried(model)] : [];
   return [alignColumns([['', 'generalist', 'ensemble'], ...rows]), ...queried, ...unnamed, ...none].join(
     '\n',
   );
+}
+
+/** That no specialist was queried, and why the ensemble's probabilities may be others than the generalist's all the same. */
+function noneQueried({ generalistTemperature }: Specialists): string {
+  const none = 'no specialist was queried';
+  const temperature = generalistTemperature?.toFixed(2);
+  if (generalistTemperature === undefined || temperature === '1.00') return none;
+  return `${none}; the ensemble's temperature of ${temperature} makes the generalist ${generalistTemperature < 1 ? 'surer' : 'less sure'}`;
 }

@@ -199,11 +199,12 @@ export async function exportOnnx(
   removeUnused(graph, prefix);
 
   const { name, form, reading, batch } = feed;
-  const { rule, specialists } = host.fusion;
+  const { rule, specialists, generalistTemperature } = host.fusion;
   const all: ExportedMetadata = {
     version: 1,
     exports,
     rule,
+    ...(before === undefined && { generalistTemperature }),
     specialists: specialists.length + (before?.specialists ?? 0),
     ...metadata,
   };

@@ -108,6 +108,7 @@ export async function openExportedEnsemble(
     metadata,
     specialists,
     specialistCount: metadata.specialists,
+    generalistTemperature: metadata.generalistTemperature,
     trace,
     classify: (files, { top = 5 } = {}) => classifyFiles({ ...classifier, specialists, trace }, files, top),
   };

@@ -119,11 +119,13 @@ function preprocessorOf({ form, reading: { order, normalisation } }: ImageFeed) 
 
 /**
  * Lines of Python that make `images`, as the model takes them, of a picture `photo.jpg`, with the folder's
- * `preprocessor_config.json`; none for a model of features.
+ * `preprocessor_config.json`; for a model of features, lines that make `rows` of a file of numbers.
  */
 export function preparation({ form, reading: { order } }: ImageFeed): readonly string[] {
   const { image, type, layout } = form;
-  if (image.isFeatures) return [];
+  if (image.isFeatures) {
+    return ['import numpy', `rows = numpy.load('rows.npy').astype('float32')  # (rows, ${image.width})`];
+  }
   const { channels } = image;
   const isGrey = channels === 1;
   return [

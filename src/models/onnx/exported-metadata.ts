@@ -24,6 +24,8 @@ const exportedMetadataSchema = z.looseObject({
   /** Whether that stands on a last layer that was refitted, and the model's own output does not. */
   isRefitted: z.boolean().exactOptional(),
   rule: z.string(),
+  /** What the generalist's logits are divided by; absent where several patches have each their own, and in files of version 0.1. */
+  generalistTemperature: z.number().positive().exactOptional(),
   /** How often specialists were written into this graph: each time under another prefix. */
   exports: z.int().positive(),
   /** Specialists that take part. */

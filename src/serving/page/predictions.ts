@@ -203,7 +203,11 @@ function specialistSection(
     cards === undefined
       ? h('p', { class: 'soft' }, 'Not named: the file was exported without --trace.')
       : cards.length === 0
-        ? h('p', { class: 'soft' }, 'None: the generalist’s likely classes are in no specialist’s subset.')
+        ? h(
+            'p',
+            { class: 'soft' },
+            'None: no specialist that takes part has the generalist’s likely classes.',
+          )
         : h('ul', { class: 'cards' }, ...cards),
   );
 }
