@@ -9,6 +9,7 @@ import { ImportFindings } from './import-report.js';
 import { decodeImages } from './importers/decode-images.js';
 import { importChoices, importOptions, type SourceOptions } from './importers/importer.js';
 import { openSource } from './importers/importers.js';
+import { labelFinder } from './importers/known-classes.js';
 import { splitBySeed } from './importers/split-by-seed.js';
 import { countLabels } from './label-counts.js';
 import type { DatasetSource, LabelledImage, SplitName } from './source.js';
@@ -140,9 +141,9 @@ export function asBystanders(
   classes: readonly string[],
   { hasImages, seed }: { readonly hasImages: (label: number) => boolean; readonly seed: number },
 ): DatasetSource {
-  const labels = new Map(classes.map((name, label) => [name.normalize('NFC'), label]));
+  const labelIn = labelFinder(classes);
   const unlabelled = classes.length;
-  const labelOf = source.classes.map((name) => labels.get(name.normalize('NFC')) ?? unlabelled);
+  const labelOf = source.classes.map((name) => labelIn(name) ?? unlabelled);
   if (labelOf.every((label) => label < unlabelled && hasImages(label))) {
     throw new KdSpecError(
       'dataset-invalid',

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import type { DatasetSource } from '../source.js';
-import { withKnownClasses } from './known-classes.js';
+import { matchClasses, withKnownClasses } from './known-classes.js';
 
 test('images get the classes of a model by name; those that it does not know are left out; no path is published', async () => {
   const source: DatasetSource = {
@@ -22,4 +22,19 @@ test('images get the classes of a model by name; those that it does not know are
   ]);
   expect(known.report?.().leftOut).toMatchObject([{ count: 1, example: 'fir' }]);
   expect(known.description).toBe('Images of the folder photos, with the 3 classes of trees.onnx');
+});
+
+test('white space around the name of a folder keeps it from no class, unless another class has it, too', () => {
+  expect(matchClasses([' oak', 'ash '], ['ash', 'oak'], 'trees.onnx').labelOf).toEqual([1, 0]);
+  const both = ['ash', 'U+0061 U+0073 U+0068 U+0020'];
+  expect(matchClasses(['ash ', 'ash'], both, 'trees.onnx').labelOf).toEqual([1, 0]);
+});
+
+test('classes without a match are shown, and no empty name beside them', () => {
+  expect(() => matchClasses(['oak', 'fir'], ['0'], 'trees.onnx')).toThrow(
+    /the images \("oak", ...\) is a class of trees.onnx \("0"\): name/,
+  );
+  expect(() => matchClasses(['oak'], ['a', 'b', 'c'], 'trees.onnx')).toThrow(
+    /\("oak"\) is a class of trees.onnx \("a", "b", ...\)/,
+  );
 });

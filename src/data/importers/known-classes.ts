@@ -1,5 +1,6 @@
 import { basename } from 'node:path';
 import { KdSpecError } from '../../core/errors.js';
+import { visibleName } from '../../core/visible-name.js';
 import type { ImportReport } from '../import-report.js';
 import type { DatasetSource, LabelledImage, SplitName } from '../source.js';
 
@@ -52,17 +53,35 @@ export function matchClasses(
   classes: readonly string[],
   model: string,
 ): { readonly labelOf: readonly (number | undefined)[]; readonly unknown: readonly string[] } {
-  const exact = new Map(classes.map((name, label) => [name, label]));
-  const composed = new Map(classes.map((name, label) => [name.normalize('NFC'), label]));
-  const labelOf = own.map((name) => exact.get(name) ?? composed.get(name.normalize('NFC')));
+  const labelOf = own.map(labelFinder(classes));
   const unknown = own.filter((_, label) => labelOf[label] === undefined);
   if (unknown.length === own.length) {
     throw new KdSpecError(
       'dataset-invalid',
-      `none of the ${own.length} classes of the images ("${own[0]}", ...) is a class of ${model} ` +
-        `("${classes[0]}", "${classes[1] ?? ''}", ...): name the folders as the model names its classes, or give the ` +
+      `none of the ${own.length} classes of the images (${firstOf(own, 1)}) is a class of ${model} ` +
+        `(${firstOf(classes, 2)}): name the folders as the model names its classes, or give the ` +
         'names with --labels FILE',
     );
   }
   return { labelOf, unknown };
+}
+
+/**
+ * Finds the label that a model gives a name: the name itself, another Unicode form of it, the code points that a model's
+ * names are written as where they cannot be seen, or the name without white space around it.
+ */
+export function labelFinder(classes: readonly string[]): (name: string) => number | undefined {
+  const exact = new Map(classes.map((name, label) => [name, label]));
+  const composed = new Map(classes.map((name, label) => [name.normalize('NFC'), label]));
+  return (name) =>
+    exact.get(name) ??
+    composed.get(name.normalize('NFC')) ??
+    exact.get(visibleName(name)) ??
+    composed.get(name.normalize('NFC').trim());
+}
+
+/** The first names of a list, for a person: `"ash", "oak", ...`. */
+function firstOf(names: readonly string[], most: number): string {
+  const shown = names.slice(0, most).map((name) => `"${name}"`);
+  return [...shown, ...(names.length > most ? ['...'] : [])].join(', ');
 }

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { modelFile, node } from '../../../test/support/onnx-models.js';
-import { findClassNames, parseNames } from './class-names.js';
+import { findClassNames, parseNames, readNames } from './class-names.js';
 import { readOnnxModel } from './model-file.js';
 
 let folder: string;
@@ -35,12 +35,12 @@ test.each([
   ['what transformers writes', '{"architectures": ["X"], "id2label": {"0": "cat", "1": "dog", "2": "cow"}}'],
   ['a Python dict, as Ultralytics writes it', "{0: 'cat', 1: 'dog', 2: 'cow'}"],
 ])('names are read as %s', (_, text) => {
-  expect(parseNames(text)).toEqual(['cat', 'dog', 'cow']);
+  expect(parseNames(text)).toMatchObject({ names: ['cat', 'dog', 'cow'], notes: [] });
 });
 
 test('a quote in a Python name, and names that are spaces', () => {
-  expect(parseNames("{0: \"dog's bed\", 1: 'it\\'s'}")).toEqual(["dog's bed", "it's"]);
-  expect(parseNames(' \na\n')).toEqual([' ', 'a']);
+  expect(parseNames("{0: \"dog's bed\", 1: 'it\\'s'}")?.names).toEqual(["dog's bed", "it's"]);
+  expect(parseNames(' \na\n')?.names).toEqual([' ', 'a']);
 });
 
 test('a mapping with a gap, or of something else, is no list of names', () => {
@@ -48,7 +48,10 @@ test('a mapping with a gap, or of something else, is no list of names', () => {
   expect(parseNames('{"a": "b"}')).toBeUndefined();
   expect(parseNames('[1, 2]')).toBeUndefined();
   expect(parseNames('{"cat": 0, "cow": 2}')).toBeUndefined();
-  expect(parseNames('{\n"0": ["n01", "cat"],\n"1": ["n02", "dog"]\n}')).toBeUndefined(); // and no five lines
+  expect(parseNames('{\n"0": ["n01"],\n"1": ["n02", "dog"]\n}')).toBeUndefined(); // and no four lines
+  expect(parseNames('{"cat": 2, "cow": 3}')).toBeUndefined();
+  expect(parseNames('{"cat": 0, "cow": 0}')).toBeUndefined();
+  expect(parseNames('{}')).toBeUndefined();
 });
 
 test('metadata, config.json and a file, the file first', async () => {
@@ -96,7 +99,11 @@ test('numbers before names are left out where they are those of the outputs, wit
     expect(names).toEqual(['cat', 'dog']);
     expect(notes.join()).toMatch(/number before each name.*is "cat"/);
   }
-  expect((await namesOf(2, { names: '1 cat\n2 dog' })).names).toEqual(['1 cat', '2 dog']);
+  const fromOne = await namesOf(2, { names: ' 1 cat\n 2 dog' });
+  expect(fromOne.names).toEqual(['cat', 'dog']);
+  expect(fromOne.notes.join()).toMatch(/number before each name.*counts from 1,.*is "cat"/);
+  expect((await namesOf(2, { names: '2 cat\n3 dog' })).names).toEqual(['2 cat', '3 dog']);
+  expect((await namesOf(2, { names: '1 cat\n3 dog' })).names).toEqual(['1 cat', '3 dog']);
   expect((await namesOf(2, { names: '0\n1' })).names).toEqual(['0', '1']);
 });
 
@@ -104,4 +111,83 @@ test('names that come twice are told apart', async () => {
   const { names, notes } = await namesOf(3, { names: '["crane", "dog", "crane"]' });
   expect(names).toEqual(['crane', 'dog', 'crane (2)']);
   expect(notes.join()).toMatch(/1 class names come twice, e.g. "crane"/);
+});
+
+test('white space around names is left out, unless it is all that tells two apart', async () => {
+  const { names, notes } = await namesOf(4, { names: '["cat ", " dog", "cow", "pig\\t"]' });
+  expect(names).toEqual(['cat', 'dog', 'cow', 'pig']);
+  expect(notes).toEqual(['spaces around 3 class names are left out']);
+  const two = await namesOf(4, { names: '["cat ", "cat", "dog ", "dog "]' });
+  expect(two.names).toEqual(['U+0063 U+0061 U+0074 U+0020', 'cat', 'dog', 'dog (3)']);
+  const unseen = await namesOf(3, { names: '[" ", "a\\n", "b\\u0007 "]' });
+  expect(unseen.names).toEqual(['U+0020', 'U+0061 U+000A', 'U+0062 U+0007 U+0020']);
+  expect(unseen.notes).toEqual(['3 class names that cannot be seen are written as code points']);
+});
+
+test('fewer than two classes are refused with what to export', async () => {
+  await expect(namesOf(1, {})).rejects.toThrow(/one output.*two outputs, one for each class/);
+  await expect(namesOf(1, { names: '["no", "yes"]' })).rejects.toThrow(/two outputs, one for each class/);
+  await expect(namesOf(2, {}, { isSequence: true })).rejects.toThrow(/one class and a blank/);
+});
+
+test('indices may count from 1, with a word', async () => {
+  for (const text of ['{"dog": 2, "cat": 1}', '{"2": "dog", "1": "cat"}']) {
+    const { names, notes } = await namesOf(2, { names: text });
+    expect(names).toEqual(['cat', 'dog']);
+    expect(notes.join()).toMatch(/\("names"\): its indices count from 1: the first output is "cat"/);
+  }
+});
+
+test('of a code and a name, as Keras lists ImageNet, the name is taken, with a word', async () => {
+  const labels = join(folder, 'imagenet_class_index.json');
+  await writeFile(labels, '{"0": ["n01440764", "tench"], "1": ["n01443537", "goldfish"]}');
+  const { names, notes } = await namesOf(2, {}, { labels });
+  expect(names).toEqual(['tench', 'goldfish']);
+  expect(notes.join()).toMatch(/second of each two is the name \("tench"\).*"n01440764".*--labels FILE/);
+});
+
+test.each([
+  ['a mapping, as Ultralytics writes it', 'path: photos\nnc: 2\nnames:\n  0: no # not a boolean\n  1: 1e3\n'],
+  ['a list on a line', 'names: [no, 1e3]'],
+  ['a list of lines', 'names:\n- no\n- "1e3"\n'],
+  ['a list alone', '- no\n- 1e3\n'],
+  ['a mapping from name to index', 'no: 0\n1e3: 1\n'],
+  ['JSON', '{"names": ["no", "1e3"]}'],
+])('YAML: %s', async (_, text) => {
+  const labels = join(folder, 'data.yaml');
+  await writeFile(labels, text);
+  expect(await readNames(labels)).toEqual({ names: ['no', '1e3'], isLines: false, notes: [] });
+});
+
+test.each([
+  ['no YAML', 'names: [a, b', /not YAML that can be read/],
+  ['no names', 'path: photos\nnc: 2\n', /expected class names: a list, or a mapping.*under "names"/],
+  ['keys within keys, on which the library hangs', '? '.repeat(100_000), /nested too deeply/],
+  ['lists within lists', '['.repeat(100_000), /nested too deeply/],
+  ['much', '- a\n'.repeat(300_000), /at most 1,048,576 characters: write the names one a line/],
+  [
+    'aliases that grow',
+    `a0: &a0 [x, x]\n${Array.from({ length: 30 }, (_, i) => `a${i + 1}: &a${i + 1} [*a${i}, *a${i}]\n`).join('')}`,
+    /not YAML that can be read/,
+  ],
+])('YAML with %s is refused', async (_, text, message) => {
+  const labels = join(folder, 'data.yml');
+  await writeFile(labels, text);
+  await expect(readNames(labels)).rejects.toThrow(message);
+});
+
+test('one line too many may be a header', async () => {
+  const labels = join(folder, 'labels.csv');
+  await writeFile(labels, 'index,name\n0,cat\n1,dog\n');
+  await expect(namesOf(2, {}, { labels })).rejects.toThrow(/if the first line, "index,name", is a header/);
+  await expect(namesOf(2, { names: '["a", "b", "c"]' })).rejects.toThrow(
+    /one name for each \(--labels FILE\)$/,
+  );
+});
+
+test('metadata that list names with commas are read where their number fits, and otherwise named', async () => {
+  expect((await namesOf(3, { classes: 'cat, dog,cow' })).names).toEqual(['cat', 'dog', 'cow']);
+  const { names, notes } = await namesOf(2, { classes: 'cat,dog,cow', labels: '2' });
+  expect(names).toEqual(['0', '1']);
+  expect(notes.join()).toMatch(/"classes" and "labels", which cannot be read as a list of 2 names/);
 });

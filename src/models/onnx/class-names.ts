@@ -1,7 +1,10 @@
 import { readFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { dirname, extname, join } from 'node:path';
+import { parseDocument } from 'yaml';
 import { asFileError } from '../../core/file-error.js';
 import { foreignKind } from '../../core/file-kind.js';
+import { count } from '../../core/quantity-text.js';
+import { isVisible, visibleName } from '../../core/visible-name.js';
 import type { ClassNames } from '../classifier.js';
 import { fusedNamesKey, invalid, type OnnxModel } from './model-file.js';
 
@@ -26,9 +29,9 @@ const metadataKeys = [fusedNamesKey, 'character', 'names', 'classes', 'class_nam
  * the end, the space.
  *
  * @param outputs of the head
- * @param options.labels a file: a name a line, a JSON list, or a JSON mapping from index to name
+ * @param options.labels a file as {@link readNames} takes it
  * @param options.blank the blank's output, where it is known
- * @throws KdSpecError `checkpoint-invalid` when there are not as many names as outputs, or a name comes twice
+ * @throws KdSpecError `checkpoint-invalid` when there are not as many names as outputs, or fewer than two classes
  */
 export async function findClassNames(
   model: OnnxModel,
@@ -43,17 +46,23 @@ export async function findClassNames(
     readonly blank?: number | undefined;
   },
 ): Promise<OnnxClasses> {
-  const found =
-    labels === undefined ? await namesOfModel(model) : { names: await readNames(labels), source: labels };
   const notes: string[] = [];
   const blankAt = blank ?? (isSequence ? 0 : undefined);
   if (blankAt !== undefined && !(blankAt >= 0 && blankAt < outputs)) {
     throw invalid(model.path, `--blank ${blankAt} is no output of a model with ${outputs}`);
   }
   const expected = outputs - (blankAt === undefined ? 0 : 1);
+  if (expected < 2) throw invalid(model.path, tooFew(outputs, expected));
+  const { found, unread } =
+    labels === undefined
+      ? await namesOfModel(model, [expected, outputs])
+      : { found: { ...(await readNames(labels)), source: labels }, unread: [] };
   if (found === undefined) {
+    const keys = unread.map((key) => `"${key}"`).join(' and ');
+    const metadata =
+      keys && ` (its metadata have ${keys}, which cannot be read as a list of ${expected} names)`;
     notes.push(
-      `the model has no class names: classes are called 0 to ${expected - 1} (config.json with id2label beside ` +
+      `the model has no class names${metadata}: classes are called 0 to ${expected - 1} (config.json with id2label beside ` +
         'it gives them names, or --labels FILE where the model is imported)',
     );
     return {
@@ -64,6 +73,15 @@ export async function findClassNames(
     };
   }
   let { names } = found;
+  notes.push(...found.notes.map((note) => `${found.source}: ${note}`));
+  const bare = withoutNumbers(names);
+  if (bare) {
+    const from = bare.first === 0 ? '' : `, which counts from ${bare.first},`;
+    notes.push(
+      `the number before each name of ${found.source}${from} is left out: "${names[0]}" is "${bare.names[0]}"`,
+    );
+    names = bare.names;
+  }
   if (isSequence && names.length === expected - 1 && !names.includes(' ')) {
     notes.push(`${found.source} has ${names.length} names for ${expected} characters: the last is the space`);
     names = [...names, ' '];
@@ -72,49 +90,85 @@ export async function findClassNames(
     notes.push(`the name of output ${blankAt}, "${names[blankAt]}", is left out: it is the blank`);
     names = names.toSpliced(blankAt, 1);
   }
-  const bare = withoutNumbers(names);
-  if (bare) {
-    notes.push(`the number before each name of ${found.source} is left out: "${names[0]}" is "${bare[0]}"`);
-    names = bare;
-  }
   if (names.length !== expected) {
     const background =
       names.length === expected - 1 && blankAt === undefined
         ? '; if its first output is a class of no object, "background" is the first name'
         : '';
+    const header =
+      names.length === expected + 1 && found.isLines
+        ? `; if the first line, "${names[0]}", is a header, remove it`
+        : '';
     throw invalid(
       model.path,
       `${found.source} has ${names.length} class names, the model ${expected} classes` +
-        `${blankAt === undefined ? '' : ' and a blank'}: give a file with one name for each (--labels FILE)${background}`,
+        `${blankAt === undefined ? '' : ' and a blank'}: give a file with one name for each (--labels FILE)${background}${header}`,
     );
   }
-  return { names: unique(visible(names, notes), notes), blank: blankAt, source: found.source, notes };
+  return {
+    names: unique(visible(withoutSpaces(names, notes), notes), notes),
+    blank: blankAt,
+    source: found.source,
+    notes,
+  };
 }
 
-/** Names of which each has its own index before it, as in `0: ash`, without these. */
-function withoutNumbers(names: ClassNames): ClassNames | undefined {
+/** Why a head is refused that tells fewer than two classes apart, which leaves nothing to confuse. */
+function tooFew(outputs: number, classes: number): string {
+  if (outputs === 1) {
+    return (
+      'it has one output, and two classes or more are needed. Where that output tells yes from no, export the model with ' +
+      'two outputs, one for each class'
+    );
+  }
+  return `it has ${classes === 1 ? 'one class' : 'no class'}${classes < outputs ? ' and a blank' : ''}, and two classes or more are needed`;
+}
+
+/** Names of which each has its own index before it, counted from 0 or 1, as in `0: ash`, without these. */
+function withoutNumbers(
+  names: ClassNames,
+): { readonly names: ClassNames; readonly first: number } | undefined {
   const bare: string[] = [];
+  let first = 0;
   for (const [index, name] of names.entries()) {
-    const [, number, rest] = /^(\d+)(?:\s*[:;,]\s*|\s+)(\S.*)$/.exec(name) ?? [];
-    if (number === undefined || Number(number) !== index) return undefined;
+    const [, number, rest] = /^\s*(\d+)(?:\s*[:;,]\s*|\s+)(\S.*)$/.exec(name) ?? [];
+    if (number === undefined) return undefined;
+    if (index === 0) first = Number(number);
+    if (first > 1 || Number(number) !== index + first) return undefined;
     bare.push(rest);
   }
-  return bare.length > 1 ? bare : undefined;
+  return bare.length > 1 ? { names: bare, first } : undefined;
+}
+
+/**
+ * Names without the white space around them, which editors and exporters leave and nobody sees. Names that only the space
+ * tells apart keep it, and so do those that are not plain text without it.
+ */
+function withoutSpaces(names: ClassNames, notes: string[]): ClassNames {
+  const formsOf = new Map<string, Set<string>>();
+  for (const name of names) {
+    const forms = formsOf.get(name.trim()) ?? new Set();
+    formsOf.set(name.trim(), forms.add(name));
+  }
+  let changed = 0;
+  const short = names.map((name) => {
+    const inner = name.trim();
+    const isKept = /[\n\r\v\f\x85\u2028\u2029]/.test(name) || (formsOf.get(inner)?.size ?? 0) > 1;
+    if (inner === name || isKept || !isVisible(inner)) return name;
+    changed++;
+    return inner;
+  });
+  if (changed > 0)
+    notes.push(`spaces around ${count(changed)} class name${changed === 1 ? '' : 's'} are left out`);
+  return short;
 }
 
 /** Names that are nothing but white space, or several lines, are written as their code points. */
 function visible(names: ClassNames, notes: string[]): ClassNames {
-  const isPlain = (name: string) =>
-    name.trim() !== '' && !/[\p{Cc}\u2028\u2029]/u.test(name) && name === name.trim();
-  const hidden = names.filter((name) => !isPlain(name));
+  const hidden = names.filter((name) => !isVisible(name));
   if (hidden.length > 0)
     notes.push(`${hidden.length} class names that cannot be seen are written as code points`);
-  const points = (name: string) =>
-    Array.from(
-      name,
-      (point) => `U+${(point.codePointAt(0) ?? 0).toString(16).toUpperCase().padStart(4, '0')}`,
-    );
-  return names.map((name) => (isPlain(name) ? name : points(name).join(' ') || 'U+'));
+  return names.map(visibleName);
 }
 
 /** Names that come twice are told apart by their index, which is said. */
@@ -146,25 +200,46 @@ function fieldOf(value: unknown, key: string): unknown {
   return fields.find(([name]) => name === key)?.[1];
 }
 
-interface Found {
+/** Class names as a text has them. */
+export interface ReadNames {
   readonly names: ClassNames;
+  /** Whether each is a line of the text. */
+  readonly isLines: boolean;
+  /** What was assumed of them. */
+  readonly notes: readonly string[];
+}
+
+interface Found extends ReadNames {
   readonly source: string;
 }
 
-async function namesOfModel(model: OnnxModel): Promise<Found | undefined> {
+/**
+ * @param lengths that a comma list may have: commas are common in other texts, too
+ * @returns also the keys of metadata that are called as class names are, and have none
+ */
+async function namesOfModel(
+  model: OnnxModel,
+  lengths: readonly number[],
+): Promise<{ readonly found: Found | undefined; readonly unread: readonly string[] }> {
+  const unread: string[] = [];
   for (const key of metadataKeys) {
     const text = model.metadata.get(key);
-    const names = text === undefined ? undefined : parseNames(text);
-    if (names) return { names, source: `the model's metadata ("${key}")` };
+    if (text === undefined) continue;
+    const read = parseNames(text) ?? commaList(text, lengths);
+    if (read) return { found: { ...read, source: `the model's metadata ("${key}")` }, unread };
+    unread.push(key);
   }
-  const path = join(dirname(model.path), 'config.json');
+  return { found: await namesOfConfig(join(dirname(model.path), 'config.json')), unread };
+}
+
+async function namesOfConfig(path: string): Promise<Found | undefined> {
   const text = await readFile(path, 'utf8').catch(() => undefined);
   if (text === undefined) return undefined;
   try {
     const config: unknown = JSON.parse(text);
     for (const key of configKeys) {
-      const names = namesIn(fieldOf(config, key));
-      if (names) return { names, source: `${path} ("${key}")` };
+      const read = namesIn(fieldOf(config, key));
+      if (read) return { ...read, source: `${path} ("${key}")` };
     }
   } catch {
     return undefined; // what it says of the images is noted where those are read
@@ -172,28 +247,61 @@ async function namesOfModel(model: OnnxModel): Promise<Found | undefined> {
   return undefined;
 }
 
+function commaList(text: string, lengths: readonly number[]): ReadNames | undefined {
+  const names = text.split(',').map((name) => name.trim());
+  const isList = lengths.includes(names.length) && names.every((name) => name !== '');
+  return isList ? { names, isLines: false, notes: [] } : undefined;
+}
+
 /**
- * Reads class names from a file: a name a line, a JSON list, a JSON mapping from index to name or from name to index, or
- * a `config.json` that has one.
+ * Reads class names from a file: a name a line; a list, a mapping from index to name or from name to index, or a
+ * `config.json` that has one, in JSON; or the same in YAML, where the file is called so.
  *
  * @throws KdSpecError `not-found`, `not-readable`, `checkpoint-invalid`
  */
-export async function readNames(path: string): Promise<ClassNames> {
+export async function readNames(path: string): Promise<ReadNames> {
   const bytes = await readFile(path).catch((error: unknown) => {
     throw asFileError(error, path, 'a file of class names');
   });
   const kind = foreignKind(bytes.subarray(0, 256));
   if (kind !== undefined) throw invalid(path, `expected class names, but ${kind}`);
-  const names = parseNames(bytes.toString('utf8'));
-  if (names && names.length > 0) return names;
+  const isYaml = ['.yaml', '.yml'].includes(extname(path).toLowerCase());
+  const text = bytes.toString('utf8');
+  const read = isYaml ? namesInStructure(parseYaml(path, text)) : parseNames(text);
+  if (read && read.names.length > 0) return read;
   throw invalid(
     path,
-    'expected class names: one a line, a JSON list, or a JSON object from index to name or from name to index',
+    isYaml
+      ? 'expected class names: a list, or a mapping from index to name or from name to index, at the top or under "names"'
+      : 'expected class names: one a line, a JSON list, or a JSON object from index to name or from name to index',
   );
 }
 
+const mostYaml = 2 ** 20; // bytes: the library takes seconds for more
+
+/** What a YAML file holds, with every scalar as it is written: `no` and `1e3` are names. */
+function parseYaml(path: string, text: string): unknown {
+  if (text.length > mostYaml)
+    throw invalid(
+      path,
+      `expected YAML of at most ${count(mostYaml)} characters: write the names one a line (.txt)`,
+    );
+  // The library takes very long for some of these; names never need them.
+  if (/(?:[[{]\s*|[-?]\s+){16}/.test(text)) throw invalid(path, 'its YAML is nested too deeply');
+  try {
+    // Comparing each key with all others takes a time that grows with their square; the count of names shows a gap.
+    const document = parseDocument(text, { schema: 'failsafe', uniqueKeys: false, logLevel: 'error' });
+    const [problem] = document.errors;
+    if (problem) throw problem;
+    return document.toJS();
+  } catch (error) {
+    const reason = error instanceof Error ? error.message.split('\n')[0].replace(/:$/, '') : String(error);
+    throw invalid(path, `not YAML that can be read: ${reason}`, error);
+  }
+}
+
 /** Names in JSON, in Python's notation of a dict or list, or a line each. */
-export function parseNames(text: string): ClassNames | undefined {
+export function parseNames(text: string): ReadNames | undefined {
   const plain = text.replace(/^\uFEFF/, '');
   const trimmed = plain.trim();
   if (/^[[{]/.test(trimmed)) {
@@ -204,27 +312,66 @@ export function parseNames(text: string): ClassNames | undefined {
       } catch {
         continue; // the next notation, or lines
       }
-      return [value, ...configKeys.map((key) => fieldOf(value, key))].map(namesIn).find((names) => names);
+      return namesInStructure(value);
     }
   }
-  // A character may be a space, so lines are not trimmed; only what ends them goes.
+  // A character may be a space, so lines are not trimmed here; only what ends them goes.
   const lines = plain.split(/\r?\n/);
   while (lines.length > 0 && lines.at(-1) === '') lines.pop();
-  return lines.length > 1 ? lines : undefined;
+  return lines.length > 1 ? { names: lines, isLines: true, notes: [] } : undefined;
 }
 
-/** A list of names, or a mapping from index to name, or from name to index, that leaves no gap. */
-function namesIn(value: unknown): ClassNames | undefined {
-  if (Array.isArray(value)) return value.every((name) => typeof name === 'string') ? value : undefined;
+/** Names that are all of a structure, or stand under one of its keys. */
+function namesInStructure(value: unknown): ReadNames | undefined {
+  const fields = [...configKeys, 'names'].map((key) => fieldOf(value, key));
+  return [value, ...fields].map(namesIn).find((read) => read);
+}
+
+/**
+ * A list of names, or a mapping from index to name, or from name to index, that leaves no gap and counts from 0 or 1. A
+ * name may stand behind a code, as Keras' list of ImageNet has them.
+ */
+function namesIn(value: unknown): ReadNames | undefined {
   if (typeof value !== 'object' || value === null) return undefined;
+  const notes: string[] = [];
+  const inOrder: readonly unknown[] | undefined = Array.isArray(value) ? value : valuesByIndex(value, notes);
+  if (inOrder === undefined) return undefined;
+  const isText = (name: unknown) => typeof name === 'string';
+  if (inOrder.every(isText)) return { names: inOrder, isLines: false, notes };
+  const codes: string[] = [];
   const names: string[] = [];
-  const isTurned = Object.values(value).every((index) => Number.isSafeInteger(index) && index >= 0);
-  for (const [key, found] of Object.entries(value)) {
-    const [index, name]: readonly [string, unknown] = isTurned ? [String(found), key] : [key, found];
-    if (!/^\d{1,8}$/.test(index) || typeof name !== 'string') return undefined;
-    names[Number(index)] = name;
+  for (const pair of inOrder) {
+    const [code, name]: readonly unknown[] = Array.isArray(pair) && pair.length === 2 ? pair : [];
+    if (!isText(code) || !isText(name)) return undefined;
+    codes.push(code);
+    names.push(name);
   }
-  return names.length > 0 && Object.keys(names).length === names.length ? names : undefined;
+  notes.push(
+    `the second of each two is the name ("${names[0]}"); where folders are called by the first ("${codes[0]}"), give a ` +
+      'file with these, one a line (--labels FILE)',
+  );
+  return { names, isLines: false, notes };
+}
+
+/** The names of a mapping in the order of their indices; undefined where there is a gap or something else. */
+function valuesByIndex(mapping: object, notes: string[]): unknown[] | undefined {
+  const entries = Object.entries(mapping);
+  const isIndex = (text: string) => /^\d{1,8}$/.test(text);
+  const isWritten = (found: unknown) => typeof found === 'string' && isIndex(found);
+  const isTurned =
+    entries.every(([, found]) => Number.isSafeInteger(found) && found >= 0) ||
+    (entries.every(([, found]) => isWritten(found)) && !entries.every(([key]) => isIndex(key)));
+  const found = new Map<number, unknown>();
+  for (const [key, value] of entries) {
+    const [index, name] = isTurned ? [String(value), key] : [key, value];
+    if (!isIndex(index)) return undefined;
+    found.set(Number(index), name);
+  }
+  const first = found.has(0) ? 0 : 1;
+  const inOrder = Array.from({ length: entries.length }, (_, at) => found.get(at + first));
+  if (entries.length === 0 || found.size !== entries.length || inOrder.includes(undefined)) return undefined;
+  if (first === 1) notes.push(`its indices count from 1: the first output is "${String(inOrder[0])}"`);
+  return inOrder;
 }
 
 /** `{0: 'a', 1: "b's"}` as JSON. */

@@ -11,7 +11,7 @@ import {
 import type { ImportReport } from '../../data/import-report.js';
 import type { SourceOptions } from '../../data/importers/importer.js';
 import { openSource } from '../../data/importers/importers.js';
-import { withKnownClasses } from '../../data/importers/known-classes.js';
+import { labelFinder, withKnownClasses } from '../../data/importers/known-classes.js';
 import { type DatasetSource, type ImageShape, imageSizeOf } from '../../data/source.js';
 import { writeDataset } from '../../data/write-dataset.js';
 import { groupAdvice } from '../checks/check.js';
@@ -90,10 +90,8 @@ function holdOut(
   { dataset: { holdOut: share }, seed }: Settings,
   log: Log,
 ): ReturnType<typeof holdOutClasses> | undefined {
-  const names = new Set(own.classes.map((name) => name.normalize('NFC')));
-  const withImages = [...known.classes.keys()].filter((label) =>
-    names.has(known.classes[label].normalize('NFC')),
-  );
+  const pictured = new Set(own.classes.map(labelFinder(known.classes)));
+  const withImages = [...known.classes.keys()].filter((label) => pictured.has(label));
   if (withImages.length === known.classes.length || share === 0) return undefined;
   const count = heldOutCount(withImages.length, share);
   if (count === 0) {

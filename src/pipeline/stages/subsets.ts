@@ -109,7 +109,7 @@ async function namesGiven(
   { names, classes }: Predictions,
 ): Promise<readonly string[] | undefined> {
   if (path === null) return names;
-  const given = await readNames(path);
+  const { names: given } = await readNames(path);
   if (classes === undefined || given.length === classes) return given;
   throw new KdSpecError(
     'predictions-invalid',
