@@ -1,9 +1,9 @@
-import { readdir, truncate } from 'node:fs/promises';
+import { readdir, rm, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { openDataset } from '../src/data/dataset.js';
 import { loadNetworkEnsemble } from '../src/ensemble/ensemble.js';
-import { type JudgingImages, storedFirstClasses } from '../src/evaluation/first-classes.js';
+import { firstClassesKey, type JudgingImages, storedFirstClasses } from '../src/evaluation/first-classes.js';
 import { firstClass } from '../src/math/rank.js';
 import { rowOf } from '../src/models/classifier.js';
 import { kdSpec } from './fixtures/command-line.js';
@@ -29,6 +29,7 @@ afterAll(() => {
 
 /** The ensemble of the workspace as it is now, and how many images it was asked for. */
 async function open() {
+  const key = await firstClassesKey(workspace);
   const ensemble = await loadNetworkEnsemble(workspace);
   opened.push(ensemble);
   let asked = 0;
@@ -38,9 +39,9 @@ async function open() {
     return ensemble.trace(batch, options);
   };
   const judged = { ensemble: { classes, specialists, generalist, trace } };
-  const options = { workspace, store: store(), signal: new AbortController().signal };
+  const options = { store: store(), signal: new AbortController().signal };
   const ask = (most?: number) =>
-    storedFirstClasses(judged, images, { ...options, ...(most !== undefined && { most }) });
+    storedFirstClasses(judged, images, { ...options, key, ...(most !== undefined && { most }) });
   return { ensemble, ask, asked: () => asked };
 }
 
@@ -66,12 +67,27 @@ test('the first classes of a part are computed once', async () => {
   expect(again.asked()).toBe(0);
 });
 
-test('of fewer images the first are taken', async () => {
+test('fewer images are the first of what is kept, and more are computed', async () => {
   const { ask, asked } = await open();
-  const whole = await ask();
+  for (const name of await stored()) await rm(join(store(), name));
   const some = await ask(7);
+  const before = asked();
+  expect(before).toBeGreaterThan(0);
+  const whole = await ask();
+  expect(asked()).toBe(before + images.split.rows);
   expect(some.after).toEqual(whole.after.slice(0, 7));
-  expect(asked()).toBeGreaterThan(0);
+  expect(await ask(7)).toEqual(some);
+  expect(asked()).toBe(before + images.split.rows);
+});
+
+test('where nothing can be kept, they are computed', async () => {
+  const { ensemble, ask } = await open();
+  const whole = await ask();
+  const place = join(folder, 'a-file');
+  await writeFile(place, '');
+  const { signal } = new AbortController();
+  const key = await firstClassesKey(workspace);
+  expect(await storedFirstClasses({ ensemble }, images, { key, store: place, signal })).toEqual(whole);
 });
 
 test('a file that was cut off is made again', async () => {

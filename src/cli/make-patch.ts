@@ -44,7 +44,7 @@ export async function measureBystanders(
 /** A model that was patched before is itself what a patch is measured against, not its generalist. */
 async function figuresOf(
   images: JudgingImages,
-  { networks, original, earlier }: Opened,
+  { networks, original, earlier, key }: Opened,
   {
     settings: { workspace },
     unlabelled,
@@ -59,7 +59,7 @@ async function figuresOf(
   const { patchFigures } = await import('../evaluation/patch-figures.js');
   const judged = { ensemble: networks, original };
   const store = join(workspace, 'features');
-  const found = await storedFirstClasses(judged, images, { workspace, store, signal });
+  const found = await storedFirstClasses(judged, images, { key, store, signal });
   const before = earlier && (await firstClassesOfOne(earlier, images, { signal }));
   return patchFigures({ ...found, ...(before && { before }) }, { unlabelled });
 }
@@ -71,6 +71,8 @@ interface Opened {
   readonly original: Classifier | undefined;
   /** A model that was patched before, as it came. */
   readonly earlier: ExportedEnsemble | undefined;
+  /** Of what the ensemble predicts, see `firstClassesKey`. */
+  readonly key: string;
 }
 
 /** The ensemble of a workspace, and what it was made of where that is not its own generalist. */
@@ -84,6 +86,8 @@ async function withNetworks<T>(
   const { readModelBytes } = await import('../models/onnx/model-file.js');
   const { readExportedMetadata } = await import('../models/onnx/exported-metadata.js');
   const { loadOriginal } = await import('../models/network-classifier.js');
+  const { firstClassesKey } = await import('../evaluation/first-classes.js');
+  const key = await firstClassesKey(workspace);
   const networks = await loadNetworkEnsemble(workspace, { backend, store: join(workspace, 'features') });
   const folder = join(workspace, 'generalist');
   let earlier: ExportedEnsemble | undefined;
@@ -94,7 +98,7 @@ async function withNetworks<T>(
     if (own !== undefined && readExportedMetadata(own) !== undefined)
       earlier = await openExportedEnsemble(await readModelBytes(own.path), { path: own.path });
     original = await loadOriginal(folder, networks.generalist);
-    return await use({ networks, parts, original, earlier });
+    return await use({ networks, parts, original, earlier, key });
   } finally {
     for (const one of [original, earlier, networks]) one?.dispose();
   }

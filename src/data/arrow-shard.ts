@@ -140,8 +140,10 @@ export async function readBatch(
   const batch = decodeBatch(shard, location, messages);
   if (isPartial) {
     const parts = columns.flatMap((name) => batch.getChild(name)?.data ?? []).flatMap(buffersOf);
+    // A body that begins at no multiple of 8 bytes is copied while it is decoded.
+    if (parts.some(({ buffer, byteLength }) => byteLength > 0 && buffer !== message.buffer))
+      return readBatch(handle, shard, location, { withDictionaries });
     for (const part of parts) {
-      if (part.buffer !== message.buffer) continue; // made while decoding
       const bytes = await readAt(handle, location.offsetBytes + part.byteOffset, part.byteLength);
       if (bytes.length < part.byteLength) throw truncated(shard.path, location.offsetBytes, 0);
       message.set(bytes, part.byteOffset);
@@ -182,9 +184,17 @@ async function readFrame(
 }
 
 /** The buffers of a column, of its children too. */
-function buffersOf({ valueOffsets, values, nullBitmap, children }: Data): readonly ArrayBufferView[] {
+function buffersOf({
+  valueOffsets,
+  values,
+  nullBitmap,
+  variadicBuffers,
+  children,
+}: Data): readonly ArrayBufferView[] {
   return [
-    ...[valueOffsets, values, nullBitmap].filter((one) => ArrayBuffer.isView(one)),
+    ...[valueOffsets, values, nullBitmap, ...(variadicBuffers ?? [])].filter((one) =>
+      ArrayBuffer.isView(one),
+    ),
     ...children.flatMap(buffersOf),
   ];
 }

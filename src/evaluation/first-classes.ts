@@ -3,7 +3,7 @@ import { mkdir, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { findManifest } from '../core/artefact.js';
 import { KdSpecError } from '../core/errors.js';
-import { withFileErrors } from '../core/file-error.js';
+import { packageVersion } from '../core/package.js';
 import { imageBatches } from '../data/batches.js';
 import type { Bystanders } from '../data/bystanders.js';
 import type { Split } from '../data/dataset.js';
@@ -102,51 +102,71 @@ export async function firstClassesOf(
 }
 
 /**
- * {@link firstClassesOf} the ensemble of a workspace, which are kept there until something that they came of is made
- * again: who asks next computes nothing.
- *
- * @param options.workspace where ensemble and images lie
- * @param options.store the folder that keeps them; it may be deleted at any time
- * @throws KdSpecError as `firstClassesOf`; `disk-full`, `not-readable`
+ * What the first classes of a workspace depend on, to be read before its ensemble is loaded: what is made again meanwhile is
+ * another.
  */
-export async function storedFirstClasses(
-  judged: Judged & { readonly ensemble: Pick<NetworkEnsemble, 'generalist'> },
-  images: JudgingImages,
-  {
-    workspace,
-    store,
-    ...options
-  }: FirstClassOptions & { readonly workspace: string; readonly store: string },
-): Promise<FirstClasses> {
-  const { part, split } = images;
-  const { most = split.rows, update } = options;
-  const key = createHash('sha256');
-  const { backend } = judged.ensemble.generalist.operations;
-  key.update(JSON.stringify([backend, Math.min(split.rows, most)]));
+export async function firstClassesKey(workspace: string): Promise<string> {
+  const key = createHash('sha256').update(packageVersion());
   for (const stage of madeOf) {
     const made = await findManifest(join(workspace, stage));
     key.update(JSON.stringify([made?.digest, made?.inputs]));
   }
+  return key.digest('hex').slice(0, 16);
+}
+
+/**
+ * {@link firstClassesOf} the ensemble of a workspace, which are kept there until something that they came of is made
+ * again: who asks next computes nothing.
+ *
+ * @param options.key of the ensemble, see {@link firstClassesKey}
+ * @param options.store the folder that keeps them; it may be deleted at any time, and may be one that cannot be written
+ * @throws KdSpecError as `firstClassesOf`
+ */
+export async function storedFirstClasses(
+  judged: Judged & { readonly ensemble: Pick<NetworkEnsemble, 'generalist'> },
+  images: JudgingImages,
+  { key, store, ...options }: FirstClassOptions & { readonly key: string; readonly store: string },
+): Promise<FirstClasses> {
+  const { part, split } = images;
+  const total = Math.min(split.rows, options.most ?? split.rows);
+  const { operations } = judged.ensemble.generalist;
   const prefix = `first-classes-${part}-`;
-  const name = `${prefix}${key.digest('hex').slice(0, 16)}.safetensors`;
-  const path = join(store, name);
-  const kept = await readFirstClasses(path);
-  if (kept) {
-    update?.(kept.labels.length);
-    return kept;
+  const name = `${prefix}${operations.backend}-${key}.safetensors`;
+  const kept = await readFirstClasses(join(store, name));
+  if (kept && kept.labels.length >= total) {
+    options.update?.(total);
+    return firstOf(kept, total);
   }
   const found = await firstClassesOf(judged, images, options);
-  await withFileErrors(path, async () => {
-    await mkdir(store, { recursive: true });
-    for (const entry of await readdir(store))
-      if (entry.startsWith(prefix)) await rm(join(store, entry), { force: true });
-    const shape = [found.labels.length];
-    const tensors = Object.entries(found).map(([of, values]) => [of, { shape, values }] as const);
-    const partial = `${path}.${process.pid}.partial`;
-    await writeSafetensors(partial, new Map(tensors));
-    await rename(partial, path);
-  });
+  await keep(found, store, { name, prefix }).catch(() => {}); // it only saves time
   return found;
+}
+
+function firstOf({ labels, before, after, specialistFlops }: FirstClasses, rows: number): FirstClasses {
+  return {
+    labels: labels.subarray(0, rows),
+    before: before.subarray(0, rows),
+    after: after.subarray(0, rows),
+    specialistFlops: specialistFlops.subarray(0, rows),
+  };
+}
+
+/** Writes first classes in place of all others of their part. */
+async function keep(
+  found: FirstClasses,
+  store: string,
+  { name, prefix }: { readonly name: string; readonly prefix: string },
+): Promise<void> {
+  await mkdir(store, { recursive: true });
+  const shape = [found.labels.length];
+  const tensors = Object.entries(found).map(([of, values]) => [of, { shape, values }] as const);
+  const partial = join(store, `${name}.${process.pid}.partial`);
+  await writeSafetensors(partial, new Map(tensors));
+  await rename(partial, join(store, name));
+  for (const entry of await readdir(store)) {
+    const isOther = entry.startsWith(prefix) && entry.endsWith('.safetensors') && entry !== name;
+    if (isOther) await rm(join(store, entry), { force: true });
+  }
 }
 
 /** What was kept, where it is whole. */

@@ -39,12 +39,15 @@ export async function sourceChanges(
   settings: Settings,
   before: Partial<Record<SourceKey, SourceState>>,
 ): Promise<readonly { readonly source: string; readonly change: string }[]> {
-  const now = await sourceStates(settings);
-  return sourceKeys.flatMap((key) => {
-    const [earlier, later] = [before[key], now[key]];
-    const change = earlier && later && changeBetween(earlier, later);
-    return change === undefined ? [] : [{ source: sources[key](settings) ?? '', change }];
-  });
+  const changes: { readonly source: string; readonly change: string }[] = [];
+  for (const key of sourceKeys) {
+    const [source, earlier] = [sources[key](settings), before[key]];
+    if (source === null || earlier === undefined) continue; // too many files to look at, then or now
+    const now = await stateOf(source, settings.workspace);
+    const change = now && changeBetween(earlier, now);
+    if (change !== undefined) changes.push({ source, change });
+  }
+  return changes;
 }
 
 /**

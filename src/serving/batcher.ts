@@ -75,7 +75,9 @@ export interface Batcher {
 }
 
 /**
- * Batches begin when enough images wait, or `waitMs` after the first came; while one is computed the next gathers. One batch runs at a time, and other work of the process gets a turn between two.
+ * Batches begin when enough images wait, or `waitMs` after the first came; while one is computed the next gathers. One
+ * batch runs at a time, and other work of the process gets a turn between two. Of a batch that failed each image is tried
+ * alone: one of which the model makes no numbers takes nothing from the others.
  *
  * @param options.batchSize the most images at once; fewer where the classes are so many that memory bounds them
  * @param options.exclusively runs one piece of work after the other, where several classifiers share a process
@@ -98,6 +100,7 @@ export function createBatcher(
   const classes = classifier.classes.length;
   const most = Math.min(batchSize, batchSizeFor(classes));
   let queue: Waiting[] = [];
+  let alone: Waiting[] = []; // of a batch that failed
   let timer: NodeJS.Timeout | undefined;
   let isRunning = false;
   let out = new Float32Array(0);
@@ -113,15 +116,16 @@ export function createBatcher(
     timer = undefined;
     isRunning = true;
     try {
-      while (queue.length > 0) {
+      while (alone.length + queue.length > 0) {
         await exclusively(async () => {
-          const batch = queue.slice(0, most);
-          queue = queue.slice(batch.length);
+          const batch = alone.length > 0 ? alone.slice(0, 1) : queue.slice(0, most);
+          if (alone.length > 0) alone = alone.slice(1);
+          else queue = queue.slice(batch.length);
           if (batch.length > 0) await compute(batch);
         });
         await new Promise(setImmediate); // requests, refusals and probes of health have their turn
         const isFresh = queue.length > 0 && performance.now() - queue[0].sinceMs < waitMs;
-        if (isFresh && queue.length < most) break; // too few for a batch: let more come
+        if (alone.length === 0 && isFresh && queue.length < most) break; // too few for a batch: let more come
       }
     } finally {
       isRunning = false;
@@ -153,8 +157,7 @@ export function createBatcher(
         }
       }
     } catch (error) {
-      // An image of which the model makes no numbers takes nothing from the others.
-      if (batch.length > 1) for (const one of batch) await compute([one]);
+      if (batch.length > 1) alone = [...batch];
       else for (const { fail } of batch) fail(error);
     }
   }
@@ -182,6 +185,7 @@ export function createBatcher(
         };
         const onAbort = () => {
           queue = queue.filter((other) => other !== waiting);
+          alone = alone.filter((other) => other !== waiting);
           waiting.fail(signal.reason);
         };
         signal.addEventListener('abort', onAbort, { once: true });

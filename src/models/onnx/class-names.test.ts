@@ -138,6 +138,14 @@ test('indices may count from 1, with a word', async () => {
   }
 });
 
+test('numbers that alone tell names apart stay, and a mapping from 1 that leaves out an output is none', async () => {
+  const coins = await namesOf(2, { names: '["1 Euro", "2 Euro"]' });
+  expect(coins.names).toEqual(['1 Euro', '2 Euro']);
+  const background = await namesOf(3, { names: '{"1": "cat", "2": "dog"}' });
+  expect(background).toMatchObject({ names: ['0', '1', '2'], source: 'none' });
+  expect(background.notes.join()).toMatch(/metadata have "names"/);
+});
+
 test('of a code and a name, as Keras lists ImageNet, the name is taken, with a word', async () => {
   const labels = join(folder, 'imagenet_class_index.json');
   await writeFile(labels, '{"0": ["n01440764", "tench"], "1": ["n01443537", "goldfish"]}');

@@ -137,7 +137,8 @@ function withoutNumbers(
     if (first > 1 || Number(number) !== index + first) return undefined;
     bare.push(rest);
   }
-  return bare.length > 1 ? { names: bare, first } : undefined;
+  // Names such as `1 Euro` and `2 Euro` are told apart by the number alone.
+  return bare.length > 1 && new Set(bare).size === bare.length ? { names: bare, first } : undefined;
 }
 
 /**
@@ -207,6 +208,8 @@ export interface ReadNames {
   readonly isLines: boolean;
   /** What was assumed of them. */
   readonly notes: readonly string[];
+  /** Whether they are a mapping whose least index is 1. */
+  readonly countsFromOne?: boolean;
 }
 
 interface Found extends ReadNames {
@@ -226,11 +229,17 @@ async function namesOfModel(
     const text = model.metadata.get(key);
     if (text === undefined) continue;
     const read = parseNames(text) ?? commaList(text, lengths);
-    if (read) return { found: { ...read, source: `the model's metadata ("${key}")` }, unread };
+    if (read && fits(read, lengths))
+      return { found: { ...read, source: `the model's metadata ("${key}")` }, unread };
     unread.push(key);
   }
-  return { found: await namesOfConfig(join(dirname(model.path), 'config.json')), unread };
+  const ofConfig = await namesOfConfig(join(dirname(model.path), 'config.json'));
+  return { found: ofConfig && fits(ofConfig, lengths) ? ofConfig : undefined, unread };
 }
+
+/** Names that count from 1 may leave out a background, the first output: nobody gave them, so they are no reason to refuse. */
+const fits = ({ countsFromOne, names }: ReadNames, lengths: readonly number[]): boolean =>
+  countsFromOne !== true || lengths.includes(names.length);
 
 async function namesOfConfig(path: string): Promise<Found | undefined> {
   const text = await readFile(path, 'utf8').catch(() => undefined);
@@ -277,7 +286,7 @@ export async function readNames(path: string): Promise<ReadNames> {
   );
 }
 
-const mostYaml = 2 ** 20; // bytes: the library takes seconds for more
+const mostYaml = 2 ** 20; // characters: the library takes seconds for more
 
 /** What a YAML file holds, with every scalar as it is written: `no` and `1e3` are names. */
 function parseYaml(path: string, text: string): unknown {
@@ -336,8 +345,9 @@ function namesIn(value: unknown): ReadNames | undefined {
   const notes: string[] = [];
   const inOrder: readonly unknown[] | undefined = Array.isArray(value) ? value : valuesByIndex(value, notes);
   if (inOrder === undefined) return undefined;
+  const counts = notes.length > 0 && { countsFromOne: true };
   const isText = (name: unknown) => typeof name === 'string';
-  if (inOrder.every(isText)) return { names: inOrder, isLines: false, notes };
+  if (inOrder.every(isText)) return { names: inOrder, isLines: false, notes, ...counts };
   const codes: string[] = [];
   const names: string[] = [];
   for (const pair of inOrder) {

@@ -184,6 +184,17 @@ describe('a head is found, with the weights and the bias it stands for,', () => 
     expect(model.consumers.get(head.features)).toBeUndefined();
     expect(withFeatures(model)).toBe(model);
   });
+
+  test('of codes that leave out what is below zero, which are other numbers than what they were made of', async () => {
+    const { nodes, initializers } = integerHeads.QGemm;
+    const [, , ...rest] = nodes;
+    const path = join(folder, 'cut.onnx');
+    const parts = { nodes: [flatten, node('QuantizeLinear', ['features', 'xs', 'xz'], ['flat']), ...rest] };
+    await writeFile(path, modelFile({ outputs: ['out'], ...parts, initializers }));
+    const model = withFeatures(await readOnnxModel(path));
+    const head = await findHead(model);
+    expect(model.producers.get(head.features)).toMatchObject({ opType: 'DequantizeLinear' });
+  });
 });
 
 describe('what cannot be decided is refused with the flag that decides:', () => {

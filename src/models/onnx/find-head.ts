@@ -397,8 +397,8 @@ const label = (node: NodeProto) => `the ${node.opType}${node.name ? ` "${node.na
 const chain = (path: readonly string[]) => path.slice(0, 6).join(' <- ') + (path.length > 6 ? ' <- ...' : '');
 const quoted = (names: readonly string[]) => [...new Set(names)].map((name) => `"${name}"`).join(', ');
 
-/** Operators of which the quantisers of ONNX Runtime make a last layer that exists as integers alone. */
-const quantised = /^(QLinear|ConvInteger$|MatMulNBits$|MatMulBnb4$)/;
+/** Products of codes that are not read. */
+const quantised = /^(ConvInteger|MatMulNBits|MatMulBnb4)$/;
 
 /** What a person can do about a model without a head that was found. */
 function whatHelps(model: OnnxModel): string {

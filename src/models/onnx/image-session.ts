@@ -56,9 +56,9 @@ export async function openImageSession(
   const session = await openSession(model, { name: path, runtime });
   const size = form.image.height * form.image.width * form.image.channels;
   let most = batch ?? Number.POSITIVE_INFINITY;
-  let takesOne = false; // one image at a time was seen to run
   return {
     async run({ images, count }, outputs, take, reading = own) {
+      let hasFailed = false; // a batch did, so that these images are tried alone
       for (let first = 0; first < count; ) {
         const some = Math.min(most, count - first);
         const part = padded(images.subarray(first * size, (first + some) * size), batch, size);
@@ -67,14 +67,14 @@ export async function openImageSession(
         try {
           results = await session.run({ [name]: toModelInput(form, reading, part, ran) }, outputs);
         } catch (error) {
-          if (some === 1 || most !== Number.POSITIVE_INFINITY) {
-            if (!takesOne) most = batch ?? Number.POSITIVE_INFINITY; // it was not their number
-            throw error;
+          if (some > 1 && most === Number.POSITIVE_INFINITY) {
+            most = 1;
+            hasFailed = true;
+            continue;
           }
-          most = 1;
-          continue;
+          if (hasFailed) most = Number.POSITIVE_INFINITY; // it was the image, not their number
+          throw error;
         }
-        takesOne ||= some === 1;
         take({ results, first, count: some, ran });
         first += some;
       }

@@ -122,13 +122,16 @@ export function dequantised(
   return { shape, values: values.map((code, i) => (code - (zero ? at(zero, i) : 0)) * at(scale, i)) };
 }
 
-/** The value that a product of codes takes as numbers: before they became codes, or after. */
+/**
+ * The value that a product of codes takes as numbers. Codes have a least and a greatest, so that what was before them may
+ * be others, unless their range is that of the image itself.
+ */
 function floatFeatures(model: OnnxModel, node: NodeProto): string | undefined {
   const { features } = kinds[node.opType];
   if (features === undefined) return node.input[0];
   const [codes, scale, zero] = features.map((at) => node.input[at] ?? '');
   const maker = model.producers.get(codes);
-  if (maker?.opType === 'QuantizeLinear' || maker?.opType === 'DynamicQuantizeLinear') return maker.input[0];
+  if (maker?.opType === 'DynamicQuantizeLinear') return maker.input[0];
   const beside = model.consumers
     .get(codes)
     ?.find(

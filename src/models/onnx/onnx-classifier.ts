@@ -106,17 +106,38 @@ export async function openOnnxClassifier(
   }
 }
 
-/** The output with the classes; of several that may be, the first that holds real numbers. */
+/**
+ * The output with the classes: that of the last layer, unless another is made of it in a way that is not understood; else the
+ * first that holds real numbers.
+ */
 async function ownOutput(model: OnnxModel, note: (text: string) => void): Promise<ValueInfoProto> {
   const outputs = model.graph.output;
   if (outputs.length === 1) return outputs[0];
   const head = await findHead(withFeatures(model)).catch(() => undefined);
-  const found = outputs.find(({ name }) => name === head?.output) ?? outputs.find(isReal) ?? outputs[0];
+  const isLater = ({ name }: ValueInfoProto) => head !== undefined && isMadeOf(model, name, head.output);
+  const found =
+    outputs.find((output) => isReal(output) && isLater(output)) ??
+    outputs.find(({ name }) => name === head?.output) ??
+    outputs.find(isReal) ??
+    outputs[0];
   note(
     `${model.path}: of its outputs ${outputs.map(({ name }) => `"${name}"`).join(', ')}, "${found.name}" is taken` +
-      (head ? ', which its last layer makes' : ''),
+      (found.name === head?.output ? ', which its last layer makes' : ''),
   );
   return found;
+}
+
+/** Whether a value is computed from another one. */
+function isMadeOf(model: OnnxModel, name: string, other: string): boolean {
+  const seen = new Set<string>();
+  const open = [...(model.producers.get(name)?.input ?? [])];
+  for (let value = open.pop(); value !== undefined; value = open.pop()) {
+    if (value === other) return true;
+    if (seen.has(value)) continue;
+    seen.add(value);
+    open.push(...(model.producers.get(value)?.input ?? []));
+  }
+  return false;
 }
 
 function isReal({ type }: ValueInfoProto): boolean {

@@ -14,7 +14,12 @@ import {
   evaluateEnsemble,
   type QueriedSpecialists,
 } from '../../evaluation/evaluate-ensemble.js';
-import { firstClassesOf, judgingBystanders, storedFirstClasses } from '../../evaluation/first-classes.js';
+import {
+  firstClassesKey,
+  firstClassesOf,
+  judgingBystanders,
+  storedFirstClasses,
+} from '../../evaluation/first-classes.js';
 import { type BystanderReport, bystanderFigures, type TradeOff } from '../../evaluation/harm.js';
 import { type InferenceCost, inferenceCost } from '../../evaluation/inference-cost.js';
 import type { Report, StageCost } from '../../evaluation/report.js';
@@ -42,6 +47,7 @@ export async function evaluate(context: StageContext): Promise<StageResults['rep
   const { settings, directory, log, signal } = context;
   const dataset = await openDataset(context.input('dataset'));
   const { runtime } = settings.report;
+  const key = await firstClassesKey(context.workspace);
   const ensemble = await loadNetworkEnsemble(context.workspace, {
     backend: runtime === 'tensorflow' || runtime === 'wasm' ? runtime : context.backend,
     store: context.store,
@@ -83,7 +89,7 @@ export async function evaluate(context: StageContext): Promise<StageResults['rep
     const calibration = metricsOf('ensemble', (await readManifest(context.input('ensemble'))).metrics);
     const bystanders = await measureHarm(
       context,
-      { ensemble, original, exported: exported && measured },
+      { ensemble, key, original, exported: exported && measured },
       {
         tradeOff: calibration?.bystanders?.tradeOff,
       },
@@ -183,13 +189,16 @@ async function measureCost(
 
 /** What the ensemble does to the bystanders: those for the test, unless validation is evaluated. */
 async function measureHarm(
-  { input, settings, workspace, store, log, signal }: StageContext,
+  { input, settings, store, log, signal }: StageContext,
   {
     ensemble,
+    key,
     original,
     exported,
   }: {
     readonly ensemble: NetworkEnsemble;
+    /** Of what it predicts. */
+    readonly key: string;
     readonly original: Classifier | undefined;
     /** Where it is measured as it would be exported. */
     readonly exported: EvaluatedEnsemble | undefined;
@@ -205,7 +214,7 @@ async function measureHarm(
   const options = { most, signal, update: (done: number) => progress.update(done) };
   const first = exported
     ? await firstClassesOf({ ensemble: exported, original }, images, options)
-    : await storedFirstClasses({ ensemble, original }, images, { ...options, workspace, store });
+    : await storedFirstClasses({ ensemble, original }, images, { ...options, key, store });
   progress.finish();
   const { harm } = settings.ensemble;
   return {

@@ -13,7 +13,12 @@ import { openDataset, type Split } from '../../data/dataset.js';
 import { countLabels } from '../../data/label-counts.js';
 import type { ImageShape } from '../../data/source.js';
 import { loadNetworkEnsemble, type NetworkEnsemble } from '../../ensemble/ensemble.js';
-import { type JudgingImages, judgingBystanders, storedFirstClasses } from '../../evaluation/first-classes.js';
+import {
+  firstClassesKey,
+  type JudgingImages,
+  judgingBystanders,
+  storedFirstClasses,
+} from '../../evaluation/first-classes.js';
 import { specialistParameters } from '../../evaluation/inference-cost.js';
 import {
   compareRivals,
@@ -25,6 +30,7 @@ import type { FeatureSet, Head } from '../../evaluation/rivals/rival.js';
 import { rivalsSchema } from '../../evaluation/rivals/rivals-schema.js';
 import { firstClass } from '../../math/rank.js';
 import { hasOriginal, headTensors, readOriginal } from '../../models/checkpoint.js';
+import type { Classifier } from '../../models/classifier.js';
 import { plainLayer, scaleOf, standardise, standardisedLayer } from '../../models/feature-scale.js';
 import { type Network, networkValues } from '../../models/network.js';
 import { cutNetwork } from '../../models/network-backbone.js';
@@ -54,6 +60,7 @@ export async function measureRivals(context: StageContext): Promise<RivalsReport
   const dataset = await openDataset(context.input('dataset'));
   const { splits, image, classes } = dataset;
   const bystanders = await openBystanders(context.input('dataset'));
+  const key = await firstClassesKey(workspace);
   const ensemble = await loadNetworkEnsemble(workspace, { backend: context.backend, store: context.store });
   const { generalist } = ensemble;
   const { operations, definition } = generalist;
@@ -62,6 +69,7 @@ export async function measureRivals(context: StageContext): Promise<RivalsReport
     Number(images > 0),
   );
   const { backbone, head } = cutNetwork(generalist, 'head');
+  let original: Classifier | undefined;
   try {
     expectTrainable('rivals train', backbone.width, head.classes, 'compare them on a smaller model');
     const shared = {
@@ -95,17 +103,11 @@ export async function measureRivals(context: StageContext): Promise<RivalsReport
       fit: await featuresOf(bystanders.bound, bystanders.dataset.image, mostFitted),
       test: await featuresOf(bystanders.test, bystanders.dataset.image, mostTested),
     };
-    const original = await loadOriginal(context.input('generalist'), generalist);
+    original = await loadOriginal(context.input('generalist'), generalist);
     const firstOf = (images: JudgingImages, { rows }: FeatureSet) =>
-      storedFirstClasses({ ensemble, original }, images, {
-        workspace,
-        store: context.store,
-        most: rows,
-        signal,
-      });
+      storedFirstClasses({ ensemble, original }, images, { key, store: context.store, most: rows, signal });
     const onTest = await firstOf({ part: 'test', split: splits.test, image }, test);
     const onOthers = bystanders && rest && (await firstOf(judgingBystanders(bystanders, 'test'), rest.test));
-    original?.dispose();
     const trainedOn = {
       operations,
       head: standardisedLayer(own, scale),
@@ -160,6 +162,7 @@ export async function measureRivals(context: StageContext): Promise<RivalsReport
     await rm(shared.folder, { recursive: true, force: true });
     return report;
   } finally {
+    original?.dispose();
     ensemble.dispose();
   }
 }

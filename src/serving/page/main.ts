@@ -113,9 +113,14 @@ function markThumbnail(row: number | undefined): void {
 
 async function showTestImage(row: number): Promise<void> {
   const mine = ++turn;
-  const { images } = await getJson<TestImagesMessage>(`/v1/test-images?offset=${row}&limit=1`);
+  const [image, { images }] = await Promise.all([
+    getImage(`/v1/test-images/${row}`),
+    getJson<TestImagesMessage>(`/v1/test-images?offset=${row}&limit=1`),
+  ]).catch((error: unknown) => {
+    if (mine === turn) result.removeAttribute('aria-busy'); // what an earlier image left
+    throw error;
+  });
   const [{ index, class: name }] = images;
-  const image = await getImage(`/v1/test-images/${row}`);
   if (mine !== turn) return;
   history.replaceState(null, '', `#test-${row}`);
   markThumbnail(row);
