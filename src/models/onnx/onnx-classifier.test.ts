@@ -197,17 +197,33 @@ test('an image of which a model makes no numbers takes no batch from those that 
       node('Shape', ['image'], ['shape']),
       node('Gather', ['shape', 'zero'], ['count']),
       node('Cast', ['count'], ['times'], { to: TensorProto_DataType.FLOAT }),
-      node('Mul', ['product', 'times'], ['logits']),
+      // The runtime itself refuses an image with a value of 2 or more.
+      node('ReduceMax', ['image'], ['greatest'], { axes: [1], keepdims: 1 }),
+      node('Cast', ['greatest'], ['place'], { to: TensorProto_DataType.INT64 }),
+      node('Gather', ['table', 'place'], ['nothing']),
+      node('Mul', ['product', 'times'], ['scaled']),
+      node('Add', ['scaled', 'nothing'], ['logits']),
     ],
-    initializers: [floats('weights', [size, classes], weights), integers('zero', [], BigInt64Array.of(0n))],
+    initializers: [
+      floats('weights', [size, classes], weights),
+      floats('table', [2], new Float32Array(2)),
+      integers('zero', [], BigInt64Array.of(0n)),
+    ],
     outputs: ['logits'],
   });
   const classifier = await open(model);
-  const huge = images.slice();
-  huge.fill(3e38, 0, size);
   const before = await classifier.probabilities({ images, count: 3 });
-  await expect(classifier.probabilities({ images: huge, count: 3 })).rejects.toThrow(/finite/);
-  expect(await classifier.probabilities({ images, count: 3 })).toEqual(before);
+  const bad = images.slice();
+  for (const [value, row, reason] of [
+    [Number.NaN, 0, /finite/],
+    [5, 0, /./],
+    [5, 1, /./],
+  ] as const) {
+    bad.set(images);
+    bad.fill(value, row * size, (row + 1) * size);
+    await expect(classifier.probabilities({ images: bad, count: 3 })).rejects.toThrow(reason);
+    expect(await classifier.probabilities({ images, count: 3 })).toEqual(before);
+  }
   classifier.dispose();
 });
 
