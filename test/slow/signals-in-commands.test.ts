@@ -29,6 +29,8 @@ const commands: readonly (readonly [command: string, words: readonly string[], m
         'pictures',
         '--bystanders',
         'others',
+        '--harm',
+        '10%',
         '--out',
         'out.onnx',
         ...patch,
@@ -48,7 +50,7 @@ beforeAll(async () => {
   startMs = Math.max(startMs, performance.now() - beganMs);
   await writeFile(join(root, 'model.onnx'), colourModel({ favours: { orange: 6, blue: 9 } }));
   await writePictures(join(root, 'pictures'), ['red', 'orange', 'green', 'white'], { perLabel: 200 });
-  await writePictures(join(root, 'others'), ['blue', 'purple'], { perLabel: 150 });
+  await writePictures(join(root, 'others'), ['blue', 'purple'], { perLabel: 200 });
   const words = ['run', '--onnx', 'model.onnx', '--source', 'pictures', ...patch];
   const made = await startKdSpec(words, { folder: root }).finished;
   expect(made, made.stderr).toMatchObject({ code: 0 });
