@@ -1,6 +1,7 @@
 import { KdSpecError } from '../core/errors.js';
+import { readBatch } from './arrow-batch.js';
 import { column, encodedImages, integers } from './arrow-columns.js';
-import { type BatchLocation, indexShard, openShard, readBatch, type ShardIndex } from './arrow-shard.js';
+import { type BatchLocation, indexShard, openShard, type ShardIndex } from './arrow-shard.js';
 import type { Split } from './dataset.js';
 
 /** Single examples of a split, read when they are wanted. */

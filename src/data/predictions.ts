@@ -2,8 +2,9 @@ import { type Data, Field, Float32, Int32, List, makeData, Schema } from 'apache
 import { z } from 'zod';
 import { assert, KdSpecError } from '../core/errors.js';
 import { parseJson } from '../core/json-file.js';
+import { readBatch } from './arrow-batch.js';
 import { indexArrowFiles } from './arrow-folder.js';
-import { openShard, readBatch, type ShardIndex } from './arrow-shard.js';
+import { openShard, type ShardIndex } from './arrow-shard.js';
 import { createShardWriter, type ShardRecord, type ShardWriter } from './arrow-shard-writer.js';
 import { checkColumns, classLimit, decodePredictions, grown, idAdvice } from './prediction-batches.js';
 import {

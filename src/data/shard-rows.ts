@@ -1,6 +1,7 @@
 import type { FileHandle } from 'node:fs/promises';
 import type { RecordBatch } from 'apache-arrow';
-import { type BatchLocation, openShard, readBatch, type ShardIndex } from './arrow-shard.js';
+import { readBatch } from './arrow-batch.js';
+import { type BatchLocation, openShard, type ShardIndex } from './arrow-shard.js';
 import { type RowBlock, rowBlocks, rowsOfBlock, type ShuffleSeed } from './row-order.js';
 
 /** How {@link readRows} orders and resumes. */

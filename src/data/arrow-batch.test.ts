@@ -15,8 +15,9 @@ import {
   vectorFromArray,
 } from 'apache-arrow';
 import { expect, test } from 'vitest';
+import { readBatch } from './arrow-batch.js';
 import { integers, texts } from './arrow-columns.js';
-import { indexShard, openShard, readBatch } from './arrow-shard.js';
+import { indexShard, openShard } from './arrow-shard.js';
 
 test('of some columns nothing else is read', async () => {
   const folder = await mkdtemp(join(tmpdir(), 'kd-spec-columns-'));
