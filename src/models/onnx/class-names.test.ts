@@ -3,8 +3,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { modelFile, node } from '../../../test/support/onnx-models.js';
-import { findClassNames, parseNames, readNames } from './class-names.js';
+import { findClassNames } from './class-names.js';
 import { readOnnxModel } from './model-file.js';
+import { parseNames, readNames } from './name-lists.js';
 
 let folder: string;
 beforeEach(async () => {

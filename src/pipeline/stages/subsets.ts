@@ -10,7 +10,7 @@ import { clusterClasses, type SubsetMaking } from '../../ensemble/subsets/cluste
 import type { Subset } from '../../ensemble/subsets/subsets.js';
 import { readSubsets, subsetsFileName, writeSubsets } from '../../ensemble/subsets/subsets-file.js';
 import type { CsrMatrix } from '../../math/csr.js';
-import { readNames } from '../../models/onnx/class-names.js';
+import { readNames } from '../../models/onnx/name-lists.js';
 import { writeSafetensors } from '../../models/safetensors.js';
 import type { Settings } from '../options.js';
 import { defaultClusters } from '../outline.js';
