@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 
 // A thread runs what is built.
-const { runInThread } = (await import(
+const { runInThread, runInThreads } = (await import(
   new URL('../dist/core/thread.js', import.meta.url).href
 )) as typeof import('../src/core/thread.js');
 
@@ -34,6 +34,29 @@ test('one without an end is over soon after an abort, and timers go on meanwhile
   await expect(
     runInThread(task('return 1;'), null, { signal: stop.signal, doing: 'counting' }),
   ).rejects.toMatchObject({ code: 'interrupted' });
+});
+
+test('a thread takes one task after the other, and the first that fails ends all', async () => {
+  const counting = task(`globalThis.tasks = (globalThis.tasks ?? 0) + 1;
+    if (given === 'fails') throw new Error('this one fails');
+    return [given, globalThis.tasks];`);
+  const options = { signal: never, doing: 'counting' };
+  const taken: unknown[] = [];
+  const each = (result: unknown) => {
+    taken.push(result);
+  };
+  const found = await runInThreads(counting, ['a', 'b', 'c'], { ...options, threads: 1, each });
+  expect(found).toEqual([
+    ['a', 1],
+    ['b', 2],
+    ['c', 3],
+  ]);
+  expect(taken).toEqual(found);
+  const two = await runInThreads(counting, ['a', 'b', 'c', 'd'], { ...options, threads: 2 });
+  expect(two.map((one) => (one as unknown[])[0])).toEqual(['a', 'b', 'c', 'd']);
+  const failing = runInThreads(counting, ['a', 'fails', 'c'], { ...options, threads: 1, each });
+  await expect(failing).rejects.toThrow('this one fails');
+  expect(taken.slice(3)).toEqual([['a', 1]]);
 });
 
 test('what a task throws is thrown here, with its code', async () => {

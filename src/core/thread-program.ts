@@ -1,11 +1,9 @@
-/** The program of a thread of `thread.ts`: runs one task and tells how it ended. */
-import { parentPort, workerData } from 'node:worker_threads';
+/** The program of a thread of `thread.ts`: runs tasks, one after the other, and tells how each ended. */
+import { parentPort } from 'node:worker_threads';
 import { assert } from './errors.js';
-import { type FromThread, type ThreadData, type ThreadTask, toThreadError } from './thread.js';
+import { type FromThread, type ThreadRequest, type ThreadTask, toThreadError } from './thread.js';
 
-const { module, name, parameters } = workerData as ThreadData;
-
-async function runTask(): Promise<FromThread<unknown>> {
+async function runTask({ module, name, parameters }: ThreadRequest): Promise<FromThread<unknown>> {
   try {
     const exports: Record<string, ThreadTask<unknown, unknown> | undefined> = await import(module);
     const task = exports[name];
@@ -16,4 +14,5 @@ async function runTask(): Promise<FromThread<unknown>> {
   }
 }
 
-parentPort?.postMessage(await runTask());
+const port = parentPort;
+port?.on('message', async (request: ThreadRequest) => port.postMessage(await runTask(request)));

@@ -16,14 +16,14 @@ export interface ThreadTask<Arguments, Result> {
   readonly run: (parameters: Arguments) => Result | Promise<Result>;
 }
 
-/** What a thread is started with: a {@link ThreadTask} by name. */
-export interface ThreadData {
+/** What a thread is asked for: a {@link ThreadTask} by name. */
+export interface ThreadRequest {
   readonly module: string;
   readonly name: string;
   readonly parameters: unknown;
 }
 
-/** How a thread ends. */
+/** How a task ends. */
 export type FromThread<Result> =
   | { readonly kind: 'done'; readonly result: Result }
   | ({ readonly kind: 'failed' } & ThreadError);
@@ -54,38 +54,22 @@ export const hasThreads = (): boolean => isBuilt(program);
  * Cost: about 30 ms to start the thread.
  */
 export async function runInThread<Arguments, Result>(
-  { module, name, run }: ThreadTask<Arguments, Result>,
+  task: ThreadTask<Arguments, Result>,
   parameters: Arguments,
-  { signal, doing }: { readonly signal: AbortSignal; readonly doing: string },
+  options: { readonly signal: AbortSignal; readonly doing: string },
 ): Promise<Result> {
-  const interrupted = () => new KdSpecError('interrupted', `${doing}: stopped`);
-  if (signal.aborted) throw interrupted();
-  if (!hasThreads()) return run(parameters);
-  const workerData: ThreadData = { module, name, parameters };
-  const worker = new Worker(program, { workerData, execArgv: [] });
-  const stop = new AbortController();
-  try {
-    return await new Promise<Result>((resolve, reject) => {
-      worker.on('message', (message: FromThread<Result>) => {
-        if (message.kind === 'done') resolve(message.result);
-        else reject(fromThreadError(message));
-      });
-      worker.on('error', reject);
-      worker.on('exit', (code) => reject(new Error(`a thread (${doing}) ended with ${code}`)));
-      signal.addEventListener('abort', () => reject(interrupted()), { signal: stop.signal });
-    });
-  } finally {
-    stop.abort();
-    await worker.terminate();
-  }
+  const [result] = await runInThreads(task, [parameters], { threads: 1, ...options });
+  return result;
 }
 
 /**
- * Runs a task for each of some parameters, several at once, each in a thread of its own. The first failure ends all.
+ * Runs a task for each of some parameters, several at once. A thread takes one after the other: what the first loads,
+ * such as a backend, is there for the next. The first failure ends all.
  *
  * @param options.threads at once
  * @param options.each receives each result as it comes
  * @returns the results, in the order of the parameters
+ * @throws KdSpecError `interrupted` after the signal aborted, and what a task or `each` throws
  */
 export async function runInThreads<Arguments, Result>(
   task: ThreadTask<Arguments, Result>,
@@ -107,9 +91,12 @@ export async function runInThreads<Arguments, Result>(
   const waiting = [...all.entries()];
   const results: Result[] = [];
   const work = async () => {
+    await using thread = hasThreads() ? startThread<Result>(stop, doing) : undefined;
     for (let next = waiting.shift(); next; next = waiting.shift()) {
       const [place, parameters] = next;
-      const result = await runInThread(task, parameters, { signal: stop, doing });
+      if (stop.aborted) throw interrupted(doing);
+      const { module, name, run } = task;
+      const result = await (thread ? thread.run({ module, name, parameters }) : run(parameters));
       results[place] = result;
       await each?.(result);
     }
@@ -124,6 +111,40 @@ export async function runInThreads<Arguments, Result>(
   await Promise.all(lanes);
   if (failed.signal.aborted) throw failed.signal.reason;
   return results;
+}
+
+const interrupted = (doing: string) => new KdSpecError('interrupted', `${doing}: stopped`);
+
+/** Starts a thread that runs one task at a time, until it is disposed of. The signal fails the task that it runs. */
+function startThread<Result>(signal: AbortSignal, doing: string) {
+  const worker = new Worker(program, { execArgv: [] });
+  let settle: { resolve(result: Result): void; reject(error: Error): void } | undefined;
+  let ended: Error | undefined;
+  const end = (error: Error) => {
+    ended ??= error;
+    settle?.reject(ended);
+  };
+  const onAbort = () => end(interrupted(doing));
+  worker.on('message', (message: FromThread<Result>) => {
+    if (message.kind === 'done') settle?.resolve(message.result);
+    else settle?.reject(fromThreadError(message));
+  });
+  worker.on('error', end);
+  worker.on('exit', (code) => end(new Error(`a thread (${doing}) ended with ${code}`)));
+  signal.addEventListener('abort', onAbort);
+  return {
+    run(request: ThreadRequest): Promise<Result> {
+      return new Promise((resolve, reject) => {
+        settle = { resolve, reject };
+        if (ended) reject(ended);
+        else worker.postMessage(request);
+      });
+    },
+    async [Symbol.asyncDispose]() {
+      signal.removeEventListener('abort', onAbort);
+      await worker.terminate();
+    },
+  };
 }
 
 /** What a thread sends of an error. */
