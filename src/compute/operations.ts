@@ -50,6 +50,8 @@ export interface Conv2dOptions {
 export interface DenseOptions {
   /** Whether the gradient flows on into the input; a first layer saves its cost with `false` and gets zeros. */
   readonly inputGradient?: boolean;
+  /** Whether the weights have a gradient; a layer whose weights stay saves its cost with `false`, and they get zeros. */
+  readonly weightsGradient?: boolean;
 }
 
 export interface GroupedDenseOptions {

@@ -43,6 +43,20 @@ test.each([
   );
 });
 
+test('dense without the gradient of its weights gives zeros for it, and the same gradient of its input', async () => {
+  const layer = (on: TensorFlowOperations) => (x: tf.Tensor, w: tf.Tensor) =>
+    on.dense(x as tf.Tensor2D, w as tf.Tensor2D, undefined, { weightsGradient: false });
+  const inputs = [normal(1, [5, 9]), normal(1, [9, 7])];
+  await expectAgreement(
+    layer as (on: TensorFlowOperations) => Operation,
+    (x, w) => tf.matMul(x as tf.Tensor2D, w as tf.Tensor2D),
+    inputs,
+    { skipGradients: [1] },
+  );
+  const [, , dWeights] = await run('wasm', layer as (on: TensorFlowOperations) => Operation, inputs, 1);
+  expect(dWeights?.values.every((value) => value === 0)).toBe(true);
+});
+
 test('dense without the gradient of its input gives zeros for it, and the same gradient of its weights', async () => {
   const layer = (on: TensorFlowOperations) => (x: tf.Tensor, w: tf.Tensor) =>
     on.dense(x as tf.Tensor2D, w as tf.Tensor2D, undefined, { inputGradient: false });

@@ -103,12 +103,15 @@ export function createOperations({
       assertShape('conv2d: filter', own(filter), ['filterHeight', 'filterWidth', x.shape[3], 'outputs']);
       return here(() => kernels.conv2d(own(x), own(filter), { strides, padding, inputGradient }));
     },
-    dense(x, weights, bias, { inputGradient = true } = {}) {
+    dense(x, weights, bias, { inputGradient = true, weightsGradient = true } = {}) {
       assertShape('dense: x', own(x), ['batch', 'inputs']);
       assertShape('dense: weights', own(weights), [x.shape[1], 'units']);
       if (bias) assertShape('dense: bias', own(bias), [weights.shape[1]]);
       return here(() =>
-        kernels.dense(own(x), own(weights), bias && own<tf.Tensor1D>(bias), { inputGradient }),
+        kernels.dense(own(x), own(weights), bias && own<tf.Tensor1D>(bias), {
+          inputGradient,
+          weightsGradient,
+        }),
       );
     },
     groupedDense(x, weights, bias, counts, { activation = 'none' } = {}) {

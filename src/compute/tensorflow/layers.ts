@@ -39,7 +39,7 @@ export const conv2dBy =
  */
 export const denseBy =
   (native: NativeOperations): Kernels['dense'] =>
-  (x, weights, bias, { inputGradient }) => {
+  (x, weights, bias, { inputGradient, weightsGradient }) => {
     const multiply = (a: tf.Tensor, b: tf.Tensor, { transposeA = false, transposeB = false } = {}) =>
       native.one('BatchMatMulV2', [float32, bool('adj_x', transposeA), bool('adj_y', transposeB)], [a, b]);
     const layer = tf.customGrad((...parameters) => {
@@ -51,7 +51,7 @@ export const denseBy =
         gradFunc: (dy: tf.Tensor, saved: tf.Tensor[]) => {
           const [x, weights] = saved as [tf.Tensor2D, tf.Tensor2D];
           const dx = inputGradient ? multiply(dy, weights, { transposeB: true }) : tf.zerosLike(x);
-          const dWeights = multiply(x, dy, { transposeA: true });
+          const dWeights = weightsGradient ? multiply(x, dy, { transposeA: true }) : tf.zerosLike(weights);
           return bias ? [dx, dWeights, native.one('BiasAddGrad', [float32], [dy])] : [dx, dWeights];
         },
       };

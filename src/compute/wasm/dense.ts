@@ -6,7 +6,7 @@ import { multiply, rowMajor, transposed } from './product.js';
 /** A fully connected layer: `x W + b`, and its gradients `dy W'`, `x' dy` and the sums of dy over the rows. */
 export const denseOn =
   (heap: Heap): Kernels['dense'] =>
-  (x, weights, bias, { inputGradient }) => {
+  (x, weights, bias, { inputGradient, weightsGradient }) => {
     const layer = tf.customGrad((...parameters) => {
       const save = parameters.at(-1) as tf.GradSaveFunc;
       save([x, weights]);
@@ -16,7 +16,9 @@ export const denseOn =
           const [x, weights] = saved as [tf.Tensor2D, tf.Tensor2D];
           const [batch, units] = dy.shape as [number, number];
           const dx = inputGradient ? gradientOfInput(heap, dy as tf.Tensor2D, weights) : heap.zeros(x.shape);
-          const dWeights = gradientOfWeights(heap, dy as tf.Tensor2D, x);
+          const dWeights = weightsGradient
+            ? gradientOfWeights(heap, dy as tf.Tensor2D, x)
+            : heap.zeros(weights.shape);
           if (!bias) return [dx, dWeights];
           const dBias = heap.zeros([units]);
           heap.call('columnSums', heap.address(dy), batch, 4 * units, heap.address(dBias));

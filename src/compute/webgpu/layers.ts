@@ -49,7 +49,7 @@ const addBias: Kernel = {
  */
 export const denseOn =
   (gpu: Gpu): Kernels['dense'] =>
-  (x, weights, bias, { inputGradient: flowsOn }) => {
+  (x, weights, bias, { inputGradient: flowsOn, weightsGradient: isTrained }) => {
     const [batch, inputs] = x.shape;
     const [, units] = weights.shape;
     const layer = tf.customGrad((...parameters) => {
@@ -61,7 +61,7 @@ export const denseOn =
         gradFunc: (dy: tf.Tensor, saved: tf.Tensor[]) => {
           const [x, weights] = saved as [tf.Tensor2D, tf.Tensor2D];
           const dx = flowsOn ? gpu.allocate([batch, inputs]) : tf.zerosLike(x);
-          const dWeights = gpu.allocate([inputs, units]);
+          const dWeights = isTrained ? gpu.allocate([inputs, units]) : tf.zerosLike(weights);
           const examples = rowWindows(gpu, dy);
           for (const { first, rows, bound } of flowsOn ? rowWindows(gpu, weights) : []) {
             for (const { first: firstExample, rows: count, bound: upstream } of examples) {
@@ -71,7 +71,7 @@ export const denseOn =
               multiply(gpu, inputGradient, tensors, {}, { ...shape, ...target });
             }
           }
-          for (const { first, rows, bound } of rowWindows(gpu, dWeights)) {
+          for (const { first, rows, bound } of isTrained ? rowWindows(gpu, dWeights) : []) {
             for (const { first: firstExample, rows: count, bound: upstream } of examples) {
               const shape = { rows, columns: units, depth: count, adds: firstExample > 0 };
               const tensors = { x, dy: upstream, result: bound };

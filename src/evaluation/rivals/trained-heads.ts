@@ -71,7 +71,10 @@ function buildHead(kind: Kind, { operations, head, seed }: RivalContext): BuiltH
     dispose: () => operations.dispose([...all]),
   });
   const dense = (features: Tensor2D) =>
-    operations.dense(features, weights, bias, { inputGradient: kind === 'adapter' });
+    operations.dense(features, weights, bias, {
+      inputGradient: kind === 'adapter',
+      weightsGradient: kind === 'refitted' || kind === 'hidden',
+    });
   const asDense = async (values: Tensor2D) => ({
     weights: await operations.read(values),
     bias: await operations.read(bias),
