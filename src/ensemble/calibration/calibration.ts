@@ -225,8 +225,11 @@ async function calibrateRules(
     for (const rule of rules) calibrations.push(await calibrateRule(data, ids, rule, { ...options, pause }));
     return calibrations;
   }
-  const requests = rules.map(({ name }) => ({ data, ids, rule: name, options }));
-  return runInThreads(ruleTask, requests, { threads, signal, doing: 'calibration' });
+  // Those that take longest first: rules that move mass under a bound have a trade-off to trace.
+  const longestFirst = rules.toSorted((a, b) => b.parameters.length - a.parameters.length);
+  const requests = longestFirst.map(({ name }) => ({ data, ids, rule: name, options }));
+  const found = await runInThreads(ruleTask, requests, { threads, signal, doing: 'calibration' });
+  return rules.map((rule) => found[longestFirst.indexOf(rule)]);
 }
 
 function bytesOf({ validation, bystanders }: CalibrationData): number {
