@@ -5,7 +5,7 @@ import type { Network } from '../models/network.js';
 import { forwardFlops } from '../models/network-definition.js';
 import { createFusion, type FusionSettings } from './inference.js';
 import { createQuery } from './query.js';
-import { createRouter, mostActive, type RoutingRule } from './routing.js';
+import { createRouter, mostActive, mostProbable, type RoutingRule } from './routing.js';
 import { firstTrainedPart } from './specialist/specialist.js';
 import type { SpecialistNetworks } from './specialist/specialist-networks.js';
 import { indexMembership } from './subsets/membership.js';
@@ -51,6 +51,7 @@ export async function measureRouting(
   const kept = configs.map((config, m) => (settings.specialists[m].kept ? config : { classes: [] }));
   const membership = indexMembership(kept, classCount);
   const routers = rules.map((rule) => createRouter(membership, { most: mostActive, ...rule }));
+  const longest = Math.max(1, ...rules.map(({ top = 1 }) => top));
   const costs = specialists.members.map(({ config }) =>
     forwardFlops(config.network, { from: firstTrainedPart[config.retrain] }),
   );
@@ -67,7 +68,8 @@ export async function measureRouting(
   for await (const batch of batches) {
     const active: (readonly (readonly number[])[])[] = []; // of an image: by rule, positions
     const queried = await query(batch, ({ plain, first }, image) => {
-      active[image] = routers.map((router) => router.route(plain, first));
+      const order = mostProbable(plain, longest);
+      active[image] = routers.map((router) => router.route(plain, first, order));
       return [...new Set(active[image].flat())];
     });
     try {

@@ -28,9 +28,10 @@ export interface Router {
   /**
    * @param generalist (classes), its distribution, at any temperature unless masses are read
    * @param first the most probable class
+   * @param order the most probable classes, the first one first, n or more: where they are known, they are not sought
    * @returns positions of specialists, ascending; maybe none
    */
-  route(generalist: Float32Array | Float64Array, first: number): readonly number[];
+  route(generalist: Float32Array | Float64Array, first: number, order?: readonly number[]): readonly number[];
 }
 
 /**
@@ -55,10 +56,11 @@ export function createRouter(
   const mayOverflow = specialists > most && (isByMass || top * largestFamily > most);
 
   const ofFirst = (first: number) => specialistsOf(first, membership);
-  const byTop = (generalist: Float32Array | Float64Array, first: number) => {
+  const byTop = (generalist: Float32Array | Float64Array, first: number, order?: readonly number[]) => {
     if (top === 1) return [...ofFirst(first)];
     const active = new Set<number>();
-    for (const label of mostProbable(generalist, top)) for (const m of ofFirst(label)) active.add(m);
+    for (const label of order?.slice(0, top) ?? mostProbable(generalist, top))
+      for (const m of ofFirst(label)) active.add(m);
     return [...active].sort(ascending);
   };
   const byMass = (generalist: Float32Array | Float64Array, first: number, least: number) => {
@@ -71,8 +73,8 @@ export function createRouter(
   };
   return {
     reads: isByMass || mayOverflow ? 'masses' : top === 1 ? 'first' : 'order',
-    route(generalist, first) {
-      const active = isByMass ? byMass(generalist, first, mass) : byTop(generalist, first);
+    route(generalist, first, order) {
+      const active = isByMass ? byMass(generalist, first, mass) : byTop(generalist, first, order);
       if (active.length <= most) return active;
       addUpMasses(generalist, membership, masses);
       return active
@@ -118,7 +120,7 @@ function addUpMasses(
 }
 
 /** The positions of the n greatest values, the greatest first, by insertion into a short list. */
-function mostProbable(values: Float32Array | Float64Array, n: number): number[] {
+export function mostProbable(values: Float32Array | Float64Array, n: number): number[] {
   const best: number[] = [];
   const insert = (position: number) => {
     let place = best.length;
