@@ -38,9 +38,13 @@ export function randomEnsemble(
     overlap,
     shifts = 0,
     hidden: leastHidden = 4,
+    rule = 'combine',
+    dustbinTrust = 0,
     ...settings
-  }: Partial<ExportedFusion> & {
+  }: Partial<Omit<ExportedFusion, 'rule' | 'parameters'>> & {
     readonly overlap: boolean;
+    readonly rule?: string;
+    readonly dustbinTrust?: number;
     /** Of mass shifts, in nats. */
     readonly shifts?: number;
     /** Units of the first one's hidden layer; each next one has one more. */
@@ -69,8 +73,8 @@ export function randomEnsemble(
     width,
     generalistTemperature: 1.3,
     routing: { top: 2 },
-    rule: 'combine',
-    dustbinTrust: 0,
+    rule: fusionRule(rule),
+    parameters: rule === 'combine' ? { dustbinTrust } : {},
     precision: 'fp32',
     specialists,
     ...settings,
@@ -142,9 +146,8 @@ function fuseExactly(ensemble: ExportedFusion, logits: Float32Array, features: F
     },
   );
   const softened = softmax(logits, { temperature: ensemble.generalistTemperature });
-  return fusionRule(ensemble.rule).create(classes)(Float64Array.from(softened), predictions, {
-    parameters: { dustbinTrust: ensemble.dustbinTrust },
-  });
+  const { rule, parameters } = ensemble;
+  return rule.create(classes)(Float64Array.from(softened), predictions, { parameters });
 }
 
 /** Fuses 12 random images in ONNX Runtime and by the rule's exact form. */

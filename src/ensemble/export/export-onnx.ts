@@ -203,7 +203,7 @@ export async function exportOnnx(
   const all: ExportedMetadata = {
     version: 1,
     exports,
-    rule,
+    rule: rule.name,
     ...(before === undefined && { generalistTemperature }),
     specialists: specialists.length + (before?.specialists ?? 0),
     ...metadata,

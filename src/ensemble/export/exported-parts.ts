@@ -84,8 +84,8 @@ export async function hostParts(
       width: takesHidden ? (layers.at(-2)?.bias.length ?? width) : width,
       generalistTemperature: settings.generalistTemperature,
       routing: routingOf(settings, kept, definition.outputs),
-      rule: settings.rule,
-      dustbinTrust: settings.parameters?.dustbinTrust ?? 0,
+      rule: fusionRule(settings.rule),
+      parameters: settings.parameters ?? {},
       precision,
       specialists: await Promise.all(
         specialists.members.flatMap((_, position) =>

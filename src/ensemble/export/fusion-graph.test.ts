@@ -11,6 +11,7 @@ import {
 } from '../../../test/support/fusion-graphs.js';
 import { createRandom } from '../../core/random.js';
 import type { FoldedLayer } from '../../models/folded-layers.js';
+import { fusionRule } from '../rules/index.js';
 
 /** Sums of many units are as large as those of a few. */
 const narrow = ({ weights, bias }: FoldedLayer) => ({ weights: weights.map((value) => value / 50), bias });
@@ -79,7 +80,8 @@ describe('the graph computes what the exact form of the rule computes,', () => {
     const random = createRandom('no anchor');
     const ensemble = randomEnsemble(random, { overlap: false, rule: 'share-inside' });
     const specialists = ensemble.specialists.map((one) => ({ ...one, isAnchored: true }));
-    const operators = (rule: string) => operatorsOf(fusionModel({ ...ensemble, rule, specialists }, 17));
+    const operators = (rule: string) =>
+      operatorsOf(fusionModel({ ...ensemble, rule: fusionRule(rule), specialists }, 17));
     expect(operators('paper')).toContain('ReduceLogSumExp');
     expect(operators('share-inside')).not.toContain('ReduceLogSumExp');
   });
@@ -164,6 +166,10 @@ test('where the subsets hold every class, dustbins have no other classes to pay'
 });
 
 test('a rule that has no graph is refused', () => {
-  const unknown = randomEnsemble(createRandom(1), { overlap: false, rule: 'of thumb' });
-  expect(() => fusionModel(unknown, 17)).toThrow(/"of thumb" cannot be written/);
+  const ensemble = randomEnsemble(createRandom(1), { overlap: false });
+  const { writeGraph: _, ...withoutGraph } = ensemble.rule;
+  const ofThumb = { ...ensemble, rule: { ...withoutGraph, name: 'of thumb' } };
+  expect(() => fusionModel(ofThumb, 17)).toThrow(
+    'the rule "of thumb" cannot be written as a graph: calibrate with --rule paper or --rule share-inside or --rule combine',
+  );
 });

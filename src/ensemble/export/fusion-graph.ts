@@ -1,7 +1,7 @@
+import { KdSpecError } from '../../core/errors.js';
 import type { GraphWriter } from '../../models/onnx/graph-writer.js';
-import { paper } from '../rules/paper.js';
+import { fusionRules } from '../rules/index.js';
 import { type ExportedFusion, writeRouting, writeTables } from './query-graph.js';
-import { fuse } from './rule-graphs.js';
 import { writeAnchors, writeSpecialists } from './specialist-graph.js';
 
 /** Values of the graph that the fusion starts from; a row is an image. */
@@ -50,7 +50,7 @@ export function writeFusion(
   { logits, features, start }: FusionInputs,
   ensemble: ExportedFusion,
 ): FusionOutputs {
-  const { classes, generalistTemperature, specialists } = ensemble;
+  const { classes, generalistTemperature, specialists, rule, parameters } = ensemble;
   const generalist = graph.softmax(logits, 2);
   const softened =
     start ??
@@ -58,15 +58,16 @@ export function writeFusion(
       ? generalist
       : graph.softmax(graph.div(logits, graph.scalar(generalistTemperature)), 2));
   if (specialists.length === 0) return { probabilities: softened, generalist };
+  if (rule.writeGraph === undefined) throw cannotBeWritten(rule.name);
   const tables = writeTables(graph, ensemble);
   const active = writeRouting(graph, generalist, ensemble, tables);
   const own = writeSpecialists(graph, features, ensemble, active, tables);
   const anchored = () => writeAnchors(graph, own, { logits, probabilities: generalist }, ensemble, active);
-  const predicted = looksAtDustbins(ensemble) ? anchored() : own;
+  const predicted = rule.usesDustbin(parameters) ? anchored() : own;
   // One more column, of no mass, takes what only fills subsets up.
   const nothing = graph.mul(graph.slice(softened, 1, 0, 1), graph.scalar(0));
   const extended = graph.concat([softened, nothing], 1); // (batch, classes + 1)
-  const fused = fuse(graph, extended, { ...active, logits: predicted }, ensemble);
+  const fused = rule.writeGraph(graph, extended, { ...active, logits: predicted }, parameters);
   return {
     probabilities: graph.slice(fused, 1, 0, classes),
     generalist,
@@ -77,4 +78,10 @@ export function writeFusion(
   };
 }
 
-const looksAtDustbins = ({ rule, dustbinTrust }: ExportedFusion) => rule === paper.name || dustbinTrust > 0;
+function cannotBeWritten(rule: string): KdSpecError {
+  const others = fusionRules.flatMap(({ name, writeGraph }) => (writeGraph ? [`--rule ${name}`] : []));
+  return new KdSpecError(
+    'option-invalid',
+    `the rule "${rule}" cannot be written as a graph: calibrate with ${others.join(' or ')}`,
+  );
+}

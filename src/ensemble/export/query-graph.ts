@@ -1,6 +1,8 @@
 import type { FoldedLayer } from '../../models/folded-layers.js';
 import type { GraphWriter } from '../../models/onnx/graph-writer.js';
 import type { WeightPrecision } from '../../models/onnx/stored-weights.js';
+import type { Active } from '../rules/graph-form.js';
+import type { FusionRule, ParameterValues } from '../rules/rule.js';
 
 /** A specialist as a graph needs it. */
 export interface ExportedSpecialist {
@@ -12,7 +14,7 @@ export interface ExportedSpecialist {
   readonly layers: readonly FoldedLayer[];
   readonly temperature: number;
   readonly weight: number;
-  /** Of the rules `share-inside` and `combine`, in nats; 0 where it is left out. */
+  /** Of rules that have one, in nats; 0 where it is left out. */
   readonly massShift?: number;
   /** Added to the dustbin's logit. */
   readonly correction: number;
@@ -27,50 +29,17 @@ export interface ExportedFusion {
   readonly width: number;
   readonly generalistTemperature: number;
   readonly routing: { readonly top: number } | { readonly mass: number };
-  readonly rule: string;
-  readonly dustbinTrust: number;
+  readonly rule: FusionRule;
+  /** Of the rule, those that are per ensemble. */
+  readonly parameters: ParameterValues;
   /** How the weights of the specialists are stored. */
   readonly precision: WeightPrecision;
   /** Those that take part. */
   readonly specialists: readonly ExportedSpecialist[];
 }
 
-/** A logit that leaves nothing to a class that only fills a subset up. */
-export const never = -1e9;
-
 /** A class below this does not count when masses are compared with a threshold, as in routing. */
 const negligible = 1e-6;
-
-/** The specialists that are queried for each image. */
-export interface Active {
-  /** Most specialists of an image. */
-  readonly slots: number;
-  /** (batch, slots), positions, ascending; {@link none} stands for none. */
-  readonly ids: string;
-  /** The number of specialists. */
-  readonly none: number;
-  /** (batch, slots, largest) */
-  readonly classIds: string;
-  /** (batch, slots, 1) each; no specialist has a weight of 0. */
-  readonly weight: string;
-  readonly share: string;
-  readonly lift: string;
-  readonly inverseTemperature: string;
-  readonly largest: number;
-  readonly areDisjoint: boolean;
-  /** Whether some class is outside all subsets of an image, whichever are queried. */
-  readonly leavesClasses: boolean;
-  /** As {@link Tables} has them. */
-  readonly isMember: string;
-  readonly mostPerClass: number;
-  readonly covering: string;
-}
-
-/** What they predict, too. */
-export interface Queried extends Active {
-  /** (batch, slots, largest + 1), the dustbin last, its correction and its anchor added. */
-  readonly logits: string;
-}
 
 /** What is stored of all specialists, by position; a row after the last stands for none. */
 export interface Tables {
@@ -83,8 +52,9 @@ export interface Tables {
   /** (specialists + 1, 1) each: the weight, its share beside the generalist's weight of 1. */
   readonly weight: string;
   readonly share: string;
-  /** What the mass of the subset is multiplied by before all is scaled to 1. */
+  /** What the mass of the subset is multiplied by before all is scaled to 1; whether that changes any. */
   readonly lift: string;
+  readonly isShifted: boolean;
   readonly inverseTemperature: string;
   readonly areDisjoint: boolean;
   /** The most subsets that share a class. */
@@ -126,6 +96,7 @@ export function writeTables(graph: GraphWriter, { classes, specialists }: Export
     weight: column(({ weight }) => weight, 0),
     share: column(({ weight }) => weight / (1 + weight), 0),
     lift: column(({ massShift = 0 }) => Math.exp(massShift), 1),
+    isShifted: specialists.some(({ massShift = 0 }) => massShift !== 0),
     inverseTemperature: column(({ temperature }) => 1 / temperature, 1),
     areDisjoint: mostPerClass <= 1,
     mostPerClass,
@@ -145,6 +116,7 @@ export function writeRouting(
     weight,
     share,
     lift,
+    isShifted,
     inverseTemperature,
     areDisjoint,
     mostPerClass,
@@ -180,6 +152,7 @@ export function writeRouting(
     largest,
     areDisjoint,
     leavesClasses: sizes.slice(0, slots).reduce((sum, size) => sum + size, 0) < classes,
+    isShifted,
     isMember,
     mostPerClass,
     covering,

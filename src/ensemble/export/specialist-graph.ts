@@ -1,14 +1,9 @@
 import type { FoldedLayer } from '../../models/folded-layers.js';
 import type { GraphWriter } from '../../models/onnx/graph-writer.js';
 import { storeWeights } from '../../models/onnx/stored-weights.js';
+import { type Active, never } from '../rules/graph-form.js';
 import { leastOutside } from '../specialist/dustbin.js';
-import {
-  type Active,
-  type ExportedFusion,
-  type ExportedSpecialist,
-  never,
-  type Tables,
-} from './query-graph.js';
+import type { ExportedFusion, ExportedSpecialist, Tables } from './query-graph.js';
 
 // The networks of the specialists that an image queries, as a graph.
 

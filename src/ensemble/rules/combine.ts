@@ -1,4 +1,5 @@
 import type { GeometricMean } from '../../compute/operations.js';
+import type { GraphWriter } from '../../models/onnx/graph-writer.js';
 import {
   checkWeight,
   type Logarithms,
@@ -10,6 +11,7 @@ import {
   subsetMasses,
   sumOfMasses,
 } from './distributions.js';
+import { logOf, never, type Queried } from './graph-form.js';
 import {
   type FastFormOptions,
   type FuseInPlace,
@@ -22,6 +24,7 @@ import {
   type RuleParameter,
   type SpecialistLogits,
 } from './rule.js';
+import { writeSharing } from './sharing-graph.js';
 
 /** v, how far specialists are believed about whether the class lies in their subset at all, in [0, 1]. */
 const dustbinTrust: RuleParameter = {
@@ -53,6 +56,8 @@ export const combine: FusionRule = {
   cost: ({ inSubsets }) => 2 + 0.05 * inSubsets, // logarithms and exponentials
   create: () => combineExactly,
   createFast: combineInPlace,
+  writeGraph: (graph, q, queried, parameters) =>
+    writeSharing(graph, q, queried, { mean: geometric, trust: parameterValue(dustbinTrust, parameters) }),
 };
 
 /** A mass of a subset from which on what is left is summed. */
@@ -308,4 +313,21 @@ function namedMasses(
   const rest = exact ? Math.exp((logits[size] - top) / temperature) : 0;
   const floor = top + temperature * (Math.log(smallestSoftmax) + Math.log(sum + rest));
   return { named: sum / (sum + rest), dustbin: rest / (sum + rest), floor };
+}
+
+/** `(p^g)^(1 - share) (p^m)^share`, scaled to sum to 1 inside the subset. */
+function geometric(
+  graph: GraphWriter,
+  generalist: string,
+  logits: string,
+  { share, largest }: Queried,
+): string {
+  const specialist = graph.slice(graph.logSoftmax(logits, 3), 2, 0, largest);
+  const floor = graph.scalar(Math.log(smallestSoftmax));
+  const filler = graph.node('Less', [specialist, graph.scalar(never / 100)]); // fills a subset up
+  const logs = graph.add(
+    graph.mul(logOf(graph, generalist), graph.sub(graph.scalar(1), share)),
+    graph.mul(graph.node('Max', [specialist, floor]), share),
+  );
+  return graph.softmax(graph.node('Where', [filler, graph.scalar(never), logs]), 3);
 }

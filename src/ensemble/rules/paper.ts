@@ -12,6 +12,7 @@ import {
   type SpecialistPrediction,
   sumOfMasses,
 } from './distributions.js';
+import { minimiseDivergences } from './paper-graph.js';
 import type { FusionRule } from './rule.js';
 import {
   type ClassGroups,
@@ -135,6 +136,7 @@ export const paper: FusionRule = {
     return (generalist, specialists, { generalistWeight = 1, out } = {}) =>
       fuser(generalist, specialists, { generalistWeight, ...(out && { out }) }).probabilities;
   },
+  writeGraph: minimiseDivergences,
 };
 
 function checkSizes(generalist: Probabilities, out: Float64Array, unionRow: Int32Array): void {

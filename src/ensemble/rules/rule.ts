@@ -1,11 +1,13 @@
 import type { GeometricMean } from '../../compute/operations.js';
 import { softmax } from '../../math/softmax.js';
+import type { GraphWriter } from '../../models/onnx/graph-writer.js';
 import {
   type Logarithms,
   type Probabilities,
   type SpecialistPrediction,
   smallestSoftmax,
 } from './distributions.js';
+import type { Queried } from './graph-form.js';
 
 /** A number that a rule has beside the temperatures and weights that every rule has. */
 export interface RuleParameter {
@@ -169,6 +171,15 @@ export interface FusionRule {
   create(mostClasses: number): Fuse;
   /** The fast form; without one, the exact form is used: see {@link createFuseInPlace}. */
   createFast?(options: FastFormOptions): FuseInPlace;
+  /**
+   * The rule as nodes of an ONNX graph, in standard operators and without a loop; without it, an ensemble of this rule
+   * cannot be exported.
+   *
+   * @param q (batch, classes + 1), the generalist's at its temperature; the last column takes what only fills subsets up
+   * @param parameters that are per ensemble
+   * @returns the same, fused
+   */
+  writeGraph?(graph: GraphWriter, q: string, queried: Queried, parameters: ParameterValues): string;
 }
 
 /** The value of a parameter, neutral where none was chosen. */

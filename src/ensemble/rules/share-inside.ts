@@ -1,12 +1,15 @@
+import type { GraphWriter } from '../../models/onnx/graph-writer.js';
 import {
   checkWeight,
   type Probabilities,
   type SpecialistPrediction,
   scaleAll,
+  smallestSoftmax,
   startFromGeneralist,
   subsetMasses,
   sumOfMasses,
 } from './distributions.js';
+import type { Queried } from './graph-form.js';
 import {
   type FastFormOptions,
   type FuseInPlace,
@@ -15,6 +18,7 @@ import {
   massShift,
   parameterValue,
 } from './rule.js';
+import { writeSharing } from './sharing-graph.js';
 
 /** The rule by which specialists divide the generalist's mass by the arithmetic mean. */
 export const shareInside: FusionRule = {
@@ -34,6 +38,7 @@ export const shareInside: FusionRule = {
   cost: ({ inSubsets }) => 2 + 0.01 * inSubsets,
   create: () => shareOut,
   createFast: shareOutInPlace,
+  writeGraph: (graph, q, queried) => writeSharing(graph, q, queried, { mean: arithmetic, trust: 0 }),
 };
 
 /**
@@ -122,4 +127,19 @@ function shareOutInPlace({ largestSubset, kernel }: FastFormOptions): FuseInPlac
 
 function scaleToOne(q: Float32Array, kernel: FastFormOptions['kernel']): void {
   scaleAll(q, 1 / sumOfMasses(q, 'the ensemble'), kernel);
+}
+
+/** `(1 - share) p^g + share p^m`, each of its sum inside the subset. */
+function arithmetic(
+  graph: GraphWriter,
+  generalist: string,
+  logits: string,
+  { share, largest }: Queried,
+): string {
+  const specialist = graph.softmax(graph.slice(logits, 2, 0, largest), 3);
+  const held = graph.node('Max', [graph.sum(generalist, 2), graph.scalar(smallestSoftmax)]);
+  return graph.add(
+    graph.mul(graph.div(generalist, held), graph.sub(graph.scalar(1), share)),
+    graph.mul(specialist, share),
+  );
 }

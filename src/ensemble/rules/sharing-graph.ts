@@ -1,38 +1,28 @@
-import { KdSpecError } from '../../core/errors.js';
 import type { GraphWriter } from '../../models/onnx/graph-writer.js';
-import { smallestSoftmax } from '../rules/distributions.js';
-import { minimiseDivergences } from './paper-graph.js';
-import { type ExportedFusion, never, type Queried } from './query-graph.js';
+import { smallestSoftmax } from './distributions.js';
+import { logOf, type Queried } from './graph-form.js';
+
+/** The graph form of the rules that share the mass of a subset out inside it: `share-inside` and `combine`. */
+export interface Sharing {
+  /** (batch, slots, largest), the distribution inside each subset, from the generalist's masses there. */
+  readonly mean: (graph: GraphWriter, generalist: string, logits: string, active: Queried) => string;
+  /** How far dustbins change the mass of a subset. */
+  readonly trust: number;
+}
 
 /**
- * Step 3 of section 5.4 as a graph: the rule.
+ * Shares the mass of each queried subset out again, one subset after the other, or all at once where none can change
+ * what another one finds.
  *
  * @param q (batch, classes + 1), the generalist's at its temperature; the last column takes what only fills subsets up
  * @returns the same, fused
- * @throws KdSpecError `option-invalid` for a rule that cannot be written
  */
-export function fuse(
-  graph: GraphWriter,
-  q: string,
-  active: Queried,
-  { rule, dustbinTrust, specialists }: Pick<ExportedFusion, 'rule' | 'dustbinTrust' | 'specialists'>,
-): string {
-  if (rule === 'share-inside' || rule === 'combine') {
-    const trust = rule === 'combine' ? dustbinTrust : 0;
-    const isShifted = specialists.some(({ massShift = 0 }) => massShift !== 0);
-    const mean = rule === 'combine' ? geometric : arithmetic;
-    // Subsets that share no class are fused at once, unless a dustbin changes the mass of what lies outside.
-    if (active.areDisjoint && trust === 0) return inside(graph, q, active, { mean, trust, isShifted });
-    const how = { mean, trust, isShifted };
-    let fused = inside(graph, q, oneOf(graph, active, 0), how);
-    for (let slot = 1; slot < active.slots; slot++) fused = insideOfQueried(graph, fused, active, slot, how);
-    return fused;
-  }
-  if (rule === 'paper') return minimiseDivergences(graph, q, active);
-  throw new KdSpecError(
-    'option-invalid',
-    `the rule "${rule}" cannot be written as a graph: calibrate with --rule combine or --rule share-inside`,
-  );
+export function writeSharing(graph: GraphWriter, q: string, active: Queried, how: Sharing): string {
+  // Subsets that share no class are fused at once, unless a dustbin changes the mass of what lies outside.
+  if (active.areDisjoint && how.trust === 0) return inside(graph, q, active, how);
+  let fused = inside(graph, q, oneOf(graph, active, 0), how);
+  for (let slot = 1; slot < active.slots; slot++) fused = insideOfQueried(graph, fused, active, slot, how);
+  return fused;
 }
 
 /** One slot as if it were all. */
@@ -70,20 +60,9 @@ function insideOfQueried(graph: GraphWriter, q: string, active: Queried, slot: n
   return graph.when(graph.node('Less', [graph.integers([0], []), count]), ofQueried, q);
 }
 
-type Mean = (graph: GraphWriter, generalist: string, logits: string, active: Queried) => string;
-
-interface Sharing {
-  /** What a subset's mass is divided by. */
-  readonly mean: Mean;
-  /** How far dustbins change that mass; above 0 only for one slot. */
-  readonly trust: number;
-  /** Whether the odds of a subset are multiplied by `lift`; several slots then need disjoint subsets. */
-  readonly isShifted: boolean;
-}
-
-/** Shares the mass of each subset out again inside it: the rules `share-inside` and `combine`. */
-function inside(graph: GraphWriter, q: string, active: Queried, { mean, trust, isShifted }: Sharing): string {
-  const { slots, largest, classIds, inverseTemperature } = active;
+/** Shares the mass of each subset out again inside it; with trust, or a shift and subsets that may overlap, of one slot. */
+function inside(graph: GraphWriter, q: string, active: Queried, { mean, trust }: Sharing): string {
+  const { slots, largest, classIds, inverseTemperature, isShifted } = active;
   const places = graph.reshape(classIds, [-1, slots * largest]);
   const masses = graph.reshape(graph.node('GatherElements', [q, places], { axis: 1 }), [-1, slots, largest]);
   const subsetMass = graph.sum(masses, 2); // (batch, slots, 1)
@@ -131,40 +110,4 @@ function inside(graph: GraphWriter, q: string, active: Queried, { mean, trust, i
   ]);
   const mass = graph.reshape(target, [-1, 1, 1]);
   return scatter(graph.mul(outside, scale), graph.mul(distribution, mass));
-}
-
-/** `(p^g)^(1 - share) (p^m)^share`, scaled to sum to 1 inside the subset. */
-function geometric(
-  graph: GraphWriter,
-  generalist: string,
-  logits: string,
-  { share, largest }: Queried,
-): string {
-  const specialist = graph.slice(graph.logSoftmax(logits, 3), 2, 0, largest);
-  const floor = graph.scalar(Math.log(smallestSoftmax));
-  const filler = graph.node('Less', [specialist, graph.scalar(never / 100)]); // fills a subset up
-  const logs = graph.add(
-    graph.mul(logOf(graph, generalist), graph.sub(graph.scalar(1), share)),
-    graph.mul(graph.node('Max', [specialist, floor]), share),
-  );
-  return graph.softmax(graph.node('Where', [filler, graph.scalar(never), logs]), 3);
-}
-
-/** `(1 - share) p^g + share p^m`, each of its sum inside the subset. */
-function arithmetic(
-  graph: GraphWriter,
-  generalist: string,
-  logits: string,
-  { share, largest }: Queried,
-): string {
-  const specialist = graph.softmax(graph.slice(logits, 2, 0, largest), 3);
-  const held = graph.node('Max', [graph.sum(generalist, 2), graph.scalar(smallestSoftmax)]);
-  return graph.add(
-    graph.mul(graph.div(generalist, held), graph.sub(graph.scalar(1), share)),
-    graph.mul(specialist, share),
-  );
-}
-
-function logOf(graph: GraphWriter, x: string): string {
-  return graph.node('Log', [graph.node('Max', [x, graph.scalar(smallestSoftmax)])]);
 }

@@ -1,6 +1,6 @@
 import type { GraphWriter } from '../../models/onnx/graph-writer.js';
-import { smallestSoftmax } from '../rules/distributions.js';
-import type { Queried } from './query-graph.js';
+import { smallestSoftmax } from './distributions.js';
+import type { Queried } from './graph-form.js';
 
 /**
  * The rule `paper` as a graph: in closed form but for one unknown where subsets share no class, else by Newton's method
