@@ -4,7 +4,7 @@ import { selectBackend } from '../src/compute/backend.js';
 import { silentLog } from '../src/core/log.js';
 import { createRandom } from '../src/core/random.js';
 import { compareRivals } from '../src/evaluation/rivals/compare-rivals.js';
-import type { FeatureSet, Head } from '../src/evaluation/rivals/rival.js';
+import type { FeatureSet, Head } from '../src/training/heads/fit-head.js';
 
 // Threads run what is built: a worker cannot load TypeScript on every Node that kd-spec runs on.
 const built = (await import(

@@ -3,7 +3,8 @@ import type { Log } from '../../core/log.js';
 import { hasThreads, runInThreads } from '../../core/thread.js';
 import { createMean } from '../../math/mean.js';
 import { toShared } from '../../math/row-threads.js';
-import type { RivalContext } from './fit-head.js';
+import type { FeatureSet, Head, HeadContext } from '../../training/heads/fit-head.js';
+
 import {
   groupTask,
   type Judges,
@@ -15,15 +16,7 @@ import {
   rivalNames,
   shareOf,
 } from './measure-rivals.js';
-import {
-  correct,
-  type FeatureSet,
-  type Head,
-  type Judged,
-  predictions,
-  type RivalCost,
-  type ScoredSet,
-} from './rival.js';
+import { correct, type Judged, predictions, type RivalCost, type ScoredSet } from './rival.js';
 import { scoreSet, scoreTask } from './scored-set.js';
 import { type Verdict, verdictOf } from './verdict.js';
 
@@ -89,7 +82,7 @@ const mostThreadedFeatures = 2 ** 28; // bytes, of which there are then two copi
  * Cost: four trainings of a head, and for each rival a pass over validation, test and bystanders.
  */
 export async function compareRivals(
-  context: RivalContext,
+  context: HeadContext,
   {
     test,
     bystanders,
@@ -178,7 +171,7 @@ export async function compareRivals(
 
 /** Who measures: threads that work side by side, or this one alone. */
 interface Crew {
-  readonly context: RivalContext;
+  readonly context: HeadContext;
   /** 1: this thread alone. */
   readonly threads: number;
   /** A set as threads take it: its features are in memory that all have. */
@@ -186,7 +179,7 @@ interface Crew {
 }
 
 /** @param judging images that every rival is judged by */
-function crewFor(context: RivalContext, judging: readonly FeatureSet[]): Crew {
+function crewFor(context: HeadContext, judging: readonly FeatureSet[]): Crew {
   const { weights } = context.head;
   const isWorthIt =
     context.operations.backend === 'wasm' &&

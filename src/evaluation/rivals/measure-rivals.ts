@@ -3,15 +3,20 @@ import type { Tensor, Tensor1D, Tensor2D } from '../../compute/operations.js';
 import { KdSpecError } from '../../core/errors.js';
 import type { ThreadTask } from '../../core/thread.js';
 import { minimize } from '../../ensemble/calibration/minimize.js';
-import { chunkRows, type RivalContext, sliceRows } from './fit-head.js';
+import {
+  chunkRows,
+  type FeatureSet,
+  type Head,
+  type HeadContext,
+  sliceRows,
+} from '../../training/heads/fit-head.js';
+import { generalistRivals, trainRivals } from './head-rivals.js';
 import { neighboursRival } from './neighbours.js';
 import {
   type Choice,
   chooseNumbers,
   correct,
-  type FeatureSet,
   type FreeNumbers,
-  type Head,
   harmBetween,
   type Judged,
   pairedDifference,
@@ -20,7 +25,6 @@ import {
   type RivalCost,
   type ScoredSet,
 } from './rival.js';
-import { generalistRivals, trainRivals } from './trained-heads.js';
 import type { Outcome, RivalFigures } from './verdict.js';
 
 /** One line of the comparison. */
@@ -83,7 +87,7 @@ const fittedNumbers = 2 ** 24; // logits that a temperature is fitted to, which 
 /** What a thread is given: a context without what cannot be copied. */
 interface GroupRequest {
   readonly group: RivalGroup;
-  readonly context: Omit<RivalContext, 'operations' | 'signal'>;
+  readonly context: Omit<HeadContext, 'operations' | 'signal'>;
   readonly judges: Judges;
 }
 
@@ -106,7 +110,7 @@ export const groupTask: ThreadTask<GroupRequest, readonly MeasuredRival[]> = {
  */
 export async function measureGroup(
   group: RivalGroup,
-  context: RivalContext,
+  context: HeadContext,
   judges: Judges,
 ): Promise<readonly MeasuredRival[]> {
   if (group === 'neighbours') return [await measureRival(neighboursRival(context), judges)];
@@ -195,7 +199,7 @@ function settingsOf({ shifts }: Rival, { variant, shift }: Choice): FreeNumbers 
 /** The generalist at a temperature that is fitted on validation: it predicts what the generalist does. */
 async function withTemperature(
   { result, best, bounded }: MeasuredRival,
-  context: RivalContext,
+  context: HeadContext,
   judges: Judges,
 ): Promise<MeasuredRival> {
   const { temperature, before, after } = await fitTemperature(context, judges);
@@ -217,7 +221,7 @@ async function withTemperature(
 
 /** The temperature of least cross-entropy on validation, and what it does to the test images. */
 async function fitTemperature(
-  { operations, head, signal }: RivalContext,
+  { operations, head, signal }: HeadContext,
   { validation, test }: Judges,
 ): Promise<{ readonly temperature: number; readonly before: number; readonly after: number }> {
   const { width, classes } = head;

@@ -2,7 +2,8 @@ import { expect, test } from 'vitest';
 import { selectBackend } from '../../compute/backend.js';
 import type { Tensor2D } from '../../compute/operations.js';
 import { createRandom } from '../../core/random.js';
-import type { RivalContext } from './fit-head.js';
+import type { HeadContext } from '../../training/heads/fit-head.js';
+
 import { mixedLeaders } from './mixed-leaders.js';
 import { candidatesOf, emptyLeaders, lead } from './rival.js';
 import { scoreSet } from './scored-set.js';
@@ -32,7 +33,7 @@ test.each([
 ])('%s: the leaders of a mix are those of all its logits', async (_, pictured, scored, played) => {
   const isPictured = Uint8Array.from(all, (label) => Number(label < pictured));
   const inPlay = Int32Array.from(played ?? scored);
-  const context: RivalContext = {
+  const context: HeadContext = {
     ...{ operations, head, isPictured, inPlay, train: set, validation: set },
     ...{ imagesPerEpoch: rows, epochs: 1, seed: 1, signal: new AbortController().signal },
   };

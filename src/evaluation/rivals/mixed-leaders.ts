@@ -1,4 +1,4 @@
-import { eachChunk, type RivalContext, type TrainedHead } from './fit-head.js';
+import { eachChunk, type HeadContext, type TrainedHead } from '../../training/heads/fit-head.js';
 import { candidatesOf, emptyLeaders, type Leaders, lead, type ScoredSet } from './rival.js';
 
 /** A head that was trained over some of the classes. */
@@ -22,7 +22,7 @@ export interface ScoredHead {
  * Cost: a product with the trained head, and a pass over its logits, for each image.
  */
 export async function mixedLeaders(
-  { operations, head, isPictured, signal }: RivalContext,
+  { operations, head, isPictured, signal }: HeadContext,
   { model, scored }: ScoredHead,
   set: ScoredSet,
   shares: readonly number[],
@@ -67,7 +67,7 @@ export async function mixedLeaders(
 }
 
 /** Computes single logits of a head, whose weights it keeps by class. */
-function logitOf({ weights, bias, width, classes }: RivalContext['head']) {
+function logitOf({ weights, bias, width, classes }: HeadContext['head']) {
   const byClass = new Float32Array(weights.length);
   for (let feature = 0; feature < width; feature++)
     for (let label = 0; label < classes; label++)

@@ -1,16 +1,9 @@
 import { KdSpecError } from '../../core/errors.js';
 import { softmax } from '../../math/softmax.js';
 import { topK } from '../../math/top-k.js';
-import { type RivalContext, sliceRows } from './fit-head.js';
-import {
-  type Candidates,
-  candidatesOf,
-  emptyLeaders,
-  type FeatureSet,
-  lead,
-  type Rival,
-  shifts,
-} from './rival.js';
+import { type FeatureSet, type HeadContext, sliceRows } from '../../training/heads/fit-head.js';
+
+import { type Candidates, candidatesOf, emptyLeaders, lead, type Rival, shifts } from './rival.js';
 import { keptFirst } from './scored-set.js';
 
 const sharpness = 20; // of a neighbour's vote, in nats for a cosine of 1
@@ -31,7 +24,7 @@ const neighbourVariants = [8, 32].flatMap((neighbours) =>
  *
  * @see Khandelwal et al., Generalization through Memorization, ICLR 2020, for the mixture
  */
-export function neighboursRival(context: RivalContext): Rival {
+export function neighboursRival(context: HeadContext): Rival {
   const { operations, train, head, isPictured } = context;
   const { width, classes } = head;
   const memory = transposedUnits(train); // (width, rows)

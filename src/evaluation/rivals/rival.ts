@@ -1,39 +1,10 @@
 import { type Harm, harmOf, isWithinBound } from '../../ensemble/calibration/harm-bound.js';
 import { createMean, type Estimate } from '../../math/mean.js';
+import type { FeatureSet, Head } from '../../training/heads/fit-head.js';
 
 // What a user could do instead of training specialists, on the same features of the same images. Whatever it is, it
 // gives every class a score, and one number may raise or lower the classes that have images against all others. So all
 // that has to be known of an image, under all values of that number, is the leading class on either side.
-
-/** Images as a frozen backbone sees them. */
-export interface FeatureSet {
-  /** (rows, width). */
-  readonly features: Float32Array;
-  /** (rows), the class of each, or of an image without a label the generalist's first class. */
-  readonly labels: Int32Array;
-  readonly rows: number;
-  readonly width: number;
-}
-
-/** A generalist's head on standardised features: mean 0 and deviation 1 over the training images. */
-export interface Head {
-  /** (width, classes); with hidden units (width + units, classes), their rows last. */
-  readonly weights: Float32Array;
-  /** (classes). */
-  readonly bias: Float32Array;
-  /** Of the features. */
-  readonly width: number;
-  readonly classes: number;
-  /** Units, `relu(features weights + bias)`, that the head takes beside the features. */
-  readonly hidden?: HiddenUnits | undefined;
-}
-
-export interface HiddenUnits {
-  /** (width, units). */
-  readonly weights: Float32Array;
-  /** (units). */
-  readonly bias: Float32Array;
-}
 
 /** Of each image the leading class among those with images (inside) and among all others (outside). */
 export interface Leaders {

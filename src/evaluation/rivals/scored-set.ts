@@ -1,12 +1,13 @@
 import type { ThreadTask } from '../../core/thread.js';
 import { topK } from '../../math/top-k.js';
-import { eachOfHead, type RivalContext } from './fit-head.js';
-import { emptyLeaders, type FeatureSet, lead, type ScoredSet } from './rival.js';
+import { eachOfHead, type FeatureSet, type HeadContext } from '../../training/heads/fit-head.js';
+
+import { emptyLeaders, lead, type ScoredSet } from './rival.js';
 
 /** Classes of the generalist that are kept of an image, the most probable ones. */
 export const keptFirst = 10;
 
-type ScoreContext = Pick<RivalContext, 'operations' | 'head' | 'isPictured' | 'inPlay' | 'signal'>;
+type ScoreContext = Pick<HeadContext, 'operations' | 'head' | 'isPictured' | 'inPlay' | 'signal'>;
 
 /**
  * Runs the generalist's head over some images.

@@ -6,10 +6,10 @@ import type { Dataset, Split } from '../../data/dataset.js';
 import { openFeatureRows } from '../../data/feature-rows.js';
 import type { ImageShape } from '../../data/source.js';
 import { shareFeatures, viewFeatures } from '../../ensemble/specialist/shared-features.js';
-import type { FeatureSet, Head } from '../../evaluation/rivals/rival.js';
 import type { Backbone } from '../../models/backbone.js';
 import { hiddenFeatures, type NetworkDefinition } from '../../models/network-definition.js';
 import type { HostTensor } from '../../models/safetensors.js';
+import type { FeatureSet, Head } from '../../training/heads/fit-head.js';
 
 // What heads of all classes are trained on: images as a frozen backbone sees them, in memory.
 

@@ -25,8 +25,6 @@ import {
   type EnsemblePredictions,
   type RivalsReport,
 } from '../../evaluation/rivals/compare-rivals.js';
-import { classesInPlay, eachOfHead, type RivalContext } from '../../evaluation/rivals/fit-head.js';
-import type { FeatureSet, Head } from '../../evaluation/rivals/rival.js';
 import { rivalsSchema } from '../../evaluation/rivals/rivals-schema.js';
 import { firstClass } from '../../math/rank.js';
 import { hasOriginal, headTensors, readOriginal } from '../../models/checkpoint.js';
@@ -37,6 +35,13 @@ import { cutNetwork } from '../../models/network-backbone.js';
 import { loadOriginal } from '../../models/network-classifier.js';
 import { forwardFlops } from '../../models/network-definition.js';
 import { readSafetensors, writeSafetensors } from '../../models/safetensors.js';
+import {
+  classesInPlay,
+  eachOfHead,
+  type FeatureSet,
+  type Head,
+  type HeadContext,
+} from '../../training/heads/fit-head.js';
 import type { StageContext } from '../stage.js';
 import { metricsOf } from '../stage-metrics.js';
 import { viewsOfDataset } from '../views.js';
@@ -265,7 +270,7 @@ function assertSome({ rows }: FeatureSet, split: string): void {
 }
 
 /** An image without a label counts as the model's first class: any change is harm. */
-async function withFirstClasses(set: FeatureSet, context: RivalContext): Promise<FeatureSet> {
+async function withFirstClasses(set: FeatureSet, context: HeadContext): Promise<FeatureSet> {
   const { classes } = context.head;
   if (set.labels.every((label) => label < classes)) return set;
   const labels = set.labels.slice();

@@ -2,10 +2,39 @@ import type { AdamMoments, Operations, Tensor2D, Variable } from '../../compute/
 import { KdSpecError } from '../../core/errors.js';
 import { createRandom } from '../../core/random.js';
 import { trainingFlopsFactor } from '../../models/network-definition.js';
-import type { FeatureSet, Head } from './rival.js';
 
-/** What all rivals work on. */
-export interface RivalContext {
+/** Images as a frozen backbone sees them. */
+export interface FeatureSet {
+  /** (rows, width). */
+  readonly features: Float32Array;
+  /** (rows), the class of each, or of an image without a label the generalist's first class. */
+  readonly labels: Int32Array;
+  readonly rows: number;
+  readonly width: number;
+}
+
+/** A generalist's head on standardised features: mean 0 and deviation 1 over the training images. */
+export interface Head {
+  /** (width, classes); with hidden units (width + units, classes), their rows last. */
+  readonly weights: Float32Array;
+  /** (classes). */
+  readonly bias: Float32Array;
+  /** Of the features. */
+  readonly width: number;
+  readonly classes: number;
+  /** Units, `relu(features weights + bias)`, that the head takes beside the features. */
+  readonly hidden?: HiddenUnits | undefined;
+}
+
+export interface HiddenUnits {
+  /** (width, units). */
+  readonly weights: Float32Array;
+  /** (units). */
+  readonly bias: Float32Array;
+}
+
+/** What heads are trained on, and by. */
+export interface HeadContext {
   readonly operations: Operations;
   readonly head: Head;
   /** Images of the classes with data, standardised. */
@@ -37,7 +66,7 @@ export const chunkRows = 128; // images whose logits are in memory together
  *
  * @returns ascending; labels of training and validation are among them
  */
-export async function classesInPlay(context: Omit<RivalContext, 'inPlay'>): Promise<Int32Array> {
+export async function classesInPlay(context: Omit<HeadContext, 'inPlay'>): Promise<Int32Array> {
   const { head, train, validation, isPictured } = context;
   const { classes } = head;
   const mass = new Float64Array(classes);
@@ -93,7 +122,7 @@ export interface FitCost {
  */
 export async function fitHead(
   model: TrainedHead,
-  { operations, train, validation, imagesPerEpoch, epochs, seed, signal }: RivalContext,
+  { operations, train, validation, imagesPerEpoch, epochs, seed, signal }: HeadContext,
 ): Promise<FitCost> {
   const { variables } = model;
   const started = performance.now();
@@ -191,7 +220,7 @@ async function meanLoss(operations: Operations, model: TrainedHead, set: Feature
 
 /** Computes logits of images, some at a time; `each` gets those of consecutive ones, (chunk, classes of the logits). */
 export async function eachChunk(
-  { operations, signal }: Pick<RivalContext, 'operations' | 'signal'>,
+  { operations, signal }: Pick<HeadContext, 'operations' | 'signal'>,
   set: FeatureSet,
   logitsOf: TrainedHead['logits'],
   each: (chunk: { readonly start: number; readonly logits: Float32Array }) => void,
@@ -209,7 +238,7 @@ export async function eachChunk(
 
 /** Runs the generalist's head over images, as {@link eachChunk} does; `each` gets what `of` makes of the logits. */
 export async function eachOfHead(
-  { operations, head, signal }: Pick<RivalContext, 'operations' | 'head' | 'signal'>,
+  { operations, head, signal }: Pick<HeadContext, 'operations' | 'head' | 'signal'>,
   set: FeatureSet,
   each: (chunk: { readonly start: number; readonly logits: Float32Array }) => void,
   of: (logits: Tensor2D) => Tensor2D = (logits) => logits,

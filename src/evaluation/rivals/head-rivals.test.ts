@@ -4,11 +4,17 @@ import type { Operations } from '../../compute/operations.js';
 import { createRandom } from '../../core/random.js';
 import { softmax } from '../../math/softmax.js';
 import { scaleOf, standardise, standardisedLayer } from '../../models/feature-scale.js';
-import { classesInPlay, fitHead, type RivalContext } from './fit-head.js';
+import {
+  classesInPlay,
+  type FeatureSet,
+  fitHead,
+  type Head,
+  type HeadContext,
+} from '../../training/heads/fit-head.js';
+import { generalistRivals, trainRivals } from './head-rivals.js';
 import { neighboursRival } from './neighbours.js';
-import { correct, type FeatureSet, type Head, predictions } from './rival.js';
+import { correct, predictions } from './rival.js';
 import { scoreSet } from './scored-set.js';
-import { generalistRivals, trainRivals } from './trained-heads.js';
 
 let operations: Operations;
 beforeAll(async () => {
@@ -40,7 +46,7 @@ function randomHead(): Head {
   return { width, classes, weights, bias: Float32Array.from({ length: classes }, () => random.normal()) };
 }
 
-function contextOf(changes: Partial<RivalContext> = {}): RivalContext {
+function contextOf(changes: Partial<HeadContext> = {}): HeadContext {
   const train = points('train', 512, 4);
   return {
     operations,

@@ -1,23 +1,28 @@
 import type { Tensor2D, Variable } from '../../compute/operations.js';
 import { createRandom, derivedSeed } from '../../core/random.js';
-import { type FitCost, fitHead, type RivalContext, type TrainedHead } from './fit-head.js';
-import { mixedLeaders } from './mixed-leaders.js';
-import { type FeatureSet, type Head, type Leaders, type Rival, shifts } from './rival.js';
+import {
+  type FeatureSet,
+  type FitCost,
+  fitHead,
+  type Head,
+  type HeadContext,
+  type TrainedHead,
+} from './fit-head.js';
 
 const flopsOf = (inputs: number, units: number) => 2 * inputs * units;
 
-/** The head as it is, with what is trained beside it or in its place. */
-type Kind = 'bias' | 'refitted' | 'hidden' | 'adapter';
+/** What is trained: numbers of the head as it is, the head itself, or a layer beside or before it. */
+export type HeadKind = 'bias' | 'refitted' | 'hidden' | 'adapter';
 
-const hiddenUnits = 64;
-const adapterRank = 16;
+export const hiddenUnits = 64;
+export const adapterRank = 16;
 // On standardised features. A bias moves its logit by as much as itself, a weight by as many times as there are features.
-const rates: Readonly<Record<Kind, number>> = { bias: 0.03, refitted: 1e-3, hidden: 1e-3, adapter: 3e-3 };
+const rates: Readonly<Record<HeadKind, number>> = { bias: 0.03, refitted: 1e-3, hidden: 1e-3, adapter: 3e-3 };
 
 const rankOf = ({ width }: Pick<Head, 'width'>) => Math.min(adapterRank, width);
 
 /** What a prediction with a head of a kind costs, and how many numbers are fitted. */
-function sizeOf(kind: Kind, { width, classes }: Pick<Head, 'width' | 'classes'>) {
+export function headCost(kind: HeadKind, { width, classes }: Pick<Head, 'width' | 'classes'>) {
   const own = flopsOf(width, classes);
   switch (kind) {
     case 'bias':
@@ -45,7 +50,7 @@ interface BuiltHead extends TrainedHead {
   dispose(): void;
 }
 
-function buildHead(kind: Kind, { operations, head, seed }: RivalContext): BuiltHead {
+function buildHead(kind: HeadKind, { operations, head, seed }: HeadContext): BuiltHead {
   const { width, classes } = head;
   const random = createRandom(derivedSeed(seed), 'rivals', kind);
   const normal = (inputs: number, units: number, gain: number) =>
@@ -66,7 +71,7 @@ function buildHead(kind: Kind, { operations, head, seed }: RivalContext): BuiltH
     variables: trained,
     rate: rates[kind],
     logits,
-    flops: sizeOf(kind, head).flops,
+    flops: headCost(kind, head).flops,
     dense: layer,
     dispose: () => operations.dispose([...all]),
   });
@@ -128,66 +133,39 @@ function buildHead(kind: Kind, { operations, head, seed }: RivalContext): BuiltH
   }
 }
 
-const kinds = {
-  bias: 'the bias of every class refitted on the images, weights as they are',
-  refitted: 'the head refitted on the images, from the weights of the generalist',
-  hidden: `the head refitted together with a hidden layer of ${hiddenUnits} units for all classes`,
-  adapter: `a low-rank adapter of the features (rank ${adapterRank}) before the generalist's head`,
-} as const satisfies Readonly<Record<Kind, string>>;
-
-const shares = [0.1, 0.25, 0.5, 0.75, 1];
+/** A head that was trained, until it is disposed of. */
+export interface FittedHead {
+  readonly model: BuiltHead;
+  /** The classes of the model's logits, ascending. An adapter, which moves the logits of all classes, has all. */
+  readonly scored: Int32Array;
+  readonly fit: FitCost;
+}
 
 /**
- * Trains a head, and makes of it the rivals that can be had of it: as it is, or mixed with the original.
+ * Trains a head over the classes in play: see `classesInPlay`. All others keep the weights of the generalist's.
  *
- *     z = (1 - share) z_generalist + share z_trained,   the classes with images raised by the shift
- *
- * Trained are the classes in play: see `classesInPlay`. All others keep the weights of the generalist's head.
- *
- * @returns of a refitted head two rivals, otherwise one; `dispose` frees what was trained
+ * @throws KdSpecError `interrupted`
  */
-export async function trainRivals(
-  kind: Kind,
-  context: RivalContext,
-): Promise<{ readonly rivals: readonly Rival[]; readonly fit: FitCost; dispose(): void }> {
-  const { head, isPictured } = context;
-  const { model, scored, fit } = await fitInPlay(kind, context);
+export async function trainHead(kind: HeadKind, context: HeadContext): Promise<FittedHead> {
+  const { operations, head, train, validation, inPlay } = context;
+  const places = new Int32Array(head.classes);
+  for (const [place, label] of inPlay.entries()) places[label] = place;
+  const relabelled = (set: FeatureSet) => ({ ...set, labels: set.labels.map((label) => places[label]) });
+  const few: HeadContext = {
+    ...context,
+    head: columnsOf(head, inPlay),
+    train: relabelled(train),
+    validation: relabelled(validation),
+  };
+  const model = buildHead(kind, few);
   try {
-    const cost = { ...sizeOf(kind, head), trainingSeconds: fit.seconds, trainingFlops: fit.flops };
-    // Mixing costs little beside the logits: a refitted head has two rivals, which ask for the same images.
-    const known = new Map<
-      FeatureSet,
-      { readonly at: readonly number[]; readonly found: readonly Leaders[] }
-    >();
-    const leaders: Rival['leaders'] = async (set, variants) => {
-      const wanted = variants.map(({ share = 1 }) => share);
-      let { at, found } = known.get(set) ?? { at: [], found: [] };
-      if (!wanted.every((share) => at.includes(share))) {
-        at = [...new Set([...shares, ...wanted])];
-        found = await mixedLeaders(context, { model, scored }, set, at);
-        known.set(set, { at, found });
-      }
-      return wanted.map((share) => found[at.indexOf(share)]);
-    };
-    const blended: Rival = {
-      name: kind === 'refitted' ? 'interpolated' : kind,
-      what:
-        kind === 'refitted'
-          ? 'the refitted head mixed with the original, the classes with images raised or lowered'
-          : `${kinds[kind]}, mixed with the original`,
-      variants: shares.map((share) => ({ share })),
-      shifts,
-      cost,
-      leaders,
-      head: async ({ variant: { share = 1 }, shift }) =>
-        raised(mixedHead(head, await model.dense(), scored, share), isPictured, shift),
-    };
-    const plain: Rival = { ...blended, name: kind, what: kinds[kind], variants: [{ share: 1 }], shifts: [0] };
-    return {
-      rivals: kind === 'refitted' ? [plain, blended] : [blended],
-      fit,
-      dispose: () => model.dispose(),
-    };
+    const fit = await fitHead(model, few);
+    if (kind !== 'adapter') return { model, scored: inPlay, fit };
+    const values = await Promise.all(model.variables.map((variable) => operations.read(variable)));
+    const whole = buildHead(kind, context);
+    for (const [index, variable] of whole.variables.entries()) operations.assign(variable, values[index]);
+    model.dispose();
+    return { model: whole, scored: Int32Array.from(head.bias.keys()), fit };
   } catch (error) {
     model.dispose();
     throw error;
@@ -195,17 +173,16 @@ export async function trainRivals(
 }
 
 /**
- * The head refitted on the images and mixed with the original: the rival `interpolated`, with a share that was chosen
- * beforehand and no shift.
+ * The head refitted on the images and mixed with the original.
  *
  * @param share of the refitted head, in (0, 1]
  * @throws KdSpecError `interrupted`
  */
 export async function refitHead(
-  context: RivalContext,
+  context: HeadContext,
   share: number,
 ): Promise<{ readonly head: Head; readonly fit: FitCost }> {
-  const { model, scored, fit } = await fitInPlay('refitted', context);
+  const { model, scored, fit } = await trainHead('refitted', context);
   try {
     return { head: mixedHead(context.head, await model.dense(), scored, share), fit };
   } finally {
@@ -214,7 +191,7 @@ export async function refitHead(
 }
 
 /** `(1 - share) head + share trained` for the classes that were trained; the others stay as they are, without hidden units. */
-function mixedHead(
+export function mixedHead(
   head: Head,
   { weights, bias, hidden }: LastLayer,
   scored: Int32Array,
@@ -237,44 +214,6 @@ function joined(first: Float32Array, second: Float32Array): Float32Array {
   all.set(first);
   all.set(second, first.length);
   return all;
-}
-
-/**
- * Fits a head over the classes in play.
- *
- * @returns `scored`: the classes of the model's logits. An adapter, which moves the logits of all classes, has all.
- */
-async function fitInPlay(
-  kind: Kind,
-  context: RivalContext,
-): Promise<{
-  readonly model: BuiltHead;
-  readonly scored: Int32Array;
-  readonly fit: FitCost;
-}> {
-  const { operations, head, train, validation, inPlay } = context;
-  const places = new Int32Array(head.classes);
-  for (const [place, label] of inPlay.entries()) places[label] = place;
-  const relabelled = (set: FeatureSet) => ({ ...set, labels: set.labels.map((label) => places[label]) });
-  const few: RivalContext = {
-    ...context,
-    head: columnsOf(head, inPlay),
-    train: relabelled(train),
-    validation: relabelled(validation),
-  };
-  const model = buildHead(kind, few);
-  try {
-    const fit = await fitHead(model, few);
-    if (kind !== 'adapter') return { model, scored: inPlay, fit };
-    const values = await Promise.all(model.variables.map((variable) => operations.read(variable)));
-    const whole = buildHead(kind, context);
-    for (const [index, variable] of whole.variables.entries()) operations.assign(variable, values[index]);
-    model.dispose();
-    return { model: whole, scored: Int32Array.from(head.bias.keys()), fit };
-  } catch (error) {
-    model.dispose();
-    throw error;
-  }
 }
 
 /** The part of a head that makes the logits of some classes. */
@@ -301,37 +240,4 @@ function withColumns(whole: Float32Array, few: Float32Array, some: Int32Array): 
 function mix(from: Float32Array, to: Float32Array, share: number, out: Float32Array): Float32Array {
   for (let at = 0; at < out.length; at++) out[at] = (1 - share) * from[at] + share * to[at];
   return out;
-}
-
-/** A head under which the classes with images have logits higher by some nats. */
-function raised(head: Head, isPictured: Uint8Array, shift: number): Head {
-  return { ...head, bias: head.bias.map((value, label) => value + shift * isPictured[label]) };
-}
-
-/** The generalist as it is, and with one number that raises or lowers the classes with images: their prior. */
-export function generalistRivals(context: RivalContext): { readonly plain: Rival; readonly prior: Rival } {
-  const { head, isPictured } = context;
-  const { flops } = sizeOf('bias', head);
-  const none = { flops, parameters: 0, trainingSeconds: 0, trainingFlops: 0 };
-  const leaders: Rival['leaders'] = async ({ generalist }, variants) =>
-    variants.map(() => generalist.leaders);
-  const plain: Rival = {
-    name: 'generalist',
-    what: 'the model as it is',
-    variants: [{}],
-    shifts: [0],
-    cost: none,
-    leaders,
-  };
-  return {
-    plain,
-    prior: {
-      ...plain,
-      name: 'prior',
-      what: 'one number that raises or lowers all classes with images against the others',
-      shifts,
-      cost: { ...none, parameters: 1 },
-      head: async ({ shift }) => raised(head, isPictured, shift),
-    },
-  };
 }
