@@ -146,8 +146,9 @@ describe('a run takes what init writes for', () => {
   });
 
   test('a data set that kd-spec makes itself, whose settings it has already', async () => {
-    const env = { KD_SPEC_CLASSES: '20', KD_SPEC_IMAGES_PER_CLASS: '5' };
-    const { plan, text } = await initAndPlan('made', ['--source', 'jft-like'], { env });
+    const env = { KD_SPEC_CLASSES: '20', KD_SPEC_IMAGES_PER_CLASS: '5', KD_SPEC_CLASES: '3' };
+    const { inspection, plan, text } = await initAndPlan('made', ['--source', 'jft-like'], { env });
+    expect(inspection.warnings[0]).toMatch('the environment variable KD_SPEC_CLASES sets no option');
     expect(plan).toMatchObject({ dataset: { classes: 20 } });
     expect(text).toMatch(/^ {2}source: jft-like /m);
     expect(text).not.toMatch(/imageSize|channels|Fraction/);
