@@ -134,7 +134,14 @@ describe('a run takes what init writes for', () => {
     expect(text).not.toMatch(/^generalist:/m);
     const told = await kdSpec(['init', '--source', 'with-logits.npz', '--out', 'told.yaml'], { folder });
     expect(told.stdout).toMatch(/features +5 numbers each, and logits of 3 classes/);
-    expect(told.stdout).not.toContain('colour');
+    expect(told.stdout).not.toMatch(/colour|images/);
+    expect(told.stdout).toMatch(/rows +\d+ training/);
+    const few = ['--source', 'features.npz', '--validation-fraction', '0.05', '--workspace', 'few'];
+    for (const command of [
+      ['init', '--out', 'few.yaml'],
+      ['dataset', '--dry-run'],
+    ])
+      expect((await kdSpec([...command, ...few], { folder })).stderr).toMatch(/\d validation rows /);
   });
 
   test('a Parquet file of the Hub', async () => {
