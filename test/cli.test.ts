@@ -108,7 +108,7 @@ async function kdSpecProcess(
 }
 
 /** Runs a command line that ends before any work, without the cost of a process. */
-async function inProcess(words: string) {
+async function inProcess(words: string, env: Record<string, string> = {}) {
   const result = { stdout: '', stderr: '' };
   const into = (name: 'stdout' | 'stderr') =>
     new Writable({
@@ -118,7 +118,7 @@ async function inProcess(words: string) {
       },
     });
   const streams = { stdout: into('stdout'), stderr: into('stderr') };
-  return { code: await runProgram(words.split(' '), { env: {}, folder, ...streams }), ...result };
+  return { code: await runProgram(words.split(' '), { env, folder, ...streams }), ...result };
 }
 
 describe('usage', () => {
@@ -198,6 +198,16 @@ describe('usage', () => {
     );
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
   });
+
+  test.each(['export --out e.onnx', 'jobs show', 'infer a.png', 'show'])(
+    '%s tells once of a variable that sets no option',
+    async (words) => {
+      const { stderr } = await inProcess(words, { KD_SPEC_WORKSPCE: 'elsewhere' });
+      const told =
+        'the environment variable KD_SPEC_WORKSPCE sets no option (did you mean "KD_SPEC_WORKSPACE"?)';
+      expect(stderr.split(told)).toHaveLength(2);
+    },
+  );
 
   test('a pipeline file with a wrong key ends with 1 and names the line', async () => {
     await writeFile(join(folder, 'p.yaml'), 'dataset:\n  clases: 3\n');

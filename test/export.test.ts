@@ -23,7 +23,7 @@ import { wholeModel } from '../src/models/onnx/constants.js';
 import { readOnnxModel } from '../src/models/onnx/model-file.js';
 import { openSession } from '../src/models/onnx/runtime.js';
 import { readSafetensors } from '../src/models/safetensors.js';
-import { jsonOf, kdSpec } from './fixtures/command-line.js';
+import { jsonOf, kdSpec, schemaOf } from './fixtures/command-line.js';
 import { copyOfTiny } from './fixtures/tiny-workspace.js';
 
 let folder: string;
@@ -139,6 +139,13 @@ test('where no specialist was queried, infer tells what the temperature did, and
       await writeFile(join(folder, 'old.onnx'), toBinary(ModelProtoSchema, old));
       expect(await infer('--model', 'old.onnx')).toBe('no specialist was queried');
     }
+    const one = specialists.map((each: object, position: number) => ({ ...each, kept: position === 0 }));
+    await writeFile(path, JSON.stringify({ ...settings, specialists: one }));
+    const tensors = ['export', '--format', 'safetensors', '--out', 'one.safetensors', '--json'];
+    const counted = jsonOf(await kdSpec(tensors, { folder }));
+    expect(counted).toMatchObject({ specialists: 1, storedSpecialists: specialists.length });
+    expect((await schemaOf('export')).parse(counted)).toEqual(counted);
+    await writeFile(path, JSON.stringify({ ...settings, specialists: none }));
     const hub = ['export', '--format', 'hf', '--out', 'alone', '--json'];
     expect(jsonOf(await kdSpec(hub, { folder }))).toMatchObject({ specialists: 0 });
     const card = await readFile(join(folder, 'alone', 'README.md'), 'utf8');

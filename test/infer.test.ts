@@ -1,8 +1,9 @@
-import { mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import files, { mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { syncBuiltinESMExports } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import sharp from 'sharp';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { openDataset } from '../src/data/dataset.js';
 import { examples } from '../src/data/examples.js';
 import { type Finished, jsonOf, kdSpec, kdSpecProcess } from './fixtures/command-line.js';
@@ -108,6 +109,23 @@ test('the first image of an animation is classified, with a word', async () => {
   const what = 'animations or files of several pages, of which the first image was taken';
   expect(JSON.parse(answer.stdout).notes).toEqual([{ what, count: 1, example: 'moving.gif' }]);
   expect(answer.stderr).toBe(`warning: 1 ${what}, such as moving.gif\n`);
+});
+
+test('a file is read once, and one more time where its error is told', async () => {
+  const reads: unknown[] = [];
+  const spy = vi.spyOn(files, 'readFile');
+  syncBuiltinESMExports();
+  try {
+    expect((await infer('image.png photos cut.png --json')).code).toBe(1);
+    reads.push(...spy.mock.calls.map(([path]) => path));
+  } finally {
+    spy.mockRestore();
+    syncBuiltinESMExports();
+  }
+  const times = (name: string) => reads.filter((path) => path === name).length;
+  for (const name of ['image.png', join('photos', 'a.webp'), join('photos', 'b.jpg')])
+    expect(times(name), name).toBe(1);
+  expect(times('cut.png')).toBe(2);
 });
 
 test('bad images end with 1, each with its code and a reason', async () => {

@@ -134,7 +134,14 @@ describe('a run takes what init writes for', () => {
     expect(text).not.toMatch(/^generalist:/m);
     const told = await kdSpec(['init', '--source', 'with-logits.npz', '--out', 'told.yaml'], { folder });
     expect(told.stdout).toMatch(/features +5 numbers each, and logits of 3 classes/);
-    expect(told.stdout).not.toContain('colour');
+    expect(told.stdout).not.toMatch(/colour|images/);
+    expect(told.stdout).toMatch(/rows +\d+ training/);
+    const few = ['--source', 'features.npz', '--validation-fraction', '0.05', '--workspace', 'few'];
+    for (const command of [
+      ['init', '--out', 'few.yaml'],
+      ['dataset', '--dry-run'],
+    ])
+      expect((await kdSpec([...command, ...few], { folder })).stderr).toMatch(/\d validation rows /);
   });
 
   test('a Parquet file of the Hub', async () => {
@@ -146,8 +153,9 @@ describe('a run takes what init writes for', () => {
   });
 
   test('a data set that kd-spec makes itself, whose settings it has already', async () => {
-    const env = { KD_SPEC_CLASSES: '20', KD_SPEC_IMAGES_PER_CLASS: '5' };
-    const { plan, text } = await initAndPlan('made', ['--source', 'jft-like'], { env });
+    const env = { KD_SPEC_CLASSES: '20', KD_SPEC_IMAGES_PER_CLASS: '5', KD_SPEC_CLASES: '3' };
+    const { inspection, plan, text } = await initAndPlan('made', ['--source', 'jft-like'], { env });
+    expect(inspection.warnings[0]).toMatch('the environment variable KD_SPEC_CLASES sets no option');
     expect(plan).toMatchObject({ dataset: { classes: 20 } });
     expect(text).toMatch(/^ {2}source: jft-like /m);
     expect(text).not.toMatch(/imageSize|channels|Fraction/);

@@ -11,6 +11,7 @@ import { runStages } from '../src/pipeline/run.js';
 import { resolveSettings } from '../src/pipeline/settings.js';
 import type { StageName } from '../src/pipeline/stage-names.js';
 import { stages } from '../src/pipeline/stages/index.js';
+import { colourModel } from './support/colour-model.js';
 
 /** Six classes of ten images, and the same in parts. */
 let folder: string;
@@ -32,6 +33,19 @@ beforeAll(async () => {
   const subsets = (classes: number) => JSON.stringify({ classes, subsets: [{ id: 0, classes: [0, 1] }] });
   await writeFile(join(folder, 'subsets.json'), subsets(12));
   await writeFile(join(folder, 'other-subsets.json'), subsets(7));
+  await writeFile(join(folder, 'colours.onnx'), colourModel());
+  await put('checkpoint', 0);
+  const network = {
+    convolutions: [],
+    kernel: 3,
+    dense: [4],
+    normalisation: 'none',
+    dropout: 0,
+    outputs: 100,
+  };
+  const input = { height: 8, width: 8, channels: 1 };
+  const config = { kind: 'generalist', network: { ...network, input } };
+  await writeFile(join(folder, 'checkpoint', 'config.json'), JSON.stringify(config));
   await put('predictions', 0);
   await writeFile(join(folder, 'predictions', 'rows.arrow'), '');
 });
@@ -133,6 +147,16 @@ describe('what cannot work is refused while planning', () => {
     ['student', `${synthetic} --student-batch-size 1`, '--student-batch-size 1: batch normalisation'],
     ['student', `${synthetic} --teacher file.txt`, 'no teacher at'],
     ['student', `${synthetic} --teacher predictions --transfer-views 2`, 'set it to 0'],
+    [
+      'student',
+      `${photos} --image-size 8 --teacher colours.onnx`,
+      'takes images of 12 x 12 in colour, the data set has 8 x 8',
+    ],
+    [
+      'student',
+      `${synthetic} --teacher checkpoint`,
+      'takes images of 8 x 8 in grey, the data set has 16 x 16',
+    ],
     ['student', `${synthetic} --mean geometric`, '--mean would do nothing: there is one teacher'],
     ['student', `${synthetic} --objective labels --transfer loose`, 'have no labels'],
     ['student', `${synthetic} --transfer loose --transfer-classes 1,2`, 'choose by labels'],

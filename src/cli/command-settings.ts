@@ -4,15 +4,21 @@ import type { Settings } from '../pipeline/options.js';
 import { flagsOf } from './command-line.js';
 import type { CommandContext } from './context.js';
 
-/** The settings of a command that makes no artefact; what of the environment sets none of them is told. */
+/**
+ * The settings of a command that makes no artefact; what of the environment sets none of them is told.
+ *
+ * @param options.isToldLater whether the stage that the command ends with tells it
+ */
 export async function commandSettings(
   argv: Parameters<typeof flagsOf>[0],
   context: CommandContext,
+  { isToldLater = false }: { readonly isToldLater?: boolean } = {},
 ): Promise<Settings> {
   const { resolveSettings } = await import('../pipeline/settings.js');
   const { createTerminalLog, usesColor } = await import('./terminal-log.js');
   const { folder, env, stderr } = context;
   const { settings, warnings } = await resolveSettings(flagsOf(argv, []), env, { folder });
+  if (isToldLater) return settings;
   using log = createTerminalLog(stderr, { quiet: settings.quiet, color: usesColor(stderr, env) });
   for (const warning of warnings) log.warn(warning);
   return settings;

@@ -4,6 +4,7 @@ import { z } from 'zod';
 import { KdSpecError } from '../core/errors.js';
 import { asFileError } from '../core/file-error.js';
 import { foreignKind } from '../core/file-kind.js';
+import { schemaProblem } from '../core/schema-problem.js';
 import { fuse } from '../ensemble/rules/paper.js';
 
 const probability = z.number();
@@ -85,11 +86,11 @@ function readLine(line: string, where: string): z.infer<typeof lineSchema> {
   }
   const { data, error } = lineSchema.safeParse(value);
   if (data) return data;
-  // What is wrong with a weight is said in our own words, whatever else is wrong with the line in those of the schema.
+  // What is wrong with a weight is said in our own words, whatever else is wrong with the line.
   const weight = error.issues.find(({ path }) => path.at(-1) === 'weight');
   const problem = weight
     ? `${z.core.toDotPath(weight.path)}: ${weight.message}`
     : 'expected {"generalist": [...], "specialists": [{"classes": [...], "probabilities": [...]}]}: ' +
-      z.prettifyError(error).replaceAll('\n', ' ');
+      schemaProblem(value, error);
   throw new KdSpecError('fusion-input', `${where}: ${problem}`);
 }

@@ -198,6 +198,9 @@ async function sideOf(
   return sides.sort((a, b) => a - b)[Math.floor(sides.length / 2)] ?? null;
 }
 
+/** What a source holds, in a word. */
+const examplesOf = ({ features }: Pick<Inspection, 'features'>) => (features === null ? 'images' : 'rows');
+
 /** Whether some images were not looked at. */
 function isSampleOf({
   images,
@@ -211,9 +214,10 @@ function isSampleOf({
 export function inspectionWarnings(inspection: Inspection): readonly string[] {
   const { classes, images, perClass, rarest, acrossParts, acrossClasses, looked, unreadable, model } =
     inspection;
+  const examples = examplesOf(inspection);
   const isSampled = isSampleOf({ images, looked, unreadable });
   const found: string[] = [];
-  const about = isSampled ? ` of the ${count(looked)} images looked at` : '';
+  const about = isSampled ? ` of the ${count(looked)} ${examples} looked at` : '';
   if (unreadable.count > 0) {
     const number = `${count(unreadable.count)} ${unreadable.count === 1 ? 'image' : 'images'}`;
     found.push(
@@ -241,23 +245,25 @@ export function inspectionWarnings(inspection: Inspection): readonly string[] {
   }
   if (!isSampled && perClass.median > 0 && perClass.most > 50 * perClass.median) {
     found.push(
-      `the largest class has ${count(perClass.most)} training images, the median ${count(perClass.median)}: rare classes will be predicted too rarely`,
+      `the largest class has ${count(perClass.most)} training ${examples}, the median ${count(perClass.median)}: rare classes will be predicted too rarely`,
     );
   }
   if (images.validation < 3 * classes) {
     found.push(
-      `${count(images.validation)} validation images are ${(images.validation / Math.max(1, classes)).toFixed(1)} for each class: ` +
-        'what they choose (rule, weights, which specialists are kept) is little more than chance; more images, or a larger validationFraction, help',
+      `${count(images.validation)} validation ${examples} are ${(images.validation / Math.max(1, classes)).toFixed(1)} for each class: ` +
+        `what they choose (rule, weights, which specialists are kept) is little more than chance; more ${examples}, or a larger validationFraction, help`,
     );
   }
   if (acrossParts > 0) {
     found.push(
-      `${count(acrossParts)} validation or test images${about} are among the training images, too: accuracies will look better than they are; ` +
+      `${count(acrossParts)} validation or test ${examples}${about} are among the training ${examples}, too: accuracies will look better than they are; ` +
         'remove the copies, or keep what belongs together on one side (--group)',
     );
   }
   if (acrossClasses > 0) {
-    found.push(`${count(acrossClasses)} images${about} stand in two classes: nothing can tell these apart`);
+    found.push(
+      `${count(acrossClasses)} ${examples}${about} stand in two classes: nothing can tell these apart`,
+    );
   }
   return found;
 }
@@ -276,12 +282,13 @@ export function inspectionText({
   isGrey,
   side,
 }: Inspection): readonly (readonly [string, string])[] {
+  const examples = examplesOf({ features });
   const isSampled = isSampleOf({ images, looked, unreadable });
   return [
     ['source', `${fitWidth(source, 60)} (${kind})`],
     ['classes', count(classes)],
     [
-      'images',
+      examples,
       `${count(images.train)} training, ${count(images.validation)} validation, ${count(images.test)} test`,
     ],
     ...(isSampled
@@ -289,7 +296,7 @@ export function inspectionText({
       : ([
           [
             'for each class',
-            `${count(perClass.least)} to ${count(perClass.most)} training images, median ${count(perClass.median)}`,
+            `${count(perClass.least)} to ${count(perClass.most)} training ${examples}, median ${count(perClass.median)}`,
           ],
         ] as const)),
     features === null

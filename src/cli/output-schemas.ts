@@ -185,7 +185,10 @@ const exportedTensors = z.object({
   format: z.literal('safetensors'),
   files: z.array(z.string()).describe('the same file'),
   classes: count,
-  specialists: count.describe('whose weights the file has, also those that take no part'),
+  specialists: count.describe('that take part'),
+  storedSpecialists: count
+    .exactOptional()
+    .describe('whose weights the file has, where some of them take no part'),
   rule: z.string(),
   weights: z.literal('fp32'),
   bytes,

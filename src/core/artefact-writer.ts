@@ -1,11 +1,12 @@
 import { existsSync } from 'node:fs';
-import { mkdir, readFile, rename, rm } from 'node:fs/promises';
+import { readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Manifest, manifestFile, manifestVersion } from './artefact.js';
 import { dropLeftovers, flush, writeJsonAtomically } from './atomic-file.js';
 import { withFileErrors } from './file-error.js';
 import { digestOf, hashFiles } from './file-hashes.js';
 import { canonicalJson, type JsonObject } from './json.js';
+import { makeFolder } from './make-folder.js';
 import { flushFolder } from './sealed-folder.js';
 
 /**
@@ -74,7 +75,7 @@ export async function beginArtefact(
     const startedAt = now().toISOString();
     const sitting: Sitting = { identity: key, startedAt, seconds: 0 };
     await writeJsonAtomically(sittingFile(workspace, stage), { ...sitting });
-    await mkdir(directory, { recursive: true });
+    await makeFolder(directory);
     return { directory, start: exists ? 'discarded' : 'fresh', seconds: 0, startedAt };
   });
 }

@@ -1,8 +1,9 @@
-import { access, constants, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
+import { access, constants, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { KdSpecError } from './errors.js';
 import { systemErrorCode, withFileErrors } from './file-error.js';
 import type { JsonValue } from './json.js';
+import { makeFolder } from './make-folder.js';
 import { isRunning, ownIdentity } from './process-identity.js';
 
 /**
@@ -16,7 +17,7 @@ import { isRunning, ownIdentity } from './process-identity.js';
 export async function writeFileAtomically(path: string, content: string | Uint8Array): Promise<void> {
   const partial = `${path}.${process.pid}.partial`;
   await withFileErrors(path, async () => {
-    await mkdir(dirname(path), { recursive: true });
+    await makeFolder(dirname(path));
     try {
       const file = await open(partial, 'w');
       try {

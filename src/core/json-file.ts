@@ -31,6 +31,8 @@ export function parseJsonText(text: string, path: string, { code, advice }: Json
     return JSON.parse(text.replace(/^\ufeff/, ''));
   } catch (cause) {
     const kind = foreignKind(Buffer.from(text.slice(0, 256)));
-    throw new KdSpecError(code, `${path} is not JSON: ${kind ?? advice}`, { cause });
+    const position = cause instanceof Error ? /at position (\d+)/.exec(cause.message)?.[1] : undefined;
+    const line = position && ` (line ${text.slice(0, Number(position)).split('\n').length})`;
+    throw new KdSpecError(code, `${path} is not JSON${line ?? ''}: ${kind ?? advice}`, { cause });
   }
 }

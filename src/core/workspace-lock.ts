@@ -1,12 +1,13 @@
 import { randomUUID } from 'node:crypto';
 import { readFileSync, rmSync } from 'node:fs';
-import { link, mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { link, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { z } from 'zod';
 import { KdSpecError } from './errors.js';
 import { systemErrorCode, withFileErrors } from './file-error.js';
 import { startHeartbeat } from './heartbeat.js';
+import { makeFolder } from './make-folder.js';
 import { isRunning, ownIdentity } from './process-identity.js';
 import { duration } from './quantity-text.js';
 
@@ -59,7 +60,7 @@ export class WorkspaceLock implements AsyncDisposable {
   ): Promise<WorkspaceLock> {
     const path = join(workspace, '.lock');
     return withFileErrors(path, async () => {
-      await mkdir(workspace, { recursive: true });
+      await makeFolder(workspace);
       const token = randomUUID();
       const holder: Holder = { ...ownIdentity(), since: new Date().toISOString(), token };
       const own = `${path}.${token}`;

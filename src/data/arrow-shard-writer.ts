@@ -1,9 +1,10 @@
 import { createHash } from 'node:crypto';
-import { type FileHandle, mkdir, open, rename, rm } from 'node:fs/promises';
+import { type FileHandle, open, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Data, makeData, RecordBatch, RecordBatchStreamWriter, Schema, Struct } from 'apache-arrow';
 import { assert } from '../core/errors.js';
 import { asFileError } from '../core/file-error.js';
+import { makeFolder } from '../core/make-folder.js';
 import { encodeSchema } from './arrow-shard.js';
 
 /** One finished shard: the file's name, its rows, its size and the hash of its bytes. */
@@ -53,7 +54,7 @@ export async function createShardWriter(
       throw asFileError(error, directory, 'a folder to write into');
     });
 
-  await guarded(mkdir(directory, { recursive: true }));
+  await guarded(makeFolder(directory));
   let shard = await openNext();
 
   async function openNext() {

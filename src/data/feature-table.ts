@@ -273,6 +273,11 @@ function toLogits(
       sum += values[at];
       values[at] = Math.max(logLeast, Math.log(values[at]));
     }
-    if (Math.abs(sum - 1) > sumTolerance) refuse(start, `a sum of ${sum}`);
+    if (Math.abs(sum - 1) > sumTolerance)
+      refuse(
+        start,
+        `a sum of ${Number(sum.toPrecision(6))}`,
+        'divide each row by its sum or, if these are logits, call the column logits',
+      );
   }
 }

@@ -177,6 +177,17 @@ test('what cannot be an image is named', async () => {
   );
 });
 
+test('what is wrong with a JPEG file that was cut off is said once', async () => {
+  const noise = { type: 'gaussian', mean: 100, sigma: 30 } as const;
+  const whole = await sharp({ create: { width: 64, height: 64, channels: 3, background: '#fff', noise } })
+    .jpeg()
+    .toBuffer();
+  const path = await put('cut.jpg', whole.subarray(0, 300));
+  const message = await readImageFile(path, shape).then(String, String);
+  expect(message.split('premature end of JPEG image')).toHaveLength(2);
+  expect(message).not.toMatch(/\n|Vips/);
+});
+
 test('a TIFF file of 16 bits is read, one of floats is refused: nothing says what is white', async () => {
   const raw = { raw: { height: 2, width: 2, channels: 1 } } as const;
   const wide = sharp(Uint16Array.of(0, 65_535, 257 * 128, 257 * 64), raw).toColourspace('grey16');

@@ -151,7 +151,7 @@ async function decodeAny(
         { cause },
       );
     }
-    const reason = cause instanceof Error ? cause.message : String(cause);
+    const reason = reasonOf(cause);
     if (maxSeconds > 0 && reason.startsWith('timeout')) {
       throw new KdSpecError(
         'image-too-large',
@@ -164,6 +164,18 @@ async function decodeAny(
       kind === 'it is an image' ? `it cannot be decoded (${reason}): convert or remove it` : kind;
     throw new KdSpecError('image-unreadable', `expected an image in ${name}, but ${advice}`, { cause });
   }
+}
+
+/** Why decoding failed, each thing once: libvips says a thing for each time that it looks at the file. */
+function reasonOf(cause: unknown): string {
+  const text = cause instanceof Error ? cause.message : String(cause);
+  const lines = text
+    .replace(/\bVips\w*: /g, '')
+    .replace('Warning treated as error due to failOn setting', 'it is damaged')
+    .split('\n')
+    .map((line) => line.trim());
+  const isNew = (line: string, at: number) => !lines.slice(0, at).some((before) => before.endsWith(line));
+  return lines.filter(isNew).join('; ');
 }
 
 /**

@@ -3,7 +3,7 @@ import { assert, KdSpecError } from '../core/errors.js';
 import { halfToNumber } from '../math/half.js';
 import { type ColumnPlace, column, integers } from './arrow-columns.js';
 import type { ShardIndex } from './arrow-shard.js';
-import type { PredictionBatch } from './prediction-tables.js';
+import { type PredictionBatch, sumAdvice } from './prediction-tables.js';
 
 // How a record batch of an Arrow file becomes checked sparse rows.
 
@@ -113,7 +113,10 @@ export function* decodePredictions(
         values[entry] = value;
       }
       if (!(sum <= 1 + sumTolerance))
-        throw invalid(row, `expected probabilities that sum to at most 1, found ${sum}`);
+        throw invalid(
+          row,
+          `expected probabilities that sum to at most 1, found ${Number(sum.toPrecision(6))}: ${sumAdvice}`,
+        );
     }
     const columns = classes ?? highest + 1;
     yield {

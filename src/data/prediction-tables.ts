@@ -30,6 +30,8 @@ const keptMass = 0.999;
 const keptClasses = 200;
 const classLimit = 1_000_000;
 const sumTolerance = 1e-3;
+/** What helps where the probabilities of a row sum to more than 1. */
+export const sumAdvice = 'divide each row by its sum or, if these are logits, store their softmax';
 
 /** The names of columns with predictions of all classes. */
 export const denseColumns: readonly string[] = [...usualColumns.logits, ...usualColumns.probabilities];
@@ -151,7 +153,9 @@ async function* sparseRows(path: string, classes: number): AsyncGenerator<Predic
         if (new Set(of).size < of.length) throw invalid('expected each class once');
         const sum = values.reduce((total, value) => total + (value >= 0 ? value : Number.NaN), 0);
         if (!(sum <= 1 + sumTolerance))
-          throw invalid(`expected probabilities that sum to at most 1, found ${sum}`);
+          throw invalid(
+            `expected probabilities that sum to at most 1, found ${Number(sum.toPrecision(6))}: ${sumAdvice}`,
+          );
         kept.addRow(Int32Array.from(of), Float32Array.from(values), of.length);
         if (isLabelled) labels[at] = labelOf(String(label ?? 'none'), classes, new Map(), place);
       }

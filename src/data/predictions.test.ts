@@ -167,6 +167,9 @@ test('rows that are no sub-distributions are named with file and row', async () 
       message: expect.stringContaining(`${name}.arrow, row 1:`),
     });
   }
+  await expect(readAll(join(root, 'sum.arrow'), { classes })).rejects.toThrow(
+    /found 1\.1: divide each row by its sum or, if these are logits, store their softmax/,
+  );
   const other = await write('other.arrow', { indices: list([[1]], new Int32()) }, 'file');
   await expect(readPredictions(other)).rejects.toMatchObject({ code: 'predictions-invalid' });
 });

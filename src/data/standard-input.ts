@@ -1,11 +1,12 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { createWriteStream } from 'node:fs';
-import { mkdir, open, rename, rm } from 'node:fs/promises';
+import { open, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { KdSpecError } from '../core/errors.js';
 import { asFileError } from '../core/file-error.js';
+import { makeFolder } from '../core/make-folder.js';
 
 const continuation = '\xff\xff\xff\xff'; // with which a stream of Arrow begins
 
@@ -28,7 +29,7 @@ export async function keepStandardInput(input: AsyncIterable<Uint8Array>, folder
     },
   });
   try {
-    await mkdir(folder, { recursive: true });
+    await makeFolder(folder);
     await pipeline(input, watch, createWriteStream(partial));
     const path = join(folder, `${hash.digest('hex').slice(0, 16)}${await endingOf(partial)}`);
     await rename(partial, path);

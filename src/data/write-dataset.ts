@@ -1,9 +1,10 @@
-import { mkdir, readdir, writeFile } from 'node:fs/promises';
+import { readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Binary, Float32, Int64, makeData, Utf8 } from 'apache-arrow';
 import { assert, KdSpecError } from '../core/errors.js';
 import { asFileError } from '../core/file-error.js';
 import { type Log, silentLog } from '../core/log.js';
+import { makeFolder } from '../core/make-folder.js';
 import { createPause } from '../core/pause.js';
 import { createShardWriter, type ShardRecord } from './arrow-shard-writer.js';
 import { writeClassNames } from './class-names.js';
@@ -90,7 +91,7 @@ export async function writeDataset(
 ): Promise<DatasetSummary> {
   checkClasses(source.classes);
   try {
-    await mkdir(directory, { recursive: true });
+    await makeFolder(directory);
     await refuseExisting(directory);
     const { description, classes } = source;
     const labels = {

@@ -3,9 +3,12 @@ import { type BackendName, selectBackend } from '../compute/backend.js';
 import { KdSpecError } from '../core/errors.js';
 import { type ImageShape, imageSizeOf } from '../data/source.js';
 import { loadEnsemble } from '../ensemble/load-ensemble.js';
+import { readBackbone, readDefinition } from '../models/checkpoint.js';
 import { type Classifier, type ClassNames, createClassifier } from '../models/classifier.js';
 import { type ClassifierMean, meanClassifier } from '../models/mean-classifier.js';
 import { loadNetworkClassifier } from '../models/network-classifier.js';
+import { findImageInput } from '../models/onnx/image-input.js';
+import { readOnnxModel } from '../models/onnx/model-file.js';
 import { openOnnxClassifier } from '../models/onnx/onnx-classifier.js';
 import { storedClassifier } from '../models/stored-classifier.js';
 import { placeTeacher } from './teacher-places.js';
@@ -47,7 +50,7 @@ export async function openTeachers(
     for (const name of names) {
       const teacher = await openTeacher(name, surroundings);
       opened.push(teacher);
-      checkShape(teacher, surroundings.image);
+      if (teacher.input.kind === 'images') checkShape(teacher.name, teacher.input.image, surroundings.image);
       const ordered = inOrderOf(teacher, surroundings);
       opened[opened.length - 1] = ordered;
       if (ordered.input.kind === 'rows') await checkStored(ordered, surroundings);
@@ -124,10 +127,30 @@ async function checkStored(
   );
 }
 
+/**
+ * Finds out, before a data set is made, whether a teacher outside the workspace takes its images, as far as the
+ * teacher's files say so: those of a checkpoint on a foreign model, and stored predictions, do not.
+ *
+ * @param name a path: see {@link placeTeacher}
+ * @param image of the data set
+ * @throws KdSpecError `option-invalid` for images of another shape, and what reading the description of each kind throws
+ * Cost: reads an ONNX file, and runs nothing.
+ */
+export async function expectTeacherTakes(name: string, image: ImageShape): Promise<void> {
+  const { kind, path } = placeTeacher(name);
+  if (kind === 'onnx') {
+    const input = await findImageInput(await readOnnxModel(path), { given: image });
+    checkShape(path, input.image, image);
+    return;
+  }
+  if (kind !== 'checkpoint' && kind !== 'ensemble') return;
+  const folder = kind === 'ensemble' ? join(path, 'generalist') : path;
+  const isOurs = (await readBackbone(folder)) === undefined;
+  if (isOurs) checkShape(name, (await readDefinition(folder)).input, image);
+}
+
 /** The augmented images of a transfer set are drawn once, for teacher and student alike. */
-function checkShape({ name, input }: Classifier, { height, width, channels }: ImageShape): void {
-  if (input.kind === 'rows') return;
-  const { image } = input;
+function checkShape(name: string, image: ImageShape, { height, width, channels }: ImageShape): void {
   if (image.height === height && image.width === width && image.channels === channels) return;
   const text = (shape: ImageShape) =>
     `${shape.height} x ${shape.width} in ${shape.channels === 1 ? 'grey' : 'colour'}`;

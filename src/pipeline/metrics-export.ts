@@ -1,11 +1,12 @@
 import { randomUUID } from 'node:crypto';
-import { appendFile, mkdir, readdir, readFile } from 'node:fs/promises';
+import { appendFile, readdir, readFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { basename, dirname, join, relative } from 'node:path';
 import { KdSpecError } from '../core/errors.js';
 import { eventFileStart, scalarRecord } from '../core/event-file.js';
 import type { JsonObject } from '../core/json.js';
 import type { Log } from '../core/log.js';
+import { makeFolder } from '../core/make-folder.js';
 
 /** A line of a `metrics.jsonl` that was not there before. */
 export interface NewMetrics {
@@ -126,7 +127,7 @@ export function tensorboardSink(folder: string): MetricsSink {
   const files = new Map<string, Promise<string>>();
   const now = () => Date.now() / 1000;
   const open = async (run: string) => {
-    await mkdir(join(folder, run), { recursive: true });
+    await makeFolder(join(folder, run));
     const path = join(
       folder,
       run,

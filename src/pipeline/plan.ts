@@ -114,6 +114,7 @@ export async function planStages(
   );
   for (const stage of toMake) checks[stage]({ settings, origins, outline, warn });
   await checkGivenPredictions(settings, outline.dataset, toMake);
+  if (toMake.includes('answers')) await checkTeachers(settings, outline.dataset);
 
   const measured = trainingRate(manifests.get('generalist'));
   const rate = { flopsPerSecond: measured ?? assumedFlopsPerSecond, isMeasured: measured !== undefined };
@@ -224,6 +225,15 @@ async function checkGivenPredictions(
   if (paths.length === 0) return;
   const { readPredictions } = await import('../data/predictions.js');
   for (const path of paths) await readPredictions(path, { classes });
+}
+
+/** Teachers outside the workspace take images of the data set's shape, where that is known already. */
+async function checkTeachers({ answers }: Settings, dataset: DatasetOutline | null): Promise<void> {
+  const own: readonly string[] = ownTeachers;
+  const others = answers.teachers.filter((name) => !own.includes(name));
+  if (others.length === 0 || !dataset?.image) return;
+  const { expectTeacherTakes } = await import('../distillation/teachers.js');
+  for (const name of others) await expectTeacherTakes(name, dataset.image);
 }
 
 /** Classes of the data set, with those of an imported model that have no images; null while they are not known. */

@@ -1,11 +1,12 @@
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { appendFile, mkdir, readdir, rename } from 'node:fs/promises';
+import { appendFile, readdir, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { writeFileAtomically } from '../core/atomic-file.js';
 import { KdSpecError } from '../core/errors.js';
 import { withFileErrors } from '../core/file-error.js';
 import type { JsonObject } from '../core/json.js';
+import { makeFolder } from '../core/make-folder.js';
 import { classFolderOf, classNameFile } from '../data/class-folder.js';
 
 /** Images that people gave another class, in a folder for each class: what `kd-spec dataset --source` reads. */
@@ -31,7 +32,7 @@ const mostImages = 1_000_000;
  * @throws KdSpecError `not-readable`, `disk-full`
  */
 export async function openCorrections(folder: string): Promise<Corrections> {
-  await withFileErrors(folder, () => mkdir(folder, { recursive: true }));
+  await withFileErrors(folder, () => makeFolder(folder));
   const places = new Map<string, string>(); // by hash, the file within the folder
   for (const entry of await withFileErrors(folder, () => readdir(folder, { withFileTypes: true }))) {
     if (!entry.isDirectory() || entry.name.startsWith('.')) continue;
@@ -56,7 +57,7 @@ export async function openCorrections(folder: string): Promise<Corrections> {
     const path = join(folder, file);
     const isThere = former !== undefined && existsSync(join(folder, former)); // a person may have removed it meanwhile
     await withFileErrors(path, async () => {
-      await mkdir(join(folder, own), { recursive: true });
+      await makeFolder(join(folder, own));
       if (needsFile) await writeFileAtomically(join(folder, own, classNameFile), `${name}\n`);
       if (!isThere) await writeFileAtomically(path, bytes);
       else if (former !== file) await rename(join(folder, former), path);

@@ -5,7 +5,7 @@ import { KdSpecError } from '../../core/errors.js';
 import type { JsonObject } from '../../core/json.js';
 import { headRivals } from '../../evaluation/rivals/rival.js';
 import type { Settings } from '../../pipeline/options.js';
-import { addFlags, flagsOf } from '../command-line.js';
+import { addFlags } from '../command-line.js';
 import { type CommandContext, printResult } from '../context.js';
 import {
   type ExportChoices,
@@ -99,8 +99,8 @@ export function exportCommand(context: CommandContext): CommandModule {
       const format = exportFormatNames.find((name) => name === argv.format) ?? 'onnx';
       if (typeof argv.refit === 'string') expectFlagsOfRefit(argv);
       else expectFlagsOfFormat(format, Object.keys(argv));
-      const { resolveSettings } = await import('../../pipeline/settings.js');
-      const { settings } = await resolveSettings(flagsOf(argv, []), context.env, { folder: context.folder });
+      const { commandSettings } = await import('../command-settings.js');
+      const settings = await commandSettings(argv, context);
       const out = resolve(context.folder, argv.out);
       await expectWritable(out, exportFormats[format].place);
       const isExternal = argv['external-data'] === true;

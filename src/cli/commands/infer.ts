@@ -105,6 +105,7 @@ function texts(value: unknown): readonly string[] {
 type Runtime = (typeof runtimes)[number];
 
 const imagesAtOnce = 256;
+const heldBytes = 2 ** 28; // of files whose pixels wait to be decoded
 const shownClasses = 3; // that the text names of each specialist
 
 /** The predictions for some images. */
@@ -161,8 +162,9 @@ async function inferImages(
   try {
     const { image } = predictor;
     const queries = queriesOf(images, image, stdin);
-    for await (const group of inGroups(queries, imagesAtOnce)) {
+    for await (const named of inGroups(queries, imagesAtOnce)) {
       if (signal.aborted) throw new KdSpecError('interrupted', `stopped after ${predictions.length} images`);
+      const group = image.isFeatures ? named : await withBytes(named);
       for (const outcome of await predictGroup(group, predictor.predict)) {
         if ('prediction' in outcome) predictions.push(outcome);
         else failures.push(outcome);
@@ -211,6 +213,9 @@ interface Predictor {
   readonly predict: (images: readonly (string | Uint8Array)[]) => Promise<readonly Prediction[]>;
   readonly dispose: () => void;
 }
+
+/** A query with the bytes of its file, where they were read already. */
+type ReadQuery = Query & { readonly bytes?: Uint8Array | undefined };
 
 async function predictorOf(
   model: string,
@@ -262,32 +267,55 @@ function imageOf({ input }: Classifier): ImageShape {
 
 /** Predicts for a group of images at once, and, if one of them cannot be read, for each by itself; in their order. */
 async function predictGroup(
-  group: readonly (Query | Failure)[],
+  group: readonly (ReadQuery | Failure)[],
   predict: Predictor['predict'],
 ): Promise<readonly ({ readonly path: string; readonly prediction: Prediction } | Failure)[]> {
   const queries = group.filter((one) => 'image' in one);
   try {
-    const predictions = await predict(queries.map(({ image }) => image));
+    const predictions = await predict(queries.map(({ image, bytes }) => bytes ?? image));
     let next = 0;
     return group.map((one) => ('image' in one ? { path: one.path, prediction: predictions[next++] } : one));
   } catch (error) {
     if (!(error instanceof KdSpecError)) throw error;
-    if (group.length === 1) return queries.map(({ path }) => failureOf(path, error));
+    if (group.length === 1) {
+      const [query] = queries;
+      // The error for a path names the file; that for bytes does not.
+      if (query?.bytes !== undefined) return predictGroup([{ ...query, bytes: undefined }], predict);
+      return queries.map(({ path }) => failureOf(path, error));
+    }
     const outcomes = [];
     for (const one of group) outcomes.push(...(await predictGroup([one], predict)));
     return outcomes;
   }
 }
 
+/**
+ * Reads the files of a group, so that each is read once, for its pixels and for how many images it holds. What cannot be
+ * read, and what is more than fits into memory, is left to whoever needs it.
+ */
+async function withBytes(group: readonly (Query | Failure)[]): Promise<readonly (ReadQuery | Failure)[]> {
+  const { readImageBytes } = await import('../../data/image-codec.js');
+  let total = 0;
+  const read: (ReadQuery | Failure)[] = [];
+  for (const one of group) {
+    const isFile = 'image' in one && typeof one.image === 'string' && total < heldBytes;
+    const bytes = isFile ? await readImageBytes(one.path).catch(() => undefined) : undefined;
+    total += bytes?.length ?? 0;
+    read.push({ ...one, bytes });
+  }
+  return read;
+}
+
 /** The paths of a group's images that are animations, or pages of one file; images that cannot be read are none. */
-async function withSeveralImages(group: readonly (Query | Failure)[]): Promise<readonly string[]> {
+async function withSeveralImages(group: readonly (ReadQuery | Failure)[]): Promise<readonly string[]> {
   const { hasSeveralImages, readImageBytes } = await import('../../data/image-codec.js');
   const paths: string[] = [];
   for (const one of group) {
     if (!('image' in one)) continue;
+    const { path, image } = one;
     const bytes =
-      typeof one.image === 'string' ? await readImageBytes(one.image).catch(() => null) : one.image;
-    if (bytes !== null && (await hasSeveralImages(bytes))) paths.push(one.path);
+      one.bytes ?? (typeof image === 'string' ? await readImageBytes(image).catch(() => undefined) : image);
+    if (bytes !== undefined && (await hasSeveralImages(bytes))) paths.push(path);
   }
   return paths;
 }

@@ -52,7 +52,7 @@ export function initCommand(context: CommandContext): CommandModule {
         color: usesColor(context.stderr, context.env),
       });
       const inspection = await inspectSource(resolved, { log, signal: context.signal });
-      const warnings = inspectionWarnings(inspection);
+      const warnings = [...resolved.warnings, ...inspectionWarnings(inspection)];
       await writeFileAtomically(path, pipelineText(inspection, resolved, dirname(path)));
       for (const warning of warnings) log.warn(warning);
       const name = relative(context.folder, path);

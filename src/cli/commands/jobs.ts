@@ -66,9 +66,8 @@ export function jobsCommand(context: CommandContext): CommandModule {
       );
     },
     handler: async (argv) => {
-      const { resolveSettings } = await import('../../pipeline/settings.js');
-      const flags = flagsOf(argv, []);
-      const { settings } = await resolveSettings(flags, context.env, { folder: context.folder });
+      const { commandSettings } = await import('../command-settings.js');
+      const settings = await commandSettings(argv, context, { isToldLater: argv.action === 'collect' });
       const value = (name: string) => (typeof argv[name] === 'string' ? argv[name] : undefined);
       switch (argv.action) {
         case 'show':
@@ -79,9 +78,14 @@ export function jobsCommand(context: CommandContext): CommandModule {
           return (await import('../jobs/look-after-jobs.js')).cancelJobs(settings, context);
         case 'collect':
           await (await import('../jobs/look-after-jobs.js')).requireAllDone(settings);
-          return (await import('../run-stages.js')).runStageCommand('specialists', flags, context, {
-            toJson: (metrics) => metrics,
-          });
+          return (await import('../run-stages.js')).runStageCommand(
+            'specialists',
+            flagsOf(argv, []),
+            context,
+            {
+              toJson: (metrics) => metrics,
+            },
+          );
         case 'manifest':
           return (await import('../jobs/print-manifest.js')).printManifest(settings, value, context);
         case 'train':

@@ -491,7 +491,7 @@ test('what NumPy can save and features cannot be is refused by name', async () =
 test.each([
   [-0.25, 'found the negative number -0.25 in row 7: if these are logits, call the column logits'],
   [Number.NaN, 'found something that is not a number in row 7: remove the row'],
-  [0.5, 'found a sum of 1.25 in row 7: if these are logits'],
+  [0.5, 'found a sum of 1.25 in row 7: divide each row by its sum or, if these are logits, call'],
 ])('probabilities with %d in a row are refused, with the row', async (value, message) => {
   const probabilities = Float32Array.from({ length: rows * 2 }, (_, at) => [0.75, 0.25][at % 2]);
   probabilities[15] = value;

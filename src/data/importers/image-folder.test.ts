@@ -205,6 +205,8 @@ test('the two Unicode forms of a name are one class; names that differ in case a
     'classes whose names differ only in the case of letters': 1,
     'folders whose names are two Unicode forms of one name, taken for one class': 1,
   });
+  const [form] = source.report?.().notes.filter(({ isWarning }) => isWarning) ?? [];
+  for (const name of ['"caf\\u00e9"', '"cafe\\u0301"']) expect(form.example).toContain(name);
   const parts = await open(
     await tree({ 'train/Oak': 2, 'train/\u00e9': 2, 'test/oak': 1, 'test/e\u0301': 1 }),
   );

@@ -369,17 +369,24 @@ async function classFolders(
   }
   // Links that lead back up, or into another class, would give images a second label.
   const visited = new Set([await realpath(directory), ...realPaths]);
-  const classes = new Map<string, { readonly files: string[]; readonly deep: string[] }>();
+  const classes = new Map<
+    string,
+    { readonly files: string[]; readonly deep: string[]; readonly first: string }
+  >();
   for (const [index, { name, path }] of folders.entries()) {
     if (ownerOf.get(realPaths[index]) !== name) continue;
     const named = await classNameIn(path);
     const composed = (named ?? name).normalize('NFC');
     if (named !== undefined)
       findings.note(`classes named by the file ${classNameFile} of their folder`, path);
-    else if (classes.has(composed))
-      findings.note('folders whose names are two Unicode forms of one name, taken for one class', path);
-    const { files, deep } = classes.get(composed) ?? { files: [], deep: [] };
-    classes.set(composed, { files, deep });
+    const { files, deep, first } = classes.get(composed) ?? { files: [], deep: [], first: name };
+    if (named === undefined && classes.has(composed)) {
+      findings.warn(
+        'folders whose names are two Unicode forms of one name, taken for one class',
+        `${path}: ${escaped(first)} and ${escaped(name)}`,
+      );
+    }
+    classes.set(composed, { files, deep, first });
     visited.delete(realPaths[index]);
     for await (const image of imagesBelow(path, { findings, visited })) {
       files.push(image.path);
@@ -389,4 +396,13 @@ async function classFolders(
   return [...classes]
     .sort(([a], [b]) => compareCodePoints(a, b))
     .map(([name, { files, deep }]) => ({ name, files, deep }));
+}
+
+/** A name whose letters beyond ASCII are escaped: two names that look the same do not then. */
+function escaped(name: string): string {
+  const text = name.replace(
+    /[^ -~]/g,
+    (unit) => `\\u${(unit.codePointAt(0) ?? 0).toString(16).padStart(4, '0')}`,
+  );
+  return `"${text}"`;
 }

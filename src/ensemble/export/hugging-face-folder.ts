@@ -1,6 +1,7 @@
-import { mkdir, stat, writeFile } from 'node:fs/promises';
+import { stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { asFileError } from '../../core/file-error.js';
+import { makeFolder } from '../../core/make-folder.js';
 import { packageVersion } from '../../core/package.js';
 import type { ClassNames } from '../../models/classifier.js';
 import { networkValues } from '../../models/network.js';
@@ -80,7 +81,7 @@ export async function writeHuggingFaceFolder(
   };
   const json = (value: object) => `${JSON.stringify(value, null, 2)}\n`;
   try {
-    await mkdir(folder, { recursive: true });
+    await makeFolder(folder);
     const { bytes } = await writeOnnxModel(join(folder, 'model.onnx'), model.proto);
     await writeFile(join(folder, 'config.json'), json(config));
     if (!feed.form.image.isFeatures)

@@ -1,8 +1,9 @@
-import { copyFile, mkdir, readFile, writeFile } from 'node:fs/promises';
+import { copyFile, readFile, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { KdSpecError } from '../../core/errors.js';
 import { asFileError } from '../../core/file-error.js';
+import { makeFolder } from '../../core/make-folder.js';
 import type { ClassNames } from '../../models/classifier.js';
 import { writeOnnxModel } from '../../models/onnx/write-model.js';
 import type { ExportedModel } from './export-onnx.js';
@@ -37,7 +38,7 @@ export async function writeWebFolder(
   };
   const runtime = dirname(require.resolve('onnxruntime-web'));
   try {
-    await mkdir(folder, { recursive: true });
+    await makeFolder(folder);
     const { files, bytes } = await writeOnnxModel(join(folder, 'model.onnx'), model.proto);
     if (files.length > 1 || bytes > mostBytes) {
       throw new KdSpecError(

@@ -2,9 +2,12 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { z } from 'zod';
 import { KdSpecError } from '../../core/errors.js';
 import { parseJsonText } from '../../core/json-file.js';
+import { schemaProblem } from '../../core/schema-problem.js';
 import type { Subset } from './subsets.js';
 
 export const subsetsFileName = 'subsets.json';
+
+const advice = 'write it again, or make it with kd-spec cluster';
 
 /** What `subsets.json` holds. */
 const subsetsSchema = z
@@ -72,7 +75,6 @@ export async function readSubsets(path: string): Promise<SubsetsFile> {
       { cause },
     );
   }
-  const advice = 'write it again, or make it with kd-spec cluster';
   const content = parseJsonText(text, path, { code: 'subsets-invalid', advice });
   return checkSubsets(content, path);
 }
@@ -80,5 +82,9 @@ export async function readSubsets(path: string): Promise<SubsetsFile> {
 function checkSubsets(content: unknown, path: string): SubsetsFile {
   const result = subsetsSchema.safeParse(content);
   if (result.success) return result.data;
-  throw new KdSpecError('subsets-invalid', `${path} holds no subsets:\n${z.prettifyError(result.error)}`);
+  throw new KdSpecError(
+    'subsets-invalid',
+    `${path}: expected {"classes": 100, "subsets": [{"id": 0, "classes": [...]}]}: ${schemaProblem(content, result.error)}; ` +
+      advice,
+  );
 }

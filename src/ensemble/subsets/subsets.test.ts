@@ -297,11 +297,13 @@ describe('subsets.json', () => {
 
   test.each([
     ['{', /not JSON/],
-    ['{"classes": 3}', /subsets/],
-    ['{"classes": 3, "subsets": [], "extra": 1}', /extra/],
+    ['{"classes": 3,\n"subsets": []\n"x": 1}', /not JSON \(line 3\)/],
+    ['{"classes": 3}', /: subsets: expected a list, found nothing; write it again/],
+    ['{"classes": "3", "subsets": []}', /: classes: expected a number, found "3";/],
+    ['{"classes": 3, "subsets": [], "extra": 1}', /unknown key "extra"/],
     [
       '{"classes": 3, "subsets": [{"id": 0, "classes": [3]}]}',
-      /class 3, expected one below 3[\s\S]*subsets\[0\]/,
+      /subsets\[0\]\.classes: class 3, expected one below 3/,
     ],
     ['{"classes": 3, "subsets": [{"id": 0, "classes": [1, 1]}]}', /class 1 comes twice/],
     ['{"classes": 3, "subsets": [{"id": 0, "classes": [1]}, {"id": 0, "classes": [2]}]}', /id 0 comes twice/],

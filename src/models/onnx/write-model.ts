@@ -1,4 +1,4 @@
-import { mkdir, open, rename, rm } from 'node:fs/promises';
+import { open, rename, rm } from 'node:fs/promises';
 import { basename, dirname } from 'node:path';
 import { create, toBinary } from '@bufbuild/protobuf';
 import {
@@ -12,6 +12,7 @@ import {
 } from 'onnx-buf';
 import { writeFileAtomically } from '../../core/atomic-file.js';
 import { asFileError } from '../../core/file-error.js';
+import { makeFolder } from '../../core/make-folder.js';
 import { isLarge } from './model-file.js';
 
 /** Where external data begin: runtimes map them into memory by pages. */
@@ -37,7 +38,7 @@ export async function writeOnnxModel(
   const partial = `${data}.${process.pid}.partial`;
   const isSplit = isExternal || (model.graph !== undefined && isLarge(model.graph));
   try {
-    await mkdir(dirname(path), { recursive: true });
+    await makeFolder(dirname(path));
     const split = isSplit ? await writeData(partial, basename(data), initializers) : undefined;
     const graph =
       model.graph &&

@@ -41,6 +41,12 @@ export function checkBatch(flag: string, size: number, normalisation: 'batch' | 
   );
 }
 
+/** What a data set holds, in a word: rows of features are no images. */
+export function examplesOf(outline: Outline, number = 2): string {
+  const word = outline.dataset?.image?.isFeatures ? 'row' : 'image';
+  return number === 1 ? word : `${word}s`;
+}
+
 export function needImages(outline: Outline, split: 'train' | 'validation' | 'test', use: string): void {
   const { images, isExact, source } = outline.dataset ?? {};
   const least = split === 'validation' ? 2 : 1; // calibration fits each half on the other
@@ -49,9 +55,9 @@ export function needImages(outline: Outline, split: 'train' | 'validation' | 'te
   const advice =
     split === 'train'
       ? 'check the folder'
-      : `give the source a part "${split}", more images of each class, or a larger --${split}-fraction`;
+      : `give the source a part "${split}", more ${examplesOf(outline)} of each class, or a larger --${split}-fraction`;
   throw invalid(
-    `${use} needs at least ${least} ${names[split]} image${least > 1 ? 's' : ''}, and ${source} has ${images[split]}: ${advice}`,
+    `${use} needs at least ${least} ${names[split]} ${examplesOf(outline, least)}, and ${source} has ${images[split]}: ${advice}`,
   );
 }
 

@@ -4,6 +4,7 @@ import { settingAt } from '../settings.js';
 import {
   type CheckContext,
   checkBatch,
+  examplesOf,
   flagOf,
   groupAdvice,
   ignored,
@@ -47,19 +48,20 @@ export function checkDataset(context: CheckContext): void {
     );
   }
   const { images, classes } = outline.dataset ?? {};
+  const examples = examplesOf(outline);
   if (images && classes && images.validation < fewValidationImages * classes) {
     warn(
-      `${images.validation.toLocaleString('en')} validation images for ${classes.toLocaleString('en')} classes, ` +
+      `${images.validation.toLocaleString('en')} validation ${examples} for ${classes.toLocaleString('en')} classes, ` +
         `${(images.validation / classes).toFixed(1)} of each: what they choose (rule, weights, which specialists are ` +
         `kept) is little more than chance. ${
           dataset.group === null
-            ? 'More images, or a larger --validation-fraction, help'
+            ? `More ${examples}, or a larger --validation-fraction, help`
             : groupAdvice(dataset.group)
         }`,
     );
   }
   if (images?.test === 0 && dataset.group !== null)
-    warn(`no test images, so that nothing will be measured. ${groupAdvice(dataset.group)}`);
+    warn(`no test ${examples}, so that nothing will be measured. ${groupAdvice(dataset.group)}`);
 }
 
 /**
