@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { crc32, deflateSync, gzipSync } from 'node:zlib';
 import sharp from 'sharp';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { decodeImage, encodePng, readImageFile } from './image-codec.js';
+import { decodeImage, encodePng, imageNotes, readImageFile } from './image-codec.js';
 
 const shape = { height: 8, width: 8, channels: 1 } as const;
 let folder: string;
@@ -99,6 +99,25 @@ test('training and inference see the same pixels, whatever a PNG says about itse
   }
   const turned = await decodeImage(files['eXIf 3'], shape);
   expect([...turned.subarray(0, 3)]).toEqual([...pixels.subarray(189)]);
+});
+
+test('colours of print are told of, which a program without a profile sees otherwise; others are not', async () => {
+  const picture = () => sharp({ create: { width: 8, height: 8, channels: 3, background: '#2060a0' } });
+  const print = () => picture().toColourspace('cmyk');
+  const told = [expect.stringContaining('CMYK')];
+  expect(await imageNotes(await print().jpeg().toBuffer())).toEqual(told);
+  expect(await imageNotes(await print().jpeg({ progressive: true }).toBuffer())).toEqual(told);
+  expect(await imageNotes(await print().tiff().toBuffer())).toEqual(told);
+  for (const plain of [
+    await picture().jpeg().toBuffer(),
+    await picture().withMetadata().jpeg({ progressive: true }).toBuffer(),
+    await picture().greyscale().jpeg().toBuffer(),
+    await picture().tiff().toBuffer(),
+    await picture().png().toBuffer(),
+    Buffer.from([0xff, 0xd8, 0xff, 0xff, 0xff]),
+    Buffer.from([0xff, 0xd8, 0xff, 0xe0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]),
+  ])
+    expect(await imageNotes(plain)).toEqual([]);
 });
 
 test('grey becomes three equal channels, and colour its luminance', async () => {

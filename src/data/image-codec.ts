@@ -66,22 +66,42 @@ export async function readImageFile(
   return decodeImage(await readImageBytes(image), shape, image, options);
 }
 
+const severalImages = 'animations or files of several pages, of which the first image was taken';
+const coloursOfPrint =
+  'in the colours of print (CMYK), which were converted through a colour profile: a program that converts without one, ' +
+  'as PIL does, trained on other colours';
+
 /**
- * Whether a file holds more than one image: an animation (GIF, APNG, WebP, AVIF) or pages (TIFF). {@link decodeImage}
- * takes the first.
+ * What {@link decodeImage} takes of a file in a way that a person may not expect, in words: the first of several images,
+ * which animations (GIF, APNG, WebP, AVIF) and pages (TIFF) are, and colours of print (JPEG, TIFF).
  *
- * @param bytes of a file that can be decoded; false for one that cannot
+ * @param bytes of a file that can be decoded; nothing is said of one that cannot
  * Cost: a look at the header for PNG and JPEG; one at every frame for the others.
  */
-export async function hasSeveralImages(bytes: Uint8Array): Promise<boolean> {
+export async function imageNotes(bytes: Uint8Array): Promise<readonly string[]> {
   const head = Buffer.from(bytes.buffer, bytes.byteOffset, Math.min(bytes.length, 64)).toString('latin1');
-  if (head.startsWith('\x89PNG')) return isAnimatedPng(bytes);
-  if (/^....ftypavis/s.test(head)) return true;
-  if (!/^(GIF8|RIFF....WEBP|II[*+]\0|MM\0[*+])/s.test(head)) return false;
-  const { pages = 1 } = await sharp(bytes, { limitInputPixels: false })
+  if (head.startsWith('\x89PNG')) return isAnimatedPng(bytes) ? [severalImages] : [];
+  if (head.startsWith('\xff\xd8')) return jpegComponents(bytes) === 4 ? [coloursOfPrint] : [];
+  if (/^....ftypavis/s.test(head)) return [severalImages];
+  if (!/^(GIF8|RIFF....WEBP|II[*+]\0|MM\0[*+])/s.test(head)) return [];
+  const { pages = 1, space } = await sharp(bytes, { limitInputPixels: false })
     .metadata()
-    .catch(() => ({ pages: 1 }));
-  return pages > 1;
+    .catch(() => ({ pages: 1, space: undefined }));
+  return [...(pages > 1 ? [severalImages] : []), ...(space === 'cmyk' ? [coloursOfPrint] : [])];
+}
+
+/** How many colours a JPEG file has: 1 of grey, 3, or 4 of print; undefined without a header of a frame. */
+function jpegComponents(bytes: Uint8Array): number | undefined {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  const inFrame = 9; // from its marker to the number of components
+  let at = 2;
+  while (at + inFrame < bytes.length && bytes[at] === 0xff) {
+    const marker = bytes[at + 1];
+    const isFrame = marker >= 0xc0 && marker <= 0xcf && ![0xc4, 0xc8, 0xcc].includes(marker);
+    if (isFrame) return bytes[at + inFrame];
+    at += marker === 0xff ? 1 : 2 + view.getUint16(at + 2); // padding, or a segment
+  }
+  return undefined;
 }
 
 /** Whether a PNG file announces more than one frame; the chunk that does stands before the pixels. */

@@ -21,9 +21,6 @@ interface Unreadable {
   readonly error: KdSpecError;
 }
 
-/** A note of an import, and of images that are classified. */
-export const severalImages = 'animations or files of several pages, of which the first image was taken';
-
 const listedFiles = 1000; // that cannot be read, in an error
 const listedKinds = 64; // of findings; what is beyond them is counted together
 

@@ -155,10 +155,9 @@ async function inferImages(
     throw error;
   });
   if (predictor instanceof KdSpecError) return withoutModel(images, predictor);
-  const { severalImages } = await import('../../data/import-report.js');
   const predictions: { path: string; prediction: Prediction }[] = [];
   const failures: Failure[] = [];
-  const animations: string[] = []; // paths
+  const notes = new Map<string, { count: number; readonly example: string }>();
   try {
     const { image } = predictor;
     const queries = queriesOf(images, image, stdin);
@@ -169,21 +168,18 @@ async function inferImages(
         if ('prediction' in outcome) predictions.push(outcome);
         else failures.push(outcome);
       }
-      if (!image.isFeatures) animations.push(...(await withSeveralImages(group)));
+      if (!image.isFeatures) await noteImages(group, notes);
     }
   } finally {
     predictor.dispose();
   }
   const error = summarise(failures, predictions.length, log);
-  const [several] = animations;
-  if (several !== undefined)
-    log.warn(`${animations.length.toLocaleString('en')} ${severalImages}, such as ${several}`);
+  for (const [what, { count, example }] of notes)
+    log.warn(`${count.toLocaleString('en')} ${what}, such as ${example}`);
   return {
     json: {
       images: predictions.map(({ path, prediction }) => ({ path, ...prediction.json })),
-      ...(several !== undefined && {
-        notes: [{ what: severalImages, count: animations.length, example: several }],
-      }),
+      ...(notes.size > 0 && { notes: Array.from(notes, ([what, found]) => ({ what, ...found })) }),
       ...(failures.length > 0 && {
         errors: failures.map(({ path, error: { code, message } }) => ({ path, code, message })),
       }),
@@ -306,18 +302,23 @@ async function withBytes(group: readonly (Query | Failure)[]): Promise<readonly 
   return read;
 }
 
-/** The paths of a group's images that are animations, or pages of one file; images that cannot be read are none. */
-async function withSeveralImages(group: readonly (ReadQuery | Failure)[]): Promise<readonly string[]> {
-  const { hasSeveralImages, readImageBytes } = await import('../../data/image-codec.js');
-  const paths: string[] = [];
+/** Counts the images of a group that are taken in a way that a person may not expect; those that cannot be read are none. */
+async function noteImages(
+  group: readonly (ReadQuery | Failure)[],
+  notes: Map<string, { count: number; readonly example: string }>,
+): Promise<void> {
+  const { imageNotes, readImageBytes } = await import('../../data/image-codec.js');
   for (const one of group) {
     if (!('image' in one)) continue;
     const { path, image } = one;
     const bytes =
       one.bytes ?? (typeof image === 'string' ? await readImageBytes(image).catch(() => undefined) : image);
-    if (bytes !== undefined && (await hasSeveralImages(bytes))) paths.push(path);
+    for (const what of bytes ? await imageNotes(bytes) : []) {
+      const known = notes.get(what);
+      if (known) known.count++;
+      else notes.set(what, { count: 1, example: path });
+    }
   }
-  return paths;
 }
 
 /** Reports every image without a prediction: in the error itself where there is one, in warnings where there are more. */

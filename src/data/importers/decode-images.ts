@@ -1,5 +1,5 @@
-import { decodeImage, hasSeveralImages, readImageBytes } from '../image-codec.js';
-import { type ImportFindings, severalImages } from '../import-report.js';
+import { decodeImage, imageNotes, readImageBytes } from '../image-codec.js';
+import type { ImportFindings } from '../import-report.js';
 import type { ImageShape, LabelledImage } from '../source.js';
 
 /** An image that waits to be decoded: the path of a file, or bytes with a name for messages. */
@@ -26,7 +26,7 @@ export async function* decodeImages(
     try {
       const bytes = typeof image === 'string' ? await readImageBytes(image) : image.bytes;
       const pixels = await decodeImage(bytes, shape, name);
-      if (await hasSeveralImages(bytes)) findings.note(severalImages, name);
+      for (const note of await imageNotes(bytes)) findings.note(note, name);
       return { pixels, label };
     } catch (error) {
       findings.unreadable(name, error);
