@@ -5,6 +5,7 @@ import { KdSpecError } from './errors.js';
 import { withFileErrors } from './file-error.js';
 import { damageOf, digestOf, type FileHash } from './file-hashes.js';
 import type { JsonObject } from './json.js';
+import { schemaProblem } from './schema-problem.js';
 
 /**
  * An artefact is what a stage leaves behind: a folder with its output files and `manifest.json`, which says how
@@ -87,7 +88,7 @@ export async function readManifest(folder: string): Promise<Manifest> {
     throw corrupt(path, `expected JSON, got ${text.length} characters that are not`, { cause });
   }
   const parsed = manifestSchema.safeParse(value);
-  if (!parsed.success) throw corrupt(path, z.prettifyError(parsed.error).replaceAll('\n', ' '));
+  if (!parsed.success) throw corrupt(path, schemaProblem(value, parsed.error));
   if (digestOf(parsed.data.files) !== parsed.data.digest) {
     throw corrupt(path, 'the digest is not that of the files it lists');
   }

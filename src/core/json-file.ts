@@ -1,6 +1,7 @@
-import { prettifyError, type z } from 'zod';
+import type { z } from 'zod';
 import { type ErrorCode, KdSpecError } from './errors.js';
 import { foreignKind } from './file-kind.js';
+import { schemaProblem } from './schema-problem.js';
 
 /** The code of the error for text that is no JSON, or does not fit, and what helps then. */
 interface JsonProblem {
@@ -20,9 +21,10 @@ export function parseJson<T>(
   schema: z.ZodType<T>,
   { code, advice }: JsonProblem,
 ): T {
-  const { data, success, error } = schema.safeParse(parseJsonText(text, path, { code, advice }));
+  const value = parseJsonText(text, path, { code, advice });
+  const { data, success, error } = schema.safeParse(value);
   if (success) return data;
-  throw new KdSpecError(code, `${path}: ${prettifyError(error)}\n${advice}`);
+  throw new KdSpecError(code, `${path}: ${schemaProblem(value, error)}; ${advice}`);
 }
 
 /** {@link parseJson} without a schema. */

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { KdSpecError } from '../core/errors.js';
 import { parseJsonText } from '../core/json-file.js';
+import { schemaProblem } from '../core/schema-problem.js';
 import { fusionRule, fusionRules } from './rules/index.js';
 import type { RuleParameter } from './rules/rule.js';
 
@@ -72,9 +73,10 @@ export async function readEnsembleFile(directory: string): Promise<EnsembleFile>
     throw new KdSpecError('not-found', `no ensemble at ${path}: ${advice}`);
   });
   const problem = { code: 'checkpoint-invalid', advice: 'run kd-spec calibrate again' } as const;
-  const { data, error } = ensembleFileSchema.safeParse(withParameters(parseJsonText(text, path, problem)));
+  const value = withParameters(parseJsonText(text, path, problem));
+  const { data, error } = ensembleFileSchema.safeParse(value);
   if (data) return data;
-  throw new KdSpecError(problem.code, `${path}: ${z.prettifyError(error)}; ${problem.advice}`);
+  throw new KdSpecError(problem.code, `${path}: ${schemaProblem(value, error)}; ${problem.advice}`);
 }
 
 /** Files of version 0.1 have the one parameter that there was beside the rule's name, whatever the rule. */

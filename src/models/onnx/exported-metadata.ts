@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { KdSpecError } from '../../core/errors.js';
+import { schemaProblem } from '../../core/schema-problem.js';
 import { ensembleKey, type OnnxModel } from './model-file.js';
 
 // What an exported file says about itself, in its metadata: key `kd_spec_ensemble`, as JSON. The fused output, the class
@@ -89,5 +90,5 @@ export function readExportedMetadata(
   }
   const { data, error } = exportedMetadataSchema.safeParse(value);
   if (data) return data;
-  throw problem(z.prettifyError(error));
+  throw problem(schemaProblem(value, error));
 }

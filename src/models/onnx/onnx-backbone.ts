@@ -14,6 +14,7 @@ import {
 import { z } from 'zod';
 import { assert, KdSpecError } from '../../core/errors.js';
 import { hashFile } from '../../core/file-hashes.js';
+import { schemaProblem } from '../../core/schema-problem.js';
 import { type Backbone, createBackbone } from '../backbone.js';
 import type { ImageBatch } from '../classifier.js';
 import { storedFeatures } from '../stored-features.js';
@@ -85,7 +86,7 @@ export async function readImportedModel(
   if (!parsed.success) {
     throw new KdSpecError(
       'checkpoint-invalid',
-      `${join(directory, 'config.json')}: backbone: ${z.prettifyError(parsed.error)}; import the model again`,
+      `${join(directory, 'config.json')}: backbone: ${schemaProblem(description, parsed.error)}; import the model again`,
     );
   }
   return { model: await readOnnxModel(join(directory, parsed.data.model)), backbone: parsed.data };
