@@ -253,6 +253,19 @@ test('a folder for hubs says what a program needs, with figures and the licence;
   const ensemble = await loadEnsemble(join(folder, 'hub', 'model.onnx'));
   expect(ensemble.classes).toEqual(classes);
   ensemble.dispose();
+  const picture = 'first.png';
+  for await (const { bytes } of examples((await openDataset(join(workspace(), 'dataset'))).splits.test)) {
+    await writeFile(join(folder, picture), bytes);
+    break;
+  }
+  const infer = async (model: string) =>
+    jsonOf(await kdSpec(['infer', picture, '--model', model, '--json'], { folder }));
+  expect(await infer('hub')).toEqual(await infer('hub/model.onnx'));
+  const { code, stderr } = await kdSpec(['infer', picture, '--model', 'kd-workspace'], { folder });
+  expect({ code, stderr }).toMatchObject({
+    code: 2,
+    stderr: expect.stringMatching(/a folder with model.onnx/),
+  });
 
   await kdSpec(['export', '--format', 'safetensors', '--out', 'weights.safetensors'], { folder });
   const tensors = await readSafetensors(join(folder, 'weights.safetensors'));

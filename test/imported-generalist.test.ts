@@ -71,6 +71,21 @@ test('what is assumed of a model is said once', async () => {
   expect(await said()).toBe(0); // everything is up to date
 });
 
+test('folders numbered from 1 are the outputs of a model without names, as bystanders with the last number show', async () => {
+  const numbered = (numbers: readonly string[], to: string) =>
+    writePictures(join(folder, to), numbers, { colourOf: (number) => names[Number(number) - 1] });
+  await numbered(['1', '2', '3', '4'], 'from-1');
+  await numbered(['5', '6'], 'others-from-1');
+  await writeFile(join(folder, 'indices.txt'), '0\n1\n2\n3\n4\n5\n');
+  const words = ['import', '--onnx', 'model.onnx', '--labels', 'indices.txt', '--source', 'from-1'];
+  const more = ['--bystanders', 'others-from-1', '--workspace', 'numbers', '--json'];
+  const ran = await kdSpec([...words, ...more], { folder });
+  expect(jsonOf(ran).check.top1).toBeGreaterThan(0.7);
+  expect(ran.stderr.match(/warning: .*numbers that count from 1, as 6 occurs/g)).toHaveLength(1);
+  const manifest = await readFile(join(folder, 'numbers', 'dataset', 'manifest.json'), 'utf8');
+  expect(JSON.parse(manifest).metrics.bystanders.classes).toBe(2);
+});
+
 test.each([
   ['0', { kind: 'none' }],
   ['0.5', { kind: 'degrade', strength: 0.5 }],

@@ -6,7 +6,7 @@ import type { Log } from '../core/log.js';
 import { count } from '../core/quantity-text.js';
 import { listImages } from '../data/image-files.js';
 import { type ListedImporter, openSource, recognise } from '../data/importers/importers.js';
-import { matchClasses } from '../data/importers/known-classes.js';
+import { adviceOnNames, indexNames, matchClasses } from '../data/importers/known-classes.js';
 import { type DatasetSource, type ImageShape, type SplitName, splitNames } from '../data/source.js';
 import type { OnnxDescription } from '../models/onnx/import-onnx.js';
 import { checkHints, checkSourceOptions } from '../pipeline/checks/generalist-checks.js';
@@ -83,7 +83,7 @@ export async function inspectSource(
     onError: 'skip',
     log,
   });
-  const model = foreign ? inspectedModel(foreign, source, dataset) : null;
+  const model = foreign ? inspectedModel(foreign, { source, kind: importer.name }, dataset) : null;
   const { width, channels, isFeatures = false, logits = 0 } = source.image;
   const images = {
     train: source.count('train'),
@@ -149,10 +149,11 @@ async function describeForeign({ model, imageSize }: Settings['dataset']) {
 
 function inspectedModel(
   { model: { path }, head, input, classes, notes }: OnnxDescription,
-  source: DatasetSource,
+  { source, kind }: { readonly source: DatasetSource; readonly kind: string },
   { model, imageSize }: Settings['dataset'],
 ): InspectedModel {
-  const { unknown } = matchClasses(source.classes, classes.names, path);
+  const { nameOf, finding } = indexNames(source.classes, classes.names);
+  const { unknown } = matchClasses(source.classes.map(nameOf), classes.names, { model: path, kind });
   const { onnx: _, ...said } = model;
   const hints = Object.entries({ ...said, imageSize }).flatMap(([key, value]) =>
     typeof value === 'string' || typeof value === 'number' ? [[key, value] as const] : [],
@@ -163,7 +164,7 @@ function inspectedModel(
     classes: classes.names.length,
     features: head.width,
     image: { height, width, channels },
-    notes,
+    notes: [...notes, ...(finding ? [`the images have ${finding.what}`] : [])],
     unknown,
     hints: Object.fromEntries(hints),
   };
@@ -235,7 +236,7 @@ export function inspectionWarnings(inspection: Inspection): readonly string[] {
     const [first] = model.unknown;
     found.push(
       `${count(model.unknown.length)} of ${count(classes)} classes of the images are none of the model's, such as ${first}: their images will be ` +
-        'left out; name the folders as the model names its classes, or give the names with --labels FILE',
+        `left out; ${adviceOnNames(model.unknown, model.classes, inspection.kind)}`,
     );
   }
   if (!isSampled && perClass.least < 5) {

@@ -251,7 +251,17 @@ const patch = z.object({
       "on how many test images the file was run, and the greatest difference of a probability from the networks', whose figures these are",
     ),
   rivals: z
-    .array(z.object({ name: z.string(), top1: patchShare, bystanders: patchShare.nullable() }))
+    .array(
+      z.object({
+        name: z.string(),
+        top1: patchShare,
+        bystanders: patchShare.nullable(),
+        keepsBound: z
+          .boolean()
+          .nullable()
+          .describe('whether it may count as better than the specialists; null where nothing measures harm'),
+      }),
+    )
     .describe('what else the same images could have been used for; empty with --with-rivals=false'),
   report: z.string().describe('path of the report page'),
 });

@@ -55,11 +55,11 @@ export function patchSummary(
   }: WrittenPatch,
   folder: string,
 ): string {
-  const row = (name: string, figures: PatchFigures) => [
+  const row = (name: string, figures: PatchFigures, leastError = 0) => [
     name,
     percent(figures.before),
     percent(figures.after),
-    signedWithin(figures.after - figures.before, figures.standardError),
+    signedWithin(figures.after - figures.before, Math.max(figures.standardError, leastError)),
     `${count(figures.examples)} images`,
   ];
   const isBeaten = rivals !== undefined && rivals.verdict.better !== null;
@@ -68,7 +68,8 @@ export function patchSummary(
       [
         ['', 'before', 'after', 'change', ''],
         row(`${count(classes)} classes with images`, test),
-        ...(bystanders ? [row('bystanders', bystanders)] : []),
+        // As of any harm: nobody knows from few images that none changes.
+        ...(bystanders ? [row('bystanders', bystanders, 1 / bystanders.examples)] : []),
       ],
       'lrrrl',
     ),
@@ -88,19 +89,28 @@ export function patchSummary(
           `nothing measured the ${count(withoutImages)} classes without images: --bystanders PATH names images of some`,
         ]),
   ];
+  const others = rivals ? rivalAccuracies(rivals) : [];
+  const isBeyond = others.some(({ keepsBound }) => keepsBound === false);
   const instead = rivals
     ? [
         alignColumns(
           [
-            ['instead', 'classes with images', ...(bystanders ? ['bystanders'] : [])],
-            ...rivalAccuracies(rivals).map(({ name, top1, bystanders: others }) => [
+            ['instead', 'classes with images', ...(bystanders ? ['bystanders', ''] : [])],
+            ...others.map(({ name, top1, bystanders: right, keepsBound }) => [
               name,
               percent(top1),
-              ...(bystanders ? [others === null ? '' : percent(others)] : []),
+              ...(bystanders
+                ? [right === null ? '' : percent(right), keepsBound === false ? 'beyond the bound' : '']
+                : []),
             ]),
           ],
-          'lrr',
+          'lrrl',
         ),
+        ...(isBeyond && rivals.bound !== null
+          ? [
+              `beyond the bound: not shown to cost bystanders at most ${shortPercent(rivals.bound)}, whatever its numbers, or found to cost more`,
+            ]
+          : []),
         ...(isBeaten ? [] : [rivals.verdict.text]),
       ]
     : ['rivals were not compared: kd-spec rivals does it in this workspace'];

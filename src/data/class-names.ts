@@ -68,3 +68,15 @@ function linesOf(text: string): readonly string[] {
     .replace(/\r?\n$/, '')
     .split(/\r?\n/);
 }
+
+/** A label that is an index, or counts from 1. */
+export const isWholeNumber = (label: string): boolean => /^\d{1,9}$/.test(label.trim());
+
+/**
+ * Whether labels count the classes from 1: those that are whole numbers are 1 to the number of classes, which occurs. As
+ * an index from 0 that number would be out of range. Where it does not occur, nothing tells, and indices count from 0.
+ */
+export function countFromOne(labels: readonly string[], classes: number): boolean {
+  const numbers = labels.filter(isWholeNumber).map(Number);
+  return numbers.includes(classes) && numbers.every((number) => number >= 1 && number <= classes);
+}

@@ -39,7 +39,8 @@ export function inferCommand(context: CommandContext): CommandModule {
             type: 'string',
             requiresArg: true,
             defaultDescription: 'ensemble',
-            describe: 'Choose the model: ensemble, student, or an .onnx file that was exported',
+            describe:
+              'Choose the model: ensemble, student, or an .onnx file that was exported, or the folder of --format hf',
           })
           .option('runtime', {
             type: 'string',
@@ -73,7 +74,7 @@ export function inferCommand(context: CommandContext): CommandModule {
       const color = usesColor(context.stderr, context.env);
       using log = createTerminalLog(context.stderr, { quiet: settings.quiet, color });
       const answer = await inferImages(images, {
-        model: modelOf(argv.model, context.folder),
+        model: await modelOf(argv.model, context.folder),
         runtime: runtimes.find((name) => name === (argv.runtime ?? context.env.KD_SPEC_RUNTIME)) ?? 'auto',
         top,
         settings,
@@ -88,13 +89,15 @@ export function inferCommand(context: CommandContext): CommandModule {
 }
 
 /** `ensemble`, `student`, or the path of a file. */
-function modelOf(value: unknown, folder: string): string {
+async function modelOf(value: unknown, folder: string): Promise<string> {
   const model = typeof value === 'string' ? value : 'ensemble';
   if (model === 'ensemble' || model === 'student') return model;
-  if (model.toLowerCase().endsWith('.onnx')) return resolve(folder, model);
+  const { modelFileOf } = await import('../model-path.js');
+  const path = modelFileOf(resolve(folder, model));
+  if (path.toLowerCase().endsWith('.onnx')) return path;
   throw new KdSpecError(
     'option-invalid',
-    `--model: expected ensemble, student or an .onnx file that was exported, got "${model}"`,
+    `--model: expected ensemble, student, an .onnx file that was exported or a folder with model.onnx, got "${model}"`,
   );
 }
 

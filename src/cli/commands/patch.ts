@@ -209,7 +209,7 @@ async function writePatched(
     harmBound: bound,
     calibratedFor,
     compared,
-    rivals: rivals ? [...rivalAccuracies(rivals)] : [],
+    rivals: rivals ? rivalAccuracies(rivals).map((rival) => ({ ...rival })) : [],
     report,
   };
   const written = {

@@ -34,7 +34,9 @@ export function serveCommand(context: CommandContext): CommandModule {
       for (const warning of warnings) messages.warn(warning);
       const { createServer } = await import('../../serving/server.js');
       const { tokensOf } = await import('../../serving/access.js');
-      const { model, tokenFile, reloadSeconds, host, ...options } = settings.serve;
+      const { model: named, tokenFile, reloadSeconds, host, ...options } = settings.serve;
+      const { modelFileOf } = await import('../model-path.js');
+      const model = named === null ? null : modelFileOf(named);
       if (model !== null && origins.get('workspace')?.kind === 'flag')
         throw new KdSpecError(
           'usage',

@@ -1,5 +1,6 @@
 import { KdSpecError } from '../../core/errors.js';
 import { percent } from '../../core/percent.js';
+import { countFromOne } from '../class-names.js';
 import { compareCodePoints } from '../image-files.js';
 import type { ImportFindings } from '../import-report.js';
 import { type SplitName, splitNames } from '../source.js';
@@ -96,8 +97,8 @@ export class RowLabels {
    *
    * @param options.place the source, for messages
    * @param options.names of the classes, where they are known: labels are then these names, or, where they are whole
-   *   numbers that are no names, or `areNumbered` says so, their places from 0; `from` says what has them, and what helps
-   *   where a label is none of them
+   *   numbers that are no names, or `areNumbered` says so, their places from 0, or from 1 as {@link countFromOne} finds;
+   *   `from` says what has them, and what helps where a label is none of them
    * @param options.isId the column of labels, if another value in each row would mean that it holds ids
    * @param options.group the `--group` that was given, if one was: groups then stay on one side
    * @param options.nameOf what a row of a part is called in messages, where its number tells that
@@ -154,11 +155,20 @@ export class RowLabels {
       named !== undefined &&
       areIntegers &&
       (known?.areNumbered === true || !values.every((text) => numbers.has(text)));
+    const isFromOne =
+      isNumbered && known?.areNumbered !== true && countFromOne(this.labels.texts, classes.length);
+    if (isFromOne) {
+      findings.warn(
+        `labels that count from 1, as ${classes.length} occurs and 0 does not: 1 is the first class of ${place}`,
+        values[0],
+        values.length,
+      );
+    }
     const classOf = this.labels.texts.map((text) =>
       areIntegers && text === '-1'
         ? noLabel
         : isNumbered
-          ? classAtLine(text, classes.length)
+          ? classAtLine(text, classes.length, isFromOne ? 1 : 0)
           : numbers.get(text),
     );
 
@@ -351,9 +361,9 @@ function compareIntegers(a: string, b: string): number {
   return difference < 0n ? -1 : difference > 0n ? 1 : 0;
 }
 
-function classAtLine(text: string, classes: number): number | undefined {
+function classAtLine(text: string, classes: number, first: number): number | undefined {
   // Number takes more for numbers than labels are: 1.5, 0x1, 1e0.
-  const line = wholeNumber.test(text) ? Number(text) : -1;
+  const line = wholeNumber.test(text) ? Number(text) - first : -1;
   return line >= 0 && line < classes ? line : undefined;
 }
 

@@ -69,7 +69,7 @@ export async function huggingFaceSource(
     else if (split) findings.note(`a part without rows: ${part} is set aside from train`, split.infoPath);
   }
   const { features, infoPath } = partOf(stored, 'train');
-  const imageColumn = chooseImageColumn(features, options.imageColumn, infoPath);
+  const imageColumn = chooseImageColumn(features, options.imageColumn, infoPath, findings);
   const labelColumn = chooseLabelColumn(features, options.labelColumn, infoPath);
   for (const other of stored.values()) {
     const { names } = chooseLabelColumn(other.features, labelColumn.column, other.infoPath);

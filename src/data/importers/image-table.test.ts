@@ -185,6 +185,28 @@ test.each([
   });
 });
 
+test('numbers that count the lines of --class-names from 1 are told, and what cannot be such is refused', async () => {
+  const list = (first: number) => [0, 1, 2].map((k) => `images/${k}.png,${k + first}\n`).join('');
+  const directory = await tree({
+    ...greys(3),
+    'from-0.csv': `file_name,label\n${list(0)}`,
+    'from-1.csv': `file_name,label\n${list(1)}`,
+    'from-2.csv': `file_name,label\n${list(2)}`,
+    'names.txt': 'ash\noak\nelm\n',
+  });
+  const options = { classNames: join(directory, 'names.txt'), validationFraction: 0, testFraction: 0 };
+  const from = (first: number) => open(join(directory, `from-${first}.csv`), options);
+  for (const first of [0, 1]) {
+    const source = await from(first);
+    expect(await shown(source, 'train')).toEqual(['0 ash', '1 oak', '2 elm']);
+    const warnings = source.report?.().notes.filter(({ isWarning }) => isWarning);
+    expect(warnings).toMatchObject(
+      first === 0 ? [] : [{ what: expect.stringMatching(/count from 1, as 3/), count: 3 }],
+    );
+  }
+  await expect(from(2)).rejects.toThrow(/"3".*none of the 3 classes|"4".*none of the 3 classes/);
+});
+
 test('addresses are no files, and absolute paths are to be written from the folder', async () => {
   const directory = await tree({
     ...greys(1),

@@ -1,23 +1,26 @@
 import { basename } from 'node:path';
 import { KdSpecError } from '../../core/errors.js';
 import { visibleName } from '../../core/visible-name.js';
-import type { ImportReport } from '../import-report.js';
+import { countFromOne, isWholeNumber } from '../class-names.js';
+import type { ImportFinding, ImportReport } from '../import-report.js';
 import type { DatasetSource, LabelledImage, SplitName } from '../source.js';
+import { importers } from './importers.js';
 
 /**
  * The images of a source with the classes of a model, matched by name. Most of a model's classes may have no image;
  * images of a class that the model does not know are left out, and the report says so.
  *
  * @param classes the model's
- * @param model its path, for a person; descriptions, which model cards publish, have the name of the file alone
+ * @param options.model its path, for a person; descriptions, which model cards publish, have the name of the file alone
+ * @param options.kind the name of the importer of the source
  * @throws KdSpecError `dataset-invalid` when no class of the source is one of the model's
  */
 export function withKnownClasses(
   source: DatasetSource,
   classes: readonly string[],
-  model: string,
+  { model, kind }: { readonly model: string; readonly kind: string },
 ): DatasetSource {
-  const { labelOf } = matchClasses(source.classes, classes, model);
+  const { labelOf } = matchClasses(source.classes, classes, { model, kind });
   const leftOut = new Map<string, number>();
   return {
     ...source,
@@ -51,7 +54,7 @@ export function withKnownClasses(
 export function matchClasses(
   own: readonly string[],
   classes: readonly string[],
-  model: string,
+  { model, kind }: { readonly model: string; readonly kind: string },
 ): { readonly labelOf: readonly (number | undefined)[]; readonly unknown: readonly string[] } {
   const labelOf = own.map(labelFinder(classes));
   const unknown = own.filter((_, label) => labelOf[label] === undefined);
@@ -59,11 +62,80 @@ export function matchClasses(
     throw new KdSpecError(
       'dataset-invalid',
       `none of the ${own.length} classes of the images (${firstOf(own, 1)}) is a class of ${model} ` +
-        `(${firstOf(classes, 2)}): name the folders as the model names its classes, or give the ` +
-        'names with --labels FILE',
+        `(${firstOf(classes, 2)}): ${adviceOnNames(own, classes.length, kind)}`,
     );
   }
   return { labelOf, unknown };
+}
+
+/**
+ * What to do about classes of images that a model does not know.
+ *
+ * @param unknown of the images, at least one
+ * @param outputs classes of the model
+ * @param kind the name of the importer
+ */
+export function adviceOnNames(unknown: readonly string[], outputs: number, kind: string): string {
+  if (!unknown.every(isWholeNumber)) {
+    const what = kind === 'image-folder' ? 'name the folders' : 'write the labels';
+    return `${what} as the model names its classes, or give the names with --labels FILE`;
+  }
+  if (importers.some(({ name, options }) => name === kind && options.includes('classNames'))) {
+    return (
+      'the labels are numbers: give their names with --class-names FILE, one a line, the first for 0 (where they number ' +
+      "the model's outputs, its names in their order)"
+    );
+  }
+  const rename =
+    kind === 'image-folder'
+      ? 'name the folders as the model names its classes'
+      : 'make the labels a ClassLabel';
+  return (
+    `${rename}, or, where the numbers are those of the model's outputs, name these so, too: --labels FILE with ` +
+    `0 to ${outputs - 1}, one a line`
+  );
+}
+
+/** What the classes of some images are called where the model has no names for its own. */
+export interface IndexNames {
+  readonly nameOf: (name: string) => string;
+  /** That they count from 1, where they do. */
+  readonly finding: ImportFinding | undefined;
+}
+
+/**
+ * Calls classes that are numbers as a model without class names calls its own, 0 to N - 1: `07` is 7, and numbers that
+ * count from 1 are one less. Other classes, and all where the model has names, stay as they are.
+ *
+ * @param own of all images that are numbered alike, bystanders among them
+ * @param classes the model's
+ */
+export function indexNames(own: readonly string[], classes: readonly string[]): IndexNames {
+  if (!classes.every((name, index) => name === String(index)))
+    return { nameOf: (name) => name, finding: undefined };
+  const numbers = own.filter(isWholeNumber);
+  const first = countFromOne(numbers, classes.length) ? 1 : 0;
+  const what =
+    `classes by numbers that count from 1, as ${classes.length} occurs and 0 does not: 1 is the first class of the ` +
+    'model, which is called 0';
+  return {
+    nameOf: (name) => (isWholeNumber(name) ? String(Number(name) - first) : name),
+    finding: first === 1 ? { what, count: numbers.length, example: numbers[0], isWarning: true } : undefined,
+  };
+}
+
+/** A source whose classes have other names; its report says why. */
+export function withNames(source: DatasetSource, { nameOf, finding }: IndexNames): DatasetSource {
+  return {
+    ...source,
+    classes: source.classes.map(nameOf),
+    count: (split) => source.count(split),
+    images: (split) => source.images(split),
+    report(): ImportReport {
+      const { leftOut, notes } = source.report?.() ?? { leftOut: [], notes: [] };
+      return { leftOut, notes: finding ? [...notes, finding] : notes };
+    },
+  };
 }
 
 /**

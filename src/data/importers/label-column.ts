@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { KdSpecError } from '../../core/errors.js';
+import type { ImportFindings } from '../import-report.js';
 
 /** The features of a Hugging Face data set by column, as `dataset_info.json` has them. */
 export type Features = Readonly<Record<string, unknown>>;
@@ -21,16 +22,30 @@ const integer = z.object({ _type: z.literal('Value'), dtype: z.string().regex(/^
 const string = z.object({ _type: z.literal('Value'), dtype: z.enum(['string', 'large_string']) });
 const fits = (schema: z.ZodType) => (feature: unknown) => schema.safeParse(feature).success;
 
+/** What columns of encoded images are called, in the singular or the plural. */
+const imageNames = /^(image|img|picture|photo|jpe?g|png)s?(_?(bytes|data))?$/i;
+
 /**
- * The column of images: the one that is wanted, or else the only one with the feature Image.
+ * The column of images: the one that is wanted, or else the only one with the feature Image, or else the only one of
+ * bytes, where it is called so.
  *
+ * @param findings told of what is assumed
  * @throws KdSpecError `dataset-invalid` when there is no such column, or more than one
  */
-export function chooseImageColumn(features: Features, wanted: string | undefined, path: string): string {
+export function chooseImageColumn(
+  features: Features,
+  wanted: string | undefined,
+  path: string,
+  findings: ImportFindings,
+): string {
   const names = Object.keys(features);
   const images = names.filter((name) => fits(imageFeature)(features[name]));
   const binaries = names.filter((name) => fits(binary)(features[name]));
   if (wanted === undefined && images.length === 0 && binaries.length > 0) {
+    if (binaries.length === 1 && imageNames.test(binaries[0])) {
+      findings.note('a column of bytes, which are taken for encoded images', binaries[0]);
+      return binaries[0];
+    }
     throw new KdSpecError(
       'dataset-invalid',
       `${path}: expected a column of images, found bytes that may be some in ${binaries.join(', ')} (all columns: ` +

@@ -104,34 +104,49 @@ test('one file, divided by seed and by groups; other columns as labels', async (
   await expect(open(path, { labelColumn: 'maker' })).rejects.toThrow(/kind, vendor; found "maker"/);
 });
 
+const bytes = (images: readonly (Uint8Array | null)[], column = 'payload') =>
+  Buffer.from(
+    parquetWriteBuffer({
+      columnData: [
+        { name: column, data: [...images], type: 'BYTE_ARRAY', nullable: true },
+        { name: 'label', data: images.map((_, k) => [10, 9][k % 2]), type: 'INT32' },
+      ],
+      rowGroupSize: 7,
+    }),
+  );
+
 test('columns of plain types: binary images, integers as labels, null images', async () => {
-  const bytes = (images: readonly (Uint8Array | null)[]) =>
-    Buffer.from(
-      parquetWriteBuffer({
-        columnData: [
-          { name: 'jpg', data: [...images], type: 'BYTE_ARRAY', nullable: true },
-          { name: 'label', data: images.map((_, k) => [10, 9][k % 2]), type: 'INT32' },
-        ],
-        rowGroupSize: 7,
-      }),
-    );
   const directory = await folder({
     'a.parquet': bytes(greys),
     'b.parquet': bytes([...greys.slice(0, 9), null]),
   });
   const path = join(directory, 'a.parquet');
-  await expect(open(path)).rejects.toThrow(/bytes that may be some in jpg .*--image-column jpg/);
-  const source = await open(path, { imageColumn: 'jpg', validationFraction: 0, testFraction: 0 });
+  await expect(open(path)).rejects.toThrow(/bytes that may be some in payload .*--image-column payload/);
+  const source = await open(path, { imageColumn: 'payload', validationFraction: 0, testFraction: 0 });
   expect(source.classes).toEqual(['9', '10']);
   expect(ascending(await shown(source, 'train', (k) => String([10, 9][k % 2])))).toEqual(upTo(60));
   const holes = await open(join(directory, 'b.parquet'), {
-    imageColumn: 'jpg',
+    imageColumn: 'payload',
     validationFraction: 0,
     testFraction: 0,
   });
   for await (const _ of holes.images('train'));
   expect(() => holes.report?.()).toThrow(/row 9: expected the bytes of an image, found none: add it/);
 });
+
+test.each(['image', 'jpg', 'img_bytes'])(
+  'the only column of bytes is one of images where it is called %s',
+  async (name) => {
+    const path = join(await folder({ 'a.parquet': bytes(greys, name) }), 'a.parquet');
+    const source = await open(path, { validationFraction: 0, testFraction: 0 });
+    expect(ascending(await shown(source, 'train', (k) => String([10, 9][k % 2])))).toEqual(upTo(60));
+    expect(source.report?.().notes).toContainEqual({
+      what: 'a column of bytes, which are taken for encoded images',
+      count: 1,
+      example: name,
+    });
+  },
+);
 
 test('images of which only the paths are stored are refused with what embeds them, in the order of the rows', async () => {
   const bytes = hubParquet(

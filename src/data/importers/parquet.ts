@@ -35,7 +35,7 @@ export async function parquetSource(source: string, options: TableOptions): Prom
   const paths = await parquetPaths(source, findings);
   const first = await withFile(paths.get('train')?.[0] ?? source, async (file) => file.features);
   const place = paths.get('train')?.[0] ?? source;
-  const imageColumn = chooseImageColumn(first, options.imageColumn, place);
+  const imageColumn = chooseImageColumn(first, options.imageColumn, place, findings);
   const { divided } = await divideParquet(paths, {
     ...options,
     findings,

@@ -1,7 +1,7 @@
 import { percent, percentWithin, shortPercent, signedWithin } from '../../core/percent.js';
 import { count, duration, operations } from '../../core/quantity-text.js';
 import type { RivalResult, RivalsReport } from './compare-rivals.js';
-import type { RivalFigures } from './verdict.js';
+import { allowedHarm, type RivalFigures } from './verdict.js';
 
 /** A table of rivals as text, for the terminal and for the page. */
 export interface RivalsTable {
@@ -85,20 +85,38 @@ export function rivalDescriptions(rivals: readonly RivalResult[]): readonly (rea
   return rivals.map(({ name, what }) => [name, what]);
 }
 
+/** What a rival gets right, and whether it may count as better than the specialists. */
+export interface RivalAccuracies {
+  readonly name: string;
+  /** Share of test images. */
+  readonly top1: number;
+  readonly bystanders: number | null;
+  /**
+   * Whether some of its numbers keep the bound on the bystanders that choose them, and it does no more harm than is allowed
+   * on those for the test; null where nothing measures harm.
+   */
+  readonly keepsBound: boolean | null;
+}
+
 /**
  * Of each rival but the generalist and the ensemble, the share of test images and of bystanders that it gets right: within
  * the bound on harm where it can be, else as validation alone chooses it.
  */
-export function rivalAccuracies({ rivals, bystanders }: RivalsReport): readonly {
-  readonly name: string;
-  readonly top1: number;
-  readonly bystanders: number | null;
-}[] {
+export function rivalAccuracies({ rivals, bystanders, bound }: RivalsReport): readonly RivalAccuracies[] {
+  const ensemble = rivals.find(({ name }) => name === 'ensemble');
   return rivals
     .filter(({ name }) => name !== 'generalist' && name !== 'ensemble')
     .map(({ name, best, bounded }) => {
       const { top1, harm } = bounded ?? best;
-      return { name, top1, bystanders: bystanders && harm ? bystanders.top1 - harm.harm : null };
+      if (bystanders === null || harm === undefined)
+        return { name, top1, bystanders: null, keepsBound: null };
+      const isAllowed = ensemble === undefined || harm.harm <= allowedHarm(bound, ensemble.best);
+      return {
+        name,
+        top1,
+        bystanders: bystanders.top1 - harm.harm,
+        keepsBound: bounded !== null && isAllowed,
+      };
     });
 }
 

@@ -43,6 +43,10 @@ function adviceFor(name: string, isImported: boolean): string {
     : `kd-spec does not write that model: ${advice[name] ?? 'make it with your own tools'}`;
 }
 
+/** The harm that a rival may do: up to the bound, or as much as the ensemble does. */
+export const allowedHarm = (bound: number | null, ensemble: RivalFigures): number =>
+  Math.max(bound ?? 1, ensemble.harm?.harm ?? 0);
+
 /**
  * Whether a rival is better than the ensemble: by more than two standard errors of the paired difference on the test
  * images, and where there are bystanders with a harm on those for the test that is within the bound, or no larger than
@@ -70,7 +74,7 @@ export function verdictOf(
   },
 ): Verdict {
   const own = ensemble.figures;
-  const allowed = Math.max(bound ?? 1, own.harm?.harm ?? 0);
+  const allowed = allowedHarm(bound ?? null, own);
   const candidates = rivals
     .flatMap(({ name, outcome }) => {
       if (outcome === undefined || name === 'generalist' || name === 'temperature') return [];

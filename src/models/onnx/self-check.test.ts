@@ -131,6 +131,51 @@ test('a reading that was ruled out leaves no doubt, however much harder the othe
   expect(found.warnings).toEqual([]);
 });
 
+/** A backbone whose features are the logits that a reading makes of each image, which holds its number. */
+const scoring = (logitsOf: (image: number) => readonly number[]) =>
+  ({
+    ...backbone(async () => {}),
+    features: async ({ images }: { readonly images: Float32Array }) =>
+      Float32Array.from([...images].flatMap((image) => logitsOf(image))),
+  }) as Backbone;
+const numbered = (labels: Int32Array) => ({
+  images: Float32Array.from(labels.keys()),
+  count: labels.length,
+  labels,
+});
+const other: Reading = { order: 'rgb', normalisation: { name: 'other', mean: [1], deviation: [1] } };
+
+test('of readings as far apart as chance, the one with the likelier labels is used, and the doubt is told', async () => {
+  const labels = new Int32Array(256);
+  const tryWith = (wrong: number) =>
+    checkReadings(input, [reading, other], head, numbered(labels), async (one) =>
+      scoring((image) => (one === reading ? [0.1, 0] : [image < wrong ? -1 : 5, 0])),
+    );
+  const one = await tryWith(1);
+  expect(one.chosen).toMatchObject({ reading: other, top1: 255 / 256 });
+  expect(one.scores.map(({ reading }) => reading)).toEqual([other, reading]);
+  expect(one.warnings).toEqual([expect.stringMatching(/two readings of the images do about as well/)]);
+  const ten = await tryWith(10);
+  expect(ten.chosen).toMatchObject({ reading, top1: 1 });
+  expect(ten.warnings).toEqual([]);
+});
+
+test('labels that are one off are told from labels in another order', async () => {
+  const labels = Int32Array.from({ length: 60 }, (_, row) => 1 + (row % 3));
+  const four = { classes: 4, logits: async (features: Float32Array) => features };
+  const predicting = (classOf: (label: number) => number) =>
+    checkReadings(input, [reading], four, numbered(labels), async () =>
+      scoring((image) => [0, 1, 2, 3].map((label) => Number(label === classOf(labels[image])))),
+    );
+  const told = async (classOf: (label: number) => number) => (await predicting(classOf)).warnings.join();
+  expect(await told((label) => label - 1)).toMatch(
+    /of 100.0% of 60 .* class before the label.* count from 1,/,
+  );
+  expect(await told((label) => (label + 1) % 4)).toMatch(/class after the label/);
+  expect(await told((label) => label)).toBe('');
+  expect(await told(() => 0)).toMatch(/class before|gets none of 60/);
+});
+
 test('a signal ends it between a few images', async () => {
   const controller = new AbortController();
   let batches = 0;

@@ -32,18 +32,20 @@ export interface ReadingScore {
 export interface SelfCheck {
   readonly examples: number;
   readonly chosen: ReadingScore;
-  /** The best first; the chosen one among them. */
+  /** The chosen one first, then the best of the others. */
   readonly scores: readonly ReadingScore[];
-  /** Sentences that warn: nothing right, or two readings that do about as well. */
+  /** Sentences that warn: nothing right, labels that are one off, or two readings that do about as well. */
   readonly warnings: readonly string[];
 }
 
 const firstImages = 64; // on which every reading is tried
 const hopelessErrors = 3; // standard errors of the paired difference by which a reading is worse, to be tried no further
+const chanceErrors = 1; // within which the number of images right is chance, and the likelihood of the labels decides
+const doubtErrors = 2; // within which the choice is told
 
 /**
- * Tries every reading that is left open on labelled images, and takes the one under which the model does best: most
- * images right, and of equal ones the likelier labels. The wrong order of channels or the wrong normalisation makes a
+ * Tries every reading that is left open on labelled images, and takes the one under which the model does best: of those
+ * within one paired standard error of the most images right, the one with the likeliest labels. The wrong order of channels or the wrong normalisation makes a
  * model much worse, without an error: readings that the first 64 images show to be worse are not tried on the others.
  *
  * @param readings at least one
@@ -71,34 +73,43 @@ export async function checkReadings(
       backbone.dispose();
     }
   };
-  const [first, others] = [part(check, 0, firstImages), part(check, firstImages, check.count)];
-  const tried: { readonly alike: readonly Reading[]; readonly outcomes: Outcome[] }[] = [];
+  const [first, later] = [part(check, 0, firstImages), part(check, firstImages, check.count)];
+  const tried: Tried[] = [];
   for (const alike of groupsOf(readings, check, input.image.channels))
     tried.push({ alike, outcomes: await tryOn(alike[0], first) });
-  const best = tried.reduce((one, other) => (top1Of(other.outcomes) > top1Of(one.outcomes) ? other : one));
-  const promising = tried.filter(({ outcomes }) => !isWorse(outcomes, best.outcomes));
-  if (others.count > 0)
-    for (const { alike, outcomes } of promising) outcomes.push(...(await tryOn(alike[0], others)));
-  const scores = tried
-    .flatMap(({ alike, outcomes }): readonly ReadingScore[] => {
-      const score = {
-        examples: outcomes.length,
-        top1: top1Of(outcomes),
-        negativeLogLikelihood: meanOf(outcomes.map(({ loss }) => loss)),
-      };
-      return alike.map((reading) => ({
+  const best = leader(tried, ({ outcomes }) => top1Of(outcomes));
+  const promising = tried.filter(({ outcomes }) => !isWorse(outcomes, best.outcomes, hopelessErrors));
+  if (later.count > 0)
+    for (const { alike, outcomes } of promising) outcomes.push(...(await tryOn(alike[0], later)));
+  const most = leader(promising, ({ outcomes }) => top1Of(outcomes));
+  const close = promising.filter(({ outcomes }) => !isWorse(outcomes, most.outcomes, chanceErrors));
+  const used = leader(close, ({ outcomes }) => -lossOf(outcomes));
+  const others = tried.filter((one) => one !== used);
+  const scores = [used, ...others.sort((a, b) => compareOutcomes(a.outcomes, b.outcomes))].flatMap(
+    ({ alike, outcomes }): readonly ReadingScore[] =>
+      alike.map((reading) => ({
         reading,
         name: describeReading(reading, input.image.channels),
-        ...score,
-      }));
-    })
-    .sort(
-      (a, b) =>
-        b.examples - a.examples || b.top1 - a.top1 || a.negativeLogLikelihood - b.negativeLogLikelihood,
-    );
-  const [chosen, second] = scores;
-  return { examples: check.count, chosen, scores, warnings: doubts(check.count, chosen, second) };
+        examples: outcomes.length,
+        top1: top1Of(outcomes),
+        negativeLogLikelihood: lossOf(outcomes),
+      })),
+  );
+  const isHopeless = scores.every(({ top1 }) => top1 === 0);
+  const warnings = [
+    ...labelDoubts(used.outcomes, check.labels, isHopeless),
+    ...(isHopeless ? [] : readingDoubts(scores, used, others.at(0))),
+  ];
+  return { examples: check.count, chosen: scores[0], scores, warnings };
 }
+
+/** The first of some with the greatest value. */
+const leader = <One>(some: readonly One[], value: (one: One) => number): One =>
+  some.reduce((one, other) => (value(other) > value(one) ? other : one));
+
+/** Those that were tried on all images first, of these the most right, and then the likeliest labels. */
+const compareOutcomes = (a: readonly Outcome[], b: readonly Outcome[]) =>
+  b.length - a.length || top1Of(b) - top1Of(a) || lossOf(a) - lossOf(b);
 
 /** Readings by what they make of some images: without colour, the order of channels makes no difference by itself. */
 function groupsOf(
@@ -118,30 +129,61 @@ function groupsOf(
   return [...groups.values()];
 }
 
-function doubts(examples: number, chosen: ReadingScore, second: ReadingScore | undefined): readonly string[] {
-  if (chosen.top1 === 0) {
+/** Readings that come to the same on these images, and how they do. */
+interface Tried {
+  readonly alike: readonly [Reading, ...Reading[]];
+  readonly outcomes: Outcome[];
+}
+
+/** Whether something is wrong with the labels: none is right, or those beside them are. */
+function labelDoubts(
+  outcomes: readonly Outcome[],
+  labels: Int32Array,
+  isHopeless: boolean,
+): readonly string[] {
+  const shareOf = (offset: number) =>
+    meanOf(outcomes.map(({ first }, image) => Number(first === labels[image] + offset)));
+  const top1 = shareOf(0);
+  const offset = leader([-1, 1], shareOf);
+  // Of one class or two, the one beside it is no more than another one.
+  if (new Set(labels).size > 2 && shareOf(offset) > Math.max(0.3, 2 * top1)) {
+    const side = offset < 0 ? 'before' : 'after';
     return [
-      `the model gets none of ${examples} labelled images right under any reading: check that the class names are in ` +
-        "the order of the model's outputs (--labels), and the normalisation (--image-mean, --image-std, --channel-order)",
+      `of ${percent(shareOf(offset))} of ${outcomes.length} labelled images the model predicts the class ${side} the label, and of ${percent(top1)} ` +
+        `the label itself: do the numbers of the images count from ${offset < 0 ? '1, and its own from 0' : '0, and its own from 1'}? ` +
+        '--labels FILE calls its classes as the images do, one a line in the order of its outputs',
     ];
   }
-  if (second === undefined || second.examples < chosen.examples) return []; // ruled out beyond doubt
-  if (second.negativeLogLikelihood === chosen.negativeLogLikelihood) {
-    return [
-      `${chosen.name} and ${second.name} make no difference to these images, which have no colour: --channel-order ` +
-        'decides for images that have some',
-    ];
-  }
-  const error = Math.sqrt((chosen.top1 * (1 - chosen.top1)) / examples);
-  if (chosen.top1 - second.top1 > 2 * error) return [];
+  if (!isHopeless) return [];
   return [
-    `two readings of the images do about as well: ${chosen.name} (${percent(chosen.top1)}) and ${second.name} ` +
-      `(${percent(second.top1)}); the first is used, --image-mean, --image-std and --channel-order decide otherwise`,
+    `the model gets none of ${outcomes.length} labelled images right under any reading: check that the class names are in ` +
+      "the order of the model's outputs (--labels), and the normalisation (--image-mean, --image-std, --channel-order)",
   ];
 }
 
-/** What a model makes of one image: whether its first class is the label, and - log p(label) in nats. */
+/** Whether another reading may be the right one. */
+function readingDoubts(
+  [chosen, twin]: readonly ReadingScore[],
+  { alike, outcomes }: Tried,
+  next: Tried | undefined,
+): readonly string[] {
+  if (alike.length > 1) {
+    return [
+      `${chosen.name} and ${twin.name} make no difference to these images, which have no colour: --channel-order ` +
+        'decides for images that have some',
+    ];
+  }
+  if (next === undefined || next.outcomes.length < outcomes.length) return []; // ruled out beyond doubt
+  if (isWorse(next.outcomes, outcomes, doubtErrors)) return [];
+  return [
+    `two readings of the images do about as well: ${chosen.name} (${percent(chosen.top1)}) and ${twin.name} ` +
+      `(${percent(twin.top1)}); the first is used, --image-mean, --image-std and --channel-order decide otherwise`,
+  ];
+}
+
+/** What a model makes of one image: its first class, whether that is the label, and - log p(label) in nats. */
 interface Outcome {
+  readonly first: number;
   readonly isRight: boolean;
   readonly loss: number;
 }
@@ -149,12 +191,13 @@ interface Outcome {
 const meanOf = (values: readonly number[]) =>
   values.reduce((sum, value) => sum + value, 0) / Math.max(1, values.length);
 const top1Of = (outcomes: readonly Outcome[]) => meanOf(outcomes.map(({ isRight }) => Number(isRight)));
+const lossOf = (outcomes: readonly Outcome[]) => meanOf(outcomes.map(({ loss }) => loss));
 
-/** Whether some outcomes are worse than others of the same images beyond doubt. */
-function isWorse(some: readonly Outcome[], others: readonly Outcome[]): boolean {
+/** Whether some outcomes are worse than others of the same images by more than some paired standard errors. */
+function isWorse(some: readonly Outcome[], others: readonly Outcome[], errors: number): boolean {
   const lost = some.filter(({ isRight }, image) => !isRight && others[image].isRight).length;
   const gained = some.filter(({ isRight }, image) => isRight && !others[image].isRight).length;
-  return lost - gained > hopelessErrors * Math.sqrt(lost + gained);
+  return lost - gained > errors * Math.sqrt(lost + gained);
 }
 
 /** Consecutive images, without a copy. */
@@ -188,7 +231,8 @@ async function outcomesOf(
     for (let row = 0; row < size; row++) {
       const label = labels[start + row];
       const logits = rowOf(all, row, head.classes);
-      outcomes.push({ isRight: firstClass(logits) === label, loss: logSumExp(logits) - logits[label] });
+      const first = firstClass(logits);
+      outcomes.push({ first, isRight: first === label, loss: logSumExp(logits) - logits[label] });
     }
   }
   return outcomes;

@@ -21,7 +21,7 @@ export const serveOptions = {
     default: null,
     nullable: true,
     affects: 'execution',
-    description: 'Serve this ONNX file (none: the ensemble of the workspace)',
+    description: 'Serve this ONNX file, or model.onnx of this folder (none: the ensemble of the workspace)',
   },
   tokenFile: {
     type: 'path',

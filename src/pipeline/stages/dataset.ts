@@ -11,7 +11,7 @@ import {
 import type { ImportReport } from '../../data/import-report.js';
 import type { SourceOptions } from '../../data/importers/importer.js';
 import { openSource } from '../../data/importers/importers.js';
-import { labelFinder, withKnownClasses } from '../../data/importers/known-classes.js';
+import { indexNames, labelFinder, withKnownClasses, withNames } from '../../data/importers/known-classes.js';
 import { type DatasetSource, type ImageShape, imageSizeOf } from '../../data/source.js';
 import { writeDataset } from '../../data/write-dataset.js';
 import { groupAdvice } from '../checks/check.js';
@@ -36,13 +36,17 @@ export async function makeDataset({
     seed,
     log,
   };
-  const { importer, source: own } = await openSource(dataset.source, options);
-  if (foreign) expectImagesOf(foreign.input.image, own);
-  const known = foreign ? withKnownClasses(own, foreign.classes.names, foreign.model.path) : own;
+  const { importer, source: opened } = await openSource(dataset.source, options);
+  if (foreign) expectImagesOf(foreign.input.image, opened);
+  const given = // before anything is read, so that a wrong path is refused before it
+    dataset.bystanders === null ? undefined : await openGiven(dataset.bystanders, opened, options);
+  const names = foreign && indexNames([...opened.classes, ...(given?.classes ?? [])], foreign.classes.names);
+  const own = names ? withNames(opened, names) : opened;
+  const known = foreign
+    ? withKnownClasses(own, foreign.classes.names, { model: foreign.model.path, kind: importer.name })
+    : own;
   const held = foreign && dataset.bystanders === null ? holdOut(known, own, settings, log) : undefined;
   const source = held?.rest ?? known;
-  const given = // before anything is read, so that a wrong path is refused before it
-    dataset.bystanders === null ? undefined : await openGiven(dataset.bystanders, source, options);
   await rm(directory, { recursive: true, force: true }); // shards of an interrupted run: writing starts afresh
   const writing = { shardBytes: dataset.shardMegabytes * 2 ** 20, log, signal };
   const { splits, classes, labels, report } = await writeDataset(directory, source, {
@@ -52,7 +56,13 @@ export async function makeDataset({
   if (report) logReport(report, log);
   const hasImages = (label: number) => labels.train[label] > 0;
   const others = given
-    ? { ...asBystanders(given, source.classes, { hasImages, seed }), augmentation: source.augmentation }
+    ? {
+        ...asBystanders(names ? withNames(given, { ...names, finding: undefined }) : given, source.classes, {
+          hasImages,
+          seed,
+        }),
+        augmentation: source.augmentation,
+      }
     : held?.bystanders;
   const bystanders = others && (await writeBystanders(directory, others, writing));
   checkValidation(labels, source.classes, dataset.group, log);
@@ -138,7 +148,8 @@ async function writeBystanders(
   const { splits, labels, report } = await writeDataset(bystanderFolder(directory), source, writing);
   const { train: teach, validation: bound, test } = splits;
   const unlabelled = source.classes.length - 1;
-  logReport({ leftOut: report?.leftOut ?? [], notes: [] }, options.log);
+  const warnings = report?.notes.filter(({ isWarning }) => isWarning) ?? [];
+  logReport({ leftOut: report?.leftOut ?? [], notes: warnings }, options.log);
   if (bound.rows === 0 || test.rows === 0) {
     throw new KdSpecError(
       'dataset-invalid',
