@@ -148,7 +148,7 @@ async function describeForeign({ model, imageSize }: Settings['dataset']) {
 }
 
 function inspectedModel(
-  { model: { path }, head, input, classes, notes }: OnnxDescription,
+  { model: { path }, head, input, classes, notes, warnings }: OnnxDescription,
   source: DatasetSource,
   { model, imageSize }: Settings['dataset'],
 ): InspectedModel {
@@ -163,7 +163,7 @@ function inspectedModel(
     classes: classes.names.length,
     features: head.width,
     image: { height, width, channels },
-    notes,
+    notes: [...notes, ...warnings],
     unknown,
     hints: Object.fromEntries(hints),
   };

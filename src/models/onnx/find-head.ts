@@ -8,10 +8,12 @@ import {
   withFloatFeatures,
 } from './integer-products.js';
 import {
+  beforeDropouts,
   declaredExtents,
   endings,
   integersAttribute,
   invalid,
+  nodeLabel,
   type OnnxModel,
   type OutputHolds,
   transparent,
@@ -27,7 +29,10 @@ export interface OnnxHead {
   /** The output of the graph that was followed back. */
   readonly output: string;
   readonly outputHolds: OutputHolds;
-  /** The value that the product takes, (..., width); for a convolution (batch, width, 1, 1). */
+  /**
+   * The value that the product takes, (..., width); for a convolution (batch, width, 1, 1). Of one that a Dropout makes,
+   * what that takes.
+   */
   readonly features: string;
   readonly width: number;
   readonly classes: number;
@@ -74,7 +79,8 @@ export async function findHead(model: OnnxModel, hints: HeadHints = {}): Promise
     if ('failure' in walk) failures.push(`from "${start}": ${walk.failure}`);
     else found.push(await readHead(model, start, walk));
   }
-  const heads = found.filter(({ features }) => hints.features === undefined || features === hints.features);
+  const wanted = hints.features === undefined ? undefined : beforeDropouts(model, hints.features);
+  const heads = found.filter(({ features }) => wanted === undefined || features === wanted);
   const [head] = heads;
   if (head === undefined) {
     const which =
@@ -213,7 +219,8 @@ interface Product {
 
 async function readHead(model: OnnxModel, output: string, walk: Walk): Promise<OnnxHead> {
   const { node, steps, outputHolds, path, logits, isReshaped } = walk;
-  const { features, weights, bias } = await readProduct(model, node);
+  const { features: taken, weights, bias } = await readProduct(model, node);
+  const features = beforeDropouts(model, taken);
   const [width, classes] = weights.shape;
   const head = {
     weights: Float32Array.from(weights.values),
@@ -225,7 +232,7 @@ async function readHead(model: OnnxModel, output: string, walk: Walk): Promise<O
     if (by) apply(model, node, head, step.kind, by);
   }
   if (!head.weights.every(Number.isFinite) || !head.bias.every(Number.isFinite)) {
-    throw invalid(model.path, `the weights of ${label(node)} are not all finite: export the model again`);
+    throw invalid(model.path, `the weights of ${nodeLabel(node)} are not all finite: export the model again`);
   }
   return {
     output,
@@ -261,7 +268,7 @@ function apply(
   if (values.length !== 1 && values.length !== classes) {
     throw invalid(
       model.path,
-      `behind ${label(node)} stands a constant of ${values.length} values for ${classes} classes: name the value ` +
+      `behind ${nodeLabel(node)} stands a constant of ${values.length} values for ${classes} classes: name the value ` +
         'before it with --logits',
     );
   }
@@ -283,21 +290,21 @@ async function readProduct(model: OnnxModel, node: NodeProto): Promise<Product> 
     if (value) return value;
     throw invalid(
       model.path,
-      `${label(node)}: its ${what} are no constants, so it is no head: say --logits NAME`,
+      `${nodeLabel(node)}: its ${what} are no constants, so it is no head: say --logits NAME`,
     );
   };
   const matrix = (value: ConstantTensor) => {
     if (value.shape.length === 2) return value;
     throw invalid(
       model.path,
-      `${label(node)}: expected weights (features, classes), found [${value.shape.join(', ')}]`,
+      `${nodeLabel(node)}: expected weights (features, classes), found [${value.shape.join(', ')}]`,
     );
   };
   if (isIntegerProduct(opType)) return integerProduct(model, node, matrix);
   switch (opType) {
     case 'Gemm': {
       if (integerAttribute(node, 'transA', 0) !== 0)
-        throw invalid(model.path, `${label(node)} transposes its features`);
+        throw invalid(model.path, `${nodeLabel(node)} transposes its features`);
       const stored = matrix(await constant(input[1], 'weights'));
       const turned = integerAttribute(node, 'transB', 0) === 1 ? transposed(stored) : stored;
       const weights = scaled(turned, floatAttribute(node, 'alpha', 1));
@@ -319,7 +326,7 @@ async function readProduct(model: OnnxModel, node: NodeProto): Promise<Product> 
       if (quantiser?.opType !== 'DynamicQuantizeLinear')
         throw invalid(
           model.path,
-          `${label(node)}: its features are integers that are made in another way than known`,
+          `${nodeLabel(node)}: its features are integers that are made in another way than known`,
         );
       return {
         features: quantiser.input[0],
@@ -349,7 +356,10 @@ async function scaleOfIntegers(model: OnnxModel, node: NodeProto): Promise<Const
     if (next.opType !== 'Cast') break;
     [value] = next.output;
   }
-  throw invalid(model.path, `${label(node)}: found no scale of its quantised weights: use the float model`);
+  throw invalid(
+    model.path,
+    `${nodeLabel(node)}: found no scale of its quantised weights: use the float model`,
+  );
 }
 
 /** A product of codes, which takes numbers where the model was made so: see {@link withFeatures}. */
@@ -360,11 +370,14 @@ async function integerProduct(
 ): Promise<Product> {
   const { features, weights, bias } = await readIntegerProduct(model, node);
   if (features === undefined)
-    throw invalid(model.path, `${label(node)}: its features exist as integers alone: import the model again`);
+    throw invalid(
+      model.path,
+      `${nodeLabel(node)}: its features exist as integers alone: import the model again`,
+    );
   if (node.opType === 'QLinearConv')
     return { features, weights: transposed(ofOnePixel(model, node, weights)), bias };
   if (integerAttribute(node, 'transA', 0) !== 0)
-    throw invalid(model.path, `${label(node)} transposes its features`);
+    throw invalid(model.path, `${nodeLabel(node)} transposes its features`);
   const stored = matrix(weights);
   return { features, weights: integerAttribute(node, 'transB', 0) === 1 ? transposed(stored) : stored, bias };
 }
@@ -375,7 +388,7 @@ function ofOnePixel(model: OnnxModel, node: NodeProto, kernel: ConstantTensor): 
   if (window.some((extent) => extent !== 1) || integerAttribute(node, 'group', 1) !== 1) {
     throw invalid(
       model.path,
-      `${label(node)} looks at more than one pixel, so it is no head: say --logits NAME`,
+      `${nodeLabel(node)} looks at more than one pixel, so it is no head: say --logits NAME`,
     );
   }
   return { shape: [outputs, inputs], values: kernel.values };
@@ -393,7 +406,6 @@ function scaled(constant: ConstantTensor, factor: number): ConstantTensor {
   return factor === 1 ? constant : { ...constant, values: constant.values.map((value) => value * factor) };
 }
 
-const label = (node: NodeProto) => `the ${node.opType}${node.name ? ` "${node.name}"` : ''}`;
 const chain = (path: readonly string[]) => path.slice(0, 6).join(' <- ') + (path.length > 6 ? ' <- ...' : '');
 const quoted = (names: readonly string[]) => [...new Set(names)].map((name) => `"${name}"`).join(', ');
 

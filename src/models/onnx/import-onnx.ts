@@ -17,6 +17,7 @@ import { type OnnxBackboneDescription, openOnnxReadings } from './onnx-backbone.
 import { expectOwnOutput } from './own-output.js';
 import type { Reading } from './reading.js';
 import { type CheckImages, checkReadings, type SelfCheck } from './self-check.js';
+import { expectInference } from './training-mode.js';
 import { upgradedOpset, upgradeProblem } from './upgrade-operators.js';
 
 /** What a person says about a foreign model; what is left out is read from the model or its neighbours. */
@@ -43,6 +44,8 @@ export interface OnnxDescription {
   readonly classes: OnnxClasses;
   /** A sentence for each thing that was read from somewhere or assumed. */
   readonly notes: readonly string[];
+  /** A sentence for each thing that may be an accident of its export. */
+  readonly warnings: readonly string[];
 }
 
 /**
@@ -71,6 +74,7 @@ export async function describeOnnx(path: string, hints: OnnxHints): Promise<Onnx
         'logits beside them (kd-spec run --source rows.npz)',
     );
   }
+  const warnings = await expectInference(model, [head.output]);
   const blank = hints.blank ?? exported?.blank ?? undefined;
   // Some exporters declare no rank, or of a model of one image another one than there is.
   const declared = declaredExtents(model.graph.output.find(({ name }) => name === head.output))?.length;
@@ -94,7 +98,7 @@ export async function describeOnnx(path: string, hints: OnnxHints): Promise<Onnx
     ...classes.notes,
     ...(head.outputHolds === 'scores' ? holds.scores : []),
   ];
-  return { model, head, input, classes, notes };
+  return { model, head, input, classes, notes, warnings };
 }
 
 /** A foreign classifier as a generalist: what its artefact holds. */

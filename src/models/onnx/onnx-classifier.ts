@@ -15,6 +15,7 @@ import {
   readOnnxModel,
 } from './model-file.js';
 import type { OutputTensor, RuntimeName } from './runtime.js';
+import { expectInference } from './training-mode.js';
 
 const sumTolerance = 1e-3; // of probabilities in half precision
 
@@ -47,6 +48,7 @@ export async function openOnnxClassifier(
   const model = await readOnnxModel(path);
   const fused = model.metadata.get(fusedOutputKey);
   const output = model.graph.output.find(({ name }) => name === fused) ?? (await ownOutput(model, note));
+  for (const warning of await expectInference(model, [output.name])) note(`${path}: ${warning}`);
   let holds = output.name === fused ? 'probabilities' : outputHolds(model, output.name);
   const input = await findImageInput(model, hints);
   const [reading, ...others] = possibleReadings(input);
