@@ -149,6 +149,27 @@ describe('a Dropout in training mode', () => {
   });
 });
 
+test('a normalisation by the batch is refused, and one that no wanted output needs is not', async () => {
+  const bytes = modelFile({
+    nodes: [
+      node('BatchNormalization', ['image', 's', 's', 's', 's'], ['normal', 'mean', 'variance'], {
+        training_mode: 1,
+      }),
+      node('Flatten', ['normal'], ['features']),
+      ...gemm.nodes.slice(1),
+      node('Flatten', ['image'], ['flat']),
+    ],
+    initializers: [...initializers, floats('s', [3], Float32Array.of(1, 1, 1))],
+    outputs: ['out', 'flat'],
+  });
+  const path = join(folder, 'batch.onnx');
+  await writeFile(path, bytes);
+  await expect(describeOnnx(path, hints)).rejects.toThrow(
+    /the BatchNormalization is in training mode.*prediction of an image depends on the others.*model\.eval\(\)/,
+  );
+  expect(await check(bytes, ['flat'])).toEqual([]);
+});
+
 test('random numbers on the way to an output are refused, and those beside it are not', async () => {
   const bytes = withDropout({
     dropout: node('Identity', ['flat'], ['features']),

@@ -1,5 +1,5 @@
 import type { NodeProto } from 'onnx-buf';
-import { constantOf } from './constants.js';
+import { constantOf, integerAttribute } from './constants.js';
 import { neededBy } from './graph-writer.js';
 import { invalid, nodeLabel, type OnnxModel, randomOperators } from './model-file.js';
 
@@ -15,7 +15,7 @@ const advice = 'export it again after model.eval() (PyTorch), or for inference';
  *
  * @param outputs the values that are wanted; what they do not need is not looked at
  * @returns a sentence for each thing that was taken otherwise than the file has it
- * @throws KdSpecError `checkpoint-invalid` for random numbers
+ * @throws KdSpecError `checkpoint-invalid` for a normalisation by the batch, and for random numbers
  */
 export async function expectInference(
   model: OnnxModel,
@@ -24,6 +24,13 @@ export async function expectInference(
   const leftOut: string[] = [];
   for (const node of neededNodes(model, outputs)) {
     const { opType } = node;
+    if (opType === 'BatchNormalization' && integerAttribute(node, 'training_mode', 0) !== 0) {
+      throw invalid(
+        model.path,
+        `${nodeLabel(node)} is in training mode: it normalises by the images that run together, so that the prediction of ` +
+          `an image depends on the others: ${advice}`,
+      );
+    }
     if (randomOperators.test(opType)) {
       throw invalid(
         model.path,
