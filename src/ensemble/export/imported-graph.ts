@@ -89,7 +89,11 @@ const shapes: ReadonlySet<string> = new Set([
   'Unsqueeze',
   'Dropout',
 ]);
-const sums: ReadonlySet<string> = new Set(['Add', 'Sub', 'Mul', 'Div']);
+/** Linear ones; of those of several products of the same features, that which the import has understood. */
+const sums: ReadonlySet<string> = new Set([
+  ...['Add', 'Sub', 'Mul', 'Div', 'Sum', 'Mean'],
+  ...['GlobalAveragePool', 'AveragePool', 'ReduceMean'],
+]);
 
 /**
  * The value with a model's own logits, so that the head is neither stored nor computed twice: what its softmax takes,

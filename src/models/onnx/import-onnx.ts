@@ -57,7 +57,7 @@ export async function describeOnnx(path: string, hints: OnnxHints): Promise<Onnx
   const read = await readOnnxModel(path);
   const exported = readExportedMetadata(read)?.imported;
   const logits = hints.logits ?? exported?.logits;
-  const model = withFeatures(read, { logits });
+  const model = await withFeatures(read, { logits });
   const head = await findHead(model, { logits, features: hints.features ?? undefined });
   const input = await findImageInput(model, {
     layout: hints.layout ?? undefined,

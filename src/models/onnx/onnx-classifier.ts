@@ -115,7 +115,9 @@ export async function openOnnxClassifier(
 async function ownOutput(model: OnnxModel, note: (text: string) => void): Promise<ValueInfoProto> {
   const outputs = model.graph.output;
   if (outputs.length === 1) return outputs[0];
-  const head = await findHead(withFeatures(model)).catch(() => undefined);
+  const head = await withFeatures(model)
+    .then((made) => findHead(made))
+    .catch(() => undefined);
   const isLater = ({ name }: ValueInfoProto) => head !== undefined && isMadeOf(model, name, head.output);
   const found =
     outputs.find((output) => isReal(output) && isLater(output)) ??
