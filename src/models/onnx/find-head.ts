@@ -125,6 +125,50 @@ export async function withFeatures(model: OnnxModel, { logits }: HeadHints = {})
   return made;
 }
 
+/** Operators that pass on which classes are likely, or name the likeliest. */
+const passing: ReadonlySet<string> = new Set([
+  ...[...transparent, ...Object.keys(endings), 'Transpose', 'Shape', 'Slice', 'Gather', 'Clip'],
+  ...['ArgMax', 'TopK', 'ReduceMax', 'ReduceSum', 'Exp', 'Log', 'ArrayFeatureExtractor', 'ZipMap'],
+]);
+
+/**
+ * What stands between a value and the outputs that are made of it, and is none of the operators that leave the order of
+ * classes as it is or tell the first of them.
+ *
+ * @returns the outputs behind such operators, with these
+ */
+export function operatorsBehind(
+  model: OnnxModel,
+  logits: string,
+): readonly { readonly output: string; readonly operators: readonly string[] }[] {
+  const made = new Set([logits]);
+  const later = new Set<NodeProto>();
+  for (const name of made) {
+    for (const node of model.consumers.get(name) ?? []) {
+      later.add(node);
+      for (const output of node.output) if (output !== '') made.add(output);
+    }
+  }
+  const isKnown = ({ opType, input }: NodeProto) =>
+    passing.has(opType) ||
+    ((linear[opType] !== undefined || opType === 'Concat') &&
+      input.every((name) => model.constants.has(name) || made.has(name)));
+  return model.graph.output
+    .filter(({ name }) => name !== logits && made.has(name))
+    .map(({ name: output }) => {
+      const needed = new Set([output]);
+      const operators = new Set<string>();
+      for (const name of needed) {
+        const node = model.producers.get(name);
+        if (node === undefined || !later.has(node)) continue;
+        if (!isKnown(node)) operators.add(node.opType);
+        for (const input of node.input) if (made.has(input) && input !== logits) needed.add(input);
+      }
+      return { output, operators: [...operators] };
+    })
+    .filter(({ operators }) => operators.length > 0);
+}
+
 /** A linear step after the product, met on the way back. */
 interface Step {
   readonly kind: 'add' | 'subtract' | 'multiply' | 'divide';
@@ -548,6 +592,8 @@ function whatHelps(model: OnnxModel): string {
       'onnx.inliner.inline_local_functions(model)'
     );
   }
+  const ofTables = last.find(({ opType }) => /(Classifier|Ensemble)$/.test(opType));
+  if (ofTables) return `a ${ofTables.opType} is not read: use a model of products of matrices`;
   return `name the value with the logits (--logits NAME); ${someNames(model)}`;
 }
 

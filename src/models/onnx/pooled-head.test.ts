@@ -65,7 +65,7 @@ const same = node('MatMul', ['features', 'matrix'], ['one']);
 const flattened = node('ReduceMean', ['image'], ['features'], { axes: [2, 3], keepdims: 0 });
 
 describe('features and head make what the model predicts,', () => {
-  test.each<readonly [string, readonly NodeProto[], number?]>([
+  test.each<readonly [string, readonly NodeProto[]]>([
     ['averaged over a convolution', [convolution(), mean, flat]],
     [
       'behind a Dropout, scaled for each class',
@@ -81,7 +81,6 @@ describe('features and head make what the model predicts,', () => {
       'by ReduceMean, whose axes are gone',
       [convolution(), node('ReduceMean', ['map'], ['out'], { axes: [2, 3], keepdims: 0 })],
     ],
-    ['by ReduceMean of set 18', [convolution(), node('ReduceMean', ['map', 'axes'], ['pooled']), flat], 18],
     [
       'by a pool of all places, whose border does not count',
       [
@@ -125,8 +124,13 @@ describe('features and head make what the model predicts,', () => {
         node('Sub', ['one', 'two'], ['out']),
       ],
     ],
-  ])('%s', async (_, nodes, opset) => {
-    expect(await differenceOf(nodes, opset)).toBeLessThan(1e-5);
+  ])('%s', async (_, nodes) => {
+    expect(await differenceOf(nodes)).toBeLessThan(1e-5);
+  });
+
+  test('by ReduceMean of set 18, whose axes are an input', async () => {
+    const nodes = [convolution(), node('ReduceMean', ['map', 'axes'], ['pooled']), flat];
+    expect(await differenceOf(nodes, 18)).toBeLessThan(1e-5);
   });
 });
 

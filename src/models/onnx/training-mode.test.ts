@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import { type NodeProto, TensorProto_DataType } from 'onnx-buf';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { gemm, width } from '../../../test/support/onnx-heads.js';
-import { floats, integers, modelFile, node } from '../../../test/support/onnx-models.js';
-import { describeOnnx, type OnnxHints } from './import-onnx.js';
+import { floats, integers, modelFile, node, noHints } from '../../../test/support/onnx-models.js';
+import { describeOnnx } from './import-onnx.js';
 import { decodeOnnxModel } from './model-file.js';
 import { openOnnxBackbone } from './onnx-backbone.js';
 import { openOnnxClassifier } from './onnx-classifier.js';
@@ -48,18 +48,6 @@ function withDropout({
   });
 }
 
-const hints: OnnxHints = {
-  labels: null,
-  layout: null,
-  channelOrder: null,
-  imageMean: null,
-  imageStd: null,
-  imageSize: null,
-  blank: null,
-  logits: null,
-  features: null,
-};
-
 const check = async (bytes: Uint8Array, outputs: readonly string[] = ['out']) =>
   expectInference(decodeOnnxModel('model.onnx', bytes), outputs);
 
@@ -79,7 +67,7 @@ describe('a Dropout in training mode', () => {
     async (opset) => {
       const path = join(folder, 'dropout.onnx');
       await writeFile(path, withDropout({ opset }));
-      const { model, head, input, warnings } = await describeOnnx(path, hints);
+      const { model, head, input, warnings } = await describeOnnx(path, noHints);
       expect(head.features).toBe('flat');
       expect(warnings).toEqual([
         expect.stringMatching(/the Dropout: in training mode, and taken as none.*model\.eval\(\)/),
@@ -101,7 +89,7 @@ describe('a Dropout in training mode', () => {
         (_, at) => pixels[at - (at % width) + (at % 16) * 3 + Math.floor((at % width) / 16)],
       );
       expect(Array.from(features)).toEqual(channelsFirst);
-      expect((await describeOnnx(path, { ...hints, features: 'features' })).head.features).toBe('flat');
+      expect((await describeOnnx(path, { ...noHints, features: 'features' })).head.features).toBe('flat');
     },
   );
 
@@ -164,7 +152,7 @@ test('a normalisation by the batch is refused, and one that no wanted output nee
   });
   const path = join(folder, 'batch.onnx');
   await writeFile(path, bytes);
-  await expect(describeOnnx(path, hints)).rejects.toThrow(
+  await expect(describeOnnx(path, noHints)).rejects.toThrow(
     /the BatchNormalization is in training mode.*prediction of an image depends on the others.*model\.eval\(\)/,
   );
   expect(await check(bytes, ['flat'])).toEqual([]);
