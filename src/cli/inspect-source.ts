@@ -148,7 +148,7 @@ async function describeForeign({ model, imageSize }: Settings['dataset']) {
 }
 
 function inspectedModel(
-  { model: { path }, head, input, classes, notes }: OnnxDescription,
+  { model: { path }, head, input, classes, notes, warnings }: OnnxDescription,
   { source, kind }: { readonly source: DatasetSource; readonly kind: string },
   { model, imageSize }: Settings['dataset'],
 ): InspectedModel {
@@ -164,7 +164,7 @@ function inspectedModel(
     classes: classes.names.length,
     features: head.width,
     image: { height, width, channels },
-    notes: [...notes, ...(finding ? [`the images have ${finding.what}`] : [])],
+    notes: [...notes, ...warnings, ...(finding ? [`the images have ${finding.what}`] : [])],
     unknown,
     hints: Object.fromEntries(hints),
   };

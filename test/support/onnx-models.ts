@@ -17,6 +17,20 @@ import {
   TypeProtoSchema,
   ValueInfoProtoSchema,
 } from 'onnx-buf';
+import type { OnnxHints } from '../../src/models/onnx/import-onnx.js';
+
+/** A person who says nothing about a model. */
+export const noHints: OnnxHints = {
+  labels: null,
+  layout: null,
+  channelOrder: null,
+  imageMean: null,
+  imageStd: null,
+  imageSize: null,
+  blank: null,
+  logits: null,
+  features: null,
+};
 
 /** A stored tensor of float32 values. */
 export function floats(name: string, dims: readonly number[], values: Float32Array): TensorProto {

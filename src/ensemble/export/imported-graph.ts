@@ -1,6 +1,6 @@
 import { type GraphProto, type NodeProto, TensorProto_DataType } from 'onnx-buf';
 import { copyOf, type GraphWriter, neededBy } from '../../models/onnx/graph-writer.js';
-import { endings, type OnnxModel, outputHolds } from '../../models/onnx/model-file.js';
+import { beforeDropouts, endings, type OnnxModel, outputHolds } from '../../models/onnx/model-file.js';
 import type { OnnxBackboneDescription } from '../../models/onnx/onnx-backbone.js';
 
 // What is written into somebody else's graph before the fusion, and after it where its own output is replaced.
@@ -89,7 +89,11 @@ const shapes: ReadonlySet<string> = new Set([
   'Unsqueeze',
   'Dropout',
 ]);
-const sums: ReadonlySet<string> = new Set(['Add', 'Sub', 'Mul', 'Div']);
+/** Linear ones; of those of several products of the same features, that which the import has understood. */
+const sums: ReadonlySet<string> = new Set([
+  ...['Add', 'Sub', 'Mul', 'Div', 'Sum', 'Mean'],
+  ...['GlobalAveragePool', 'AveragePool', 'ReduceMean'],
+]);
 
 /**
  * The value with a model's own logits, so that the head is neither stored nor computed twice: what its softmax takes,
@@ -107,7 +111,7 @@ function floatLogits(model: OnnxModel, output: string): string | undefined {
     if (endings[opType] !== undefined) {
       if (logits !== undefined) return undefined;
       [at] = input;
-      logits = at;
+      logits = beforeDropouts(model, at); // what trains, if it does so by accident, is read nowhere
     } else if (shapes.has(opType)) [at] = input;
     else if (sums.has(opType)) {
       logits ??= at;

@@ -174,7 +174,7 @@ describe('a head is found, with the weights and the bias it stands for,', () => 
     await writeFile(path, modelFile({ outputs: ['out'], ...parts }));
     const read = await readOnnxModel(path);
     await expect(findHead(read)).rejects.toThrow(/its features exist as integers alone/);
-    const model = withFeatures(read);
+    const model = await withFeatures(read);
     const head = await findHead(model);
     expectHead({ ...head, features: 'features' }, 0.022);
     const made = model.producers.get(head.features);
@@ -182,7 +182,7 @@ describe('a head is found, with the weights and the bias it stands for,', () => 
     // One node more, which no other takes; and none where there is one already.
     expect(model.graph.node.filter((one) => one !== made)).toEqual(read.graph.node);
     expect(model.consumers.get(head.features)).toBeUndefined();
-    expect(withFeatures(model)).toBe(model);
+    expect(await withFeatures(model)).toBe(model);
   });
 
   test('of codes that leave out what is below zero, which are other numbers than what they were made of', async () => {
@@ -191,7 +191,7 @@ describe('a head is found, with the weights and the bias it stands for,', () => 
     const path = join(folder, 'cut.onnx');
     const parts = { nodes: [flatten, node('QuantizeLinear', ['features', 'xs', 'xz'], ['flat']), ...rest] };
     await writeFile(path, modelFile({ outputs: ['out'], ...parts, initializers }));
-    const model = withFeatures(await readOnnxModel(path));
+    const model = await withFeatures(await readOnnxModel(path));
     const head = await findHead(model);
     expect(model.producers.get(head.features)).toMatchObject({ opType: 'DequantizeLinear' });
   });

@@ -8,14 +8,17 @@ import {
   withFloatFeatures,
 } from './integer-products.js';
 import {
+  beforeDropouts,
   declaredExtents,
   endings,
   integersAttribute,
   invalid,
+  nodeLabel,
   type OnnxModel,
   type OutputHolds,
   transparent,
 } from './model-file.js';
+import { isPool, keepsAxes, meanFeatures, poolProblem, withMeanFeatures } from './pooled-head.js';
 
 /**
  * The last dense layer of a foreign classifier: what comes before it is its backbone.
@@ -27,7 +30,10 @@ export interface OnnxHead {
   /** The output of the graph that was followed back. */
   readonly output: string;
   readonly outputHolds: OutputHolds;
-  /** The value that the product takes, (..., width); for a convolution (batch, width, 1, 1). */
+  /**
+   * The value that the product takes, (..., width); for a convolution (batch, width, 1, 1). Of one that a Dropout makes,
+   * what that takes.
+   */
   readonly features: string;
   readonly width: number;
   readonly classes: number;
@@ -67,24 +73,26 @@ export async function findHead(model: OnnxModel, hints: HeadHints = {}): Promise
   if (hints.logits !== undefined && !model.producers.has(hints.logits)) {
     throw invalid(model.path, `no value "${hints.logits}" (--logits) in the graph: ${someNames(model)}`);
   }
-  const found: OnnxHead[] = [];
-  const failures: string[] = [];
+  const plain: OnnxHead[] = [];
+  const composed: OnnxHead[] = []; // which may as well be an embedding, where there is a plain one
+  const failures: (Failure & { readonly start: string })[] = [];
   for (const start of starts) {
-    const walk = walkBack(model, start);
-    if ('failure' in walk) failures.push(`from "${start}": ${walk.failure}`);
-    else found.push(await readHead(model, start, walk));
+    const walk = await walkBack(model, start);
+    if ('failure' in walk) failures.push({ start, ...walk });
+    else (walk.pool || walk.terms ? composed : plain).push(await readHead(model, start, walk));
   }
-  const heads = found.filter(({ features }) => hints.features === undefined || features === hints.features);
+  const found = plain.length > 0 ? plain : composed;
+  const wanted = hints.features === undefined ? undefined : beforeDropouts(model, hints.features);
+  const heads = found.filter(({ features }) => wanted === undefined || features === wanted);
   const [head] = heads;
   if (head === undefined) {
     const which =
       found.length > 0
         ? `the head takes ${quoted(found.map(({ features }) => features))}, not "${hints.features}" (--features)`
-        : `expected a last layer that multiplies features by constant weights; ${failures.join('; ')}`;
-    throw invalid(
-      model.path,
-      `${which}: ${whatHelps(model)}; or write predictions and features to a file and import those`,
-    );
+        : 'expected a last layer that multiplies features by constant weights; ' +
+          failures.map(({ start, failure }) => `from "${start}": ${failure}`).join('; ');
+    const isFinal = found.length === 0 && failures.every(({ isFinal }) => isFinal === true);
+    throw invalid(model.path, `${which}: ${isFinal ? '' : `${whatHelps(model)}; or `}${asTables}`);
   }
   const others = heads.filter(
     ({ features, classes }) => features !== head.features || classes !== head.classes,
@@ -100,18 +108,65 @@ export async function findHead(model: OnnxModel, hints: HeadHints = {}): Promise
 }
 
 /**
- * A model whose head takes numbers, where its features exist as integers alone: see {@link withFloatFeatures}.
+ * A model in which the features of its head exist as a value: where they are integers alone, see
+ * {@link withFloatFeatures}; where the head is applied at every place of an image, see {@link withMeanFeatures}.
  *
  * @param hints as for `findHead`
  */
-export function withFeatures(model: OnnxModel, { logits }: HeadHints = {}): OnnxModel {
+export async function withFeatures(model: OnnxModel, { logits }: HeadHints = {}): Promise<OnnxModel> {
   const starts = logits === undefined ? model.graph.output.map(({ name }) => name) : [logits];
   let made = model;
   for (const start of starts) {
-    const walk = walkBack(made, start);
-    if (!('failure' in walk)) made = withFloatFeatures(made, walk.node);
+    const walk = await walkBack(made, start);
+    if ('failure' in walk) continue;
+    for (const { node, pool } of walk.terms?.map((term) => term.walk) ?? [walk])
+      made = pool ? withMeanFeatures(made, pool, node) : withFloatFeatures(made, node);
   }
   return made;
+}
+
+/** Operators that pass on which classes are likely, or name the likeliest. */
+const passing: ReadonlySet<string> = new Set([
+  ...[...transparent, ...Object.keys(endings), 'Transpose', 'Shape', 'Slice', 'Gather', 'Clip'],
+  ...['ArgMax', 'TopK', 'ReduceMax', 'ReduceSum', 'Exp', 'Log', 'ArrayFeatureExtractor', 'ZipMap'],
+]);
+
+/**
+ * What stands between a value and the outputs that are made of it, and is none of the operators that leave the order of
+ * classes as it is or tell the first of them.
+ *
+ * @returns the outputs behind such operators, with these
+ */
+export function operatorsBehind(
+  model: OnnxModel,
+  logits: string,
+): readonly { readonly output: string; readonly operators: readonly string[] }[] {
+  const made = new Set([logits]);
+  const later = new Set<NodeProto>();
+  for (const name of made) {
+    for (const node of model.consumers.get(name) ?? []) {
+      later.add(node);
+      for (const output of node.output) if (output !== '') made.add(output);
+    }
+  }
+  const isKnown = ({ opType, input }: NodeProto) =>
+    passing.has(opType) ||
+    ((linear[opType] !== undefined || opType === 'Concat') &&
+      input.every((name) => model.constants.has(name) || made.has(name)));
+  return model.graph.output
+    .filter(({ name }) => name !== logits && made.has(name))
+    .map(({ name: output }) => {
+      const needed = new Set([output]);
+      const operators = new Set<string>();
+      for (const name of needed) {
+        const node = model.producers.get(name);
+        if (node === undefined || !later.has(node)) continue;
+        if (!isKnown(node)) operators.add(node.opType);
+        for (const input of node.input) if (made.has(input) && input !== logits) needed.add(input);
+      }
+      return { output, operators: [...operators] };
+    })
+    .filter(({ operators }) => operators.length > 0);
 }
 
 /** A linear step after the product, met on the way back. */
@@ -123,6 +178,10 @@ interface Step {
 
 interface Walk extends Pick<OnnxHead, 'logits' | 'isReshaped'> {
   readonly node: NodeProto;
+  /** The mean over all places at which it multiplies: see {@link withMeanFeatures}. */
+  readonly pool: NodeProto | undefined;
+  /** Products of the same features that are summed, each times a factor; none: there is one. */
+  readonly terms?: readonly { readonly walk: Walk; readonly factor: number }[];
   /** In the order of the walk: the last one is applied first. */
   readonly steps: readonly Step[];
   readonly outputHolds: OutputHolds;
@@ -140,13 +199,21 @@ const linear: Readonly<Record<string, Step['kind']>> = {
   Div: 'divide',
 };
 
-function walkBack(model: OnnxModel, start: string): Walk | { readonly failure: string } {
+/** Why a walk found no head. */
+interface Failure {
+  readonly failure: string;
+  /** Whether no other value of the graph can help. */
+  readonly isFinal?: boolean;
+}
+
+async function walkBack(model: OnnxModel, start: string): Promise<Walk | Failure> {
   const path: string[] = [];
   const steps: Step[] = [];
   let outputHolds: OutputHolds = 'logits';
   let at = start;
   let logits: string | undefined;
   let isReshaped = false;
+  let pool: NodeProto | undefined;
   const visited = new Set<string>();
   for (;;) {
     const node = model.producers.get(at);
@@ -155,27 +222,47 @@ function walkBack(model: OnnxModel, start: string): Walk | { readonly failure: s
     visited.add(at);
     path.push(node.opType);
     const { opType, input } = node;
-    if (isProduct(opType)) return { node, steps, outputHolds, path, logits: logits ?? at, isReshaped };
+    if (isProduct(opType)) {
+      const problem = pool && (await poolProblem(model, pool, node));
+      if (problem !== undefined) return { failure: `${chain(path)}: ${problem}` };
+      return { node, pool, steps, outputHolds, path, logits: logits ?? at, isReshaped };
+    }
     const ending = endings[opType];
-    if (ending !== undefined && outputHolds === 'logits' && steps.length === 0) {
+    if (ending !== undefined && outputHolds === 'logits' && steps.length === 0 && pool === undefined) {
       outputHolds = ending;
       at = input[0];
     } else if (transparent.has(opType) || (opType === 'Transpose' && keepsLastAxis(node))) {
+      const isSame = opType === 'Identity' || opType === 'Dropout';
+      if (pool !== undefined && !isSame && opType !== 'Cast')
+        return { failure: `${chain(path)} changes the shape or the codes of what is averaged` };
       const isOfIntegers = opType === 'Cast' && model.producers.get(input[0])?.opType === 'MatMulInteger';
-      if (logits !== undefined && !isOfIntegers) isReshaped ||= !['Identity', 'Dropout'].includes(opType);
+      if (logits !== undefined && !isOfIntegers) isReshaped ||= !isSame;
       at = input[0];
-    } else if (linear[opType] !== undefined) {
+    } else if (isPool(node) && pool === undefined) {
+      logits ??= at;
+      isReshaped ||= !keepsAxes(node);
+      pool = node;
+      at = input[0];
+    } else if (linear[opType] !== undefined || opType === 'Sum' || opType === 'Mean') {
       logits ??= at;
       const constantAt = [1, 0].find((position) => model.constants.has(input[position]));
       const isScaleOfIntegers = constantAt === undefined && opType === 'Mul';
+      const isTurned = constantAt === 0 && (opType === 'Div' || opType === 'Sub');
+      const mixes = { failure: `${chain(path)} mixes two values that depend on the image` };
+      if (constantAt === undefined && !isScaleOfIntegers) {
+        const terms = pool === undefined ? await termsOf(model, node) : undefined;
+        if (terms === undefined) return mixes;
+        const [{ walk }] = terms;
+        isReshaped ||= terms.some((term) => term.walk.isReshaped);
+        path.push(...walk.path);
+        return { ...walk, terms, steps, outputHolds, path, logits, isReshaped };
+      }
       const next = isScaleOfIntegers
         ? input.find((name) => productOfIntegers(model, name) !== undefined)
         : constantAt === undefined
           ? undefined
           : input[1 - constantAt];
-      const isTurned = constantAt === 0 && (opType === 'Div' || opType === 'Sub');
-      if (next === undefined || isTurned)
-        return { failure: `${chain(path)} mixes two values that depend on the image` };
+      if (next === undefined || isTurned || linear[opType] === undefined) return mixes;
       if (constantAt !== undefined) steps.push({ kind: linear[opType], by: [input[constantAt]] });
       at = next;
     } else if (linearOfCodes[opType] !== undefined) {
@@ -185,10 +272,56 @@ function walkBack(model: OnnxModel, start: string): Walk | { readonly failure: s
         return { failure: `${chain(path)} mixes two values that depend on the image` };
       steps.push({ kind: linearOfCodes[opType], by: input.slice(constantAt, constantAt + 3) });
       at = input[3 - constantAt];
+    } else if (pool !== undefined && hasProductOfPlaces(model, input[0])) {
+      return {
+        failure:
+          `${chain(path)} is not linear in the features: the ${opType} stands between the product of each place and the ` +
+          'mean of the places, so that the logits are made of no features of the whole image',
+        isFinal: true,
+      };
     } else {
       return { failure: `${chain(path)} is not linear in the features` };
     }
   }
+}
+
+/** The terms of a sum, if each is a product of the same features with constant weights. */
+async function termsOf(model: OnnxModel, { opType, input }: NodeProto): Promise<Walk['terms']> {
+  if (opType === 'Mul' || opType === 'Div') return undefined;
+  const terms: { readonly walk: Walk; readonly factor: number }[] = [];
+  for (const [at, name] of input.entries()) {
+    const walk = await walkBack(model, name);
+    if ('failure' in walk || walk.outputHolds !== 'logits') return undefined;
+    const own = opType === 'Mean' ? 1 / input.length : opType === 'Sub' && at === 1 ? -1 : 1;
+    terms.push({ walk, factor: own });
+  }
+  const takes = ({ node, pool, terms: inner }: Walk) => {
+    const isRead =
+      ['MatMul', 'Gemm', 'Conv'].includes(node.opType) && model.constants.has(node.input[1]) && !inner;
+    return isRead ? `${beforeDropouts(model, node.input[0])} ${pool?.opType ?? ''}` : undefined;
+  };
+  const [first] = terms;
+  const features = first && takes(first.walk);
+  return features !== undefined && terms.every(({ walk }) => takes(walk) === features) ? terms : undefined;
+}
+
+/** Whether a value is made of a convolution of one pixel, by operators of one value at a time. */
+function hasProductOfPlaces(model: OnnxModel, name: string | undefined): boolean {
+  let at = name ?? '';
+  for (let step = 0; step < 8; step++) {
+    const node = model.producers.get(at);
+    if (node?.opType === 'Conv')
+      return (
+        model.initializers
+          .get(node.input[1])
+          ?.dims.slice(2)
+          .every((extent) => extent === 1n) === true
+      );
+    if (node === undefined || !/^(Identity|Dropout|Cast|Add|BatchNormalization)$/.test(node.opType))
+      return false;
+    [at] = node.input;
+  }
+  return false;
 }
 
 function keepsLastAxis(node: NodeProto): boolean {
@@ -212,27 +345,14 @@ interface Product {
 }
 
 async function readHead(model: OnnxModel, output: string, walk: Walk): Promise<OnnxHead> {
-  const { node, steps, outputHolds, path, logits, isReshaped } = walk;
-  const { features, weights, bias } = await readProduct(model, node);
-  const [width, classes] = weights.shape;
-  const head = {
-    weights: Float32Array.from(weights.values),
-    bias: new Float32Array(classes),
-  };
-  if (bias) apply(model, node, head, 'add', bias);
-  for (const step of [...steps].reverse()) {
-    const by = await codedConstant(model, step.by);
-    if (by) apply(model, node, head, step.kind, by);
-  }
+  const { node, outputHolds, path, logits, isReshaped } = walk;
+  const head = await readTerms(model, walk);
   if (!head.weights.every(Number.isFinite) || !head.bias.every(Number.isFinite)) {
-    throw invalid(model.path, `the weights of ${label(node)} are not all finite: export the model again`);
+    throw invalid(model.path, `the weights of ${nodeLabel(node)} are not all finite: export the model again`);
   }
   return {
     output,
     outputHolds,
-    features,
-    width,
-    classes,
     ...head,
     isSequence: isSequence(model, output),
     path,
@@ -240,6 +360,51 @@ async function readHead(model: OnnxModel, output: string, walk: Walk): Promise<O
     logits,
     isReshaped,
   };
+}
+
+/** What a walk passed as one dense layer. */
+async function readTerms(
+  model: OnnxModel,
+  walk: Walk,
+): Promise<Pick<OnnxHead, 'features' | 'width' | 'classes' | 'weights' | 'bias'>> {
+  const { node, steps } = walk;
+  const [first, ...others] = walk.terms ?? [];
+  const head = first ? await readTerms(model, first.walk) : await readOne(model, walk);
+  if (first && first.factor !== 1)
+    for (const values of [head.weights, head.bias])
+      for (const [i, value] of values.entries()) values[i] = first.factor * value;
+  for (const { walk: other, factor } of others) {
+    const { weights, bias, classes } = await readTerms(model, other);
+    if (classes !== head.classes)
+      throw invalid(model.path, `${nodeLabel(node)} is added to another one of ${classes} classes`);
+    for (const [i, value] of weights.entries()) head.weights[i] += factor * value;
+    for (const [c, value] of bias.entries()) head.bias[c] += factor * value;
+  }
+  for (const step of [...steps].reverse()) {
+    const by = await codedConstant(model, step.by);
+    if (by) apply(model, node, head, step.kind, by);
+  }
+  return head;
+}
+
+async function readOne(model: OnnxModel, { node, pool }: Walk) {
+  const { features: taken, weights, bias } = await readProduct(model, node);
+  const features = pool ? meanFeatures(model, pool, node) : beforeDropouts(model, taken);
+  if (features === undefined)
+    throw invalid(
+      model.path,
+      `the mean of what ${nodeLabel(node)} takes is no value: import the model again`,
+    );
+  const [width, classes] = weights.shape;
+  const head = {
+    features,
+    width,
+    classes,
+    weights: Float32Array.from(weights.values),
+    bias: new Float32Array(classes),
+  };
+  if (bias) apply(model, node, head, 'add', bias);
+  return head;
 }
 
 /** Whether an output has three axes, as it is declared, and more than one step: (batch, steps, classes) or (steps, 1, classes). */
@@ -261,7 +426,7 @@ function apply(
   if (values.length !== 1 && values.length !== classes) {
     throw invalid(
       model.path,
-      `behind ${label(node)} stands a constant of ${values.length} values for ${classes} classes: name the value ` +
+      `behind ${nodeLabel(node)} stands a constant of ${values.length} values for ${classes} classes: name the value ` +
         'before it with --logits',
     );
   }
@@ -283,21 +448,21 @@ async function readProduct(model: OnnxModel, node: NodeProto): Promise<Product> 
     if (value) return value;
     throw invalid(
       model.path,
-      `${label(node)}: its ${what} are no constants, so it is no head: say --logits NAME`,
+      `${nodeLabel(node)}: its ${what} are no constants, so it is no head: say --logits NAME`,
     );
   };
   const matrix = (value: ConstantTensor) => {
     if (value.shape.length === 2) return value;
     throw invalid(
       model.path,
-      `${label(node)}: expected weights (features, classes), found [${value.shape.join(', ')}]`,
+      `${nodeLabel(node)}: expected weights (features, classes), found [${value.shape.join(', ')}]`,
     );
   };
   if (isIntegerProduct(opType)) return integerProduct(model, node, matrix);
   switch (opType) {
     case 'Gemm': {
       if (integerAttribute(node, 'transA', 0) !== 0)
-        throw invalid(model.path, `${label(node)} transposes its features`);
+        throw invalid(model.path, `${nodeLabel(node)} transposes its features`);
       const stored = matrix(await constant(input[1], 'weights'));
       const turned = integerAttribute(node, 'transB', 0) === 1 ? transposed(stored) : stored;
       const weights = scaled(turned, floatAttribute(node, 'alpha', 1));
@@ -319,7 +484,7 @@ async function readProduct(model: OnnxModel, node: NodeProto): Promise<Product> 
       if (quantiser?.opType !== 'DynamicQuantizeLinear')
         throw invalid(
           model.path,
-          `${label(node)}: its features are integers that are made in another way than known`,
+          `${nodeLabel(node)}: its features are integers that are made in another way than known`,
         );
       return {
         features: quantiser.input[0],
@@ -349,7 +514,10 @@ async function scaleOfIntegers(model: OnnxModel, node: NodeProto): Promise<Const
     if (next.opType !== 'Cast') break;
     [value] = next.output;
   }
-  throw invalid(model.path, `${label(node)}: found no scale of its quantised weights: use the float model`);
+  throw invalid(
+    model.path,
+    `${nodeLabel(node)}: found no scale of its quantised weights: use the float model`,
+  );
 }
 
 /** A product of codes, which takes numbers where the model was made so: see {@link withFeatures}. */
@@ -360,11 +528,14 @@ async function integerProduct(
 ): Promise<Product> {
   const { features, weights, bias } = await readIntegerProduct(model, node);
   if (features === undefined)
-    throw invalid(model.path, `${label(node)}: its features exist as integers alone: import the model again`);
+    throw invalid(
+      model.path,
+      `${nodeLabel(node)}: its features exist as integers alone: import the model again`,
+    );
   if (node.opType === 'QLinearConv')
     return { features, weights: transposed(ofOnePixel(model, node, weights)), bias };
   if (integerAttribute(node, 'transA', 0) !== 0)
-    throw invalid(model.path, `${label(node)} transposes its features`);
+    throw invalid(model.path, `${nodeLabel(node)} transposes its features`);
   const stored = matrix(weights);
   return { features, weights: integerAttribute(node, 'transB', 0) === 1 ? transposed(stored) : stored, bias };
 }
@@ -375,7 +546,7 @@ function ofOnePixel(model: OnnxModel, node: NodeProto, kernel: ConstantTensor): 
   if (window.some((extent) => extent !== 1) || integerAttribute(node, 'group', 1) !== 1) {
     throw invalid(
       model.path,
-      `${label(node)} looks at more than one pixel, so it is no head: say --logits NAME`,
+      `${nodeLabel(node)} looks at more than one pixel, so it is no head: say --logits NAME`,
     );
   }
   return { shape: [outputs, inputs], values: kernel.values };
@@ -393,9 +564,11 @@ function scaled(constant: ConstantTensor, factor: number): ConstantTensor {
   return factor === 1 ? constant : { ...constant, values: constant.values.map((value) => value * factor) };
 }
 
-const label = (node: NodeProto) => `the ${node.opType}${node.name ? ` "${node.name}"` : ''}`;
 const chain = (path: readonly string[]) => path.slice(0, 6).join(' <- ') + (path.length > 6 ? ' <- ...' : '');
 const quoted = (names: readonly string[]) => [...new Set(names)].map((name) => `"${name}"`).join(', ');
+
+const asTables =
+  'store what it computes, features and logits of each example, and give these (kd-spec run --source features.npz)';
 
 /** Products of codes that are not read. */
 const quantised = /^(ConvInteger|MatMulNBits|MatMulBnb4)$/;
@@ -419,6 +592,8 @@ function whatHelps(model: OnnxModel): string {
       'onnx.inliner.inline_local_functions(model)'
     );
   }
+  const ofTables = last.find(({ opType }) => /(Classifier|Ensemble)$/.test(opType));
+  if (ofTables) return `a ${ofTables.opType} is not read: use a model of products of matrices`;
   return `name the value with the logits (--logits NAME); ${someNames(model)}`;
 }
 

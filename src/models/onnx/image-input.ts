@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { TensorProto_DataType } from 'onnx-buf';
+import type { KdSpecError } from '../../core/errors.js';
 import type { ImageShape, Sides } from '../../data/source.js';
 import { declaredExtents, inputKey, integersAttribute, invalid, type OnnxModel } from './model-file.js';
 import {
@@ -58,9 +59,17 @@ export async function findImageInput(model: OnnxModel, hints: InputHints = {}): 
     throw invalid(
       path,
       `expected one input of images, found ${inputs.length} (${inputs.map(({ name }) => name).join(', ')}): ` +
-        'export the model with its images as the only input',
+        'export the model with its images as the only input, and what else it takes as a constant',
     );
   }
+  const { given: _, ...said } = hints;
+  const told = Object.values(said).some((hint) => hint !== undefined)
+    ? undefined
+    : inputOfExported(model, input.name);
+  if (told) return told;
+  const extents = declaredExtents(input) ?? [undefined, undefined, undefined, undefined];
+  const flat = extents.length === 2 ? flatImage(extents[1], hints.given) : undefined;
+  if (!flat && extents.length !== 4) throw noImages(model, input.name, extents);
   const elementType = input.type?.value.case === 'tensorType' ? input.type.value.value.elemType : 0;
   const type = types[elementType];
   if (type === undefined) {
@@ -70,30 +79,12 @@ export async function findImageInput(model: OnnxModel, hints: InputHints = {}): 
         'float16, double or uint8 images',
     );
   }
-  const { given: _, ...said } = hints;
-  const told = Object.values(said).some((hint) => hint !== undefined)
-    ? undefined
-    : inputOfExported(model, input.name);
-  if (told) return told;
   const notes: string[] = [];
   const config = await readNeighbours(path, notes);
-  const extents = declaredExtents(input) ?? [undefined, undefined, undefined, undefined];
-  const flat = extents.length === 2 ? flatImage(extents[1], hints.given) : undefined;
   if (flat) {
     const normalisation = normalisationOf(path, flat.channels, type, hints, config, notes);
     const declared = { order: hints.order ?? ('rgb' as const), ...(normalisation && { normalisation }) };
     return { name: input.name, type, layout: 'flat', image: flat, batch: extents[0], declared, notes };
-  }
-  if (extents.length !== 4) {
-    const rows =
-      extents.length === 2
-        ? ': if it takes features, give these, with its logits beside them (kd-spec run --source rows.npz)'
-        : '';
-    throw invalid(
-      path,
-      `the input "${input.name}" has ${extents.length} axes: expected images of (batch, channels, height, width) or ` +
-        `(batch, height, width, channels)${rows}`,
-    );
   }
   const layout = hints.layout ?? layoutOf(model, input.name, extents, notes);
   const [channels, height, width] =
@@ -116,6 +107,33 @@ export async function findImageInput(model: OnnxModel, hints: InputHints = {}): 
     declared: { ...(order && { order }), ...(normalisation && { normalisation }) },
     notes,
   };
+}
+
+/** The error of an input with other axes than images have. */
+function noImages(
+  { path, graph }: OnnxModel,
+  name: string,
+  extents: readonly (number | undefined)[],
+): KdSpecError {
+  if (extents.length === 2) {
+    const operator = graph.node.find(({ opType }) => /(Classifier|Regressor|Ensemble)$/.test(opType))?.opType;
+    return invalid(
+      path,
+      `the input "${name}" has 2 axes, as rows of features have it: expected images of (batch, channels, height, width) or ` +
+        `(batch, height, width, channels)${operator ? `; a ${operator}, as this model has, is not read either` : ''}: ` +
+        'if it takes features, give these, with its logits beside them (kd-spec run --source rows.npz)',
+    );
+  }
+  const isOneImage = extents.length === 3 && extents.some((extent) => extent === 1 || extent === 3);
+  return invalid(
+    path,
+    `the input "${name}" has ${extents.length} axes: expected images of (batch, channels, height, width) or ` +
+      '(batch, height, width, channels)' +
+      (isOneImage
+        ? ': if it takes one image without a batch, export it for a batch of images (in PyTorch give ' +
+          'torch.onnx.export a batch, image[None], and let no forward() add that axis or take it away)'
+        : ''),
+  );
 }
 
 /** What a file that kd-spec exported says about its input; undefined for any other. */

@@ -10,13 +10,14 @@ import type { HostTensor } from '../safetensors.js';
 import { findClassNames, type OnnxClasses } from './class-names.js';
 import { wholeModel } from './constants.js';
 import { readExportedMetadata } from './exported-metadata.js';
-import { findHead, type OnnxHead, withFeatures } from './find-head.js';
+import { findHead, type OnnxHead, operatorsBehind, withFeatures } from './find-head.js';
 import { findImageInput, type OnnxImageInput, possibleReadings } from './image-input.js';
 import { declaredExtents, invalid, type OnnxModel, readOnnxModel } from './model-file.js';
 import { type OnnxBackboneDescription, openOnnxReadings } from './onnx-backbone.js';
 import { expectOwnOutput } from './own-output.js';
 import type { Reading } from './reading.js';
 import { type CheckImages, checkReadings, type SelfCheck } from './self-check.js';
+import { expectInference } from './training-mode.js';
 import { upgradedOpset, upgradeProblem } from './upgrade-operators.js';
 
 /** What a person says about a foreign model; what is left out is read from the model or its neighbours. */
@@ -43,6 +44,8 @@ export interface OnnxDescription {
   readonly classes: OnnxClasses;
   /** A sentence for each thing that was read from somewhere or assumed. */
   readonly notes: readonly string[];
+  /** A sentence for each thing that may be an accident of its export. */
+  readonly warnings: readonly string[];
 }
 
 /**
@@ -52,11 +55,8 @@ export interface OnnxDescription {
  */
 export async function describeOnnx(path: string, hints: OnnxHints): Promise<OnnxDescription> {
   const read = await readOnnxModel(path);
-  const exported = readExportedMetadata(read)?.imported;
-  const logits = hints.logits ?? exported?.logits;
-  const model = withFeatures(read, { logits });
-  const head = await findHead(model, { logits, features: hints.features ?? undefined });
-  const input = await findImageInput(model, {
+  // What takes no images is told first: whatever helped to find its head would help nothing.
+  const input = await findImageInput(read, {
     layout: hints.layout ?? undefined,
     imageSize: hints.imageSize === null ? undefined : sidesOf(hints.imageSize),
     order: hints.channelOrder ?? undefined,
@@ -71,6 +71,19 @@ export async function describeOnnx(path: string, hints: OnnxHints): Promise<Onnx
         'logits beside them (kd-spec run --source rows.npz)',
     );
   }
+  const exported = readExportedMetadata(read)?.imported;
+  const logits = hints.logits ?? exported?.logits;
+  const model = await withFeatures(read, { logits });
+  const head = await findHead(model, { logits, features: hints.features ?? undefined });
+  const between = hints.logits === null ? [] : operatorsBehind(model, hints.logits);
+  const warnings = [
+    ...(await expectInference(model, [head.output])),
+    ...between.map(
+      ({ output, operators }) =>
+        `the output "${output}" is not what is patched: between "${hints.logits}" (--logits) and it stands more than was ` +
+        `understood (${operators.join(', ')}); what is improved and measured is "${hints.logits}" alone`,
+    ),
+  ];
   const blank = hints.blank ?? exported?.blank ?? undefined;
   // Some exporters declare no rank, or of a model of one image another one than there is.
   const declared = declaredExtents(model.graph.output.find(({ name }) => name === head.output))?.length;
@@ -94,7 +107,7 @@ export async function describeOnnx(path: string, hints: OnnxHints): Promise<Onnx
     ...classes.notes,
     ...(head.outputHolds === 'scores' ? holds.scores : []),
   ];
-  return { model, head, input, classes, notes };
+  return { model, head, input, classes, notes, warnings };
 }
 
 /** A foreign classifier as a generalist: what its artefact holds. */

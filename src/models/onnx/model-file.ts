@@ -120,7 +120,7 @@ export function decodedModel(
 }
 
 /** Operators that draw random numbers: what they make is no constant, though it depends on no input. */
-const random = /^(Random|Multinomial$|Bernoulli$)/;
+export const randomOperators = /^(Random|Multinomial$|Bernoulli$)/;
 
 /** The values of a graph that depend on none of its inputs, from the stored ones on. */
 function constantValues(
@@ -134,7 +134,7 @@ function constantValues(
     const { opType, input, attribute } = one;
     // The branches of an If and the body of a Loop use values of the graph around them without naming them as inputs.
     const hasBody = attribute.some(({ g, graphs }) => g !== undefined || graphs.length > 0);
-    if (hasBody || random.test(opType)) continue;
+    if (hasBody || randomOperators.test(opType)) continue;
     const inputs = input.filter((name) => name !== '').length;
     missing.set(one, inputs);
     if (inputs === 0) open.push(...one.output);
@@ -199,6 +199,19 @@ function decode(path: string, bytes: Uint8Array): ModelProto {
 /** The error of a model that cannot serve. */
 export function invalid(path: string, what: string, cause?: unknown): KdSpecError {
   return new KdSpecError('checkpoint-invalid', `${path}: ${what}`, { cause });
+}
+
+/** A node, for a person. */
+export const nodeLabel = ({ opType, name }: NodeProto): string => `the ${opType}${name ? ` "${name}"` : ''}`;
+
+/** The value that a Dropout takes, and the one before that takes: a Dropout that does not train changes nothing. */
+export function beforeDropouts({ producers }: Pick<OnnxModel, 'producers'>, name: string): string {
+  let at = name;
+  for (let node = producers.get(at); node?.opType === 'Dropout'; node = producers.get(at)) {
+    if (node.output[0] !== at || node.input[0] === at) break;
+    at = node.input[0];
+  }
+  return at;
 }
 
 /** An attribute of a node that is a list of integers; undefined where it is absent. */

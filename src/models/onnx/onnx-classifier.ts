@@ -15,6 +15,7 @@ import {
   readOnnxModel,
 } from './model-file.js';
 import type { OutputTensor, RuntimeName } from './runtime.js';
+import { expectInference } from './training-mode.js';
 
 const sumTolerance = 1e-3; // of probabilities in half precision
 
@@ -47,6 +48,7 @@ export async function openOnnxClassifier(
   const model = await readOnnxModel(path);
   const fused = model.metadata.get(fusedOutputKey);
   const output = model.graph.output.find(({ name }) => name === fused) ?? (await ownOutput(model, note));
+  for (const warning of await expectInference(model, [output.name])) note(`${path}: ${warning}`);
   let holds = output.name === fused ? 'probabilities' : outputHolds(model, output.name);
   const input = await findImageInput(model, hints);
   const [reading, ...others] = possibleReadings(input);
@@ -113,7 +115,9 @@ export async function openOnnxClassifier(
 async function ownOutput(model: OnnxModel, note: (text: string) => void): Promise<ValueInfoProto> {
   const outputs = model.graph.output;
   if (outputs.length === 1) return outputs[0];
-  const head = await findHead(withFeatures(model)).catch(() => undefined);
+  const head = await withFeatures(model)
+    .then((made) => findHead(made))
+    .catch(() => undefined);
   const isLater = ({ name }: ValueInfoProto) => head !== undefined && isMadeOf(model, name, head.output);
   const found =
     outputs.find((output) => isReal(output) && isLater(output)) ??

@@ -28,7 +28,7 @@ export async function importGeneralist(context: StageContext): Promise<StageResu
   context.usesBackend('onnxruntime');
   const dataset = await openDataset(context.input('dataset'));
   const described = await describeOnnx(options.onnx, { ...options, imageSize });
-  const { head, input, classes, notes } = described;
+  const { head, input, classes, notes, warnings } = described;
   const isRefitted = settings.generalist.refit.share > 0;
   if (isRefitted && readExportedMetadata(described.model)) throw patchedBefore(described.model.path);
   const { metrics } = await readManifest(context.input('dataset'));
@@ -41,7 +41,7 @@ export async function importGeneralist(context: StageContext): Promise<StageResu
     operations,
     signal,
   });
-  for (const warning of check.warnings) log.warn(warning);
+  for (const warning of [...warnings, ...check.warnings]) log.warn(warning);
   await writeSafetensors(join(directory, checkpointFiles.model), tensors);
   await writeConfig(directory, { kind: 'generalist', network, backbone });
   await copyFile(join(dataset.directory, classesName), join(directory, classesName));
@@ -70,7 +70,7 @@ export async function importGeneralist(context: StageContext): Promise<StageResu
         top1: check.chosen.top1,
         readings: check.scores.map(({ reading: _, ...score }) => score),
       },
-      notes: [...notes, ...check.warnings],
+      notes: [...notes, ...warnings, ...check.warnings],
       ...(refit && { refit }),
     },
     epochs: 0,

@@ -1,0 +1,175 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type NodeProto, TensorProto_DataType } from 'onnx-buf';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { gemm, width } from '../../../test/support/onnx-heads.js';
+import { floats, integers, modelFile, node, noHints } from '../../../test/support/onnx-models.js';
+import { describeOnnx } from './import-onnx.js';
+import { decodeOnnxModel } from './model-file.js';
+import { openOnnxBackbone } from './onnx-backbone.js';
+import { openOnnxClassifier } from './onnx-classifier.js';
+import { openSession } from './runtime.js';
+import { expectInference } from './training-mode.js';
+
+let folder: string;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'kd-spec-training-'));
+});
+afterAll(async () => rm(folder, { recursive: true, force: true }));
+
+const pixels = Float32Array.from({ length: 2 * width }, (_, at) => 0.1 + at / 100);
+const { initializers } = gemm;
+const mode = (value: number) => {
+  const tensor = integers('mode', [], Uint8Array.of(value));
+  tensor.dataType = TensorProto_DataType.BOOL;
+  return tensor;
+};
+
+/** `Gemm(Dropout(Flatten(Relu(image))))`, with what a test adds. */
+function withDropout({
+  dropout = node('Dropout', ['flat', 'ratio', 'mode'], ['features']),
+  more = [],
+  outputs = ['out'],
+  first = node('Relu', ['image'], ['rectified']),
+  opset = 17,
+}: {
+  readonly dropout?: NodeProto;
+  readonly more?: readonly NodeProto[];
+  readonly outputs?: readonly string[];
+  readonly first?: NodeProto;
+  readonly opset?: number;
+} = {}) {
+  return modelFile({
+    nodes: [first, node('Flatten', ['rectified'], ['flat']), dropout, ...gemm.nodes.slice(1), ...more],
+    initializers: [...initializers, floats('ratio', [], Float32Array.of(0.5)), mode(1)],
+    outputs,
+    opset,
+  });
+}
+
+const check = async (bytes: Uint8Array, outputs: readonly string[] = ['out']) =>
+  expectInference(decodeOnnxModel('model.onnx', bytes), outputs);
+
+/** What ONNX Runtime makes of the same images twice. */
+async function twice(bytes: Uint8Array) {
+  const session = await openSession(bytes, { name: 'model' });
+  const feeds = { image: { type: 'float32' as const, data: pixels, shape: [2, 3, 4, 4] } };
+  const run = async () => (await session.run(feeds, ['out'])).get('out')?.values;
+  const runs = [await run(), await run()];
+  session.dispose();
+  return runs;
+}
+
+describe('a Dropout in training mode', () => {
+  test.each([12, 13, 22])(
+    'of set %i is none: features are what it takes, and that is said',
+    async (opset) => {
+      const path = join(folder, 'dropout.onnx');
+      await writeFile(path, withDropout({ opset }));
+      const { model, head, input, warnings } = await describeOnnx(path, noHints);
+      expect(head.features).toBe('flat');
+      expect(warnings).toEqual([
+        expect.stringMatching(/the Dropout: in training mode, and taken as none.*model\.eval\(\)/),
+      ]);
+      const backbone = await openOnnxBackbone(model, {
+        kind: 'onnx',
+        model: path,
+        features: head.features,
+        width,
+        output: 'out',
+        blank: null,
+        input: { ...input, image: { ...input.image }, batch: null },
+        reading: { order: 'rgb', normalisation: { name: '0 to 1', mean: [0, 0, 0], deviation: [1, 1, 1] } },
+      });
+      const features = await backbone.features({ images: pixels, count: 2 });
+      backbone.dispose();
+      const channelsFirst = Array.from(
+        { length: 2 * width },
+        (_, at) => pixels[at - (at % width) + (at % 16) * 3 + Math.floor((at % width) / 16)],
+      );
+      expect(Array.from(features)).toEqual(channelsFirst);
+      expect((await describeOnnx(path, { ...noHints, features: 'features' })).head.features).toBe('flat');
+    },
+  );
+
+  const masked = node('Dropout', ['flat', 'ratio', 'mode'], ['features', 'mask']);
+  test.each([
+    ['on the way', withDropout()],
+    ['whose mask nothing takes', withDropout({ dropout: masked })],
+    ['behind an output', withDropout({ outputs: ['out', 'flat'] })],
+  ])('%s is left out by ONNX Runtime, as is assumed here', async (_, bytes) => {
+    const [first, second] = await twice(bytes);
+    expect(first).toEqual(second);
+    expect(await check(bytes)).toHaveLength(1);
+    expect(await check(bytes, ['flat'])).toEqual([]);
+  });
+
+  test.each([
+    ['that makes an output', withDropout({ outputs: ['out', 'features'] })],
+    [
+      'whose mask is used',
+      withDropout({
+        dropout: masked,
+        more: [node('Cast', ['mask'], ['kept'], { to: 1 })],
+        outputs: ['out', 'kept'],
+      }),
+    ],
+    [
+      'of the images themselves',
+      withDropout({ first: node('Dropout', ['image', 'ratio', 'mode'], ['rectified']) }),
+    ],
+  ])('%s draws random numbers, and is refused', async (_, bytes) => {
+    const [first, second] = await twice(bytes);
+    expect(first).not.toEqual(second);
+    await expect(check(bytes)).rejects.toThrow(/the Dropout is in training mode.*model\.eval\(\)/);
+  });
+
+  test('or not, as the image has it, is refused', async () => {
+    const dropout = node('Dropout', ['flat', 'ratio', 'trains'], ['features']);
+    const more = [
+      node('ReduceMax', ['image'], ['most'], { keepdims: 0 }),
+      node('Cast', ['most'], ['trains'], { to: 9 }),
+    ];
+    await expect(check(withDropout({ dropout, more }))).rejects.toThrow(
+      /as "trains" says, which is no constant/,
+    );
+  });
+});
+
+test('a normalisation by the batch is refused, and one that no wanted output needs is not', async () => {
+  const bytes = modelFile({
+    nodes: [
+      node('BatchNormalization', ['image', 's', 's', 's', 's'], ['normal', 'mean', 'variance'], {
+        training_mode: 1,
+      }),
+      node('Flatten', ['normal'], ['features']),
+      ...gemm.nodes.slice(1),
+      node('Flatten', ['image'], ['flat']),
+    ],
+    initializers: [...initializers, floats('s', [3], Float32Array.of(1, 1, 1))],
+    outputs: ['out', 'flat'],
+  });
+  const path = join(folder, 'batch.onnx');
+  await writeFile(path, bytes);
+  await expect(describeOnnx(path, noHints)).rejects.toThrow(
+    /the BatchNormalization is in training mode.*prediction of an image depends on the others.*model\.eval\(\)/,
+  );
+  expect(await check(bytes, ['flat'])).toEqual([]);
+});
+
+test('random numbers on the way to an output are refused, and those beside it are not', async () => {
+  const bytes = withDropout({
+    dropout: node('Identity', ['flat'], ['features']),
+    more: [node('RandomNormalLike', ['out'], ['noise']), node('Add', ['out', 'noise'], ['noisy'])],
+    outputs: ['out', 'noisy'],
+  });
+  await expect(check(bytes, ['noisy'])).rejects.toThrow(/the RandomNormalLike draws random numbers/);
+  expect(await check(bytes)).toEqual([]);
+});
+
+test('a classifier that is opened as it is has to be deterministic, too', async () => {
+  const path = join(folder, 'random.onnx');
+  await writeFile(path, withDropout({ outputs: ['out', 'features'] }));
+  await expect(openOnnxClassifier(path)).rejects.toThrow(/the Dropout is in training mode/);
+});

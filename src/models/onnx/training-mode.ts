@@ -1,0 +1,103 @@
+import type { NodeProto } from 'onnx-buf';
+import { constantOf, integerAttribute } from './constants.js';
+import { neededBy } from './graph-writer.js';
+import { invalid, nodeLabel, type OnnxModel, randomOperators } from './model-file.js';
+
+const advice = 'export it again after model.eval() (PyTorch), or for inference';
+
+/**
+ * Makes sure that what a model predicts for an image depends on nothing but the image: no layer that an output needs
+ * trains.
+ *
+ * A Dropout that is told to train (from operator set 12 on by an input) is no layer at all where ONNX Runtime leaves it
+ * out when it opens the file: a node makes what it takes, nothing takes its mask, and it is no output of the model. There
+ * the model predicts without it, and so does everything here. Anywhere else it draws random numbers.
+ *
+ * @param outputs the values that are wanted; what they do not need is not looked at
+ * @returns a sentence for each thing that was taken otherwise than the file has it
+ * @throws KdSpecError `checkpoint-invalid` for a normalisation by the batch, and for random numbers
+ */
+export async function expectInference(
+  model: OnnxModel,
+  outputs: readonly string[],
+): Promise<readonly string[]> {
+  const leftOut: string[] = [];
+  for (const node of neededNodes(model, outputs)) {
+    const { opType } = node;
+    if (opType === 'BatchNormalization' && integerAttribute(node, 'training_mode', 0) !== 0) {
+      throw invalid(
+        model.path,
+        `${nodeLabel(node)} is in training mode: it normalises by the images that run together, so that the prediction of ` +
+          `an image depends on the others: ${advice}`,
+      );
+    }
+    if (randomOperators.test(opType)) {
+      throw invalid(
+        model.path,
+        `${nodeLabel(node)} draws random numbers, on which its predictions depend: ${advice}`,
+      );
+    }
+    if (opType !== 'Dropout') continue;
+    const mode = await modeOf(model, node);
+    if (mode === 'inference') continue;
+    if (mode === 'unknown') {
+      throw invalid(
+        model.path,
+        `${nodeLabel(node)} is in training mode or not as "${node.input[2]}" says, which is no constant: ${advice}`,
+      );
+    }
+    if (!isLeftOut(model, node)) {
+      throw invalid(
+        model.path,
+        `${nodeLabel(node)} is in training mode, where it sets random values to 0, and ONNX Runtime does not leave it out ` +
+          `(it takes an input of the model, or makes an output of it, or its mask is used): ${advice}`,
+      );
+    }
+    leftOut.push(nodeLabel(node));
+  }
+  if (leftOut.length === 0) return [];
+  return [
+    `${leftOut.join(', ')}: in training mode, and taken as none, as ONNX Runtime does with its default options; without ` +
+      `its optimiser the model predicts at random: ${advice}`,
+  ];
+}
+
+/** The nodes that some values need, those in branches, loops and the model's own functions included. */
+function neededNodes({ proto, producers }: OnnxModel, outputs: readonly string[]): ReadonlySet<NodeProto> {
+  const nodes = new Set<NodeProto>();
+  for (const name of outputs) {
+    const made = producers.get(name);
+    if (made) nodes.add(made);
+  }
+  // A set is gone through in the order in which it grows.
+  for (const node of nodes) {
+    for (const name of neededBy(node)) {
+      const made = producers.get(name);
+      if (made) nodes.add(made);
+    }
+    for (const { g, graphs } of node.attribute)
+      for (const body of g ? [g, ...graphs] : graphs) for (const inner of body.node) nodes.add(inner);
+    const own = proto.functions.find(
+      ({ name, domain }) => name === node.opType && domain === node.domain && domain !== '',
+    );
+    for (const inner of own?.node ?? []) nodes.add(inner);
+  }
+  return nodes;
+}
+
+/** Whether a Dropout trains. */
+async function modeOf(model: OnnxModel, { input }: NodeProto): Promise<'inference' | 'training' | 'unknown'> {
+  const name = input[2];
+  if (name === undefined || name === '') return 'inference';
+  const mode = await constantOf(model, name);
+  if (mode === undefined) return 'unknown';
+  return mode.values[0] === 0 ? 'inference' : 'training';
+}
+
+/** Whether ONNX Runtime leaves a Dropout out that trains. */
+function isLeftOut(model: OnnxModel, { input, output: [value, mask] }: NodeProto): boolean {
+  const isOutput = (name: string) => model.graph.output.some((output) => output.name === name);
+  const isUsed = (name: string) =>
+    isOutput(name) || model.graph.node.some((node) => neededBy(node).includes(name));
+  return model.producers.has(input[0]) && !isOutput(value) && (!mask || !isUsed(mask));
+}
