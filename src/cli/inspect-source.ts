@@ -1,10 +1,8 @@
 import { createHash } from 'node:crypto';
-import { existsSync, statSync } from 'node:fs';
-import sharp from 'sharp';
 import { KdSpecError } from '../core/errors.js';
 import type { Log } from '../core/log.js';
 import { count } from '../core/quantity-text.js';
-import { listImages } from '../data/image-files.js';
+import { commonSize, imageSizes } from '../data/image-sizes.js';
 import { type ListedImporter, openSource, recognise } from '../data/importers/importers.js';
 import { adviceOnNames, indexNames, matchClasses } from '../data/importers/known-classes.js';
 import { type DatasetSource, type ImageShape, type SplitName, splitNames } from '../data/source.js';
@@ -58,7 +56,6 @@ export interface Inspection {
 
 const probeSide = 32; // pixels to which images are brought for a look
 const mostLooked = 6000; // images
-const sidesLooked = 200;
 const unreadableImages = 'images that cannot be read'; // as an import names them
 
 /**
@@ -141,10 +138,10 @@ export async function inspectSource(
   };
 }
 
-async function describeForeign({ model, imageSize }: Settings['dataset']) {
+async function describeForeign({ model, imageSize, source }: Settings['dataset']) {
   if (model.onnx === null) return undefined;
   const { describeOnnx } = await import('../models/onnx/import-onnx.js');
-  return describeOnnx(model.onnx, { ...model, imageSize });
+  return describeOnnx(model.onnx, { ...model, imageSize, exampleSize: () => commonSize(source) });
 }
 
 function inspectedModel(
@@ -185,17 +182,7 @@ async function sideOf(
 ): Promise<number | null> {
   if (isGenerator) return null;
   if (!options.includes('imageSize')) return Math.min(height, width);
-  if (!existsSync(source) || !statSync(source).isDirectory()) return null;
-  const paths = await listImages(source).catch(() => []);
-  const step = Math.max(1, Math.floor(paths.length / sidesLooked));
-  const sides: number[] = [];
-  for (let index = 0; index < paths.length; index += step) {
-    const { width, height } =
-      (await sharp(paths[index])
-        .metadata()
-        .catch(() => undefined)) ?? {};
-    if (width && height) sides.push(Math.min(width, height));
-  }
+  const sides = (await imageSizes(source)).map((size) => Math.min(size.height, size.width));
   return sides.sort((a, b) => a - b)[Math.floor(sides.length / 2)] ?? null;
 }
 

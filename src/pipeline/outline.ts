@@ -5,6 +5,7 @@ import { artefactFolder } from '../core/artefact-writer.js';
 import { KdSpecError } from '../core/errors.js';
 import { silentLog } from '../core/log.js';
 import { nearestName } from '../core/nearest-name.js';
+import { commonSize } from '../data/image-sizes.js';
 import { generatorNames, openSource, recognise, sourceChoices } from '../data/importers/importers.js';
 import { type ImageShape, imageSizeOf, type SplitName, sidesOf } from '../data/source.js';
 import { isTempered } from '../distillation/student-objective.js';
@@ -145,7 +146,13 @@ export async function outlineSource({ dataset, seed }: Settings): Promise<Datase
   const { describeOnnx } = await import('../models/onnx/import-onnx.js');
   const { readExportedMetadata } = await import('../models/onnx/exported-metadata.js');
   const model =
-    onnx === null ? undefined : await describeOnnx(onnx, { ...hints, imageSize: dataset.imageSize });
+    onnx === null
+      ? undefined
+      : await describeOnnx(onnx, {
+          ...hints,
+          imageSize: dataset.imageSize,
+          exampleSize: () => commonSize(source),
+        });
   const { importer, source: opened } = await openSource(source, {
     ...dataset,
     ...(model && { imageSize: imageSizeOf(model.input.image), channels: model.input.image.channels }),

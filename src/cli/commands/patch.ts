@@ -72,10 +72,12 @@ export function patchCommand(context: CommandContext): CommandModule {
       const { expectExportable } = await import('../../ensemble/export/export-onnx.js');
       const { describeOnnx } = await import('../../models/onnx/import-onnx.js');
       const replaceOutput = argv['replace-output'] === true;
-      const { model, imageSize } = resolved.settings.dataset;
+      const { model, imageSize, source } = resolved.settings.dataset;
+      const { commonSize } = await import('../../data/image-sizes.js');
       const described = await describeOnnx(resolve(context.folder, String(argv.file)), {
         ...model,
         imageSize,
+        exampleSize: () => commonSize(source),
       });
       expectExportable(described.model, { replaceOutput, output: described.head.output });
       if (resolved.settings.dryRun) {

@@ -88,7 +88,10 @@ test('a wrong number of names is refused with the flag, and none at all is said'
   await expect(namesOf(4, { names: '["a", "b"]' })).rejects.toThrow(
     /2 class names, the model 4 classes.*--labels FILE/,
   );
-  await expect(namesOf(3, { names: '["a", "b"]' })).rejects.toThrow(/"background" is the first name/);
+  await expect(namesOf(3, { names: '["a", "b"]' })).rejects.toMatchObject({
+    code: 'option-invalid',
+    message: expect.stringMatching(/"background" is the first name/),
+  });
   const unnamed = await namesOf(3, {});
   expect(unnamed.names).toEqual(['0', '1', '2']);
   expect(unnamed.notes.join()).toMatch(/no class names/);

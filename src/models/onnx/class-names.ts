@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { KdSpecError } from '../../core/errors.js';
 import { count } from '../../core/quantity-text.js';
 import { isVisible, visibleName } from '../../core/visible-name.js';
 import type { ClassNames } from '../classifier.js';
@@ -37,7 +38,8 @@ const metadataKeys = [fusedNamesKey, 'character', 'names', 'classes', 'class_nam
  * @param outputs of the head
  * @param options.labels a file as {@link readNames} takes it
  * @param options.blank the blank's output, where it is known
- * @throws KdSpecError `checkpoint-invalid` when there are not as many names as outputs, or fewer than two classes
+ * @throws KdSpecError `option-invalid` when there are not as many names as outputs; `checkpoint-invalid` when there are
+ * fewer than two classes
  */
 export async function findClassNames(
   model: OnnxModel,
@@ -55,7 +57,10 @@ export async function findClassNames(
   const notes: string[] = [];
   const blankAt = blank ?? (isSequence ? 0 : undefined);
   if (blankAt !== undefined && !(blankAt >= 0 && blankAt < outputs)) {
-    throw invalid(model.path, `--blank ${blankAt} is no output of a model with ${outputs}`);
+    throw new KdSpecError(
+      'option-invalid',
+      `${model.path}: --blank ${blankAt} is no output of a model with ${outputs}: give 0 to ${outputs - 1}`,
+    );
   }
   const expected = outputs - (blankAt === undefined ? 0 : 1);
   if (expected < 2) throw invalid(model.path, tooFew(outputs, expected));
@@ -105,9 +110,9 @@ export async function findClassNames(
       names.length === expected + 1 && found.isLines
         ? `; if the first line, "${names[0]}", is a header, remove it`
         : '';
-    throw invalid(
-      model.path,
-      `${found.source} has ${names.length} class names, the model ${expected} classes` +
+    throw new KdSpecError(
+      'option-invalid',
+      `${model.path}: ${found.source} has ${names.length} class names, the model ${expected} classes` +
         `${blankAt === undefined ? '' : ' and a blank'}: give a file with one name for each (--labels FILE)${background}${header}`,
     );
   }

@@ -52,13 +52,27 @@ describe('layout and size', () => {
   });
 
   test('channels that may be first or last need a flag', async () => {
-    await expect(inputOf(['n', 3, 3, 3])).rejects.toThrow(/--layout channels-first or channels-last/);
+    await expect(inputOf(['n', 3, 3, 3])).rejects.toMatchObject({
+      code: 'option-invalid',
+      message: expect.stringMatching(/--layout channels-first or channels-last/),
+    });
     expect((await inputOf(['n', 3, 3, 3], { layout: 'channels-last' })).layout).toBe('channels-last');
     await expect(inputOf(['n', 4, 4, 4])).rejects.toThrow(/no axis of 1 channel \(grey\) or 3/);
   });
 
   test('any size at all needs one', async () => {
-    await expect(inputOf(['n', 'c', 'h', 'w'])).rejects.toThrow(/--image-size 224/);
+    await expect(inputOf(['n', 'c', 'h', 'w'])).rejects.toMatchObject({
+      code: 'option-invalid',
+      message: expect.stringMatching(/--image-size 224$/),
+    });
+    for (const [height, width, text] of [
+      [24, 24, '24'],
+      [24, 32, '24x32'],
+    ] as const) {
+      const exampleSize = async () => ({ height, width });
+      const asked = inputOf(['n', 'c', 'h', 'w'], { exampleSize });
+      await expect(asked).rejects.toThrow(new RegExp(`--image-size ${text}$`));
+    }
     expect((await inputOf(['n', 'c', 'h', 'w'], { imageSize: { height: 32, width: 32 } })).image).toEqual({
       height: 32,
       width: 32,
@@ -122,7 +136,10 @@ describe('normalisation', () => {
     expect(
       possibleReadings(await inputOf(['n', 3, 2, 2], { mean: [0.5], deviation: [0.5], order: 'bgr' })),
     ).toHaveLength(1);
-    await expect(inputOf(['n', 3, 2, 2], { mean: [0.5, 0.5] })).rejects.toThrow(/--image-mean has 2 numbers/);
+    await expect(inputOf(['n', 3, 2, 2], { mean: [0.5, 0.5] })).rejects.toMatchObject({
+      code: 'option-invalid',
+      message: expect.stringMatching(/--image-mean has 2 numbers/),
+    });
   });
 });
 

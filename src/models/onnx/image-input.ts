@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { TensorProto_DataType } from 'onnx-buf';
-import type { KdSpecError } from '../../core/errors.js';
+import { KdSpecError } from '../../core/errors.js';
 import type { ImageShape, Sides } from '../../data/source.js';
 import { declaredExtents, inputKey, integersAttribute, invalid, type OnnxModel } from './model-file.js';
 import {
@@ -31,6 +31,8 @@ export interface InputHints {
   /** The images that the model will be given, where it does not say what it takes. */
   readonly given?: ImageShape | undefined;
   readonly imageSize?: Sides | undefined;
+  /** The size of the images that there are, for the message where the model takes any; undefined where they have several. */
+  readonly exampleSize?: (() => Promise<Sides | undefined>) | undefined;
   readonly order?: Reading['order'] | undefined;
   /** Of values in [0, 1], as in `0.485,0.456,0.406`. */
   readonly mean?: readonly number[] | undefined;
@@ -48,8 +50,8 @@ const types: Partial<Record<number, InputType>> = {
  * Finds out how a model wants its images: from flags, then from `preprocessor_config.json` or `config.json` beside the
  * model, then from the declared shape.
  *
- * @throws KdSpecError `checkpoint-invalid` when the model has no image input, or what is missing cannot be guessed;
- * the message names the flag
+ * @throws KdSpecError `checkpoint-invalid` when the model has no image input; `option-invalid` when what is missing cannot
+ * be guessed, or a flag contradicts the model: the message names the flag
  */
 export async function findImageInput(model: OnnxModel, hints: InputHints = {}): Promise<OnnxImageInput> {
   const { path, inputs } = model;
@@ -62,7 +64,7 @@ export async function findImageInput(model: OnnxModel, hints: InputHints = {}): 
         'export the model with its images as the only input, and what else it takes as a constant',
     );
   }
-  const { given: _, ...said } = hints;
+  const { given: _, exampleSize: _example, ...said } = hints;
   const told = Object.values(said).some((hint) => hint !== undefined)
     ? undefined
     : inputOfExported(model, input.name);
@@ -89,7 +91,7 @@ export async function findImageInput(model: OnnxModel, hints: InputHints = {}): 
   const layout = hints.layout ?? layoutOf(model, input.name, extents, notes);
   const [channels, height, width] =
     layout === 'channels-first' ? extents.slice(1) : [extents[3], extents[1], extents[2]];
-  const image = shapeOf(
+  const image = await shapeOf(
     path,
     { channels: channels ?? hints.given?.channels ?? 3, height, width },
     hints,
@@ -108,6 +110,9 @@ export async function findImageInput(model: OnnxModel, hints: InputHints = {}): 
     notes,
   };
 }
+
+/** What an option decides, or decided wrongly. */
+const undecided = (path: string, what: string) => new KdSpecError('option-invalid', `${path}: ${what}`);
 
 /** The error of an input with other axes than images have. */
 function noImages(
@@ -187,7 +192,7 @@ function layoutOf(
     );
     return 'channels-first';
   }
-  throw invalid(
+  throw undecided(
     model.path,
     `its input of [batch, ${second ?? '?'}, ..., ${last ?? '?'}] may have its channels first or last: say --layout ` +
       'channels-first or channels-last',
@@ -218,17 +223,17 @@ function layoutByUse(
   return undefined;
 }
 
-function shapeOf(
+async function shapeOf(
   path: string,
   declared: {
     readonly channels: number;
     readonly height?: number | undefined;
     readonly width?: number | undefined;
   },
-  { imageSize, given }: InputHints,
+  { imageSize, given, exampleSize }: InputHints,
   { size }: NeighbourConfig,
   notes: string[],
-): ImageShape {
+): Promise<ImageShape> {
   const { channels } = declared;
   if (channels !== 1 && channels !== 3) {
     throw invalid(path, `its images have ${channels} channels: expected 1 (grey) or 3 (colour)`);
@@ -236,7 +241,7 @@ function shapeOf(
   const told = imageSize;
   for (const side of ['height', 'width'] as const) {
     if (told && declared[side] !== undefined && told[side] !== declared[side]) {
-      throw invalid(
+      throw undecided(
         path,
         `the model takes images of a ${side} of ${declared[side]}, not ${told[side]} (--image-size): ` +
           (declared.height !== undefined && declared.width !== undefined
@@ -248,7 +253,11 @@ function shapeOf(
   const height = declared.height ?? told?.height ?? size?.height ?? given?.height ?? declared.width;
   const width = declared.width ?? told?.width ?? size?.width ?? given?.width ?? declared.height;
   if (height === undefined || width === undefined) {
-    throw invalid(path, 'the model takes images of any size: say --image-size, e.g. --image-size 224');
+    const { height: h, width: w } = (await exampleSize?.()) ?? { height: 224, width: 224 };
+    throw undecided(
+      path,
+      `the model takes images of any size: say --image-size, e.g. --image-size ${h === w ? h : `${h}x${w}`}`,
+    );
   }
   for (const [side, value] of [
     ['height', height],
@@ -273,7 +282,8 @@ function normalisationOf(
   const wide = (values: readonly number[], what: string) => {
     if (values.length === channels) return values;
     if (values.length === 1) return Array.from({ length: channels }, () => values[0]);
-    throw invalid(path, `${what} has ${values.length} numbers, the images have ${channels} channels`);
+    const refused = what.startsWith('--') ? undecided : invalid;
+    throw refused(path, `${what} has ${values.length} numbers, the images have ${channels} channels`);
   };
   if (mean !== undefined || deviation !== undefined) {
     return {

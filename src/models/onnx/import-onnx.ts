@@ -1,7 +1,7 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Operations } from '../../compute/operations.js';
-import { type ImageSize, sidesOf } from '../../data/source.js';
+import { type ImageSize, type Sides, sidesOf } from '../../data/source.js';
 import { headTensors } from '../checkpoint.js';
 import { type Network, networkFromTensors } from '../network.js';
 import { cutNetwork } from '../network-backbone.js';
@@ -31,6 +31,8 @@ export interface OnnxHints {
   readonly imageStd: readonly number[] | null;
   /** Where the model takes any. */
   readonly imageSize: ImageSize | null;
+  /** The size of the images that it is to be tried on, for the message that asks for one. */
+  readonly exampleSize?: () => Promise<Sides | undefined>;
   readonly blank: number | null;
   readonly logits: string | null;
   readonly features: string | null;
@@ -51,7 +53,7 @@ export interface OnnxDescription {
 /**
  * Looks into an ONNX classifier: its head, its image input, its class names.
  *
- * @throws KdSpecError `not-found`, `checkpoint-invalid` with the flag that decides what cannot be found out
+ * @throws KdSpecError `not-found`, `checkpoint-invalid`; `option-invalid` with the flag that decides what cannot be found out
  */
 export async function describeOnnx(path: string, hints: OnnxHints): Promise<OnnxDescription> {
   const read = await readOnnxModel(path);
@@ -59,6 +61,7 @@ export async function describeOnnx(path: string, hints: OnnxHints): Promise<Onnx
   const input = await findImageInput(read, {
     layout: hints.layout ?? undefined,
     imageSize: hints.imageSize === null ? undefined : sidesOf(hints.imageSize),
+    exampleSize: hints.exampleSize,
     order: hints.channelOrder ?? undefined,
     mean: hints.imageMean ?? undefined,
     deviation: hints.imageStd ?? undefined,
