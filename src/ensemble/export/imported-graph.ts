@@ -1,6 +1,13 @@
 import { type GraphProto, type NodeProto, TensorProto_DataType } from 'onnx-buf';
 import { copyOf, type GraphWriter, neededBy } from '../../models/onnx/graph-writer.js';
-import { beforeDropouts, endings, type OnnxModel, outputHolds } from '../../models/onnx/model-file.js';
+import {
+  beforeDropouts,
+  beforeShapes,
+  endings,
+  type OnnxModel,
+  outputHolds,
+  shapeOperators,
+} from '../../models/onnx/model-file.js';
 import type { OnnxBackboneDescription } from '../../models/onnx/onnx-backbone.js';
 
 // What is written into somebody else's graph before the fusion, and after it where its own output is replaced.
@@ -26,7 +33,8 @@ export function writeImported(
   { classes, everyStep }: { readonly classes: number; readonly everyStep: boolean },
 ): ImportedValues {
   const logits = floatLogits(model, output);
-  const wide = graph.castTo(features, 'float32');
+  const isInRows = blank === null || everyStep;
+  const wide = graph.castTo(isInRows ? beforeShapes(model, features) : features, 'float32');
   if (blank === null) {
     return {
       features: graph.reshape(wide, [-1, width]),
@@ -80,15 +88,6 @@ function withoutColumn(
   return parts.length === 1 ? parts[0] : graph.concat(parts, 1);
 }
 
-/** Operators that keep every logit as it is. */
-const shapes: ReadonlySet<string> = new Set([
-  'Identity',
-  'Reshape',
-  'Flatten',
-  'Squeeze',
-  'Unsqueeze',
-  'Dropout',
-]);
 /** Linear ones; of those of several products of the same features, that which the import has understood. */
 const sums: ReadonlySet<string> = new Set([
   ...['Add', 'Sub', 'Mul', 'Div', 'Sum', 'Mean'],
@@ -112,7 +111,7 @@ function floatLogits(model: OnnxModel, output: string): string | undefined {
       if (logits !== undefined) return undefined;
       [at] = input;
       logits = beforeDropouts(model, at); // what trains, if it does so by accident, is read nowhere
-    } else if (shapes.has(opType)) [at] = input;
+    } else if (shapeOperators.has(opType)) [at] = input;
     else if (sums.has(opType)) {
       logits ??= at;
       const next = input.find((name) => !model.constants.has(name));

@@ -214,6 +214,32 @@ export function beforeDropouts({ producers }: Pick<OnnxModel, 'producers'>, name
   return at;
 }
 
+/** Operators that keep every number as it is, in its place. */
+export const shapeOperators: ReadonlySet<string> = new Set([
+  'Identity',
+  'Reshape',
+  'Flatten',
+  'Squeeze',
+  'Unsqueeze',
+  'Dropout',
+]);
+
+/**
+ * A value with the same numbers in the same order, before its shape was changed.
+ *
+ * A model in half precision runs in single precision on most processors, and ONNX Runtime rounds only where somebody looks.
+ * Where a change of shape stands between what is read here and what the model's own head takes, it rounds that, too, and
+ * the model's own outputs are others than they were.
+ */
+export function beforeShapes({ producers }: Pick<OnnxModel, 'producers'>, name: string): string {
+  let at = name;
+  for (let node = producers.get(at); node; node = producers.get(at)) {
+    if (!shapeOperators.has(node.opType) || node.output[0] !== at || node.input[0] === at) break;
+    at = node.input[0];
+  }
+  return at;
+}
+
 /** An attribute of a node that is a list of integers; undefined where it is absent. */
 export function integersAttribute(node: NodeProto, name: string): readonly number[] | undefined {
   const attribute = node.attribute.find((one) => one.name === name);

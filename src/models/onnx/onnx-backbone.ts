@@ -21,7 +21,7 @@ import { storedFeatures } from '../stored-features.js';
 import { wholeModel } from './constants.js';
 import { readExportedMetadata } from './exported-metadata.js';
 import { type ImageFeed, type ImageSession, openImageSession, type SessionPart } from './image-session.js';
-import { fusedOutputKey, invalid, type OnnxModel, readOnnxModel } from './model-file.js';
+import { beforeShapes, fusedOutputKey, invalid, type OnnxModel, readOnnxModel } from './model-file.js';
 import { inputSchema, type Reading, readingSchema } from './reading.js';
 
 const count = z.int().positive();
@@ -44,6 +44,8 @@ export const onnxBackboneSchema = z.strictObject({
 
 export type OnnxBackboneDescription = z.infer<typeof onnxBackboneSchema>;
 
+/** The output that holds the features where an image has one step, in the graph that runs: read as an export reads them. */
+const featuresOutput = 'kd_spec_features';
 /** The output that holds the blank of each step, in the graph that runs. */
 const blankOutput = 'kd_spec_blank';
 
@@ -124,7 +126,7 @@ export async function openOnnxReadings(
     feed,
     { path: model.path },
   );
-  const outputs = blank === null ? [name] : [name, blankOutput];
+  const outputs = blank === null ? [featuresOutput] : [name, blankOutput];
   const earlier = earlierPatches(model, feed);
   const pixels = input.image.height * input.image.width * input.image.channels;
   let areStepsFirst: boolean | undefined;
@@ -200,36 +202,44 @@ function earlierPatches(model: OnnxModel, feed: ImageFeed) {
 function cutGraph(model: OnnxModel, features: string, output: string, blank: number | null): GraphProto {
   const { graph } = model;
   const named = (name: string) => create(ValueInfoProtoSchema, { name });
-  const index = `${blankOutput}_index`;
-  const nodes =
-    blank === null
-      ? []
-      : [
-          create(NodeProtoSchema, {
-            opType: 'Gather',
-            name: blankOutput,
-            input: [output, index],
-            output: [blankOutput],
-            attribute: [
-              create(AttributeProtoSchema, { name: 'axis', type: AttributeProto_AttributeType.INT, i: 2n }),
-            ],
-          }),
-        ];
-  const constants =
-    blank === null
-      ? []
-      : [
-          create(TensorProtoSchema, {
-            name: index,
-            dataType: TensorProto_DataType.INT64,
-            int64Data: [BigInt(blank)],
-          }),
-        ];
+  const node = (
+    opType: string,
+    input: string[],
+    output: string,
+    [attribute, value]: readonly [string, number],
+  ) =>
+    create(NodeProtoSchema, {
+      opType,
+      name: output,
+      input,
+      output: [output],
+      attribute: [
+        create(AttributeProtoSchema, {
+          name: attribute,
+          type: AttributeProto_AttributeType.INT,
+          i: BigInt(value),
+        }),
+      ],
+    });
+  if (blank === null) {
+    const from = beforeShapes(model, features);
+    const cast = node('Cast', [from], featuresOutput, ['to', TensorProto_DataType.FLOAT]);
+    return create(GraphProtoSchema, {
+      ...graph,
+      node: [...graph.node, cast],
+      output: [named(featuresOutput)],
+    });
+  }
+  const index = create(TensorProtoSchema, {
+    name: `${blankOutput}_index`,
+    dataType: TensorProto_DataType.INT64,
+    int64Data: [BigInt(blank)],
+  });
   return create(GraphProtoSchema, {
     ...graph,
-    node: [...graph.node, ...nodes],
-    initializer: [...graph.initializer, ...constants],
-    output: blank === null ? [named(features)] : [named(features), named(blankOutput)],
+    node: [...graph.node, node('Gather', [output, index.name], blankOutput, ['axis', 2])],
+    initializer: [...graph.initializer, index],
+    output: [named(features), named(blankOutput)],
   });
 }
 
