@@ -22,6 +22,8 @@ export interface InspectedModel {
   readonly notes: readonly string[];
   /** Classes of the images that it does not know. */
   readonly unknown: readonly string[];
+  /** What to do about them. */
+  readonly advice: string;
   /** What a person said about it, as the pipeline file takes it. */
   readonly hints: Readonly<Record<string, string | number>>;
 }
@@ -163,6 +165,7 @@ function inspectedModel(
     image: { height, width, channels },
     notes: [...notes, ...warnings, ...(finding ? [`the images have ${finding.what}`] : [])],
     unknown,
+    advice: unknown.length === 0 ? '' : adviceOnNames(unknown, classes.names, kind),
     hints: Object.fromEntries(hints),
   };
 }
@@ -223,7 +226,7 @@ export function inspectionWarnings(inspection: Inspection): readonly string[] {
     const [first] = model.unknown;
     found.push(
       `${count(model.unknown.length)} of ${count(classes)} classes of the images are none of the model's, such as ${first}: their images will be ` +
-        `left out; ${adviceOnNames(model.unknown, model.classes, inspection.kind)}`,
+        `left out; ${model.advice}`,
     );
   }
   if (!isSampled && perClass.least < 5) {

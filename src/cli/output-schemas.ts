@@ -325,6 +325,7 @@ const init = z.object({
       image: z.object({ height: count, width: count, channels: count }),
       notes: z.array(z.string()).describe('what was read from somewhere, or assumed'),
       unknown: z.array(z.string()).describe('classes of the images that the model does not know'),
+      advice: z.string().describe('what to do about these classes; empty where there are none'),
       hints: z
         .record(z.string(), z.union([z.string(), z.number()]))
         .describe('what was said about the model'),

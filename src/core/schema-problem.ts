@@ -13,6 +13,9 @@ const kinds: Readonly<Record<string, string>> = {
   object: 'an object',
   record: 'an object',
   string: 'a text',
+  null: 'nothing (null)',
+  tuple: 'a list',
+  undefined: 'nothing',
 };
 
 /**
@@ -43,14 +46,29 @@ function expectationOf(issue: Issue): string | undefined {
     case 'invalid_type':
       return kinds[issue.expected] ?? issue.expected;
     case 'too_small':
-      return issue.origin === 'array'
-        ? `a list of ${issue.minimum} or more`
-        : `a number of ${issue.minimum} or more`;
+      return limitOf(issue, issue.minimum, { within: 'or more', beyond: 'above' });
     case 'too_big':
-      return `at most ${issue.maximum}`;
+      return limitOf(issue, issue.maximum, { within: 'at most', beyond: 'below' });
     default:
       return undefined;
   }
+}
+
+/** A number, or the length of a text or of a list, on one side of a limit. */
+function limitOf(
+  { origin, inclusive = true }: { readonly origin: string; readonly inclusive?: boolean | undefined },
+  limit: number | bigint,
+  { within, beyond }: { readonly within: string; readonly beyond: string },
+): string {
+  const bounded = !inclusive
+    ? `${beyond} ${limit}`
+    : within === 'or more'
+      ? `${limit} or more`
+      : `${within} ${limit}`;
+  if (origin === 'array' || origin === 'set') return `a list of ${bounded}`;
+  return origin === 'string'
+    ? `a text of ${bounded} characters`
+    : `a number ${inclusive ? 'of ' : ''}${bounded}`;
 }
 
 function memberOf(value: unknown, key: PropertyKey): unknown {

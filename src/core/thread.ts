@@ -91,6 +91,7 @@ export async function runInThreads<Arguments, Result>(
   const waiting = [...all.entries()];
   const results: Result[] = [];
   const work = async () => {
+    if (stop.aborted) throw interrupted(doing);
     await using thread = hasThreads() ? startThread<Result>(stop, doing) : undefined;
     for (let next = waiting.shift(); next; next = waiting.shift()) {
       const [place, parameters] = next;

@@ -68,8 +68,7 @@ export async function readImageFile(
 
 const severalImages = 'animations or files of several pages, of which the first image was taken';
 const coloursOfPrint =
-  'in the colours of print (CMYK), which were converted through a colour profile: a program that converts without one, ' +
-  'as PIL does, trained on other colours';
+  'images in the colours of print (CMYK), converted through a colour profile, which PIL converts without one';
 
 /**
  * What {@link decodeImage} takes of a file in a way that a person may not expect, in words: the first of several images,

@@ -71,6 +71,8 @@ export interface DatasetSource {
   readonly description: string;
   /** The name of each class; the position is the label. */
   readonly classes: readonly string[];
+  /** What the labels call the first class, where they were numbers and the classes have names from elsewhere. */
+  readonly numbersFrom?: 0 | 1 | undefined;
   readonly image: ImageShape;
   /** What training does to each image. */
   readonly augmentation: Augmentation;

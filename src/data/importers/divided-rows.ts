@@ -155,9 +155,11 @@ export class RowLabels {
       named !== undefined &&
       areIntegers &&
       (known?.areNumbered === true || !values.every((text) => numbers.has(text)));
-    const isFromOne =
-      isNumbered && known?.areNumbered !== true && countFromOne(this.labels.texts, classes.length);
-    if (isFromOne) {
+    const first =
+      isNumbered && known?.areNumbered !== true
+        ? (known?.numbersFrom ?? (countFromOne(this.labels.texts, classes.length) ? 1 : 0))
+        : undefined;
+    if (first === 1 && known?.numbersFrom === undefined) {
       findings.warn(
         `labels that count from 1, as ${classes.length} occurs and 0 does not: 1 is the first class of ${place}`,
         values[0],
@@ -168,7 +170,7 @@ export class RowLabels {
       areIntegers && text === '-1'
         ? noLabel
         : isNumbered
-          ? classAtLine(text, classes.length, isFromOne ? 1 : 0)
+          ? classAtLine(text, classes.length, first ?? 0)
           : numbers.get(text),
     );
 
@@ -217,7 +219,7 @@ export class RowLabels {
       { seed, groups, findings, place },
     );
     assigned.set('train', splits);
-    return { classes, labels, assigned };
+    return { classes, labels, assigned, numbersFrom: first };
   }
 
   /** A row without a group: its name, or its file, where rows have one. */
@@ -279,6 +281,8 @@ export class RowLabels {
 export interface KnownNames {
   readonly list: readonly string[];
   readonly areNumbered?: boolean;
+  /** What numbers call the first one, where that is decided; else the labels tell, as {@link countFromOne} has it. */
+  readonly numbersFrom?: 0 | 1 | undefined;
   /** For a person: `the 5 classes of --class-names`; and what helps where a label is none of them. */
   readonly from?: { readonly what: string; readonly advice: string } | undefined;
 }
@@ -293,6 +297,8 @@ export interface DividedRows {
   readonly labels: ReadonlyMap<SplitName, Int32Array>;
   /** By part of the source: (rows), the index in `splitNames` of the split that each row goes to, -1 for none. */
   readonly assigned: ReadonlyMap<SplitName, Int8Array>;
+  /** What numbers call the first class, where labels were numbers of known names that number nothing themselves. */
+  readonly numbersFrom: 0 | 1 | undefined;
 }
 
 /** The part of the source that holds a split, and the rows of it that belong to the split, in the order of the source. */

@@ -87,7 +87,8 @@ export async function featuresSource(source: string, options: TableOptions): Pro
     }
   }
   if (first === undefined) throw new KdSpecError('not-found', `expected features in ${source}, found none`);
-  const names = (await namesOf(options))?.list ?? first.classNames;
+  const given = await namesOf(options);
+  const names = given?.list ?? first.classNames;
   const { width, logits } = first;
   if (logits > logitsLimit) {
     throw new KdSpecError(
@@ -120,7 +121,7 @@ export async function featuresSource(source: string, options: TableOptions): Pro
         };
   const divided = rows.divide({
     place: source,
-    names: logits > 0 ? { list: columnNames, from } : names && { list: names, from },
+    names: (logits > 0 || names) && { list: columnNames, from, numbersFrom: given?.numbersFrom },
     isId:
       options.labelColumn === undefined && names === undefined ? (first.columns.label ?? 'label') : undefined,
     group: options.group,
@@ -133,6 +134,7 @@ export async function featuresSource(source: string, options: TableOptions): Pro
   return {
     description: `${basename(source)}, rows of ${width - logits > 0 ? `${width - logits} features` : 'predictions'}`,
     classes: divided.classes,
+    numbersFrom: divided.numbersFrom,
     image: { height: 1, width, channels: 1, isFeatures: true, ...(logits > 0 && { logits }) },
     augmentation: { kind: 'none' },
     count: (split) => rowsOfSplit(divided, split).rows.length,

@@ -204,6 +204,12 @@ test('numbers that count the lines of --class-names from 1 are told, and what ca
       first === 0 ? [] : [{ what: expect.stringMatching(/count from 1, as 3/), count: 3 }],
     );
   }
+  await writeFile(join(directory, 'part.csv'), 'file_name,label\nimages/0.png,1\nimages/1.png,2\n');
+  const part = (numbersFrom: 0 | 1 | undefined) =>
+    open(join(directory, 'part.csv'), { ...options, numbersFrom });
+  expect(await shown(await part((await from(1)).numbersFrom), 'train')).toEqual(['0 ash', '1 oak']);
+  for (const others of [(await from(0)).numbersFrom, undefined])
+    expect(await shown(await part(others), 'train')).toEqual(['0 oak', '1 elm']);
   await expect(from(2)).rejects.toThrow(/"3".*none of the 3 classes|"4".*none of the 3 classes/);
 });
 

@@ -1,6 +1,7 @@
 import type { Log } from '../../core/log.js';
 import { readAllClassNames } from '../class-names.js';
 import { type DatasetSource, type ImageShape, type ImageSize, sidesOf } from '../source.js';
+import type { KnownNames } from './divided-rows.js';
 
 /** The dataset options as a command resolves them; null leaves a choice to the kind of data set. */
 export interface SourceOptions {
@@ -13,6 +14,8 @@ export interface SourceOptions {
   readonly labelColumn: string | null;
   readonly group: string | null;
   readonly classNames: string | null;
+  /** What numbers call the first of the class names, where other images of the same labels decided it. */
+  readonly numbersFrom?: 0 | 1 | undefined;
   readonly onError: 'stop' | 'skip';
   readonly validationFraction: number;
   readonly testFraction: number;
@@ -67,6 +70,8 @@ export interface TableOptions extends ImportOptions {
   readonly labelColumn?: string;
   /** A file with the names of the classes, a line each. */
   readonly classNames?: string;
+  /** What numbers call the first of them; without it, the labels tell. */
+  readonly numbersFrom?: 0 | 1 | undefined;
 }
 
 /** The options of tables beside those of every import, from those of a command. */
@@ -74,8 +79,9 @@ export function tableOptions({
   imageColumn,
   labelColumn,
   classNames,
-}: SourceOptions): Pick<TableOptions, 'imageColumn' | 'labelColumn' | 'classNames'> {
-  return withoutNull({ imageColumn, labelColumn, classNames });
+  numbersFrom,
+}: SourceOptions): Pick<TableOptions, 'imageColumn' | 'labelColumn' | 'classNames' | 'numbersFrom'> {
+  return { ...withoutNull({ imageColumn, labelColumn, classNames }), numbersFrom };
 }
 
 const defaultImageSize = 32; // of imported images, in pixels
@@ -110,8 +116,9 @@ export function importChoices({
 /** The classes that `classNames` names. */
 export async function namesOf({
   classNames,
-}: Pick<TableOptions, 'classNames'>): Promise<{ readonly list: readonly string[] } | undefined> {
-  return classNames === undefined ? undefined : { list: await readAllClassNames(classNames) };
+  numbersFrom,
+}: Pick<TableOptions, 'classNames' | 'numbersFrom'>): Promise<KnownNames | undefined> {
+  return classNames === undefined ? undefined : { list: await readAllClassNames(classNames), numbersFrom };
 }
 
 /** Options that were not set are left to the default of the function that takes them. */

@@ -62,7 +62,7 @@ export function matchClasses(
     throw new KdSpecError(
       'dataset-invalid',
       `none of the ${own.length} classes of the images (${firstOf(own, 1)}) is a class of ${model} ` +
-        `(${firstOf(classes, 2)}): ${adviceOnNames(own, classes.length, kind)}`,
+        `(${firstOf(classes, 2)}): ${adviceOnNames(own, classes, kind)}`,
     );
   }
   return { labelOf, unknown };
@@ -72,10 +72,16 @@ export function matchClasses(
  * What to do about classes of images that a model does not know.
  *
  * @param unknown of the images, at least one
- * @param outputs classes of the model
+ * @param classes of the model
  * @param kind the name of the importer
  */
-export function adviceOnNames(unknown: readonly string[], outputs: number, kind: string): string {
+export function adviceOnNames(unknown: readonly string[], classes: readonly string[], kind: string): string {
+  const last = classes.length - 1;
+  if (unknown.every(isWholeNumber) && areIndices(classes))
+    return (
+      `the model has no names for its classes, which are called 0 to ${last}: call those of the images so, or give the ` +
+      'names of its outputs, as the images call them, with --labels FILE, one a line'
+    );
   if (!unknown.every(isWholeNumber)) {
     const what = kind === 'image-folder' ? 'name the folders' : 'write the labels';
     return `${what} as the model names its classes, or give the names with --labels FILE`;
@@ -92,9 +98,12 @@ export function adviceOnNames(unknown: readonly string[], outputs: number, kind:
       : 'make the labels a ClassLabel';
   return (
     `${rename}, or, where the numbers are those of the model's outputs, name these so, too: --labels FILE with ` +
-    `0 to ${outputs - 1}, one a line`
+    `0 to ${last}, one a line`
   );
 }
+
+/** Whether a model has no names for its classes. */
+const areIndices = (classes: readonly string[]) => classes.every((name, index) => name === String(index));
 
 /** What the classes of some images are called where the model has no names for its own. */
 export interface IndexNames {
@@ -111,8 +120,7 @@ export interface IndexNames {
  * @param classes the model's
  */
 export function indexNames(own: readonly string[], classes: readonly string[]): IndexNames {
-  if (!classes.every((name, index) => name === String(index)))
-    return { nameOf: (name) => name, finding: undefined };
+  if (!areIndices(classes)) return { nameOf: (name) => name, finding: undefined };
   const numbers = own.filter(isWholeNumber);
   const first = countFromOne(numbers, classes.length) ? 1 : 0;
   const what =

@@ -50,6 +50,7 @@ export async function labelledImages(
   return {
     description,
     classes: divided.classes,
+    numbersFrom: divided.numbersFrom,
     image,
     augmentation: { kind: 'shift', pixels: 2 },
     count: (split) => rowsOfSplit(divided, split).rows.length,

@@ -45,6 +45,7 @@ export async function parquetSource(source: string, options: TableOptions): Prom
   return {
     description: `Parquet data set ${basename(source)}`,
     classes: divided.classes,
+    numbersFrom: divided.numbersFrom,
     image,
     augmentation: { kind: 'shift', pixels: 2 },
     count: (split) => rowsOfSplit(divided, split).rows.length,
@@ -96,11 +97,12 @@ export async function divideParquet(
     labelColumn: wanted,
     group,
     classNames,
+    numbersFrom,
     fractions,
     seed,
     findings,
     source,
-  }: Pick<TableOptions, 'labelColumn' | 'group' | 'classNames' | 'seed'> & {
+  }: Pick<TableOptions, 'labelColumn' | 'group' | 'classNames' | 'numbersFrom' | 'seed'> & {
     readonly fractions: { readonly validation: number; readonly test: number };
     readonly findings: ImportFindings;
     readonly source: string;
@@ -159,6 +161,7 @@ export async function divideParquet(
     place: source,
     names: names && {
       list: names,
+      numbersFrom,
       areNumbered: labelColumn.names !== undefined,
       ...(labelColumn.names && {
         from: {

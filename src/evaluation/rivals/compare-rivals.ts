@@ -4,7 +4,6 @@ import { hasThreads, runInThreads } from '../../core/thread.js';
 import { createMean } from '../../math/mean.js';
 import { toShared } from '../../math/row-threads.js';
 import type { FeatureSet, Head, HeadContext } from '../../training/heads/fit-head.js';
-
 import {
   groupTask,
   type Judges,

@@ -45,8 +45,9 @@ const doubtErrors = 2; // within which the choice is told
 
 /**
  * Tries every reading that is left open on labelled images, and takes the one under which the model does best: of those
- * within one paired standard error of the most images right, the one with the likeliest labels. The wrong order of channels or the wrong normalisation makes a
- * model much worse, without an error: readings that the first 64 images show to be worse are not tried on the others.
+ * within one paired standard error of the most images right, the one with the likeliest labels. The wrong order of
+ * channels or the wrong normalisation makes a model much worse, without an error: readings that the first 64 images show
+ * to be worse are not tried on the others.
  *
  * @param readings at least one
  * @param open makes the backbone under a reading; it is disposed of here
@@ -145,13 +146,18 @@ function labelDoubts(
     meanOf(outcomes.map(({ first }, image) => Number(first === labels[image] + offset)));
   const top1 = shareOf(0);
   const offset = leader([-1, 1], shareOf);
-  // Of one class or two, the one beside it is no more than another one.
-  if (new Set(labels).size > 2 && shareOf(offset) > Math.max(0.3, 2 * top1)) {
-    const side = offset < 0 ? 'before' : 'after';
+  // A model that always predicts one class is one off for the class beside it, and not for the others.
+  const besides = new Set(
+    outcomes.flatMap(({ first }, image) => (first === labels[image] + offset ? [first] : [])),
+  );
+  const areOneOff = besides.size > 1 && besides.size >= new Set(labels).size / 2;
+  if (areOneOff && shareOf(offset) > Math.max(0.3, 2 * top1)) {
+    const [side, counts] =
+      offset < 0 ? ['before', '1, and its own from 0'] : ['after', '0, and its own from 1'];
     return [
-      `of ${percent(shareOf(offset))} of ${outcomes.length} labelled images the model predicts the class ${side} the label, and of ${percent(top1)} ` +
-        `the label itself: do the numbers of the images count from ${offset < 0 ? '1, and its own from 0' : '0, and its own from 1'}? ` +
-        '--labels FILE calls its classes as the images do, one a line in the order of its outputs',
+      `for ${percent(shareOf(offset))} of ${outcomes.length} labelled images the model predicts the class ${side} the ` +
+        `label, for ${percent(top1)} the label itself: is its list of names one off, or do the numbers of the images ` +
+        `count from ${counts}? --labels FILE names its classes as the images do, one a line in the order of its outputs`,
     ];
   }
   if (!isHopeless) return [];

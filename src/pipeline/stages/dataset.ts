@@ -134,9 +134,14 @@ function expectImagesOf(model: ImageShape, { image, description }: DatasetSource
   );
 }
 
-/** Opens the bystanders that a person gave, as images of the data set's shape. */
-function openGiven(path: string, { image }: DatasetSource, options: SourceOptions): Promise<DatasetSource> {
-  return openBystanderSource(path, { ...options, imageSize: imageSizeOf(image), channels: image.channels });
+/** Opens the bystanders that a person gave, as images of the data set's shape, whose labels count as its own do. */
+function openGiven(
+  path: string,
+  { image, numbersFrom }: DatasetSource,
+  options: SourceOptions,
+): Promise<DatasetSource> {
+  const shape = { imageSize: imageSizeOf(image), channels: image.channels };
+  return openBystanderSource(path, { ...options, ...shape, numbersFrom });
 }
 
 async function writeBystanders(
