@@ -73,15 +73,13 @@ export async function findHead(model: OnnxModel, hints: HeadHints = {}): Promise
   if (hints.logits !== undefined && !model.producers.has(hints.logits)) {
     throw invalid(model.path, `no value "${hints.logits}" (--logits) in the graph: ${someNames(model)}`);
   }
-  const plain: OnnxHead[] = [];
-  const composed: OnnxHead[] = []; // which may as well be an embedding, where there is a plain one
-  const failures: (Failure & { readonly start: string })[] = [];
-  for (const start of starts) {
-    const walk = await walkBack(model, start);
-    if ('failure' in walk) failures.push({ start, ...walk });
-    else (walk.pool || walk.terms ? composed : plain).push(await readHead(model, start, walk));
+  const { walks, failures } = await walksBack(model, starts);
+  const found: OnnxHead[] = [];
+  for (const { start, walk } of walks) {
+    const head = await readHead(model, start, walk);
+    if ('failure' in head) failures.push({ start, ...head });
+    else found.push(head);
   }
-  const found = plain.length > 0 ? plain : composed;
   const wanted = hints.features === undefined ? undefined : beforeDropouts(model, hints.features);
   const heads = found.filter(({ features }) => wanted === undefined || features === wanted);
   const [head] = heads;
@@ -116,9 +114,8 @@ export async function findHead(model: OnnxModel, hints: HeadHints = {}): Promise
 export async function withFeatures(model: OnnxModel, { logits }: HeadHints = {}): Promise<OnnxModel> {
   const starts = logits === undefined ? model.graph.output.map(({ name }) => name) : [logits];
   let made = model;
-  for (const start of starts) {
-    const walk = await walkBack(made, start);
-    if ('failure' in walk) continue;
+  const { walks } = await walksBack(model, starts);
+  for (const { walk } of walks) {
     for (const { node, pool } of walk.terms?.map((term) => term.walk) ?? [walk])
       made = pool ? withMeanFeatures(made, pool, node) : withFloatFeatures(made, node);
   }
@@ -204,6 +201,19 @@ interface Failure {
   readonly failure: string;
   /** Whether no other value of the graph can help. */
   readonly isFinal?: boolean;
+}
+
+/** The walks that end at a head; one of several products counts only where no other does: it may be an embedding. */
+async function walksBack(model: OnnxModel, starts: readonly string[]) {
+  const plain: { readonly start: string; readonly walk: Walk }[] = [];
+  const composed: typeof plain = [];
+  const failures: (Failure & { readonly start: string })[] = [];
+  for (const start of starts) {
+    const walk = await walkBack(model, start);
+    if ('failure' in walk) failures.push({ start, ...walk });
+    else (walk.pool || walk.terms ? composed : plain).push({ start, walk });
+  }
+  return { walks: plain.length > 0 ? plain : composed, failures };
 }
 
 async function walkBack(model: OnnxModel, start: string): Promise<Walk | Failure> {
@@ -344,9 +354,10 @@ interface Product {
   readonly bias: ConstantTensor | undefined;
 }
 
-async function readHead(model: OnnxModel, output: string, walk: Walk): Promise<OnnxHead> {
+async function readHead(model: OnnxModel, output: string, walk: Walk): Promise<OnnxHead | Failure> {
   const { node, outputHolds, path, logits, isReshaped } = walk;
   const head = await readTerms(model, walk);
+  if ('failure' in head) return head;
   if (!head.weights.every(Number.isFinite) || !head.bias.every(Number.isFinite)) {
     throw invalid(model.path, `the weights of ${nodeLabel(node)} are not all finite: export the model again`);
   }
@@ -366,17 +377,22 @@ async function readHead(model: OnnxModel, output: string, walk: Walk): Promise<O
 async function readTerms(
   model: OnnxModel,
   walk: Walk,
-): Promise<Pick<OnnxHead, 'features' | 'width' | 'classes' | 'weights' | 'bias'>> {
+): Promise<Pick<OnnxHead, 'features' | 'width' | 'classes' | 'weights' | 'bias'> | Failure> {
   const { node, steps } = walk;
   const [first, ...others] = walk.terms ?? [];
   const head = first ? await readTerms(model, first.walk) : await readOne(model, walk);
+  if ('failure' in head) return head;
   if (first && first.factor !== 1)
     for (const values of [head.weights, head.bias])
       for (const [i, value] of values.entries()) values[i] = first.factor * value;
   for (const { walk: other, factor } of others) {
-    const { weights, bias, classes } = await readTerms(model, other);
+    const term = await readTerms(model, other);
+    if ('failure' in term) return term;
+    const { weights, bias, classes } = term;
     if (classes !== head.classes)
-      throw invalid(model.path, `${nodeLabel(node)} is added to another one of ${classes} classes`);
+      return {
+        failure: `${nodeLabel(node)} of ${head.classes} classes is added to ${nodeLabel(other.node)} of ${classes}`,
+      };
     for (const [i, value] of weights.entries()) head.weights[i] += factor * value;
     for (const [c, value] of bias.entries()) head.bias[c] += factor * value;
   }

@@ -20,6 +20,8 @@ const stored = [
   floats('b', [classes], bias),
   floats('scale', [classes, 1, 1], normals(classes)),
   floats('half', [], Float32Array.of(0.5)),
+  floats('column', [channels, 1], normals(channels)),
+  floats('mask', [4, 4], new Float32Array(16).fill(1)),
   integers('axes', [2], BigInt64Array.of(2n, -1n)),
   integers('places', [3], BigInt64Array.of(0n, BigInt(channels), -1n)),
 ];
@@ -134,6 +136,33 @@ describe('features and head make what the model predicts,', () => {
   });
 });
 
+describe('a plain head counts, whatever stands beside it:', () => {
+  const plain = [flattened, node('Gemm', ['features', 'other', 'b'], ['out'])];
+  test.each<readonly [string, readonly NodeProto[]]>([
+    [
+      'a sum of products of one class and of several',
+      [...plain, node('MatMul', ['features', 'column'], ['value']), node('Add', ['value', 'out'], ['aux'])],
+    ],
+    [
+      'a mean of masked places',
+      [
+        ...plain,
+        convolution(),
+        node('Mul', ['map', 'mask'], ['masked']),
+        node('ReduceMean', ['masked'], ['aux'], { axes: [2, 3], keepdims: 0 }),
+      ],
+    ],
+  ])('%s', async (_, nodes) => {
+    const model = decodeOnnxModel(
+      'model.onnx',
+      modelFile({ nodes, initializers: stored, outputs: ['out', 'aux'] }),
+    );
+    const made = await withFeatures(model);
+    expect(made).toBe(model);
+    expect(await findHead(made)).toMatchObject({ output: 'out', features: 'features', classes });
+  });
+});
+
 describe('refused is', () => {
   test.each<readonly [string, readonly NodeProto[], RegExp]>([
     [
@@ -165,6 +194,16 @@ describe('refused is', () => {
       'a mean over classes',
       [...inPlaces, same, node('ReduceMean', ['one'], ['out'], { axes: [2] })],
       /no mean over the places/,
+    ],
+    [
+      'a sum of products of one class and of several',
+      [
+        flattened,
+        same,
+        node('MatMul', ['features', 'column'], ['value']),
+        node('Add', ['value', 'one'], ['out']),
+      ],
+      /from "out": the MatMul of 1 classes is added to the MatMul of 5.*--logits/,
     ],
     [
       'a sum of products of different features',
