@@ -216,7 +216,22 @@ async function walksBack(model: OnnxModel, starts: readonly string[]) {
   return { walks: plain.length > 0 ? plain : composed, failures };
 }
 
-async function walkBack(model: OnnxModel, start: string): Promise<Walk | Failure> {
+/** Terms of sums that are looked at; a graph that adds each value to itself has two to the power of its depth. */
+const mostTerms = 256;
+
+/** How a walk came to where it begins. */
+interface Way {
+  /** The values that were passed: none of them is made of itself. */
+  readonly passed: ReadonlySet<string>;
+  /** How many more terms of sums may be looked at, of all sums together. */
+  readonly terms: { left: number };
+}
+
+async function walkBack(
+  model: OnnxModel,
+  start: string,
+  { passed, terms: open }: Way = { passed: new Set(), terms: { left: mostTerms } },
+): Promise<Walk | Failure> {
   const path: string[] = [];
   const steps: Step[] = [];
   let outputHolds: OutputHolds = 'logits';
@@ -224,7 +239,7 @@ async function walkBack(model: OnnxModel, start: string): Promise<Walk | Failure
   let logits: string | undefined;
   let isReshaped = false;
   let pool: NodeProto | undefined;
-  const visited = new Set<string>();
+  const visited = new Set(passed);
   for (;;) {
     const node = model.producers.get(at);
     if (node === undefined) return { failure: `${chain(path)} ends at "${at}", which no node makes` };
@@ -260,7 +275,8 @@ async function walkBack(model: OnnxModel, start: string): Promise<Walk | Failure
       const isTurned = constantAt === 0 && (opType === 'Div' || opType === 'Sub');
       const mixes = { failure: `${chain(path)} mixes two values that depend on the image` };
       if (constantAt === undefined && !isScaleOfIntegers) {
-        const terms = pool === undefined ? await termsOf(model, node) : undefined;
+        const terms =
+          pool === undefined ? await termsOf(model, node, { passed: visited, terms: open }) : undefined;
         if (terms === undefined) return mixes;
         const [{ walk }] = terms;
         isReshaped ||= terms.some((term) => term.walk.isReshaped);
@@ -296,12 +312,12 @@ async function walkBack(model: OnnxModel, start: string): Promise<Walk | Failure
 }
 
 /** The terms of a sum, if each is a product of the same features with constant weights. */
-async function termsOf(model: OnnxModel, { opType, input }: NodeProto): Promise<Walk['terms']> {
+async function termsOf(model: OnnxModel, { opType, input }: NodeProto, way: Way): Promise<Walk['terms']> {
   if (opType === 'Mul' || opType === 'Div') return undefined;
   const terms: { readonly walk: Walk; readonly factor: number }[] = [];
   for (const [at, name] of input.entries()) {
-    const walk = await walkBack(model, name);
-    if ('failure' in walk || walk.outputHolds !== 'logits') return undefined;
+    const walk = way.terms.left-- > 0 ? await walkBack(model, name, way) : undefined;
+    if (walk === undefined || 'failure' in walk || walk.outputHolds !== 'logits') return undefined;
     const own = opType === 'Mean' ? 1 / input.length : opType === 'Sub' && at === 1 ? -1 : 1;
     terms.push({ walk, factor: own });
   }
