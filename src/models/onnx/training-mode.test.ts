@@ -51,15 +51,21 @@ function withDropout({
 const check = async (bytes: Uint8Array, outputs: readonly string[] = ['out']) =>
   expectInference(decodeOnnxModel('model.onnx', bytes), outputs);
 
-/** What ONNX Runtime makes of the same images twice. */
-async function twice(bytes: Uint8Array) {
+/** What ONNX Runtime makes of images, in as many runs as there are counts of them. */
+async function runs(bytes: Uint8Array, counts: readonly number[]) {
   const session = await openSession(bytes, { name: 'model' });
-  const feeds = { image: { type: 'float32' as const, data: pixels, shape: [2, 3, 4, 4] } };
-  const run = async () => (await session.run(feeds, ['out'])).get('out')?.values;
-  const runs = [await run(), await run()];
+  const results: (readonly number[])[] = [];
+  for (const count of counts) {
+    const data = pixels.slice(0, count * width);
+    const feeds = { image: { type: 'float32' as const, data, shape: [count, 3, 4, 4] } };
+    results.push(Array.from((await session.run(feeds, ['out'])).get('out')?.values ?? []));
+  }
   session.dispose();
-  return runs;
+  return results;
 }
+
+/** What it makes of the same images twice. */
+const twice = (bytes: Uint8Array) => runs(bytes, [2, 2]);
 
 describe('a Dropout in training mode', () => {
   test.each([12, 13, 22])(
@@ -156,6 +162,39 @@ test('a normalisation by the batch is refused, and one that no wanted output nee
     /the BatchNormalization is in training mode.*prediction of an image depends on the others.*model\.eval\(\)/,
   );
   expect(await check(bytes, ['flat'])).toEqual([]);
+});
+
+describe('before there was an attribute for it,', () => {
+  const normalised = (outputs: readonly string[], opset: number) =>
+    modelFile({
+      nodes: [
+        node('BatchNormalization', ['image', 'scale', 'shift', 'shift', 'scale'], ['normal', ...outputs]),
+        node('Flatten', ['normal'], ['features']),
+        ...gemm.nodes.slice(1),
+      ],
+      initializers: [
+        ...initializers,
+        floats('scale', [3], Float32Array.of(1, 1, 1)),
+        floats('shift', [3], new Float32Array(3)),
+      ],
+      outputs: ['out'],
+      opset,
+    });
+
+  test.each([7, 9, 13])(
+    'a normalisation of set %i is by the batch where it makes more than one value',
+    async (opset) => {
+      const trains = normalised(['mean', 'variance', 'saved mean', 'saved variance'], opset);
+      const [together, alone] = await runs(trains, [2, 1]);
+      expect(Math.abs(together[0] - alone[0])).toBeGreaterThan(0.01);
+      await expect(check(trains)).rejects.toThrow(/the BatchNormalization is in training mode/);
+
+      const infers = normalised([], opset);
+      const [two, one] = await runs(infers, [2, 1]);
+      expect(two[0]).toBeCloseTo(one[0], 5);
+      expect(await check(infers)).toEqual([]);
+    },
+  );
 });
 
 test('random numbers on the way to an output are refused, and those beside it are not', async () => {

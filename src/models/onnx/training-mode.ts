@@ -24,7 +24,7 @@ export async function expectInference(
   const leftOut: string[] = [];
   for (const node of neededNodes(model, outputs)) {
     const { opType } = node;
-    if (opType === 'BatchNormalization' && integerAttribute(node, 'training_mode', 0) !== 0) {
+    if (opType === 'BatchNormalization' && normalisesByBatch(node, model.opset)) {
       throw invalid(
         model.path,
         `${nodeLabel(node)} is in training mode: it normalises by the images that run together, so that the prediction of ` +
@@ -83,6 +83,12 @@ function neededNodes({ proto, producers }: OnnxModel, outputs: readonly string[]
     for (const inner of own?.node ?? []) nodes.add(inner);
   }
   return nodes;
+}
+
+/** Whether a BatchNormalization trains: before operator set 14, where it makes more than one value. */
+function normalisesByBatch(node: NodeProto, opset: number): boolean {
+  if (opset >= 14) return integerAttribute(node, 'training_mode', 0) !== 0;
+  return node.output.filter((name) => name !== '').length > 1;
 }
 
 /** Whether a Dropout trains. */
