@@ -239,6 +239,7 @@ async function walkBack(
   let logits: string | undefined;
   let isReshaped = false;
   let pool: NodeProto | undefined;
+  let behindPool = 0; // of the steps
   const visited = new Set(passed);
   for (;;) {
     const node = model.producers.get(at);
@@ -248,7 +249,8 @@ async function walkBack(
     path.push(node.opType);
     const { opType, input } = node;
     if (isProduct(opType)) {
-      const problem = pool && (await poolProblem(model, pool, node));
+      const constants = steps.slice(behindPool).map(({ by: [name] }) => name);
+      const problem = pool && (await poolProblem(model, pool, node, constants));
       if (problem !== undefined) return { failure: `${chain(path)}: ${problem}` };
       return { node, pool, steps, outputHolds, path, logits: logits ?? at, isReshaped };
     }
@@ -267,6 +269,7 @@ async function walkBack(
       logits ??= at;
       isReshaped ||= !keepsAxes(node);
       pool = node;
+      behindPool = steps.length;
       at = input[0];
     } else if (linear[opType] !== undefined || opType === 'Sum' || opType === 'Mean') {
       logits ??= at;

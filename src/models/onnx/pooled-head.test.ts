@@ -19,6 +19,8 @@ const stored = [
   floats('other', [channels, classes], normals(classes * channels)),
   floats('b', [classes], bias),
   floats('scale', [classes, 1, 1], normals(classes)),
+  floats('scales', [1, classes, 1, 1], normals(classes)),
+  floats('images', [classes, 1, 1, 1], normals(classes)),
   floats('half', [], Float32Array.of(0.5)),
   floats('column', [channels, 1], normals(channels)),
   floats('mask', [4, 4], new Float32Array(16).fill(1)),
@@ -74,7 +76,9 @@ describe('features and head make what the model predicts,', () => {
       [
         node('Dropout', ['image'], ['kept']),
         node('Conv', ['kept', 'w', 'b'], ['conv'], { kernel_shape: [1, 1] }),
-        node('Mul', ['conv', 'scale'], ['map']),
+        node('Mul', ['conv', 'scale'], ['scaled']),
+        node('Sub', ['scaled', 'scales'], ['less']),
+        node('Div', ['less', 'half'], ['map']),
         mean,
         flat,
       ],
@@ -93,7 +97,12 @@ describe('features and head make what the model predicts,', () => {
     ],
     [
       'averaged over the places of a product of matrices',
-      [...inPlaces, same, node('ReduceMean', ['one'], ['out'], { axes: [1], keepdims: 0 })],
+      [
+        ...inPlaces,
+        same,
+        node('Add', ['b', 'one'], ['moved']),
+        node('ReduceMean', ['moved'], ['out'], { axes: [1], keepdims: 0 }),
+      ],
     ],
     [
       'half the sum of two products',
@@ -184,6 +193,30 @@ describe('refused is', () => {
         flat,
       ],
       /counts a border/,
+    ],
+    [
+      'a constant of as many columns of the image as there are classes',
+      [convolution(), node('Add', ['map', 'b'], ['moved']), node('GlobalAveragePool', ['moved'], ['out'])],
+      /constant "b" before the mean/,
+    ],
+    [
+      'a constant of as many images as there are classes',
+      [
+        convolution(),
+        node('Mul', ['map', 'images'], ['moved']),
+        node('GlobalAveragePool', ['moved'], ['out']),
+      ],
+      /constant "images" before the mean/,
+    ],
+    [
+      'a constant of each place of a product of matrices',
+      [
+        ...inPlaces,
+        same,
+        node('Add', ['one', 'scale'], ['moved']),
+        node('ReduceMean', ['moved'], ['out'], { axes: [1], keepdims: 0 }),
+      ],
+      /constant "scale" before the mean/,
     ],
     [
       'a window',

@@ -18,12 +18,14 @@ export const keepsAxes = (pool: NodeProto): boolean =>
 /**
  * Why a mean of a product is not the product of a mean, for a person.
  *
+ * @param constants what is added to the product, or multiplied with it, before the mean
  * @returns undefined where it is
  */
 export async function poolProblem(
   model: OnnxModel,
   pool: NodeProto,
   product: NodeProto,
+  constants: readonly string[],
 ): Promise<string | undefined> {
   const isConvolution = product.opType === 'Conv';
   if (!isConvolution && product.opType !== 'MatMul')
@@ -32,12 +34,22 @@ export async function poolProblem(
   const isOfPlaces = isConvolution
     ? kernel?.slice(2).every((extent) => extent === 1) && integerAttribute(product, 'group', 1) === 1
     : kernel?.length === 2;
-  if (!isOfPlaces) return `${nodeLabel(product)} is no product of each place by itself with constant weights`;
+  if (kernel === undefined || !isOfPlaces)
+    return `${nodeLabel(product)} is no product of each place by itself with constant weights`;
   const hasPads = (node: NodeProto) => (integersAttribute(node, 'pads') ?? []).some((pad) => pad !== 0);
   if (isConvolution && hasPads(product))
     return `${nodeLabel(product)} adds a border to the image, which is in the mean`;
   if (isConvolution && (integersAttribute(product, 'strides') ?? []).some((stride) => stride !== 1))
     return `${nodeLabel(product)} leaves out places, which are not in the mean`;
+  for (const name of constants) {
+    const shape = await shapeOf(model, name);
+    const labelAxis = isConvolution ? (shape?.length ?? 0) + 1 - kernel.length : (shape?.length ?? 0) - 1;
+    const isOfClasses =
+      shape?.every((extent, axis) => extent === 1 || axis === labelAxis) &&
+      (!isConvolution || shape.length <= kernel.length);
+    if (!isOfClasses)
+      return `the constant "${name}" before the mean over places has other values at each of them`;
+  }
   if (pool.opType === 'ReduceMean') {
     const given = pool.input[1] ? await constantOf(model, pool.input[1]) : undefined;
     const axes = given ? Array.from(given.values) : (integersAttribute(pool, 'axes') ?? []);
