@@ -18,7 +18,7 @@ import {
   type OutputHolds,
   transparent,
 } from './model-file.js';
-import { isPool, keepsAxes, meanFeatures, poolProblem, withMeanFeatures } from './pooled-head.js';
+import { isPool, keepsAxes, meanAsText, meanFeatures, poolProblem, withMeanFeatures } from './pooled-head.js';
 
 /**
  * The last dense layer of a foreign classifier: what comes before it is its backbone.
@@ -327,7 +327,8 @@ async function termsOf(model: OnnxModel, { opType, input }: NodeProto, way: Way)
   const takes = ({ node, pool, terms: inner }: Walk) => {
     const isRead =
       ['MatMul', 'Gemm', 'Conv'].includes(node.opType) && model.constants.has(node.input[1]) && !inner;
-    return isRead ? `${beforeDropouts(model, node.input[0])} ${pool?.opType ?? ''}` : undefined;
+    if (!isRead) return undefined;
+    return pool ? meanAsText(model, pool, node) : beforeDropouts(model, node.input[0]);
   };
   const [first] = terms;
   const features = first && takes(first.walk);

@@ -14,6 +14,7 @@ const pixels = Float32Array.from({ length: images * channels * 16 }, () => rando
 const normals = (count: number) => Float32Array.from({ length: count }, () => random.normal());
 const stored = [
   floats('w', [classes, channels, 1, 1], normals(classes * channels)),
+  floats('v', [classes, channels, 1, 1], normals(classes * channels)),
   floats('wide', [classes, channels, 3, 3], normals(classes * channels * 9)),
   floats('matrix', [channels, classes], normals(classes * channels)),
   floats('other', [channels, classes], normals(classes * channels)),
@@ -102,6 +103,17 @@ describe('features and head make what the model predicts,', () => {
         same,
         node('Add', ['b', 'one'], ['moved']),
         node('ReduceMean', ['moved'], ['out'], { axes: [1], keepdims: 0 }),
+      ],
+    ],
+    [
+      'the sum of two means over the same places',
+      [
+        convolution(),
+        node('Conv', ['image', 'v'], ['second map'], { kernel_shape: [1, 1] }),
+        node('AveragePool', ['map'], ['one'], { kernel_shape: [4, 4] }),
+        node('AveragePool', ['second map'], ['two'], { kernel_shape: [4, 4] }),
+        node('Add', ['one', 'two'], ['pooled']),
+        flat,
       ],
     ],
     [
@@ -217,6 +229,18 @@ describe('refused is', () => {
         node('ReduceMean', ['moved'], ['out'], { axes: [1], keepdims: 0 }),
       ],
       /constant "scale" before the mean/,
+    ],
+    [
+      'a sum of means over other places',
+      [
+        convolution(),
+        node('Conv', ['image', 'v'], ['second map'], { kernel_shape: [1, 1] }),
+        node('AveragePool', ['map'], ['one'], { kernel_shape: [4, 4] }),
+        node('AveragePool', ['second map'], ['two'], { kernel_shape: [1, 1], strides: [4, 4] }),
+        node('Add', ['one', 'two'], ['pooled']),
+        flat,
+      ],
+      /mixes two values/,
     ],
     [
       'a window',

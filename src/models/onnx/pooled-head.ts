@@ -70,15 +70,19 @@ async function shapeOf(model: OnnxModel, name: string): Promise<readonly number[
 /** The value that holds the mean of what a product takes; undefined where the graph has none. */
 export function meanFeatures(model: OnnxModel, pool: NodeProto, product: NodeProto): string | undefined {
   const wanted = meanBeside(model, pool, product);
-  const bytesOf = (node: NodeProto) =>
-    String(
-      toBinary(NodeProtoSchema, Object.assign(copyOf(node, { output: [] }), { name: '', docString: '' })),
-    );
-  const bytes = bytesOf(wanted);
+  const operation = operationOf(wanted);
   return model.consumers
     .get(wanted.input[0])
-    ?.find((node) => node.opType === pool.opType && bytesOf(node) === bytes)?.output[0];
+    ?.find((node) => node.opType === pool.opType && operationOf(node) === operation)?.output[0];
 }
+
+/** The mean of what a product takes, as a text: the same where the value is the same. */
+export const meanAsText = (model: OnnxModel, pool: NodeProto, product: NodeProto): string =>
+  operationOf(meanBeside(model, pool, product));
+
+/** What a node computes, and of what, with all attributes. */
+const operationOf = (node: NodeProto) =>
+  String(toBinary(NodeProtoSchema, Object.assign(copyOf(node, { output: [] }), { name: '', docString: '' })));
 
 /** A model in which the mean of what a product takes exists: a node more beside its pool, which no output needs. */
 export function withMeanFeatures(model: OnnxModel, pool: NodeProto, product: NodeProto): OnnxModel {
