@@ -243,6 +243,30 @@ describe('refused is', () => {
       /mixes two values/,
     ],
     [
+      'a mean over the classes of whole images',
+      [
+        node('Flatten', ['image'], ['features']),
+        same,
+        node('ReduceMean', ['one'], ['out'], { axes: [1], keepdims: 1 }),
+      ],
+      /no mean over the places/,
+    ],
+    [
+      'a mean over images',
+      [...inPlaces, same, node('ReduceMean', ['one'], ['out'], { axes: [-3], keepdims: 0 })],
+      /no mean over the places/,
+    ],
+    [
+      'a mean of a product whose number of axes is not known',
+      [
+        node('NonZero', ['image'], ['some']),
+        node('Expand', ['image', 'some'], ['features']),
+        same,
+        node('ReduceMean', ['one'], ['out'], { axes: [1], keepdims: 0 }),
+      ],
+      /not known.*infer_shapes/,
+    ],
+    [
       'a window',
       [node('Conv', ['image', 'wide'], ['map'], { kernel_shape: [3, 3] }), mean, flat],
       /no product of each place by itself/,
