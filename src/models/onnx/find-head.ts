@@ -116,7 +116,7 @@ export async function withFeatures(model: OnnxModel, { logits }: HeadHints = {})
   let made = model;
   const { walks } = await walksBack(model, starts);
   for (const { walk } of walks) {
-    for (const { node, pool } of walk.terms?.map((term) => term.walk) ?? [walk])
+    for (const { node, pool } of productsOf(walk))
       made = pool ? withMeanFeatures(made, pool, node) : withFloatFeatures(made, node);
   }
   return made;
@@ -273,26 +273,29 @@ async function walkBack(
       at = input[0];
     } else if (linear[opType] !== undefined || opType === 'Sum' || opType === 'Mean') {
       logits ??= at;
-      const constantAt = [1, 0].find((position) => model.constants.has(input[position]));
-      const isScaleOfIntegers = constantAt === undefined && opType === 'Mul';
-      const isTurned = constantAt === 0 && (opType === 'Div' || opType === 'Sub');
-      const mixes = { failure: `${chain(path)} mixes two values that depend on the image` };
-      if (constantAt === undefined && !isScaleOfIntegers) {
-        const terms =
-          pool === undefined ? await termsOf(model, node, { passed: visited, terms: open }) : undefined;
-        if (terms === undefined) return mixes;
-        const [{ walk }] = terms;
-        isReshaped ||= terms.some((term) => term.walk.isReshaped);
-        path.push(...walk.path);
-        return { ...walk, terms, steps, outputHolds, path, logits, isReshaped };
+      const constants = input.filter((name) => model.constants.has(name));
+      const others = input.filter((name) => !model.constants.has(name));
+      let [next] = others;
+      if (others.length === 0) return { failure: `${chain(path)} is the same for every image` };
+      if (others.length > 1) {
+        const way: Way = { passed: visited, terms: open };
+        const terms = pool === undefined ? await termsOf(model, node, way) : undefined;
+        if (terms) {
+          const [{ walk }] = terms;
+          isReshaped ||= terms.some((term) => term.walk.isReshaped);
+          path.push(...walk.path);
+          return { ...walk, terms, steps, outputHolds, path, logits, isReshaped };
+        }
+        const product =
+          opType === 'Mul' ? others.find((name) => productOfIntegers(model, name) !== undefined) : undefined;
+        if (product === undefined)
+          return { failure: `${chain(path)} mixes two values that depend on the image` };
+        next = product;
       }
-      const next = isScaleOfIntegers
-        ? input.find((name) => productOfIntegers(model, name) !== undefined)
-        : constantAt === undefined
-          ? undefined
-          : input[1 - constantAt];
-      if (next === undefined || isTurned || linear[opType] === undefined) return mixes;
-      if (constantAt !== undefined) steps.push({ kind: linear[opType], by: [input[constantAt]] });
+      const isTurned = (opType === 'Div' || opType === 'Sub') && next === input[1];
+      if (isTurned || (opType === 'Mean' && constants.length > 0))
+        return { failure: `${chain(path)}: a ${opType} of a constant and a value is not read in this form` };
+      steps.push(...constants.map((name) => ({ kind: linear[opType] ?? 'add', by: [name] })));
       at = next;
     } else if (linearOfCodes[opType] !== undefined) {
       logits ??= at;
@@ -324,16 +327,17 @@ async function termsOf(model: OnnxModel, { opType, input }: NodeProto, way: Way)
     const own = opType === 'Mean' ? 1 / input.length : opType === 'Sub' && at === 1 ? -1 : 1;
     terms.push({ walk, factor: own });
   }
-  const takes = ({ node, pool, terms: inner }: Walk) => {
-    const isRead =
-      ['MatMul', 'Gemm', 'Conv'].includes(node.opType) && model.constants.has(node.input[1]) && !inner;
-    if (!isRead) return undefined;
+  const takes = ({ node, pool }: Walk) => {
+    if (!['MatMul', 'Gemm', 'Conv'].includes(node.opType) || !model.constants.has(node.input[1])) return '';
     return pool ? meanAsText(model, pool, node) : beforeDropouts(model, node.input[0]);
   };
-  const [first] = terms;
-  const features = first && takes(first.walk);
-  return features !== undefined && terms.every(({ walk }) => takes(walk) === features) ? terms : undefined;
+  const [features, ...others] = new Set(terms.flatMap(({ walk }) => productsOf(walk)).map(takes));
+  return others.length === 0 && features !== '' ? terms : undefined;
 }
+
+/** A walk to one product, or those of each term of a sum. */
+const productsOf = (walk: Walk): readonly Walk[] =>
+  walk.terms?.flatMap((term) => productsOf(term.walk)) ?? [walk];
 
 /** Whether a value is made of a convolution of one pixel, by operators of one value at a time. */
 function hasProductOfPlaces(model: OnnxModel, name: string | undefined): boolean {

@@ -117,6 +117,21 @@ describe('features and head make what the model predicts,', () => {
       ],
     ],
     [
+      'a sum of a sum and a difference, each with its own bias and scale',
+      [
+        flattened,
+        same,
+        node('Gemm', ['features', 'other', 'b'], ['two']),
+        node('MatMul', ['features', 'other'], ['three']),
+        node('Add', ['one', 'two'], ['sum']),
+        node('Div', ['sum', 'half'], ['double']),
+        node('Sub', ['three', 'double'], ['difference']),
+        node('Add', ['difference', 'one'], ['more']),
+        node('Add', ['b', 'more'], ['out']),
+      ],
+    ],
+    ['a Sum with constants', [flattened, same, node('Sum', ['b', 'one', 'half'], ['out'])]],
+    [
       'half the sum of two products',
       [
         flattened,
@@ -285,6 +300,28 @@ describe('refused is', () => {
         node('Add', ['value', 'one'], ['out']),
       ],
       /from "out": the MatMul of 1 classes is added to the MatMul of 5.*--logits/,
+    ],
+    [
+      'a mean with a constant',
+      [flattened, same, node('Mean', ['one', 'b'], ['out'])],
+      /a Mean of a constant and a value is not read/,
+    ],
+    [
+      'a constant that is divided',
+      [flattened, same, node('Div', ['b', 'one'], ['out'])],
+      /a Div of a constant and a value is not read/,
+    ],
+    [
+      'a sum within a sum, of different features',
+      [
+        flattened,
+        same,
+        node('Relu', ['features'], ['positive']),
+        node('MatMul', ['positive', 'other'], ['two']),
+        node('Add', ['one', 'two'], ['sum']),
+        node('Add', ['sum', 'one'], ['out']),
+      ],
+      /mixes two values/,
     ],
     [
       'a sum of products of different features',
