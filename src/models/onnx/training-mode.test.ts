@@ -1,7 +1,18 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type NodeProto, TensorProto_DataType } from 'onnx-buf';
+import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
+import {
+  AttributeProto_AttributeType,
+  AttributeProtoSchema,
+  FunctionProtoSchema,
+  GraphProtoSchema,
+  ModelProtoSchema,
+  type NodeProto,
+  type TensorProto,
+  TensorProto_DataType,
+  ValueInfoProtoSchema,
+} from 'onnx-buf';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { gemm, width } from '../../../test/support/onnx-heads.js';
 import { floats, integers, modelFile, node, noHints } from '../../../test/support/onnx-models.js';
@@ -138,7 +149,75 @@ describe('a Dropout in training mode', () => {
       node('Cast', ['most'], ['trains'], { to: 9 }),
     ];
     await expect(check(withDropout({ dropout, more }))).rejects.toThrow(
-      /as "trains" says, which is no constant/,
+      /as "trains" says, whose value is not told before the model runs/,
+    );
+  });
+});
+
+describe('a Dropout within', () => {
+  const dropout = node('Dropout', ['flat', 'ratio', 'own mode'], ['kept']);
+  const own = (value: number) => Object.assign(mode(value), { name: 'own mode' });
+  const given = (value: number) => {
+    const constant = node('Constant', [], ['own mode']);
+    constant.attribute = [
+      create(AttributeProtoSchema, {
+        name: 'value',
+        type: AttributeProto_AttributeType.TENSOR,
+        t: mode(value),
+      }),
+    ];
+    return constant;
+  };
+  const kept = create(ValueInfoProtoSchema, { name: 'kept' });
+
+  /** Either branch is a Dropout; the mode is stored in it, made in it, or stored around it. */
+  const inBranch = (
+    nodes: readonly NodeProto[],
+    stored: readonly TensorProto[],
+    around: TensorProto[] = [],
+  ) => {
+    const g = create(GraphProtoSchema, {
+      name: 'branch',
+      node: [...nodes],
+      initializer: [...stored],
+      output: [kept],
+    });
+    const branches = node('If', ['mode'], ['features']);
+    branches.attribute = ['then_branch', 'else_branch'].map((name) =>
+      create(AttributeProtoSchema, { name, type: AttributeProto_AttributeType.GRAPH, g }),
+    );
+    const file = fromBinary(ModelProtoSchema, withDropout({ dropout: branches }));
+    file.graph?.initializer.push(...around);
+    return toBinary(ModelProtoSchema, file);
+  };
+
+  test.each([
+    ['stored there', (value: number) => inBranch([dropout], [own(value)])],
+    ['made there', (value: number) => inBranch([given(value), dropout], [])],
+    ['stored around it', (value: number) => inBranch([dropout], [], [own(value)])],
+  ])('a branch is known by a mode that is %s', async (_, bytes) => {
+    expect(await check(bytes(0))).toEqual([]);
+    await expect(check(bytes(1))).rejects.toThrow(/within a branch or a function, where it is not known/);
+  });
+
+  test('a function is known by a mode that is made there, whatever has its name elsewhere', async () => {
+    const inFunction = (nodes: readonly NodeProto[], input: readonly string[], around: number) => {
+      const call = Object.assign(
+        node('Keep', ['flat', 'ratio', 'mode'].slice(0, input.length), ['features']),
+        {
+          domain: 'own',
+        },
+      );
+      const file = fromBinary(ModelProtoSchema, withDropout({ dropout: call }));
+      file.graph?.initializer.push(own(around));
+      const body = { name: 'Keep', domain: 'own', input: [...input], output: ['kept'], node: [...nodes] };
+      file.functions.push(create(FunctionProtoSchema, body));
+      return toBinary(ModelProtoSchema, file);
+    };
+    expect(await check(inFunction([given(0), dropout], ['flat', 'ratio'], 1))).toEqual([]);
+    await expect(check(inFunction([given(1), dropout], ['flat', 'ratio'], 0))).rejects.toThrow(/not known/);
+    await expect(check(inFunction([dropout], ['flat', 'ratio', 'own mode'], 0))).rejects.toThrow(
+      /as "own mode" says, whose value is not told/,
     );
   });
 });
