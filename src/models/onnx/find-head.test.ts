@@ -232,6 +232,17 @@ describe('what cannot be decided is refused with the flag that decides:', () => 
     expect((await headOf(parts, { logits: 'logits' })).classes).toBe(classes);
   });
 
+  test('sums of themselves, and a value that is added to itself again and again', async () => {
+    const product = [flatten, node('MatMul', ['features', 'w'], ['product'])];
+    const circle = [node('Add', ['product', 'second'], ['out']), node('Add', ['out', 'product'], ['second'])];
+    await expect(headOf({ nodes: [...product, ...circle], initializers: [stored] })).rejects.toThrow(/Add/);
+    const doubled = Array.from({ length: 30 }, (_, depth) => {
+      const from = depth === 0 ? 'product' : `sum${depth - 1}`;
+      return node('Add', [from, from], [depth === 29 ? 'out' : `sum${depth}`]);
+    });
+    await expect(headOf({ nodes: [...product, ...doubled], initializers: [stored] })).rejects.toThrow(/Add/);
+  });
+
   test('a head that quantisation left as integers alone, and one within a function: not by a flag, but by what helps', async () => {
     const integersOnly = {
       nodes: [

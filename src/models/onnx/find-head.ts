@@ -18,7 +18,7 @@ import {
   type OutputHolds,
   transparent,
 } from './model-file.js';
-import { isPool, keepsAxes, meanFeatures, poolProblem, withMeanFeatures } from './pooled-head.js';
+import { isPool, keepsAxes, meanAsText, meanFeatures, poolProblem, withMeanFeatures } from './pooled-head.js';
 
 /**
  * The last dense layer of a foreign classifier: what comes before it is its backbone.
@@ -73,15 +73,13 @@ export async function findHead(model: OnnxModel, hints: HeadHints = {}): Promise
   if (hints.logits !== undefined && !model.producers.has(hints.logits)) {
     throw invalid(model.path, `no value "${hints.logits}" (--logits) in the graph: ${someNames(model)}`);
   }
-  const plain: OnnxHead[] = [];
-  const composed: OnnxHead[] = []; // which may as well be an embedding, where there is a plain one
-  const failures: (Failure & { readonly start: string })[] = [];
-  for (const start of starts) {
-    const walk = await walkBack(model, start);
-    if ('failure' in walk) failures.push({ start, ...walk });
-    else (walk.pool || walk.terms ? composed : plain).push(await readHead(model, start, walk));
+  const { walks, failures } = await walksBack(model, starts);
+  const found: OnnxHead[] = [];
+  for (const { start, walk } of walks) {
+    const head = await readHead(model, start, walk);
+    if ('failure' in head) failures.push({ start, ...head });
+    else found.push(head);
   }
-  const found = plain.length > 0 ? plain : composed;
   const wanted = hints.features === undefined ? undefined : beforeDropouts(model, hints.features);
   const heads = found.filter(({ features }) => wanted === undefined || features === wanted);
   const [head] = heads;
@@ -116,10 +114,9 @@ export async function findHead(model: OnnxModel, hints: HeadHints = {}): Promise
 export async function withFeatures(model: OnnxModel, { logits }: HeadHints = {}): Promise<OnnxModel> {
   const starts = logits === undefined ? model.graph.output.map(({ name }) => name) : [logits];
   let made = model;
-  for (const start of starts) {
-    const walk = await walkBack(made, start);
-    if ('failure' in walk) continue;
-    for (const { node, pool } of walk.terms?.map((term) => term.walk) ?? [walk])
+  const { walks } = await walksBack(model, starts);
+  for (const { walk } of walks) {
+    for (const { node, pool } of productsOf(walk))
       made = pool ? withMeanFeatures(made, pool, node) : withFloatFeatures(made, node);
   }
   return made;
@@ -206,7 +203,35 @@ interface Failure {
   readonly isFinal?: boolean;
 }
 
-async function walkBack(model: OnnxModel, start: string): Promise<Walk | Failure> {
+/** The walks that end at a head; one of several products counts only where no other does: it may be an embedding. */
+async function walksBack(model: OnnxModel, starts: readonly string[]) {
+  const plain: { readonly start: string; readonly walk: Walk }[] = [];
+  const composed: typeof plain = [];
+  const failures: (Failure & { readonly start: string })[] = [];
+  for (const start of starts) {
+    const walk = await walkBack(model, start);
+    if ('failure' in walk) failures.push({ start, ...walk });
+    else (walk.pool || walk.terms ? composed : plain).push({ start, walk });
+  }
+  return { walks: plain.length > 0 ? plain : composed, failures };
+}
+
+/** Terms of sums that are looked at; a graph that adds each value to itself has two to the power of its depth. */
+const mostTerms = 256;
+
+/** How a walk came to where it begins. */
+interface Way {
+  /** The values that were passed: none of them is made of itself. */
+  readonly passed: ReadonlySet<string>;
+  /** How many more terms of sums may be looked at, of all sums together. */
+  readonly terms: { left: number };
+}
+
+async function walkBack(
+  model: OnnxModel,
+  start: string,
+  { passed, terms: open }: Way = { passed: new Set(), terms: { left: mostTerms } },
+): Promise<Walk | Failure> {
   const path: string[] = [];
   const steps: Step[] = [];
   let outputHolds: OutputHolds = 'logits';
@@ -214,7 +239,8 @@ async function walkBack(model: OnnxModel, start: string): Promise<Walk | Failure
   let logits: string | undefined;
   let isReshaped = false;
   let pool: NodeProto | undefined;
-  const visited = new Set<string>();
+  let behindPool = 0; // of the steps
+  const visited = new Set(passed);
   for (;;) {
     const node = model.producers.get(at);
     if (node === undefined) return { failure: `${chain(path)} ends at "${at}", which no node makes` };
@@ -223,7 +249,8 @@ async function walkBack(model: OnnxModel, start: string): Promise<Walk | Failure
     path.push(node.opType);
     const { opType, input } = node;
     if (isProduct(opType)) {
-      const problem = pool && (await poolProblem(model, pool, node));
+      const constants = steps.slice(behindPool).map(({ by: [name] }) => name);
+      const problem = pool && (await poolProblem(model, pool, node, constants));
       if (problem !== undefined) return { failure: `${chain(path)}: ${problem}` };
       return { node, pool, steps, outputHolds, path, logits: logits ?? at, isReshaped };
     }
@@ -242,28 +269,33 @@ async function walkBack(model: OnnxModel, start: string): Promise<Walk | Failure
       logits ??= at;
       isReshaped ||= !keepsAxes(node);
       pool = node;
+      behindPool = steps.length;
       at = input[0];
     } else if (linear[opType] !== undefined || opType === 'Sum' || opType === 'Mean') {
       logits ??= at;
-      const constantAt = [1, 0].find((position) => model.constants.has(input[position]));
-      const isScaleOfIntegers = constantAt === undefined && opType === 'Mul';
-      const isTurned = constantAt === 0 && (opType === 'Div' || opType === 'Sub');
-      const mixes = { failure: `${chain(path)} mixes two values that depend on the image` };
-      if (constantAt === undefined && !isScaleOfIntegers) {
-        const terms = pool === undefined ? await termsOf(model, node) : undefined;
-        if (terms === undefined) return mixes;
-        const [{ walk }] = terms;
-        isReshaped ||= terms.some((term) => term.walk.isReshaped);
-        path.push(...walk.path);
-        return { ...walk, terms, steps, outputHolds, path, logits, isReshaped };
+      const constants = input.filter((name) => model.constants.has(name));
+      const others = input.filter((name) => !model.constants.has(name));
+      let [next] = others;
+      if (others.length === 0) return { failure: `${chain(path)} is the same for every image` };
+      if (others.length > 1) {
+        const way: Way = { passed: visited, terms: open };
+        const terms = pool === undefined ? await termsOf(model, node, way) : undefined;
+        if (terms) {
+          const [{ walk }] = terms;
+          isReshaped ||= terms.some((term) => term.walk.isReshaped);
+          path.push(...walk.path);
+          return { ...walk, terms, steps, outputHolds, path, logits, isReshaped };
+        }
+        const product =
+          opType === 'Mul' ? others.find((name) => productOfIntegers(model, name) !== undefined) : undefined;
+        if (product === undefined)
+          return { failure: `${chain(path)} mixes two values that depend on the image` };
+        next = product;
       }
-      const next = isScaleOfIntegers
-        ? input.find((name) => productOfIntegers(model, name) !== undefined)
-        : constantAt === undefined
-          ? undefined
-          : input[1 - constantAt];
-      if (next === undefined || isTurned || linear[opType] === undefined) return mixes;
-      if (constantAt !== undefined) steps.push({ kind: linear[opType], by: [input[constantAt]] });
+      const isTurned = (opType === 'Div' || opType === 'Sub') && next === input[1];
+      if (isTurned || (opType === 'Mean' && constants.length > 0))
+        return { failure: `${chain(path)}: a ${opType} of a constant and a value is not read in this form` };
+      steps.push(...constants.map((name) => ({ kind: linear[opType] ?? 'add', by: [name] })));
       at = next;
     } else if (linearOfCodes[opType] !== undefined) {
       logits ??= at;
@@ -286,24 +318,26 @@ async function walkBack(model: OnnxModel, start: string): Promise<Walk | Failure
 }
 
 /** The terms of a sum, if each is a product of the same features with constant weights. */
-async function termsOf(model: OnnxModel, { opType, input }: NodeProto): Promise<Walk['terms']> {
+async function termsOf(model: OnnxModel, { opType, input }: NodeProto, way: Way): Promise<Walk['terms']> {
   if (opType === 'Mul' || opType === 'Div') return undefined;
   const terms: { readonly walk: Walk; readonly factor: number }[] = [];
   for (const [at, name] of input.entries()) {
-    const walk = await walkBack(model, name);
-    if ('failure' in walk || walk.outputHolds !== 'logits') return undefined;
+    const walk = way.terms.left-- > 0 ? await walkBack(model, name, way) : undefined;
+    if (walk === undefined || 'failure' in walk || walk.outputHolds !== 'logits') return undefined;
     const own = opType === 'Mean' ? 1 / input.length : opType === 'Sub' && at === 1 ? -1 : 1;
     terms.push({ walk, factor: own });
   }
-  const takes = ({ node, pool, terms: inner }: Walk) => {
-    const isRead =
-      ['MatMul', 'Gemm', 'Conv'].includes(node.opType) && model.constants.has(node.input[1]) && !inner;
-    return isRead ? `${beforeDropouts(model, node.input[0])} ${pool?.opType ?? ''}` : undefined;
+  const takes = ({ node, pool }: Walk) => {
+    if (!['MatMul', 'Gemm', 'Conv'].includes(node.opType) || !model.constants.has(node.input[1])) return '';
+    return pool ? meanAsText(model, pool, node) : beforeDropouts(model, node.input[0]);
   };
-  const [first] = terms;
-  const features = first && takes(first.walk);
-  return features !== undefined && terms.every(({ walk }) => takes(walk) === features) ? terms : undefined;
+  const [features, ...others] = new Set(terms.flatMap(({ walk }) => productsOf(walk)).map(takes));
+  return others.length === 0 && features !== '' ? terms : undefined;
 }
+
+/** A walk to one product, or those of each term of a sum. */
+const productsOf = (walk: Walk): readonly Walk[] =>
+  walk.terms?.flatMap((term) => productsOf(term.walk)) ?? [walk];
 
 /** Whether a value is made of a convolution of one pixel, by operators of one value at a time. */
 function hasProductOfPlaces(model: OnnxModel, name: string | undefined): boolean {
@@ -344,9 +378,10 @@ interface Product {
   readonly bias: ConstantTensor | undefined;
 }
 
-async function readHead(model: OnnxModel, output: string, walk: Walk): Promise<OnnxHead> {
+async function readHead(model: OnnxModel, output: string, walk: Walk): Promise<OnnxHead | Failure> {
   const { node, outputHolds, path, logits, isReshaped } = walk;
   const head = await readTerms(model, walk);
+  if ('failure' in head) return head;
   if (!head.weights.every(Number.isFinite) || !head.bias.every(Number.isFinite)) {
     throw invalid(model.path, `the weights of ${nodeLabel(node)} are not all finite: export the model again`);
   }
@@ -366,17 +401,22 @@ async function readHead(model: OnnxModel, output: string, walk: Walk): Promise<O
 async function readTerms(
   model: OnnxModel,
   walk: Walk,
-): Promise<Pick<OnnxHead, 'features' | 'width' | 'classes' | 'weights' | 'bias'>> {
+): Promise<Pick<OnnxHead, 'features' | 'width' | 'classes' | 'weights' | 'bias'> | Failure> {
   const { node, steps } = walk;
   const [first, ...others] = walk.terms ?? [];
   const head = first ? await readTerms(model, first.walk) : await readOne(model, walk);
+  if ('failure' in head) return head;
   if (first && first.factor !== 1)
     for (const values of [head.weights, head.bias])
       for (const [i, value] of values.entries()) values[i] = first.factor * value;
   for (const { walk: other, factor } of others) {
-    const { weights, bias, classes } = await readTerms(model, other);
+    const term = await readTerms(model, other);
+    if ('failure' in term) return term;
+    const { weights, bias, classes } = term;
     if (classes !== head.classes)
-      throw invalid(model.path, `${nodeLabel(node)} is added to another one of ${classes} classes`);
+      return {
+        failure: `${nodeLabel(node)} of ${head.classes} classes is added to ${nodeLabel(other.node)} of ${classes}`,
+      };
     for (const [i, value] of weights.entries()) head.weights[i] += factor * value;
     for (const [c, value] of bias.entries()) head.bias[c] += factor * value;
   }

@@ -14,12 +14,17 @@ const pixels = Float32Array.from({ length: images * channels * 16 }, () => rando
 const normals = (count: number) => Float32Array.from({ length: count }, () => random.normal());
 const stored = [
   floats('w', [classes, channels, 1, 1], normals(classes * channels)),
+  floats('v', [classes, channels, 1, 1], normals(classes * channels)),
   floats('wide', [classes, channels, 3, 3], normals(classes * channels * 9)),
   floats('matrix', [channels, classes], normals(classes * channels)),
   floats('other', [channels, classes], normals(classes * channels)),
   floats('b', [classes], bias),
   floats('scale', [classes, 1, 1], normals(classes)),
+  floats('scales', [1, classes, 1, 1], normals(classes)),
+  floats('images', [classes, 1, 1, 1], normals(classes)),
   floats('half', [], Float32Array.of(0.5)),
+  floats('column', [channels, 1], normals(channels)),
+  floats('mask', [4, 4], new Float32Array(16).fill(1)),
   integers('axes', [2], BigInt64Array.of(2n, -1n)),
   integers('places', [3], BigInt64Array.of(0n, BigInt(channels), -1n)),
 ];
@@ -72,7 +77,9 @@ describe('features and head make what the model predicts,', () => {
       [
         node('Dropout', ['image'], ['kept']),
         node('Conv', ['kept', 'w', 'b'], ['conv'], { kernel_shape: [1, 1] }),
-        node('Mul', ['conv', 'scale'], ['map']),
+        node('Mul', ['conv', 'scale'], ['scaled']),
+        node('Sub', ['scaled', 'scales'], ['less']),
+        node('Div', ['less', 'half'], ['map']),
         mean,
         flat,
       ],
@@ -91,8 +98,39 @@ describe('features and head make what the model predicts,', () => {
     ],
     [
       'averaged over the places of a product of matrices',
-      [...inPlaces, same, node('ReduceMean', ['one'], ['out'], { axes: [1], keepdims: 0 })],
+      [
+        ...inPlaces,
+        same,
+        node('Add', ['b', 'one'], ['moved']),
+        node('ReduceMean', ['moved'], ['out'], { axes: [1], keepdims: 0 }),
+      ],
     ],
+    [
+      'the sum of two means over the same places',
+      [
+        convolution(),
+        node('Conv', ['image', 'v'], ['second map'], { kernel_shape: [1, 1] }),
+        node('AveragePool', ['map'], ['one'], { kernel_shape: [4, 4] }),
+        node('AveragePool', ['second map'], ['two'], { kernel_shape: [4, 4] }),
+        node('Add', ['one', 'two'], ['pooled']),
+        flat,
+      ],
+    ],
+    [
+      'a sum of a sum and a difference, each with its own bias and scale',
+      [
+        flattened,
+        same,
+        node('Gemm', ['features', 'other', 'b'], ['two']),
+        node('MatMul', ['features', 'other'], ['three']),
+        node('Add', ['one', 'two'], ['sum']),
+        node('Div', ['sum', 'half'], ['double']),
+        node('Sub', ['three', 'double'], ['difference']),
+        node('Add', ['difference', 'one'], ['more']),
+        node('Add', ['b', 'more'], ['out']),
+      ],
+    ],
+    ['a Sum with constants', [flattened, same, node('Sum', ['b', 'one', 'half'], ['out'])]],
     [
       'half the sum of two products',
       [
@@ -134,6 +172,33 @@ describe('features and head make what the model predicts,', () => {
   });
 });
 
+describe('a plain head counts, whatever stands beside it:', () => {
+  const plain = [flattened, node('Gemm', ['features', 'other', 'b'], ['out'])];
+  test.each<readonly [string, readonly NodeProto[]]>([
+    [
+      'a sum of products of one class and of several',
+      [...plain, node('MatMul', ['features', 'column'], ['value']), node('Add', ['value', 'out'], ['aux'])],
+    ],
+    [
+      'a mean of masked places',
+      [
+        ...plain,
+        convolution(),
+        node('Mul', ['map', 'mask'], ['masked']),
+        node('ReduceMean', ['masked'], ['aux'], { axes: [2, 3], keepdims: 0 }),
+      ],
+    ],
+  ])('%s', async (_, nodes) => {
+    const model = decodeOnnxModel(
+      'model.onnx',
+      modelFile({ nodes, initializers: stored, outputs: ['out', 'aux'] }),
+    );
+    const made = await withFeatures(model);
+    expect(made).toBe(model);
+    expect(await findHead(made)).toMatchObject({ output: 'out', features: 'features', classes });
+  });
+});
+
 describe('refused is', () => {
   test.each<readonly [string, readonly NodeProto[], RegExp]>([
     [
@@ -157,6 +222,66 @@ describe('refused is', () => {
       /counts a border/,
     ],
     [
+      'a constant of as many columns of the image as there are classes',
+      [convolution(), node('Add', ['map', 'b'], ['moved']), node('GlobalAveragePool', ['moved'], ['out'])],
+      /constant "b" before the mean/,
+    ],
+    [
+      'a constant of as many images as there are classes',
+      [
+        convolution(),
+        node('Mul', ['map', 'images'], ['moved']),
+        node('GlobalAveragePool', ['moved'], ['out']),
+      ],
+      /constant "images" before the mean/,
+    ],
+    [
+      'a constant of each place of a product of matrices',
+      [
+        ...inPlaces,
+        same,
+        node('Add', ['one', 'scale'], ['moved']),
+        node('ReduceMean', ['moved'], ['out'], { axes: [1], keepdims: 0 }),
+      ],
+      /constant "scale" before the mean/,
+    ],
+    [
+      'a sum of means over other places',
+      [
+        convolution(),
+        node('Conv', ['image', 'v'], ['second map'], { kernel_shape: [1, 1] }),
+        node('AveragePool', ['map'], ['one'], { kernel_shape: [4, 4] }),
+        node('AveragePool', ['second map'], ['two'], { kernel_shape: [1, 1], strides: [4, 4] }),
+        node('Add', ['one', 'two'], ['pooled']),
+        flat,
+      ],
+      /mixes two values/,
+    ],
+    [
+      'a mean over the classes of whole images',
+      [
+        node('Flatten', ['image'], ['features']),
+        same,
+        node('ReduceMean', ['one'], ['out'], { axes: [1], keepdims: 1 }),
+      ],
+      /no mean over the places/,
+    ],
+    [
+      'a mean over images',
+      [...inPlaces, same, node('ReduceMean', ['one'], ['out'], { axes: [-3], keepdims: 0 })],
+      /no mean over the places/,
+    ],
+    [
+      'a mean of a product whose number of axes is not known',
+      [
+        node('NonZero', ['image'], ['some']),
+        node('Expand', ['image', 'some'], ['features']),
+        same,
+        node('ReduceMean', ['one'], ['out'], { axes: [1], keepdims: 0 }),
+      ],
+      /not known.*infer_shapes/,
+    ],
+    [
       'a window',
       [node('Conv', ['image', 'wide'], ['map'], { kernel_shape: [3, 3] }), mean, flat],
       /no product of each place by itself/,
@@ -165,6 +290,38 @@ describe('refused is', () => {
       'a mean over classes',
       [...inPlaces, same, node('ReduceMean', ['one'], ['out'], { axes: [2] })],
       /no mean over the places/,
+    ],
+    [
+      'a sum of products of one class and of several',
+      [
+        flattened,
+        same,
+        node('MatMul', ['features', 'column'], ['value']),
+        node('Add', ['value', 'one'], ['out']),
+      ],
+      /from "out": the MatMul of 1 classes is added to the MatMul of 5.*--logits/,
+    ],
+    [
+      'a mean with a constant',
+      [flattened, same, node('Mean', ['one', 'b'], ['out'])],
+      /a Mean of a constant and a value is not read/,
+    ],
+    [
+      'a constant that is divided',
+      [flattened, same, node('Div', ['b', 'one'], ['out'])],
+      /a Div of a constant and a value is not read/,
+    ],
+    [
+      'a sum within a sum, of different features',
+      [
+        flattened,
+        same,
+        node('Relu', ['features'], ['positive']),
+        node('MatMul', ['positive', 'other'], ['two']),
+        node('Add', ['one', 'two'], ['sum']),
+        node('Add', ['sum', 'one'], ['out']),
+      ],
+      /mixes two values/,
     ],
     [
       'a sum of products of different features',

@@ -1,7 +1,18 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type NodeProto, TensorProto_DataType } from 'onnx-buf';
+import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
+import {
+  AttributeProto_AttributeType,
+  AttributeProtoSchema,
+  FunctionProtoSchema,
+  GraphProtoSchema,
+  ModelProtoSchema,
+  type NodeProto,
+  type TensorProto,
+  TensorProto_DataType,
+  ValueInfoProtoSchema,
+} from 'onnx-buf';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { gemm, width } from '../../../test/support/onnx-heads.js';
 import { floats, integers, modelFile, node, noHints } from '../../../test/support/onnx-models.js';
@@ -51,15 +62,21 @@ function withDropout({
 const check = async (bytes: Uint8Array, outputs: readonly string[] = ['out']) =>
   expectInference(decodeOnnxModel('model.onnx', bytes), outputs);
 
-/** What ONNX Runtime makes of the same images twice. */
-async function twice(bytes: Uint8Array) {
+/** What ONNX Runtime makes of images, in as many runs as there are counts of them. */
+async function runs(bytes: Uint8Array, counts: readonly number[]) {
   const session = await openSession(bytes, { name: 'model' });
-  const feeds = { image: { type: 'float32' as const, data: pixels, shape: [2, 3, 4, 4] } };
-  const run = async () => (await session.run(feeds, ['out'])).get('out')?.values;
-  const runs = [await run(), await run()];
+  const results: (readonly number[])[] = [];
+  for (const count of counts) {
+    const data = pixels.slice(0, count * width);
+    const feeds = { image: { type: 'float32' as const, data, shape: [count, 3, 4, 4] } };
+    results.push(Array.from((await session.run(feeds, ['out'])).get('out')?.values ?? []));
+  }
   session.dispose();
-  return runs;
+  return results;
 }
+
+/** What it makes of the same images twice. */
+const twice = (bytes: Uint8Array) => runs(bytes, [2, 2]);
 
 describe('a Dropout in training mode', () => {
   test.each([12, 13, 22])(
@@ -132,7 +149,75 @@ describe('a Dropout in training mode', () => {
       node('Cast', ['most'], ['trains'], { to: 9 }),
     ];
     await expect(check(withDropout({ dropout, more }))).rejects.toThrow(
-      /as "trains" says, which is no constant/,
+      /as "trains" says, whose value is not told before the model runs/,
+    );
+  });
+});
+
+describe('a Dropout within', () => {
+  const dropout = node('Dropout', ['flat', 'ratio', 'own mode'], ['kept']);
+  const own = (value: number) => Object.assign(mode(value), { name: 'own mode' });
+  const given = (value: number) => {
+    const constant = node('Constant', [], ['own mode']);
+    constant.attribute = [
+      create(AttributeProtoSchema, {
+        name: 'value',
+        type: AttributeProto_AttributeType.TENSOR,
+        t: mode(value),
+      }),
+    ];
+    return constant;
+  };
+  const kept = create(ValueInfoProtoSchema, { name: 'kept' });
+
+  /** Either branch is a Dropout; the mode is stored in it, made in it, or stored around it. */
+  const inBranch = (
+    nodes: readonly NodeProto[],
+    stored: readonly TensorProto[],
+    around: TensorProto[] = [],
+  ) => {
+    const g = create(GraphProtoSchema, {
+      name: 'branch',
+      node: [...nodes],
+      initializer: [...stored],
+      output: [kept],
+    });
+    const branches = node('If', ['mode'], ['features']);
+    branches.attribute = ['then_branch', 'else_branch'].map((name) =>
+      create(AttributeProtoSchema, { name, type: AttributeProto_AttributeType.GRAPH, g }),
+    );
+    const file = fromBinary(ModelProtoSchema, withDropout({ dropout: branches }));
+    file.graph?.initializer.push(...around);
+    return toBinary(ModelProtoSchema, file);
+  };
+
+  test.each([
+    ['stored there', (value: number) => inBranch([dropout], [own(value)])],
+    ['made there', (value: number) => inBranch([given(value), dropout], [])],
+    ['stored around it', (value: number) => inBranch([dropout], [], [own(value)])],
+  ])('a branch is known by a mode that is %s', async (_, bytes) => {
+    expect(await check(bytes(0))).toEqual([]);
+    await expect(check(bytes(1))).rejects.toThrow(/within a branch or a function, where it is not known/);
+  });
+
+  test('a function is known by a mode that is made there, whatever has its name elsewhere', async () => {
+    const inFunction = (nodes: readonly NodeProto[], input: readonly string[], around: number) => {
+      const call = Object.assign(
+        node('Keep', ['flat', 'ratio', 'mode'].slice(0, input.length), ['features']),
+        {
+          domain: 'own',
+        },
+      );
+      const file = fromBinary(ModelProtoSchema, withDropout({ dropout: call }));
+      file.graph?.initializer.push(own(around));
+      const body = { name: 'Keep', domain: 'own', input: [...input], output: ['kept'], node: [...nodes] };
+      file.functions.push(create(FunctionProtoSchema, body));
+      return toBinary(ModelProtoSchema, file);
+    };
+    expect(await check(inFunction([given(0), dropout], ['flat', 'ratio'], 1))).toEqual([]);
+    await expect(check(inFunction([given(1), dropout], ['flat', 'ratio'], 0))).rejects.toThrow(/not known/);
+    await expect(check(inFunction([dropout], ['flat', 'ratio', 'own mode'], 0))).rejects.toThrow(
+      /as "own mode" says, whose value is not told/,
     );
   });
 });
@@ -156,6 +241,39 @@ test('a normalisation by the batch is refused, and one that no wanted output nee
     /the BatchNormalization is in training mode.*prediction of an image depends on the others.*model\.eval\(\)/,
   );
   expect(await check(bytes, ['flat'])).toEqual([]);
+});
+
+describe('before there was an attribute for it,', () => {
+  const normalised = (outputs: readonly string[], opset: number) =>
+    modelFile({
+      nodes: [
+        node('BatchNormalization', ['image', 'scale', 'shift', 'shift', 'scale'], ['normal', ...outputs]),
+        node('Flatten', ['normal'], ['features']),
+        ...gemm.nodes.slice(1),
+      ],
+      initializers: [
+        ...initializers,
+        floats('scale', [3], Float32Array.of(1, 1, 1)),
+        floats('shift', [3], new Float32Array(3)),
+      ],
+      outputs: ['out'],
+      opset,
+    });
+
+  test.each([7, 9, 13])(
+    'a normalisation of set %i is by the batch where it makes more than one value',
+    async (opset) => {
+      const trains = normalised(['mean', 'variance', 'saved mean', 'saved variance'], opset);
+      const [together, alone] = await runs(trains, [2, 1]);
+      expect(Math.abs(together[0] - alone[0])).toBeGreaterThan(0.01);
+      await expect(check(trains)).rejects.toThrow(/the BatchNormalization is in training mode/);
+
+      const infers = normalised([], opset);
+      const [two, one] = await runs(infers, [2, 1]);
+      expect(two[0]).toBeCloseTo(one[0], 5);
+      expect(await check(infers)).toEqual([]);
+    },
+  );
 });
 
 test('random numbers on the way to an output are refused, and those beside it are not', async () => {

@@ -1,7 +1,15 @@
-import type { NodeProto } from 'onnx-buf';
+import { create } from '@bufbuild/protobuf';
+import {
+  type FunctionProto,
+  type GraphProto,
+  GraphProtoSchema,
+  ModelProtoSchema,
+  type NodeProto,
+  ValueInfoProtoSchema,
+} from 'onnx-buf';
 import { constantOf, integerAttribute } from './constants.js';
 import { neededBy } from './graph-writer.js';
-import { invalid, nodeLabel, type OnnxModel, randomOperators } from './model-file.js';
+import { decodedModel, invalid, nodeLabel, type OnnxModel, randomOperators } from './model-file.js';
 
 const advice = 'export it again after model.eval() (PyTorch), or for inference';
 
@@ -22,9 +30,9 @@ export async function expectInference(
   outputs: readonly string[],
 ): Promise<readonly string[]> {
   const leftOut: string[] = [];
-  for (const node of neededNodes(model, outputs)) {
+  for (const [node, bodies] of neededNodes(model, outputs)) {
     const { opType } = node;
-    if (opType === 'BatchNormalization' && integerAttribute(node, 'training_mode', 0) !== 0) {
+    if (opType === 'BatchNormalization' && normalisesByBatch(node, model.opset)) {
       throw invalid(
         model.path,
         `${nodeLabel(node)} is in training mode: it normalises by the images that run together, so that the prediction of ` +
@@ -38,12 +46,19 @@ export async function expectInference(
       );
     }
     if (opType !== 'Dropout') continue;
-    const mode = await modeOf(model, node);
+    const mode = await modeOf([...bodies, model], node);
     if (mode === 'inference') continue;
     if (mode === 'unknown') {
       throw invalid(
         model.path,
-        `${nodeLabel(node)} is in training mode or not as "${node.input[2]}" says, which is no constant: ${advice}`,
+        `${nodeLabel(node)} is in training mode or not as "${node.input[2]}" says, whose value is not told before the model runs: ${advice}`,
+      );
+    }
+    if (bodies.length > 0) {
+      throw invalid(
+        model.path,
+        `${nodeLabel(node)} is in training mode within a branch or a function, where it is not known whether ONNX Runtime ` +
+          `leaves it out: ${advice}`,
       );
     }
     if (!isLeftOut(model, node)) {
@@ -62,34 +77,72 @@ export async function expectInference(
   ];
 }
 
-/** The nodes that some values need, those in branches, loops and the model's own functions included. */
-function neededNodes({ proto, producers }: OnnxModel, outputs: readonly string[]): ReadonlySet<NodeProto> {
-  const nodes = new Set<NodeProto>();
-  for (const name of outputs) {
-    const made = producers.get(name);
-    if (made) nodes.add(made);
-  }
-  // A set is gone through in the order in which it grows.
-  for (const node of nodes) {
-    for (const name of neededBy(node)) {
-      const made = producers.get(name);
-      if (made) nodes.add(made);
+/**
+ * The nodes that some values need, those in branches, loops and the model's own functions included.
+ *
+ * @returns of each the bodies that it stands in, each as a model, from the innermost on: a name means what it does in the
+ * first of them that has it
+ */
+function neededNodes(
+  model: OnnxModel,
+  outputs: readonly string[],
+): ReadonlyMap<NodeProto, readonly OnnxModel[]> {
+  const nodes = new Map<NodeProto, readonly OnnxModel[]>();
+  const add = (names: readonly string[]) => {
+    for (const name of names) {
+      const made = model.producers.get(name);
+      if (made) nodes.set(made, []);
     }
+  };
+  const addBody = (graph: GraphProto, around: readonly OnnxModel[]) => {
+    if (graph.node.length === 0 || graph.output.length === 0) return;
+    const body = decodedModel(model.path, create(ModelProtoSchema, { ...model.proto, graph }), model.bytes);
+    for (const inner of graph.node) if (!nodes.has(inner)) nodes.set(inner, [body, ...around]);
+  };
+  add(outputs);
+  // A map is gone through in the order in which it grows.
+  for (const [node, bodies] of nodes) {
+    if (bodies.length === 0) add(neededBy(node)); // what a branch takes from around it included
     for (const { g, graphs } of node.attribute)
-      for (const body of g ? [g, ...graphs] : graphs) for (const inner of body.node) nodes.add(inner);
-    const own = proto.functions.find(
+      for (const body of g ? [g, ...graphs] : graphs) addBody(body, bodies);
+    const own = model.proto.functions.find(
       ({ name, domain }) => name === node.opType && domain === node.domain && domain !== '',
     );
-    for (const inner of own?.node ?? []) nodes.add(inner);
+    if (own) addBody(bodyOf(own), []);
   }
   return nodes;
 }
 
-/** Whether a Dropout trains. */
-async function modeOf(model: OnnxModel, { input }: NodeProto): Promise<'inference' | 'training' | 'unknown'> {
+/** What a function computes, as a graph: its names are its own. */
+function bodyOf({ node, input, output }: FunctionProto): GraphProto {
+  const named = (names: readonly string[]) => names.map((name) => create(ValueInfoProtoSchema, { name }));
+  return create(GraphProtoSchema, { node, input: named(input), output: named(output) });
+}
+
+/** Whether a BatchNormalization trains: before operator set 14, where it makes more than one value. */
+function normalisesByBatch(node: NodeProto, opset: number): boolean {
+  if (opset >= 14) return integerAttribute(node, 'training_mode', 0) !== 0;
+  return node.output.filter((name) => name !== '').length > 1;
+}
+
+/**
+ * Whether a Dropout trains.
+ *
+ * @param scopes the graphs whose values it may take, from the innermost on
+ */
+async function modeOf(
+  scopes: readonly OnnxModel[],
+  { input }: NodeProto,
+): Promise<'inference' | 'training' | 'unknown'> {
   const name = input[2];
   if (name === undefined || name === '') return 'inference';
-  const mode = await constantOf(model, name);
+  const scope = scopes.find(
+    ({ graph, producers, initializers }) =>
+      producers.has(name) || initializers.has(name) || graph.input.some((one) => one.name === name),
+  );
+  // A function's constant may be an attribute of the node that calls it.
+  const isGiven = scope?.producers.get(name)?.attribute.some(({ refAttrName }) => refAttrName !== '');
+  const mode = isGiven ? undefined : scope && (await constantOf(scope, name));
   if (mode === undefined) return 'unknown';
   return mode.values[0] === 0 ? 'inference' : 'training';
 }
