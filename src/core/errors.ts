@@ -6,7 +6,8 @@
  */
 export const errorCodes = {
   usage: 'The command line was not understood.',
-  'option-invalid': 'An option has a value outside its range, or one that cannot work with the others.',
+  'option-invalid':
+    'An option has a value outside its range, or one that cannot work with the others or with an imported model; or only an option can say what such a model leaves open.',
   'pipeline-invalid': 'A pipeline or dataset file does not fit its schema.',
   'not-found': 'A file or folder that was named does not exist.',
   'not-readable': 'A file or folder exists but cannot be read or written.',

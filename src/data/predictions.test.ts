@@ -299,7 +299,7 @@ test('class names stand in the metadata, as a list or as the ClassLabel of a Hug
     [{ 'kd-spec.names': '["ash", "ash"]' }, /2 names, some of them twice/],
     [{ 'kd-spec.names': '["ash"]', 'kd-spec.classes': '3' }, /one name for each of 3 classes, found 1 names/],
     [{ 'kd-spec.names': 'ash, oak' }, /is not JSON: write the metadata kd-spec\.names as a JSON list/],
-    [{ 'kd-spec.names': '[1, 2]' }, /expected string/],
+    [{ 'kd-spec.names': '[1, 2]' }, /expected a text/],
   ] as const)
     await expect(withMetadata(entries)).rejects.toMatchObject({
       code: 'predictions-invalid',
