@@ -10,7 +10,7 @@ import type { HostTensor } from '../safetensors.js';
 import { findClassNames, type OnnxClasses } from './class-names.js';
 import { wholeModel } from './constants.js';
 import { readExportedMetadata } from './exported-metadata.js';
-import { findHead, type OnnxHead, operatorsBehind, withFeatures } from './find-head.js';
+import { findHead, type OnnxHead, withFeatures } from './find-head.js';
 import { findImageInput, type OnnxImageInput, possibleReadings } from './image-input.js';
 import { declaredExtents, invalid, type OnnxModel, readOnnxModel } from './model-file.js';
 import { type OnnxBackboneDescription, openOnnxReadings } from './onnx-backbone.js';
@@ -19,6 +19,7 @@ import type { Reading } from './reading.js';
 import { type CheckImages, checkReadings, type SelfCheck } from './self-check.js';
 import { expectInference } from './training-mode.js';
 import { upgradedOpset, upgradeProblem } from './upgrade-operators.js';
+import { operatorsBehind } from './walk-back.js';
 
 /** What a person says about a foreign model; what is left out is read from the model or its neighbours. */
 export interface OnnxHints {
