@@ -3,8 +3,11 @@ import { expect } from 'vitest';
 import type { Running } from '../fixtures/command-line.js';
 
 const secondAfterMs = 300;
-/** A second is promised, and is a fraction of that where nothing else runs; other tests and machines share the cores. */
-const limitMs = 3000;
+/**
+ * Mostly it is a fraction of a second. But V8 ends no thread before it has compiled the function that it is at, and one of
+ * ONNX Runtime in WebAssembly takes it two seconds, where other tests and machines share the cores longer.
+ */
+const limitMs = 8000;
 
 /** When the first signal comes, as a share of a command's time, and which. */
 export const moments = [
