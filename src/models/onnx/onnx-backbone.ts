@@ -44,7 +44,7 @@ export const onnxBackboneSchema = z.strictObject({
 
 export type OnnxBackboneDescription = z.infer<typeof onnxBackboneSchema>;
 
-/** The output that holds the features where an image has one step, in the graph that runs: read as an export reads them. */
+/** The output that holds the features of a model in half precision, in the graph that runs: read as an export reads them. */
 const featuresOutput = 'kd_spec_features';
 /** The output that holds the blank of each step, in the graph that runs. */
 const blankOutput = 'kd_spec_blank';
@@ -126,7 +126,7 @@ export async function openOnnxReadings(
     feed,
     { path: model.path },
   );
-  const outputs = blank === null ? [featuresOutput] : [name, blankOutput];
+  const outputs = blank !== null ? [name, blankOutput] : isRounded(model) ? [featuresOutput] : [name];
   const earlier = earlierPatches(model, feed);
   const pixels = input.image.height * input.image.width * input.image.channels;
   let areStepsFirst: boolean | undefined;
@@ -198,6 +198,12 @@ function earlierPatches(model: OnnxModel, feed: ImageFeed) {
   };
 }
 
+/** Whether some of a model is in less than single precision, so that where it is rounded depends on what is read of it. */
+const isRounded = ({ graph }: OnnxModel): boolean =>
+  graph.initializer.some(
+    ({ dataType }) => dataType === TensorProto_DataType.FLOAT16 || dataType === TensorProto_DataType.BFLOAT16,
+  );
+
 /** The graph with the features as its output instead of its own: the runtime leaves out what they do not need. */
 function cutGraph(model: OnnxModel, features: string, output: string, blank: number | null): GraphProto {
   const { graph } = model;
@@ -222,6 +228,7 @@ function cutGraph(model: OnnxModel, features: string, output: string, blank: num
       ],
     });
   if (blank === null) {
+    if (!isRounded(model)) return create(GraphProtoSchema, { ...graph, output: [named(features)] });
     const from = beforeShapes(model, features);
     const cast = node('Cast', [from], featuresOutput, ['to', TensorProto_DataType.FLOAT]);
     return create(GraphProtoSchema, {
