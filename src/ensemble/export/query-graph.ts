@@ -42,25 +42,15 @@ export interface ExportedFusion {
 const negligible = 1e-6;
 
 /** What is stored of all specialists, by position; a row after the last stands for none. */
-export interface Tables {
-  /** Classes of the largest subset. */
-  readonly largest: number;
+export interface Tables
+  extends Pick<Active, 'largest' | 'areDisjoint' | 'isShifted' | 'isMember' | 'mostPerClass' | 'covering'> {
   /** (specialists + 1, largest), class indices; the number of classes fills up. */
   readonly classIds: string;
-  /** (specialists + 1, classes + 1), booleans; computed of `classIds`, and only once where a runtime folds constants. */
-  readonly isMember: string;
-  /** (specialists + 1, 1) each: the weight, its share beside the generalist's weight of 1. */
+  /** (specialists + 1, 1) each, as `Active` has them for the queried ones. */
   readonly weight: string;
   readonly share: string;
-  /** What the mass of the subset is multiplied by before all is scaled to 1; whether that changes any. */
   readonly lift: string;
-  readonly isShifted: boolean;
   readonly inverseTemperature: string;
-  readonly areDisjoint: boolean;
-  /** The most subsets that share a class. */
-  readonly mostPerClass: number;
-  /** (classes + 1, mostPerClass), the specialists whose subsets hold a class; none holds what fills up. */
-  readonly covering: string;
 }
 
 export function writeTables(graph: GraphWriter, { classes, specialists }: ExportedFusion): Tables {

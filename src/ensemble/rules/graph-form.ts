@@ -27,7 +27,10 @@ export interface Active {
   readonly areDisjoint: boolean;
   /** Whether some class is outside all subsets of an image, whichever are queried. */
   readonly leavesClasses: boolean;
-  /** (specialists + 1, classes + 1), booleans: which subset holds which class. */
+  /**
+   * (specialists + 1, classes + 1), booleans: which subset holds which class. Computed of class indices, and only once where
+   * a runtime folds constants.
+   */
   readonly isMember: string;
   /** The most subsets that share a class. */
   readonly mostPerClass: number;
