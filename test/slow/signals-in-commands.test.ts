@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { startKdSpec } from '../fixtures/command-line.js';
 import { colourModel, writePictures } from '../support/colour-model.js';
-import { moments, strike } from '../support/strike.js';
+import { strikeInItsMiddle } from '../support/strike.js';
 
 /**
  * SIGINT and SIGTERM in the middle of the commands that are no stage of a pipeline, or that work on a stranger's model.
@@ -78,9 +78,5 @@ test.each(commands)('%s ends soon after the second signal', { timeout: 600_000 }
   expect(undisturbed, undisturbed.stderr).toMatchObject({ code: 0 });
   const workMs = performance.now() - startedMs - startMs;
 
-  const met = new Set<string>();
-  for (const [share, signal] of moments) {
-    if (await strike(await start(), { afterMs: startMs + share * workMs, signal })) met.add(signal);
-  }
-  expect([...met].sort(), `signals that met ${words[0]} in its middle`).toEqual(['SIGINT', 'SIGTERM']);
+  await strikeInItsMiddle(start, { what: `${words[0]}`, idleMs: startMs, workMs });
 });

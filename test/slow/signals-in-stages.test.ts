@@ -8,7 +8,7 @@ import { createRandom } from '../../src/core/random.js';
 import { createPredictionWriter } from '../../src/data/predictions.js';
 import { createCsrBuilder } from '../../src/math/csr.js';
 import { startKdSpec } from '../fixtures/command-line.js';
-import { moments, strike } from '../support/strike.js';
+import { strikeInItsMiddle } from '../support/strike.js';
 
 /**
  * SIGINT and SIGTERM in the middle of a stage.
@@ -114,13 +114,14 @@ describe.each(commands)('%s', { timeout: 600_000 }, (stage, words) => {
     const stageMs = performance.now() - undisturbed.startedMs;
     await rm(folder, { recursive: true, force: true });
 
-    const met = new Set<string>();
-    for (const [share, signal] of moments) {
-      const place = await before(stage);
-      const started = await startStage(stage, words, place);
-      if (await strike(started, { afterMs: share * stageMs, signal })) met.add(signal);
-      await rm(place, { recursive: true, force: true });
-    }
-    expect([...met].sort(), `signals that met ${stage} in its middle`).toEqual(['SIGINT', 'SIGTERM']);
+    await strikeInItsMiddle(
+      async () => {
+        const place = await before(stage);
+        const started = await startStage(stage, words, place);
+        void started.finished.then(() => rm(place, { recursive: true, force: true }));
+        return started;
+      },
+      { what: stage, workMs: stageMs },
+    );
   });
 });
