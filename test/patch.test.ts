@@ -8,6 +8,7 @@ import { packageFolder } from '../src/core/package.js';
 import { createRandom } from '../src/core/random.js';
 import { loadEnsemble } from '../src/ensemble/load-ensemble.js';
 import { rivalNames } from '../src/evaluation/rivals/measure-rivals.js';
+import { readExportedMetadata } from '../src/models/onnx/exported-metadata.js';
 import { readOnnxModel } from '../src/models/onnx/model-file.js';
 import { type OutputTensor, openSession } from '../src/models/onnx/runtime.js';
 import { jsonOf, kdSpec } from './fixtures/command-line.js';
@@ -90,19 +91,27 @@ test('one command makes a better file of a model and images, which keeps its out
 });
 
 test('a patched file is patched again: the first specialists stay byte for byte, and both show', async () => {
-  const output = await patched(['warm.onnx', '--images', 'cold', '--out', 'both.onnx', ...inside]);
+  // Exported anew, the first patch says what it did, too, and names its specialists.
+  jsonOf(await kdSpec(['export', '--trace', '--out', 'traced.onnx', '--json'], { folder }));
+  const output = await patched(['traced.onnx', '--images', 'cold', '--out', 'both.onnx', ...inside]);
   expect(output.after.top1).toBeGreaterThan(output.before.top1 + 0.1);
-  expect(output.earlier).toHaveLength(1);
-  const [once, twice] = await Promise.all(
-    ['warm.onnx', 'both.onnx'].map((name) => readOnnxModel(join(folder, name))),
+  const [plain, once, twice] = await Promise.all(
+    ['warm.onnx', 'traced.onnx', 'both.onnx'].map((name) => readOnnxModel(join(folder, name))),
   );
+  const [ofPlain, ofOnce, ofTwice] = [plain, once, twice].map(readExportedMetadata);
+  expect(ofPlain?.patches).toHaveLength(1);
+  expect(output.earlier).toEqual(ofPlain?.patches);
+  expect(ofOnce).toEqual({ ...ofPlain, traces: ofOnce?.traces });
   for (const [name, { rawData, dims, dataType }] of once.initializers)
     expect(twice.initializers.get(name)).toMatchObject({ rawData, dims, dataType });
-  expect(twice.graph.output.map(({ name }) => name)).toEqual(once.graph.output.map(({ name }) => name));
+  const [named, namedTwice] = [once, twice].map(({ graph }) => graph.output.map(({ name }) => name));
+  expect(namedTwice).toEqual([...named, 'specialist_ids_2', 'specialist_probabilities_2']);
+  const queried = [ofTwice?.traces ?? []].flat().map(({ specialists }) => specialists.length);
+  expect(queried).toEqual([ofPlain?.specialists, output.specialists]);
 
   // What the second patch does to the colours of the first is nothing, and the other way round.
   const outputs = ['kd_spec_probabilities'];
-  const [[first], [both]] = [await run('warm.onnx', outputs), await run('both.onnx', outputs)];
+  const [[first], [both]] = [await run('traced.onnx', outputs), await run('both.onnx', outputs)];
   const [red, orange, blue, purple] = ['red', 'orange', 'blue', 'purple'].map((name) =>
     colourNames.indexOf(name),
   );
@@ -120,6 +129,14 @@ test('a patched file is patched again: the first specialists stay byte for byte,
   expect(jsonOf(again).maxDifference).toBeLessThan(1e-4);
   const [[written]] = [await run('again.onnx', outputs)];
   for (const [at, value] of both.values.entries()) expect(written.values[at]).toBeCloseTo(value, 5);
+  // Calibrated otherwise it is another ensemble, which nobody measured; then the same again.
+  const exported = async (rule: string) => {
+    jsonOf(await kdSpec(['calibrate', '--rule', rule, '--json'], { folder }));
+    jsonOf(await kdSpec(['export', '--out', 'again.onnx', '--json'], { folder }));
+    return readExportedMetadata(await readOnnxModel(join(folder, 'again.onnx')))?.patches;
+  };
+  expect(await exported('combine')).toEqual(output.earlier);
+  expect(await exported('share-inside')).toEqual(ofTwice?.patches);
 });
 
 test('of a recogniser of steps the output is replaced at every step, and its blanks stay', async () => {

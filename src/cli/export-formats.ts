@@ -149,11 +149,14 @@ async function writeGraph(
     ) => Promise<{ readonly files: readonly string[]; readonly bytes: number }>;
   },
 ): Promise<Printed> {
-  const { exportOnnx } = await import('../ensemble/export/export-onnx.js');
+  const { exportOnnx, withPatchRecord } = await import('../ensemble/export/export-onnx.js');
   const { exportedParts } = await import('../ensemble/export/exported-parts.js');
   const { compareExported } = await import('./compare-exported.js');
+  const { readPatchRecord } = await import('./patch-record.js');
   const { workspace, weights } = choices;
-  const model = await exportOnnx(await exportedParts(ensemble, generalistFolder(choices)), choices);
+  const patch = choices.model === 'ensemble' ? await readPatchRecord(workspace) : undefined;
+  const written = await exportOnnx(await exportedParts(ensemble, generalistFolder(choices)), choices);
+  const model = patch === undefined ? written : withPatchRecord(written, patch);
   const compared = await compareExported(model, ensemble, workspace, { weights });
   const { files, bytes } = await store(model);
   const { feed, outputs, metadata } = model;

@@ -22,6 +22,8 @@ export interface Patched {
   readonly added: number;
   /** The patches that were in the model before. */
   readonly earlier: readonly PatchRecord[];
+  /** Of the ensemble that was measured, see `ensembleKey`. */
+  readonly ensemble: string;
 }
 
 export const lostByBystanders = ({ bystanders }: Pick<MeasuredPatch, 'bystanders'>) =>
@@ -71,7 +73,8 @@ interface Opened {
   readonly original: Classifier | undefined;
   /** A model that was patched before, as it came. */
   readonly earlier: ExportedEnsemble | undefined;
-  /** Of what the ensemble predicts, see `firstClassesKey`. */
+  /** Of the ensemble, and of what it predicts: see `ensembleKey` and `firstClassesKey`. */
+  readonly ensemble: string;
   readonly key: string;
 }
 
@@ -86,8 +89,8 @@ async function withNetworks<T>(
   const { readModelBytes } = await import('../models/onnx/model-file.js');
   const { readExportedMetadata } = await import('../models/onnx/exported-metadata.js');
   const { loadOriginal } = await import('../models/network-classifier.js');
-  const { firstClassesKey } = await import('../evaluation/first-classes.js');
-  const key = await firstClassesKey(workspace);
+  const { ensembleKey, firstClassesKey } = await import('../evaluation/first-classes.js');
+  const [ensemble, key] = [await ensembleKey(workspace), await firstClassesKey(workspace)];
   const networks = await loadNetworkEnsemble(workspace, { backend, store: join(workspace, 'features') });
   const folder = join(workspace, 'generalist');
   let earlier: ExportedEnsemble | undefined;
@@ -98,7 +101,7 @@ async function withNetworks<T>(
     if (own !== undefined && readExportedMetadata(own) !== undefined)
       earlier = await openExportedEnsemble(await readModelBytes(own.path), { path: own.path });
     original = await loadOriginal(folder, networks.generalist);
-    return await use({ networks, parts, original, earlier, key });
+    return await use({ networks, parts, original, earlier, ensemble, key });
   } finally {
     for (const one of [original, earlier, networks]) one?.dispose();
   }
@@ -126,6 +129,7 @@ export async function makePatched(
       measured: { ...(await measureTest(settings, opened, signal)), bystanders },
       added: model.metadata.specialists - (earlier?.metadata.specialists ?? 0),
       earlier: earlier?.metadata.patches ?? [],
+      ensemble: opened.ensemble,
     };
   });
 }

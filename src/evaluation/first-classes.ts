@@ -101,17 +101,26 @@ export async function firstClassesOf(
   return found;
 }
 
-/**
- * What the first classes of a workspace depend on, to be read before its ensemble is loaded: what is made again meanwhile is
- * another.
- */
-export async function firstClassesKey(workspace: string): Promise<string> {
-  const key = createHash('sha256').update(packageVersion());
+/** What the ensemble of a workspace came of: where any of it is made again, it is another. */
+export async function ensembleKey(workspace: string): Promise<string> {
+  const key = createHash('sha256');
   for (const stage of madeOf) {
     const made = await findManifest(join(workspace, stage));
     key.update(JSON.stringify([made?.digest, made?.inputs]));
   }
   return key.digest('hex').slice(0, 16);
+}
+
+/**
+ * What the first classes of a workspace depend on, to be read before its ensemble is loaded: what is made again meanwhile is
+ * another.
+ */
+export async function firstClassesKey(workspace: string): Promise<string> {
+  return createHash('sha256')
+    .update(packageVersion())
+    .update(await ensembleKey(workspace))
+    .digest('hex')
+    .slice(0, 16);
 }
 
 /**

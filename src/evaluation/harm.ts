@@ -17,7 +17,7 @@ export interface BystanderReport {
   readonly agreement: number;
   /** Of labelled images the accuracy that is lost, of the others every change of the most probable class. */
   readonly harm: number;
-  /** Of the paired difference. */
+  /** Of the paired difference; that of one changed prediction at least, as nobody knows from few images that none changes. */
   readonly standardError: number;
   /** Under which the rule and its numbers were chosen; absent where there was none. */
   readonly bound?: number;
@@ -83,6 +83,6 @@ export function bystanderFigures(
     ...(generalist.examples > 0 && { generalist: top1Of(generalist), ensemble: top1Of(fused) }),
     agreement: agreement.estimate().mean,
     harm: estimate.mean,
-    standardError: estimate.standardError,
+    standardError: Math.max(estimate.standardError, 1 / Math.max(1, labels.length)),
   };
 }

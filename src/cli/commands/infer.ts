@@ -365,7 +365,10 @@ function describe({ generalist, ensemble, specialists }: Classification, model: 
     return `specialist ${id}: ${classes}; none of its classes ${percent(dustbin)}`;
   });
   const unnamed = hasUnnamed(model)
-    ? ['the file does not say which specialists were queried: export it with --trace to see them']
+    ? [
+        `the file does not say which ${model.specialists.length > 0 ? 'of its other ' : ''}specialists were queried: ` +
+          'export it with --trace to see them',
+      ]
     : [];
   const none = unnamed.length === 0 && queried.length === 0 ? [noneQueried(model)] : [];
   return [alignColumns([['', 'generalist', 'ensemble'], ...rows]), ...queried, ...unnamed, ...none].join(

@@ -162,7 +162,7 @@ const stricter = [1, 1 / 2, 1 / 4];
  */
 async function writePatched(
   out: string,
-  { model, compared, measured, added, earlier }: Patched,
+  { model, compared, measured, added, earlier, ensemble }: Patched,
   {
     workspace,
     bound,
@@ -185,6 +185,7 @@ async function writePatched(
   refuseWorse(measured, { added, bound, calibratedFor, isRefitted, rivals });
   const { withPatchRecord } = await import('../../ensemble/export/export-onnx.js');
   const { writeOnnxModel } = await import('../../models/onnx/write-model.js');
+  const { keepPatchRecord } = await import('../patch-record.js');
   const { test, bystanders, classes } = measured;
   const figuresOf = (when: 'before' | 'after') => ({
     top1: test[when],
@@ -197,6 +198,7 @@ async function writePatched(
     after: figuresOf('after'),
   };
   const { files, bytes } = await writeOnnxModel(out, withPatchRecord(model, record).proto);
+  await keepPatchRecord(workspace, ensemble, record);
   const report = join(workspace, 'report', 'index.html');
   const json = {
     file: out,

@@ -191,7 +191,7 @@ export async function exportOnnx(
   }
   if (!imported || withPreprocessing) graph.input = [imageInfo(feed), ...otherInputs(graph, feed.name)];
   const { outputs, fused, metadata } = writeOutputs(writer, graph, host, written, {
-    trace,
+    trace: trace || (before?.traces.length ?? 0) > 0, // a file that names specialists goes on to name all
     before,
     isRefitted: imported?.isRefitted === true,
   });
