@@ -250,9 +250,11 @@ test('a folder for hubs says what a program needs, with figures and the licence;
     image_std: [1],
   });
   expect(await read('README.md')).toMatch(/license: "apache-2.0"[\s\S]*\| ensemble \| \d+\.\d%/);
-  const ensemble = await loadEnsemble(join(folder, 'hub', 'model.onnx'));
-  expect(ensemble.classes).toEqual(classes);
-  ensemble.dispose();
+  for (const place of ['hub/model.onnx', 'hub']) {
+    const ensemble = await loadEnsemble(join(folder, place));
+    expect(ensemble.classes).toEqual(classes);
+    ensemble.dispose();
+  }
   const picture = 'first.png';
   for await (const { bytes } of examples((await openDataset(join(workspace(), 'dataset'))).splits.test)) {
     await writeFile(join(folder, picture), bytes);
@@ -289,6 +291,8 @@ test('the student exports, too', async () => {
   const { stdout } = await kdSpec(['infer', '0.png', '--model', 'ensemble.onnx', '--top', '1'], { folder });
   expect(stdout).toMatch(/^0\.png\n +prediction\n1 +f\d+\/c\d+ +\S+%\nthe model has no specialists\n$/);
 
+  const traced = ['export', '--model', 'student', '--trace', '--out', 'traced.onnx'];
+  expect((await kdSpec(traced, { folder })).stderr).toMatch(/--trace names specialists.*\ncode: usage/);
   const to = async (...words: readonly string[]) =>
     jsonOf(await kdSpec(['export', '--model', 'student', ...words, '--json'], { folder }));
   await to('--format', 'safetensors', '--out', 'student.safetensors');
@@ -396,6 +400,8 @@ test.each([
   const [flags, what, tensor, shape] = args;
   const own = await copyOfTiny();
   try {
+    const planned = await kdSpec(['train-specialists', ...flags, '--dry-run'], { folder: own });
+    expect(planned.stderr).toContain(`${flags.join(' ')} has no form as a graph: `);
     for (const words of [
       ['train-specialists', ...flags],
       ['calibrate', '--no-select'],

@@ -57,6 +57,9 @@ test('the sides of a model are not exchanged, and the folder for a hub says them
   expect((await kdSpec(exported, { folder })).code).toBe(0);
   const feed = JSON.parse(await readFile(join(folder, 'hub', 'preprocessor_config.json'), 'utf8'));
   expect(feed).toMatchObject({ size: { height: size, width: 2 * size }, do_center_crop: false });
+  const card = await readFile(join(folder, 'hub', 'README.md'), 'utf8'); // of a model whose metadata name its licence
+  expect(card).toMatch(/^license: "cc-by-4.0"$/m);
+  expect(card).toContain('cc-by-4.0, as the metadata of the original model say.');
 });
 
 test("images of a size of their own that are not the model's are refused before anything is written", async () => {

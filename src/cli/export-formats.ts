@@ -269,16 +269,23 @@ async function cardOf(
   const { openDataset } = await import('../data/dataset.js');
   const { readReport } = await import('../evaluation/report-schema.js');
   const { description } = await openDataset(join(workspace, 'dataset'));
-  const { feed, metadata, outputs } = model;
+  const { feed, metadata, outputs, proto } = model;
   const { rule, specialists } = metadata;
+  const given = licence === undefined ? licenceOf(proto) : { name: licence, isFromModel: false };
   const student = which === 'student' ? await studentFigures(workspace) : undefined;
   const { isFeatures, width, logits = 0 } = feed.form.image;
   const row = isFeatures && { features: width - logits, logits };
   const facts = { rule, specialists, outputs, weights, student, classes: classes.length, input: feed.name };
   return modelCard(
-    { name, licence, description, row, preparation: preparation(feed), ...facts },
+    { name, licence: given, description, row, preparation: preparation(feed), ...facts },
     await readReport(join(workspace, 'report', 'report.json')),
   );
+}
+
+/** The licence that the metadata of a model name: those of an imported one are in what is exported of it. */
+function licenceOf({ metadataProps }: ExportedModel['proto']): CardFacts['licence'] {
+  const named = metadataProps.find(({ key, value }) => /^licen[cs]e$/i.test(key) && value.trim() !== '');
+  return named && { name: named.value.trim(), isFromModel: true };
 }
 
 /** What the student of a workspace reaches on test images; null where nothing measured it. */

@@ -1,9 +1,11 @@
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { BackendName } from '../compute/backend.js';
 import { KdSpecError } from '../core/errors.js';
 import type { Classifier } from '../models/classifier.js';
 import { readExportedMetadata } from '../models/onnx/exported-metadata.js';
 import { decodeOnnxModel, readModelBytes } from '../models/onnx/model-file.js';
+import { modelFileOf } from '../models/onnx/model-path.js';
 import { openOnnxClassifier } from '../models/onnx/onnx-classifier.js';
 import type { RuntimeName } from '../models/onnx/runtime.js';
 import { type Ensemble, loadNetworkEnsemble } from './ensemble.js';
@@ -61,8 +63,8 @@ function onnxRuntime(path: string, runtime: EnsembleRuntime): RuntimeName {
 /**
  * Loads the ensemble of a workspace, or one that was exported as a file.
  *
- * @param path a folder in which `kd-spec run` or `kd-spec calibrate` has finished, or an `.onnx` file that `kd-spec export`
- * or `kd-spec patch` wrote
+ * @param place a folder in which `kd-spec run` or `kd-spec calibrate` has finished, an `.onnx` file that `kd-spec export`
+ * or `kd-spec patch` wrote, or a folder of `kd-spec export --format hf`
  * @throws KdSpecError `not-found` or `checkpoint-invalid` when something is missing or damaged; `option-invalid` for a
  * runtime that cannot run it
  *
@@ -73,9 +75,10 @@ function onnxRuntime(path: string, runtime: EnsembleRuntime): RuntimeName {
  * ensemble.dispose();
  */
 export async function loadEnsemble(
-  path: string,
+  place: string,
   { backend = 'auto', runtime = 'auto', name }: LoadOptions = {},
 ): Promise<Ensemble> {
+  const path = existsSync(join(place, 'ensemble')) ? place : modelFileOf(place);
   if (path.toLowerCase().endsWith('.onnx')) {
     const options = { path, name, runtime: onnxRuntime(path, runtime) };
     return openExportedEnsemble(await readModelBytes(path), options);

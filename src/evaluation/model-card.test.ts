@@ -51,7 +51,7 @@ test.each([
   [{ features: 0, logits: 30 }, 'rows of the 30 logits (float32)'],
 ])('a model of rows is one of no images: %j', (row, text) => {
   const card = modelCard(
-    { ...facts, description: 'f.npz', licence: 'mit', row, input: 'features' },
+    { ...facts, description: 'f.npz', licence: { name: 'mit', isFromModel: false }, row, input: 'features' },
     report(8),
   );
   expect(card).toContain(`\`rows\` are ${text}.`);
@@ -62,7 +62,10 @@ test.each([
 });
 
 test('a card of an ensemble that kept no specialist says so', () => {
-  const card = modelCard({ ...facts, specialists: 0, licence: 'mit' }, report(8));
+  const card = modelCard(
+    { ...facts, specialists: 0, licence: { name: 'mit', isFromModel: false } },
+    report(8),
+  );
   expect(card).toMatch(/classes: a generalist alone, as an ONNX graph\. No specialist was kept: /);
   expect(card).not.toMatch(/0 specialists|fused|rule|ensemble-of-specialists|specialists were trained/);
   expect(card).toContain('the distribution of the ensemble first');

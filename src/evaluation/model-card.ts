@@ -6,8 +6,8 @@ import type { Report } from './report.js';
 /** What a card says beside the report. */
 export interface CardFacts {
   readonly name: string;
-  /** Of the model, or of the model that it was made of. */
-  readonly licence: string | undefined;
+  /** Of the model, or of the model that it was made of, and whether that model's own metadata say so. */
+  readonly licence: { readonly name: string; readonly isFromModel: boolean } | undefined;
   readonly description: string;
   readonly classes: number;
   readonly specialists: number;
@@ -50,7 +50,7 @@ export function modelCard(facts: CardFacts, report: CardReport | undefined): str
     '---',
     'library_name: onnx',
     `pipeline_tag: ${row ? 'tabular' : 'image'}-classification`,
-    `license: ${licence === undefined ? 'unknown' : JSON.stringify(licence)}`,
+    `license: ${licence === undefined ? 'unknown' : JSON.stringify(licence.name)}`,
     'tags:',
     '- kd-spec',
     ...(isStudent || specialists > 0 ? [`- ${tag}`] : []),
@@ -90,7 +90,7 @@ export function modelCard(facts: CardFacts, report: CardReport | undefined): str
     '',
     licence === undefined
       ? `Not stated. The licence of the original model, where there is one, and those of the ${examples} apply.`
-      : `${licence}. The licences of the ${examples} that ${trainedOn(facts)} apply, too.`,
+      : `${licence.name}${licence.isFromModel ? ', as the metadata of the original model say' : ''}. The licences of the ${examples} that ${trainedOn(facts)} apply, too.`,
     '',
   ];
   return [...front, '', ...lines].join('\n');

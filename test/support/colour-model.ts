@@ -102,7 +102,7 @@ export function colourModel({
     ],
     outputs: ['probabilities', ...(isCrowded ? crowd : [])],
     ...(isSequence && !isOne && { outputShapes: { probabilities: ['batch', 3, outputs] } }),
-    metadata: { names: JSON.stringify(colourNames) },
+    metadata: { names: JSON.stringify(colourNames), license: 'cc-by-4.0' },
   });
 }
 

@@ -85,7 +85,7 @@ export function exportCommand(context: CommandContext): CommandModule {
             type: 'string',
             requiresArg: true,
             describe:
-              'State this licence in the card of --format hf: that of the model it was made of, such as apache-2.0',
+              'State this licence in the card of --format hf: that of the model it was made of, such as apache-2.0, if its metadata do not name it',
           })
           .option('external-data', {
             type: 'boolean',
@@ -99,6 +99,8 @@ export function exportCommand(context: CommandContext): CommandModule {
       const format = exportFormatNames.find((name) => name === argv.format) ?? 'onnx';
       if (typeof argv.refit === 'string') expectFlagsOfRefit(argv);
       else expectFlagsOfFormat(format, Object.keys(argv));
+      if (argv.model === 'student' && argv.trace === true)
+        throw new KdSpecError('usage', '--trace names specialists, and a student has none: leave it out');
       const { commandSettings } = await import('../command-settings.js');
       const settings = await commandSettings(argv, context);
       const out = resolve(context.folder, argv.out);

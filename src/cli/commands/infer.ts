@@ -92,7 +92,7 @@ export function inferCommand(context: CommandContext): CommandModule {
 async function modelOf(value: unknown, folder: string): Promise<string> {
   const model = typeof value === 'string' ? value : 'ensemble';
   if (model === 'ensemble' || model === 'student') return model;
-  const { modelFileOf } = await import('../model-path.js');
+  const { modelFileOf } = await import('../../models/onnx/model-path.js');
   const path = modelFileOf(resolve(folder, model));
   if (path.toLowerCase().endsWith('.onnx')) return path;
   throw new KdSpecError(

@@ -35,7 +35,7 @@ export function serveCommand(context: CommandContext): CommandModule {
       const { createServer } = await import('../../serving/server.js');
       const { tokensOf } = await import('../../serving/access.js');
       const { model: named, tokenFile, reloadSeconds, host, ...options } = settings.serve;
-      const { modelFileOf } = await import('../model-path.js');
+      const { modelFileOf } = await import('../../models/onnx/model-path.js');
       const model = named === null ? null : modelFileOf(named);
       if (model !== null && origins.get('workspace')?.kind === 'flag')
         throw new KdSpecError(

@@ -93,7 +93,7 @@ export function expectSubsetsOf(classes: number, found: number, place: string): 
   );
 }
 
-export function checkSpecialists({ settings, origins, outline }: CheckContext): void {
+export function checkSpecialists({ settings, origins, outline, warn }: CheckContext): void {
   const { subsets, specialists } = settings;
   const { retrain, head, dense, labelSmoothing, engine, slurm } = specialists;
   if (head === 'full' && labelSmoothing > 0) {
@@ -142,6 +142,7 @@ export function checkSpecialists({ settings, origins, outline }: CheckContext): 
   if (slurm.time !== null && engine === 'slurm' && parseTimeLimit(slurm.time) === undefined) {
     throw invalid(`--slurm-time: expected a time such as 90 (minutes) or 4:00:00, got "${slurm.time}"`);
   }
+  warnOfNoGraph(specialistsWithoutGraph(settings), warn);
   ignored(origins, retrain === 'all', {
     'specialists.views': 'no features are cached with --retrain all',
   });
@@ -175,8 +176,9 @@ export function needsPredictions({
   return routedShare > 0 || softShare > 0 || head === 'full';
 }
 
-export function checkEnsemble({ settings, origins, outline }: CheckContext): void {
+export function checkEnsemble({ settings, origins, outline, warn }: CheckContext): void {
   const { routingMass, calibrate, select } = settings.ensemble;
+  warnOfNoGraph(ruleWithoutGraph(settings), warn);
   needImages(outline, 'validation', 'calibrating the ensemble');
   ignored(origins, routingMass !== null, {
     'ensemble.routingTop': '--routing-mass chooses the specialists: give one of the two',
@@ -201,16 +203,42 @@ export function checkReport({ settings, outline }: CheckContext): void {
  * @throws KdSpecError `option-invalid`
  */
 export function refuseWhatCannotBeExported(
-  { specialists, ensemble }: Pick<Settings, 'specialists' | 'ensemble'>,
+  settings: Pick<Settings, 'specialists' | 'ensemble'>,
   use: string,
 ): void {
-  const refuse = (what: string, advice: string) =>
-    invalid(`${what} has no form as a graph, and ${use}: ${advice}`);
-  if (specialists.retrain === 'all') throw refuse('--retrain all', 'take --retrain head or top');
-  if (specialists.head === 'full') throw refuse('--specialist-head full', 'leave it out');
-  if (specialists.routedShare > 0 && ensemble.rule !== shareInside.name)
-    throw refuse(
-      'a dustbin whose correction depends on the image (--routed-share)',
-      `leave it out, or add --rule ${shareInside.name}, which uses no dustbin`,
-    );
+  const found = specialistsWithoutGraph(settings) ?? ruleWithoutGraph(settings);
+  if (found) throw invalid(`${found.what} has no form as a graph, and ${use}: ${found.advice}`);
+}
+
+/** A choice that no ONNX file can hold, and what to choose instead. */
+interface WithoutGraph {
+  readonly what: string;
+  readonly advice: string;
+}
+
+function specialistsWithoutGraph({ specialists }: Pick<Settings, 'specialists'>): WithoutGraph | undefined {
+  if (specialists.retrain === 'all') return { what: '--retrain all', advice: 'take --retrain head or top' };
+  if (specialists.head === 'full') return { what: '--specialist-head full', advice: 'leave it out' };
+  return undefined;
+}
+
+function ruleWithoutGraph({
+  specialists,
+  ensemble,
+}: Pick<Settings, 'specialists' | 'ensemble'>): WithoutGraph | undefined {
+  if (specialists.routedShare === 0 || ensemble.rule === shareInside.name) return undefined;
+  return {
+    what: 'a dustbin whose correction depends on the image (--routed-share)',
+    advice: `leave it out, or add --rule ${shareInside.name}, which uses no dustbin`,
+  };
+}
+
+/** Who trains what export would refuse learns it before. */
+function warnOfNoGraph(found: WithoutGraph | undefined, warn: CheckContext['warn']): void {
+  if (!found) return;
+  const { what, advice } = found;
+  warn(
+    `${what} has no form as a graph: the ensemble runs here, and kd-spec export will write its weights alone ` +
+      `(--format safetensors); for an ONNX file ${advice}`,
+  );
 }

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 
-// By itself: two commands need it, and what else they share is loaded with every help text.
+// By itself: commands ask before they load what opens a model.
 
 /** The file of a model that somebody named: of a folder that `kd-spec export --format hf` wrote, the model in it. */
 export function modelFileOf(path: string): string {
