@@ -300,6 +300,8 @@ test('the student exports, too', async () => {
   expect([...tensors.keys()].every((name) => name.startsWith('generalist.'))).toBe(true);
   await to('--format', 'web', '--out', 'student-page');
   expect((await readdir(join(folder, 'student-page'))).sort()).toContain('model.onnx');
+  const page = await readFile(join(folder, 'student-page', 'index.html'), 'utf8');
+  expect(page.match(/<th scope="col">\w+/g)).toEqual(['<th scope="col">prediction']);
   await to('--format', 'hf', '--out', 'student-hub');
   const card = await readFile(join(folder, 'student-hub', 'README.md'), 'utf8');
   expect(card).toMatch(/one network that was distilled/);

@@ -12,6 +12,7 @@ import { exportOnnx, modelBytes } from '../../src/ensemble/export/export-onnx.js
 import { writeWebFolder } from '../../src/ensemble/export/web-folder.js';
 import { startChromium } from '../support/chromium.js';
 import { type ExportedCase, exportedCases, referenceOf } from '../support/exported-ensembles.js';
+import { dropOn, overflow, violations } from '../support/page-checks.js';
 import { testSetCases } from '../support/test-set-ensembles.js';
 
 /** A page that was exported, behind the plainest server of static files, and exported models in onnxruntime-web. */
@@ -94,6 +95,31 @@ test('the exported page classifies an image that is given to it, and asks nobody
   expect(asked.filter((one) => !one.startsWith(url) && !one.startsWith('data:'))).toEqual([]);
   await page.close();
 });
+
+test.each([
+  [1180, 'light'],
+  [390, 'dark'],
+] as const)(
+  'an image that is dropped is classified, %i pixels wide and %s, for everybody',
+  async (width, colorScheme) => {
+    const page = await browser.newPage({ viewport: { width, height: 860 }, colorScheme });
+    await page.goto(url);
+    await page.getByText('10 classes. Ready.').waitFor();
+    expect(await violations(page)).toEqual([]);
+    const picture = sharp({ create: { width: 40, height: 40, channels: 3, background: '#c83' } });
+    const bytes = await picture.png().toBuffer();
+    await dropOn(page, 'drop', { name: 'image.png', type: 'image/png', bytes });
+    await page.getByText(/^Classified in/).waitFor();
+    expect(await page.locator('tbody tr').count()).toBe(5);
+    expect(await violations(page)).toEqual([]);
+    expect(await overflow(page)).toBeLessThanOrEqual(0);
+    const shots = process.env.TEST_SCREENSHOTS; // a folder, to look at them
+    if (shots) await page.screenshot({ path: join(shots, `exported-${colorScheme}.png`) });
+    await dropOn(page, 'drop', { name: 'a.txt', type: 'text/plain', bytes: Buffer.from('no') });
+    await page.getByText(/^This did not work/).waitFor();
+    await page.close();
+  },
+);
 
 test.each([
   ['a large photo', 640, 427, 'jpeg'],

@@ -1,7 +1,6 @@
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import axe from 'axe-core';
 import type { Browser, Page } from 'playwright-core';
 import sharp from 'sharp';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
@@ -11,6 +10,7 @@ import { loadEnsemble } from '../../src/ensemble/load-ensemble.js';
 import { type Running, startKdSpec } from '../fixtures/command-line.js';
 import { tinyFolder } from '../fixtures/tiny-workspace.js';
 import { startChromium } from '../support/chromium.js';
+import { dropOn, overflow, transferOf, violations } from '../support/page-checks.js';
 
 /** The page of a server that runs as a person starts it, in a real browser. */
 const workspace = () => join(tinyFolder(), 'kd-workspace');
@@ -85,35 +85,21 @@ async function open(
 
 const choose = (page: Page, name: string) => page.setInputFiles('#file', join(folder, name));
 
-/** A script that makes `transfer` of a file, as the browser does when a person drops or pastes one. */
-const transferOf = async (name: string, type: string) => `
-  const bytes = Uint8Array.from(atob('${await readFile(join(folder, name), 'base64')}'), (letter) => letter.charCodeAt(0));
-  const transfer = new DataTransfer();
-  transfer.items.add(new File([bytes], '${name}', { type: '${type}' }));`;
+const fileOf = async (name: string, type: string) => ({
+  name,
+  type,
+  bytes: await readFile(join(folder, name)),
+});
 
-async function drop(page: Page, name: string, type: string) {
-  await page.evaluate(`{ ${await transferOf(name, type)}
-    for (const kind of ['dragenter', 'dragover', 'drop']) document.getElementById('stage').dispatchEvent(
-      new DragEvent(kind, { dataTransfer: transfer, bubbles: true, cancelable: true })); }`);
-}
+const drop = async (page: Page, name: string, type: string) =>
+  dropOn(page, 'stage', await fileOf(name, type));
 
 async function paste(page: Page, name: string, type: string) {
-  await page.evaluate(`{ ${await transferOf(name, type)}
+  await page.evaluate(`{ ${transferOf(await fileOf(name, type))}
     document.dispatchEvent(new ClipboardEvent('paste', { clipboardData: transfer, bubbles: true })); }`);
 }
 
 const verdict = (page: Page) => page.locator('.verdict h2 .what');
-
-/** What axe finds wrong, in the page's own world, which its policy leaves to tools of the browser. */
-async function violations(page: Page): Promise<string[]> {
-  await page.evaluate(axe.source);
-  const found = await page.evaluate('axe.run(document)');
-  const { violations } = found as { violations: { id: string; nodes: { html: string }[] }[] };
-  return violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(' ')}`);
-}
-
-const overflow = (page: Page) =>
-  page.evaluate('document.documentElement.scrollWidth - document.documentElement.clientWidth');
 
 describe('an image', () => {
   test('that is dropped is predicted by both, with the specialists and how the mass moved', async () => {

@@ -28,12 +28,20 @@ export async function writeWebFolder(
 ): Promise<number> {
   const { feed, fused, metadata } = model;
   const { image } = feed.form;
+  // A student, or an ensemble that kept no specialist, predicts once.
+  const columns =
+    metadata.specialists === 0
+      ? [['prediction', fused]]
+      : [
+          ['ensemble', fused],
+          ['generalist', metadata.generalist],
+        ];
   const settings = {
     title,
     input: feed.name,
     image,
     batch: feed.batch ?? 1,
-    outputs: { fused, generalist: metadata.generalist },
+    columns: columns.map(([, output]) => output),
     classes,
   };
   const runtime = dirname(require.resolve('onnxruntime-web'));
@@ -47,7 +55,10 @@ export async function writeWebFolder(
       );
     }
     const texts: Readonly<Record<string, string>> = {
-      'index.html': page(title),
+      'index.html': page(
+        title,
+        columns.map(([name]) => name),
+      ),
       'classify.js': script,
       'model.json': JSON.stringify(settings),
     };
@@ -71,7 +82,7 @@ export async function writeWebFolder(
 const escaped = (text: string) =>
   text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('"', '&quot;');
 
-const page = (title: string) => `<!doctype html>
+const page = (title: string, columns: readonly string[]) => `<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
@@ -89,10 +100,12 @@ h1 { font-size: 1.4rem; line-height: 1.25 }
 #result[hidden] { display: none }
 canvas { width: 9rem; image-rendering: pixelated; border: 1px solid GrayText; align-self: flex-start }
 table { border-collapse: collapse; flex: 1; min-width: 16rem }
-caption { text-align: left; color: GrayText; padding-bottom: .3rem }
-th, td { text-align: left; padding: .25rem .75rem .25rem 0; border-bottom: 1px solid color-mix(in srgb, GrayText 40%, transparent) }
-td.number { text-align: right; padding-right: 1.5rem; font-variant-numeric: tabular-nums }
-td.number:last-child { padding-right: 0 }
+caption { text-align: left; font-size: .875rem; padding-bottom: .3rem }
+th, td { text-align: left; padding: .25rem .75rem .25rem 0; overflow-wrap: anywhere; border-bottom: 1px solid color-mix(in srgb, GrayText 40%, transparent) }
+tbody tr:first-child td { font-weight: 600 }
+th.number { font-weight: 400 }
+.number { text-align: right; padding-right: 1.5rem; font-variant-numeric: tabular-nums }
+.number:last-child { padding-right: 0 }
 </style>
 </head>
 <body>
@@ -104,7 +117,7 @@ td.number:last-child { padding-right: 0 }
 <canvas aria-label="The image as the model sees it"></canvas>
 <table>
 <caption>The image stays in this browser.</caption>
-<thead><tr><th scope="col">ensemble</th><th></th><th scope="col">generalist</th><th></th></tr></thead>
+<thead><tr>${columns.map((name) => `<th scope="col">${name}</th><th scope="col" class="number">share</th>`).join('')}</tr></thead>
 <tbody></tbody>
 </table>
 </section>
@@ -246,12 +259,12 @@ async function classify(blob) {
     const order = Array.from(values.keys()).sort((a, b) => values[b] - values[a]).slice(0, most);
     return order.map((c) => [model.classes[c], (100 * values[c]).toFixed(1) + '%']);
   };
-  const [fused, generalist] = [top(model.outputs.fused), top(model.outputs.generalist)];
+  const columns = model.columns.map(top);
   const body = result.querySelector('tbody');
   body.replaceChildren(
-    ...fused.map((cells, rank) => {
+    ...columns[0].map((_, rank) => {
       const row = document.createElement('tr');
-      for (const [place, text] of [...cells, ...generalist[rank]].entries()) {
+      for (const [place, text] of columns.flatMap((ranked) => ranked[rank]).entries()) {
         const cell = row.insertCell();
         cell.textContent = text;
         if (place % 2 === 1) cell.className = 'number';
