@@ -9,8 +9,9 @@
  * (`--rivals`: units of its last layer, for each workspace; of random weights, since time does not depend on them), and
  * the ensemble with parts left out: `routed` has no specialist kept, so that what it costs more than the generalist is
  * routing and one more copy; `queried` runs the specialists and does not fuse. `trace` also returns what all of them
- * predict. On `onnx` they are exported files in ONNX Runtime. `--python` names an interpreter with onnxruntime, which runs
- * the generalist alone.
+ * predict. On `onnx` they are exported files in ONNX Runtime; one of them is the generalist with as many more nodes as the
+ * ensemble has, each of which computes next to nothing. `--python` names an interpreter with onnxruntime, which runs the
+ * generalist alone. How long `loadEnsemble` takes is measured in processes of its own.
  *
  * In each round every contestant has a turn of `--ms` at each batch size; a turn counts with the median of its calls, and
  * a share is the generalist's time by the contestant's in the same round. Shown are medians over rounds. Without `--out`
@@ -21,7 +22,10 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { clone, create } from '@bufbuild/protobuf';
+import { type GraphProto, GraphProtoSchema, ModelProtoSchema } from 'onnx-buf';
 import type { BackendName } from '../../src/compute/backend.js';
+import { packageFolder } from '../../src/core/package.js';
 import { createRandom } from '../../src/core/random.js';
 import { imageBatches } from '../../src/data/batches.js';
 import { openDataset } from '../../src/data/dataset.js';
@@ -35,6 +39,7 @@ import type { Report } from '../../src/evaluation/report.js';
 import type { Classifier, ImageBatch } from '../../src/models/classifier.js';
 import { createNetwork, type Network } from '../../src/models/network.js';
 import { networkClassifier } from '../../src/models/network-classifier.js';
+import { createGraphWriter, renameValue } from '../../src/models/onnx/graph-writer.js';
 import { type ImageSession, openImageSession } from '../../src/models/onnx/image-session.js';
 import { describeRuntime } from '../../src/models/onnx/runtime.js';
 import { describeMachine, type Machine } from '../machine.js';
@@ -56,6 +61,7 @@ const { values: flags } = parseArgs({
 const batchSizes = flags.batches.split(',').map(Number);
 const turnMs = Number(flags.ms);
 const fewestCalls = 3;
+const openings = 5;
 
 /** Predicts the distributions of a batch into an array that it keeps. */
 type Predict = (batch: ImageBatch) => Promise<unknown>;
@@ -78,6 +84,10 @@ interface Comparison {
   /** Operations of the generalist by those of the ensemble. */
   readonly shareByOperations: number | null;
   readonly rows: readonly Row[];
+  /** Of the exported graphs, where there are some. */
+  readonly nodes?: { readonly generalist: number; readonly ensemble: number };
+  /** Milliseconds of `loadEnsemble`, each in a process of its own. */
+  readonly opened: readonly { readonly what: string; readonly ms: readonly number[] }[];
 }
 
 interface Result {
@@ -189,6 +199,8 @@ function contestantsOn(ensemble: NetworkEnsemble, rival: number | undefined): Re
 async function compare(workspace: string, rival: number | undefined): Promise<Comparison> {
   const batches = await Promise.all(batchSizes.map((size) => batchesOf(workspace, size)));
   const rows: Row[] = [];
+  const opened: Comparison['opened'][number][] = [];
+  let nodes: Comparison['nodes'];
   const note = (runtime: string, times: ReadonlyMap<string, Times>) => {
     for (const [contestant, all] of times) rows.push({ runtime, contestant, times: all });
   };
@@ -196,6 +208,7 @@ async function compare(workspace: string, rival: number | undefined): Promise<Co
     const ensemble = await loadNetworkEnsemble(workspace, { backend: backend as BackendName });
     note(backend, await compete(contestantsOn(ensemble, rival), batches));
     ensemble.dispose();
+    opened.push({ what: `the workspace, ${backend}`, ms: openingTimes(workspace, { backend }) });
   }
   const ensemble = await loadNetworkEnsemble(workspace, { backend: 'wasm' });
   const { classes, generalist, specialistNetworks: specialists, settings } = ensemble;
@@ -210,6 +223,9 @@ async function compare(workspace: string, rival: number | undefined): Promise<Co
         await exportOnnx({ ...parts, specialists: specialistNetworks, settings: plain }),
       );
       files.set('ensemble', await exportOnnx(parts));
+      const [few, many] = [...files.values()].map(({ proto }) => (proto.graph ? countNodes(proto.graph) : 0));
+      nodes = { generalist: few, ensemble: many };
+      files.set(idleName, withIdleNodes([...files.values()][0], many - few));
       if (rival !== undefined) {
         const network = widened(generalist, rival);
         const wide = { ...parts, generalist: network, specialists: specialistNetworks, settings: plain };
@@ -228,6 +244,16 @@ async function compare(workspace: string, rival: number | undefined): Promise<Co
         await compete(contestants, batches),
       );
       for (const session of sessions.values()) session.dispose();
+      const whole = files.get('ensemble');
+      if (whole) {
+        const path = join(folder, 'ensemble.onnx');
+        writeFileSync(path, modelBytes(whole));
+        const kinds = [...(describeRuntime().isNative ? (['onnx'] as const) : []), 'wasm'] as const;
+        for (const runtime of kinds) {
+          const name = runtime === 'onnx' ? 'onnxruntime-node' : 'onnxruntime-web';
+          opened.push({ what: `the file, ${name}`, ms: openingTimes(path, { runtime }) });
+        }
+      }
       const file = files.get('generalist');
       if (flags.python !== undefined && file !== undefined) {
         const path = join(folder, 'generalist.onnx');
@@ -249,7 +275,52 @@ async function compare(workspace: string, rival: number | undefined): Promise<Co
     active: inference?.active ?? null,
     shareByOperations: inference ? inference.generalistFlops / inference.ensembleFlops : null,
     rows,
+    ...(nodes && { nodes }),
+    opened,
   };
+}
+
+const idleName = 'generalist with idle nodes';
+
+/** The nodes of a graph and of its branches. */
+function countNodes(graph: GraphProto): number {
+  return graph.node.reduce(
+    (sum, { attribute }) =>
+      sum + 1 + attribute.reduce((inside, { g }) => inside + (g ? countNodes(g) : 0), 0),
+    0,
+  );
+}
+
+/** A file that predicts the same, in which so many nodes run one after the other that compute four numbers each. */
+function withIdleNodes(model: ExportedModel, count: number): ExportedModel {
+  const { proto, fused, feed } = model;
+  if (proto.graph === undefined) throw new Error('a model has a graph');
+  const graph = clone(GraphProtoSchema, proto.graph);
+  const writer = createGraphWriter(graph, Number(proto.opsetImport[0].version), { prefix: 'idle_' });
+  const before = 'idle_before';
+  renameValue(graph, fused, before);
+  let value = writer.castTo(writer.node('Shape', [feed.name]), 'float32'); // known only when it runs
+  for (let node = 0; node < count; node++) value = writer.node('Sigmoid', [value]);
+  const nothing = writer.mul(writer.sum(value, 0), writer.scalar(0));
+  writer.name(writer.add(before, nothing), fused);
+  return { ...model, proto: create(ModelProtoSchema, { ...proto, graph }) };
+}
+
+/** How long `loadEnsemble` of the built package takes, in new processes, in milliseconds. */
+function openingTimes(path: string, options: Readonly<Record<string, string>>): readonly number[] {
+  const program = `
+    const [index, path, options] = process.argv.slice(1);
+    const { loadEnsemble } = await import(index);
+    const started = performance.now();
+    const ensemble = await loadEnsemble(path, JSON.parse(options));
+    console.log(performance.now() - started);
+    ensemble.dispose();
+    process.exit();`;
+  const index = join(packageFolder(), 'dist', 'index.js');
+  const words = ['--input-type=module', '-e', program, index, path, JSON.stringify(options)];
+  return Array.from({ length: openings }, () =>
+    Number(execFileSync(process.execPath, words, { encoding: 'utf8' })),
+  );
 }
 
 /** The generalist in Python's ONNX Runtime, in turns of the same length. */
@@ -294,7 +365,8 @@ function over(rows: readonly Row[], of: (...microseconds: readonly number[]) => 
 
 function page({ machine, comparisons }: Result): string {
   const header = batchSizes.map((size) => `batch of ${size.toLocaleString('en')}`);
-  const sections = comparisons.map(({ name, classes, specialists, active, shareByOperations, rows }) => {
+  const sections = comparisons.map((comparison) => {
+    const { name, classes, specialists, active, shareByOperations, rows, nodes, opened } = comparison;
     const find = (runtime: string, contestant: string) =>
       rows.filter((row) => row.runtime === runtime && row.contestant === contestant);
     const rates = rows
@@ -349,6 +421,8 @@ ${table(['', ...header], rates)}
 Microseconds an image:
 
 ${table(['', ...header], parts)}
+
+\`loadEnsemble\` in a new process, median of ${openings}: ${opened.map(({ what, ms }) => `${what} ${median(ms).toFixed(0)} ms`).join(', ')}.${nodes === undefined ? '' : ` The generalist's graph has ${nodes.generalist} nodes, the ensemble's ${nodes.ensemble}, and so has *${idleName}*, whose ${nodes.ensemble - nodes.generalist} more compute four numbers each.`}
 `;
   });
   return `# What an answer costs

@@ -2,14 +2,16 @@
  * What specialists add to the cost of somebody else's model: the model's own file against files with specialists in it.
  *
  *     npx tsx scripts/bench/patched.ts --model PP-OCRv6_rec_small.onnx [--size 48] [--specialists 60,300]
- *         [--rules share-inside,paper] [--runtimes onnx,wasm] [--rounds 5] [--seconds 1] [--python PATH] [--out FOLDER]
+ *         [--rules share-inside,combine,paper] [--runtimes onnx,wasm] [--rounds 5] [--seconds 1] [--python PATH] [--out FOLDER]
  *
  * Every class of the model belongs to one specialist, linear on its features with random weights, so that each image
  * queries one; time does not depend on the weights. Each file is opened in a process of its own, by the outputs that a
- * program would read. In each round all files take their turn, so that the ratios of a round are of one time. Shown are
- * milliseconds to open a file, milliseconds an image in batches of 1, 8 and 128 (median over the runs of `--seconds`), and
- * what the process holds in memory: medians over the rounds, the ratios too. `--python` names an interpreter with
- * onnxruntime, which runs the model alone. `--out` writes patched.md and patched.json there.
+ * program would read. A rival is among them: a hidden layer for all classes beside the model's last one, of random weights,
+ * too (a refitted layer costs what the model's own does). In each round all files take their turn, so that the ratios of a
+ * round are of one time. Shown are milliseconds to open a file, milliseconds of one image, images a second in batches of 8
+ * and 128 (median over the runs of `--seconds`), and what the process holds in memory: medians over the rounds, the ratios
+ * too. `--python` names an interpreter with onnxruntime, which runs the model alone. `--out` writes patched.md and
+ * patched.json there.
  */
 import { execFileSync } from 'node:child_process';
 import { mkdtemp, readFile, rm, stat } from 'node:fs/promises';
@@ -25,8 +27,10 @@ import { SpecialistNetworks } from '../../src/ensemble/specialist/specialist-net
 import { networkFromTensors, networkValues } from '../../src/models/network.js';
 import { describeOnnx, importOnnx } from '../../src/models/onnx/import-onnx.js';
 import { readImportedModel } from '../../src/models/onnx/onnx-backbone.js';
+import { withHead } from '../../src/models/onnx/replace-head.js';
 import { openSession, type RuntimeName } from '../../src/models/onnx/runtime.js';
 import { writeOnnxModel } from '../../src/models/onnx/write-model.js';
+import { hiddenUnits } from '../../src/training/heads/train-head.js';
 import { describeMachine, type Machine } from '../machine.js';
 import { table } from '../results/format.js';
 import { writeResult } from '../results/write-result.js';
@@ -36,7 +40,7 @@ const { values } = parseArgs({
     model: { type: 'string' },
     size: { type: 'string', default: '48' },
     specialists: { type: 'string', default: '60,300' },
-    rules: { type: 'string', default: 'share-inside,paper' },
+    rules: { type: 'string', default: 'share-inside,combine,paper' },
     runtimes: { type: 'string', default: 'onnx,wasm' },
     rounds: { type: 'string', default: '5' },
     seconds: { type: 'string', default: '1' },
@@ -130,7 +134,13 @@ async function makeFiles(path: string, size: number, folder: string) {
   const { network, backbone, tensors } = await importOnnx(described, check, folder, { operations });
   const generalist = networkFromTensors(operations, network, tensors);
   const imported = await readImportedModel(folder, backbone);
-  const files = [{ name: 'the model', file: path, output: described.head.output }];
+  const { output } = described.head;
+  const rival = join(folder, 'hidden.onnx');
+  await writeOnnxModel(rival, await withHidden(described));
+  const files = [
+    { name: 'the model', file: path, output },
+    { name: `a hidden layer of ${hiddenUnits} units for all classes`, file: rival, output },
+  ];
   for (const rule of values.rules.split(','))
     for (const count of values.specialists.split(',').map(Number)) {
       const order = createRandom('subsets', count).shuffle([...Array(network.outputs).keys()]);
@@ -167,6 +177,19 @@ async function makeFiles(path: string, size: number, folder: string) {
     }
   generalist.dispose();
   return { files, input: described.input.name };
+}
+
+/** The model with a hidden layer for all classes, of random weights. */
+function withHidden({ model, head }: Awaited<ReturnType<typeof describeOnnx>>) {
+  const { width, classes } = head;
+  const random = createRandom('hidden');
+  const normals = (length: number) => Float32Array.from({ length }, () => 0.01 * random.normal());
+  const hidden = { weights: normals(width * hiddenUnits), bias: normals(hiddenUnits) };
+  return withHead(model, head, {
+    weights: normals((width + hiddenUnits) * classes),
+    bias: normals(classes),
+    hidden,
+  });
 }
 
 /** A file in one runtime, over all rounds. */
@@ -227,12 +250,14 @@ const runtimeNames: Readonly<Record<string, string>> = {
 function page({ machine, model, size, rows }: Result): string {
   const cells = ({ runtime, name, bytes, rounds }: Row) => {
     const alone = rows.find((row) => row.runtime === runtime && row.name === 'the model')?.rounds ?? rounds;
-    const times = batches.map((_, batch) => {
+    const times = batches.map((size, batch) => {
       const ms = median(rounds.map(({ msPerImage }) => msPerImage[batch]));
       const ratio = median(
         rounds.map(({ msPerImage }, round) => msPerImage[batch] / alone[round].msPerImage[batch]),
       );
-      return `${ms.toFixed(2)} (${ratio.toFixed(2)})`;
+      return size === 1
+        ? `${ms.toFixed(2)} (${ratio.toFixed(2)})`
+        : `${(1000 / ms).toFixed(0)} (${(1 / ratio).toFixed(2)})`;
     });
     return [
       runtimeNames[runtime] ?? runtime,
@@ -247,12 +272,12 @@ function page({ machine, model, size, rows }: Result): string {
 
     npm run build && npm run bench:patched -- --model ${model} --python PYTHON --out docs/results
 
-${model}, images of ${size} x ${size}: milliseconds an image in batches of ${batches.join(', ')}, in brackets as a multiple of the
-model alone in the same round (medians of ${rows[0]?.rounds.length ?? 0} rounds, in which all files took their turn). Every class belongs to one
+${model}, images of ${size} x ${size}: milliseconds of one image, in brackets as a multiple of the model's, and images a second in
+batches, in brackets as a share of the model's, each of the same round (medians of ${rows[0]?.rounds.length ?? 0} rounds, in which all files took their turn). Every class belongs to one
 specialist, linear on the model's features with random weights, so that each image queries one. ${machine.cores} cores of
 ${machine.processor}, Node ${machine.node}; ${machine.load.toFixed(1)} processes on average wanted a core at the end.
 
-${table(['runtime', 'file', 'MB', 'open, ms', ...batches.map((batch) => `batch of ${batch}`), 'memory, MiB'], rows.map(cells))}
+${table(['runtime', 'file', 'MB', 'open, ms', ...batches.map((batch) => (batch === 1 ? 'one image, ms' : `a second in batches of ${batch}`)), 'memory, MiB'], rows.map(cells))}
 `;
 }
 
