@@ -240,7 +240,14 @@ async function runOf(
     strangers,
     refitted: await onRefitted(run, workspace, words),
     rivals: rivals as ComplaintRun['rivals'],
+    trainingSeconds: trainingSecondsOf(workspace),
   };
+}
+
+/** How long the specialists of a workspace were trained, without the features that all share. */
+function trainingSecondsOf(workspace: string): number {
+  const { trainingSeconds, sharedSeconds } = metricsOf(workspace, 'specialists');
+  return trainingSeconds - sharedSeconds;
 }
 
 /** The same with specialists that stand on a refitted last layer, of the same images. */

@@ -40,6 +40,8 @@ export interface ComplaintRun {
     readonly strangers: readonly DesignScore[];
   };
   readonly rivals: RivalsReport;
+  /** Seconds by the clock that the specialists were trained for; absent from earlier versions' runs. */
+  readonly trainingSeconds?: number;
 }
 
 /** The change of some images, its standard error over images and over designs. */
@@ -88,7 +90,12 @@ function atBound(runs: readonly ComplaintRun[], bound: number) {
         const found: RivalFigures | undefined = rival?.frontier.find((one) => one.bound === bound);
         return found ? [{ gain: found.gain, harm: found.harm?.harm ?? 0 }] : [];
       });
-      return { name: name === 'ensemble' ? 'specialists' : name, all };
+      const seconds = runs.flatMap(({ rivals, trainingSeconds }) => {
+        const rival = rivals.rivals.find((one) => one.name === name);
+        const found = name === 'ensemble' ? trainingSeconds : rival?.trainingSeconds;
+        return found === undefined ? [] : [found];
+      });
+      return { name: name === 'ensemble' ? 'specialists' : name, all, seconds };
     })
     .filter(({ name }) => name !== 'generalist');
 }
@@ -112,12 +119,13 @@ function listOf(runs: readonly ComplaintRun[]): string {
       `Harm of at most ${percent(bound)}, as the bystanders that bound it measure it:`,
       '',
       table(
-        ['', 'gain', 'harm', 'seeds within the bound'],
-        rows.map(({ name, all }) => [
+        ['', 'gain', 'harm', 'seeds within the bound', 'training, s'],
+        rows.map(({ name, all, seconds }) => [
           name.startsWith('specialists') ? `**${name}**` : name,
           spread(all.map(({ gain }) => gain)),
           spread(all.map(({ harm }) => harm)),
           `${all.length} of ${seeds.length}`,
+          seconds.length === runs.length ? meanOf(seconds).toFixed(0) : '',
         ]),
       ),
       '',
@@ -135,7 +143,7 @@ function listOf(runs: readonly ComplaintRun[]): string {
     `${seeds.length === 1 ? 'Seed' : 'Seeds'} ${seeds.join(', ')}; of the first ${test.examples} test images (generalist ` +
       `${percent(test.top1)}) and ${bystanders?.test} bystanders for the test (${percent(bystanders?.top1 ?? 0)})` +
       `${half ? `; rule ${[...new Set(runs.map((run) => run.points.find(({ bound }) => bound === 0.005)?.rule))].join(', ')}` : ''}. ` +
-      'Gain and harm in points of top-1, ± one standard error over seeds.',
+      'Gain and harm in points of top-1, ± one standard error over seeds; training by the clock on two cores, features apart, rivals two at a time.',
     '',
   );
   return lines.join('\n');
