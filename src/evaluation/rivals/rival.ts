@@ -63,8 +63,23 @@ export interface Rival {
   head?(choice: Choice): Promise<Head>;
 }
 
-/** Rivals that are another last layer of the model, which `kd-spec export --refit` writes. */
-export const headRivals = ['prior', 'bias', 'refitted', 'interpolated', 'hidden', 'adapter'] as const;
+/** Rivals that `kd-spec export --refit` writes: all but the model as it is. */
+export const writtenRivals = [
+  'temperature',
+  'prior',
+  'bias',
+  'refitted',
+  'interpolated',
+  'hidden',
+  'adapter',
+  'neighbours',
+] as const;
+
+/** Those of them that are written into imported models alone: more than another last layer of the same form. */
+export const importedRivals: readonly string[] = [
+  'hidden',
+  'neighbours',
+] satisfies (typeof writtenRivals)[number][];
 
 /** Shifts from -8 to 8 nats by quarters, 0 first. */
 export const shifts: readonly number[] = [
