@@ -15,8 +15,14 @@ import {
   rivalNames,
   shareOf,
 } from './measure-rivals.js';
-import { neighbourBytes } from './neighbours.js';
-import { correct, type Judged, predictions, type RivalCost, type ScoredSet } from './rival.js';
+import {
+  correct,
+  type Judged,
+  neighbourBytes,
+  predictions,
+  type RivalCost,
+  type ScoredSet,
+} from './rival.js';
 import { scoreSet, scoreTask } from './scored-set.js';
 import { type Verdict, verdictOf } from './verdict.js';
 

@@ -15,12 +15,6 @@ const clearCosine = 1e-5; // by which neighbours have to differ, so that single 
 /** Whatever no variant changes. */
 export const neighbourConstants = { first: keptFirst, sharpness } as const;
 
-/** Bytes of the features that neighbours are sought among, as they are stored. */
-export const neighbourBytes = (rows: number, width: number): number => 4 * rows * width;
-
-/** The most that are stored for a file: what loads a model holds them all, and a file of over 2 GB is none by itself. */
-export const mostNeighbourBytes = 1e9;
-
 /** How many neighbours vote, and how much their votes count against the generalist. */
 const neighbourVariants = [8, 32].flatMap((neighbours) =>
   [0.25, 0.5, 0.75, 0.95].map((share) => ({ neighbours, share })),

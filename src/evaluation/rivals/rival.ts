@@ -81,6 +81,12 @@ export const importedRivals: readonly string[] = [
   'neighbours',
 ] satisfies (typeof writtenRivals)[number][];
 
+/** Bytes of the features that neighbours are sought among, as they are stored. */
+export const neighbourBytes = (rows: number, width: number): number => 4 * rows * width;
+
+/** The most that are stored for a file: what loads a model holds them all, and a file of over 2 GB is none by itself. */
+export const mostNeighbourBytes = 1e9;
+
 /** Shifts from -8 to 8 nats by quarters, 0 first. */
 export const shifts: readonly number[] = [
   0,

@@ -1,7 +1,12 @@
 import { percent, percentWithin, shortPercent, signedWithin } from '../../core/percent.js';
 import { byteSize, count } from '../../core/quantity-text.js';
-import { mostNeighbourBytes } from './neighbours.js';
-import { type FreeNumbers, importedRivals, pairedDifference, writtenRivals } from './rival.js';
+import {
+  type FreeNumbers,
+  importedRivals,
+  mostNeighbourBytes,
+  pairedDifference,
+  writtenRivals,
+} from './rival.js';
 
 /** What a rival gets with some numbers, on images that nothing was fitted to. Fractions in [0, 1]. */
 export interface RivalFigures {

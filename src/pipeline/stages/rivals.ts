@@ -25,12 +25,8 @@ import {
   type EnsemblePredictions,
   type RivalsReport,
 } from '../../evaluation/rivals/compare-rivals.js';
-import {
-  mostNeighbourBytes,
-  neighbourBytes,
-  neighbourConstants,
-  transposedUnits,
-} from '../../evaluation/rivals/neighbours.js';
+import { neighbourConstants, transposedUnits } from '../../evaluation/rivals/neighbours.js';
+import { mostNeighbourBytes, neighbourBytes } from '../../evaluation/rivals/rival.js';
 import { rivalsSchema } from '../../evaluation/rivals/rivals-schema.js';
 import { firstClass } from '../../math/rank.js';
 import { hasOriginal, headTensors, readOriginal } from '../../models/checkpoint.js';
