@@ -136,6 +136,23 @@ test.each([
   expect(output.after.top1).toBeGreaterThan(output.before.top1 + 0.05);
 });
 
+test('of a sequence recogniser, neighbours rank the colours of every step again beside the blank', async () => {
+  const place = ['--workspace', 'patch-plain-steps.onnx', '--json'];
+  jsonOf(await kdSpec(['rivals', '--rival-epochs', '1', ...place], { folder }));
+  const words = ['export', '--refit', 'neighbours', '--out', 'near-steps.onnx', ...place];
+  const output = jsonOf(await kdSpec(words, { folder }));
+  expect(output.images).toBeGreaterThan(10);
+  expect(output.maxDifference).toBeLessThan(1e-4);
+  const [own] = await run('steps.onnx', ['probabilities']);
+  const [near] = await run('near-steps.onnx', ['probabilities']);
+  const columns = 1 + Object.keys(colours).length;
+  for (let at = 0; at < own.length; at += columns) {
+    expect(near[at]).toBeCloseTo(own[at], 5);
+    expect(near.subarray(at, at + columns).reduce((sum, one) => sum + one)).toBeCloseTo(1, 5);
+  }
+  expect(near.some((value, at) => Math.abs(value - own[at]) > 0.05)).toBe(true);
+});
+
 test('a file with a refitted layer is patched again on the model as it was, whose distribution it then has, too', async () => {
   await writePictures(join(folder, 'cold'), ['blue', 'purple', 'green', 'white'], { perLabel: 60 });
   const place = ['--workspace', 'twice', '--json'];

@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { toBinary } from '@bufbuild/protobuf';
 import { type ModelProto, ModelProtoSchema } from 'onnx-buf';
+import { selectBackend } from '../compute/backend.js';
 import { readManifest } from '../core/artefact.js';
 import { assert, KdSpecError } from '../core/errors.js';
 import type { JsonObject } from '../core/json.js';
@@ -12,12 +13,15 @@ import { openDataset } from '../data/dataset.js';
 import { networkAsEnsemble } from '../ensemble/ensemble.js';
 import { exportOnnx } from '../ensemble/export/export-onnx.js';
 import { exportedParts } from '../ensemble/export/exported-parts.js';
+import { neighbourPredictions } from '../evaluation/rivals/neighbours.js';
+import { neighbourBytes } from '../evaluation/rivals/rival.js';
 import { softmax } from '../math/softmax.js';
 import { readBackbone } from '../models/checkpoint.js';
 import type { ImageBatch } from '../models/classifier.js';
 import { readExportedMetadata } from '../models/onnx/exported-metadata.js';
 import { findHead, type OnnxHead } from '../models/onnx/find-head.js';
 import { decodeOnnxModel, type OnnxModel } from '../models/onnx/model-file.js';
+import { type NeighbourHead, withNeighbours } from '../models/onnx/neighbour-head.js';
 import {
   type OnnxBackboneDescription,
   openOnnxBackbone,
@@ -26,7 +30,7 @@ import {
 import { type DenseHead, withHead } from '../models/onnx/replace-head.js';
 import { writeOnnxModel } from '../models/onnx/write-model.js';
 import type { Settings } from '../pipeline/options.js';
-import { readRivalHead, readRivals } from '../pipeline/stages/rivals.js';
+import { chosenFigures, readRivalHead, readRivalNeighbours, readRivals } from '../pipeline/stages/rivals.js';
 import { compareExported } from './compare-exported.js';
 import { alignColumns } from './summary.js';
 
@@ -34,8 +38,8 @@ const comparedImages = 64;
 const mostDifference = 1e-2; // of a probability, of weights in 16 bits too: more is a defect
 
 /**
- * Writes the generalist of a workspace with the last layer of a rival: an imported model otherwise as it is, with its
- * inputs, outputs and names.
+ * Writes the generalist of a workspace with the last layer of a rival, or with the training features that neighbours are
+ * sought among: an imported model otherwise as it is, with its inputs, outputs and names.
  *
  * @param path where to write; what is there is replaced
  * @param name of the rival
@@ -49,19 +53,30 @@ export async function exportRefitted(
   { isExternal }: { readonly isExternal: boolean },
 ): Promise<{ readonly json: JsonObject; readonly text: string }> {
   const comparison = await expectComparison(workspace);
-  const head = await readRivalHead(comparison, name);
-  const { rivals, bystanders } = await readRivals(comparison);
+  const report = await readRivals(comparison);
   const folder = join(workspace, 'generalist');
   const backbone = await readBackbone(folder);
+  const isOfNeighbours = name === 'neighbours';
+  if (isOfNeighbours && backbone === undefined) {
+    throw new KdSpecError(
+      'option-invalid',
+      'neighbours are written into imported models alone, and kd-spec rivals keeps their training features only there: ' +
+        'choose another rival',
+    );
+  }
   const made =
     backbone === undefined
-      ? await ofNetwork(workspace, folder, head, backend)
-      : await ofImported(workspace, folder, backbone, head);
+      ? await ofNetwork(workspace, folder, await readRivalHead(comparison, name), backend)
+      : await ofImported(
+          { workspace, folder, backend },
+          backbone,
+          isOfNeighbours ? await readRivalNeighbours(comparison) : await readRivalHead(comparison, name),
+        );
   const { files, bytes } = await writeOnnxModel(path, made.proto, { isExternal });
 
-  const rival = rivals.find((one) => one.name === name);
-  const figures = bystanders ? rival?.bounded : rival?.best;
-  assert(rival !== undefined && figures !== undefined && figures !== null, 'a head is kept with its figures');
+  const rival = report.rivals.find((one) => one.name === name);
+  const figures = chosenFigures(report, name);
+  assert(rival !== undefined && figures !== undefined, 'a head is kept with its figures');
   const { top1, gain, standardError, harm } = figures;
   const json = {
     file: path,
@@ -69,7 +84,7 @@ export async function exportRefitted(
     files: [...files],
     inputs: [...made.inputs],
     outputs: [...made.outputs],
-    classes: head.classes,
+    classes: report.classes,
     bytes,
     images: made.images,
     maxDifference: made.maxDifference,
@@ -80,16 +95,24 @@ export async function exportRefitted(
   };
   const text = alignColumns([
     ['model', `${files.join(', ')}, ${byteSize(bytes)}`],
-    ['last layer', rival.what],
+    [isOfNeighbours ? 'behind logits' : 'last layer', rival.what],
+    ...(made.stored === undefined
+      ? []
+      : [
+          [
+            'stored',
+            `features of ${count(made.stored.rows)} training images or views, ${byteSize(made.stored.bytes)}`,
+          ],
+        ]),
     ['inputs', made.inputs.join(', ')],
     ['outputs', made.outputs.join(', ')],
     ['top-1', `${signedWithin(gain, standardError)} over the model on test images`],
     ...(harm ? [['harm', `${percentWithin(harm.harm, harm.standardError)} to bystanders`]] : []),
     [
       'agrees',
-      `within ${made.maxDifference.toExponential(1)} of the layer that was measured, on ${count(made.images)} images`,
+      `within ${made.maxDifference.toExponential(1)} of the ${isOfNeighbours ? 'rival' : 'layer'} that was measured, on ${count(made.images)} images`,
     ],
-    ...(backbone === undefined
+    ...(backbone === undefined || isOfNeighbours
       ? []
       : [
           [
@@ -125,6 +148,15 @@ interface Made {
   readonly images: number;
   /** Of a probability, between the file and the layer that was measured. */
   readonly maxDifference: number;
+  /** Of neighbours, the training features that the file has. */
+  readonly stored?: { readonly rows: number; readonly bytes: number } | undefined;
+}
+
+/** A workspace, its generalist's folder, and what computes there. */
+interface Place {
+  readonly workspace: string;
+  readonly folder: string;
+  readonly backend: Settings['backend'];
 }
 
 async function ofNetwork(
@@ -162,10 +194,9 @@ async function ofNetwork(
 }
 
 async function ofImported(
-  workspace: string,
-  folder: string,
+  { workspace, folder, backend }: Place,
   description: unknown,
-  head: DenseHead,
+  rival: DenseHead | NeighbourHead,
 ): Promise<Made> {
   const { model, backbone } = await readImportedModel(folder, description);
   if (readExportedMetadata(model) !== undefined) {
@@ -175,15 +206,42 @@ async function ofImported(
     );
   }
   const found = await findHead(model, { logits: backbone.output, features: backbone.features });
-  const layer = withBlank(head, found, backbone.blank);
-  const proto = await withHead(model, found, layer);
-  const written = decodeOnnxModel(model.path, toBinary(ModelProtoSchema, proto));
-  const names = (values: readonly { readonly name: string }[]) => values.map(({ name }) => name);
+  const { logits } = found;
+  const batch = await testImages(workspace);
+  const madeOf = async (proto: ModelProto, compare: (read: Reader) => Promise<Compared>): Promise<Made> => {
+    const written = decodeOnnxModel(model.path, toBinary(ModelProtoSchema, proto));
+    const names = (values: readonly { readonly name: string }[]) => values.map(({ name }) => name);
+    const compared = await compare(readerOf(written, backbone, batch));
+    expectEqual(compared);
+    return { proto, inputs: names(written.inputs), outputs: names(written.graph.output), ...compared };
+  };
+  if (!('units' in rival)) {
+    const layer = withBlank(rival, found, backbone.blank);
+    return madeOf(await withHead(model, found, layer), (read) =>
+      compareLayer(read, backbone, { logits, layer, images: batch.count }),
+    );
+  }
+  const neighbours = besideBlank(rival, backbone.blank);
+  const { proto, before } = await withNeighbours(model, found, neighbours);
+  const made = await madeOf(proto, (read) =>
+    compareNeighbours(read, backbone, { logits, before, neighbours, images: batch.count, backend }),
+  );
+  const rows = neighbours.labels.length;
+  return { ...made, stored: { rows, bytes: neighbourBytes(rows, backbone.width) } };
+}
+
+/** Neighbours over the classes of a sequence recogniser, its blank among them. */
+function besideBlank(neighbours: NeighbourHead, blank: number | null): NeighbourHead {
+  if (blank === null) return neighbours;
+  const { labels, isPictured } = neighbours;
+  const all = new Uint8Array(isPictured.length + 1);
+  all.set(isPictured.subarray(0, blank));
+  all.set(isPictured.subarray(blank), blank + 1);
   return {
-    proto,
-    inputs: names(written.inputs),
-    outputs: names(written.graph.output),
-    ...(await compare(written, backbone, { logits: found.logits, layer, workspace })),
+    ...neighbours,
+    labels: labels.map((label) => (label < blank ? label : label + 1)),
+    isPictured: all,
+    blank,
   };
 }
 
@@ -208,19 +266,11 @@ function withBlank(
   return { ...head, weights: kept, bias: offsets };
 }
 
-/** Runs the written model: its logits against those of the layer on the features that it computes. */
-async function compare(
-  model: OnnxModel,
-  backbone: OnnxBackboneDescription,
-  {
-    logits,
-    layer,
-    workspace,
-  }: { readonly logits: string; readonly layer: DenseHead; readonly workspace: string },
-): Promise<Pick<Made, 'images' | 'maxDifference'>> {
-  const classes = layer.bias.length;
-  const batch = await testImages(workspace);
-  const read = async (features: string, width: number) => {
+/** Reads a value of the written model for test images, (images, width). */
+type Reader = (value: string, width: number) => Promise<Float32Array>;
+
+function readerOf(model: OnnxModel, backbone: OnnxBackboneDescription, batch: ImageBatch): Reader {
+  return async (features, width) => {
     const part = await openOnnxBackbone(model, { ...backbone, features, width });
     try {
       return await part.features(batch);
@@ -228,25 +278,82 @@ async function compare(
       part.dispose();
     }
   };
-  const { width } = backbone;
-  const features = await read(backbone.features, width);
-  const found = await read(logits, classes);
-  let maxDifference = 0;
-  for (let row = 0; row < batch.count; row++) {
-    const own = features.subarray(row * width, (row + 1) * width);
-    const units = layer.hidden ? applied(layer.hidden, own).map((value) => Math.max(0, value)) : [];
-    const expected = applied(layer, [...own, ...units]);
-    const [wanted, given] = [softmax(expected), softmax(found.subarray(row * classes, (row + 1) * classes))];
-    for (let label = 0; label < classes; label++)
-      maxDifference = Math.max(maxDifference, Math.abs(wanted[label] - given[label]));
-  }
-  if (maxDifference < mostDifference) return { images: batch.count, maxDifference };
+}
+
+type Compared = Pick<Made, 'images' | 'maxDifference'>;
+
+function expectEqual({ maxDifference }: Compared): void {
+  if (maxDifference < mostDifference) return;
   throw new KdSpecError(
     'fusion-input',
-    `the written layer differs from the measured one by ${maxDifference.toPrecision(2)}: this is a defect of kd-spec; ` +
+    `what was written differs from what was measured by ${maxDifference.toPrecision(2)}: this is a defect of kd-spec; ` +
       'nothing was written',
   );
 }
+
+/** Runs the written model: its logits against those of the layer on the features that it computes. */
+async function compareLayer(
+  read: Reader,
+  { features: name, width }: OnnxBackboneDescription,
+  { logits, layer, images }: { readonly logits: string; readonly layer: DenseHead; readonly images: number },
+): Promise<Compared> {
+  const classes = layer.bias.length;
+  const features = await read(name, width);
+  const found = await read(logits, classes);
+  let maxDifference = 0;
+  for (let row = 0; row < images; row++) {
+    const own = features.subarray(row * width, (row + 1) * width);
+    const units = layer.hidden ? applied(layer.hidden, own).map((value) => Math.max(0, value)) : [];
+    const wanted = softmax(applied(layer, [...own, ...units]));
+    const given = softmax(found.subarray(row * classes, (row + 1) * classes));
+    maxDifference = Math.max(maxDifference, differenceOf(wanted, given));
+  }
+  return { images, maxDifference };
+}
+
+/**
+ * Runs the written model: its probabilities against those of the rival on the features and the logits that it computes.
+ * Images are left out for which single precision does not tell who the last neighbour is.
+ */
+async function compareNeighbours(
+  read: Reader,
+  { features: name, width }: OnnxBackboneDescription,
+  {
+    logits,
+    before,
+    neighbours,
+    images,
+    backend,
+  }: {
+    readonly logits: string;
+    readonly before: string;
+    readonly neighbours: NeighbourHead;
+    readonly images: number;
+    readonly backend: Settings['backend'];
+  },
+): Promise<Compared> {
+  const classes = neighbours.isPictured.length;
+  const found = await read(logits, classes);
+  const { operations } = await selectBackend(backend);
+  const { probabilities, isClear } = await neighbourPredictions(operations, neighbours, {
+    features: await read(name, width),
+    logits: await read(before, classes),
+    rows: images,
+  });
+  let [compared, maxDifference] = [0, 0];
+  for (let row = 0; row < images; row++) {
+    if (isClear[row] === 0) continue;
+    const [from, to] = [row * classes, (row + 1) * classes];
+    const given = softmax(found.subarray(from, to));
+    maxDifference = Math.max(maxDifference, differenceOf(probabilities.subarray(from, to), given));
+    compared++;
+  }
+  return { images: compared, maxDifference };
+}
+
+/** The greatest difference of a probability. */
+const differenceOf = (wanted: ArrayLike<number>, given: Float64Array): number =>
+  given.reduce((most, value, label) => Math.max(most, Math.abs(value - wanted[label])), 0);
 
 /** What a dense layer makes of its input. */
 function applied(

@@ -196,7 +196,7 @@ const exportedTensors = z.object({
 
 const refitted = z.object({
   file: z.string(),
-  refit: z.string().describe('the rival whose last layer the model has'),
+  refit: z.string().describe('the rival that the model is'),
   files: z.array(z.string()),
   inputs: z.array(z.string()),
   outputs: z.array(z.string()),

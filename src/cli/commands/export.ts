@@ -3,7 +3,7 @@ import type { CommandModule } from 'yargs';
 import { dropLeftoversOf, expectWritable } from '../../core/atomic-file.js';
 import { KdSpecError } from '../../core/errors.js';
 import type { JsonObject } from '../../core/json.js';
-import { headRivals } from '../../evaluation/rivals/rival.js';
+import { writtenRivals } from '../../evaluation/rivals/rival.js';
 import type { Settings } from '../../pipeline/options.js';
 import { addFlags } from '../command-line.js';
 import { type CommandContext, printResult } from '../context.js';
@@ -55,9 +55,9 @@ export function exportCommand(context: CommandContext): CommandModule {
           .option('refit', {
             type: 'string',
             requiresArg: true,
-            choices: headRivals,
+            choices: writtenRivals,
             describe:
-              'Write, instead of the ensemble, the generalist with the last layer of this rival, as kd-spec rivals chose it; an imported model keeps its inputs, outputs and names',
+              'Write, instead of the ensemble, the generalist with the last layer of this rival, as kd-spec rivals chose it, or with the training features that neighbours are sought among; an imported model keeps its inputs, outputs and names',
           })
           .option('weights', {
             type: 'string',

@@ -15,7 +15,14 @@ import {
   rivalNames,
   shareOf,
 } from './measure-rivals.js';
-import { correct, type Judged, predictions, type RivalCost, type ScoredSet } from './rival.js';
+import {
+  correct,
+  type Judged,
+  neighbourBytes,
+  predictions,
+  type RivalCost,
+  type ScoredSet,
+} from './rival.js';
 import { scoreSet, scoreTask } from './scored-set.js';
 import { type Verdict, verdictOf } from './verdict.js';
 
@@ -72,7 +79,7 @@ const mostThreadedFeatures = 2 ** 28; // bytes, of which there are then two copi
  * @param bystanders none: harm is not measured
  * @param ensemble what the specialists make of the same test images
  * @param bound on the harm, a share
- * @param keep receives the last layers that `kd-spec export --refit` writes
+ * @param keep receives the last layers that `kd-spec export --refit` writes; what neighbours need is the training images
  * @throws KdSpecError `interrupted`
  *
  * Rivals are measured side by side in threads of their own on a backend that computes on one core. All but the times of
@@ -162,6 +169,7 @@ export async function compareRivals(
         bound: bystanders ? bound : undefined,
         others: head.classes - classesWithImages,
         isImported,
+        stored: neighbourBytes(train.rows, train.width),
         canRefit,
       },
     ),

@@ -204,6 +204,8 @@ async function withTemperature(
 ): Promise<MeasuredRival> {
   const { temperature, before, after } = await fitTemperature(context, judges);
   const settings = { temperature };
+  const { head } = context;
+  const cooled = (values: Float32Array) => values.map((value) => value / temperature);
   return {
     result: {
       ...result,
@@ -216,6 +218,9 @@ async function withTemperature(
     },
     best,
     bounded,
+    ...((judges.others ? bounded : best) && {
+      head: { ...head, weights: cooled(head.weights), bias: cooled(head.bias) },
+    }),
   };
 }
 

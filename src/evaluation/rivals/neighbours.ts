@@ -1,12 +1,19 @@
+import type { Operations } from '../../compute/operations.js';
 import { KdSpecError } from '../../core/errors.js';
 import { softmax } from '../../math/softmax.js';
 import { topK } from '../../math/top-k.js';
+import { standardise } from '../../models/feature-scale.js';
+import type { NeighbourHead } from '../../models/onnx/neighbour-head.js';
 import { type FeatureSet, type HeadContext, sliceRows } from '../../training/heads/fit-head.js';
 
 import { type Candidates, candidatesOf, emptyLeaders, lead, type Rival, shifts } from './rival.js';
 import { keptFirst } from './scored-set.js';
 
 const sharpness = 20; // of a neighbour's vote, in nats for a cosine of 1
+const clearCosine = 1e-5; // by which neighbours have to differ, so that single precision tells which is nearer
+
+/** Whatever no variant changes. */
+export const neighbourConstants = { first: keptFirst, sharpness } as const;
 
 /** How many neighbours vote, and how much their votes count against the generalist. */
 const neighbourVariants = [8, 32].flatMap((neighbours) =>
@@ -67,7 +74,7 @@ export function neighboursRival(context: HeadContext): Rival {
           for (let place = 0; place < queries.rows; place++) {
             const row = start + place;
             const query = queries.features.subarray(place * width, (place + 1) * width);
-            const length = Math.sqrt(query.reduce((sum, value) => sum + value * value, 0)) || 1;
+            const length = lengthOf(query);
             const nearest = topK(values.subarray(place * train.rows, (place + 1) * train.rows), most);
             for (const [index, variant] of variants.entries()) {
               const scores = mixedScores(firsts[row].classes, masses[row], nearest, {
@@ -87,6 +94,76 @@ export function neighboursRival(context: HeadContext): Rival {
     },
   };
 }
+
+/**
+ * What stored neighbours make of the predictions of some images: the reference of the graph that has them.
+ *
+ * @param images `features` (rows, width) as they are; `logits` (rows, classes) of the model
+ * @returns `probabilities` (rows, classes), and `isClear` (rows): 0 where the last neighbour that votes is as near as one of
+ * another class that does not, as far as single precision tells, so that either may vote
+ *
+ * Cost: a product with all stored features for each image.
+ */
+export async function neighbourPredictions(
+  operations: Operations,
+  stored: NeighbourHead,
+  images: { readonly features: Float32Array; readonly logits: Float32Array; readonly rows: number },
+): Promise<{ readonly probabilities: Float32Array; readonly isClear: Uint8Array }> {
+  const { units, labels, scale, isPictured, neighbours, share, shift, first: most, blank } = stored;
+  const width = scale.mean.length;
+  const classes = isPictured.length;
+  const queries = images.features.slice();
+  standardise({ features: queries, width }, scale);
+  const product = operations.tidy(() =>
+    operations.matMul(
+      operations.tensor(queries, [images.rows, width] as const),
+      operations.tensor(units, [width, labels.length] as const),
+    ),
+  );
+  const values = await operations.read(product);
+  product.dispose();
+  const probabilities = new Float32Array(images.rows * classes);
+  const isClear = new Uint8Array(images.rows);
+  for (let row = 0; row < images.rows; row++) {
+    const own = images.logits.slice(row * classes, (row + 1) * classes);
+    const found = probabilities.subarray(row * classes, (row + 1) * classes);
+    found.set(softmax(own));
+    if (blank !== null) own[blank] = Number.NEGATIVE_INFINITY;
+    const ten = topK(own, Math.min(most, blank === null ? classes : classes - 1)).indices;
+    const candidates = candidatesOf(ten, isPictured);
+    const mass = candidates.classes.reduce((sum, label) => sum + found[label], 0);
+    const among = Float64Array.from(softmax(Float32Array.from(candidates.classes, (label) => own[label])));
+    const near = values.subarray(row * labels.length, (row + 1) * labels.length);
+    const length = lengthOf(queries.subarray(row * width, (row + 1) * width));
+    const nearest = topK(near, neighbours);
+    const scores = mixedScores(candidates.classes, among, nearest, { labels, length, neighbours, share });
+    const mixed = scores.map((score, place) => Math.exp(score + (place < candidates.inside ? shift : 0)));
+    const sum = mixed.reduce((all, one) => all + one, 0);
+    for (const [place, label] of candidates.classes.entries()) found[label] = (mass * mixed[place]) / sum;
+    isClear[row] = Number(tellsLast(near, nearest, { labels, within: clearCosine * length }));
+  }
+  return { probabilities, isClear };
+}
+
+/** Whether no other stored feature that is as near as the last of the nearest is of another class than that. */
+function tellsLast(
+  near: Float32Array,
+  { indices, values }: { readonly indices: Int32Array; readonly values: Float32Array },
+  { labels, within }: { readonly labels: Int32Array; readonly within: number },
+): boolean {
+  const last = values[values.length - 1];
+  const ofClass = labels[indices[indices.length - 1]];
+  let [reached, isMixed] = [0, false];
+  for (const [index, value] of near.entries()) {
+    if (value < last - within) continue;
+    reached++;
+    if (value <= last + within && labels[index] !== ofClass) isMixed = true;
+  }
+  return reached === indices.length || !isMixed;
+}
+
+const lengthOf = (values: Float32Array) =>
+  Math.sqrt(values.reduce((sum, value) => sum + value * value, 0)) || 1;
 
 /** The logarithms of the mixture over the candidates. */
 function mixedScores(
@@ -120,7 +197,7 @@ function mixedScores(
 }
 
 /** Features of length 1, (width, rows). */
-function transposedUnits({ features, rows, width }: FeatureSet): Float32Array {
+export function transposedUnits({ features, rows, width }: FeatureSet): Float32Array {
   const units = new Float32Array(rows * width);
   for (let row = 0; row < rows; row++) {
     let square = 0;

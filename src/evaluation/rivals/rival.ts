@@ -63,8 +63,29 @@ export interface Rival {
   head?(choice: Choice): Promise<Head>;
 }
 
-/** Rivals that are another last layer of the model, which `kd-spec export --refit` writes. */
-export const headRivals = ['prior', 'bias', 'refitted', 'interpolated', 'hidden', 'adapter'] as const;
+/** Rivals that `kd-spec export --refit` writes: all but the model as it is. */
+export const writtenRivals = [
+  'temperature',
+  'prior',
+  'bias',
+  'refitted',
+  'interpolated',
+  'hidden',
+  'adapter',
+  'neighbours',
+] as const;
+
+/** Those of them that are written into imported models alone: more than another last layer of the same form. */
+export const importedRivals: readonly string[] = [
+  'hidden',
+  'neighbours',
+] satisfies (typeof writtenRivals)[number][];
+
+/** Bytes of the features that neighbours are sought among, as they are stored. */
+export const neighbourBytes = (rows: number, width: number): number => 4 * rows * width;
+
+/** The most that are stored for a file: what loads a model holds them all, and a file of over 2 GB is none by itself. */
+export const mostNeighbourBytes = 1e9;
 
 /** Shifts from -8 to 8 nats by quarters, 0 first. */
 export const shifts: readonly number[] = [

@@ -90,6 +90,20 @@ test('without bystanders gains alone are compared, and it says what nothing meas
   expect(text).not.toContain('allowed');
 });
 
+test('neighbours are written into an imported model, unless their features are too large', () => {
+  const textOf = (stored: number) =>
+    verdictOf([{ name: 'neighbours', outcome: outcome(720) }], outcome(680), {
+      bound: undefined,
+      others: 0,
+      isImported: true,
+      stored,
+    }).text;
+  expect(textOf(1e9)).toContain('kd-spec export --refit neighbours --out FILE writes that model');
+  expect(textOf(1.2e9)).toContain(
+    'does not write that model, whose training features of 1.2 GB are over the 1 GB that it stores: keep the training',
+  );
+});
+
 test('where nothing keeps the bound, nothing is better', () => {
   const { better, text } = verdict({ refitted: undefined, generalist: outcome(600, 0) }, outcome(680, 0.002));
   expect(better).toBeNull();

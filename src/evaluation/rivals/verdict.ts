@@ -1,6 +1,12 @@
 import { percent, percentWithin, shortPercent, signedWithin } from '../../core/percent.js';
-import { count } from '../../core/quantity-text.js';
-import { type FreeNumbers, headRivals, pairedDifference } from './rival.js';
+import { byteSize, count } from '../../core/quantity-text.js';
+import {
+  type FreeNumbers,
+  importedRivals,
+  mostNeighbourBytes,
+  pairedDifference,
+  writtenRivals,
+} from './rival.js';
 
 /** What a rival gets with some numbers, on images that nothing was fitted to. Fractions in [0, 1]. */
 export interface RivalFigures {
@@ -37,10 +43,18 @@ const advice: Readonly<Record<string, string>> = {
   neighbours: 'keep the training features in an index, and rank the first classes again by the nearest ones',
 };
 
-function adviceFor(name: string, isImported: boolean): string {
-  return headRivals.some((one) => one === name) && (isImported || name !== 'hidden')
-    ? `kd-spec export --refit ${name} --out FILE writes that model`
-    : `kd-spec does not write that model: ${advice[name] ?? 'make it with your own tools'}`;
+function adviceFor(
+  name: string,
+  { isImported, stored }: { readonly isImported: boolean; readonly stored: number },
+): string {
+  const isTooLarge = name === 'neighbours' && stored > mostNeighbourBytes;
+  const isWritten =
+    writtenRivals.some((one) => one === name) && (isImported || !importedRivals.includes(name));
+  if (isWritten && !isTooLarge) return `kd-spec export --refit ${name} --out FILE writes that model`;
+  const reason = isTooLarge
+    ? `, whose training features of ${byteSize(stored)} are over the ${byteSize(mostNeighbourBytes)} that it stores`
+    : '';
+  return `kd-spec does not write that model${reason}: ${advice[name] ?? 'make it with your own tools'}`;
 }
 
 /** The harm that a rival may do: up to the bound, or as much as the ensemble does. */
@@ -55,7 +69,9 @@ export const allowedHarm = (bound: number | null, ensemble: RivalFigures): numbe
  *
  * @param options.bound on the harm; none where nothing measures it
  * @param options.others classes without images
- * @param options.isImported whether the generalist is an imported model, into which hidden units can be written
+ * @param options.isImported whether the generalist is an imported model, into which hidden units and neighbours can be
+ * written
+ * @param options.stored bytes of the training features, which neighbours are sought among
  * @param options.canRefit whether the specialists stand on an imported model as it came, whose last layer can be refitted
  */
 export function verdictOf(
@@ -65,11 +81,13 @@ export function verdictOf(
     bound,
     others,
     isImported = false,
+    stored = 0,
     canRefit = false,
   }: {
     readonly bound: number | undefined;
     readonly others: number;
     readonly isImported?: boolean;
+    readonly stored?: number;
     readonly canRefit?: boolean;
   },
 ): Verdict {
@@ -101,7 +119,7 @@ export function verdictOf(
     sentences.push(
       `A rival is better than the specialists for these images: ${name}, by ` +
         `${signedWithin(first.mean, first.standardError)} in top-1 (${percent(outcome.figures.top1)} against ` +
-        `${percent(own.top1)}).${costs} ${adviceFor(name, isImported)}.` +
+        `${percent(own.top1)}).${costs} ${adviceFor(name, { isImported, stored })}.` +
         (canRefit
           ? ' With --refit-share 0.5 specialists stand on a refitted last layer, and may gain more than both.'
           : ''),

@@ -13,6 +13,7 @@ import type { OnnxHead } from './find-head.js';
 import { createGraphWriter, type GraphWriter, renameValue } from './graph-writer.js';
 import { isIntegerProduct, roundsToCodes } from './integer-products.js';
 import { declaredExtents, type OnnxModel } from './model-file.js';
+import { writtenHeadPrefix } from './walk-back.js';
 
 /** A dense layer: `logits = features weights + bias`. */
 export interface DenseHead {
@@ -48,20 +49,8 @@ export async function withHead(
         '(onnx.version_converter.convert_version(model, 17) in Python) and import it again',
     );
   }
-  if (head.isReshaped || roundsToCodes(product.opType)) {
-    throw new KdSpecError(
-      'option-invalid',
-      `the logits "${logits}" are made of the product of the last layer by ${head.path.join(' <- ')}, in another shape or ` +
-        'type, and kd-spec writes no other head there: take the specialists, or change the layer with the tools that ' +
-        'the model was made with',
-    );
-  }
-  const graph = create(GraphProtoSchema, {
-    ...model.graph,
-    node: [...model.graph.node],
-    initializer: [...model.graph.initializer],
-    input: [...model.graph.input],
-  });
+  expectReplaceable(head);
+  const graph = openCopy(model);
   const prefix = freshPrefix(graph);
   const writer = createGraphWriter(graph, model.opset, { prefix });
   const store = storeAs(writer, weightsType(model, product.input[1], product.opType));
@@ -89,6 +78,31 @@ export async function withHead(
   return withData(model, graph);
 }
 
+/**
+ * Refuses logits that other logits cannot stand for.
+ *
+ * @throws KdSpecError `option-invalid` where they have another shape or type than the product of the last layer
+ */
+export function expectReplaceable({ isReshaped, product, logits, path }: OnnxHead): void {
+  if (!isReshaped && !roundsToCodes(product.opType)) return;
+  throw new KdSpecError(
+    'option-invalid',
+    `the logits "${logits}" are made of the product of the last layer by ${path.join(' <- ')}, in another shape or ` +
+      'type, and kd-spec writes no other head there: take the specialists, or change the layer with the tools that ' +
+      'the model was made with',
+  );
+}
+
+/** The graph of a model, to which nodes and constants can be added while the model stays as it is. */
+export function openCopy({ graph }: OnnxModel): GraphProto {
+  return create(GraphProtoSchema, {
+    ...graph,
+    node: [...graph.node],
+    initializer: [...graph.initializer],
+    input: [...graph.input],
+  });
+}
+
 /** The axis of the features of a product of matrices; operator sets before 11 count axes from the first one alone. */
 function lastAxis(model: OnnxModel, { features, product }: OnnxHead): number {
   if (model.opset >= 11) return -1;
@@ -113,7 +127,7 @@ function turned(weights: Float32Array, width: number, classes: number): Float32A
 }
 
 /** The type in which a product takes its weights: that of what is stored, behind what makes the weights of it. */
-function weightsType(model: OnnxModel, name: string, product: string): TensorProto_DataType {
+export function weightsType(model: OnnxModel, name: string, product: string): TensorProto_DataType {
   // The features of a product of integers are float32.
   if (product === 'MatMulInteger' || isIntegerProduct(product)) return TensorProto_DataType.FLOAT;
   const stored = model.initializers.get(name);
@@ -156,21 +170,21 @@ function storeAs(
 }
 
 /** The beginning of names that nothing in a graph has: a layer that was written before may be replaced again. */
-function freshPrefix(graph: GraphProto): string {
+export function freshPrefix(graph: GraphProto): string {
   const names = new Set([
     ...graph.node.flatMap(({ name, output }) => [name, ...output]),
     ...graph.initializer.map(({ name }) => name),
   ]);
   for (let time = 1; ; time++) {
-    const prefix = time === 1 ? 'kd_spec_head_' : `kd_spec_head_${time}_`;
+    const prefix = time === 1 ? writtenHeadPrefix : `${writtenHeadPrefix}${time}_`;
     if (![...names].some((name) => name.startsWith(prefix))) return prefix;
   }
 }
 
-/** Moves new nodes, which stand last, to where their features are known: nodes stand in the order they run. */
-function placeBehind(graph: GraphProto, features: string, added: readonly NodeProto[]): void {
+/** Moves new nodes, which stand last, to where a value that they take is known: nodes stand in the order they run. */
+export function placeBehind(graph: GraphProto, value: string, added: readonly NodeProto[]): void {
   const others = graph.node.slice(0, graph.node.length - added.length);
-  const at = others.findIndex(({ output }) => output.includes(features)) + 1;
+  const at = others.findIndex(({ output }) => output.includes(value)) + 1;
   graph.node = [...others.slice(0, at), ...added, ...others.slice(at)];
 }
 

@@ -13,6 +13,9 @@ import { isPool, keepsAxes, meanAsText, poolProblem } from './pooled-head.js';
 // The way from an output of a classifier back to its last product with constant weights, over what is linear and over what
 // changes no order of the classes.
 
+/** Begins the names of what is written in place of a head, or behind one. */
+export const writtenHeadPrefix = 'kd_spec_head_';
+
 /** A linear step after the product, met on the way back. */
 export interface Step {
   readonly kind: 'add' | 'subtract' | 'multiply' | 'divide';
@@ -161,6 +164,13 @@ async function walkBack(
         failure:
           `${chain(path)} is not linear in the features: the ${opType} stands between the product of each place and the ` +
           'mean of the places, so that the logits are made of no features of the whole image',
+        isFinal: true,
+      };
+    } else if (opType === 'ScatterElements' && node.name.startsWith(writtenHeadPrefix)) {
+      return {
+        failure:
+          `${chain(path)}: its first classes are ranked again by stored features (kd-spec export --refit neighbours ` +
+          'wrote it), and no last layer is left: give the model that it was made of',
         isFinal: true,
       };
     } else {

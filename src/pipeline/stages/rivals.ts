@@ -7,7 +7,7 @@ import { KdSpecError } from '../../core/errors.js';
 import { withFileErrors } from '../../core/file-error.js';
 import { parseJson } from '../../core/json-file.js';
 import { shortPercent } from '../../core/percent.js';
-import { count } from '../../core/quantity-text.js';
+import { byteSize, count } from '../../core/quantity-text.js';
 import { openBystanders } from '../../data/bystanders.js';
 import { openDataset, type Split } from '../../data/dataset.js';
 import { countLabels } from '../../data/label-counts.js';
@@ -25,16 +25,25 @@ import {
   type EnsemblePredictions,
   type RivalsReport,
 } from '../../evaluation/rivals/compare-rivals.js';
+import { neighbourConstants, transposedUnits } from '../../evaluation/rivals/neighbours.js';
+import { mostNeighbourBytes, neighbourBytes } from '../../evaluation/rivals/rival.js';
 import { rivalsSchema } from '../../evaluation/rivals/rivals-schema.js';
 import { firstClass } from '../../math/rank.js';
 import { hasOriginal, headTensors, readOriginal } from '../../models/checkpoint.js';
 import type { Classifier } from '../../models/classifier.js';
-import { plainLayer, scaleOf, standardise, standardisedLayer } from '../../models/feature-scale.js';
+import {
+  type FeatureScale,
+  plainLayer,
+  scaleOf,
+  standardise,
+  standardisedLayer,
+} from '../../models/feature-scale.js';
 import { type Network, networkValues } from '../../models/network.js';
 import { cutNetwork } from '../../models/network-backbone.js';
 import { loadOriginal } from '../../models/network-classifier.js';
 import { forwardFlops } from '../../models/network-definition.js';
-import { readSafetensors, writeSafetensors } from '../../models/safetensors.js';
+import type { NeighbourHead } from '../../models/onnx/neighbour-head.js';
+import { type HostTensor, readSafetensors, writeSafetensors } from '../../models/safetensors.js';
 import {
   classesInPlay,
   eachOfHead,
@@ -55,6 +64,7 @@ import {
 
 const rivalsFile = 'rivals.json';
 const headsFolder = 'heads';
+const neighboursFile = 'neighbours.safetensors';
 const mostFitted = 20_000; // validation images, and bystanders, that numbers are chosen on
 const mostTested = 50_000;
 const boundWithoutHarm = 0.005; // where the ensemble was calibrated without a bound
@@ -163,6 +173,8 @@ export async function measureRivals(context: StageContext): Promise<RivalsReport
       },
       log,
     );
+    if (generalist.backbone && neighbourBytes(train.rows, train.width) <= mostNeighbourBytes)
+      await writeNeighbours(join(directory, headsFolder), train, { scale, isPictured });
     await writeFile(join(directory, rivalsFile), `${JSON.stringify(report, null, 2)}\n`);
     await rm(shared.folder, { recursive: true, force: true });
     return report;
@@ -195,6 +207,92 @@ async function writeHead(folder: string, name: string, { hidden, ...head }: Head
   await writeSafetensors(join(folder, `${name}.safetensors`), tensors);
 }
 
+/** Writes what neighbours are sought among: 4 bytes for each feature of each training image, or view of one. */
+async function writeNeighbours(
+  folder: string,
+  train: FeatureSet,
+  { scale, isPictured }: { readonly scale: FeatureScale; readonly isPictured: Uint8Array },
+): Promise<void> {
+  await mkdir(folder, { recursive: true });
+  const { rows, width, labels } = train;
+  const tensors = new Map<string, HostTensor>([
+    ['neighbours.units', { shape: [width, rows], values: transposedUnits(train) }],
+    ['neighbours.labels', { shape: [rows], values: labels }],
+    ['scale.mean', { shape: [width], values: scale.mean }],
+    ['scale.deviation', { shape: [width], values: scale.deviation }],
+    ['classes.pictured', { shape: [isPictured.length], values: Int32Array.from(isPictured) }],
+  ]);
+  await writeSafetensors(join(folder, neighboursFile), tensors);
+}
+
+/**
+ * The neighbours of a comparison with the numbers that it chose, over the classes of the data set.
+ *
+ * @throws KdSpecError `not-found` where they were not kept, `option-invalid` where they are too large for a file or
+ * nothing of them is within the bound on harm
+ */
+export async function readRivalNeighbours(directory: string): Promise<NeighbourHead> {
+  const report = await readRivals(directory);
+  const path = join(directory, headsFolder, neighboursFile);
+  const figures = chosenFigures(report, 'neighbours');
+  if (!existsSync(path)) {
+    const bytes = neighbourBytes(report.trainingRows, report.features);
+    if (bytes <= mostNeighbourBytes) throw notKept('training features', path);
+    throw new KdSpecError(
+      'option-invalid',
+      `neighbours: the features of ${count(report.trainingRows)} training images, or views of them, are ` +
+        `${byteSize(bytes)}, and kd-spec stores at most ${byteSize(mostNeighbourBytes)} for a file: compare rivals on ` +
+        'fewer images or views, in a workspace of their own, or choose another rival',
+    );
+  }
+  const tensors = await readSafetensors(path);
+  const [units, mean, deviation] = ['neighbours.units', 'scale.mean', 'scale.deviation'].map(
+    (name) => tensors.get(name)?.values,
+  );
+  const [labels, pictured] = ['neighbours.labels', 'classes.pictured'].map(
+    (name) => tensors.get(name)?.values,
+  );
+  const { neighbours, share, shift } = figures?.settings ?? {};
+  if (
+    units instanceof Float32Array &&
+    mean instanceof Float32Array &&
+    deviation instanceof Float32Array &&
+    labels instanceof Int32Array &&
+    pictured instanceof Int32Array &&
+    units.length === mean.length * labels.length &&
+    deviation.length === mean.length &&
+    pictured.length === report.classes &&
+    [neighbours, share, shift].every(Number.isFinite)
+  ) {
+    const isPictured = Uint8Array.from(pictured);
+    const scale = { mean, deviation };
+    return { units, labels, scale, isPictured, neighbours, share, shift, ...neighbourConstants, blank: null };
+  }
+  throw new KdSpecError(
+    'artefact-corrupt',
+    `${path}: expected the training features of a comparison: run kd-spec rivals again`,
+  );
+}
+
+/**
+ * What a rival does with the numbers that were chosen for it: within the bound on harm, where there are bystanders.
+ *
+ * @throws KdSpecError `option-invalid` where nothing is within it
+ */
+export function chosenFigures({ rivals, bystanders, bound }: RivalsReport, name: string) {
+  const rival = rivals.find((one) => one.name === name);
+  if (bystanders === null) return rival?.best;
+  if (rival?.bounded !== null || bound === null) return rival?.bounded ?? undefined;
+  throw new KdSpecError(
+    'option-invalid',
+    `${name}: nothing that was tried is within the bound on harm of ${shortPercent(bound)}: choose another rival, or ` +
+      'allow more (kd-spec rivals --harm SHARE, which calibrates the specialists for it, too) and repeat this command',
+  );
+}
+
+const notKept = (what: string, path: string) =>
+  new KdSpecError('not-found', `no ${what} at ${path}: run kd-spec rivals --no-resume`);
+
 /**
  * The head of a rival, as the comparison chose its numbers, on features as they are.
  *
@@ -202,17 +300,8 @@ async function writeHead(folder: string, name: string, { hidden, ...head }: Head
  */
 export async function readRivalHead(directory: string, name: string): Promise<Head> {
   const path = join(directory, headsFolder, `${name}.safetensors`);
-  const { rivals, bound } = await readRivals(directory);
-  if (!existsSync(path)) {
-    const isOutside = rivals.find((rival) => rival.name === name)?.bounded === null && bound !== null;
-    throw new KdSpecError(
-      isOutside ? 'option-invalid' : 'not-found',
-      isOutside
-        ? `${name}: nothing that was tried is within the bound on harm of ${shortPercent(bound)}: choose another rival, or ` +
-            'allow more (kd-spec rivals --harm SHARE, which calibrates the specialists for it, too) and repeat this command'
-        : `no head of ${name} at ${path}: run kd-spec rivals --no-resume`,
-    );
-  }
+  chosenFigures(await readRivals(directory), name);
+  if (!existsSync(path)) throw notKept(`head of ${name}`, path);
   const tensors = await readSafetensors(path);
   const damaged = () =>
     new KdSpecError('artefact-corrupt', `${path}: expected the weights of a head: run kd-spec rivals again`);
