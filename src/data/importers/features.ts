@@ -117,7 +117,8 @@ export async function featuresSource(source: string, options: TableOptions): Pro
       : {
           what: `${logits} columns of logits, which have no names and are called 0 to ${logits - 1}`,
           advice:
-            'give the names in the order of the columns (--class-names FILE, or an array classes), or remove the rows',
+            'give the names in the order of the columns (--class-names FILE, an array classes, or the metadata kd-spec.names of ' +
+            'Arrow and Parquet), or remove the rows',
         };
   const divided = rows.divide({
     place: source,
