@@ -130,12 +130,16 @@ export async function featuresSource(source: string, options: TableOptions): Pro
     seed,
     findings,
   });
+  const { part: ofTraining, rows: trainingRows } = rowsOfSplit(divided, 'train');
+  const labelsOfTraining = divided.labels.get(ofTraining);
+  const occurring = new Set(Array.from(trainingRows, (row) => labelsOfTraining?.[row] ?? 0));
   // With a column split all rows lie in the files of one part.
   const filesOf = (part: SplitName) => tables.get(part) ?? [...tables.values()][0] ?? [];
   return {
     description: `${basename(source)}, rows of ${width - logits > 0 ? `${width - logits} features` : 'predictions'}`,
     classes: divided.classes,
     numbersFrom: divided.numbersFrom,
+    ...(logits > 0 && { occurring }),
     image: { height: 1, width, channels: 1, isFeatures: true, ...(logits > 0 && { logits }) },
     augmentation: { kind: 'none' },
     count: (split) => rowsOfSplit(divided, split).rows.length,
