@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -155,21 +155,22 @@ test('features with the logits of a classifier: from a file to an ensemble that 
 });
 
 /** Rows of some of so many classes, which come in pairs: logits and the first three features tell pairs apart, the last a pair. */
-function rowsOfPart(total: number, some: readonly number[], each = 40) {
+function rowsOfPart(total: number, some: readonly number[], { each = 40, width: wide = 4, peak = 4 } = {}) {
   const labels = some.flatMap((label) => Array<number>(each).fill(label));
   const random = createRandom(2, 'part', total);
-  const row = (label: number) => [
-    Math.cos(label >> 1),
-    Math.sin(label >> 1),
-    label >> 1,
-    (label % 2) * 2 - 1,
-  ];
+  const row = (label: number) => {
+    const told = [Math.cos(label >> 1), Math.sin(label >> 1), label >> 1, (label % 2) * 2 - 1];
+    return [...told, ...Array<number>(wide - told.length).fill(0)];
+  };
   const likeness = (label: number) =>
-    Array.from({ length: total }, (_, other) => (other >> 1 === label >> 1 ? 4 : 0) + 0.5 * random.normal());
+    Array.from(
+      { length: total },
+      (_, other) => (other >> 1 === label >> 1 ? peak : 0) + (other < 50 ? 0.5 * random.normal() : 0),
+    );
   const all = Array.from({ length: total }, (_, label) => `word ${label}`);
   const features = labels.flatMap((label) => row(label).map((value) => value + 0.3 * random.normal()));
   return npz({
-    features: npy(Float32Array.from(features), [labels.length, 4]),
+    features: npy(Float32Array.from(features), [labels.length, wide]),
     logits: npy(Float32Array.from(labels.flatMap(likeness)), [labels.length, total]),
     label: npy(
       labels.map((label) => all[label]),
@@ -237,6 +238,33 @@ test('of many classes with rows beside logits of more, some are held out to play
   expect(subsets.metrics.classesBySubset).toMatchObject([{ size: 18 }]);
   const all = await kdSpec(['run', '--source', 'all.npz', '--clusters', '1', '--workspace', 'x'], { folder });
   expect(all.stderr).toMatch(/--clusters 1 makes a subset of all classes, and a specialist tells/);
+});
+
+test('a classifier of 18,710 classes beside 512 features is taken as it is, and exported', async () => {
+  const archived = rowsOfPart(18_710, [0, 1, 2, 3, 4, 5, 6, 7], { width: 512, peak: 15 });
+  await writeFile(join(folder, 'wide.npz'), archived);
+  const words = ['run', '--source', 'wide.npz', '--clusters', '2', '--workspace', 'wide', '--json'];
+  const found = jsonOf(await kdSpec([...words, '--specialist-epochs', '2'], { folder }));
+  const top1 = z.object({ top1: z.number() });
+  const { test: measured } = z
+    .object({
+      stages: z.object({
+        report: z.object({
+          metrics: z.object({ test: z.object({ generalist: top1, ensemble: top1 }) }),
+        }),
+      }),
+    })
+    .parse(found).stages.report.metrics;
+  for (const { top1: share } of [measured.generalist, measured.ensemble]) {
+    expect(share).toBeGreaterThan(0.2); // the logits tell pairs of classes apart, and guess within
+    expect(share).toBeLessThan(0.8);
+  }
+  const { size } = await stat(join(folder, 'wide', 'generalist', 'model.safetensors'));
+  expect(size).toBeLessThan(1000); // no matrix of 19,222 by 18,710
+  const out = ['export', '--out', 'wide.onnx', '--workspace', 'wide', '--json'];
+  const exported = jsonOf(await kdSpec(out, { folder }));
+  expect(exported).toMatchObject({ classes: 18_710 });
+  expect(exported.maxDifference).toBeLessThan(1e-4);
 });
 
 test('predictions on standard input are clustered, with the names of their classes', async () => {

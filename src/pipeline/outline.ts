@@ -210,7 +210,9 @@ export function outlineGeneralist(
 ): NetworkOutline | null {
   if (model.onnx !== null) return null;
   const isGiven = dataset?.image?.logits !== undefined;
-  const network = isGiven ? { ...generalist.network, dense: [], kernel: 1 } : generalist.network;
+  const network = isGiven
+    ? { ...generalist.network, dense: [], kernel: 1, copiesLogits: true as const }
+    : generalist.network;
   return outlineNetwork(network, dataset, {
     epochs: isGiven ? 0 : generalist.epochs,
     sampledClasses: generalist.head.sampled,
@@ -283,6 +285,7 @@ export function outlineSpecialists(
     const from = ({ head: 'head', top: 'dense', all: 'convolutions' } as const)[retrain];
     const network = {
       ...definition,
+      copiesLogits: undefined,
       dense: specialists.dense ?? definition.dense,
       outputs: specialists.head === 'full' ? total : Math.round(classes) + 1,
     };

@@ -12,9 +12,6 @@ import { parseGroupKey } from './group-key.js';
 import { type Importer, importOptions, namesOf, type TableOptions, tableOptions } from './importer.js';
 import { filesByPart } from './part-files.js';
 
-/** The most classes whose logits are read as a part of each row. */
-const logitsLimit = 8192;
-
 /** A file of a part, and how many rows it has. */
 interface Part {
   readonly path: string;
@@ -90,14 +87,6 @@ export async function featuresSource(source: string, options: TableOptions): Pro
   const given = await namesOf(options);
   const names = given?.list ?? first.classNames;
   const { width, logits } = first;
-  if (logits > logitsLimit) {
-    throw new KdSpecError(
-      'dataset-invalid',
-      `${source}: expected logits of at most ${logitsLimit} classes beside features, found ${logits}: leave them out, and ` +
-        'kd-spec trains a generalist on the features; subsets can be made of predictions of any number of classes ' +
-        '(kd-spec cluster --predictions)',
-    );
-  }
   const columnNames = names ?? Array.from({ length: logits }, (_, label) => String(label));
   if (logits > 0 && columnNames.length !== logits) {
     throw new KdSpecError(
