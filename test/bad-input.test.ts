@@ -30,6 +30,7 @@ import { operationsOn } from './support/operations.js';
 let folder: string;
 let operations: Operations;
 let generalist: ReadonlyMap<string, HostTensor>;
+let classes: number;
 const place = (...parts: string[]) => join(folder, 'kd-workspace', ...parts);
 
 beforeAll(async () => {
@@ -37,6 +38,7 @@ beforeAll(async () => {
   operations = await operationsOn('cpu');
   const network = await loadGeneralist(place('generalist'), operations);
   generalist = await networkValues(network);
+  classes = network.definition.outputs;
   network.dispose();
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
@@ -151,7 +153,7 @@ describe('damage at random', () => {
   test("of a specialist's config.json", () =>
     expectCare(
       place('specialists', '0', 'config.json'),
-      () => loadSpecialist(place('specialists', '0'), generalist),
+      () => loadSpecialist(place('specialists', '0'), generalist, classes),
       text,
     ));
 
@@ -160,7 +162,7 @@ describe('damage at random', () => {
 
   test('of a safetensors file', () => {
     const path = place('specialists', '0', 'model.safetensors');
-    return expectCare(path, () => loadSpecialist(place('specialists', '0'), generalist), binary);
+    return expectCare(path, () => loadSpecialist(place('specialists', '0'), generalist, classes), binary);
   });
 
   test('of the header of a safetensors file', async () => {

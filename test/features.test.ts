@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -152,6 +152,119 @@ test('features with the logits of a classifier: from a file to an ensemble that 
   expect((await kdSpec(infer('swapped.npz'), { folder })).stderr).toMatch(
     /12 of them logits.*found 19, 7 of/,
   );
+});
+
+/** Rows of some of so many classes, which come in pairs: logits and the first three features tell pairs apart, the last a pair. */
+function rowsOfPart(total: number, some: readonly number[], { each = 40, width: wide = 4, peak = 4 } = {}) {
+  const labels = some.flatMap((label) => Array<number>(each).fill(label));
+  const random = createRandom(2, 'part', total);
+  const row = (label: number) => {
+    const told = [Math.cos(label >> 1), Math.sin(label >> 1), label >> 1, (label % 2) * 2 - 1];
+    return [...told, ...Array<number>(wide - told.length).fill(0)];
+  };
+  const likeness = (label: number) =>
+    Array.from(
+      { length: total },
+      (_, other) => (other >> 1 === label >> 1 ? peak : 0) + (other < 50 ? 0.5 * random.normal() : 0),
+    );
+  const all = Array.from({ length: total }, (_, label) => `word ${label}`);
+  const features = labels.flatMap((label) => row(label).map((value) => value + 0.3 * random.normal()));
+  return npz({
+    features: npy(Float32Array.from(features), [labels.length, wide]),
+    logits: npy(Float32Array.from(labels.flatMap(likeness)), [labels.length, total]),
+    label: npy(
+      labels.map((label) => all[label]),
+      [labels.length],
+    ),
+    classes: npy(all, [total]),
+  });
+}
+
+const ofRun = z.object({
+  stages: z.object({
+    dataset: z.object({
+      metrics: z.object({
+        import: z.object({
+          leftOut: z.array(z.unknown()),
+          notes: z.array(z.looseObject({ what: z.string() })),
+        }),
+        bystanders: z.object({ heldOut: z.array(z.string()) }).optional(),
+      }),
+    }),
+    subsets: z.object({ metrics: z.object({ classesBySubset: z.array(z.object({ size: z.number() })) }) }),
+    ensemble: z.object({ metrics: z.object({ rule: z.string() }) }),
+  }),
+});
+const briefly = ['--specialist-epochs', '2', '--json'];
+
+test('logits of classes of which only a part has rows: the others stay with the generalist, whose masses no rule may move', async () => {
+  await writeFile(join(folder, 'part.npz'), rowsOfPart(20, [0, 1, 2, 3, 4, 5, 6, 7]));
+  const words = (workspace: string) => ['run', '--source', 'part.npz', '--workspace', workspace, ...briefly];
+  const two = await kdSpec([...words('p2'), '--clusters', '2'], { folder });
+  expect(two.stderr).toMatch(
+    /rule share-inside: it leaves the probability of every class outside a subset as it is/,
+  );
+  expect(two.stderr).toMatch(/rows of 8 classes are too few to keep some from the specialists/);
+  const { dataset, ensemble } = ofRun.parse(jsonOf(two)).stages;
+  expect(ensemble.metrics.rule).toBe('share-inside');
+  expect(dataset.metrics.import).toMatchObject({
+    leftOut: [],
+    notes: [{ what: 'classes without a training row, which stay as their logits have them', count: 12 }],
+  });
+  const one = ofRun.parse(jsonOf(await kdSpec([...words('p1'), '--clusters', '1'], { folder }))).stages;
+  expect(one.subsets.metrics.classesBySubset).toMatchObject([{ size: 8 }]);
+  expect(one.ensemble.metrics.rule).toBe('share-inside');
+  const paper = await kdSpec([...words('p1'), '--clusters', '1', '--rule', 'paper'], { folder });
+  expect(paper).toMatchObject({ code: 2 });
+  expect(paper.stderr).toMatch(/--rule paper uses .*specialist 0 had none: give --rule share-inside/);
+  const planned = await kdSpec([...words('p0'), '--clusters', '1', '--rule', 'paper'], { folder });
+  expect(planned.stderr).toMatch(
+    /--clusters 1 makes a subset of all classes with rows: give --rule share-inside/,
+  );
+  expect(planned.stderr).not.toMatch(/write train/);
+});
+
+test('of many classes with rows beside logits of more, some are held out to play the bystanders', async () => {
+  await writeFile(
+    join(folder, 'most.npz'),
+    rowsOfPart(
+      30,
+      Array.from({ length: 22 }, (_, label) => label),
+    ),
+  );
+  const words = ['run', '--source', 'most.npz', '--clusters', '1', '--hold-out', '0.2', '--workspace', 'h'];
+  const { dataset, subsets } = ofRun.parse(jsonOf(await kdSpec([...words, ...briefly], { folder }))).stages;
+  expect(dataset.metrics.bystanders?.heldOut).toHaveLength(4);
+  expect(subsets.metrics.classesBySubset).toMatchObject([{ size: 18 }]);
+  const all = await kdSpec(['run', '--source', 'all.npz', '--clusters', '1', '--workspace', 'x'], { folder });
+  expect(all.stderr).toMatch(/--clusters 1 makes a subset of all classes, and a specialist tells/);
+});
+
+test('a classifier of 18,710 classes beside 512 features is taken as it is, and exported', async () => {
+  const archived = rowsOfPart(18_710, [0, 1, 2, 3, 4, 5, 6, 7], { width: 512, peak: 15 });
+  await writeFile(join(folder, 'wide.npz'), archived);
+  const words = ['run', '--source', 'wide.npz', '--clusters', '2', '--workspace', 'wide', '--json'];
+  const found = jsonOf(await kdSpec([...words, '--specialist-epochs', '2'], { folder }));
+  const top1 = z.object({ top1: z.number() });
+  const { test: measured } = z
+    .object({
+      stages: z.object({
+        report: z.object({
+          metrics: z.object({ test: z.object({ generalist: top1, ensemble: top1 }) }),
+        }),
+      }),
+    })
+    .parse(found).stages.report.metrics;
+  for (const { top1: share } of [measured.generalist, measured.ensemble]) {
+    expect(share).toBeGreaterThan(0.2); // the logits tell pairs of classes apart, and guess within
+    expect(share).toBeLessThan(0.8);
+  }
+  const { size } = await stat(join(folder, 'wide', 'generalist', 'model.safetensors'));
+  expect(size).toBeLessThan(1000); // no matrix of 19,222 by 18,710
+  const out = ['export', '--out', 'wide.onnx', '--workspace', 'wide', '--json'];
+  const exported = jsonOf(await kdSpec(out, { folder }));
+  expect(exported).toMatchObject({ classes: 18_710 });
+  expect(exported.maxDifference).toBeLessThan(1e-4);
 });
 
 test('predictions on standard input are clustered, with the names of their classes', async () => {

@@ -180,12 +180,26 @@ test('given subsets lose the classes that have no images', async () => {
   expect((await artefact('given', 'specialists/1/config.json')).classes).toEqual([6, 7, 8]);
 });
 
-test('a specialist for all classes with images, without labelled images of others, is refused before it computes', async () => {
-  const all = ['run', ...given, '--bystanders', 'loose', '--clusters', '1', '--workspace', 'all'];
-  const { code, stderr } = await kdSpec(all, { folder });
-  expect(code).toBe(1);
-  expect(stderr).toMatch(/subset 0 \(24 classes\) holds 1536 of the 1536 training examples/);
-  expect(stderr).not.toMatch(/features of the training images/);
+test('a specialist for all classes with images, without labelled images of others, has a dustbin that no rule may use', async () => {
+  const one = ['run', ...given, '--clusters', '1', '--specialist-epochs', '1'];
+  const loose = [...one, '--bystanders', 'loose', '--workspace', 'all'];
+  const refused = await kdSpec([...loose, '--rule', 'combine'], { folder });
+  expect(refused.code).toBe(2);
+  expect(refused.stderr).toMatch(
+    /--rule combine uses .* subset 0 holds all 1,536 training examples: give --rule share-inside/,
+  );
+  expect(refused.stderr).not.toMatch(/features of the training images/);
+  const { code, stderr } = await kdSpec(loose, { folder });
+  expect(code).toBe(0);
+  expect(stderr).toMatch(/rule share-inside: it uses no dustbins, and specialist 0 had no labelled examples/);
+  const { bystanders } = await artefact('all', 'report/report.json');
+  expect(bystanders).toMatchObject({ examples: 84, labelled: 0 });
+  const { dustbin } = await artefact('all', 'specialists/0/config.json');
+  expect(dustbin).toMatchObject({ otherExamples: 0, correction: 0 });
+
+  const alone = [...one, '--hold-out', '0', '--specialist-head', 'dustbin', '--workspace', 'alone'];
+  expect((await kdSpec(alone, { folder })).code).toBe(0);
+  expect(await artefact('alone', 'ensemble/ensemble.json')).toMatchObject({ rule: 'share-inside' });
 });
 
 test.each([

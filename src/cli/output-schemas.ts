@@ -48,7 +48,9 @@ const plan = z.object({
       isExact: z.boolean().describe('otherwise there are at most so many classes and images'),
       modelClasses: count
         .nullable()
-        .describe('of the model that is imported, of which only so many have images; null without one'),
+        .describe(
+          'of the model that is imported, or of the logits beside features, of which only so many have examples; null without either',
+        ),
     })
     .nullable()
     .describe('null where no data set is needed'),

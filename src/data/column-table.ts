@@ -10,6 +10,7 @@ import { indexShard, openShard } from './arrow-shard.js';
 import { readAllClassNames } from './class-names.js';
 import { type NumpyArray, type NumpyFile, openNumpy } from './numpy-file.js';
 import { openParquet } from './parquet-file.js';
+import { recordedNames } from './recorded-names.js';
 import type { BatchSize } from './row-order.js';
 
 // Tables that were made elsewhere, of NumPy, Parquet and Arrow: which columns there are, and their values batch by batch.
@@ -163,7 +164,14 @@ async function numpyTable(
 async function openParquetTable(path: string): Promise<ColumnTable> {
   const file = await openParquet(path);
   const outlines = Object.entries(file.features).map(([name, feature]) => outlineOf(name, feature));
-  const names = classLabelNames(Object.values(file.features));
+  const otherwise = classLabelNames(Object.values(file.features));
+  let names: readonly string[] | undefined;
+  try {
+    names = recordedNames(path, file.metadata, { otherwise, code: 'dataset-invalid' });
+  } catch (error) {
+    await file.close();
+    throw error;
+  }
   return {
     rows: file.rows,
     batches: file.groups,
@@ -241,6 +249,10 @@ function flatten(
 
 async function openArrowTable(path: string): Promise<ColumnTable> {
   const shard = await indexShard(path);
+  const classNames = recordedNames(path, shard.schema.metadata, {
+    otherwise: classNamesOfSchema(shard.schema),
+    code: 'dataset-invalid',
+  });
   const handle = await openShard(path);
   const data = async (name: string, index: number): Promise<Data> => {
     const field = shard.schema.fields.find((one) => one.name === name);
@@ -261,7 +273,7 @@ async function openArrowTable(path: string): Promise<ColumnTable> {
     batches: shard.batches,
     // The name of a field may be missing: then the library has null.
     columns: shard.schema.fields.map(({ name, type }) => ({ name: String(name), ...arrowKind(type) })),
-    classNames: classNamesOfSchema(shard.schema),
+    classNames,
     numbers: async (name, index) =>
       arrowNumbers(await data(name, index), shard.batches[index].rows, name, {
         path,

@@ -29,6 +29,8 @@ export interface ParquetFile {
    * wrote it, else by its type.
    */
   readonly features: Readonly<Record<string, unknown>>;
+  /** What programs wrote about it, by key. */
+  readonly metadata: ReadonlyMap<string, string>;
   /**
    * Reads some columns of a row group.
    *
@@ -81,6 +83,7 @@ export async function openParquet(path: string): Promise<ParquetFile> {
       rows: groups.reduce((sum, { rows }) => sum + rows, 0),
       groups,
       features: { ...featuresByType(tree), ...writtenFeatures(metadata, tree) },
+      metadata: new Map(metadata.key_value_metadata?.map(({ key, value }) => [key, value ?? ''])),
       readGroup: (group, columns) =>
         readGroup({ path, size, buffer, metadata, tree, groups }, group, columns),
       close: () => file.close(),

@@ -4,11 +4,10 @@ import { halfToNumber } from '../math/half.js';
 import { type ColumnPlace, column, integers } from './arrow-columns.js';
 import type { ShardIndex } from './arrow-shard.js';
 import { type PredictionBatch, sumAdvice } from './prediction-tables.js';
+import { classLimit } from './recorded-names.js';
 
 // How a record batch of an Arrow file becomes checked sparse rows.
 
-/** The most classes that kd-spec works with. An index or label beyond is an id, or damage. */
-export const classLimit = 1_000_000;
 const partEntries = 2 ** 20; // that are decoded without a turn of the event loop
 /** How far float32 rounding may carry a row's sum above 1. */
 const sumTolerance = 1e-3;

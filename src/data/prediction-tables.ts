@@ -5,6 +5,7 @@ import { keepMass } from '../math/top-k.js';
 import { usualColumns } from './column-table.js';
 import { openFeatureTable } from './feature-table.js';
 import { openParquet } from './parquet-file.js';
+import { classLimit } from './recorded-names.js';
 
 /** Predictions of some rows. */
 export interface PredictionBatch {
@@ -28,7 +29,6 @@ export interface Predictions {
 /** Of a dense prediction, the most probable classes up to this mass are kept, and at most so many. */
 const keptMass = 0.999;
 const keptClasses = 200;
-const classLimit = 1_000_000;
 const sumTolerance = 1e-3;
 /** What helps where the probabilities of a row sum to more than 1. */
 export const sumAdvice = 'divide each row by its sum or, if these are logits, store their softmax';

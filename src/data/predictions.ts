@@ -1,12 +1,11 @@
 import { type Data, Field, Float32, Int32, List, makeData, Schema } from 'apache-arrow';
 import { z } from 'zod';
 import { assert, KdSpecError } from '../core/errors.js';
-import { parseJson } from '../core/json-file.js';
 import { readBatch } from './arrow-batch.js';
 import { indexArrowFiles } from './arrow-folder.js';
 import { openShard, type ShardIndex } from './arrow-shard.js';
 import { createShardWriter, type ShardRecord, type ShardWriter } from './arrow-shard-writer.js';
-import { checkColumns, classLimit, decodePredictions, grown, idAdvice } from './prediction-batches.js';
+import { checkColumns, decodePredictions, grown, idAdvice } from './prediction-batches.js';
 import {
   denseColumns,
   isPredictionTable,
@@ -14,6 +13,7 @@ import {
   type Predictions,
   readPredictionTable,
 } from './prediction-tables.js';
+import { classesKey, classLimit, namesKey, recordedNames } from './recorded-names.js';
 
 export type { PredictionBatch, Predictions } from './prediction-tables.js';
 
@@ -24,10 +24,6 @@ export interface PredictionWriter {
   abort(): Promise<void>;
 }
 
-/** Schema metadata that holds the number of classes. */
-const classesKey = 'kd-spec.classes';
-/** And that which holds their names, a JSON list. */
-const namesKey = 'kd-spec.names';
 /** What Python's `datasets` writes: the features of the columns, among them a ClassLabel. */
 const huggingFaceKey = 'huggingface';
 const huggingFaceInfo = z.object({
@@ -138,13 +134,13 @@ export async function readPredictions(
   const [first] = shards;
   if (shards.length === 1 && first.path === path && holdsAllClasses(first.schema)) {
     const table = await readPredictionTable(path, options);
-    return { ...table, names: table.names ?? recordedNames(first) };
+    return { ...table, names: table.names ?? namesOfShard(first) };
   }
   let classes = options.classes;
   let names: readonly string[] | undefined;
   for (const shard of shards) {
     checkColumns(shard);
-    const ofShard = recordedNames(shard);
+    const ofShard = namesOfShard(shard);
     if (names && ofShard && names.join('\n') !== ofShard.join('\n')) {
       throw new KdSpecError(
         'predictions-invalid',
@@ -194,25 +190,9 @@ function recordedClasses({ path, schema }: ShardIndex): number | undefined {
  * The class names that a file's metadata holds: a list under `kd-spec.names`, or the ClassLabel of the column `label` as
  * Python's `datasets` writes it.
  */
-function recordedNames({ path, schema }: ShardIndex): readonly string[] | undefined {
-  const text = schema.metadata.get(namesKey);
-  const count = schema.metadata.get(classesKey);
-  let names = huggingFaceNames(schema.metadata.get(huggingFaceKey));
-  if (text !== undefined) {
-    names = parseJson(text, path, z.array(z.string()), {
-      code: 'predictions-invalid',
-      advice: `write the metadata ${namesKey} as a JSON list of names, or leave it out`,
-    });
-  }
-  if (names === undefined) return undefined;
-  const isCounted = count === undefined || Number(count) === names.length;
-  const isPossible = names.length >= 1 && names.length <= classLimit;
-  if (isCounted && isPossible && new Set(names).size === names.length) return names;
-  throw new KdSpecError(
-    'predictions-invalid',
-    `${path}: expected in the metadata one name for each ${isCounted ? 'class' : `of ${count} classes`}, found ` +
-      `${names.length} names${isCounted && isPossible ? ', some of them twice' : ''}: write them again, or leave them out`,
-  );
+function namesOfShard({ path, schema }: ShardIndex): readonly string[] | undefined {
+  const otherwise = huggingFaceNames(schema.metadata.get(huggingFaceKey));
+  return recordedNames(path, schema.metadata, { otherwise, code: 'predictions-invalid' });
 }
 
 function huggingFaceNames(text: string | undefined): readonly string[] | undefined {

@@ -73,6 +73,11 @@ export interface DatasetSource {
   readonly classes: readonly string[];
   /** What the labels call the first class, where they were numbers and the classes have names from elsewhere. */
   readonly numbersFrom?: 0 | 1 | undefined;
+  /**
+   * The labels that training has examples of, where the classes are those of a classifier made elsewhere, of which not all
+   * need have any.
+   */
+  readonly occurring?: ReadonlySet<number>;
   readonly image: ImageShape;
   /** What training does to each image. */
   readonly augmentation: Augmentation;

@@ -54,7 +54,8 @@ const progressRows = 256;
  * @param options.log gets one bar a split
  * @param options.signal stops between two images
  * @param options.needsTraining whether an import without a training image is refused, and its classes without one told
- * @param options.areKnown whether the classes are those of a model, which knows them without images
+ * @param options.areKnown whether the classes are those of a model, or of logits beside features, which knows them without
+ *   examples
  * @returns rows, shards and bytes of each split
  * @throws KdSpecError `dataset-invalid`, `disk-full`, `not-readable`, `interrupted`
  * Cost: one pass over the source; one record batch (256 images, 4 MiB) in memory.
@@ -111,7 +112,7 @@ export async function writeDataset(
     };
     const found = source.report?.();
     const report =
-      found && (needsTraining ? withEmptyClasses(found, labels.train, { classes, areKnown }) : found);
+      found && (needsTraining ? withEmptyClasses(found, labels.train, source, { areKnown }) : found);
     if (report) await writeFile(join(directory, reportName), `${JSON.stringify(report, null, 2)}\n`);
     const ceiling = await source.ceiling?.(signal);
     const manifest: DatasetManifest = {
@@ -215,7 +216,8 @@ async function writeSplit(
 function withEmptyClasses(
   report: ImportReport,
   trainLabels: Int32Array,
-  { classes, areKnown }: { readonly classes: readonly string[]; readonly areKnown: boolean },
+  { classes, image }: Pick<DatasetSource, 'classes' | 'image'>,
+  { areKnown }: { readonly areKnown: boolean },
 ): ImportReport {
   const empty = classes.filter((_, label) => trainLabels[label] === 0);
   if (empty.length === classes.length) {
@@ -231,7 +233,11 @@ function withEmptyClasses(
         ...report,
         notes: [
           ...report.notes,
-          finding('classes without a training image, which stay as the model has them'),
+          finding(
+            image.isFeatures
+              ? 'classes without a training row, which stay as their logits have them'
+              : 'classes without a training image, which stay as the model has them',
+          ),
         ],
       }
     : {

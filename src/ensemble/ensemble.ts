@@ -284,6 +284,7 @@ export async function readSpecialists(
   });
   const ids = names.filter((name) => /^\d+$/.test(name)).sort((a, b) => Number(a) - Number(b));
   const specialists: Specialist[] = [];
-  for (const id of ids) specialists.push(await loadSpecialist(join(directory, id), values));
+  const classes = generalist.definition.outputs;
+  for (const id of ids) specialists.push(await loadSpecialist(join(directory, id), values, classes));
   return specialists;
 }

@@ -4,7 +4,7 @@ import { type ImageBatch, rowOf } from '../models/classifier.js';
 import type { Network } from '../models/network.js';
 import { chunkSize } from '../models/network-classifier.js';
 import type { NetworkPart } from '../models/network-definition.js';
-import { runNetwork } from '../models/run-network.js';
+import { runHead, runNetwork } from '../models/run-network.js';
 import { dustbinAnchor, routedCorrection } from './specialist/dustbin.js';
 import type { SpecialistConfig } from './specialist/specialist.js';
 import type { SpecialistInputs, SpecialistNetworks } from './specialist/specialist-networks.js';
@@ -242,19 +242,13 @@ function distributions(
   },
 ): { readonly softened: Tensor2D; readonly plain?: Tensor2D; readonly logSumExps?: Tensor1D } {
   const { operations } = generalist;
-  const weights = generalist.variable<Tensor2D>('head.weights');
-  const bias = generalist.variable<Tensor1D>('head.bias');
   const sums = (logits: Tensor2D) =>
     wanted.logSumExps ? { logSumExps: operations.rowLogSumExps(logits) } : {};
   if (temperature === 1) {
-    const logits = operations.dense(hidden, weights, bias);
+    const logits = runHead(generalist, hidden);
     return { softened: operations.softmax(logits), ...sums(logits) };
   }
-  const scaled = operations.dense(
-    operations.div(hidden, temperature),
-    weights,
-    operations.div(bias, temperature),
-  );
+  const scaled = runHead(generalist, hidden, { temperature });
   const softened = operations.softmax(scaled);
   if (!wanted.plain) return { softened };
   const logits = operations.mul(scaled, temperature);

@@ -49,6 +49,7 @@ export const networkDefinitionSchema = z.strictObject({
   normalisation: z.enum(['batch', 'none']),
   dropout: z.number().min(0).lt(1),
   outputs: count,
+  copiesLogits: z.literal(true).optional(),
 }) satisfies z.ZodType<NetworkDefinition>;
 
 const generalistConfigSchema = z.looseObject({
@@ -95,6 +96,8 @@ export function checkTensors(
       'checkpoint-invalid',
       `${path}: ${what}; it does not belong to the network of config.json`,
     );
+  if (definition.copiesLogits && definition.outputs > hiddenFeatures(definition))
+    throw invalid(`${definition.outputs} logits are copied from ${hiddenFeatures(definition)} numbers`);
   const expected = networkTensors(definition);
   for (const { name, shape } of expected) {
     const tensor = tensors.get(name);

@@ -17,15 +17,16 @@ export type NetworkValues = ReadonlyMap<string, HostTensor>;
 const epsilon = 0.001;
 
 /**
- * The dense layers of a network and, last, its head.
+ * The dense layers of a network and, last, its head, unless that copies logits.
  *
  * @param values holds the tensors of `networkTensors(definition)`
  */
 export function foldedDenseLayers(
-  definition: Pick<NetworkDefinition, 'dense'>,
+  definition: Pick<NetworkDefinition, 'dense' | 'copiesLogits'>,
   values: NetworkValues,
 ): FoldedLayer[] {
-  return [...definition.dense.map((_, index) => foldedLayer(values, `dense.${index}`)), foldedHead(values)];
+  const dense = definition.dense.map((_, index) => foldedLayer(values, `dense.${index}`));
+  return definition.copiesLogits ? dense : [...dense, foldedHead(values)];
 }
 
 /** The head of a network, which has no normalisation. */

@@ -20,6 +20,11 @@ export interface NetworkDefinition {
   readonly dropout: number;
   /** Outputs of the head. */
   readonly outputs: number;
+  /**
+   * Whether the head has no weights: its logits are the last `outputs` numbers of its input, those of a classifier made
+   * elsewhere.
+   */
+  readonly copiesLogits?: true | undefined;
 }
 
 /** A network on images of a shape. On features there are no convolutions: neighbours among them have no meaning. */
@@ -47,7 +52,7 @@ export interface TensorSpecification {
 
 /** Every tensor of a network, in the order of its checkpoint. */
 export function networkTensors(definition: NetworkDefinition): readonly TensorSpecification[] {
-  const { kernel, convolutions, dense, outputs } = definition;
+  const { kernel, convolutions, dense, outputs, copiesLogits } = definition;
   const channels = [definition.input.channels, ...convolutions];
   const widths = [convolutionalFeatures(definition), ...dense];
   return [
@@ -67,8 +72,17 @@ export function networkTensors(definition: NetworkDefinition): readonly TensorSp
       } as const;
       return [weights, ...vectors(name, units, 'dense', definition)];
     }),
-    { name: 'head.weights', shape: [hiddenFeatures(definition), outputs], part: 'head', role: 'weights' },
-    { name: 'head.bias', shape: [outputs], part: 'head', role: 'bias' },
+    ...(copiesLogits
+      ? []
+      : [
+          {
+            name: 'head.weights',
+            shape: [hiddenFeatures(definition), outputs],
+            part: 'head',
+            role: 'weights',
+          } as const,
+          { name: 'head.bias', shape: [outputs], part: 'head', role: 'bias' } as const,
+        ]),
   ];
 }
 
@@ -135,7 +149,7 @@ export function forwardFlops(
     flops.dense += 2 * features * units;
     features = units;
   }
-  flops.head = 2 * features * definition.outputs;
+  flops.head = definition.copiesLogits ? 0 : 2 * features * definition.outputs;
   return networkParts.slice(networkParts.indexOf(from)).reduce((sum, part) => sum + flops[part], 0);
 }
 

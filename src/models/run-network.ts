@@ -1,6 +1,12 @@
 import type { Tensor, Tensor1D, Tensor2D, Tensor4D } from '../compute/operations.js';
 import type { Network } from './network.js';
-import { convolutionalFeatures, type NetworkPart, networkParts, pools } from './network-definition.js';
+import {
+  convolutionalFeatures,
+  hiddenFeatures,
+  type NetworkPart,
+  networkParts,
+  pools,
+} from './network-definition.js';
 
 /** Images that go through a network at once: what a processor's cache does not hold is slower. */
 export const chunkImages = 128;
@@ -34,14 +40,38 @@ export function runNetwork(
   }
   if (parts.includes('dense')) features = runDense(network, features as Tensor2D, from, training);
   if (parts.includes('head')) {
-    features = network.operations.dense(
-      features as Tensor2D,
-      network.variable<Tensor2D>('head.weights'),
-      network.variable<Tensor1D>('head.bias'),
-      { inputGradient: from !== 'head' },
-    );
+    features = runHead(network, features as Tensor2D, { inputGradient: from !== 'head' });
   }
   return features as Tensor2D;
+}
+
+/**
+ * Runs the head of a network.
+ *
+ * @param hidden (batch, features), the input of the head
+ * @param options.temperature the logits are divided by it, with the input and the bias, which are smaller
+ * @param options.inputGradient whether a gradient flows into `hidden`
+ * @returns (batch, outputs)
+ */
+export function runHead(
+  network: Network,
+  hidden: Tensor2D,
+  {
+    temperature = 1,
+    inputGradient = true,
+  }: { readonly temperature?: number; readonly inputGradient?: boolean } = {},
+): Tensor2D {
+  const { operations, definition } = network;
+  const input = temperature === 1 ? hidden : operations.div(hidden, temperature);
+  if (definition.copiesLogits)
+    return operations.columnRange(input, hiddenFeatures(definition) - definition.outputs);
+  const bias = network.variable<Tensor1D>('head.bias');
+  return operations.dense(
+    input,
+    network.variable<Tensor2D>('head.weights'),
+    temperature === 1 ? bias : operations.div(bias, temperature),
+    { inputGradient },
+  );
 }
 
 function runConvolutions(network: Network, images: Tensor4D, isTraining: boolean): Tensor2D {

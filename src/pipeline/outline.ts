@@ -30,7 +30,10 @@ export interface DatasetOutline {
   readonly images: Readonly<Record<SplitName, number>> | null;
   readonly image: ImageShape | null;
   readonly isExact: boolean;
-  /** Classes of the model that is imported as the generalist, of which only `classes` have images; null without one. */
+  /**
+   * Classes of the generalist that is imported as a model or as logits beside features, of which only `classes` have
+   * examples; null without one.
+   */
   readonly modelClasses: number | null;
   /** Whether that model is a file that kd-spec exported, with specialists of its own. */
   readonly isPatched?: boolean;
@@ -167,11 +170,11 @@ export async function outlineSource({ dataset, seed }: Settings): Promise<Datase
   return {
     source,
     kind: importer.name,
-    classes: opened.classes.length,
+    classes: opened.occurring?.size ?? opened.classes.length,
     images: { train, validation, test },
     image: opened.image,
     isExact: true,
-    modelClasses: model ? model.classes.names.length : null,
+    modelClasses: model?.classes.names.length ?? opened.image.logits ?? null,
     ...(model && { isPatched: readExportedMetadata(model.model) !== undefined }),
   };
 }
@@ -195,6 +198,11 @@ export async function outlineArtefact(
   };
 }
 
+/** All classes, with those of an imported generalist that have no examples; null while they are not known. */
+export function allClasses({ modelClasses, classes }: DatasetOutline): number | null {
+  return modelClasses ?? classes;
+}
+
 /** The generalist of the settings; null while shape or classes are unknown, and for one that is imported. */
 export function outlineGeneralist(
   { generalist, dataset: { model } }: Settings,
@@ -202,7 +210,9 @@ export function outlineGeneralist(
 ): NetworkOutline | null {
   if (model.onnx !== null) return null;
   const isGiven = dataset?.image?.logits !== undefined;
-  const network = isGiven ? { ...generalist.network, dense: [], kernel: 1 } : generalist.network;
+  const network = isGiven
+    ? { ...generalist.network, dense: [], kernel: 1, copiesLogits: true as const }
+    : generalist.network;
   return outlineNetwork(network, dataset, {
     epochs: isGiven ? 0 : generalist.epochs,
     sampledClasses: generalist.head.sampled,
@@ -227,8 +237,9 @@ function outlineNetwork(
   dataset: DatasetOutline | null,
   { epochs, sampledClasses }: { readonly epochs: number; readonly sampledClasses?: number | null },
 ): NetworkOutline | null {
-  if (!dataset?.image || dataset.classes === null) return null;
-  const definition = networkOn(dataset.image, network, dataset.classes);
+  const outputs = dataset && allClasses(dataset);
+  if (!dataset?.image || outputs === null) return null;
+  const definition = networkOn(dataset.image, network, outputs);
   return {
     definition,
     parameters: countParameters(definition),
@@ -274,6 +285,7 @@ export function outlineSpecialists(
     const from = ({ head: 'head', top: 'dense', all: 'convolutions' } as const)[retrain];
     const network = {
       ...definition,
+      copiesLogits: undefined,
       dense: specialists.dense ?? definition.dense,
       outputs: specialists.head === 'full' ? total : Math.round(classes) + 1,
     };

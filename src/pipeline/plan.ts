@@ -10,6 +10,7 @@ import { optionsOf } from './option-list.js';
 import { ownTeachers } from './options/answers-options.js';
 import type { Settings } from './options.js';
 import {
+  allClasses,
   type DatasetOutline,
   type Outline,
   outlineArtefact,
@@ -238,7 +239,7 @@ async function checkTeachers({ answers }: Settings, dataset: DatasetOutline | nu
 
 /** Classes of the data set, with those of an imported model that have no images; null while they are not known. */
 function knownClasses(dataset: DatasetOutline | null): number | null {
-  return dataset?.isExact ? (dataset.modelClasses ?? dataset.classes) : null;
+  return dataset?.isExact ? allClasses(dataset) : null;
 }
 
 /** Operations of training a second, as the generalist of this workspace was trained; a refitted layer tells little. */

@@ -3,6 +3,7 @@ import { percent } from '../../core/percent.js';
 import { countFromOne } from '../class-names.js';
 import { compareCodePoints } from '../image-files.js';
 import type { ImportFindings } from '../import-report.js';
+import { classLimit } from '../recorded-names.js';
 import { type SplitName, splitNames } from '../source.js';
 import { reportGroups } from './group-key.js';
 import { type SplitFractions, splitBySeed } from './split-by-seed.js';
@@ -27,7 +28,6 @@ interface PartRows {
   readonly files: number[];
 }
 
-const classLimit = 1_000_000;
 const noLabel = -1;
 const ownGroup = -1;
 const wholeNumber = /^-?\d{1,18}$/;

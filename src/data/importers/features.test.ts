@@ -7,12 +7,14 @@ import {
   FixedSizeList,
   Float32,
   Int32,
+  Schema,
   Table,
   tableToIPC,
   Utf8,
   Utf8View,
   vectorFromArray,
 } from 'apache-arrow';
+import { parquetWriteBuffer } from 'hyparquet-writer';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { npy, npz } from '../../../test/support/numpy-arrays.js';
 import { categories } from '../arrow-columns.js';
@@ -465,6 +467,57 @@ test('a label that no column of logits has is refused with what holds the names'
   await expect(
     open(join(directory, 'unnamed.npz'), { classNames: join(directory, 'others.txt') }),
   ).rejects.toThrow(/none of the 3 classes of --class-names/);
+});
+
+test('names of classes stand in the metadata of Arrow and Parquet files, as a list under kd-spec.names', async () => {
+  const ordered = ['oak', 'ash', 'b\u0153uf'];
+  const table = (entries: Readonly<Record<string, string>>) => {
+    const { schema, batches } = new Table({
+      features: listed(),
+      logits: listed(),
+      label: vectorFromArray(texts, new Utf8()),
+    });
+    return tableToIPC(
+      new Table(new Schema(schema.fields, new Map(Object.entries(entries))), batches),
+      'file',
+    );
+  };
+  const parquet = (list: readonly string[]) =>
+    Buffer.from(
+      parquetWriteBuffer({
+        columnData: [
+          { name: 'logits', data: numbers.map((row) => [row, -row, row / 2]) },
+          { name: 'label', data: texts },
+        ],
+        schema: [
+          { name: 'root', num_children: 2 },
+          { name: 'logits', num_children: 1, converted_type: 'LIST', repetition_type: 'REQUIRED' },
+          { name: 'list', num_children: 1, repetition_type: 'REPEATED' },
+          { name: 'element', type: 'FLOAT', repetition_type: 'REQUIRED' },
+          { name: 'label', type: 'BYTE_ARRAY', converted_type: 'UTF8', repetition_type: 'REQUIRED' },
+        ],
+        kvMetadata: [{ key: 'kd-spec.names', value: JSON.stringify(list) }],
+      }),
+    );
+  const directory = await folder({
+    'a.arrow': table({ 'kd-spec.names': JSON.stringify(ordered) }),
+    'a.parquet': parquet(ordered),
+    'twice.arrow': table({ 'kd-spec.names': '["ash", "ash"]' }),
+    'twice.parquet': parquet(['ash', 'ash']),
+    'few.parquet': parquet(['ash', 'oak']),
+  });
+  for (const name of ['a.arrow', 'a.parquet']) {
+    expect((await open(join(directory, name))).classes).toEqual(ordered);
+    expect((await readPredictions(join(directory, name))).names).toEqual(ordered);
+  }
+  for (const name of ['twice.arrow', 'twice.parquet'])
+    await expect(open(join(directory, name))).rejects.toMatchObject({
+      code: 'dataset-invalid',
+      message: expect.stringMatching(/twice\.\w+: expected in the metadata one name for each class, .*twice/),
+    });
+  await expect(open(join(directory, 'few.parquet'))).rejects.toThrow(
+    /a name for each of the 3 columns of logits, found 2/,
+  );
 });
 
 test('what NumPy can save and features cannot be is refused by name', async () => {

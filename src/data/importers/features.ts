@@ -12,9 +12,6 @@ import { parseGroupKey } from './group-key.js';
 import { type Importer, importOptions, namesOf, type TableOptions, tableOptions } from './importer.js';
 import { filesByPart } from './part-files.js';
 
-/** The most classes whose logits are read as a part of each row. */
-const logitsLimit = 8192;
-
 /** A file of a part, and how many rows it has. */
 interface Part {
   readonly path: string;
@@ -90,14 +87,6 @@ export async function featuresSource(source: string, options: TableOptions): Pro
   const given = await namesOf(options);
   const names = given?.list ?? first.classNames;
   const { width, logits } = first;
-  if (logits > logitsLimit) {
-    throw new KdSpecError(
-      'dataset-invalid',
-      `${source}: expected logits of at most ${logitsLimit} classes beside features, found ${logits}: leave them out, and ` +
-        'kd-spec trains a generalist on the features; subsets can be made of predictions of any number of classes ' +
-        '(kd-spec cluster --predictions)',
-    );
-  }
   const columnNames = names ?? Array.from({ length: logits }, (_, label) => String(label));
   if (logits > 0 && columnNames.length !== logits) {
     throw new KdSpecError(
@@ -117,7 +106,8 @@ export async function featuresSource(source: string, options: TableOptions): Pro
       : {
           what: `${logits} columns of logits, which have no names and are called 0 to ${logits - 1}`,
           advice:
-            'give the names in the order of the columns (--class-names FILE, or an array classes), or remove the rows',
+            'give the names in the order of the columns (--class-names FILE, an array classes, or the metadata kd-spec.names of ' +
+            'Arrow and Parquet), or remove the rows',
         };
   const divided = rows.divide({
     place: source,
@@ -129,12 +119,16 @@ export async function featuresSource(source: string, options: TableOptions): Pro
     seed,
     findings,
   });
+  const { part: ofTraining, rows: trainingRows } = rowsOfSplit(divided, 'train');
+  const labelsOfTraining = divided.labels.get(ofTraining);
+  const occurring = new Set(Array.from(trainingRows, (row) => labelsOfTraining?.[row] ?? 0));
   // With a column split all rows lie in the files of one part.
   const filesOf = (part: SplitName) => tables.get(part) ?? [...tables.values()][0] ?? [];
   return {
     description: `${basename(source)}, rows of ${width - logits > 0 ? `${width - logits} features` : 'predictions'}`,
     classes: divided.classes,
     numbersFrom: divided.numbersFrom,
+    ...(logits > 0 && { occurring }),
     image: { height: 1, width, channels: 1, isFeatures: true, ...(logits > 0 && { logits }) },
     augmentation: { kind: 'none' },
     count: (split) => rowsOfSplit(divided, split).rows.length,

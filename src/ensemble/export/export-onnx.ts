@@ -9,6 +9,7 @@ import {
 } from 'onnx-buf';
 import { KdSpecError } from '../../core/errors.js';
 import { packageVersion } from '../../core/package.js';
+import { hiddenFeatures } from '../../models/network-definition.js';
 import { withData } from '../../models/onnx/constants.js';
 import {
   type ExportedMetadata,
@@ -282,10 +283,15 @@ function writeOwn(
   const name = input.isFeatures ? 'features' : 'images';
   const features = input.isFeatures ? name : writeConvolutions(writer, name, definition, values, weights);
   const hidden =
-    layers.length === 1
+    definition.dense.length === 0
       ? features
-      : writer.node('Relu', [writeDense(writer, features, layers.slice(0, -1), weights)]);
-  const logits = writeDense(writer, hidden, layers.slice(-1), weights);
+      : writer.node('Relu', [
+          writeDense(writer, features, layers.slice(0, definition.dense.length), weights),
+        ]);
+  const width = hiddenFeatures(definition);
+  const logits = definition.copiesLogits
+    ? writer.slice(hidden, 1, width - definition.outputs, width)
+    : writeDense(writer, hidden, layers.slice(-1), weights);
   const { channels } = input;
   const reading: Reading = {
     order: 'rgb',

@@ -3,6 +3,7 @@ import { hasOriginal, readBackbone } from '../../models/checkpoint.js';
 import type { ClassNames } from '../../models/classifier.js';
 import { type FoldedLayer, foldedDenseLayers } from '../../models/folded-layers.js';
 import { type Network, networkValues } from '../../models/network.js';
+import { convolutionalFeatures, hiddenFeatures } from '../../models/network-definition.js';
 import type { OnnxModel } from '../../models/onnx/model-file.js';
 import { type OnnxBackboneDescription, readImportedModel } from '../../models/onnx/onnx-backbone.js';
 import type { WeightPrecision } from '../../models/onnx/stored-weights.js';
@@ -52,7 +53,7 @@ export async function exportedParts(
 export interface HostParts {
   /** Tensors of the generalist by name. */
   readonly values: ReadonlyMap<string, HostTensor>;
-  /** Its dense layers and, last, its head. */
+  /** Its dense layers and, last, its head, unless that copies logits. */
   readonly layers: readonly FoldedLayer[];
   /** Whether specialists take the input of its head, not that of its dense layers. */
   readonly takesHidden: boolean;
@@ -74,14 +75,13 @@ export async function hostParts(
   const layers = foldedDenseLayers(definition, values);
   const kept = specialists.members.filter((_, position) => settings.specialists[position].kept);
   const takesHidden = kept.some(({ config }) => config.retrain === 'head');
-  const width = layers[0].weights.length / layers[0].bias.length;
   return {
     values,
     layers,
     takesHidden,
     fusion: {
       classes: definition.outputs,
-      width: takesHidden ? (layers.at(-2)?.bias.length ?? width) : width,
+      width: takesHidden ? hiddenFeatures(definition) : convolutionalFeatures(definition),
       generalistTemperature: settings.generalistTemperature,
       routing: routingOf(settings, kept, definition.outputs),
       rule: fusionRule(settings.rule),

@@ -16,7 +16,8 @@ import type { ExportedModel } from './export-onnx.js';
 /**
  * Writes the weights of generalist and specialists into one safetensors file: `generalist.<tensor>` and
  * `specialists.<id>.<tensor>`. Its metadata have as JSON what a program needs beside them: class names, definitions of
- * the networks, subsets, and how the ensemble was calibrated. The backbone of an imported model is not in it.
+ * the networks, subsets, and how the ensemble was calibrated. The backbone of an imported model is not in it, and a
+ * generalist that copies logits has no tensors.
  *
  * @param specialists of the ensemble, as they are stored
  * @returns its bytes

@@ -77,7 +77,7 @@ export async function cacheFeatures(
   const partial = `${folder}.partial`;
   await rm(partial, { recursive: true, force: true });
   await mkdir(partial, { recursive: true });
-  const copies = wanted / (view.otherExamples * shared.views); // of an outsider, on average
+  const copies = wanted / Math.max(1, view.otherExamples * shared.views); // of an outsider, on average
   const draw = systematicSample(createRandom(view.seed, 'outsiders').uniform());
   const specialCopies = Math.ceil(leastSpecial / (view.specialExamples * shared.views));
   let predictions: ReturnType<typeof predictionsOf> | undefined;
@@ -252,49 +252,55 @@ export interface CachedFeatureSource {
  */
 export async function openCachedFeatures(parameters: CachedFeatureParameters): Promise<CachedFeatureSource> {
   const special = await readFeatures(join(parameters.folder, 'special'));
-  const others = await readFeatures(join(parameters.folder, 'others'));
   const { batchSize, specialPerBatch } = parameters;
-  const passes = [special.rows / specialPerBatch, others.rows / (batchSize - specialPerBatch)];
+  const hasOthers = specialPerBatch < batchSize;
+  const others = hasOthers ? await readFeatures(join(parameters.folder, 'others')) : undefined;
+  const passes = special.rows / specialPerBatch;
   return {
-    batchesPerPass: Math.floor(Math.min(...passes)),
+    batchesPerPass: Math.floor(
+      others ? Math.min(passes, others.rows / (batchSize - specialPerBatch)) : passes,
+    ),
     batches: (range) => featureBatches({ special, others }, parameters, range),
   };
 }
 
 async function* featureBatches(
-  features: { readonly special: Features; readonly others: Features },
+  {
+    special: ownFeatures,
+    others: otherFeatures,
+  }: { readonly special: Features; readonly others: Features | undefined },
   { batchSize, specialPerBatch, seed, teaching, isAnchored = false }: CachedFeatureParameters,
   { purpose, batches, skipBatches }: BatchRange,
 ): AsyncGenerator<TrainingBatch> {
-  const { width } = features.special;
+  const { width } = ownFeatures;
   const inputs = new Float32Array(batchSize * width); // (batch, width)
   const labels = new Int32Array(batchSize);
-  const stream = (name: 'special' | 'others', start: number, end: number) => {
+  const stream = (features: Features, name: 'special' | 'others', start: number, end: number) => {
     const rows = {
       features: inputs.subarray(start * width, end * width),
       labels: labels.subarray(start, end),
     };
     const pass = (index: number, skip: number) =>
-      features[name].batches({
+      features.batches({
         batchSize: end - start,
         shuffleSeed: [seed, purpose, name, index],
         skipBatches: skip,
         dropLast: true,
         into: rows,
       });
-    return endless(pass, Math.floor(features[name].rows / (end - start)), skipBatches);
+    return endless(pass, Math.floor(features.rows / (end - start)), skipBatches);
   };
-  const special = stream('special', 0, specialPerBatch);
-  const others = stream('others', specialPerBatch, batchSize);
+  const special = stream(ownFeatures, 'special', 0, specialPerBatch);
+  const others = otherFeatures && stream(otherFeatures, 'others', specialPerBatch, batchSize);
   try {
     for (let batch = skipBatches; batch < batches; batch++) {
       await special.next();
-      await others.next();
+      await others?.next();
       if (teaching === undefined && !isAnchored) yield { inputs, shape: [batchSize, width], labels };
       else yield apart(inputs, labels, { teaching, isAnchored });
     }
   } finally {
-    await Promise.all([closed(special), closed(others)]);
+    await Promise.all([closed(special), others && closed(others)]);
   }
 }
 

@@ -60,7 +60,7 @@ test('before training it predicts what the generalist predicts, and so does one 
   const made = { config, values: await networkValues(network) };
   await saveSpecialist(folder, made);
   network.dispose();
-  const loaded = await loadSpecialist(folder, await networkValues(generalist));
+  const loaded = await loadSpecialist(folder, await networkValues(generalist), generalist.definition.outputs);
   expect(loaded.config).toEqual(config);
   const random = createRandom(4, 'images');
   const batch = { images: Float32Array.from({ length: 9 * 64 }, () => random.uniform()), count: 9 };
@@ -93,7 +93,7 @@ test('a full head with another number of outputs than the generalist has classes
   network.dispose();
   const path = join(folder, 'config.json');
   await writeFile(path, (await readFile(path, 'utf8')).replace('"outputs": 15', '"outputs": 5'));
-  await expect(loadSpecialist(folder, await networkValues(generalist))).rejects.toThrow(
-    /all classes need 15 outputs, the network has 5/,
-  );
+  await expect(
+    loadSpecialist(folder, await networkValues(generalist), generalist.definition.outputs),
+  ).rejects.toThrow(/all classes need 15 outputs, the network has 5/);
 });

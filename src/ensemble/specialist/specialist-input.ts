@@ -100,7 +100,7 @@ function featureInput(
     const folder = featuresFolder(directory);
     // As many batches of others as of special examples; one row more, because sums of fractions are rounded.
     const cached = Math.ceil((specialExamples * shared.views) / specialPerBatch);
-    const others = cached * (batchSize - specialPerBatch) + 1;
+    const others = view.otherExamples === 0 ? 0 : cached * (batchSize - specialPerBatch) + 1;
     await cacheFeatures(folder, shared, view, {
       leastSpecial: specialPerBatch,
       others,

@@ -27,7 +27,7 @@ export function specialistTrial(
   // A power of two, so that subsets that differ a little are one measurement; and the dustbin.
   const outputs = head === 'full' ? definition.outputs : 2 ** Math.ceil(Math.log2(Math.max(2, members))) + 1;
   return trainingTrial(
-    { ...definition, outputs, dense: dense ?? definition.dense },
+    { ...definition, copiesLogits: undefined, outputs, dense: dense ?? definition.dense },
     { batchSize, optimizer, from: firstTrainedPart[retrain], inParallel },
   );
 }

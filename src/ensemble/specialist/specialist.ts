@@ -140,18 +140,28 @@ type HeadRow =
 
 async function withHead(generalist: Network, rows: readonly HeadRow[]): Promise<Network> {
   const outputs = rows.length;
-  const definition = { ...generalist.definition, outputs };
+  const { copiesLogits, ...own } = generalist.definition;
+  const definition = { ...own, outputs };
   const { operations } = generalist;
   const values = await networkValues(generalist, { withHead: false });
-  const generalistBias = await operations.read(generalist.variable('head.bias'));
-  const gathered = operations.tidy(() => {
-    const labels = Int32Array.from(rows, (row) => ('label' in row ? row.label : 0));
-    const columns = operations.tensor(labels, [outputs]);
-    return operations.gatherColumns(generalist.variable<Tensor2D>('head.weights'), columns);
-  });
-  const weights = (await operations.read(gathered)).slice(); // (features, outputs)
-  gathered.dispose();
   const features = hiddenFeatures(definition);
+  let weights = new Float32Array(0); // (features, outputs)
+  let generalistBias = new Float32Array(generalist.definition.outputs);
+  if (copiesLogits) {
+    weights = new Float32Array(features * outputs);
+    const first = features - generalistBias.length;
+    for (const [output, row] of rows.entries())
+      if ('label' in row) weights[(first + row.label) * outputs + output] = 1;
+  } else {
+    generalistBias = (await operations.read(generalist.variable('head.bias'))).slice();
+    const gathered = operations.tidy(() => {
+      const labels = Int32Array.from(rows, (row) => ('label' in row ? row.label : 0));
+      const columns = operations.tensor(labels, [outputs]);
+      return operations.gatherColumns(generalist.variable<Tensor2D>('head.weights'), columns);
+    });
+    weights = (await operations.read(gathered)).slice();
+    gathered.dispose();
+  }
   const bias = new Float32Array(outputs);
   for (const [output, row] of rows.entries()) {
     bias[output] = 'label' in row ? generalistBias[row.label] + row.raised : row.bias;
@@ -178,16 +188,17 @@ export async function saveSpecialist(directory: string, { config, values }: Spec
  * Loads a specialist; what it did not train comes from the generalist.
  *
  * @param generalist the tensors of the generalist it was made from, as `networkValues` returns them
+ * @param datasetClasses the generalist's classes
  * @throws KdSpecError `not-found` or `checkpoint-invalid`
  */
 export async function loadSpecialist(
   directory: string,
   generalist: ReadonlyMap<string, HostTensor>,
+  datasetClasses: number,
 ): Promise<Specialist> {
   const config = await readConfig(directory, specialistConfigSchema);
   const { head, classes, network } = config;
-  const ofGeneralist = generalist.get('head.bias')?.values.length ?? 0;
-  const outputs = headOutputs(head, classes, ofGeneralist);
+  const outputs = headOutputs(head, classes, datasetClasses);
   if (network.outputs !== outputs) {
     const what = head === 'full' ? 'all classes' : `${classes.length} classes and a dustbin`;
     throw new KdSpecError(

@@ -88,8 +88,12 @@ const examplesPerWeight = 4; // of the row, at least, where that leaves too few 
  * distribution. An anchored head that trains alone is trained on scaled features, as those of a foreign model have any
  * scale. An unfinished training in `directory` is continued.
  *
+ * Where no example of another class has a label, as when the subset is all that a foreign model has images of, every
+ * example is special and the dustbin learns nothing: its correction is 0, and only a rule that uses no dustbin may fuse
+ * what the specialist predicts.
+ *
  * @returns the final configuration with the mean loss of the last epoch, and the seconds and operations of training
- * @throws KdSpecError `subsets-invalid` when the subset has no training example or leaves none out; `interrupted`;
+ * @throws KdSpecError `subsets-invalid` when the subset has no training example or leaves no class out; `interrupted`;
  * `training-diverged`
  */
 export async function trainSpecialist(
@@ -100,15 +104,17 @@ export async function trainSpecialist(
   const { retrain, head, epochs, batchSize, seed } = training;
   const { id, classes } = subset;
   const view = viewOf(subset, dataset, labelCounts, seed);
-  const specialPerBatch = Math.min(
-    batchSize - 1,
-    Math.max(1, Math.round(batchSize * training.specialFraction)),
-  );
-  const correction = dustbinCorrection({
-    specialExamples: view.specialExamples,
-    otherExamples: view.otherExamples,
-    sampledSpecialFraction: specialPerBatch / batchSize,
-  });
+  const hasOthers = view.otherExamples > 0;
+  const specialPerBatch = hasOthers
+    ? Math.min(batchSize - 1, Math.max(1, Math.round(batchSize * training.specialFraction)))
+    : batchSize;
+  const correction = hasOthers
+    ? dustbinCorrection({
+        specialExamples: view.specialExamples,
+        otherExamples: view.otherExamples,
+        sampledSpecialFraction: specialPerBatch / batchSize,
+      })
+    : 0;
 
   const outputOf = outputsByClass(head, classes, generalist.definition.outputs);
   const from = firstTrainedPart[retrain];
@@ -120,7 +126,7 @@ export async function trainSpecialist(
   );
   const totalSteps = epochs * stepsPerEpoch;
   const masses =
-    shared && training.routedShare > 0
+    shared && hasOthers && training.routedShare > 0
       ? await outsiderMasses(shared, view.isSpecial, training.routedShare)
       : undefined;
   await using batches = specialistInput(view, {
@@ -214,10 +220,11 @@ function batchesToSample(generalist: NetworkDefinition, batchSize: number): numb
 }
 
 /**
- * How many training examples a specialist has of its own classes, and of others.
+ * How many training examples a specialist has of its own classes, and of others: none of others where the subset is all
+ * that there are examples of.
  *
  * @param labelCounts (classes)
- * @throws KdSpecError `subsets-invalid` where it has none of either
+ * @throws KdSpecError `subsets-invalid` where it has none of its own, or its classes are all that the generalist knows
  */
 export function countExamples(
   { id, classes }: Subset,
@@ -228,12 +235,18 @@ export function countExamples(
   for (const label of members) specialExamples += labelCounts[label];
   const examples = labelCounts.reduce((sum, count) => sum + count, 0);
   const otherExamples = examples - specialExamples;
-  if (specialExamples === 0 || otherExamples === 0) {
+  if (specialExamples === 0) {
     throw new KdSpecError(
       'subsets-invalid',
-      `subset ${id} (${members.size} classes) holds ${specialExamples} of the ${examples} training examples: a ` +
-        'specialist needs some of its own and some of other classes; cluster into other subsets, or give images of ' +
-        'other classes, two at least and with their labels, with --bystanders PATH',
+      `subset ${id} (${members.size} classes) holds 0 of the ${examples} training examples, and a specialist learns from ` +
+        'those of its own classes: cluster into other subsets',
+    );
+  }
+  if (members.size === labelCounts.length) {
+    throw new KdSpecError(
+      'subsets-invalid',
+      `subset ${id} holds all ${members.size} classes, and a specialist tells its classes from the others: cluster into ` +
+        'other subsets',
     );
   }
   return { specialExamples, otherExamples };

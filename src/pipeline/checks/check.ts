@@ -22,13 +22,19 @@ export type Check = (context: CheckContext) => void;
 
 // What the checks of several sections share
 
-/** Whether there are bystanders, as far as it is known beforehand. */
-export function mayHaveBystanders(
-  { dataset }: Settings,
-  { classes, modelClasses, isExact }: NonNullable<Outline['dataset']>,
+/** Whether the generalist is a model, or the logits beside features, and knows classes of which there are no examples. */
+export function isMadeElsewhere(
+  { dataset }: Pick<Settings, 'dataset'>,
+  outline: Outline['dataset'],
 ): boolean {
+  return dataset.model.onnx !== null || outline?.image?.logits !== undefined;
+}
+
+/** Whether there are bystanders, as far as it is known beforehand. */
+export function mayHaveBystanders({ dataset }: Settings, outline: NonNullable<Outline['dataset']>): boolean {
+  const { classes, modelClasses, isExact } = outline;
   if (dataset.bystanders !== null) return true;
-  if (dataset.model.onnx === null || dataset.holdOut === 0) return false;
+  if (!isMadeElsewhere({ dataset }, outline) || dataset.holdOut === 0) return false;
   if (!isExact || classes === null || modelClasses === null) return true;
   return classes < modelClasses && heldOutCount(classes, dataset.holdOut) > 0;
 }

@@ -9,6 +9,7 @@ import {
   groupAdvice,
   ignored,
   invalid,
+  isMadeElsewhere,
   mayHaveBystanders,
   needImages,
   patchedBefore,
@@ -22,11 +23,12 @@ export function checkDataset(context: CheckContext): void {
   const { settings, origins, outline, warn } = context;
   const { dataset } = settings;
   const kind = outline.dataset?.kind;
-  ignored(origins, dataset.bystanders !== null || dataset.model.onnx === null, {
+  const isTrained = !isMadeElsewhere(settings, outline.dataset);
+  ignored(origins, dataset.bystanders !== null || isTrained, {
     'dataset.holdOut':
       dataset.bystanders === null
-        ? 'every class of a generalist that is trained here has images (--onnx imports one)'
-        : '--bystanders gives the images',
+        ? `every class of a generalist that is trained here has ${examplesOf(outline)} (--onnx imports one, and logits beside features are one)`
+        : `--bystanders gives the ${examplesOf(outline)}`,
   });
   if (kind === undefined) return;
   const chosen = checkSourceOptions(context, kind);

@@ -2,7 +2,17 @@ import { KdSpecError } from '../../core/errors.js';
 import { shareInside } from '../../ensemble/rules/share-inside.js';
 import { parseTimeLimit } from '../../jobs/slurm/slurm-options.js';
 import type { Settings } from '../options.js';
-import { type CheckContext, ignored, invalid, mayHaveBystanders, needImages } from './check.js';
+import type { Outline } from '../outline.js';
+import { allClasses } from '../outline.js';
+import {
+  type CheckContext,
+  examplesOf,
+  ignored,
+  invalid,
+  isMadeElsewhere,
+  mayHaveBystanders,
+  needImages,
+} from './check.js';
 
 // Subsets, their specialists, the ensemble and its evaluation
 
@@ -94,7 +104,7 @@ export function expectSubsetsOf(classes: number, found: number, place: string): 
 }
 
 export function checkSpecialists({ settings, origins, outline, warn }: CheckContext): void {
-  const { subsets, specialists } = settings;
+  const { specialists } = settings;
   const { retrain, head, dense, labelSmoothing, engine, slurm } = specialists;
   if (head === 'full' && labelSmoothing > 0) {
     throw invalid(
@@ -129,16 +139,7 @@ export function checkSpecialists({ settings, origins, outline, warn }: CheckCont
       );
     }
   }
-  const classes = outline.dataset?.classes;
-  const isAll = outline.dataset?.isExact === true && classes !== null;
-  // Of an imported model most classes may lie outside, and bystanders are images of those.
-  const isOnlyPart = outline.dataset !== null && mayHaveBystanders(settings, outline.dataset);
-  if (isAll && !isOnlyPart && subsets.file === null && (subsets.clusters === 1 || subsets.size === classes)) {
-    throw invalid(
-      `${subsets.clusters === 1 ? '--clusters 1' : `--size ${subsets.size}`} makes a subset of all classes, and a ` +
-        'specialist tells its classes from the others: leave some out',
-    );
-  }
+  checkOutside(settings, outline);
   if (slurm.time !== null && engine === 'slurm' && parseTimeLimit(slurm.time) === undefined) {
     throw invalid(`--slurm-time: expected a time such as 90 (minutes) or 4:00:00, got "${slurm.time}"`);
   }
@@ -164,6 +165,39 @@ export function checkSpecialists({ settings, origins, outline, warn }: CheckCont
         'no job goes to Slurm (--engine slurm takes it)',
       ]),
     ),
+  );
+}
+
+/** Whether a specialist of all classes that have examples is left something that it tells them from. */
+function checkOutside(settings: Settings, outline: Outline): void {
+  const { subsets, ensemble } = settings;
+  const { dataset } = outline;
+  if (dataset?.isExact !== true || dataset.classes === null || subsets.file !== null) return;
+  if (subsets.clusters !== 1 && subsets.size !== dataset.classes) return;
+  const flag = subsets.clusters === 1 ? '--clusters 1' : `--size ${subsets.size}`;
+  const isKnown = dataset.modelClasses !== null || !isMadeElsewhere(settings, dataset);
+  if (isKnown && (allClasses(dataset) ?? 0) <= dataset.classes)
+    throw invalid(
+      `${flag} makes a subset of all classes, and a specialist tells its classes from the others: leave some out`,
+    );
+  if (mayHaveBystanders(settings, dataset)) return; // what labels these have shows when they are read
+  expectNoDustbin(ensemble.rule, `${flag} makes a subset of all classes with ${examplesOf(outline)}`);
+}
+
+/**
+ * The dustbin of a specialist learns from labelled examples of other classes. Where there are none, only a rule that uses
+ * no dustbin can fuse what the specialist predicts.
+ *
+ * @param rule of the settings
+ * @param reason why there are none
+ * @throws KdSpecError `option-invalid` where it is another
+ */
+export function expectNoDustbin(rule: string, reason: string): void {
+  if (rule === 'auto' || rule === shareInside.name) return;
+  throw invalid(
+    `--rule ${rule} uses what a specialist predicts for all other classes, which it learns from labelled examples of ` +
+      `some, and ${reason}: give --rule ${shareInside.name}, which does not use it, more subsets, or examples of other ` +
+      'classes, two at least and with their labels, with --bystanders PATH',
   );
 }
 

@@ -4,7 +4,7 @@ import { manifestName } from '../../data/dataset-files.js';
 import { isTempered } from '../../distillation/student-objective.js';
 import { placeTeacher } from '../../distillation/teacher-places.js';
 import { ownTeachers } from '../options/answers-options.js';
-import { storedClasses, studentNetwork } from '../outline.js';
+import { allClasses, storedClasses, studentNetwork } from '../outline.js';
 import { type CheckContext, checkBatch, ignored, invalid, needImages } from './check.js';
 
 // Soft targets, and the student that learns from them
@@ -36,7 +36,7 @@ export function checkStudent({ settings, origins, outline }: CheckContext): void
   const { normalisation } = studentNetwork(settings);
   checkBatch('--student-batch-size', batchSize, normalisation, '--student-normalisation none');
   needImages(outline, 'validation', 'choosing the student');
-  const classes = outline.dataset?.classes ?? undefined;
+  const classes = (outline.dataset && allClasses(outline.dataset)) ?? undefined;
   const isExact = outline.dataset?.isExact === true;
   const needsAll = objective === 'logits' || objective === 'standardised';
   if (needsAll && classes !== undefined && storedClasses(top, classes) < classes) {

@@ -194,7 +194,7 @@ export const datasetOptions = {
     max: 0.5,
     affects: 'result',
     description:
-      'With --onnx, where only some of its classes have images and there are no --bystanders: keep this share of those classes from the specialists, so that they play the bystanders (0: none)',
+      'With --onnx or logits beside features, where only some of the classes have examples and there are no --bystanders: keep this share of those classes from the specialists, so that they play the bystanders (0: none)',
   },
   shardMegabytes: {
     type: 'integer',

@@ -45,13 +45,14 @@ export async function makeDataset({
   const known = foreign
     ? withKnownClasses(own, foreign.classes.names, { model: foreign.model.path, kind: importer.name })
     : own;
-  const held = foreign && dataset.bystanders === null ? holdOut(known, own, settings, log) : undefined;
+  const areKnown = foreign !== undefined || opened.image.logits !== undefined;
+  const held = areKnown && dataset.bystanders === null ? holdOut(known, own, settings, log) : undefined;
   const source = held?.rest ?? known;
   await rm(directory, { recursive: true, force: true }); // shards of an interrupted run: writing starts afresh
   const writing = { shardBytes: dataset.shardMegabytes * 2 ** 20, log, signal };
   const { splits, classes, labels, report } = await writeDataset(directory, source, {
     ...writing,
-    areKnown: foreign !== undefined,
+    areKnown,
   });
   if (report) logReport(report, log);
   const hasImages = (label: number) => labels.train[label] > 0;
@@ -93,30 +94,31 @@ export async function makeDataset({
   };
 }
 
-/** Takes some of the classes with images to play the bystanders, where there are images of a part of all classes. */
+/** Takes some of the classes with examples to play the bystanders, where there are examples of a part of all classes. */
 function holdOut(
   known: DatasetSource,
   own: DatasetSource,
   { dataset: { holdOut: share }, seed }: Settings,
   log: Log,
 ): ReturnType<typeof holdOutClasses> | undefined {
-  const pictured = new Set(own.classes.map(labelFinder(known.classes)));
+  const images = known.image.isFeatures ? 'rows' : 'images';
+  const pictured = own.occurring ?? new Set(own.classes.map(labelFinder(known.classes)));
   const withImages = [...known.classes.keys()].filter((label) => pictured.has(label));
   if (withImages.length === known.classes.length || share === 0) return undefined;
   const count = heldOutCount(withImages.length, share);
   if (count === 0) {
     log.warn(
-      `images of ${withImages.length} classes are too few to keep some from the specialists, so that nothing measures ` +
-        'what these do to the other classes: give images of others with --bystanders PATH',
+      `${images} of ${withImages.length} classes are too few to keep some from the specialists, so that nothing measures ` +
+        `what these do to the other classes: give ${images} of others with --bystanders PATH`,
     );
     return undefined;
   }
   const held = holdOutClasses(known, withImages, { count, seed });
   const [first] = held.heldOut;
   log.info(
-    `${count.toLocaleString('en')} of the ${withImages.length.toLocaleString('en')} classes with images are kept from ` +
+    `${count.toLocaleString('en')} of the ${withImages.length.toLocaleString('en')} classes with ${images} are kept from ` +
       `the specialists, to measure what these do to other classes, such as ${known.classes[first]}; --bystanders PATH ` +
-      'gives other images for that, and --hold-out 0 none',
+      `gives other ${images} for that, and --hold-out 0 none`,
   );
   return held;
 }

@@ -26,10 +26,12 @@ import { ensembleFileName } from '../../ensemble/ensemble-file.js';
 import { mostActive } from '../../ensemble/routing.js';
 import { measureRouting } from '../../ensemble/routing-curve.js';
 import { shareInside } from '../../ensemble/rules/share-inside.js';
+import type { SpecialistConfig } from '../../ensemble/specialist/specialist.js';
 import { firstClass } from '../../math/rank.js';
 import { loadGeneralist } from '../../models/checkpoint.js';
 import { batchSizeFor, type Classifier, rowOf } from '../../models/classifier.js';
 import { loadOriginal } from '../../models/network-classifier.js';
+import { expectNoDustbin } from '../checks/specialists-checks.js';
 import type { Settings } from '../options.js';
 import type { StageContext } from '../stage.js';
 import type { StageResults } from '../stage-metrics.js';
@@ -50,7 +52,6 @@ export async function calibrateEnsemble(context: StageContext): Promise<StageRes
   const dataset = await openDataset(context.input('dataset'));
   const { splits, image, classes } = dataset;
   const bystanders = await openBystanders(context.input('dataset'));
-  const rule = await ruleToTry(context, dataset, bystanders);
   const { routingTop, routingMass } = routingOf(settings.ensemble, bystanders !== undefined);
   const generalist = await loadGeneralist(context.input('generalist'), operations, {
     store: context.store,
@@ -60,6 +61,7 @@ export async function calibrateEnsemble(context: StageContext): Promise<StageRes
   try {
     original = await loadOriginal(context.input('generalist'), generalist);
     const configs = specialists.members.map(({ config }) => config);
+    const rule = await ruleToTry(context, dataset, { bystanders, configs });
     const routingRule = { top: routingTop, mass: routingMass, most: mostActive };
     const predict = (split: Split, what: string) =>
       predictionsFor(split, `predictions for ${what}`, context, (batches) =>
@@ -141,21 +143,35 @@ export async function calibrateEnsemble(context: StageContext): Promise<StageRes
 
 /**
  * The rule of the settings; where images of a part of the classes are all there is to choose by, the only one that needs
- * no measure of what it does to the others.
+ * no measure of what it does to the others, and no dustbins, where nothing taught one.
  */
 async function ruleToTry(
   { settings, log }: StageContext,
-  { splits, classes }: Dataset,
-  bystanders: Bystanders | undefined,
+  { splits, image, classes }: Dataset,
+  {
+    bystanders,
+    configs,
+  }: { readonly bystanders: Bystanders | undefined; readonly configs: readonly SpecialistConfig[] },
 ): Promise<string> {
   const { rule } = settings.ensemble;
-  if (settings.dataset.model.onnx === null || bystanders !== undefined) return rule;
+  const untaught = configs.find(({ dustbin }) => dustbin.otherExamples === 0);
+  if (untaught) expectNoDustbin(rule, `specialist ${untaught.id} had none`);
+  const isMadeElsewhere = settings.dataset.model.onnx !== null || image.logits !== undefined;
+  const isUnmeasured = isMadeElsewhere && bystanders === undefined;
+  if (untaught && rule === 'auto' && !isUnmeasured) {
+    log.info(
+      `rule ${shareInside.name}: it uses no dustbins, and specialist ${untaught.id} had no labelled examples of other ` +
+        'classes, from which its dustbin would learn (--bystanders PATH)',
+    );
+    return shareInside.name;
+  }
+  if (!isUnmeasured) return rule;
   const counts = await countLabels(splits.train, classes.length);
   const without = counts.reduce((sum, count) => sum + Number(count === 0), 0);
   if (without === 0 || rule === shareInside.name) return rule;
   if (rule !== 'auto') {
     log.warn(
-      `--rule ${rule} may take probability from the ${without.toLocaleString('en')} classes without images, and no ` +
+      `--rule ${rule} may take probability from the ${without.toLocaleString('en')} classes without ${image.isFeatures ? 'rows' : 'images'}, and no ` +
         'bystanders tell how much: give --bystanders PATH, or --rule share-inside',
     );
     return rule;

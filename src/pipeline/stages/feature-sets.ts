@@ -115,11 +115,21 @@ export async function readFeaturesOf(
 
 /** The last layer among the tensors of a network. */
 export function headFrom(tensors: ReadonlyMap<string, HostTensor>, definition: NetworkDefinition): Head {
+  const width = hiddenFeatures(definition);
+  const { outputs: classes, copiesLogits } = definition;
+  if (copiesLogits) return copyingHead(width, classes);
   const values = (name: string) => Float32Array.from(tensors.get(name)?.values ?? []);
   return {
-    width: hiddenFeatures(definition),
-    classes: definition.outputs,
+    width,
+    classes,
     weights: values('head.weights'),
     bias: values('head.bias'),
   };
+}
+
+/** The layer whose logits are the last numbers of its input. */
+function copyingHead(width: number, classes: number): Head {
+  const weights = new Float32Array(width * classes); // (width, classes)
+  for (let label = 0; label < classes; label++) weights[(width - classes + label) * classes + label] = 1;
+  return { width, classes, weights, bias: new Float32Array(classes) };
 }

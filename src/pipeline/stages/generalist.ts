@@ -148,16 +148,11 @@ async function takeLogits(
     normalisation: 'none',
     dropout: 0,
     outputs,
+    copiesLogits: true,
   };
-  const weights = new Float32Array(image.width * outputs); // (width, classes)
   const features = image.width - outputs;
-  for (let label = 0; label < outputs; label++) weights[(features + label) * outputs + label] = 1;
-  const tensors = new Map([
-    ['head.weights', { shape: [image.width, outputs], values: weights }],
-    ['head.bias', { shape: [outputs], values: new Float32Array(outputs) }],
-  ]);
   await mkdir(directory, { recursive: true });
-  await writeSafetensors(join(directory, checkpointFiles.model), tensors);
+  await writeSafetensors(join(directory, checkpointFiles.model), new Map());
   await writeConfig(directory, { kind: 'generalist', network: definition });
   await copyFile(join(dataset.directory, classesName), join(directory, classesName));
   const split = splits.validation.rows > 0 ? splits.validation : splits.train;

@@ -30,7 +30,7 @@ import { loadGeneralist, readDefinition } from '../../models/checkpoint.js';
 import { batchSizeFor } from '../../models/classifier.js';
 import { cutNetwork } from '../../models/network-backbone.js';
 import { forwardFlops } from '../../models/network-definition.js';
-import { expectSubsetsOf, needsPredictions } from '../checks/specialists-checks.js';
+import { expectNoDustbin, expectSubsetsOf, needsPredictions } from '../checks/specialists-checks.js';
 import type { StageContext } from '../stage.js';
 import { type StageResults, specialistMetrics } from '../stage-metrics.js';
 import { hasFewerViews, usualViews, viewsOfDataset } from '../views.js';
@@ -58,6 +58,7 @@ export async function trainSpecialists(context: StageContext): Promise<StageResu
     for (let label = 0; label < labelCounts.length; label++) labelCounts[label] += others[label];
   }
   refuseIfNoneCanLearn(subsets, labelCounts);
+  expectDustbins(subsets, labelCounts, settings.ensemble.rule);
   const backend = await chooseBackend(context, subsets);
   const work: SpecialistWork = {
     directory,
@@ -147,6 +148,16 @@ function refuseIfNoneCanLearn(subsets: readonly Subset[], labelCounts: Int32Arra
     }
   });
   if (reasons.length > 0 && reasons.length === subsets.length) throw reasons[0];
+}
+
+/** Refuses a rule that uses dustbins where a subset leaves no example for its own, before anything is computed. */
+function expectDustbins(subsets: readonly Subset[], labelCounts: Int32Array, rule: string): void {
+  const examples = labelCounts.reduce((sum, counted) => sum + counted, 0);
+  for (const { id, classes } of subsets) {
+    const own = classes.reduce((sum, label) => sum + labelCounts[label], 0);
+    if (own === examples)
+      expectNoDustbin(rule, `subset ${id} holds all ${count(examples)} training examples`);
+  }
 }
 
 /**
