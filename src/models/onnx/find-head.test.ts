@@ -1,6 +1,8 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { execFile } from 'node:child_process';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import {
   FunctionProtoSchema,
@@ -340,4 +342,21 @@ test('a file that is no model says what it is', async () => {
   await expect(readOnnxModel(path)).rejects.toThrow(/PyTorch/);
   await writeFile(path, '');
   await expect(readOnnxModel(path)).rejects.toThrow(/empty/);
+});
+
+test('what is no regular file is refused as that, and a folder with the models in it', async () => {
+  const refused = (path: string, message: RegExp) =>
+    expect(readOnnxModel(path)).rejects.toMatchObject({
+      code: 'checkpoint-invalid',
+      message: expect.stringMatching(message),
+    });
+  await refused('/dev/null', /dev\/null: expected an ONNX model, found a device: name a regular file/);
+  const pipe = join(folder, 'pipe.onnx');
+  await promisify(execFile)('mkfifo', [pipe]);
+  await refused(pipe, /expected an ONNX model, found a pipe/);
+  const models = join(folder, 'models');
+  await mkdir(models);
+  await refused(models, /found a folder: no \.onnx file lies in it/);
+  await writeFile(join(models, 'one.onnx'), '');
+  await refused(models, /found a folder: name the file in it \(one\.onnx\)/);
 });
