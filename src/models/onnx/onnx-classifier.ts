@@ -52,7 +52,7 @@ export async function openOnnxClassifier(
   let holds = output.name === fused ? 'probabilities' : outputHolds(model, output.name);
   const input = await findImageInput(model, hints);
   const [reading, ...others] = possibleReadings(input);
-  for (const text of input.notes) note(text);
+  for (const text of [...input.notes, ...input.warnings]) note(text);
   if (others.length > 0)
     note(
       `${path}: images are given as ${reading.normalisation.name}, ${reading.order}: nothing says what it takes, as ` +
@@ -91,6 +91,7 @@ export async function openOnnxClassifier(
         `${path}: it has no class names: its outputs are taken to be in the order of the data set's classes`,
       );
     else for (const text of found.notes) note(text);
+    for (const text of found.warnings) note(text);
     return createClassifier({
       name: path,
       classes,
