@@ -1,14 +1,18 @@
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
+import { ModelProtoSchema, ValueInfoProtoSchema } from 'onnx-buf';
 import sharp from 'sharp';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { z } from 'zod';
 import { packageFolder } from '../src/core/package.js';
+import { createRandom } from '../src/core/random.js';
 import { openOnnxClassifier } from '../src/models/onnx/onnx-classifier.js';
 import { openSession } from '../src/models/onnx/runtime.js';
 import { jsonOf, kdSpec } from './fixtures/command-line.js';
 import { colourModel, colourNames, size, writePictures } from './support/colour-model.js';
+import { floats, node } from './support/onnx-models.js';
 
 // The stranger's classifier knows six colours; there are images of four, and of one that it does not know.
 const names = colourNames;
@@ -56,6 +60,26 @@ test('import finds the head, the classes and how the images are fed, and tries t
   expect(JSON.stringify(leftOut)).toMatch(/images of 1 classes that the model does not know.*30.*mauve/);
   expect(JSON.stringify(leftOut)).not.toMatch(/without a training image/);
   expect(JSON.stringify(notes)).toMatch(/without a training image, which stay as the model has them/);
+});
+
+test('of two last layers on the same features none is taken unless --logits says which', async () => {
+  const model = fromBinary(ModelProtoSchema, colourModel());
+  const { graph } = model;
+  const [output] = graph?.output ?? [];
+  const random = createRandom('aux');
+  const noise = Float32Array.from({ length: 18 }, () => random.normal());
+  graph?.initializer.push(floats('v', [3, 6], noise), floats('c', [6], new Float32Array(6)));
+  graph?.node.push(node('Gemm', ['features', 'v', 'c'], ['aux']));
+  graph?.output.unshift(create(ValueInfoProtoSchema, { ...output, name: 'aux' }));
+  await writeFile(join(folder, 'two.onnx'), toBinary(ModelProtoSchema, model));
+  const importing = (...words: readonly string[]) =>
+    kdSpec(['import', '--onnx', 'two.onnx', '--source', 'photos', '--workspace', 'two', '--json', ...words], {
+      folder,
+    });
+  const { code, stderr } = await importing();
+  expect(code).toBe(1);
+  expect(stderr).toMatch(/"aux" of 6 classes, "probabilities" of 6 classes\): say which with --logits NAME/);
+  expect(jsonOf(await importing('--logits', 'probabilities')).check.top1).toBeGreaterThan(0.7);
 });
 
 test('what is assumed of a model is said once', async () => {
