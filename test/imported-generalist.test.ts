@@ -1,6 +1,8 @@
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
+import { ModelProtoSchema, ValueInfoProtoSchema } from 'onnx-buf';
 import sharp from 'sharp';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { z } from 'zod';
@@ -9,6 +11,7 @@ import { openOnnxClassifier } from '../src/models/onnx/onnx-classifier.js';
 import { openSession } from '../src/models/onnx/runtime.js';
 import { jsonOf, kdSpec } from './fixtures/command-line.js';
 import { colourModel, colourNames, size, writePictures } from './support/colour-model.js';
+import { floats, node } from './support/onnx-models.js';
 
 // The stranger's classifier knows six colours; there are images of four, and of one that it does not know.
 const names = colourNames;
@@ -56,6 +59,38 @@ test('import finds the head, the classes and how the images are fed, and tries t
   expect(JSON.stringify(leftOut)).toMatch(/images of 1 classes that the model does not know.*30.*mauve/);
   expect(JSON.stringify(leftOut)).not.toMatch(/without a training image/);
   expect(JSON.stringify(notes)).toMatch(/without a training image, which stay as the model has them/);
+});
+
+/** The model with another last layer on the same features, whose logits are all 0, as its first output. */
+function withIdleHead(): Uint8Array {
+  const model = fromBinary(ModelProtoSchema, colourModel());
+  const { graph } = model;
+  const [output] = graph?.output ?? [];
+  graph?.initializer.push(floats('v', [3, 6], new Float32Array(18)), floats('c', [6], new Float32Array(6)));
+  graph?.node.push(node('Gemm', ['features', 'v', 'c'], ['aux']));
+  graph?.output.unshift(create(ValueInfoProtoSchema, { ...output, name: 'aux' }));
+  return toBinary(ModelProtoSchema, model);
+}
+
+test('of two last layers on the same features none is taken unless --logits says which', async () => {
+  await writeFile(join(folder, 'two.onnx'), withIdleHead());
+  const words = ['import', '--onnx', 'two.onnx', '--source', 'photos', '--workspace', 'two', '--json'];
+  const { code, stderr } = await kdSpec(words, { folder });
+  expect(code).toBe(1);
+  expect(stderr).toMatch(/"aux" of 6 classes, "probabilities" of 6 classes\): say which with --logits NAME/);
+  const said = await kdSpec([...words, '--logits', 'probabilities'], { folder });
+  expect(jsonOf(said).check.top1).toBeGreaterThan(0.7);
+});
+
+test('a model at chance and a file beside it that is not read are warned of, under --quiet, too', async () => {
+  await mkdir(join(folder, 'beside'));
+  await writeFile(join(folder, 'beside', 'model.onnx'), withIdleHead());
+  await writeFile(join(folder, 'beside', 'preprocessor_config.json'), '{');
+  const words = ['--onnx', 'beside/model.onnx', '--logits', 'aux', '--workspace', 'aux', '--quiet'];
+  const { code, stderr } = await kdSpec(['import', ...words, '--source', 'photos'], { folder });
+  expect(code).toBe(0);
+  expect(stderr).toMatch(/warning: .*preprocessor_config\.json is not JSON and was not used/);
+  expect(stderr).toMatch(/warning: the model gets .* not clearly more than chance would .*--logits/);
 });
 
 test('what is assumed of a model is said once', async () => {

@@ -1,3 +1,5 @@
+import type { Stats } from 'node:fs';
+
 /**
  * What a file is when it is not what it should be, with what helps.
  *
@@ -42,3 +44,16 @@ const kinds: readonly (readonly [string, string])[] = [
   ...['\x89PNG', '\xff\xd8\xff', 'GIF8'].map((start) => [start, image] as const),
   ...['\xff\xfe', '\xfe\xff'].map((start) => [start, 'it is text in UTF-16: save it as UTF-8'] as const),
 ];
+
+/**
+ * What a path leads to that is no regular file, for a person: `a folder`, `a pipe`.
+ *
+ * @returns undefined for a regular file
+ */
+export function entryKind(info: Stats): string | undefined {
+  if (info.isFile()) return undefined;
+  if (info.isDirectory()) return 'a folder';
+  if (info.isFIFO()) return 'a pipe';
+  if (info.isSocket()) return 'a socket';
+  return 'a device';
+}

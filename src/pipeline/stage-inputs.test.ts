@@ -26,3 +26,16 @@ test('a transfer set counts as all files under its folder, at any depth', async 
     await rm(folder, { recursive: true, force: true });
   }
 });
+
+test('what is neither a file nor a folder is refused as that', async () => {
+  const [dataset] = stages;
+  const { settings } = await resolveSettings(
+    { onnx: '/dev/null', source: 'photos' },
+    {},
+    { folder: tmpdir() },
+  );
+  await expect(outsideInputs(dataset, settings)).rejects.toMatchObject({
+    code: 'not-readable',
+    message: '/dev/null: expected a regular file, found a device',
+  });
+});

@@ -2,8 +2,10 @@ import { createHash } from 'node:crypto';
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ArtefactIdentity } from '../core/artefact-writer.js';
+import { KdSpecError } from '../core/errors.js';
 import { withFileErrors } from '../core/file-error.js';
 import { hashFile } from '../core/file-hashes.js';
+import { entryKind } from '../core/file-kind.js';
 import type { JsonObject, JsonValue } from '../core/json.js';
 import { optionsOf } from './option-list.js';
 import type { Settings } from './options.js';
@@ -49,7 +51,10 @@ export async function outsideInputs(
 }
 
 async function hashPath(path: string): Promise<string> {
-  if ((await stat(path)).isFile()) return hashFile(path);
+  const info = await stat(path);
+  if (info.isFile()) return hashFile(path);
+  if (!info.isDirectory())
+    throw new KdSpecError('not-readable', `${path}: expected a regular file, found ${entryKind(info)}`);
   const hash = createHash('sha256');
   for (const name of (await readdir(path, { recursive: true })).sort()) {
     const child = join(path, name);

@@ -69,6 +69,26 @@ test('metadata, config.json and a file, the file first', async () => {
   await expect(namesOf(2, {}, { labels })).rejects.toThrow(/UTF-16/);
 });
 
+test.each([
+  ['a text', { id2label: 'cat,dog' }, /config\.json: "id2label" cannot be read as a list of 2 names/],
+  ['a list of numbers', { id2label: [1, 2] }, /"id2label" cannot be read/],
+  ['a gap', { id2label: { 0: 'a', 3: 'b' }, labels: 7 }, /"id2label" and "labels" cannot be read/],
+])('names of config.json that cannot be read are told with a warning: %s', async (_, config, message) => {
+  await writeFile(join(folder, 'config.json'), JSON.stringify(config));
+  const { names, source, warnings } = await namesOf(2, {});
+  expect({ names, source }).toEqual({ names: ['0', '1'], source: 'none' });
+  expect(warnings).toEqual([expect.stringMatching(message)]);
+  expect((await namesOf(2, { names: '["a", "b"]' })).warnings).toEqual([]);
+});
+
+test('a config.json without names, and one with a byte-order mark, need no warning', async () => {
+  const path = join(folder, 'config.json');
+  await writeFile(path, JSON.stringify({ architectures: ['X'], id2label: null }));
+  expect((await namesOf(2, {})).warnings).toEqual([]);
+  await writeFile(path, `\uFEFF${JSON.stringify({ id2label: 3, labels: ['x', 'y'] })}`);
+  expect(await namesOf(2, {})).toMatchObject({ names: ['x', 'y'], warnings: [] });
+});
+
 test('a sequence recogniser has a blank, and may lack the name of the space', async () => {
   const character = 'a\nb\nc';
   expect(await namesOf(4, { character }, { isSequence: true })).toMatchObject({

@@ -24,6 +24,8 @@ export interface OnnxClasses {
   /** Where the names come from, for a person. */
   readonly source: string;
   readonly notes: readonly string[];
+  /** A sentence for each key of `config.json` that names classes and cannot be read. */
+  readonly warnings: readonly string[];
 }
 
 /** Keys under which exporters write class names, as a list, a mapping, or a line each. */
@@ -64,10 +66,10 @@ export async function findClassNames(
   }
   const expected = outputs - (blankAt === undefined ? 0 : 1);
   if (expected < 2) throw invalid(model.path, tooFew(outputs, expected));
-  const { found, unread } =
+  const { found, unread, warnings } =
     labels === undefined
       ? await namesOfModel(model, [expected, outputs])
-      : { found: { ...(await readNames(labels)), source: labels }, unread: [] };
+      : { found: { ...(await readNames(labels)), source: labels }, unread: [], warnings: [] };
   if (found === undefined) {
     const keys = unread.map((key) => `"${key}"`).join(' and ');
     const metadata =
@@ -81,6 +83,7 @@ export async function findClassNames(
       blank: blankAt,
       source: 'none',
       notes,
+      warnings,
     };
   }
   let { names } = found;
@@ -121,6 +124,7 @@ export async function findClassNames(
     blank: blankAt,
     source: found.source,
     notes,
+    warnings,
   };
 }
 
@@ -208,42 +212,51 @@ interface Found extends ReadNames {
   readonly source: string;
 }
 
-/**
- * @param lengths that a comma list may have
- * @returns also the keys of metadata that are called as class names are, and have none
- */
-async function namesOfModel(
-  model: OnnxModel,
-  lengths: readonly number[],
-): Promise<{ readonly found: Found | undefined; readonly unread: readonly string[] }> {
+/** What a model and the file beside it have as class names. */
+interface NamesOfModel {
+  readonly found: Found | undefined;
+  /** The keys of metadata that are called as class names are, and have none. */
+  readonly unread: readonly string[];
+  readonly warnings: readonly string[];
+}
+
+/** @param lengths that a comma list may have */
+async function namesOfModel(model: OnnxModel, lengths: readonly number[]): Promise<NamesOfModel> {
   const unread: string[] = [];
   for (const key of metadataKeys) {
     const text = model.metadata.get(key);
     if (text === undefined) continue;
     const read = parseNames(text) ?? commaList(text, lengths);
     if (read && fits(read, lengths))
-      return { found: { ...read, source: `the model's metadata ("${key}")` }, unread };
+      return { found: { ...read, source: `the model's metadata ("${key}")` }, unread, warnings: [] };
     unread.push(key);
   }
-  const ofConfig = await namesOfConfig(join(dirname(model.path), 'config.json'));
-  return { found: ofConfig && fits(ofConfig, lengths) ? ofConfig : undefined, unread };
+  return { unread, ...(await namesOfConfig(join(dirname(model.path), 'config.json'), lengths)) };
 }
 
 /** Names that count from 1 may leave out a background, the first output: nobody gave them, so they are no reason to refuse. */
 const fits = ({ countsFromOne, names }: ReadNames, lengths: readonly number[]): boolean =>
   countsFromOne !== true || lengths.includes(names.length);
 
-async function namesOfConfig(path: string): Promise<Found | undefined> {
-  const text = await readFile(path, 'utf8').catch(() => undefined);
-  if (text === undefined) return undefined;
+async function namesOfConfig(
+  path: string,
+  lengths: readonly number[],
+): Promise<Pick<NamesOfModel, 'found' | 'warnings'>> {
+  let config: unknown;
   try {
-    const config: unknown = JSON.parse(text);
-    for (const key of configKeys) {
-      const read = namesIn(fieldOf(config, key));
-      if (read) return { ...read, source: `${path} ("${key}")` };
-    }
+    config = JSON.parse((await readFile(path, 'utf8')).replace(/^\uFEFF/, ''));
   } catch {
-    return undefined; // what it says of the images is noted where those are read
+    return { found: undefined, warnings: [] }; // what cannot be read is told where its images are
   }
-  return undefined;
+  const unread: string[] = [];
+  for (const key of configKeys) {
+    const value = fieldOf(config, key) ?? undefined;
+    const read = namesIn(value);
+    if (read && fits(read, lengths))
+      return { found: { ...read, source: `${path} ("${key}")` }, warnings: [] };
+    if (value !== undefined) unread.push(`"${key}"`);
+  }
+  const expected = `a list of ${lengths[0]} names, or as a mapping from each index to its name`;
+  const warning = `${path}: ${unread.join(' and ')} cannot be read as ${expected}, and is not used`;
+  return { found: undefined, warnings: unread.length > 0 ? [warning] : [] };
 }

@@ -1,6 +1,8 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { execFile } from 'node:child_process';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import {
   FunctionProtoSchema,
@@ -218,6 +220,59 @@ describe('what cannot be decided is refused with the flag that decides:', () => 
     expect((await headOf(two, { features: 'features' })).output).toBe('out');
   });
 
+  describe('two layers of as many classes on the same features', () => {
+    const turned = floats('v', [width, classes], weights.toReversed());
+    const initializers = [stored, storedBias, turned];
+    const aux = node('MatMul', ['features', 'v'], ['aux']);
+    const logits = [
+      node('MatMul', ['features', 'w'], ['product']),
+      node('Add', ['product', 'b'], ['logits']),
+      node('Softmax', ['logits'], ['out']),
+    ];
+
+    test.each([[['aux', 'logits']], [['logits', 'aux']], [['aux', 'logits', 'out']]])(
+      'are refused: %j',
+      async (outputs) => {
+        const parts = { nodes: [flatten, aux, ...logits], initializers, outputs };
+        await expect(headOf(parts)).rejects.toMatchObject({
+          code: 'checkpoint-invalid',
+          message: expect.stringMatching(/"aux" of 5 classes.*--logits NAME/),
+        });
+        await expect(headOf(parts)).rejects.toThrow(/"logits" of 5 classes/);
+        expectHead(await headOf(parts, { logits: 'logits' }));
+        expect((await headOf(parts, { logits: 'aux' })).weights).toEqual(weights.toReversed());
+      },
+    );
+
+    test('are named with their mean, where that is an output, too', async () => {
+      const mean = node('Mean', ['aux', 'logits'], ['mean']);
+      const parts = { nodes: [flatten, aux, ...logits, mean], initializers };
+      await expect(headOf({ ...parts, outputs: ['mean', 'aux', 'logits'] })).rejects.toThrow(
+        /"aux" of 5 classes, "logits" of 5 classes, "mean" of several products\): say which/,
+      );
+    });
+
+    test('are one, where all is made of one product, or one is a copy of the other', async () => {
+      const views = [
+        node('Identity', ['logits'], ['view']),
+        node('Mul', ['logits', 'two'], ['sharper']),
+        node('Softmax', ['sharper'], ['confident']),
+        node('MatMul', ['features', 'w'], ['copied product']),
+        node('Add', ['copied product', 'b'], ['copy']),
+      ];
+      const two = floats('two', [], Float32Array.of(2));
+      const parts = { nodes: [flatten, ...logits, ...views], initializers: [...initializers, two] };
+      for (const outputs of [
+        ['logits', 'out'],
+        ['out', 'logits', 'view'],
+        ['logits', 'copy'],
+      ])
+        expectHead(await headOf({ ...parts, outputs }));
+      const { output } = await headOf({ ...parts, outputs: ['logits', 'confident'] });
+      expect(output).toBe('confident');
+    });
+  });
+
   test('a model that ends in something else', async () => {
     const parts = {
       nodes: [
@@ -340,4 +395,21 @@ test('a file that is no model says what it is', async () => {
   await expect(readOnnxModel(path)).rejects.toThrow(/PyTorch/);
   await writeFile(path, '');
   await expect(readOnnxModel(path)).rejects.toThrow(/empty/);
+});
+
+test('what is no regular file is refused as that, and a folder with the models in it', async () => {
+  const refused = (path: string, message: RegExp) =>
+    expect(readOnnxModel(path)).rejects.toMatchObject({
+      code: 'checkpoint-invalid',
+      message: expect.stringMatching(message),
+    });
+  await refused('/dev/null', /dev\/null: expected an ONNX model, found a device: name a regular file/);
+  const pipe = join(folder, 'pipe.onnx');
+  await promisify(execFile)('mkfifo', [pipe]);
+  await refused(pipe, /expected an ONNX model, found a pipe/);
+  const models = join(folder, 'models');
+  await mkdir(models);
+  await refused(models, /found a folder: no \.onnx file lies in it/);
+  await writeFile(join(models, 'one.onnx'), '');
+  await refused(models, /found a folder: name the file in it \(one\.onnx\)/);
 });

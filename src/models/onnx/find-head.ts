@@ -52,47 +52,84 @@ export interface HeadHints {
 
 /**
  * Finds the head of a classifier: walks back from each output over what changes no order of the classes, to a
- * product with a constant weight.
+ * product with a constant weight. Outputs that are made of the same product, as logits and their softmax are, are one head.
  *
- * @throws KdSpecError `checkpoint-invalid` when no output, or more than one product, qualifies; the message lists what
- * was found on the way and the flag that decides
+ * @throws KdSpecError `checkpoint-invalid` when no output qualifies, or outputs are heads of other weights; the message
+ * lists what was found on the way and the flag that decides
  */
 export async function findHead(model: OnnxModel, hints: HeadHints = {}): Promise<OnnxHead> {
+  const { heads, areOne, aside } = await headsOf(model, hints);
+  if (!areOne) {
+    const found = [
+      ...heads.map(({ output, classes }) => `"${output}" of ${classes} classes`),
+      ...aside.map((output) => `"${output}" of several products`),
+    ];
+    throw invalid(
+      model.path,
+      `several outputs are classifiers, each with weights of its own (${found.join(', ')}): say which with --logits NAME`,
+    );
+  }
+  return mostLikely(heads);
+}
+
+/** Of the heads of a model that which is most likely meant: one with a softmax behind it, else the first. */
+export const mostLikely = (heads: readonly [OnnxHead, ...OnnxHead[]]): OnnxHead =>
+  heads.find(({ outputHolds }) => outputHolds !== 'logits') ?? heads[0];
+
+/** The last layers of a model, as its outputs show them. */
+export interface OnnxHeads {
+  /** One for each output that is a head. */
+  readonly heads: readonly [OnnxHead, ...OnnxHead[]];
+  /** Whether all are the same layer. */
+  readonly areOne: boolean;
+  /** Outputs of several products, which count only where no other is a head. */
+  readonly aside: readonly string[];
+}
+
+/**
+ * Every output that is a head, whether they are the same or not.
+ *
+ * @throws KdSpecError `checkpoint-invalid` when there is none
+ */
+export async function headsOf(model: OnnxModel, hints: HeadHints = {}): Promise<OnnxHeads> {
   const starts = hints.logits === undefined ? model.graph.output.map(({ name }) => name) : [hints.logits];
   if (hints.logits !== undefined && !model.producers.has(hints.logits)) {
     throw invalid(model.path, `no value "${hints.logits}" (--logits) in the graph: ${someNames(model)}`);
   }
-  const { walks, failures } = await walksBack(model, starts);
-  const found: OnnxHead[] = [];
+  const { walks, aside, failures } = await walksBack(model, starts);
+  const found: { readonly head: OnnxHead; readonly products: ReadonlySet<NodeProto> }[] = [];
   for (const { start, walk } of walks) {
     const head = await readHead(model, start, walk);
     if ('failure' in head) failures.push({ start, ...head });
-    else found.push(head);
+    else found.push({ head, products: new Set(productsOf(walk).map(({ node }) => node)) });
   }
   const wanted = hints.features === undefined ? undefined : beforeDropouts(model, hints.features);
-  const heads = found.filter(({ features }) => wanted === undefined || features === wanted);
-  const [head] = heads;
-  if (head === undefined) {
+  const [first, ...others] = found.filter(({ head }) => wanted === undefined || head.features === wanted);
+  if (first === undefined) {
     const which =
       found.length > 0
-        ? `the head takes ${quoted(found.map(({ features }) => features))}, not "${hints.features}" (--features)`
+        ? `the head takes ${quoted(found.map(({ head }) => head.features))}, not "${hints.features}" (--features)`
         : 'expected a last layer that multiplies features by constant weights; ' +
           failures.map(({ start, failure }) => `from "${start}": ${failure}`).join('; ');
     const isFinal = found.length === 0 && failures.every(({ isFinal }) => isFinal === true);
     throw invalid(model.path, `${which}: ${isFinal ? '' : `${whatHelps(model)}; or `}${asTables}`);
   }
-  const others = heads.filter(
-    ({ features, classes }) => features !== head.features || classes !== head.classes,
+  const areOne = others.every(
+    ({ head, products }) =>
+      head.features === first.head.features &&
+      head.classes === first.head.classes &&
+      (isSame(products, first.products) || hasWeightsOf(head, first.head)),
   );
-  if (others.length > 0) {
-    throw invalid(
-      model.path,
-      `several outputs are classifiers (${heads.map(({ output, classes }) => `"${output}" of ${classes} classes`).join(', ')}): ` +
-        'say which with --logits NAME',
-    );
-  }
-  return heads.find(({ outputHolds }) => outputHolds !== 'logits') ?? head;
+  return { heads: [first.head, ...others.map(({ head }) => head)], areOne, aside };
 }
+
+const isSame = (some: ReadonlySet<NodeProto>, others: ReadonlySet<NodeProto>) =>
+  some.size === others.size && [...some].every((node) => others.has(node));
+
+/** Whether a layer that is written twice is the same. */
+const hasWeightsOf = (head: OnnxHead, other: OnnxHead) =>
+  head.weights.every((value, at) => value === other.weights[at]) &&
+  head.bias.every((value, at) => value === other.bias[at]);
 
 /**
  * A model in which the features of its head exist as a value: where they are integers alone, see

@@ -143,6 +143,80 @@ describe('normalisation', () => {
   });
 });
 
+describe('what a file beside the model says and cannot be meant', () => {
+  const file = 'preprocessor_config.json';
+  const say = (name: string, text: unknown) =>
+    writeFile(join(folder, name), typeof text === 'string' ? text : JSON.stringify(text));
+  const both = { image_mean: [0.5, 0.5, 0.5], image_std: [0.5, 0.5, 0.5] };
+
+  test.each([
+    [{ ...both, image_mean: '0.5, 0.4' }, /"image_mean": expected one number, or 3, found "0\.5, 0\.4"/],
+    [{ ...both, image_mean: [0.5, 0.4] }, /"image_mean": expected one number, or 3, found \[0\.5,0\.4\]/],
+    [{ ...both, image_std: [0, 0, 0] }, /"image_std": expected numbers other than 0/],
+    [{ ...both, image_std: ['0.5', 0.5, 0.5] }, /"image_std": expected one number, or 3/],
+    [{ ...both, rescale_factor: 0 }, /"rescale_factor": expected a number over 0, found 0/],
+    [{ ...both, rescale_factor: 'x' }, /"rescale_factor": expected a number over 0, found "x"/],
+    [{ ...both, rescale_factor: 1e300 }, /"rescale_factor": expected one with which images are finite/],
+    [{ ...both, do_rescale: 'no' }, /"do_rescale": expected true or false, found "no"/],
+    [{ ...both, do_normalize: 0 }, /"do_normalize": expected true or false, found 0/],
+  ])('is refused by file and key: %j', async (said, message) => {
+    await say(file, said);
+    const refusal = inputOf(['n', 3, 2, 2]);
+    await expect(refusal).rejects.toMatchObject({ code: 'checkpoint-invalid' });
+    await expect(refusal).rejects.toThrow(message);
+    await expect(refusal).rejects.toThrow(
+      /preprocessor_config\.json: .*--image-mean and --image-std instead/,
+    );
+    const decided = await inputOf(['n', 3, 2, 2], { mean: [0.5], deviation: [0.5] });
+    expect(decided.declared.normalisation?.mean).toEqual([0.5, 0.5, 0.5]);
+  });
+
+  test('is refused in the config.json of timm, too, and as a size, where that counts', async () => {
+    await say('config.json', { pretrained_cfg: { mean: [0.5], std: 'none', input_size: [3, 0, 24] } });
+    await expect(inputOf(['n', 3, 2, 2])).rejects.toThrow(/config\.json: "pretrained_cfg\.std": expected/);
+    await expect(inputOf(['n', 3, 'h', 'w'])).rejects.toThrow(
+      /config\.json: "pretrained_cfg\.input_size": expected whole numbers.*\[3,0,24\].*--image-size/,
+    );
+  });
+
+  test('a number for all channels is read, and that it counts for one channel where all are equal', async () => {
+    await say(file, { image_mean: 0.5, image_std: [0.25, 0.25, 0.25] });
+    for (const channels of [1, 3]) {
+      const { declared, warnings } = await inputOf(['n', channels, 2, 2]);
+      const { mean, deviation } = declared.normalisation ?? { mean: [], deviation: [] };
+      expect(mean).toEqual(Array.from({ length: channels }, () => 0.5));
+      expect(deviation).toEqual(Array.from({ length: channels }, () => 0.25));
+      expect(warnings).toEqual([]);
+    }
+  });
+
+  test.each([
+    ['{', /preprocessor_config\.json is not JSON and was not used/],
+    ['[1]', /preprocessor_config\.json is no JSON object and was not used/],
+    [{ image_mean: [0.5] }, /"image_mean" stands there without "image_std" and is not used/],
+    [{ image_std: [0.5], image_mean: null }, /"image_std" stands there without "image_mean" and is not used/],
+  ])('leaves a warning where nothing is decided by it: %j', async (text, message) => {
+    await say(file, text);
+    const { warnings, declared } = await inputOf(['n', 3, 2, 2]);
+    expect(warnings).toEqual([expect.stringMatching(message)]);
+    expect(declared).toEqual({});
+  });
+
+  test('three means are not those of one channel', async () => {
+    await say(file, { ...both, image_mean: [0.5, 0.4, 0.3] });
+    const { warnings, declared } = await inputOf(['n', 1, 2, 2]);
+    expect(warnings).toEqual([expect.stringMatching(/"image_mean": 3 numbers for images of one channel/)]);
+    expect(declared.normalisation).toBeUndefined();
+  });
+
+  test('nothing is said of files that are not there, or say nothing of the images', async () => {
+    expect((await inputOf(['n', 3, 2, 2])).warnings).toEqual([]);
+    await say(file, { image_processor_type: 'ViTImageProcessor', image_mean: null });
+    await say('config.json', { id2label: { 0: 'a', 1: 'b' } });
+    expect((await inputOf(['n', 3, 2, 2])).warnings).toEqual([]);
+  });
+});
+
 describe('images as the model takes them', () => {
   // One image of 1 x 2 pixels: red, green and blue of each.
   const images = Float32Array.of(0.1, 0.2, 0.3, 0.4, 0.5, 0.6);

@@ -1,7 +1,8 @@
 import { readFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { TensorProto_DataType } from 'onnx-buf';
 import { KdSpecError } from '../../core/errors.js';
+import { systemErrorCode } from '../../core/file-error.js';
 import type { ImageShape, Sides } from '../../data/source.js';
 import { declaredExtents, inputKey, integersAttribute, invalid, type OnnxModel } from './model-file.js';
 import {
@@ -23,6 +24,8 @@ export interface OnnxImageInput extends InputForm {
   readonly declared: { readonly order?: Reading['order']; readonly normalisation?: Normalisation };
   /** A sentence for each thing that was taken from somewhere or assumed. */
   readonly notes: readonly string[];
+  /** A sentence for each file beside the model, or key of it, that was meant for its images and is not used. */
+  readonly warnings: readonly string[];
 }
 
 /** What a person may say about the input. */
@@ -50,8 +53,9 @@ const types: Partial<Record<number, InputType>> = {
  * Finds out how a model wants its images: from flags, then from `preprocessor_config.json` or `config.json` beside the
  * model, then from the declared shape.
  *
- * @throws KdSpecError `checkpoint-invalid` when the model has no image input; `option-invalid` when what is missing cannot
- * be guessed, or a flag contradicts the model: the message names the flag
+ * @throws KdSpecError `checkpoint-invalid` when the model has no image input, or a file beside it a value that cannot be
+ * meant: the message names file and key; `option-invalid` when what is missing cannot be guessed, or a flag contradicts the
+ * model: the message names the flag
  */
 export async function findImageInput(model: OnnxModel, hints: InputHints = {}): Promise<OnnxImageInput> {
   const { path, inputs } = model;
@@ -64,8 +68,8 @@ export async function findImageInput(model: OnnxModel, hints: InputHints = {}): 
         'export the model with its images as the only input, and what else it takes as a constant',
     );
   }
-  const { given: _, exampleSize: _example, ...said } = hints;
-  const told = Object.values(said).some((hint) => hint !== undefined)
+  const { given: _, exampleSize: _example, ...decided } = hints;
+  const told = Object.values(decided).some((hint) => hint !== undefined)
     ? undefined
     : inputOfExported(model, input.name);
   if (told) return told;
@@ -82,11 +86,13 @@ export async function findImageInput(model: OnnxModel, hints: InputHints = {}): 
     );
   }
   const notes: string[] = [];
-  const config = await readNeighbours(path, notes);
+  const warnings: string[] = [];
+  const config = await readNeighbours(path, warnings);
+  const said = { notes, warnings };
   if (flat) {
-    const normalisation = normalisationOf(path, flat.channels, type, hints, config, notes);
+    const normalisation = normalisationOf(path, flat.channels, type, hints, config, said);
     const declared = { order: hints.order ?? ('rgb' as const), ...(normalisation && { normalisation }) };
-    return { name: input.name, type, layout: 'flat', image: flat, batch: extents[0], declared, notes };
+    return { name: input.name, type, layout: 'flat', image: flat, batch: extents[0], declared, ...said };
   }
   const layout = hints.layout ?? layoutOf(model, input.name, extents, notes);
   const [channels, height, width] =
@@ -98,7 +104,7 @@ export async function findImageInput(model: OnnxModel, hints: InputHints = {}): 
     config,
     notes,
   );
-  const normalisation = normalisationOf(path, image.channels, type, hints, config, notes);
+  const normalisation = normalisationOf(path, image.channels, type, hints, config, said);
   const order = hints.order ?? (image.channels === 1 ? 'rgb' : undefined);
   return {
     name: input.name,
@@ -107,7 +113,7 @@ export async function findImageInput(model: OnnxModel, hints: InputHints = {}): 
     image,
     batch: extents[0],
     declared: { ...(order && { order }), ...(normalisation && { normalisation }) },
-    notes,
+    ...said,
   };
 }
 
@@ -159,7 +165,7 @@ function inputOfExported({ path, metadata }: OnnxModel, name: string): OnnxImage
   const { order, normalisation } = reading;
   // Declared means are those of red, green and blue.
   const declared = { order, normalisation: inOrder(normalisation, order) };
-  return { name, type, layout, image, batch: batch ?? undefined, declared, notes: [] };
+  return { name, type, layout, image, batch: batch ?? undefined, declared, notes: [], warnings: [] };
 }
 
 /** Images whose values come in one row, if those that will be given have as many. */
@@ -263,6 +269,8 @@ async function shapeOf(
     ['height', height],
     ['width', width],
   ] as const) {
+    if (declared[side] === undefined && !told && size && !(Number.isInteger(value) && value > 0))
+      throw unusable(size, 'whole numbers over 0', '--image-size');
     if (declared[side] === undefined && !(told ?? size ?? given))
       notes.push(
         `any ${side} is taken: ${value} is used, as square images have it (--image-size says otherwise)`,
@@ -276,14 +284,13 @@ function normalisationOf(
   channels: number,
   type: InputType,
   { mean, deviation }: InputHints,
-  config: NeighbourConfig,
-  notes: string[],
+  { normalisation }: NeighbourConfig,
+  said: { readonly notes: string[]; readonly warnings: string[] },
 ): Normalisation | undefined {
   const wide = (values: readonly number[], what: string) => {
     if (values.length === channels) return values;
     if (values.length === 1) return Array.from({ length: channels }, () => values[0]);
-    const refused = what.startsWith('--') ? undecided : invalid;
-    throw refused(path, `${what} has ${values.length} numbers, the images have ${channels} channels`);
+    throw undecided(path, `${what} has ${values.length} numbers, the images have ${channels} channels`);
   };
   if (mean !== undefined || deviation !== undefined) {
     return {
@@ -293,68 +300,149 @@ function normalisationOf(
     };
   }
   if (type === 'uint8') return normalisations(channels)['0 to 255'];
-  if (config.normalisation === undefined) return undefined;
-  const { file, mean: read, deviation: deviationRead } = config.normalisation;
-  if (read.length !== channels && read.length !== 1) return undefined;
-  notes.push(`mean and deviation are those of ${file}`);
-  return { name: `as ${file} says`, mean: wide(read, file), deviation: wide(deviationRead, file) };
+  return normalisation && normalisationOfNeighbour(normalisation, channels, said);
+}
+
+/** One thing that a file beside a model says. */
+interface Field {
+  readonly path: string;
+  readonly key: string;
+  readonly value: unknown;
 }
 
 /** What files beside a model say about its images. */
 interface NeighbourConfig {
-  readonly size?: { readonly height: number; readonly width: number };
-  readonly normalisation?: {
-    readonly file: string;
-    readonly mean: readonly number[];
-    readonly deviation: readonly number[];
-  };
+  readonly size?: Field & Sides;
+  /** Read where nothing else decides. */
+  readonly normalisation?: Readonly<
+    Record<'isRescaled' | 'factor' | 'isNormalised' | 'mean' | 'deviation', Field>
+  >;
 }
 
 /** `preprocessor_config.json` as transformers writes it, or `config.json` as timm does. */
-async function readNeighbours(path: string, notes: string[]): Promise<NeighbourConfig> {
+async function readNeighbours(path: string, warnings: string[]): Promise<NeighbourConfig> {
   const folder = dirname(path);
-  const preprocessor = await readJson(join(folder, 'preprocessor_config.json'), notes);
-  const config = await readJson(join(folder, 'config.json'), notes);
+  const [ofPreprocessor, ofConfig] = ['preprocessor_config.json', 'config.json'].map((file) =>
+    join(folder, file),
+  );
+  const preprocessor = await readJson(ofPreprocessor, warnings);
+  const config = await readJson(ofConfig, warnings);
   const timm = record(config?.pretrained_cfg);
-  const ofTimm: Readonly<Record<string, unknown>> | undefined = timm && {
-    image_mean: timm.mean,
-    image_std: timm.std,
+  const said = (key: string): Field => ({ path: ofPreprocessor, key, value: preprocessor?.[key] });
+  const saidByTimm = (key: string): Field => ({
+    path: ofConfig,
+    key: `pretrained_cfg.${key}`,
+    value: timm?.[key],
+  });
+  const [size] = [said('crop_size'), said('size'), saidByTimm('input_size')].flatMap((field) => {
+    const sides = sizeOf(field.value);
+    return sides ? [{ ...field, ...sides }] : [];
+  });
+  const isTimm = preprocessor === undefined;
+  const [mean, deviation] = isTimm ? ['mean', 'std'].map(saidByTimm) : ['image_mean', 'image_std'].map(said);
+  const normalisation = {
+    isRescaled: said('do_rescale'),
+    factor: said('rescale_factor'),
+    isNormalised: said('do_normalize'),
+    mean,
+    deviation,
   };
-  const source = preprocessor ?? ofTimm;
-  const file = preprocessor ? 'preprocessor_config.json' : 'config.json';
-  const size = sizeOf(preprocessor?.crop_size) ?? sizeOf(preprocessor?.size) ?? sizeOf(timm?.input_size);
-  if (source === undefined) return { ...(size && { size }) };
-  const factor = source.do_rescale === false ? 1 : Number(source.rescale_factor ?? 1 / 255);
-  const isNormalised = source.do_normalize !== false;
-  const mean = isNormalised ? numbers(source.image_mean) : [0];
-  const deviation = isNormalised ? numbers(source.image_std) : [1];
-  // What the file says is about values of 0 to 255 times the factor; here they are 0 to 1.
-  const scale = 1 / (255 * factor);
-  return {
-    ...(size && { size }),
-    ...(mean &&
-      deviation && {
-        normalisation: {
-          file,
-          mean: mean.map((value) => value * scale),
-          deviation: deviation.map((value) => value * scale),
-        },
-      }),
-  };
+  return { ...(size && { size }), ...((preprocessor ?? timm) && { normalisation }) };
 }
 
-async function readJson(
-  path: string,
-  notes: string[],
-): Promise<Readonly<Record<string, unknown>> | undefined> {
-  const text = await readFile(path, 'utf8').catch(() => undefined);
-  if (text === undefined) return undefined;
-  try {
-    return record(JSON.parse(text.replace(/^\uFEFF/, '')));
-  } catch {
-    notes.push(`${path} is not JSON and was not used`);
+/** The error of a value that somebody wrote and that cannot be meant. */
+function unusable({ path, key, value }: Field, expected: string, flags: string): KdSpecError {
+  const text = JSON.stringify(value) ?? 'nothing';
+  const found = text.length > 60 ? `${text.slice(0, 60)}...` : text;
+  return invalid(
+    path,
+    `"${key}": expected ${expected}, found ${found}: correct it, or give ${flags} instead`,
+  );
+}
+
+const normalisationFlags = '--image-mean and --image-std';
+
+/** @throws KdSpecError `checkpoint-invalid` */
+function normalisationOfNeighbour(
+  { isRescaled, factor, isNormalised, mean, deviation }: Required<NeighbourConfig>['normalisation'],
+  channels: number,
+  { notes, warnings }: { readonly notes: string[]; readonly warnings: string[] },
+): Normalisation | undefined {
+  const isOn = (field: Field) => {
+    if (typeof (field.value ?? true) !== 'boolean')
+      throw unusable(field, 'true or false', normalisationFlags);
+    return field.value !== false;
+  };
+  const refuseValue = (field: Field, expected: string): never => {
+    throw unusable(field, expected, normalisationFlags);
+  };
+  const { path } = mean;
+  const factorRead = isOn(isRescaled) ? (factor.value ?? 1 / 255) : 1;
+  if (typeof factorRead !== 'number' || !Number.isFinite(factorRead) || factorRead <= 0)
+    return refuseValue(factor, 'a number over 0');
+  const isUsed = isOn(isNormalised);
+  const absent = [mean, deviation].filter(({ value }) => isUsed && (value ?? undefined) === undefined);
+  if (absent.length > 0) {
+    const [{ key }] = absent;
+    const other = key === mean.key ? deviation.key : mean.key;
+    if (absent.length === 1)
+      warnings.push(`${path}: "${other}" stands there without "${key}" and is not used`);
     return undefined;
   }
+  const expected = channels === 1 ? 'a number' : `one number, or ${channels}`;
+  const read = (field: Field, otherwise: number) => {
+    if (!isUsed) return [otherwise];
+    const values = numbers(typeof field.value === 'number' ? [field.value] : field.value);
+    if (values === undefined || ![1, 3, channels].includes(values.length))
+      return refuseValue(field, expected);
+    return new Set(values).size === 1 ? values.slice(0, 1) : values;
+  };
+  const [means, deviations] = [read(mean, 0), read(deviation, 1)];
+  if (deviations.includes(0)) return refuseValue(deviation, 'numbers other than 0');
+  const wider = [mean, deviation].filter((_, at) => [means, deviations][at].length > channels);
+  if (wider.length > 0) {
+    const keys = wider.map(({ key }) => `"${key}"`).join(' and ');
+    warnings.push(`${path}: ${keys}: 3 numbers for images of one channel, which are not used`);
+    return undefined;
+  }
+  // What the file says is about values of 0 to 255 times the factor; here they are 0 to 1.
+  const scale = 1 / (255 * factorRead);
+  const wide = (values: readonly number[]) =>
+    Array.from(
+      { length: channels },
+      (_, channel) => scale * (values.length === 1 ? values[0] : values[channel]),
+    );
+  const found = { mean: wide(means), deviation: wide(deviations) };
+  const ends = found.mean.flatMap((value, at) =>
+    [0, 1].map((pixel) => (pixel - value) / found.deviation[at]),
+  );
+  if (!ends.every((value) => Number.isFinite(Math.fround(value)))) {
+    const blamed = factor.value === undefined ? deviation : factor;
+    return refuseValue(blamed, 'one with which images are finite numbers');
+  }
+  const file = basename(path);
+  notes.push(`mean and deviation are those of ${file}`);
+  return { name: `as ${file} says`, ...found };
+}
+
+/** @returns undefined where there is no such file, and where it is not one: that is told */
+async function readJson(
+  path: string,
+  warnings: string[],
+): Promise<Readonly<Record<string, unknown>> | undefined> {
+  let what: string;
+  try {
+    const text = await readFile(path, 'utf8');
+    const read = record(JSON.parse(text.replace(/^\uFEFF/, '')));
+    if (read) return read;
+    what = 'is no JSON object';
+  } catch (error) {
+    const code = systemErrorCode(error);
+    if (code === 'ENOENT') return undefined;
+    what = code === undefined ? 'is not JSON' : `cannot be read (${code})`;
+  }
+  warnings.push(`${path} ${what} and was not used`);
+  return undefined;
 }
 
 function record(value: unknown): Readonly<Record<string, unknown>> | undefined {

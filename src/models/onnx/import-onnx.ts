@@ -80,7 +80,7 @@ export async function describeOnnx(path: string, hints: OnnxHints): Promise<Onnx
   const model = await withFeatures(read, { logits });
   const head = await findHead(model, { logits, features: hints.features ?? undefined });
   const between = hints.logits === null ? [] : operatorsBehind(model, hints.logits);
-  const warnings = [
+  const ofHead = [
     ...(await expectInference(model, [head.output])),
     ...between.map(
       ({ output, operators }) =>
@@ -111,6 +111,7 @@ export async function describeOnnx(path: string, hints: OnnxHints): Promise<Onnx
     ...classes.notes,
     ...(head.outputHolds === 'scores' ? holds.scores : []),
   ];
+  const warnings = [...input.warnings, ...classes.warnings, ...ofHead];
   return { model, head, input, classes, notes, warnings };
 }
 

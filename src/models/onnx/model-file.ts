@@ -1,4 +1,4 @@
-import { readFile, stat } from 'node:fs/promises';
+import { readdir, readFile, stat } from 'node:fs/promises';
 import { fromBinary } from '@bufbuild/protobuf';
 import {
   AttributeProto_AttributeType,
@@ -11,7 +11,7 @@ import {
 } from 'onnx-buf';
 import { KdSpecError } from '../../core/errors.js';
 import { asFileError } from '../../core/file-error.js';
-import { foreignKind } from '../../core/file-kind.js';
+import { entryKind, foreignKind } from '../../core/file-kind.js';
 
 /** An ONNX model as data: its graph, what a walk through it needs, and what its makers wrote beside it. */
 export interface OnnxModel {
@@ -151,14 +151,31 @@ function constantValues(
   return constants;
 }
 
-/** The bytes of a model's file, at most 2 GB of them. */
+/**
+ * The bytes of a model's file, at most 2 GB of them.
+ *
+ * @throws KdSpecError `not-found`, `not-readable`, or `checkpoint-invalid` for what is no regular file, or is larger
+ */
 export async function readModelBytes(path: string): Promise<Uint8Array> {
   try {
-    expectSize(path, (await stat(path)).size);
+    const info = await stat(path);
+    const kind = entryKind(info);
+    if (kind !== undefined) {
+      const advice = info.isDirectory() ? await modelsIn(path) : 'name a regular file (.onnx)';
+      throw invalid(path, `expected an ONNX model, found ${kind}: ${advice}`);
+    }
+    expectSize(path, info.size);
     return await readFile(path);
   } catch (error) {
     throw asFileError(error, path, 'an ONNX model');
   }
+}
+
+/** What to name in place of a folder. */
+async function modelsIn(folder: string): Promise<string> {
+  const models = (await readdir(folder)).filter((name) => name.toLowerCase().endsWith('.onnx')).sort();
+  if (models.length === 0) return 'no .onnx file lies in it';
+  return `name the file in it (${models.slice(0, 3).join(', ')}${models.length > 3 ? ', ...' : ''})`;
 }
 
 /** Bytes of the weights of a graph, those in files beside it included. */

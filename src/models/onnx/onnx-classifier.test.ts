@@ -188,6 +188,28 @@ test('of several outputs that of the last layer is taken, and that is said', asy
   classifier.dispose();
 });
 
+test('of several last layers one is taken, and that there are others is said', async () => {
+  const notes: string[] = [];
+  const bytes = modelFile({
+    input: ['n', size],
+    nodes: [
+      node('MatMul', ['image', 'other'], ['aux']),
+      node('MatMul', ['image', 'weights'], ['logits']),
+      node('Softmax', ['logits'], ['out']),
+    ],
+    initializers: [
+      floats('other', [size, classes], weights.toReversed()),
+      floats('weights', [size, classes], weights),
+    ],
+    outputs: ['aux', 'logits', 'out'],
+  });
+  const classifier = await open(bytes, { note: (text) => notes.push(text) });
+  classifier.dispose();
+  expect(notes).toContainEqual(
+    expect.stringMatching(/"out" is taken, one of several last layers: .*export the model with that alone/),
+  );
+});
+
 test('an image of which a model makes no numbers takes no batch from those that come later', async () => {
   // Its logits are multiplied by the number of images in the batch, which so can be seen.
   const model = modelFile({

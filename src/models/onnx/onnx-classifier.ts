@@ -3,7 +3,7 @@ import { areDistributions } from '../../math/distribution.js';
 import { type Classifier, type ClassNames, createClassifier, lowestLogProbability } from '../classifier.js';
 import { findClassNames } from './class-names.js';
 import { wholeModel } from './constants.js';
-import { findHead, withFeatures } from './find-head.js';
+import { headsOf, mostLikely, withFeatures } from './find-head.js';
 import { findImageInput, type InputHints, possibleReadings } from './image-input.js';
 import { openImageSession, type SessionPart } from './image-session.js';
 import {
@@ -52,7 +52,7 @@ export async function openOnnxClassifier(
   let holds = output.name === fused ? 'probabilities' : outputHolds(model, output.name);
   const input = await findImageInput(model, hints);
   const [reading, ...others] = possibleReadings(input);
-  for (const text of input.notes) note(text);
+  for (const text of [...input.notes, ...input.warnings]) note(text);
   if (others.length > 0)
     note(
       `${path}: images are given as ${reading.normalisation.name}, ${reading.order}: nothing says what it takes, as ` +
@@ -91,6 +91,7 @@ export async function openOnnxClassifier(
         `${path}: it has no class names: its outputs are taken to be in the order of the data set's classes`,
       );
     else for (const text of found.notes) note(text);
+    for (const text of found.warnings) note(text);
     return createClassifier({
       name: path,
       classes,
@@ -115,18 +116,22 @@ export async function openOnnxClassifier(
 async function ownOutput(model: OnnxModel, note: (text: string) => void): Promise<ValueInfoProto> {
   const outputs = model.graph.output;
   if (outputs.length === 1) return outputs[0];
-  const head = await withFeatures(model)
-    .then((made) => findHead(made))
+  const read = await withFeatures(model)
+    .then((made) => headsOf(made))
     .catch(() => undefined);
+  const head = read && mostLikely(read.heads);
   const isLater = ({ name }: ValueInfoProto) => head !== undefined && isMadeOf(model, name, head.output);
   const found =
     outputs.find((output) => isReal(output) && isLater(output)) ??
     outputs.find(({ name }) => name === head?.output) ??
     outputs.find(isReal) ??
     outputs[0];
+  const isOther = read?.areOne === false;
+  const ofHead = isOther ? ', one of several last layers' : ', which its last layer makes';
   note(
     `${model.path}: of its outputs ${outputs.map(({ name }) => `"${name}"`).join(', ')}, "${found.name}" is taken` +
-      (found.name === head?.output ? ', which its last layer makes' : ''),
+      (found.name === head?.output ? ofHead : '') +
+      (isOther ? ': where another one is meant, export the model with that alone' : ''),
   );
   return found;
 }

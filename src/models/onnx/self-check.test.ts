@@ -1,5 +1,5 @@
 import { setTimeout as wait } from 'node:timers/promises';
-import { expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import type { Backbone } from '../backbone.js';
 import type { OnnxImageInput } from './image-input.js';
 import type { Reading } from './reading.js';
@@ -174,6 +174,42 @@ test('labels that are one off are told from labels in another order', async () =
   expect(await told((label) => (label + 1) % 4)).toMatch(/class after the label/);
   expect(await told((label) => label)).toBe('');
   expect(await told(() => 0)).toMatch(/gets none of 60/);
+});
+
+describe('a model that is no better than chance', () => {
+  const classes = 5;
+  const five = { classes, logits: async (features: Float32Array) => features };
+  /** How it is told where `firstOf` is the class that the model predicts for an image. */
+  async function told(labels: Int32Array, firstOf: (image: number) => number, readings = [reading]) {
+    const { warnings } = await checkReadings(input, readings, five, numbered(labels), async () =>
+      scoring((image) => Array.from({ length: classes }, (_, label) => Number(label === firstOf(image)))),
+    );
+    return warnings;
+  }
+  const even = Int32Array.from({ length: 200 }, (_, image) => image % classes);
+  const unrelated = (image: number) => Math.floor(image / classes) % classes;
+  /** Right for so many of the first images, and unrelated to the others. */
+  const rightFor = (images: number) => (image: number) =>
+    image < images ? even[image] : (unrelated(image) + Number(unrelated(image) === even[image])) % classes;
+
+  test('is told with what helps, in place of readings that do as well', async () => {
+    const warnings = await told(even, unrelated, [reading, other]);
+    expect(warnings).toEqual([
+      expect.stringMatching(/gets 20\.0% of 200 .*chance would \(20\.0%\).*--logits.*--labels.*--image-mean/),
+    ]);
+    expect(await told(even, rightFor(50))).toHaveLength(1); // 25%, and two standard errors end at 25.7%
+    expect(await told(even, rightFor(53))).toEqual([]);
+  });
+
+  test('is told where it always predicts a frequent class', async () => {
+    const most = even.map((label, image) => (image % 10 < 7 ? 0 : label));
+    expect(await told(most, () => 0)).toEqual([expect.stringMatching(/gets (\d+\.\d%) .*would \(\1\)/)]);
+  });
+
+  test('cannot be told on few images, or on images of one class', async () => {
+    expect(await told(even.subarray(0, 15), unrelated)).toEqual([]);
+    expect(await told(new Int32Array(200), (image) => Number(image % 2))).toEqual([]);
+  });
 });
 
 test('a signal ends it between a few images', async () => {

@@ -34,7 +34,7 @@ export interface SelfCheck {
   readonly chosen: ReadingScore;
   /** The chosen one first, then the best of the others. */
   readonly scores: readonly ReadingScore[];
-  /** Sentences that warn: nothing right, labels that are one off, or two readings that do about as well. */
+  /** Sentences that warn: no more right than chance, labels that are one off, or two readings that do about as well. */
   readonly warnings: readonly string[];
 }
 
@@ -42,6 +42,8 @@ const firstImages = 64; // on which every reading is tried
 const hopelessErrors = 3; // standard errors of the paired difference by which a reading is worse, to be tried no further
 const chanceErrors = 1; // within which the number of images right is chance, and the likelihood of the labels decides
 const doubtErrors = 2; // within which the choice is told
+const chanceDoubts = 2; // standard errors above chance from which a model is better than that
+const fewestForChance = 20; // images
 
 /**
  * Tries every reading that is left open on labelled images, and takes the one under which the model does best: of those
@@ -97,9 +99,12 @@ export async function checkReadings(
       })),
   );
   const isHopeless = scores.every(({ top1 }) => top1 === 0);
+  const doubts = labelDoubts(used.outcomes, check.labels, isHopeless);
+  const chance = doubts.length > 0 || isHopeless ? undefined : chanceOf(used.outcomes, check.labels);
   const warnings = [
-    ...labelDoubts(used.outcomes, check.labels, isHopeless),
-    ...(isHopeless ? [] : readingDoubts(scores, used, others.at(0))),
+    ...doubts,
+    ...(chance === undefined ? [] : [asChance(used.outcomes, chance)]),
+    ...(isHopeless || chance !== undefined ? [] : readingDoubts(scores, used, others.at(0))),
   ];
   return { examples: check.count, chosen: scores[0], scores, warnings };
 }
@@ -166,6 +171,39 @@ function labelDoubts(
       "the order of the model's outputs (--labels), and the normalisation (--image-mean, --image-std, --channel-order)",
   ];
 }
+
+/**
+ * The share of images that chance gets right, where a model gets no more right than that.
+ *
+ * Chance is what guessing among the classes with images gets, or, where it is more, what the model's own predictions get
+ * when they are shuffled among the images, which is what one gets that always predicts a frequent class. A model is better
+ * where it is above that by two of the standard errors that chance itself has on as many images.
+ *
+ * @returns undefined where the model is better, and where too few images or one class alone tell nothing
+ */
+function chanceOf(outcomes: readonly Outcome[], labels: Int32Array): number | undefined {
+  const images = outcomes.length;
+  const classes = countsOf(labels);
+  if (images < fewestForChance || classes.size < 2) return undefined;
+  const predicted = countsOf(outcomes.map(({ first }) => first));
+  let shuffled = 0;
+  for (const [label, count] of classes) shuffled += (count / images) * ((predicted.get(label) ?? 0) / images);
+  const chance = Math.max(1 / classes.size, shuffled);
+  const error = Math.sqrt((chance * (1 - chance)) / images);
+  return top1Of(outcomes) < chance + chanceDoubts * error ? chance : undefined;
+}
+
+function countsOf(labels: Iterable<number>): ReadonlyMap<number, number> {
+  const counts = new Map<number, number>();
+  for (const label of labels) counts.set(label, (counts.get(label) ?? 0) + 1);
+  return counts;
+}
+
+/** What to look at in a model that is no better than chance. */
+const asChance = (outcomes: readonly Outcome[], chance: number): string =>
+  `the model gets ${percent(top1Of(outcomes))} of ${outcomes.length} labelled images right, not clearly more than ` +
+  `chance would (${percent(chance)}): check that the output is the one that is meant (--logits), that the class names are in ` +
+  'the order of its outputs (--labels), and how images are given (--image-mean, --image-std, --channel-order, --layout)';
 
 /** Whether another reading may be the right one. */
 function readingDoubts(

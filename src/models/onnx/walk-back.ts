@@ -58,7 +58,10 @@ export interface Failure {
   readonly isFinal?: boolean;
 }
 
-/** The walks that end at a head; one of several products counts only where no other does: it may be an embedding. */
+/**
+ * The walks that end at a head; one of several products counts only where no other does: it may be an embedding. Where one
+ * does, those stand aside.
+ */
 export async function walksBack(model: OnnxModel, starts: readonly string[]) {
   const plain: { readonly start: string; readonly walk: Walk }[] = [];
   const composed: typeof plain = [];
@@ -68,7 +71,8 @@ export async function walksBack(model: OnnxModel, starts: readonly string[]) {
     if ('failure' in walk) failures.push({ start, ...walk });
     else (walk.pool || walk.terms ? composed : plain).push({ start, walk });
   }
-  return { walks: plain.length > 0 ? plain : composed, failures };
+  if (plain.length === 0) return { walks: composed, aside: [], failures };
+  return { walks: plain, aside: composed.map(({ start }) => start), failures };
 }
 
 /** Terms of sums that are looked at; a graph that adds each value to itself has two to the power of its depth. */
