@@ -83,6 +83,24 @@ describe('layout and size', () => {
     );
   });
 
+  test.each([
+    ['preprocessor_config.json', { size: { shortest_edge: 1e9 } }, '1000000000x1000000000'],
+    ['preprocessor_config.json', { crop_size: { height: 0.5, width: 16 }, size: 16 }, '0.5x16'],
+    ['config.json', { pretrained_cfg: { input_size: [3, -8, 0] } }, '-8x0'],
+  ])('one that no image has is not taken from %s: %j', async (name, config, size) => {
+    await writeFile(join(folder, name), JSON.stringify(config));
+    const { image, notes } = await inputOf(['n', 3, 'h', 24]);
+    expect(image).toMatchObject({ height: 24, width: 24 });
+    expect(notes).toContainEqual(expect.stringMatching(`${name} says images of ${size}, .*not used`));
+  });
+
+  test('a declared one that would fill the memory is refused', async () => {
+    await expect(inputOf(['n', 3, 2 ** 30, 2 ** 30])).rejects.toMatchObject({
+      code: 'checkpoint-invalid',
+      message: expect.stringMatching(/1073741824x1073741824: expected at most 4096/),
+    });
+  });
+
   test('what is no image is refused', async () => {
     await expect(inputOf(['n', 12])).rejects.toThrow(/2 axes.*if it takes features.*--source rows\.npz/);
     await expect(inputOf(['n', 3, 8, 8], {}, TensorProto_DataType.INT64)).rejects.toThrow(/INT64/);
@@ -128,6 +146,18 @@ describe('normalisation', () => {
     const { mean, deviation } = possibleReadings(input)[0].normalisation;
     expect(mean.map((value) => value.toFixed(6))).toEqual(['0.500000', '0.500000', '0.500000']);
     expect(deviation[0]).toBeCloseTo(0.5, 6);
+  });
+
+  test.each([
+    { image_mean: [0.5], image_std: [0] },
+    { image_mean: [0.5], image_std: [0.5], rescale_factor: 0 },
+    { image_mean: [0.5], image_std: [0.5], rescale_factor: 'much' },
+    { image_mean: [1e308], image_std: [0.5], rescale_factor: 1e-9 },
+  ])('that cannot be computed with is left open, which is said: %j', async (config) => {
+    await writeFile(join(folder, 'preprocessor_config.json'), JSON.stringify(config));
+    const input = await inputOf(['n', 3, 2, 2]);
+    expect(input.declared.normalisation).toBeUndefined();
+    expect(input.notes).toContainEqual(expect.stringMatching(/preprocessor_config\.json were not used/));
   });
 
   test('is left open where nothing says it, and flags close it', async () => {

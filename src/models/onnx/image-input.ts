@@ -39,6 +39,10 @@ export interface InputHints {
   readonly deviation?: readonly number[] | undefined;
 }
 
+/** Pixels of a side: images of a classifier are smaller, and a few larger ones would fill the memory. */
+const mostSide = 4096;
+const isSide = (value: number) => Number.isInteger(value) && value >= 1 && value <= mostSide;
+
 const types: Partial<Record<number, InputType>> = {
   [TensorProto_DataType.FLOAT]: 'float32',
   [TensorProto_DataType.FLOAT16]: 'float16',
@@ -152,7 +156,9 @@ function inputOfExported({ path, metadata }: OnnxModel, name: string): OnnxImage
     value = undefined;
   }
   const { data } = feedSchema.safeParse(value);
-  if (data === undefined || data.name !== name) {
+  const areImages = data?.image.isFeatures !== true;
+  const isVast = areImages && data !== undefined && !(isSide(data.image.height) && isSide(data.image.width));
+  if (data === undefined || data.name !== name || isVast) {
     throw invalid(path, `its metadata "${inputKey}" do not describe the input "${name}": export it again`);
   }
   const { type, layout, image, batch, reading } = data;
@@ -259,6 +265,8 @@ async function shapeOf(
       `the model takes images of any size: say --image-size, e.g. --image-size ${h === w ? h : `${h}x${w}`}`,
     );
   }
+  if (!isSide(height) || !isSide(width))
+    throw invalid(path, `its images are of ${height}x${width}: expected at most ${mostSide} pixels a side`);
   for (const [side, value] of [
     ['height', height],
     ['width', width],
@@ -322,7 +330,12 @@ async function readNeighbours(path: string, notes: string[]): Promise<NeighbourC
   };
   const source = preprocessor ?? ofTimm;
   const file = preprocessor ? 'preprocessor_config.json' : 'config.json';
-  const size = sizeOf(preprocessor?.crop_size) ?? sizeOf(preprocessor?.size) ?? sizeOf(timm?.input_size);
+  const ofPreprocessor = sizeOf(preprocessor?.crop_size) ?? sizeOf(preprocessor?.size);
+  const size = usableSize(
+    ofPreprocessor ?? sizeOf(timm?.input_size),
+    ofPreprocessor ? 'preprocessor_config.json' : 'config.json',
+    notes,
+  );
   if (source === undefined) return { ...(size && { size }) };
   const factor = source.do_rescale === false ? 1 : Number(source.rescale_factor ?? 1 / 255);
   const isNormalised = source.do_normalize !== false;
@@ -330,17 +343,33 @@ async function readNeighbours(path: string, notes: string[]): Promise<NeighbourC
   const deviation = isNormalised ? numbers(source.image_std) : [1];
   // What the file says is about values of 0 to 255 times the factor; here they are 0 to 1.
   const scale = 1 / (255 * factor);
-  return {
-    ...(size && { size }),
-    ...(mean &&
-      deviation && {
-        normalisation: {
-          file,
-          mean: mean.map((value) => value * scale),
-          deviation: deviation.map((value) => value * scale),
-        },
-      }),
-  };
+  const scaled = (values: readonly number[] | undefined) => values?.map((value) => value * scale);
+  const normalisation = usableNormalisation(scaled(mean), scaled(deviation), file, notes);
+  return { ...(size && { size }), ...(normalisation && { normalisation }) };
+}
+
+/** A size that images can have; what else a file says is noted, and not used. */
+function usableSize(size: Sides | undefined, file: string, notes: string[]): Sides | undefined {
+  if (size === undefined || [size.height, size.width].every(isSide)) return size;
+  notes.push(
+    `${file} says images of ${size.height}x${size.width}, which was not used: expected 1 to ${mostSide} pixels a side`,
+  );
+  return undefined;
+}
+
+/** Mean and deviation that can be computed with; what else a file says is noted, and not used. */
+function usableNormalisation(
+  mean: readonly number[] | undefined,
+  deviation: readonly number[] | undefined,
+  file: string,
+  notes: string[],
+): NeighbourConfig['normalisation'] {
+  if (mean === undefined || deviation === undefined) return undefined;
+  const isUsable =
+    mean.every(Number.isFinite) && deviation.every((one) => Number.isFinite(one) && Number.isFinite(1 / one));
+  if (isUsable) return { file, mean, deviation };
+  notes.push(`mean and deviation of ${file} were not used: expected numbers, and no deviation of 0`);
+  return undefined;
 }
 
 async function readJson(
