@@ -25,10 +25,11 @@ import { writeDataset } from '../../src/data/write-dataset.js';
 import { readEnsembleFile } from '../../src/ensemble/ensemble-file.js';
 import { openExportedEnsemble } from '../../src/ensemble/export/exported-ensemble.js';
 import { readSubsets } from '../../src/ensemble/subsets/subsets-file.js';
+import { findClassNames } from '../../src/models/onnx/class-names.js';
 import { wholeModel } from '../../src/models/onnx/constants.js';
-import { possibleReadings } from '../../src/models/onnx/image-input.js';
-import { describeOnnx, type OnnxDescription } from '../../src/models/onnx/import-onnx.js';
-import { readOnnxModel } from '../../src/models/onnx/model-file.js';
+import { findImageInput, type OnnxImageInput, possibleReadings } from '../../src/models/onnx/image-input.js';
+import { describeOnnx } from '../../src/models/onnx/import-onnx.js';
+import { decodeOnnxModel, readOnnxModel } from '../../src/models/onnx/model-file.js';
 import { feedSchema, toModelInput } from '../../src/models/onnx/reading.js';
 import { readSafetensors, writeSafetensors } from '../../src/models/safetensors.js';
 import { readPipelineFile } from '../../src/pipeline/pipeline-file.js';
@@ -384,18 +385,20 @@ export async function inputKinds(folder: string): Promise<InputKind[]> {
     const directory = at(`model-with-${name}`);
     await mkdir(directory);
     const model = join(directory, 'model.onnx');
-    await writeFile(model, namelessModel());
+    const decoded = decodeOnnxModel(model, namelessModel());
     const sound = Buffer.from(JSON.stringify(config));
     await add(
       `${name} beside a model`,
       join(directory, name),
       sound,
-      async () => feed(await describeOnnx(model, noHints)),
+      async () => {
+        feed(await findImageInput(decoded));
+        await findClassNames(decoded, 3, { isSequence: false });
+      },
       (random) => (random.uniform() < 0.5 ? mutate(sound, random) : anyModelConfig(random)),
     );
   }
-  const nameless = at('nameless.onnx');
-  await writeFile(nameless, namelessModel());
+  const nameless = decodeOnnxModel(at('nameless.onnx'), namelessModel());
   const lists = {
     json: { text: '{ "names": { "0": "ash", "1": "oak", "2": "fir" } }', make: anyModelConfig },
     txt: { text: 'ash\noak\nfir\n', make: undefined },
@@ -407,7 +410,7 @@ export async function inputKinds(folder: string): Promise<InputKind[]> {
       `class names of a model, ${ending}`,
       labels,
       text,
-      () => describeOnnx(nameless, { ...noHints, labels, imageSize: 8 }),
+      () => findClassNames(nameless, 3, { isSequence: false, labels }),
       make && ((random) => (random.uniform() < 0.5 ? mutate(Buffer.from(text), random) : make(random))),
     );
   }
@@ -571,7 +574,7 @@ async function drain(source: DatasetSource): Promise<void> {
 }
 
 /** Feeds images to a model in every way that is open, and writes down how. */
-function feed({ input }: OnnxDescription): void {
+function feed(input: OnnxImageInput): void {
   const { height, width, channels } = input.image;
   const images = new Float32Array(2 * height * width * channels).fill(0.5);
   for (const reading of possibleReadings(input)) {
