@@ -3,7 +3,7 @@
  *
  *     npx tsx scripts/fuzz.ts                       # 10,000 inputs of each kind
  *     npx tsx scripts/fuzz.ts --inputs 500 --seed 7
- *     npx tsx scripts/fuzz.ts --kind PNG --first 123 --inputs 1   # one of them again
+ *     npx tsx scripts/fuzz.ts --kind PNG --first 123 --inputs 1   # one of them again; several kinds may be named
  *
  * Processes read the inputs of a kind one after the other; this one watches them. Exit code 1 when anything else
  * happened: another exception, a crash, an input that takes longer than its limit, more memory than a gigabyte, a file
@@ -23,7 +23,7 @@ const { values: flags } = parseArgs({
     inputs: { type: 'string', default: '10000' },
     seed: { type: 'string', default: '1' },
     first: { type: 'string', default: '0' },
-    kind: { type: 'string' },
+    kind: { type: 'string', multiple: true },
     processes: { type: 'string', default: String(availableParallelism()) },
     limit: { type: 'string', default: '60' }, // seconds for an input, on a machine that may be busy
   },
@@ -68,7 +68,7 @@ async function watchAll(): Promise<void> {
   try {
     const names = (await inputKinds(await mkdtemp(join(root, 'kinds-'))))
       .map(({ name }) => name)
-      .filter((name) => flags.kind === undefined || name === flags.kind);
+      .filter((name) => flags.kind === undefined || flags.kind.includes(name));
     const begun = performance.now();
     const watchSome = async () => {
       const reader = createReader();

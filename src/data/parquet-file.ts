@@ -122,7 +122,7 @@ async function readFooter(file: FileHandle, size: number, path: string): Promise
   for (const { columns, num_rows: rows } of metadata.row_groups) {
     if (rows === 0n) continue; // pyarrow writes such a group of a table without rows
     for (const { meta_data: column } of columns) {
-      if (column === undefined) throw corrupt(path, 'the metadata of a column are missing');
+      if (!Array.isArray(column?.path_in_schema)) throw corrupt(path, 'the metadata of a column are missing');
       const { start, bytes } = placeOf(column);
       const fits = start >= magic.length && bytes >= 0 && start + bytes <= size - footerEndBytes - length;
       if (!fits) throw corrupt(path, `the column ${column.path_in_schema.join('.')} lies outside it`);

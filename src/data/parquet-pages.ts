@@ -34,7 +34,13 @@ const depthLimit = 16; // of structures within structures
 // Types of the compact protocol.
 const [stop, yes, no, byte, i16, i32, i64, double, binary, list, set, , struct] = [...Array(13).keys()];
 // Fields of a page header, and of the headers for each kind of page within it.
-const headerOf = { data: 5, dictionary: 7, dataV2: 8 };
+const kindOf = 1;
+const [dataKind, dictionaryKind, dataV2Kind] = [0, 2, 3];
+const headerOf = new Map([
+  [dataKind, 5],
+  [dictionaryKind, 7],
+  [dataV2Kind, 8],
+]);
 const valuesOf = 1;
 const dataPage = { encoding: 2 };
 const dataPageV2 = { nulls: 2, encoding: 4, definitionBytes: 5, repetitionBytes: 6, isCompressed: 7 };
@@ -60,18 +66,17 @@ export function checkPages(chunk: Uint8Array, column: PageColumn, limits: PageLi
       throw new Error(`a page of ${packed} bytes reaches beyond its column`);
     if (!(unpacked >= 0 && unpacked <= limits.pageBytes))
       throw new Error(`a page of ${unpacked} bytes, unpacked`);
-    for (const [kind, id] of Object.entries(headerOf)) {
-      const header = fields[id];
-      if (typeof header !== 'object') continue;
-      const count = numberOf(header[valuesOf]);
-      if (kind !== 'dictionary') values += count;
-      if (!(count >= 0 && count <= limits.values && values <= limits.values))
-        throw new Error(`a page of ${count} values`);
-    }
+    const kind = numberOf(fields[kindOf]);
+    const header = fields[headerOf.get(kind) ?? Number.NaN];
+    // Of a page without one, the library follows runs that have no length, without end.
+    if (typeof header !== 'object') throw new Error(`a page of kind ${kind} without a header of that kind`);
+    const count = numberOf(header[valuesOf]);
+    if (kind !== dictionaryKind) values += count;
+    if (!(count >= 0 && count <= limits.values && values <= limits.values))
+      throw new Error(`a page of ${count} values`);
     const page = chunk.subarray(end, end + packed);
-    const { [headerOf.data]: data, [headerOf.dataV2]: dataV2 } = fields;
-    if (typeof data === 'object') checkRuns(column.unpack(page, unpacked), data, column);
-    else if (typeof dataV2 === 'object') checkRunsV2(page, unpacked, dataV2, column);
+    if (kind === dataKind) checkRuns(column.unpack(page, unpacked), header, column);
+    else if (kind === dataV2Kind) checkRunsV2(page, unpacked, header, column);
     at = end + packed;
   }
 }

@@ -64,3 +64,27 @@ export function hubParquet(
   });
   return Buffer.from(bytes);
 }
+
+/** A Parquet file of lists of numbers, a list a row, and of whole numbers called `label`. */
+export function listParquet(
+  lists: Readonly<
+    Record<string, { readonly type: 'INT32' | 'FLOAT'; readonly rows: readonly (readonly number[])[] }>
+  >,
+  labels: readonly number[],
+): Buffer {
+  const columns = Object.entries(lists);
+  const schema: Parameters<typeof parquetWriteBuffer>[0]['schema'] = [
+    { name: 'schema', num_children: columns.length + 1 },
+    ...columns.flatMap(([name, { type }]) => [
+      { name, converted_type: 'LIST', repetition_type: 'OPTIONAL', num_children: 1 } as const,
+      { name: 'list', repetition_type: 'REPEATED', num_children: 1 } as const,
+      { name: 'element', type, repetition_type: 'OPTIONAL' } as const,
+    ]),
+    { name: 'label', type: 'INT32', repetition_type: 'OPTIONAL' },
+  ];
+  const columnData = [
+    ...columns.map(([name, { rows }]) => ({ name, data: rows.map((row) => [...row]) })),
+    { name: 'label', data: [...labels] },
+  ];
+  return Buffer.from(parquetWriteBuffer({ schema, columnData, rowGroupSize: 4, codec: 'UNCOMPRESSED' }));
+}

@@ -1,3 +1,4 @@
+import { create } from '@bufbuild/protobuf';
 import {
   Binary,
   Bool,
@@ -27,6 +28,7 @@ import {
   type Vector,
   vectorFromArray,
 } from 'apache-arrow';
+import { StringStringEntryProtoSchema, TensorProto_DataLocation, TensorProtoSchema } from 'onnx-buf';
 import { stringify } from 'yaml';
 import type { Random } from '../../src/core/random.js';
 import { ensembleKey, fusedOutputKey } from '../../src/models/onnx/model-file.js';
@@ -351,6 +353,141 @@ export function patchedModel(): Uint8Array {
       }),
     },
   });
+}
+
+/** An ONNX classifier of images of any size, of three classes without names. */
+export function namelessModel(): Uint8Array {
+  return modelFile({
+    input: ['batch', 3, 'height', 'width'],
+    nodes: [
+      node('GlobalAveragePool', ['image'], ['pooled']),
+      node('Flatten', ['pooled'], ['flat']),
+      node('MatMul', ['flat', 'w'], ['logits']),
+    ],
+    initializers: [floats('w', [3, 3], Float32Array.of(1, 0, 0, 0, 1, 0, 0, 0, 1))],
+    outputs: ['logits'],
+  });
+}
+
+/** The model of {@link tinyModel}, its weights in a file beside it. */
+export function splitModel(location: string): { readonly model: Uint8Array; readonly weights: Uint8Array } {
+  const tensors = [
+    floats('before', [48, 4], new Float32Array(192).fill(0.1)),
+    floats('w', [4, 3], new Float32Array(12).fill(0.1)),
+  ];
+  let end = 64;
+  const outside = tensors.map((tensor) => {
+    const { length } = tensor.rawData;
+    const entries = { location, offset: String(end), length: String(length) };
+    end += length;
+    return create(TensorProtoSchema, {
+      ...tensor,
+      rawData: new Uint8Array(),
+      dataLocation: TensorProto_DataLocation.EXTERNAL,
+      externalData: Object.entries(entries).map(([key, value]) =>
+        create(StringStringEntryProtoSchema, { key, value }),
+      ),
+    });
+  });
+  return {
+    model: modelFile({
+      nodes: [
+        node('Flatten', ['image'], ['flat']),
+        node('MatMul', ['flat', 'before'], ['features']),
+        node('MatMul', ['features', 'w'], ['logits']),
+      ],
+      initializers: outside,
+      outputs: ['logits'],
+    }),
+    weights: Buffer.concat([new Uint8Array(64), ...tensors.map(({ rawData }) => rawData)]),
+  };
+}
+
+/** A `config.json` or `preprocessor_config.json` with numbers and words that do not belong there. */
+export function anyModelConfig(random: Random): Uint8Array {
+  const pick = <T>(...items: readonly T[]): T => items[random.below(items.length)];
+  const number = () =>
+    pick<unknown>(0.5, 0.25, 1, 16, 24, 16, 24, 1, 0, -1, 1e308, 1e-308, 2 ** 31, 1e9, 0.1, '8', null);
+  const channels = () => Array.from({ length: pick(3, 3, 3, 1, 2, 0) }, number);
+  const size = () =>
+    pick<unknown>(
+      number(),
+      { height: number(), width: number() },
+      { shortest_edge: number() },
+      [3, number(), number()],
+      Array.from({ length: random.below(4) }, number),
+    );
+  const name = () =>
+    pick<unknown>('ash', 'oak', 'fir', 'elm', '', ' ', '\u001b[2J', 'a\nb', '\ud800', 3, null, ['n1', 'x']);
+  const names = () =>
+    pick<unknown>(
+      Array.from({ length: pick(3, 3, 2, 4) }, name),
+      Object.fromEntries(
+        Array.from({ length: 3 }, (_, at) => [pick<string | number>(at, at, at + 1, -at, 'x'), name()]),
+      ),
+      { ash: 0, oak: pick<unknown>(1, '1', 2 ** 53), fir: pick<unknown>(2, 1, '2') },
+      'ash, oak, fir',
+    );
+  const fields: Readonly<Record<string, () => unknown>> = {
+    id2label: names,
+    label_names: names,
+    labels: names,
+    pretrained_cfg: () => pick<unknown>({ mean: channels(), std: channels(), input_size: size() }, [], null),
+    crop_size: size,
+    size,
+    image_mean: () => pick<unknown>(channels(), channels(), number()),
+    image_std: () => pick<unknown>(channels(), channels(), number()),
+    do_rescale: () => pick<unknown>(true, false, 'no', null),
+    rescale_factor: number,
+    do_normalize: () => pick<unknown>(true, false, null),
+    ['__proto__']: () => ({ size: 16 }),
+  };
+  const chosen = Object.entries(fields).filter(
+    ([key]) => random.uniform() < (/cfg|size/.test(key) ? 0.8 : 0.4),
+  );
+  return Buffer.from(JSON.stringify(Object.fromEntries(chosen.map(([key, value]) => [key, value()]))));
+}
+
+/** Class names in YAML, of which most are a list or a mapping of three. */
+export function anyNames(random: Random): Uint8Array {
+  const pick = <T>(...items: readonly T[]): T => items[random.below(items.length)];
+  const word = () =>
+    pick(
+      'ash',
+      'oak',
+      'fir',
+      'no',
+      '1e3',
+      '"a b"',
+      "'it''s'",
+      '~',
+      '*a',
+      '&a elm',
+      '!!binary x',
+      '[a]',
+      '{b: c}',
+      '|\n  two\n  lines',
+      '"\\e[2J"',
+      '? x',
+    );
+  const rows = Array.from({ length: pick(3, 3, 3, 2, 4) }, (_, at) => at);
+  const list = () => rows.map(() => `- ${word()}`);
+  const mapping = () =>
+    rows.map((at) => `${pick<unknown>(at, at, at, at + 1, '<<', '? [a]', `"${at}"`)}: ${word()}`);
+  const turned = () => rows.map((at) => `${word()}: ${at}`);
+  const lines = pick(list, mapping, turned)();
+  const isInside = random.uniform() < 0.5;
+  const head = pick(
+    'names:',
+    'id2label:',
+    'labels: &a',
+    'nc: 3\nnames:',
+    '%YAML 9.9\n---\nnames:',
+    'names: !!set',
+  );
+  return Buffer.from(
+    `${isInside ? [head, ...lines.map((line) => `  ${line}`)].join('\n') : lines.join('\n')}\n`,
+  );
 }
 
 /** An IDX file of images, all of one grey. */

@@ -25,13 +25,19 @@ import { writeDataset } from '../../src/data/write-dataset.js';
 import { readEnsembleFile } from '../../src/ensemble/ensemble-file.js';
 import { openExportedEnsemble } from '../../src/ensemble/export/exported-ensemble.js';
 import { readSubsets } from '../../src/ensemble/subsets/subsets-file.js';
+import { findClassNames } from '../../src/models/onnx/class-names.js';
+import { wholeModel } from '../../src/models/onnx/constants.js';
+import { findImageInput, type OnnxImageInput, possibleReadings } from '../../src/models/onnx/image-input.js';
 import { describeOnnx } from '../../src/models/onnx/import-onnx.js';
-import { readOnnxModel } from '../../src/models/onnx/model-file.js';
+import { decodeOnnxModel, readOnnxModel } from '../../src/models/onnx/model-file.js';
+import { feedSchema, toModelInput } from '../../src/models/onnx/reading.js';
 import { readSafetensors, writeSafetensors } from '../../src/models/safetensors.js';
 import { readPipelineFile } from '../../src/pipeline/pipeline-file.js';
-import { hubParquet } from './hub-parquet.js';
+import { hubParquet, listParquet } from './hub-parquet.js';
 import {
   animatedPng,
+  anyModelConfig,
+  anyNames,
   anyPipeline,
   anyPredictions,
   anyShard,
@@ -40,11 +46,14 @@ import {
   featureTable,
   idxImages,
   idxLabels,
+  namelessModel,
   patchedModel,
   shardOf,
+  splitModel,
   tinyModel,
 } from './made-inputs.js';
 import { npy, npz } from './numpy-arrays.js';
+import { noHints } from './onnx-models.js';
 import { packedTables } from './packed-by-python.js';
 import { tarArchive } from './tar-archive.js';
 
@@ -67,10 +76,6 @@ export interface FuzzOutcome {
   readonly slowestMs: number;
 }
 
-const noHints = {
-  ...{ labels: null, layout: null, channelOrder: null, imageMean: null, imageStd: null },
-  ...{ imageSize: null, blank: null, logits: null, features: null },
-};
 const slowMs = 20_000; // a hang, on however busy a machine
 
 /** Makes one sound file of each kind in a folder. */
@@ -103,17 +108,18 @@ export async function inputKinds(folder: string): Promise<InputKind[]> {
       new Int32(),
     ),
   });
+  const readRows = async (path: string) => {
+    for await (const _ of (await readPredictions(path)).rows());
+  };
   for (const format of ['stream', 'file'] as const) {
     const path = at(`predictions-${format}.arrow`);
-    await add(`Arrow predictions, ${format} format`, path, tableToIPC(predictions, format), async () => {
-      for await (const _ of (await readPredictions(path)).rows());
-    });
+    await add(`Arrow predictions, ${format} format`, path, tableToIPC(predictions, format), () =>
+      readRows(path),
+    );
   }
 
   const typed = at('predictions-typed.arrow');
-  const readTyped = async () => {
-    for await (const _ of (await readPredictions(typed)).rows());
-  };
+  const readTyped = () => readRows(typed);
   await add(
     'Arrow predictions of any types',
     typed,
@@ -246,6 +252,27 @@ export async function inputKinds(folder: string): Promise<InputKind[]> {
       async () => drain(await featuresSource(path, { imageSize: 16, seed: 1 })),
     );
   }
+  const { logits: scores, label: rightOnes } = arrays;
+  const predicted = at('predictions.npz');
+  await add('NumPy predictions', predicted, npz({ logits: scores, label: rightOnes }), () =>
+    readRows(predicted),
+  );
+  const labels = rows.map((row) => row % 3);
+  const numbers = { type: 'FLOAT', rows: rows.map((row) => [row, 1, -row]) } as const;
+  const indices = { type: 'INT32', rows: rows.map((row) => [row % 5, 5 + row]) } as const;
+  const probabilities = { type: 'FLOAT', rows: rows.map(() => [0.5, 0.25]) } as const;
+  const embedding = at('features.parquet');
+  const features = listParquet({ features: numbers, logits: numbers }, labels);
+  await add('Parquet features', embedding, features, async () =>
+    drain(await featuresSource(embedding, { imageSize: 16, seed: 1 })),
+  );
+  for (const [name, columns] of Object.entries({
+    'Parquet predictions': { indices, probabilities },
+    'Parquet predictions of all classes': { logits: numbers },
+  })) {
+    const path = at(`${name}.parquet`);
+    await add(name, path, listParquet(columns, labels), () => readRows(path));
+  }
 
   const single = at('arrays');
   await mkdir(single);
@@ -343,6 +370,59 @@ export async function inputKinds(folder: string): Promise<InputKind[]> {
     const ensemble = await openExportedEnsemble(await readFile(patched), { path: patched });
     ensemble.dispose();
   });
+
+  const configs = {
+    'config.json': {
+      id2label: { 0: 'ash', 1: 'oak', 2: 'fir' },
+      pretrained_cfg: { mean: [0.5, 0.4, 0.3], std: [0.2, 0.3, 0.5], input_size: [3, 12, 16] },
+    },
+    'preprocessor_config.json': {
+      ...{ do_rescale: true, rescale_factor: 0.00392156862745098, do_normalize: true },
+      ...{ image_mean: [0.5, 0.4, 0.3], image_std: [0.2, 0.3, 0.5], crop_size: { height: 12, width: 16 } },
+    },
+  };
+  for (const [name, config] of Object.entries(configs)) {
+    const directory = at(`model-with-${name}`);
+    await mkdir(directory);
+    const model = join(directory, 'model.onnx');
+    const decoded = decodeOnnxModel(model, namelessModel());
+    const sound = Buffer.from(JSON.stringify(config));
+    await add(
+      `${name} beside a model`,
+      join(directory, name),
+      sound,
+      async () => {
+        feed(await findImageInput(decoded));
+        await findClassNames(decoded, 3, { isSequence: false });
+      },
+      (random) => (random.uniform() < 0.5 ? mutate(sound, random) : anyModelConfig(random)),
+    );
+  }
+  const nameless = decodeOnnxModel(at('nameless.onnx'), namelessModel());
+  const lists = {
+    json: { text: '{ "names": { "0": "ash", "1": "oak", "2": "fir" } }', make: anyModelConfig },
+    txt: { text: 'ash\noak\nfir\n', make: undefined },
+    yaml: { text: 'nc: 3\nnames:\n  0: ash\n  1: oak\n  2: fir\n', make: anyNames },
+  };
+  for (const [ending, { text, make }] of Object.entries(lists)) {
+    const labels = at(`labels.${ending}`);
+    await add(
+      `class names of a model, ${ending}`,
+      labels,
+      text,
+      () => findClassNames(nameless, 3, { isSequence: false, labels }),
+      make && ((random) => (random.uniform() < 0.5 ? mutate(Buffer.from(text), random) : make(random))),
+    );
+  }
+  const split = at('split');
+  await mkdir(split);
+  const pointing = join(split, 'model.onnx');
+  const weights = join(split, 'weights.bin');
+  const parts = splitModel('weights.bin');
+  await writeFile(weights, parts.weights);
+  const readSplit = async () => wholeModel((await describeOnnx(pointing, noHints)).model);
+  await add('ONNX, its weights in another file', pointing, parts.model, readSplit);
+  await add('weights of an ONNX model in a file of their own', weights, parts.weights, readSplit);
   const subsets = at('subsets.json');
   await add(
     'subsets.json',
@@ -491,4 +571,15 @@ async function commitEmpty(workspace: string): Promise<string> {
 async function drain(source: DatasetSource): Promise<void> {
   for (const split of ['train', 'validation', 'test'] as const) for await (const _ of source.images(split));
   source.report?.();
+}
+
+/** Feeds images to a model in every way that is open, and writes down how. */
+function feed(input: OnnxImageInput): void {
+  const { height, width, channels } = input.image;
+  const images = new Float32Array(2 * height * width * channels).fill(0.5);
+  for (const reading of possibleReadings(input)) {
+    toModelInput(input, reading, images, 2);
+    const { declared: _, notes: _notes, batch = null, ...form } = input;
+    feedSchema.parse(JSON.parse(JSON.stringify({ ...form, batch, reading })));
+  }
 }

@@ -19,7 +19,7 @@ import {
 import { assert } from '../../core/errors.js';
 import { asFileError } from '../../core/file-error.js';
 import { halfToNumber } from '../../math/half.js';
-import { integersAttribute, invalid, type OnnxModel } from './model-file.js';
+import { expectSize, integersAttribute, invalid, type OnnxModel } from './model-file.js';
 import { openSession } from './runtime.js';
 
 /** Numbers with their shape, copied out of a model. */
@@ -314,16 +314,22 @@ const otherBytes: Partial<Record<number, number>> = {
  * @throws KdSpecError `checkpoint-invalid`, and `not-found` when a file of data is missing
  */
 export async function wholeModel(model: OnnxModel, graph: GraphProto = model.graph): Promise<Uint8Array> {
-  return toBinary(ModelProtoSchema, await withData(model, graph));
+  return toBinary(ModelProtoSchema, await withData(model, graph, { inOnePiece: true }));
 }
 
 /**
  * A model with the external data inside that belong to its graph.
  *
+ * @param options.inOnePiece whether it has to have less than 2 GB
  * @throws as {@link wholeModel}
  */
-export async function withData(model: OnnxModel, graph: GraphProto): Promise<ModelProto> {
+export async function withData(
+  model: OnnxModel,
+  graph: GraphProto,
+  { inOnePiece = false }: { readonly inOnePiece?: boolean } = {},
+): Promise<ModelProto> {
   const initializer: TensorProto[] = [];
+  let total = 0;
   for (const tensor of graph.initializer) {
     if (tensor.dataLocation !== TensorProto_DataLocation.EXTERNAL) {
       initializer.push(tensor);
@@ -337,6 +343,8 @@ export async function withData(model: OnnxModel, graph: GraphProto): Promise<Mod
         `tensor "${tensor.name}" has external data of type ${TensorProto_DataType[tensor.dataType]}, which is not read`,
       );
     }
+    total += count * bytes;
+    if (inOnePiece) expectSize(model.path, total); // several tensors may lie in one place of a file
     const rawData = await externalData(model, tensor, count * bytes);
     initializer.push(
       create(TensorProtoSchema, {
@@ -392,7 +400,8 @@ async function externalData(
   const entries = entriesOf(tensor);
   const offset = Number(entries.get('offset') ?? 0);
   const length = Number(entries.get('length') ?? expected);
-  if (!Number.isSafeInteger(offset) || offset < 0 || length !== expected) {
+  const isPlace = [offset, expected].every((one) => Number.isSafeInteger(one) && one >= 0);
+  if (!isPlace || length !== expected) {
     throw invalid(
       model.path,
       `tensor "${tensor.name}" needs ${expected} bytes of external data, the model names ${length} from ${offset} on`,
@@ -400,8 +409,9 @@ async function externalData(
   }
   try {
     await using file = await open(path);
-    const bytes = new Uint8Array(length);
-    const { bytesRead } = await file.read(bytes, 0, length, offset);
+    // What a model says of its size is believed once the file has it.
+    const bytes = new Uint8Array(Math.min(length, Math.max(0, (await file.stat()).size - offset)));
+    const { bytesRead } = await file.read(bytes, 0, bytes.length, offset);
     if (bytesRead === length) return bytes;
     throw invalid(model.path, `${path} ends before the data of tensor "${tensor.name}": copy it again`);
   } catch (error) {

@@ -83,6 +83,28 @@ describe('layout and size', () => {
     );
   });
 
+  test.each([
+    ['preprocessor_config.json', { size: { shortest_edge: 1e9 } }, 'size'],
+    ['preprocessor_config.json', { crop_size: { height: 0.5, width: 16 }, size: 16 }, 'crop_size'],
+    ['config.json', { pretrained_cfg: { input_size: [3, -8, 0] } }, 'pretrained_cfg.input_size'],
+  ])(
+    'one that no image has counts only where the model leaves it open: %s, %j',
+    async (name, config, key) => {
+      await writeFile(join(folder, name), JSON.stringify(config));
+      expect((await inputOf(['n', 3, 24, 24])).image).toMatchObject({ height: 24, width: 24 });
+      await expect(inputOf(['n', 3, 'h', 'w'])).rejects.toThrow(
+        `${name}: "${key}": expected whole numbers from 1 to 4096`,
+      );
+    },
+  );
+
+  test('a declared one that would fill the memory is refused', async () => {
+    await expect(inputOf(['n', 3, 2 ** 30, 2 ** 30])).rejects.toMatchObject({
+      code: 'checkpoint-invalid',
+      message: expect.stringMatching(/1073741824x1073741824: expected at most 4096/),
+    });
+  });
+
   test('what is no image is refused', async () => {
     await expect(inputOf(['n', 12])).rejects.toThrow(/2 axes.*if it takes features.*--source rows\.npz/);
     await expect(inputOf(['n', 3, 8, 8], {}, TensorProto_DataType.INT64)).rejects.toThrow(/INT64/);

@@ -42,6 +42,10 @@ export interface InputHints {
   readonly deviation?: readonly number[] | undefined;
 }
 
+/** Pixels of a side: images of a classifier are smaller, and a few larger ones would fill the memory. */
+const mostSide = 4096;
+const isSide = (value: number) => Number.isInteger(value) && value >= 1 && value <= mostSide;
+
 const types: Partial<Record<number, InputType>> = {
   [TensorProto_DataType.FLOAT]: 'float32',
   [TensorProto_DataType.FLOAT16]: 'float16',
@@ -158,7 +162,9 @@ function inputOfExported({ path, metadata }: OnnxModel, name: string): OnnxImage
     value = undefined;
   }
   const { data } = feedSchema.safeParse(value);
-  if (data === undefined || data.name !== name) {
+  const areImages = data?.image.isFeatures !== true;
+  const isVast = areImages && data !== undefined && !(isSide(data.image.height) && isSide(data.image.width));
+  if (data === undefined || data.name !== name || isVast) {
     throw invalid(path, `its metadata "${inputKey}" do not describe the input "${name}": export it again`);
   }
   const { type, layout, image, batch, reading } = data;
@@ -269,8 +275,10 @@ async function shapeOf(
     ['height', height],
     ['width', width],
   ] as const) {
-    if (declared[side] === undefined && !told && size && !(Number.isInteger(value) && value > 0))
-      throw unusable(size, 'whole numbers over 0', '--image-size');
+    if (declared[side] === undefined && !told && size && !isSide(value))
+      throw unusable(size, `whole numbers from 1 to ${mostSide}`, '--image-size');
+    if (!isSide(value))
+      throw invalid(path, `its images are of ${height}x${width}: expected at most ${mostSide} pixels a side`);
     if (declared[side] === undefined && !(told ?? size ?? given))
       notes.push(
         `any ${side} is taken: ${value} is used, as square images have it (--image-size says otherwise)`,

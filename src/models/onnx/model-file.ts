@@ -190,7 +190,7 @@ function bytesOfWeights({ initializer }: GraphProto): number {
 export const isLarge = (graph: GraphProto): boolean => bytesOfWeights(graph) > mostBytes;
 
 /** @throws KdSpecError `checkpoint-invalid` for a model that cannot run in one piece */
-function expectSize(path: string, bytes: number): void {
+export function expectSize(path: string, bytes: number): void {
   if (bytes <= mostBytes) return;
   throw invalid(
     path,

@@ -19,6 +19,7 @@ import { refitImported } from './refit.js';
 
 /** Labelled images on which the readings of a foreign model are compared: 3 points of standard error. */
 const checkedImages = 256;
+const checkedValues = 2 ** 28; // a gigabyte: of large images there are fewer
 
 /** Makes an ONNX classifier the generalist: its graph before the head a backbone, its head a dense layer on that. */
 export async function importGeneralist(context: StageContext): Promise<StageResults['generalist']> {
@@ -90,12 +91,13 @@ export async function importGeneralist(context: StageContext): Promise<StageResu
  */
 async function imagesToCheck({ splits, image }: Dataset, signal: AbortSignal): Promise<CheckImages> {
   const size = image.height * image.width * image.channels;
-  const images = new Float32Array(checkedImages * size); // (checkedImages, height, width, channels)
-  const labels = new Int32Array(checkedImages);
+  const most = Math.max(1, Math.min(checkedImages, Math.floor(checkedValues / size)));
+  const images = new Float32Array(most * size); // (most, height, width, channels)
+  const labels = new Int32Array(most);
   let count = 0;
   for (const split of [splits.validation, splits.train]) {
-    if (split.rows === 0 || count === checkedImages) continue;
-    for await (const batch of imageBatches(split, image, { batchSize: checkedImages - count })) {
+    if (split.rows === 0 || count === most) continue;
+    for await (const batch of imageBatches(split, image, { batchSize: most - count })) {
       if (signal.aborted) throw new KdSpecError('interrupted', 'stopped before the model was tried');
       images.set(batch.images, count * size);
       labels.set(batch.labels, count);
