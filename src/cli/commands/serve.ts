@@ -122,6 +122,8 @@ async function open(
   }
   const { openInThread } = await import('../../serving/model-thread.js');
   const { hashFile } = await import('../../core/file-hashes.js');
+  const { expectModelFile } = await import('../../models/onnx/model-file.js');
+  await expectModelFile(model);
   const version = (await hashFile(model)).slice(0, 12);
   const classifier = await openInThread({ kind: 'file', path: model, runtime: from.runtime }, options);
   return { classifier, version, gallery: undefined };

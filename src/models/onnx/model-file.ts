@@ -1,3 +1,4 @@
+import type { Stats } from 'node:fs';
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { fromBinary } from '@bufbuild/protobuf';
 import {
@@ -152,19 +153,29 @@ function constantValues(
 }
 
 /**
+ * Refuses what is no regular file before it is read: a pipe would be waited for.
+ *
+ * @throws KdSpecError `checkpoint-invalid`, `not-found` or `not-readable`
+ */
+export async function expectModelFile(path: string): Promise<Stats> {
+  const info = await stat(path).catch((error: unknown) => {
+    throw asFileError(error, path, 'an ONNX model');
+  });
+  const kind = entryKind(info);
+  if (kind === undefined) return info;
+  const advice = info.isDirectory() ? await modelsIn(path) : 'name a regular file (.onnx)';
+  throw invalid(path, `expected an ONNX model, found ${kind}: ${advice}`);
+}
+
+/**
  * The bytes of a model's file, at most 2 GB of them.
  *
  * @throws KdSpecError `not-found`, `not-readable`, or `checkpoint-invalid` for what is no regular file, or is larger
  */
 export async function readModelBytes(path: string): Promise<Uint8Array> {
   try {
-    const info = await stat(path);
-    const kind = entryKind(info);
-    if (kind !== undefined) {
-      const advice = info.isDirectory() ? await modelsIn(path) : 'name a regular file (.onnx)';
-      throw invalid(path, `expected an ONNX model, found ${kind}: ${advice}`);
-    }
-    expectSize(path, info.size);
+    const { size } = await expectModelFile(path);
+    expectSize(path, size);
     return await readFile(path);
   } catch (error) {
     throw asFileError(error, path, 'an ONNX model');
