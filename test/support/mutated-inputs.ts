@@ -579,7 +579,7 @@ function feed(input: OnnxImageInput): void {
   const images = new Float32Array(2 * height * width * channels).fill(0.5);
   for (const reading of possibleReadings(input)) {
     toModelInput(input, reading, images, 2);
-    const { declared: _, notes: _notes, batch = null, ...form } = input;
+    const { declared: _, notes: _notes, warnings: _warnings, batch = null, ...form } = input;
     feedSchema.parse(JSON.parse(JSON.stringify({ ...form, batch, reading })));
   }
 }
