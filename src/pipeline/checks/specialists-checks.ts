@@ -212,7 +212,7 @@ export function needsPredictions({
 
 export function checkEnsemble({ settings, origins, outline, warn }: CheckContext): void {
   const { routingMass, calibrate, select } = settings.ensemble;
-  warnOfNoGraph(ruleWithoutGraph(settings), warn);
+  warnOfNoGraph(ruleWithoutGraph(settings), warn, { isOpen: settings.ensemble.rule === 'auto' });
   needImages(outline, 'validation', 'calibrating the ensemble');
   ignored(origins, routingMass !== null, {
     'ensemble.routingTop': '--routing-mass chooses the specialists: give one of the two',
@@ -267,12 +267,18 @@ function ruleWithoutGraph({
   };
 }
 
-/** Who trains what export would refuse learns it before. */
-function warnOfNoGraph(found: WithoutGraph | undefined, warn: CheckContext['warn']): void {
+/** Who trains what export would refuse, or might, learns it before. */
+function warnOfNoGraph(
+  found: WithoutGraph | undefined,
+  warn: CheckContext['warn'],
+  {
+    isOpen = false,
+  }: { /** Whether the rule that decides it is chosen later. */ readonly isOpen?: boolean } = {},
+): void {
   if (!found) return;
   const { what, advice } = found;
   warn(
-    `${what} has no form as a graph: the ensemble runs here, and kd-spec export will write its weights alone ` +
-      `(--format safetensors); for an ONNX file ${advice}`,
+    `${what} has no form as a graph${isOpen ? ', unless a rule without dustbins is chosen' : ''}: the ensemble runs here, and ` +
+      `kd-spec export ${isOpen ? 'would then' : 'will'} write its weights alone (--format safetensors); for an ONNX file ${advice}`,
   );
 }
