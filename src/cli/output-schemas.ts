@@ -204,8 +204,15 @@ const refitted = z.object({
   outputs: z.array(z.string()),
   classes: count,
   bytes: bytes.describe('of all files'),
-  images: count.describe('on which the written layer was compared with the measured one'),
-  maxDifference: z.number().nonnegative().describe('greatest difference of a probability there'),
+  images: count.describe(
+    'on which the written layer was compared with the measured one; of neighbours, rows that single precision cannot decide are left out',
+  ),
+  maxDifference: z
+    .number()
+    .nonnegative()
+    .describe(
+      'greatest difference of a probability there; on rows that were left out, of what stays whichever neighbours vote',
+    ),
   top1: z.number().min(0).max(1).describe('on test images, as kd-spec rivals measured it'),
   gain: z.number().min(-1).max(1).describe('over the generalist'),
   standardError: z.number().nonnegative(),

@@ -4,8 +4,7 @@ import { softmax } from '../../math/softmax.js';
 import { topK } from '../../math/top-k.js';
 import { standardise } from '../../models/feature-scale.js';
 import type { NeighbourHead } from '../../models/onnx/neighbour-head.js';
-import { type FeatureSet, type HeadContext, sliceRows } from '../../training/heads/fit-head.js';
-
+import type { FeatureSet, HeadContext } from '../../training/heads/fit-head.js';
 import { type Candidates, candidatesOf, emptyLeaders, lead, type Rival, shifts } from './rival.js';
 import { keptFirst } from './scored-set.js';
 
@@ -49,47 +48,22 @@ export function neighboursRival(context: HeadContext): Rival {
     async leaders(set, variants) {
       const found = variants.map(() => emptyLeaders(set.rows));
       const most = Math.max(...variants.map(({ neighbours }) => neighbours));
-      const firsts: Candidates[] = [];
-      const masses: Float64Array[] = [];
       const { first } = set.generalist;
-      for (let at = 0; at < first.classes.length; at += first.count) {
-        const ten = first.classes.subarray(at, at + first.count);
-        const sorted = candidatesOf(ten, isPictured);
-        firsts.push(sorted);
-        const logits = Float32Array.from(sorted.classes, (label) => first.logits[at + ten.indexOf(label)]);
-        masses.push(Float64Array.from(softmax(logits)));
-      }
-      const keys = operations.tensor(memory, [width, train.rows] as const);
-      const chunk = Math.max(1, Math.min(128, Math.floor(2 ** 22 / train.rows)));
-      try {
-        for (let start = 0; start < set.rows; start += chunk) {
-          if (context.signal.aborted)
-            throw new KdSpecError('interrupted', 'stopped while rivals were compared');
-          const queries = sliceRows(set, start, start + chunk);
-          const product = operations.tidy(() =>
-            operations.matMul(operations.tensor(queries.features, [queries.rows, width] as const), keys),
-          );
-          const values = await operations.read(product); // (queries, rows), cosine times the query's length
-          product.dispose();
-          for (let place = 0; place < queries.rows; place++) {
-            const row = start + place;
-            const query = queries.features.subarray(place * width, (place + 1) * width);
-            const length = lengthOf(query);
-            const nearest = topK(values.subarray(place * train.rows, (place + 1) * train.rows), most);
-            for (const [index, variant] of variants.entries()) {
-              const scores = mixedScores(firsts[row].classes, masses[row], nearest, {
-                labels: train.labels,
-                length,
-                ...variant,
-              });
-              lead(found[index], row, scores, firsts[row]);
-            }
-          }
-          await new Promise(setImmediate);
+      await eachOfNearest(operations, { ...train, units: memory }, set, (row, { near, length }) => {
+        if (context.signal.aborted)
+          throw new KdSpecError('interrupted', 'stopped while rivals were compared');
+        const from = row * first.count;
+        const indices = first.classes.subarray(from, from + first.count);
+        const ranked = contendersOf(
+          { indices, values: first.logits.subarray(from, from + first.count) },
+          isPictured,
+        );
+        const nearest = topK(near, most);
+        for (const [index, variant] of variants.entries()) {
+          const scores = mixedScores(ranked, nearest, { labels: train.labels, length, ...variant });
+          lead(found[index], row, scores, ranked.candidates);
         }
-      } finally {
-        keys.dispose();
-      }
+      });
       return found;
     },
   };
@@ -99,8 +73,9 @@ export function neighboursRival(context: HeadContext): Rival {
  * What stored neighbours make of the predictions of some images: the reference of the graph that has them.
  *
  * @param images `features` (rows, width) as they are; `logits` (rows, classes) of the model
- * @returns `probabilities` (rows, classes), and `isClear` (rows): 0 where the last neighbour that votes is as near as one of
- * another class that does not, as far as single precision tells, so that either may vote
+ * @returns `probabilities` (rows, classes); `isRanked` (rows, classes), 0 where a class keeps its probability; `isClear`
+ * (rows), 0 where the last neighbour that votes is as near as one of another class that does not, as far as single precision
+ * tells, so that either may vote
  *
  * Cost: a product with all stored features for each image.
  */
@@ -108,41 +83,98 @@ export async function neighbourPredictions(
   operations: Operations,
   stored: NeighbourHead,
   images: { readonly features: Float32Array; readonly logits: Float32Array; readonly rows: number },
-): Promise<{ readonly probabilities: Float32Array; readonly isClear: Uint8Array }> {
+): Promise<{
+  readonly probabilities: Float32Array;
+  readonly isRanked: Uint8Array;
+  readonly isClear: Uint8Array;
+}> {
   const { units, labels, scale, isPictured, neighbours, share, shift, first: most, blank } = stored;
   const width = scale.mean.length;
   const classes = isPictured.length;
-  const queries = images.features.slice();
-  standardise({ features: queries, width }, scale);
-  const product = operations.tidy(() =>
-    operations.matMul(
-      operations.tensor(queries, [images.rows, width] as const),
-      operations.tensor(units, [width, labels.length] as const),
-    ),
-  );
-  const values = await operations.read(product);
-  product.dispose();
+  const queries = { features: images.features.slice(), rows: images.rows };
+  standardise({ ...queries, width }, scale);
   const probabilities = new Float32Array(images.rows * classes);
+  const isRanked = new Uint8Array(images.rows * classes);
   const isClear = new Uint8Array(images.rows);
-  for (let row = 0; row < images.rows; row++) {
+  await eachOfNearest(operations, { units, labels, width }, queries, (row, { near, length }) => {
     const own = images.logits.slice(row * classes, (row + 1) * classes);
     const found = probabilities.subarray(row * classes, (row + 1) * classes);
     found.set(softmax(own));
     if (blank !== null) own[blank] = Number.NEGATIVE_INFINITY;
-    const ten = topK(own, Math.min(most, blank === null ? classes : classes - 1)).indices;
-    const candidates = candidatesOf(ten, isPictured);
-    const mass = candidates.classes.reduce((sum, label) => sum + found[label], 0);
-    const among = Float64Array.from(softmax(Float32Array.from(candidates.classes, (label) => own[label])));
-    const near = values.subarray(row * labels.length, (row + 1) * labels.length);
-    const length = lengthOf(queries.subarray(row * width, (row + 1) * width));
+    const ranked = contendersOf(
+      topK(own, Math.min(most, blank === null ? classes : classes - 1)),
+      isPictured,
+    );
+    const { classes: ten, inside } = ranked.candidates;
+    const mass = ten.reduce((sum, label) => sum + found[label], 0);
     const nearest = topK(near, neighbours);
-    const scores = mixedScores(candidates.classes, among, nearest, { labels, length, neighbours, share });
-    const mixed = scores.map((score, place) => Math.exp(score + (place < candidates.inside ? shift : 0)));
+    const scores = mixedScores(ranked, nearest, { labels, length, neighbours, share });
+    const mixed = scores.map((score, place) => Math.exp(score + (place < inside ? shift : 0)));
     const sum = mixed.reduce((all, one) => all + one, 0);
-    for (const [place, label] of candidates.classes.entries()) found[label] = (mass * mixed[place]) / sum;
+    for (const [place, label] of ten.entries()) {
+      found[label] = (mass * mixed[place]) / sum;
+      isRanked[row * classes + label] = 1;
+    }
     isClear[row] = Number(tellsLast(near, nearest, { labels, within: clearCosine * length }));
+  });
+  return { probabilities, isRanked, isClear };
+}
+
+/**
+ * Visits images with how near all stored features are to each.
+ *
+ * @param stored `units` (width, stored rows), of length 1
+ * @param images `features` (rows, width), standardised as what is stored was
+ * @param visit gets of an image `near` (stored rows), the cosine times the image's `length`, which is valid during the call
+ *
+ * Cost: a product with all stored features for each image, in chunks of at most 2^22 numbers, or one image.
+ */
+async function eachOfNearest(
+  operations: Operations,
+  { units, labels, width }: Pick<NeighbourHead, 'units' | 'labels'> & { readonly width: number },
+  { features, rows }: Pick<FeatureSet, 'features' | 'rows'>,
+  visit: (row: number, found: { readonly near: Float32Array; readonly length: number }) => void,
+): Promise<void> {
+  const stored = labels.length;
+  const chunk = Math.max(1, Math.min(128, Math.floor(2 ** 22 / stored)));
+  const keys = operations.tensor(units, [width, stored] as const);
+  try {
+    for (let start = 0; start < rows; start += chunk) {
+      const end = Math.min(start + chunk, rows);
+      const product = operations.tidy(() => {
+        const queries = features.subarray(start * width, end * width);
+        return operations.matMul(operations.tensor(queries, [end - start, width] as const), keys);
+      });
+      const values = await operations.read(product);
+      product.dispose();
+      for (let row = start; row < end; row++) {
+        visit(row, {
+          near: values.subarray((row - start) * stored, (row - start + 1) * stored),
+          length: lengthOf(features.subarray(row * width, (row + 1) * width)),
+        });
+      }
+      await new Promise(setImmediate);
+    }
+  } finally {
+    keys.dispose();
   }
-  return { probabilities, isClear };
+}
+
+/** The first classes of an image. */
+interface Contenders {
+  readonly candidates: Candidates;
+  /** Their probabilities, in the order of the candidates and with sum 1. */
+  readonly masses: Float64Array;
+}
+
+/** @param first classes and their logits */
+function contendersOf(
+  { indices, values }: { readonly indices: Int32Array; readonly values: Float32Array },
+  isPictured: Uint8Array,
+): Contenders {
+  const candidates = candidatesOf(indices, isPictured);
+  const logits = Float32Array.from(candidates.classes, (label) => values[indices.indexOf(label)]);
+  return { candidates, masses: Float64Array.from(softmax(logits)) };
 }
 
 /** Whether no other stored feature that is as near as the last of the nearest is of another class than that. */
@@ -167,8 +199,7 @@ const lengthOf = (values: Float32Array) =>
 
 /** The logarithms of the mixture over the candidates. */
 function mixedScores(
-  first: Int32Array,
-  masses: Float64Array,
+  { candidates, masses }: Contenders,
   nearest: { readonly indices: Int32Array; readonly values: Float32Array },
   {
     labels,
@@ -182,10 +213,11 @@ function mixedScores(
     readonly share?: number;
   },
 ): Float64Array {
-  const votes = new Float64Array(first.length);
+  const { classes } = candidates;
+  const votes = new Float64Array(classes.length);
   let sum = 0;
   for (let rank = 0; rank < Math.min(neighbours, nearest.indices.length); rank++) {
-    const place = first.indexOf(labels[nearest.indices[rank]]);
+    const place = classes.indexOf(labels[nearest.indices[rank]]);
     if (place < 0) continue;
     const vote = Math.exp((sharpness * (nearest.values[rank] - nearest.values[0])) / length);
     votes[place] += vote;

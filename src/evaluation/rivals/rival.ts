@@ -63,7 +63,10 @@ export interface Rival {
   head?(choice: Choice): Promise<Head>;
 }
 
-/** Rivals that `kd-spec export --refit` writes: all but the model as it is. */
+/**
+ * Rivals that `kd-spec export --refit` writes: all but the model as it is. Some need an imported model (`importedRivals`),
+ * and neighbours training features that are not too large (`mostNeighbourBytes`).
+ */
 export const writtenRivals = [
   'temperature',
   'prior',
@@ -84,8 +87,11 @@ export const importedRivals: readonly string[] = [
 /** Bytes of the features that neighbours are sought among, as they are stored. */
 export const neighbourBytes = (rows: number, width: number): number => 4 * rows * width;
 
-/** The most that are stored for a file: what loads a model holds them all, and a file of over 2 GB is none by itself. */
-export const mostNeighbourBytes = 1e9;
+/**
+ * The most that are stored. Every comparison of an imported model writes them, whether a file is exported or not, and what
+ * loads the file holds them all, beside a model that is mostly smaller than this.
+ */
+export const mostNeighbourBytes = 256e6;
 
 /** Shifts from -8 to 8 nats by quarters, 0 first. */
 export const shifts: readonly number[] = [

@@ -98,9 +98,9 @@ test('neighbours are written into an imported model, unless their features are t
       isImported: true,
       stored,
     }).text;
-  expect(textOf(1e9)).toContain('kd-spec export --refit neighbours --out FILE writes that model');
+  expect(textOf(256e6)).toContain('kd-spec export --refit neighbours --out FILE writes that model');
   expect(textOf(1.2e9)).toContain(
-    'does not write that model, whose training features of 1.2 GB are over the 1 GB that it stores: keep the training',
+    'does not write that model, whose training features of 1.2 GB are over the 256 MB that it stores: keep the training',
   );
 });
 

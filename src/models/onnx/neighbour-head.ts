@@ -1,12 +1,11 @@
 import type { ModelProto } from 'onnx-buf';
-import { TensorProto_DataType } from 'onnx-buf';
 import { KdSpecError } from '../../core/errors.js';
 import type { FeatureScale } from '../feature-scale.js';
 import { withData } from './constants.js';
 import type { OnnxHead } from './find-head.js';
 import { createGraphWriter, type GraphWriter, renameValue } from './graph-writer.js';
 import { beforeShapes, type OnnxModel } from './model-file.js';
-import { expectReplaceable, freshPrefix, openCopy, placeBehind, weightsType } from './replace-head.js';
+import { expectReplaceable, freshPrefix, headType, openCopy, placeBehind } from './replace-head.js';
 import { upgradedOpset, upgradeOperators, upgradeProblem } from './upgrade-operators.js';
 
 /** Stored features whose nearest ones rank the first classes of a classifier again. */
@@ -70,7 +69,7 @@ export async function withNeighbours(
   expectReplaceable(head);
   const model = upgradeOperators(given);
   const { logits, features, width, classes, product } = head;
-  const type = castName(weightsType(model, product.input[1], product.opType));
+  const type = headType(model, product);
   const graph = openCopy(model);
   const prefix = freshPrefix(graph);
   const writer = createGraphWriter(graph, model.opset, { prefix });
@@ -168,22 +167,4 @@ function writeMixture(
 function topK(writer: GraphWriter, x: string, count: number): readonly [string, string] {
   const [values, indices] = writer.nodes('TopK', [x, writer.integers([count], [1])], 2, { axis: 1 });
   return [values, indices];
-}
-
-/** @throws KdSpecError `option-invalid` for logits that are no numbers of 16, 32 or 64 bits */
-function castName(type: TensorProto_DataType): 'float16' | 'float32' | 'float64' {
-  switch (type) {
-    case TensorProto_DataType.FLOAT:
-      return 'float32';
-    case TensorProto_DataType.DOUBLE:
-      return 'float64';
-    case TensorProto_DataType.FLOAT16:
-      return 'float16';
-    default:
-      throw new KdSpecError(
-        'option-invalid',
-        `the last layer has weights of type ${TensorProto_DataType[type]}, and kd-spec writes another head in float16, ` +
-          'float32 and float64 only: take the specialists',
-      );
-  }
 }

@@ -53,7 +53,7 @@ export async function withHead(
   const graph = openCopy(model);
   const prefix = freshPrefix(graph);
   const writer = createGraphWriter(graph, model.opset, { prefix });
-  const store = storeAs(writer, weightsType(model, product.input[1], product.opType));
+  const store = storeAs(writer, headType(model, product));
   const isPixel = product.opType === 'Conv';
   const layer = (input: string, inputs: number, values: Float32Array, offsets: Float32Array) => {
     const units = offsets.length;
@@ -127,7 +127,7 @@ function turned(weights: Float32Array, width: number, classes: number): Float32A
 }
 
 /** The type in which a product takes its weights: that of what is stored, behind what makes the weights of it. */
-export function weightsType(model: OnnxModel, name: string, product: string): TensorProto_DataType {
+function weightsType(model: OnnxModel, name: string, product: string): TensorProto_DataType {
   // The features of a product of integers are float32.
   if (product === 'MatMulInteger' || isIntegerProduct(product)) return TensorProto_DataType.FLOAT;
   const stored = model.initializers.get(name);
@@ -140,26 +140,20 @@ export function weightsType(model: OnnxModel, name: string, product: string): Te
   return from === undefined ? TensorProto_DataType.FLOAT : weightsType(model, from, product);
 }
 
-function storeAs(
-  writer: GraphWriter,
-  type: TensorProto_DataType,
-): (values: Float32Array, shape: readonly number[]) => string {
+/**
+ * The type of the numbers of a last layer.
+ *
+ * @throws KdSpecError `option-invalid` for weights that are no numbers of 16, 32 or 64 bits
+ */
+export function headType(model: OnnxModel, product: NodeProto): 'float16' | 'float32' | 'float64' {
+  const type = weightsType(model, product.input[1], product.opType);
   switch (type) {
     case TensorProto_DataType.FLOAT:
-      return writer.floats;
+      return 'float32';
     case TensorProto_DataType.DOUBLE:
-      return (values, shape) => writer.doubles(Float64Array.from(values), shape);
+      return 'float64';
     case TensorProto_DataType.FLOAT16:
-      return (values, shape) => {
-        if (values.some((value) => Math.abs(value) > largestHalf)) {
-          throw new KdSpecError(
-            'option-invalid',
-            `the model has weights in float16, and the new layer has some beyond ${largestHalf}: export the model in ` +
-              'float32 and import it again, or take another rival',
-          );
-        }
-        return writer.halves(Uint16Array.from(values, numberToHalf), shape);
-      };
+      return 'float16';
     default:
       throw new KdSpecError(
         'option-invalid',
@@ -167,6 +161,24 @@ function storeAs(
           'float32 and float64 only: take the specialists',
       );
   }
+}
+
+function storeAs(
+  writer: GraphWriter,
+  type: ReturnType<typeof headType>,
+): (values: Float32Array, shape: readonly number[]) => string {
+  if (type === 'float32') return writer.floats;
+  if (type === 'float64') return (values, shape) => writer.doubles(Float64Array.from(values), shape);
+  return (values, shape) => {
+    if (values.some((value) => Math.abs(value) > largestHalf)) {
+      throw new KdSpecError(
+        'option-invalid',
+        `the model has weights in float16, and the new layer has some beyond ${largestHalf}: export the model in ` +
+          'float32 and import it again, or take another rival',
+      );
+    }
+    return writer.halves(Uint16Array.from(values, numberToHalf), shape);
+  };
 }
 
 /** The beginning of names that nothing in a graph has: a layer that was written before may be replaced again. */

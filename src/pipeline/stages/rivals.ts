@@ -67,6 +67,7 @@ const headsFolder = 'heads';
 const neighboursFile = 'neighbours.safetensors';
 const mostFitted = 20_000; // validation images, and bystanders, that numbers are chosen on
 const mostTested = 50_000;
+const noteworthyBytes = 64e6; // of training features that are kept for a file: so large ones are announced
 const boundWithoutHarm = 0.005; // where the ensemble was calibrated without a bound
 
 /** Compares the ensemble with what a user could do instead, on the same features of the same images. */
@@ -173,8 +174,15 @@ export async function measureRivals(context: StageContext): Promise<RivalsReport
       },
       log,
     );
-    if (generalist.backbone && neighbourBytes(train.rows, train.width) <= mostNeighbourBytes)
-      await writeNeighbours(join(directory, headsFolder), train, { scale, isPictured });
+    const stored = neighbourBytes(train.rows, train.width);
+    if (generalist.backbone && stored <= mostNeighbourBytes) {
+      const folder = join(directory, headsFolder);
+      await writeNeighbours(folder, train, { scale, isPictured });
+      if (stored > noteworthyBytes)
+        log.info(
+          `${byteSize(stored)} of training features in ${folder}, for kd-spec export --refit neighbours`,
+        );
+    }
     await writeFile(join(directory, rivalsFile), `${JSON.stringify(report, null, 2)}\n`);
     await rm(shared.folder, { recursive: true, force: true });
     return report;
