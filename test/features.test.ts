@@ -4,6 +4,10 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { z } from 'zod';
 import { createRandom } from '../src/core/random.js';
+import { imageBatches } from '../src/data/batches.js';
+import { openDataset } from '../src/data/dataset.js';
+import { openExportedEnsemble } from '../src/ensemble/export/exported-ensemble.js';
+import { softmax } from '../src/math/softmax.js';
 import { jsonOf, kdSpec, startKdSpec } from './fixtures/command-line.js';
 import { npy, npz } from './support/numpy-arrays.js';
 
@@ -154,6 +158,40 @@ test('features with the logits of a classifier: from a file to an ensemble that 
   );
 });
 
+test.each(['temperature', 'bias'])(
+  'export --refit %s writes logits beside features as the rival that was measured',
+  async (name) => {
+    const place = ['--workspace', 'w', '--json'];
+    const measured = jsonOf(await kdSpec(['rivals', '--rival-epochs', '1', ...place], { folder }));
+    const rival = measured.rivals.find((one: { readonly name: string }) => one.name === name);
+    const path = join(folder, `${name}.onnx`);
+    const output = jsonOf(await kdSpec(['export', '--refit', name, '--out', path, ...place], { folder }));
+    expect(output).toMatchObject({ refit: name, classes, inputs: ['features'] });
+    expect(output.maxDifference).toBeLessThan(1e-5);
+
+    const classifier = await openExportedEnsemble(await readFile(path), { path });
+    const { splits, image } = await openDataset(join(folder, 'w', 'dataset'));
+    let [right, kept, count] = [0, 0, 0];
+    for await (const batch of imageBatches(splits.test, image, { batchSize: 64 })) {
+      const found = await classifier.probabilities(batch);
+      for (let row = 0; row < batch.count; row++, count++) {
+        const own = found.subarray(classes * row, classes * (row + 1));
+        const logits = batch.images.subarray((width + classes) * row + width, (width + classes) * (row + 1));
+        right += Number(firstOf(own) === batch.labels[row]);
+        kept += Number(firstOf(logits) === batch.labels[row]);
+        if (name !== 'temperature') continue;
+        const cooled = softmax(logits, { temperature: rival.best.settings.temperature });
+        for (const [label, value] of own.entries()) expect(value).toBeCloseTo(cooled[label], 5);
+      }
+    }
+    classifier.dispose();
+    expect(right / count).toBeCloseTo(output.top1, 12);
+    expect((right - kept) / count).toBeCloseTo(output.gain, 12);
+  },
+);
+
+const firstOf = (values: Float32Array) => values.indexOf(Math.max(...values));
+
 /** Rows of some of so many classes, which come in pairs: logits and the first three features tell pairs apart, the last a pair. */
 function rowsOfPart(total: number, some: readonly number[], { each = 40, width: wide = 4, peak = 4 } = {}) {
   const labels = some.flatMap((label) => Array<number>(each).fill(label));
@@ -214,6 +252,10 @@ test('logits of classes of which only a part has rows: the others stay with the 
   const one = ofRun.parse(jsonOf(await kdSpec([...words('p1'), '--clusters', '1'], { folder }))).stages;
   expect(one.subsets.metrics.classesBySubset).toMatchObject([{ size: 8 }]);
   expect(one.ensemble.metrics.rule).toBe('share-inside');
+  const dry = jsonOf(await kdSpec([...words('p3'), '--clusters', '2', '--dry-run'], { folder }));
+  const { network } = JSON.parse(await readFile(join(folder, 'p1', 'generalist', 'config.json'), 'utf8'));
+  const { convolutions, kernel, dense, normalisation, outputs } = network;
+  expect(dry.generalist).toMatchObject({ convolutions, kernel, dense, normalisation, outputs });
   const paper = await kdSpec([...words('p1'), '--clusters', '1', '--rule', 'paper'], { folder });
   expect(paper).toMatchObject({ code: 2 });
   expect(paper.stderr).toMatch(/--rule paper uses .*specialist 0 had none: give --rule share-inside/);

@@ -179,12 +179,8 @@ async function ofNetwork(
         '(--dense)',
     );
   }
-  const whole = await networkAsEnsemble(folder, { backend, name: 'the refitted generalist' });
+  const whole = await networkAsEnsemble(folder, { backend, name: 'the refitted generalist', head });
   try {
-    const { generalist } = whole;
-    const { operations } = generalist;
-    operations.assign(generalist.variable('head.weights'), head.weights);
-    operations.assign(generalist.variable('head.bias'), head.bias);
     const model = await exportOnnx(await exportedParts(whole, folder));
     const compared = await compareExported(model, whole, workspace);
     const outputs = model.proto.graph?.output.map(({ name }) => name) ?? [];

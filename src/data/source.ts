@@ -74,8 +74,9 @@ export interface DatasetSource {
   /** What the labels call the first class, where they were numbers and the classes have names from elsewhere. */
   readonly numbersFrom?: 0 | 1 | undefined;
   /**
-   * The labels that training has examples of, where the classes are those of a classifier made elsewhere, of which not all
-   * need have any.
+   * The labels, positions in `classes`, that rows for training have: only there with logits beside the features, whose
+   * classes are those of a classifier made elsewhere, of which not all need have any. Labels that validation or test alone
+   * have are not among them.
    */
   readonly occurring?: ReadonlySet<number>;
   readonly image: ImageShape;

@@ -14,7 +14,7 @@ import {
   type InputSpec,
   type PredictionOptions,
 } from '../models/classifier.js';
-import { type Network, networkValues } from '../models/network.js';
+import { type Network, networkValues, networkWithHead } from '../models/network.js';
 import { networkClassNames } from '../models/network-classifier.js';
 import { type RankedClass, rankClasses } from '../models/ranked-class.js';
 import { type EnsembleFile, readEnsembleFile } from './ensemble-file.js';
@@ -250,14 +250,24 @@ export async function loadNetworkEnsemble(
  * wanted.
  *
  * @param directory of its artefact
+ * @param options.head another than its own
  * @throws KdSpecError `not-found` or `checkpoint-invalid`
  */
 export async function networkAsEnsemble(
   directory: string,
-  { backend, name }: { readonly backend: BackendName; readonly name: string },
+  {
+    backend,
+    name,
+    head,
+  }: {
+    readonly backend: BackendName;
+    readonly name: string;
+    readonly head?: Parameters<typeof networkWithHead>[1];
+  },
 ): Promise<NetworkEnsemble> {
   const { operations } = await selectBackend(backend);
-  const network = await loadGeneralist(directory, operations);
+  const stored = await loadGeneralist(directory, operations);
+  const network = head ? networkWithHead(stored, head) : stored;
   try {
     const classes = await networkClassNames(directory, network.definition.outputs);
     const settings = { routingTop: 1, rule: 'combine', generalistTemperature: 1, specialists: [] };

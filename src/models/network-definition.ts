@@ -36,6 +36,16 @@ export function networkOn(
   return { ...network, input, ...(input.isFeatures && { convolutions: [] }), outputs };
 }
 
+/** A network without a weight, whose logits are the last numbers of its input. */
+export const copyingNetwork: Omit<NetworkDefinition, 'input' | 'outputs'> = {
+  convolutions: [],
+  kernel: 1,
+  dense: [],
+  normalisation: 'none',
+  dropout: 0,
+  copiesLogits: true,
+};
+
 /** The parts of a network, in the order in which an image passes them. */
 export const networkParts = ['convolutions', 'dense', 'head'] as const;
 export type NetworkPart = (typeof networkParts)[number];

@@ -147,6 +147,28 @@ export function networkFromTensors(
   return new Network(operations, definition, variables, backbone);
 }
 
+/**
+ * A network with another head, also of one that copies logits.
+ *
+ * @param network is no longer to be used: its variables and its backbone are those of the new one, but for its head's, which
+ *   are freed
+ * @param head weights (features, outputs) and bias (outputs)
+ */
+export function networkWithHead(
+  { operations, definition, variables, backbone }: Network,
+  head: { readonly weights: Float32Array; readonly bias: Float32Array },
+): Network {
+  const changed = { ...definition, copiesLogits: undefined };
+  const own = new Map(variables);
+  const values = [head.weights, head.bias];
+  const ofHead = networkTensors(changed).filter(({ part }) => part === 'head');
+  for (const [at, { name, shape }] of ofHead.entries()) {
+    variables.get(name)?.dispose();
+    own.set(name, operations.variable(values[at], shape));
+  }
+  return new Network(operations, changed, own, backbone);
+}
+
 const asFloats = (values: HostTensor['values']) =>
   values instanceof Float32Array ? values : Float32Array.from(values);
 

@@ -10,6 +10,7 @@ import { generatorNames, openSource, recognise, sourceChoices } from '../data/im
 import { type ImageShape, imageSizeOf, type SplitName, sidesOf } from '../data/source.js';
 import { isTempered } from '../distillation/student-objective.js';
 import {
+  copyingNetwork,
   countParameters,
   forwardFlops,
   type NetworkDefinition,
@@ -210,10 +211,7 @@ export function outlineGeneralist(
 ): NetworkOutline | null {
   if (model.onnx !== null) return null;
   const isGiven = dataset?.image?.logits !== undefined;
-  const network = isGiven
-    ? { ...generalist.network, dense: [], kernel: 1, copiesLogits: true as const }
-    : generalist.network;
-  return outlineNetwork(network, dataset, {
+  return outlineNetwork(isGiven ? copyingNetwork : generalist.network, dataset, {
     epochs: isGiven ? 0 : generalist.epochs,
     sampledClasses: generalist.head.sampled,
   });

@@ -102,7 +102,9 @@ function holdOut(
   log: Log,
 ): ReturnType<typeof holdOutClasses> | undefined {
   const images = known.image.isFeatures ? 'rows' : 'images';
-  const pictured = own.occurring ?? new Set(own.classes.map(labelFinder(known.classes)));
+  const occurring = [...(own.occurring ?? own.classes.keys())]; // in the order of its own classes, not of the known ones
+  const labelOf = labelFinder(known.classes);
+  const pictured = new Set(occurring.map((label) => labelOf(own.classes[label])));
   const withImages = [...known.classes.keys()].filter((label) => pictured.has(label));
   if (withImages.length === known.classes.length || share === 0) return undefined;
   const count = heldOutCount(withImages.length, share);

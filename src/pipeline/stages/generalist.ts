@@ -12,6 +12,7 @@ import { checkpointFiles, writeConfig } from '../../models/checkpoint.js';
 import { createNetwork, expectRoom, type Network } from '../../models/network.js';
 import { chunkSize } from '../../models/network-classifier.js';
 import {
+  copyingNetwork,
   countParameters,
   forwardFlops,
   type NetworkDefinition,
@@ -140,16 +141,7 @@ async function takeLogits(
 ): Promise<StageResults['generalist']> {
   const { image, classes, splits } = dataset;
   const outputs = classes.length;
-  const definition: NetworkDefinition = {
-    input: image,
-    convolutions: [],
-    kernel: 1,
-    dense: [],
-    normalisation: 'none',
-    dropout: 0,
-    outputs,
-    copiesLogits: true,
-  };
+  const definition = networkOn(image, copyingNetwork, outputs);
   const features = image.width - outputs;
   await mkdir(directory, { recursive: true });
   await writeSafetensors(join(directory, checkpointFiles.model), new Map());
