@@ -248,14 +248,35 @@ describe('what cannot be decided is refused with the flag that decides:', () => 
       const mean = node('Mean', ['aux', 'logits'], ['mean']);
       const parts = { nodes: [flatten, aux, ...logits, mean], initializers };
       await expect(headOf({ ...parts, outputs: ['mean', 'aux', 'logits'] })).rejects.toThrow(
-        /"aux" of 5 classes, "logits" of 5 classes, "mean" of several products\): say which/,
+        /"aux" of 5 classes, "logits" of 5 classes, "mean" of 5 classes\): say which/,
       );
+    });
+
+    test('are two, where one product gets a bias or a scale of its own for each class', async () => {
+      const others = [
+        node('Add', ['product', 'tilt'], ['tilted']),
+        node('Mul', ['logits', 'tilt'], ['scaled']),
+        node('Neg', ['two'], ['negative']),
+        node('Mul', ['logits', 'negative'], ['turned']),
+      ];
+      const tilt = floats(
+        'tilt',
+        [classes],
+        Float32Array.from({ length: classes }, (_, c) => 1 + c),
+      );
+      const two = floats('two', [], Float32Array.of(2));
+      const parts = { nodes: [flatten, ...logits, ...others], initializers: [...initializers, tilt, two] };
+      for (const second of ['tilted', 'scaled', 'turned'])
+        await expect(headOf({ ...parts, outputs: ['logits', second] })).rejects.toThrow(
+          new RegExp(`"logits" of 5 classes, "${second}" of 5 classes.*--logits NAME`),
+        );
     });
 
     test('are one, where all is made of one product, or one is a copy of the other', async () => {
       const views = [
         node('Identity', ['logits'], ['view']),
         node('Mul', ['logits', 'two'], ['sharper']),
+        node('Sub', ['sharper', 'two'], ['lower']),
         node('Softmax', ['sharper'], ['confident']),
         node('MatMul', ['features', 'w'], ['copied product']),
         node('Add', ['copied product', 'b'], ['copy']),
@@ -266,6 +287,7 @@ describe('what cannot be decided is refused with the flag that decides:', () => 
         ['logits', 'out'],
         ['out', 'logits', 'view'],
         ['logits', 'copy'],
+        ['logits', 'lower'],
       ])
         expectHead(await headOf({ ...parts, outputs }));
       const { output } = await headOf({ ...parts, outputs: ['logits', 'confident'] });

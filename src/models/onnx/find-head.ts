@@ -42,6 +42,12 @@ export interface OnnxHead extends Pick<Walk, 'logits' | 'isReshaped'> {
   readonly path: readonly string[];
 }
 
+/** The head of a model with several outputs. */
+export interface FoundHead extends OnnxHead {
+  /** Outputs that were not taken, and are made of several products or of their mean: an embedding, say. */
+  readonly aside: readonly string[];
+}
+
 /** What a person may say about a head. */
 export interface HeadHints {
   /** The name of a value to start from, instead of the graph's outputs. */
@@ -52,38 +58,49 @@ export interface HeadHints {
 
 /**
  * Finds the head of a classifier: walks back from each output over what changes no order of the classes, to a
- * product with a constant weight. Outputs that are made of the same product, as logits and their softmax are, are one head.
+ * product with a constant weight. Outputs that differ by no more than a factor and an offset that all classes share, as
+ * logits and their softmax do, are one head.
  *
  * @throws KdSpecError `checkpoint-invalid` when no output qualifies, or outputs are heads of other weights; the message
  * lists what was found on the way and the flag that decides
  */
-export async function findHead(model: OnnxModel, hints: HeadHints = {}): Promise<OnnxHead> {
+export async function findHead(model: OnnxModel, hints: HeadHints = {}): Promise<FoundHead> {
   const { heads, areOne, aside } = await headsOf(model, hints);
   if (!areOne) {
     const found = [
       ...heads.map(({ output, classes }) => `"${output}" of ${classes} classes`),
-      ...aside.map((output) => `"${output}" of several products`),
+      ...aside.map(({ output, classes }) =>
+        classes === undefined ? `"${output}" of several products` : `"${output}" of ${classes} classes`,
+      ),
     ];
     throw invalid(
       model.path,
-      `several outputs are classifiers, each with weights of its own (${found.join(', ')}): say which with --logits NAME`,
+      `several outputs are classifiers, each with a last layer of its own (${found.join(', ')}): say which with --logits NAME`,
     );
   }
-  return mostLikely(heads);
+  return { ...mostLikely(heads), aside: aside.map(({ output }) => output) };
 }
 
 /** Of the heads of a model that which is most likely meant: one with a softmax behind it, else the first. */
-export const mostLikely = (heads: readonly [OnnxHead, ...OnnxHead[]]): OnnxHead =>
-  heads.find(({ outputHolds }) => outputHolds !== 'logits') ?? heads[0];
+export const mostLikely = <Head extends Pick<OnnxHead, 'outputHolds'>>(
+  heads: readonly [Head, ...Head[]],
+): Head => heads.find(({ outputHolds }) => outputHolds !== 'logits') ?? heads[0];
 
 /** The last layers of a model, as its outputs show them. */
 export interface OnnxHeads {
   /** One for each output that is a head. */
   readonly heads: readonly [OnnxHead, ...OnnxHead[]];
-  /** Whether all are the same layer. */
+  /** Whether all are the same layer, and no output that stands aside is another one. */
   readonly areOne: boolean;
-  /** Outputs of several products, which count only where no other is a head. */
-  readonly aside: readonly string[];
+  /** Outputs of several products or of their mean, which are read only where no other is a head. */
+  readonly aside: readonly AsideOutput[];
+}
+
+interface AsideOutput extends Pick<OnnxHead, 'output' | 'outputHolds'> {
+  /** undefined: its products do not tell. */
+  readonly classes: number | undefined;
+  /** Whether it is a classifier as well: of as many classes as a head, or with a softmax. */
+  readonly isHead: boolean;
 }
 
 /**
@@ -96,40 +113,75 @@ export async function headsOf(model: OnnxModel, hints: HeadHints = {}): Promise<
   if (hints.logits !== undefined && !model.producers.has(hints.logits)) {
     throw invalid(model.path, `no value "${hints.logits}" (--logits) in the graph: ${someNames(model)}`);
   }
-  const { walks, aside, failures } = await walksBack(model, starts);
-  const found: { readonly head: OnnxHead; readonly products: ReadonlySet<NodeProto> }[] = [];
+  const { walks, aside: others, failures } = await walksBack(model, starts);
+  const found: OnnxHead[] = [];
   for (const { start, walk } of walks) {
     const head = await readHead(model, start, walk);
     if ('failure' in head) failures.push({ start, ...head });
-    else found.push({ head, products: new Set(productsOf(walk).map(({ node }) => node)) });
+    else found.push(head);
   }
   const wanted = hints.features === undefined ? undefined : beforeDropouts(model, hints.features);
-  const [first, ...others] = found.filter(({ head }) => wanted === undefined || head.features === wanted);
+  const [first, ...further] = found.filter(({ features }) => wanted === undefined || features === wanted);
   if (first === undefined) {
     const which =
       found.length > 0
-        ? `the head takes ${quoted(found.map(({ head }) => head.features))}, not "${hints.features}" (--features)`
+        ? `the head takes ${quoted(found.map(({ features }) => features))}, not "${hints.features}" (--features)`
         : 'expected a last layer that multiplies features by constant weights; ' +
           failures.map(({ start, failure }) => `from "${start}": ${failure}`).join('; ');
     const isFinal = found.length === 0 && failures.every(({ isFinal }) => isFinal === true);
     throw invalid(model.path, `${which}: ${isFinal ? '' : `${whatHelps(model)}; or `}${asTables}`);
   }
-  const areOne = others.every(
-    ({ head, products }) =>
-      head.features === first.head.features &&
-      head.classes === first.head.classes &&
-      (isSame(products, first.products) || hasWeightsOf(head, first.head)),
-  );
-  return { heads: [first.head, ...others.map(({ head }) => head)], areOne, aside };
+  const heads = [first, ...further] as const;
+  const aside: AsideOutput[] = [];
+  for (const { start: output, walk } of others) {
+    if (wanted !== undefined && featuresOf(model, walk) !== wanted) continue;
+    const classes = await classesOf(model, walk);
+    const isHead = walk.outputHolds !== 'logits' || heads.some((head) => head.classes === classes);
+    aside.push({ output, outputHolds: walk.outputHolds, classes, isHead });
+  }
+  const areOne = further.every((head) => isSameLayer(head, first)) && !aside.some(({ isHead }) => isHead);
+  return { heads, areOne, aside };
 }
 
-const isSame = (some: ReadonlySet<NodeProto>, others: ReadonlySet<NodeProto>) =>
-  some.size === others.size && [...some].every((node) => others.has(node));
+/** The value that the products of a walk take, of a mean over places their mean; undefined where the graph has none. */
+function featuresOf(model: OnnxModel, walk: Walk): string | undefined {
+  const [{ node, pool }] = productsOf(walk);
+  return pool ? meanFeatures(model, pool, node) : beforeDropouts(model, node.input[0]);
+}
 
-/** Whether a layer that is written twice is the same. */
-const hasWeightsOf = (head: OnnxHead, other: OnnxHead) =>
-  head.weights.every((value, at) => value === other.weights[at]) &&
-  head.bias.every((value, at) => value === other.bias[at]);
+/** How many classes the products of a walk have; undefined where they differ, or one cannot be read. */
+async function classesOf(model: OnnxModel, walk: Walk): Promise<number | undefined> {
+  const counts = new Set<number | undefined>();
+  for (const { node } of productsOf(walk)) {
+    const product = await readProduct(model, node).catch(() => undefined);
+    counts.add(product?.weights.shape[1]);
+  }
+  const [classes] = counts;
+  return counts.size === 1 ? classes : undefined;
+}
+
+const roundingError = 1e-5; // of what is folded into weights of single precision, relative to the largest
+
+/**
+ * Whether two layers rank the classes of every image alike: the logits of one are those of the other times a positive
+ * factor, plus an offset, both of which all classes share.
+ */
+function isSameLayer(head: OnnxHead, other: OnnxHead): boolean {
+  if (head.features !== other.features || head.classes !== other.classes) return false;
+  const ownSize = largest(head.weights);
+  const at = head.weights.findIndex((value) => Math.abs(value) === ownSize);
+  const factor = ownSize === 0 ? 1 : other.weights[at] / head.weights[at];
+  if (!(factor > 0)) return false;
+  const mostDifferent = roundingError * factor * ownSize;
+  const isScaled = head.weights.every(
+    (value, i) => Math.abs(other.weights[i] - factor * value) <= mostDifferent,
+  );
+  const offsets = Float64Array.from(head.bias, (value, c) => other.bias[c] - factor * value);
+  const mostApart = 2 * roundingError * Math.max(factor * largest(head.bias), largest(other.bias));
+  return isScaled && offsets.every((offset) => Math.abs(offset - offsets[0]) <= mostApart);
+}
+
+const largest = (values: Float32Array) => values.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
 
 /**
  * A model in which the features of its head exist as a value: where they are integers alone, see

@@ -110,6 +110,10 @@ export async function describeOnnx(path: string, hints: OnnxHints): Promise<Onnx
     ...input.notes,
     ...classes.notes,
     ...(head.outputHolds === 'scores' ? holds.scores : []),
+    ...head.aside.map(
+      (output) =>
+        `the output "${output}" is left aside: what is improved and measured is "${head.output}" (--logits decides otherwise)`,
+    ),
   ];
   const warnings = [...input.warnings, ...classes.warnings, ...ofHead];
   return { model, head, input, classes, notes, warnings };

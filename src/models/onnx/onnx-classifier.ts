@@ -119,7 +119,7 @@ async function ownOutput(model: OnnxModel, note: (text: string) => void): Promis
   const read = await withFeatures(model)
     .then((made) => headsOf(made))
     .catch(() => undefined);
-  const head = read && mostLikely(read.heads);
+  const head = read && mostLikely([...read.heads, ...read.aside.filter(({ isHead }) => isHead)]);
   const isLater = ({ name }: ValueInfoProto) => head !== undefined && isMadeOf(model, name, head.output);
   const found =
     outputs.find((output) => isReal(output) && isLater(output)) ??

@@ -197,6 +197,28 @@ describe('a plain head counts, whatever stands beside it:', () => {
     expect(made).toBe(model);
     expect(await findHead(made)).toMatchObject({ output: 'out', features: 'features', classes });
   });
+
+  test('with a name for what stands aside, which is refused where it is a classifier as well', async () => {
+    const headOf = (nodes: readonly NodeProto[], hints = {}) => {
+      const outputs = ['aux', 'out'];
+      const bytes = modelFile({ nodes: [...plain, ...nodes], initializers: stored, outputs });
+      return findHead(decodeOnnxModel('model.onnx', bytes), hints);
+    };
+    const value = node('MatMul', ['features', 'column'], ['value']);
+    const embedding = [value, node('Add', ['value', 'out'], ['aux'])];
+    expect(await headOf(embedding)).toMatchObject({ output: 'out', aside: ['aux'] });
+    const pooled = [convolution(), mean];
+    const logits = node('Flatten', ['pooled'], ['aux']);
+    const softmax = [node('Flatten', ['pooled'], ['logits']), node('Softmax', ['logits'], ['aux'])];
+    for (const nodes of [
+      [...pooled, logits],
+      [...pooled, ...softmax],
+    ]) {
+      await expect(headOf(nodes)).rejects.toThrow(/"out" of 5 classes, "aux" of 5 classes\): say which/);
+      expect(await headOf(nodes, { logits: 'out' })).toMatchObject({ output: 'out', aside: [] });
+    }
+    expect(await headOf([...pooled, logits], { features: 'features' })).toMatchObject({ output: 'out' });
+  });
 });
 
 describe('refused is', () => {

@@ -192,10 +192,11 @@ describe('a model that is no better than chance', () => {
   const rightFor = (images: number) => (image: number) =>
     image < images ? even[image] : (unrelated(image) + Number(unrelated(image) === even[image])) % classes;
 
-  test('is told with what helps, in place of readings that do as well', async () => {
+  test('is told with what helps, beside readings that do as well', async () => {
     const warnings = await told(even, unrelated, [reading, other]);
     expect(warnings).toEqual([
       expect.stringMatching(/gets 20\.0% of 200 .*chance would \(20\.0%\).*--logits.*--labels.*--image-mean/),
+      expect.stringMatching(/two readings of the images do about as well/),
     ]);
     expect(await told(even, rightFor(50))).toHaveLength(1); // 25%, and two standard errors end at 25.7%
     expect(await told(even, rightFor(53))).toEqual([]);
@@ -204,6 +205,19 @@ describe('a model that is no better than chance', () => {
   test('is told where it always predicts a frequent class', async () => {
     const most = even.map((label, image) => (image % 10 < 7 ? 0 : label));
     expect(await told(most, () => 0)).toEqual([expect.stringMatching(/gets (\d+\.\d%) .*would \(\1\)/)]);
+    const three = even.map((label) => label % 3);
+    expect(await told(three, () => 0)).toEqual([expect.stringMatching(/gets (\d+\.\d%) .*would \(\1\)/)]);
+  });
+
+  test('is none that confuses a few of its many classes, as in a list of complaints; readings that do as well are told', async () => {
+    const two = Int32Array.from({ length: 44 }, (_, image) => image % 2);
+    const confused = (image: number) => (image < 20 ? two[image] : 1 - two[image]);
+    expect(await told(two, confused, [reading, other])).toEqual([
+      expect.stringMatching(/two readings of the images do about as well.*\(45\.5%\)/),
+    ]);
+    expect(await told(two, () => 0)).toEqual([]);
+    const blind = (image: number) => (image < 6 ? two[image] : 2 + (image % 3));
+    expect(await told(two, blind)).toEqual([expect.stringMatching(/gets 13\.6% of 44 .*would \(20\.0%\)/)]);
   });
 
   test('cannot be told on few images, or on images of one class', async () => {

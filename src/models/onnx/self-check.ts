@@ -44,6 +44,7 @@ const chanceErrors = 1; // within which the number of images right is chance, an
 const doubtErrors = 2; // within which the choice is told
 const chanceDoubts = 2; // standard errors above chance from which a model is better than that
 const fewestForChance = 20; // images
+const mostOfClasses = 0.8; // of the model's, from which the images tell how often it is right by chance
 
 /**
  * Tries every reading that is left open on labelled images, and takes the one under which the model does best: of those
@@ -100,11 +101,12 @@ export async function checkReadings(
   );
   const isHopeless = scores.every(({ top1 }) => top1 === 0);
   const doubts = labelDoubts(used.outcomes, check.labels, isHopeless);
-  const chance = doubts.length > 0 || isHopeless ? undefined : chanceOf(used.outcomes, check.labels);
+  const chance =
+    doubts.length > 0 || isHopeless ? undefined : chanceOf(used.outcomes, check.labels, head.classes);
   const warnings = [
     ...doubts,
     ...(chance === undefined ? [] : [asChance(used.outcomes, chance)]),
-    ...(isHopeless || chance !== undefined ? [] : readingDoubts(scores, used, others.at(0))),
+    ...(isHopeless ? [] : readingDoubts(scores, used, others.at(0))),
   ];
   return { examples: check.count, chosen: scores[0], scores, warnings };
 }
@@ -175,20 +177,28 @@ function labelDoubts(
 /**
  * The share of images that chance gets right, where a model gets no more right than that.
  *
- * Chance is what guessing among the classes with images gets, or, where it is more, what the model's own predictions get
- * when they are shuffled among the images, which is what one gets that always predicts a frequent class. A model is better
- * where it is above that by two of the standard errors that chance itself has on as many images.
+ * Chance is what guessing among all classes of the model gets. Where the images are of most of these, or the model predicts
+ * one class alone for images of three or more, it is what the model's own predictions get when they are shuffled among the
+ * images, if that is more: what one gets that always predicts a frequent class. Of images of a few classes, as a list of
+ * complaints has them, this tells nothing: that a model takes them for these few is no chance, even where it confuses them. A model is better where it is above that by two of the
+ * standard errors that chance itself has on as many images.
  *
  * @returns undefined where the model is better, and where too few images or one class alone tell nothing
  */
-function chanceOf(outcomes: readonly Outcome[], labels: Int32Array): number | undefined {
+function chanceOf(
+  outcomes: readonly Outcome[],
+  labels: Int32Array,
+  modelClasses: number,
+): number | undefined {
   const images = outcomes.length;
   const classes = countsOf(labels);
   if (images < fewestForChance || classes.size < 2) return undefined;
   const predicted = countsOf(outcomes.map(({ first }) => first));
   let shuffled = 0;
   for (const [label, count] of classes) shuffled += (count / images) * ((predicted.get(label) ?? 0) / images);
-  const chance = Math.max(1 / classes.size, shuffled);
+  const areMost = classes.size >= mostOfClasses * modelClasses;
+  const isConstant = predicted.size === 1 && classes.size > 2;
+  const chance = Math.max(1 / modelClasses, areMost || isConstant ? shuffled : 0);
   const error = Math.sqrt((chance * (1 - chance)) / images);
   return top1Of(outcomes) < chance + chanceDoubts * error ? chance : undefined;
 }

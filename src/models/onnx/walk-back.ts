@@ -72,7 +72,7 @@ export async function walksBack(model: OnnxModel, starts: readonly string[]) {
     else (walk.pool || walk.terms ? composed : plain).push({ start, walk });
   }
   if (plain.length === 0) return { walks: composed, aside: [], failures };
-  return { walks: plain, aside: composed.map(({ start }) => start), failures };
+  return { walks: plain, aside: composed, failures };
 }
 
 /** Terms of sums that are looked at; a graph that adds each value to itself has two to the power of its depth. */
