@@ -129,8 +129,8 @@ function agreement({ images, undecided, maxDifference }: Compared, what: string)
   const full = `${within} of the ${what} that was measured, on ${count(images)} images`;
   if (undecided === 0) return full;
   const rest =
-    `on ${count(undecided)} images, whose last neighbour single precision does not tell from others, only in what stays ` +
-    'whoever it is';
+    `on ${count(undecided)} images, whose last neighbour single precision does not tell from others, only in what does not ` +
+    'depend on which it is';
   return images === 0 ? `${within}, ${rest}` : `${full}; ${rest}`;
 }
 

@@ -24,6 +24,7 @@ import {
   type Rival,
   type RivalCost,
   type ScoredSet,
+  writtenRivals,
 } from './rival.js';
 import type { Outcome, RivalFigures } from './verdict.js';
 
@@ -67,17 +68,7 @@ export const rivalGroups = ['hidden', 'adapter', 'refitted', 'bias', 'neighbours
 export type RivalGroup = (typeof rivalGroups)[number];
 
 /** In the order of the comparison. */
-export const rivalNames = [
-  'generalist',
-  'temperature',
-  'prior',
-  'bias',
-  'refitted',
-  'interpolated',
-  'hidden',
-  'adapter',
-  'neighbours',
-] as const;
+export const rivalNames = ['generalist', ...writtenRivals] as const;
 
 /** Bounds on the harm under which rivals are shown, beside that of the comparison. */
 export const frontierBounds: readonly number[] = [0.001, 0.0025, 0.005, 0.01, 0.02];
