@@ -40,7 +40,8 @@ const iconifyVersion = '2.2.535';
 const variants: readonly (readonly string[])[] = [
   [],
   ['--specialist-learning-rate', '0.003'],
-  ['--specialist-learning-rate', '0.003', '--views', '1'],
+  ['--views', '1'],
+  ['--refit-share', '0.5'],
 ];
 
 /** The package, unpacked. */
@@ -135,8 +136,7 @@ for (const seed of seeds) {
           return variantOf(workspace, words);
         }),
       );
-    chosen = compared.toSorted((one, other) => other.after - other.before - (one.after - one.before))[0]
-      .words;
+    chosen = compared.toSorted((one, other) => other.after - one.after)[0].words;
   }
   const made = await remembered(join(run, 'patch.json'), () => {
     const start = childSeconds();

@@ -82,7 +82,7 @@ export function renderIcons({ data, training, variants, chosen, runs }: IconsRes
 torchvision's ResNet-18, as it is but for its ${count(data.classes)} classes, learned what icons show and was exported by
 \`torch.onnx.export\` (PyTorch ${training.torch}, torchvision ${training.torchvision}). The drawings are those of the npm package
 \`@iconify/json\` ${data.iconify}, rendered in 32 x 32 pixels; sets under GPL, NC and SA licences are left out. A class is a name
-that at least eight families of sets draw; sets of one author, prefix or lineage are one family. The families are divided:
+that at least six families of sets draw; sets of one author, prefix or lineage are one family. The families are divided:
 
 - ${data.families.model} taught the model: ${count(data.images.model)} drawings, ${training.epochs.length} epochs, ${duration(seconds)} of processor time, then ${percent(training.epochs.at(-1)?.top1 ?? 0)} of them right;
 - ${data.families.own} are what its user has: ${count(data.images.own)} drawings, a quarter of the families for validation, another quarter under each seed;
@@ -93,15 +93,15 @@ that show one thing, and nothing can tell them apart.
 
 ## Chosen on validation
 
-Seed 1, by cross-fitting: each half of the validation images under what was chosen on the other half.
+Seed 1, by cross-fitting: each half of the validation images under what was chosen on the other half. Gain over the model, which has ${percent(variants[0].before)}.
 
 ${table(
   ['settings', 'top-1', 'gain', 'NLL', 'kept', 'rule'],
-  variants.map(({ words, before, after, negativeLogLikelihood: loss, kept, specialists, rule }) => [
+  variants.map(({ words, after, negativeLogLikelihood: loss, kept, specialists, rule }) => [
     settings(words),
     percent(after),
-    signedPercent(after - before),
-    `${loss.before.toFixed(3)} to ${loss.after.toFixed(3)}`,
+    signedPercent(after - variants[0].before),
+    `${variants[0].negativeLogLikelihood.before.toFixed(3)} to ${loss.after.toFixed(3)}`,
     `${kept} of ${specialists}`,
     rule,
   ]),
