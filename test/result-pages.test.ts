@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { renderComplaints } from '../scripts/results/complaints/page.js';
+import { renderSecondList } from '../scripts/results/complaints/second-list-page.js';
 import { renderEnsemblePage } from '../scripts/results/distillation/ensemble-page.js';
 import { renderFewPage } from '../scripts/results/distillation/few-page.js';
 import { renderIdxPage } from '../scripts/results/distillation/idx-page.js';
@@ -18,6 +19,7 @@ const folder = 'docs/results';
 /** By the beginning of the file's name. */
 const pages = {
   complaint: renderComplaints,
+  'second-list': renderSecondList,
   icons: renderIcons,
   'distil-idx': renderIdxPage,
   mnist: renderIdxPage,
