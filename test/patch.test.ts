@@ -242,6 +242,8 @@ test('a file that is no better is not written', async () => {
   const { code, stderr } = await kdSpec(words, { folder });
   expect(stderr).toMatch(/patch-refused/);
   expect(stderr).toMatch(/nothing was written\. .*(rival|specialists)/i); // what else could be done was measured
+  const report = /^report: (\S+)$/m.exec(stderr)?.[1] ?? 'none';
+  expect(await readFile(join(folder, report), 'utf8')).toMatch(/<html/i);
   expect(code).toBe(1);
   expect(existsSync(join(folder, 'worse.onnx'))).toBe(false);
 });

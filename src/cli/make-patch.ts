@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import type { Log } from '../core/log.js';
 import type { NetworkEnsemble } from '../ensemble/ensemble.js';
 import type { ExportedModel } from '../ensemble/export/export-onnx.js';
 import type { ExportedEnsemble } from '../ensemble/export/exported-ensemble.js';
@@ -26,13 +27,19 @@ export interface Patched {
   readonly ensemble: string;
 }
 
+/** What stops a measurement, and what is told of it. */
+interface Watch {
+  readonly signal: AbortSignal;
+  readonly log: Log;
+}
+
 export const lostByBystanders = ({ bystanders }: Pick<MeasuredPatch, 'bystanders'>) =>
   bystanders ? bystanders.before - bystanders.after : 0;
 
 /** What the ensemble of a workspace makes of the bystanders for the test; none: there are none. */
 export async function measureBystanders(
   { settings }: ResolvedSettings,
-  signal: AbortSignal,
+  watch: Watch,
 ): Promise<PatchFigures | undefined> {
   const { openBystanders } = await import('../data/bystanders.js');
   const { judgingBystanders } = await import('../evaluation/first-classes.js');
@@ -40,7 +47,7 @@ export async function measureBystanders(
   if (others === undefined) return undefined;
   const { unlabelled } = others;
   const images = judgingBystanders(others, 'test');
-  return withNetworks(settings, (opened) => figuresOf(images, opened, { settings, unlabelled, signal }));
+  return withNetworks(settings, (opened) => figuresOf(images, opened, { settings, unlabelled, ...watch }));
 }
 
 /** A model that was patched before is itself what a patch is measured against, not its generalist. */
@@ -51,18 +58,27 @@ async function figuresOf(
     settings: { workspace },
     unlabelled,
     signal,
-  }: {
+    log,
+  }: Watch & {
     readonly settings: ResolvedSettings['settings'];
     readonly unlabelled?: number;
-    readonly signal: AbortSignal;
   },
 ): Promise<PatchFigures> {
   const { firstClassesOfOne, storedFirstClasses } = await import('../evaluation/first-classes.js');
   const { patchFigures } = await import('../evaluation/patch-figures.js');
   const judged = { ensemble: networks, original };
   const store = join(workspace, 'features');
-  const found = await storedFirstClasses(judged, images, { key, store, signal });
-  const before = earlier && (await firstClassesOfOne(earlier, images, { signal }));
+  const name = `measuring ${images.part === 'test' ? 'images' : 'bystanders'} for the test`;
+  const progress = log.progress(name, images.split.rows * (earlier ? 2 : 1));
+  const update = (done: number) => progress.update(done);
+  const found = await storedFirstClasses(judged, images, { key, store, signal, update });
+  const before =
+    earlier &&
+    (await firstClassesOfOne(earlier, images, {
+      signal,
+      update: (done) => update(images.split.rows + done),
+    }));
+  progress.finish();
   return patchFigures({ ...found, ...(before && { before }) }, { unlabelled });
 }
 
@@ -111,7 +127,7 @@ async function withNetworks<T>(
 export async function makePatched(
   { settings }: ResolvedSettings,
   bystanders: PatchFigures | undefined,
-  { replaceOutput, signal }: { readonly replaceOutput: boolean; readonly signal: AbortSignal },
+  { replaceOutput, ...watch }: Watch & { readonly replaceOutput: boolean },
 ): Promise<Patched> {
   const { exportOnnx } = await import('../ensemble/export/export-onnx.js');
   const { compareExported } = await import('./compare-exported.js');
@@ -121,12 +137,12 @@ export async function makePatched(
     const model = await exportOnnx(parts, { replaceOutput });
     const { images, maxDifference } = await compareExported(model, networks, workspace, {
       images: comparedImages,
-      signal,
+      signal: watch.signal,
     });
     return {
       model,
       compared: { images, maxDifference },
-      measured: { ...(await measureTest(settings, opened, signal)), bystanders },
+      measured: { ...(await measureTest(settings, opened, watch)), bystanders },
       added: model.metadata.specialists - (earlier?.metadata.specialists ?? 0),
       earlier: earlier?.metadata.patches ?? [],
       ensemble: opened.ensemble,
@@ -137,7 +153,7 @@ export async function makePatched(
 async function measureTest(
   settings: ResolvedSettings['settings'],
   opened: Opened,
-  signal: AbortSignal,
+  watch: Watch,
 ): Promise<Omit<MeasuredPatch, 'bystanders'>> {
   const { openDataset } = await import('../data/dataset.js');
   const { countLabels } = await import('../data/label-counts.js');
@@ -146,7 +162,7 @@ async function measureTest(
   const withImages = labels.reduce((sum, images) => sum + Number(images > 0), 0);
   const images = { part: 'test', split: splits.test, image };
   return {
-    test: await figuresOf(images, opened, { settings, signal }),
+    test: await figuresOf(images, opened, { settings, ...watch }),
     classes: withImages,
     withoutImages: classes.length - withImages,
   };

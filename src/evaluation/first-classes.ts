@@ -198,7 +198,7 @@ async function readFirstClasses(path: string): Promise<FirstClasses | undefined>
 export async function firstClassesOfOne(
   classifier: Classifier,
   { split, image }: JudgingImages,
-  { signal }: { readonly signal: AbortSignal },
+  { signal, update = () => {} }: Omit<FirstClassOptions, 'most'>,
 ): Promise<Int32Array> {
   const classes = classifier.classes.length;
   const found = new Int32Array(split.rows);
@@ -209,6 +209,7 @@ export async function firstClassesOfOne(
     const probabilities = await classifier.probabilities(batch);
     for (let row = 0; row < batch.count; row++)
       found[done++] = firstClass(rowOf(probabilities, row, classes));
+    update(done);
   }
   return found;
 }

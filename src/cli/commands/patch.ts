@@ -1,4 +1,4 @@
-import { join, resolve } from 'node:path';
+import { join, relative, resolve } from 'node:path';
 import type { CommandModule } from 'yargs';
 import { dropLeftoversOf, expectWritable } from '../../core/atomic-file.js';
 import { KdSpecError } from '../../core/errors.js';
@@ -97,7 +97,7 @@ export function patchCommand(context: CommandContext): CommandModule {
       for (const bound of bounds) {
         if (bound !== harm) inForce = withHarmBound(resolved, bound);
         await bringUpToDate('ensemble', inForce, context);
-        bystanders = await measureBystanders(inForce, context.signal);
+        bystanders = await measureBystanders(inForce, { signal: context.signal, log });
         const lost = lostByBystanders({ bystanders });
         if (harm === null || lost <= harm) break;
         log.info(
@@ -105,7 +105,7 @@ export function patchCommand(context: CommandContext): CommandModule {
             (bound === bounds.at(-1) ? '' : ': calibrating for a stricter bound'),
         );
       }
-      const made = await makePatched(inForce, bystanders, { replaceOutput, signal: context.signal });
+      const made = await makePatched(inForce, bystanders, { replaceOutput, signal: context.signal, log });
       const outcomes = await bringUpToDate('report', inForce, context).catch((error: unknown) => {
         const isTooLarge = error instanceof KdSpecError && error.code === 'option-invalid';
         if (!isTooLarge || isChosen(given, 'report.rivals')) throw error;
@@ -182,7 +182,15 @@ async function writePatched(
     readonly rivals: RivalsReport | undefined;
   },
 ): Promise<{ readonly json: JsonObject; readonly text: string }> {
-  refuseWorse(measured, { added, bound, calibratedFor, isRefitted, rivals });
+  const report = join(workspace, 'report', 'index.html');
+  refuseWorse(measured, {
+    added,
+    bound,
+    calibratedFor,
+    isRefitted,
+    rivals,
+    report: relative(folder, report),
+  });
   const { withPatchRecord } = await import('../../ensemble/export/export-onnx.js');
   const { writeOnnxModel } = await import('../../models/onnx/write-model.js');
   const { keepPatchRecord } = await import('../patch-record.js');
@@ -199,7 +207,6 @@ async function writePatched(
   };
   const { files, bytes } = await writeOnnxModel(out, withPatchRecord(model, record).proto);
   await keepPatchRecord(workspace, ensemble, record);
-  const report = join(workspace, 'report', 'index.html');
   const json = {
     file: out,
     files: [...files],
@@ -240,15 +247,17 @@ function refuseWorse(
     calibratedFor,
     isRefitted,
     rivals,
+    report,
   }: {
     readonly added: number;
     readonly bound: number | null;
     readonly calibratedFor: number | null;
     readonly isRefitted: boolean;
     readonly rivals: RivalsReport | undefined;
+    readonly report: string;
   },
 ): void {
-  const instead = rivals ? `. ${rivals.verdict.text}` : '';
+  const instead = `${rivals ? `. ${rivals.verdict.text}` : ''}\nreport: ${report}`;
   const refuse = (what: string) => new KdSpecError('patch-refused', `${what}; nothing was written${instead}`);
   if (added === 0) {
     throw refuse(
