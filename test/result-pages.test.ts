@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { renderComplaints } from '../scripts/results/complaints/page.js';
+import { renderRapidocr } from '../scripts/results/complaints/rapidocr-page.js';
 import { renderSecondList } from '../scripts/results/complaints/second-list-page.js';
 import { renderEnsemblePage } from '../scripts/results/distillation/ensemble-page.js';
 import { renderFewPage } from '../scripts/results/distillation/few-page.js';
@@ -20,6 +21,7 @@ const folder = 'docs/results';
 const pages = {
   complaint: renderComplaints,
   'second-list': renderSecondList,
+  rapidocr: renderRapidocr,
   icons: renderIcons,
   'distil-idx': renderIdxPage,
   mnist: renderIdxPage,
