@@ -36,12 +36,11 @@ if (place === undefined)
 const folder = resolve(place);
 const iconifyVersion = '2.2.535';
 
-/** What is compared on validation, after the tool's own defaults. */
+/** What is compared on validation, after the tool's own defaults; each has what the one before has, which the workspace keeps. */
 const variants: readonly (readonly string[])[] = [
   [],
   ['--specialist-learning-rate', '0.003'],
-  ['--views', '1'],
-  ['--refit-share', '0.5'],
+  ['--specialist-learning-rate', '0.003', '--refit-share', '0.5'],
 ];
 
 /** The package, unpacked. */
