@@ -1,6 +1,6 @@
-import { percent, signedWithin } from '../../../src/core/percent.js';
+import { percent, signedPercent, signedWithin } from '../../../src/core/percent.js';
 import { count } from '../../../src/core/quantity-text.js';
-import { meanOf, signed, table } from '../format.js';
+import { meanOf, table } from '../format.js';
 
 /** What `rapidocr_reads.py` prints: the share of texts that are the character, before and after. */
 export interface RapidocrReads {
@@ -35,7 +35,7 @@ export function renderRapidocr({ version, runs }: RapidocrResult): string {
   );
   const means = runs[0].reads.map(({ width }, place) => {
     const gain = meanOf(runs.map(({ reads }) => reads[place].after - reads[place].before));
-    return `${signed(gain)} at ${width} pixels`;
+    return `${signedPercent(gain)} at ${width} pixels`;
   });
   return `# Inside rapidocr
 

@@ -1,6 +1,6 @@
-import { percent, signedWithin } from '../../../src/core/percent.js';
+import { percent, signedPercent, signedWithin } from '../../../src/core/percent.js';
 import { count } from '../../../src/core/quantity-text.js';
-import { meanOf, signed, table } from '../format.js';
+import { meanOf, table } from '../format.js';
 
 /** Test images that are read right, and how many of them each patch turned from right to wrong or back. */
 export interface Counted {
@@ -51,7 +51,7 @@ export function renderSecondList({ lists: [first, second], runs }: SecondListRes
     ]),
   );
   const tensors = runs.map(({ seed, tensors: { added, same } }) => `${same} of ${added} under seed ${seed}`);
-  const mean = (of: (run: SecondListRun) => number) => signed(meanOf(runs.map(of)));
+  const mean = (of: (run: SecondListRun) => number) => signedPercent(meanOf(runs.map(of)));
   return `# A second list, trained later
 
     npm run build && npx tsx scripts/results/second-list.ts FOLDER
