@@ -112,7 +112,7 @@ async function runOf(pool: Pool, seed: number): Promise<SecondListRun> {
   const run = join(folder, 'runs', `second-list-${seed}`);
   layOut(pool, seed, run);
   const [once, twice] = [join(run, 'once.onnx'), join(run, 'twice.onnx')];
-  const patch = (from: string, list: string, out: string) =>
+  const patch = (from: string, list: string, out: string, ...reading: readonly string[]) =>
     remembered(join(run, `${list}.json`), () => {
       const workspace = join(run, `workspace-${list}`);
       mkdirSync(workspace, { recursive: true });
@@ -123,9 +123,11 @@ async function runOf(pool: Pool, seed: number): Promise<SecondListRun> {
         ...['patch', from, '--images', join(run, list), '--bystanders', join(run, 'others'), '--out', out],
         ...['--workspace', workspace, '--clusters', '1', '--image-size', '48', '--views', '1'],
         ...['--seed', String(seed), '--no-with-rivals', '--backend', 'wasm'],
+        ...reading,
       );
     });
-  await patch(model, 'first', once);
+  // As rapidocr gives images to the model; the patched file says it itself.
+  await patch(model, 'first', once, '--image-mean', '0.5', '--image-std', '0.5');
   await patch(once, 'second', twice);
   const counted = (list: string) =>
     remembered(join(run, `${list}-counted.json`), () => countRight(join(run, list, 'test'), once, twice));

@@ -6,7 +6,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { modelFile, node } from '../../../test/support/onnx-models.js';
 import { halfToNumber, numberToHalf } from '../../math/half.js';
 import { findImageInput, type InputHints, possibleReadings } from './image-input.js';
-import { readOnnxModel } from './model-file.js';
+import { inputKey, readOnnxModel } from './model-file.js';
 import { toModelInput } from './reading.js';
 
 let folder: string;
@@ -19,6 +19,7 @@ async function inputOf(
   input: readonly (number | string)[],
   hints: InputHints = {},
   inputType = TensorProto_DataType.FLOAT,
+  metadata: Readonly<Record<string, string>> = {},
 ) {
   const path = join(folder, 'model.onnx');
   await writeFile(
@@ -29,6 +30,7 @@ async function inputOf(
       nodes: [node('Flatten', ['image'], ['out'])],
       initializers: [],
       outputs: ['out'],
+      metadata,
     }),
   );
   return findImageInput(await readOnnxModel(path), hints);
@@ -288,5 +290,44 @@ describe('images as the model takes them', () => {
     }
     for (let bits = 0; bits < 0x7c00; bits += 7) expect(numberToHalf(halfToNumber(bits))).toBe(bits);
     expect(halfToNumber(numberToHalf(Number.NaN))).toBeNaN();
+  });
+});
+
+describe('a file that kd-spec exported', () => {
+  const reading = {
+    order: 'bgr',
+    normalisation: { name: 'of somebody', mean: [0.3, 0.2, 0.1], deviation: [0.5, 0.5, 0.5] }, // blue first
+  };
+  const metadata = {
+    [inputKey]: JSON.stringify({
+      name: 'image',
+      type: 'float32',
+      layout: 'channels-first',
+      image: { height: 48, width: 32, channels: 3 },
+      batch: null,
+      reading,
+    }),
+  };
+  const exported = (hints: InputHints) => inputOf(['n', 3, 'h', 'w'], hints, undefined, metadata);
+
+  test.each<InputHints>([
+    {},
+    { imageSize: { height: 48, width: 32 } },
+    { order: 'bgr', mean: [0.1, 0.2, 0.3], deviation: [0.5], layout: 'channels-first' },
+  ])('is read as its specialists learned: %j', async (hints) => {
+    const input = await exported(hints);
+    expect(input.image).toEqual({ height: 48, width: 32, channels: 3 });
+    expect(possibleReadings(input)).toEqual([reading]);
+  });
+
+  test.each<[string, InputHints]>([
+    ['--image-size', { imageSize: { height: 48, width: 48 } }],
+    ['--channel-order', { order: 'rgb' }],
+    ['--image-mean', { mean: [0.3, 0.2, 0.1] }],
+    ['--image-mean', { mean: [0.1] }],
+    ['--image-std', { deviation: [0.5, 0.5, 0.6] }],
+    ['--layout', { layout: 'channels-last' }],
+  ])('is not read otherwise: %s %j', async (flag, hints) => {
+    await expect(exported(hints)).rejects.toThrow(`from which its specialists learned: leave ${flag} out`);
   });
 });

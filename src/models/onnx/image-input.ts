@@ -70,11 +70,11 @@ export async function findImageInput(model: OnnxModel, hints: InputHints = {}): 
         'export the model with its images as the only input, and what else it takes as a constant',
     );
   }
-  const { given: _, exampleSize: _example, ...decided } = hints;
-  const told = Object.values(decided).some((hint) => hint !== undefined)
-    ? undefined
-    : inputOfExported(model, input.name);
-  if (told) return told;
+  const told = inputOfExported(model, input.name);
+  if (told) {
+    expectAsTold(path, told, hints);
+    return told;
+  }
   const extents = declaredExtents(input) ?? [undefined, undefined, undefined, undefined];
   const flat = extents.length === 2 ? flatImage(extents[1], hints.given) : undefined;
   if (!flat && extents.length !== 4) throw noImages(model, input.name, extents);
@@ -170,6 +170,40 @@ function inputOfExported({ path, metadata }: OnnxModel, name: string): OnnxImage
   // Declared means are those of red, green and blue.
   const declared = { order, normalisation: inOrder(normalisation, order) };
   return { name, type, layout, image, batch: batch ?? undefined, declared, notes: [], warnings: [] };
+}
+
+/** Refuses flags that contradict what an exported file says: from such images its specialists learned. */
+function expectAsTold(path: string, told: OnnxImageInput, hints: InputHints): void {
+  const { height, width } = told.image;
+  const { order = 'rgb', normalisation } = told.declared;
+  const { layout, imageSize, mean, deviation } = hints;
+  const differ = (given: readonly number[] | undefined, own: readonly number[] = []) =>
+    given !== undefined &&
+    (given.length > own.length ||
+      own.some((value, at) => !(Math.abs(value - given[given.length === 1 ? 0 : at]) < 1e-6)));
+  const numbers = (own: readonly number[] = []) => own.join(', ');
+  const flags: readonly (readonly [flag: string, isAnother: boolean, own: string])[] = [
+    ['--layout', layout !== undefined && layout !== told.layout, `a layout of ${told.layout}`],
+    [
+      '--image-size',
+      imageSize !== undefined && (imageSize.height !== height || imageSize.width !== width),
+      `images of ${height}x${width}`,
+    ],
+    ['--channel-order', hints.order !== undefined && hints.order !== order, `channels in the order ${order}`],
+    ['--image-mean', differ(mean, normalisation?.mean), `a mean of ${numbers(normalisation?.mean)}`],
+    [
+      '--image-std',
+      differ(deviation, normalisation?.deviation),
+      `a deviation of ${numbers(normalisation?.deviation)}`,
+    ],
+  ];
+  const another = flags.find(([, isAnother]) => isAnother);
+  if (another === undefined) return;
+  const [flag, , own] = another;
+  throw undecided(
+    path,
+    `kd-spec exported it for ${own}, from which its specialists learned: leave ${flag} out`,
+  );
 }
 
 /** Images whose values come in one row, if those that will be given have as many. */
