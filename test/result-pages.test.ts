@@ -1,5 +1,6 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
+import { renderDdddocr } from '../scripts/results/complaints/ddddocr-page.js';
 import { renderComplaints } from '../scripts/results/complaints/page.js';
 import { renderRapidocr } from '../scripts/results/complaints/rapidocr-page.js';
 import { renderSecondList } from '../scripts/results/complaints/second-list-page.js';
@@ -22,6 +23,7 @@ const pages = {
   complaint: renderComplaints,
   'second-list': renderSecondList,
   rapidocr: renderRapidocr,
+  ddddocr: renderDdddocr,
   icons: renderIcons,
   'distil-idx': renderIdxPage,
   mnist: renderIdxPage,

@@ -9,12 +9,12 @@
  * `docs/results/ddddocr.json` and `.md`.
  */
 import { execFileSync } from 'node:child_process';
-import { existsSync, linkSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, linkSync, mkdirSync, readdirSync, readFileSync, symlinkSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { createRandom } from '../../src/core/random.js';
+import { type DdddocrPatch, type DdddocrRun, renderDdddocr } from './complaints/ddddocr-page.js';
 import { designsOf, type Pool } from './complaints/pool.js';
-import { signed, table } from './format.js';
 import { kdSpec, remembered } from './workspace.js';
 import { writeResult } from './write-result.js';
 
@@ -31,22 +31,6 @@ if (place === undefined) throw new Error('expected the folder of complaint-lists
 const folder = resolve(place);
 const [listed, others] = [60, 400]; // characters
 const harm = 0.01;
-
-interface Figures {
-  readonly top1: number;
-  readonly bystanders: number;
-}
-interface Patch {
-  readonly before: Figures;
-  readonly after: Figures;
-  readonly examples: { readonly test: number; readonly bystanders: number };
-  readonly calibratedFor: number;
-  readonly rivals: readonly (Figures & { readonly name: string })[];
-}
-interface Run {
-  readonly seed: number;
-  readonly patch: Patch;
-}
 
 const python = (...words: readonly string[]) =>
   execFileSync('python3', words, { stdio: ['ignore', 'inherit', 'inherit'] });
@@ -95,62 +79,42 @@ function layOut(pool: Pool, seed: number, run: string): void {
 
 const { model, names } = modelFiles();
 const pool: Pool = JSON.parse(readFileSync(join(folder, 'pool.json'), 'utf8'));
-const runs: Run[] = [];
+const runs: DdddocrRun[] = [];
 for (const seed of values.seeds.split(',').map(Number)) {
   const run = join(folder, 'runs', `ddddocr-${seed}`);
   layOut(pool, seed, run);
-  const patch = await remembered(join(run, 'patch.json'), () =>
-    kdSpec(
+  const patched = (name: string, ...more: readonly string[]) => {
+    const workspace = join(run, name);
+    mkdirSync(workspace, { recursive: true });
+    if (name !== 'workspace' && !existsSync(join(workspace, 'features')))
+      symlinkSync(join(run, 'workspace', 'features'), join(workspace, 'features'));
+    return kdSpec(
       'patch',
       model,
       ...['--labels', names, '--blank', '0', '--image-size', '64'],
       ...['--images', join(run, 'photos'), '--bystanders', join(run, 'others')],
-      ...['--out', join(run, 'patched.onnx'), '--workspace', join(run, 'workspace'), '--seed', String(seed)],
+      ...['--out', join(run, 'patched.onnx'), '--workspace', workspace, '--seed', String(seed)],
       ...['--clusters', '1', '--views', '1', '--harm', String(harm)],
-      ...['--with-rivals', '--backend', values.backend],
-    ),
-  );
-  const { before, after, examples, calibratedFor, rivals } = patch as Patch;
-  runs.push({ seed, patch: { before, after, examples, calibratedFor, rivals } });
-}
-writeResult(values.out, 'ddddocr', { runs }, page);
-
-function page({ runs }: { readonly runs: readonly Run[] }): string {
-  const [{ patch: first }] = runs;
-  const row = (name: string, figuresOf: (patch: Patch) => Figures | undefined) => [
-    name,
-    ...runs.flatMap(({ patch }) => {
-      const figures = figuresOf(patch);
-      return [
-        figures ? signed(figures.top1 - patch.before.top1) : '',
-        figures ? signed(figures.bystanders - patch.before.bystanders) : '',
-      ];
-    }),
-  ];
-  const rivals = first.rivals.filter(({ name }) => name !== 'temperature').map(({ name }) => name);
-  const before = runs.map(({ seed, patch }) => {
-    const { top1, bystanders } = patch.before;
-    const percent = (share: number) => `${(100 * share).toFixed(1)}%`;
-    return `seed ${seed}: ${percent(top1)} of ${patch.examples.test} test images, ${percent(bystanders)} of ${patch.examples.bystanders} bystanders, calibrated for a harm of ${percent(patch.calibratedFor)}`;
+      ...['--backend', values.backend, ...more],
+    ) as DdddocrPatch;
+  };
+  const patch = await remembered(join(run, 'patch.json'), () => patched('workspace', '--with-rivals'));
+  const refitted = await remembered(join(run, 'refitted.json'), () => {
+    try {
+      return patched('refitted', '--refit-share', '0.5', '--refit-views', '1', '--no-with-rivals');
+    } catch {
+      return null; // refused: what it says is on the screen
+    }
   });
-  return `# A recogniser that takes one image at a time
-
-    npm run build && npx tsx scripts/results/ddddocr.ts FOLDER
-
-ddddocr reads 8,209 characters from images of 64 pixels in height, one at a time, and its output has the steps before the
-batch; PyPI's package \`ddddocr\` has the file (MIT), used as it is with \`--blank 0 --image-size 64\`. ${listed} characters that PP-OCRv6
-takes for one another ([complaint lists](complaint-lists.md), whose degraded images and divisions these are), one view of each
-design; bystanders are ${others} other characters. Changes in points of top-1 in designs that nothing saw, with at most ${100 * harm}% of
-harm as the bystanders that bound it measure it:
-
-${table(
-  ['', ...runs.flatMap(({ seed }) => [`seed ${seed}: characters`, 'bystanders'])],
-  [
-    row('**specialists**', (patch) => patch.after),
-    ...rivals.map((name) => row(name, (patch) => patch.rivals.find((rival) => rival.name === name))),
-  ],
-)}
-
-The model itself: ${before.join('; ')}.
-`;
+  const { before, after, examples, calibratedFor, rivals } = patch;
+  runs.push({
+    seed,
+    patch: { before, after, examples, calibratedFor, rivals },
+    refitted: refitted && {
+      before: refitted.before,
+      after: refitted.after,
+      calibratedFor: refitted.calibratedFor,
+    },
+  });
 }
+writeResult(values.out, 'ddddocr', { listed, others, harm, runs }, renderDdddocr);
