@@ -86,14 +86,15 @@ for (const seed of values.seeds.split(',').map(Number)) {
   const patched = (name: string, ...more: readonly string[]) => {
     const workspace = join(run, name);
     mkdirSync(workspace, { recursive: true });
-    if (name !== 'workspace' && !existsSync(join(workspace, 'features')))
-      symlinkSync(join(run, 'workspace', 'features'), join(workspace, 'features'));
+    const features = join(run, 'workspace', 'features');
+    mkdirSync(features, { recursive: true });
+    if (!existsSync(join(workspace, 'features'))) symlinkSync(features, join(workspace, 'features'));
     return kdSpec(
       'patch',
       model,
       ...['--labels', names, '--blank', '0', '--image-size', '64'],
       ...['--images', join(run, 'photos'), '--bystanders', join(run, 'others')],
-      ...['--out', join(run, 'patched.onnx'), '--workspace', workspace, '--seed', String(seed)],
+      ...['--out', join(run, `${name}.onnx`), '--workspace', workspace, '--seed', String(seed)],
       ...['--clusters', '1', '--views', '1', '--harm', String(harm)],
       ...['--backend', values.backend, ...more],
     ) as DdddocrPatch;
@@ -102,19 +103,17 @@ for (const seed of values.seeds.split(',').map(Number)) {
   const refitted = await remembered(join(run, 'refitted.json'), () => {
     try {
       return patched('refitted', '--refit-share', '0.5', '--refit-views', '1', '--no-with-rivals');
-    } catch {
-      return null; // refused: what it says is on the screen
+    } catch (error) {
+      // All was measured and the file refused, as it says on the screen; or something else went wrong.
+      if (existsSync(join(run, 'refitted', 'report', 'manifest.json'))) return null;
+      throw error;
     }
   });
   const { before, after, examples, calibratedFor, rivals } = patch;
   runs.push({
     seed,
     patch: { before, after, examples, calibratedFor, rivals },
-    refitted: refitted && {
-      before: refitted.before,
-      after: refitted.after,
-      calibratedFor: refitted.calibratedFor,
-    },
+    refitted: refitted && { after: refitted.after, calibratedFor: refitted.calibratedFor },
   });
 }
 writeResult(values.out, 'ddddocr', { listed, others, harm, runs }, renderDdddocr);

@@ -16,7 +16,7 @@ import { existsSync, linkSync, mkdirSync, readFileSync, symlinkSync } from 'node
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { createRandom } from '../../src/core/random.js';
-import { type Drawings, makeDrawings, type Part, type Picture } from './icons/drawings.js';
+import { type Drawings, fewestFamilies, makeDrawings, type Part, type Picture } from './icons/drawings.js';
 import { type IconsResult, type IconsRun, renderIcons, type Variant } from './icons/page.js';
 import { kdSpec, metricsOf, remembered } from './workspace.js';
 import { writeResult } from './write-result.js';
@@ -128,9 +128,9 @@ for (const seed of seeds) {
   const kept = ['--workspace', workspace, '--seed', String(seed), '--backend', values.backend];
   const given = [...kept, '--labels', labels];
   if (compared.length === 0) {
-    for (const [index, words] of variants.entries())
+    for (const words of variants)
       compared.push(
-        await remembered(join(run, `variant-${index}.json`), () => {
+        await remembered(join(run, `variant${words.join('')}.json`), () => {
           kdSpec('calibrate', '--onnx', model, '--source', join(run, 'photos'), ...given, ...words);
           return variantOf(workspace, words);
         }),
@@ -160,6 +160,7 @@ const eachPart = (numberOf: (part: Part) => number) =>
 const result: IconsResult = {
   data: {
     iconify: iconifyVersion,
+    fewestFamilies,
     classes: drawings.classes.length,
     images: eachPart((part) => drawings.pictures.filter((picture) => picture.part === part).length),
     families: eachPart((part) => drawings.families[part].length),

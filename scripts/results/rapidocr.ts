@@ -40,7 +40,7 @@ const runs: RapidocrRun[] = [];
 for (const seed of values.seeds.split(',').map(Number)) {
   const run = join(folder, 'runs', `second-list-${seed}`);
   if (!existsSync(join(run, 'first.json'))) throw new Error(`${run}: run second-list.ts first`);
-  const reads = await remembered(join(run, 'rapidocr.json'), (): readonly RapidocrReads[] => {
+  const read = await remembered(join(run, 'rapidocr.json'), (): Omit<RapidocrRun, 'seed'> => {
     execFileSync(python, ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', ...packages], {
       stdio: ['ignore', 'inherit', 'inherit'],
     });
@@ -48,25 +48,24 @@ for (const seed of values.seeds.split(',').map(Number)) {
     const from = ['--workspace', join(run, 'workspace-first'), '--backend', 'wasm'];
     kdSpec('export', '--replace-output', '--out', patched, ...from);
     const images = join(run, 'first', 'test');
-    return widths.map(({ width, most }) =>
-      JSON.parse(
-        execFileSync(
-          python,
-          [
-            'scripts/results/complaints/rapidocr_reads.py',
-            ...['--patched', patched, '--images', images],
-            ...['--width', String(width), '--most', String(most)],
-          ],
-          { encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] },
+    const reads = widths.map(
+      ({ width, most }): RapidocrReads =>
+        JSON.parse(
+          execFileSync(
+            python,
+            [
+              'scripts/results/complaints/rapidocr_reads.py',
+              ...['--patched', patched, '--images', images],
+              ...['--width', String(width), '--most', String(most)],
+            ],
+            { encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] },
+          ),
         ),
-      ),
     );
+    const printed = 'from importlib.metadata import version; print(version("rapidocr"))';
+    const version = execFileSync(python, ['-c', printed], { encoding: 'utf8' }).trim();
+    return { version, reads };
   });
-  runs.push({ seed, reads });
+  runs.push({ seed, ...read });
 }
-const version = execFileSync(
-  python,
-  ['-c', 'from importlib.metadata import version; print(version("rapidocr"))'],
-  { encoding: 'utf8' },
-).trim();
-writeResult(values.out, 'rapidocr', { version, runs }, renderRapidocr);
+writeResult(values.out, 'rapidocr', { runs }, renderRapidocr);

@@ -1,8 +1,9 @@
-import { percent } from '../../../src/core/percent.js';
+import { percent, signedPercent, signedWithin } from '../../../src/core/percent.js';
 import { count } from '../../../src/core/quantity-text.js';
 import type { RivalsReport } from '../../../src/evaluation/rivals/compare-rivals.js';
+import { frontierBounds } from '../../../src/evaluation/rivals/measure-rivals.js';
 import type { RivalFigures } from '../../../src/evaluation/rivals/verdict.js';
-import { signed, table } from '../format.js';
+import { meanOf, table } from '../format.js';
 import { type Course, tradeOffChart } from './trade-off-chart.js';
 
 /** Images of a design, how many the generalist and the ensemble get right, and on how many they differ in that. */
@@ -63,13 +64,11 @@ export function changeOf(scores: readonly DesignScore[]) {
   };
 }
 
-const meanOf = (values: readonly number[]) => values.reduce((sum, one) => sum + one, 0) / values.length;
-
 function spread(values: readonly number[]): string {
   const mean = meanOf(values);
-  if (values.length === 1) return signed(mean);
+  if (values.length === 1) return signedPercent(mean);
   const squares = values.reduce((sum, one) => sum + (one - mean) ** 2, 0);
-  return `${signed(mean)} ± ${(100 * Math.sqrt(squares / (values.length - 1) / values.length)).toFixed(1)}`;
+  return signedWithin(mean, Math.sqrt(squares / (values.length - 1) / values.length));
 }
 
 /** Gain and harm of everything under one bound, for each seed. */
@@ -110,7 +109,9 @@ function listOf(runs: readonly ComplaintRun[]): string {
   const seeds = runs.map(({ seed }) => seed);
   const { test, bystanders } = rivals;
   const lines: string[] = [`## ${title(list)}`, ''];
-  const measured = [0.005, 0.01].filter((bound) => points.some((point) => point.bound === bound));
+  const isMeasured = (bound: number) =>
+    runs.every((run) => run.points.some((point) => point.bound === bound));
+  const measured = [0.005, 0.01].filter(isMeasured);
   for (const bound of measured) {
     const rows = atBound(runs, bound)
       .filter(({ all }) => all.length > 0)
@@ -156,11 +157,11 @@ function promises(runs: readonly ComplaintRun[]): string {
     if (point === undefined) return [];
     const [validation, test] = [changeOf(run.validation), changeOf(point.test)];
     const error = (one: typeof test) =>
-      `${signed(one.change)} ± ${(100 * one.standardError).toFixed(1)} (${(100 * one.betweenDesigns).toFixed(1)})`;
+      `${signedWithin(one.change, one.standardError)} (${(100 * one.betweenDesigns).toFixed(1)})`;
     return [
       [
         `${title(run.list)}, seed ${run.seed}`,
-        signed(point.promised.after - point.promised.before),
+        signedPercent(point.promised.after - point.promised.before),
         error(validation),
         error(test),
       ],
@@ -216,11 +217,10 @@ Gain in top-1. *Cross-fitted*: on validation, each half under what the other hal
 /** The frontiers of all lists, as one picture. */
 export function tradeOffPicture(runs: readonly ComplaintRun[]): string {
   const lists = [...new Set(runs.map(({ list }) => list))];
-  const bounds = runs[0].points.map(({ bound }) => bound).sort((a, b) => a - b);
   const panels = lists.map((list) => {
     const own = runs.filter((run) => run.list === list);
     const courses = new Map<string, Course['points'][number][]>();
-    for (const bound of bounds)
+    for (const bound of frontierBounds)
       for (const { name, all } of atBound(own, bound)) {
         if (all.length < own.length) continue;
         const points = courses.get(name) ?? [];

@@ -14,16 +14,18 @@ export interface RapidocrReads {
 
 export interface RapidocrRun {
   readonly seed: number;
+  /** Of rapidocr. */
+  readonly version: string;
   readonly reads: readonly RapidocrReads[];
 }
 
 /** What `rapidocr.json` holds. */
 export interface RapidocrResult {
-  readonly version: string;
   readonly runs: readonly RapidocrRun[];
 }
 
-export function renderRapidocr({ version, runs }: RapidocrResult): string {
+export function renderRapidocr({ runs }: RapidocrResult): string {
+  const versions = [...new Set(runs.map(({ version }) => version))].join(', ');
   const rows = runs.flatMap(({ seed, reads }) =>
     reads.map(({ images, width, before, after, standardError }) => [
       `${width} pixels wide, seed ${seed}`,
@@ -42,10 +44,10 @@ export function renderRapidocr({ version, runs }: RapidocrResult): string {
     npm run build && npx tsx scripts/results/rapidocr.ts FOLDER
 
 \`kd-spec patch\` improves PP-OCRv6 small for the 200 characters that it takes most often for one another, and
-\`kd-spec export --replace-output\` puts the fused distribution where the model's own output was. \`rapidocr\` ${version} opens that file
+\`kd-spec export --replace-output\` puts the fused distribution where the model's own output was. \`rapidocr\` ${versions} opens that file
 in place of its own (\`Rec.model_path\`), and reads images of these characters, single ones without detection, in designs
 that nothing saw ([images and divisions](second-list.md)). Texts that are the character, with the change ± one standard
-error, paired; rapidocr fills up images to a width of 320 pixels, specialists learned from images of 48:
+error between images, paired; rapidocr fills up images to a width of 320 pixels, specialists learned from images of 48:
 
 ${table(['', 'images', 'its own file', 'patched', 'change'], rows)}
 

@@ -58,8 +58,10 @@ export function renderSecondList({ lists: [first, second], runs }: SecondListRes
 
 PP-OCRv6 small is patched for the ${count(first)} characters that it takes most often for one another, and the patched file is patched
 again for the ${count(second)} that come next; each patch sees images of its own list and of bystanders, never of the other list, and may
-cost bystanders half a point. Images and designs are those of the [complaint lists](complaint-lists.md); the test images
-are in designs that no patch saw. Top-1, with changes ± one standard error, paired:
+cost bystanders half a point. Images and designs are those of the [complaint lists](complaint-lists.md): four images of a
+character in each design on the first list, one on the second. The test images are in designs that no patch saw; the
+bystanders here are those by which each patch judged its bound last. Top-1, with changes ± one standard error between
+images, paired:
 
 ${table(['', 'images', 'the model', 'first patch', 'change', 'both', 'change by the second'], rows)}
 

@@ -15,7 +15,7 @@ import { createRandom } from '../../../src/core/random.js';
 import { type IconSet, iconSets, svgOf } from '../icon-sets.js';
 
 export const imageSize = 32;
-const fewestFamilies = 6; // that draw a class
+export const fewestFamilies = 6; // that draw a class
 const mostDrawings = 2; // of one class by one family
 const sharedDrawings = 10; // that make two sets one family
 /** Sets that were drawn after one another, which neither author nor prefix tells. */

@@ -7,6 +7,8 @@ import { meanOf, table } from '../format.js';
 export interface IconsResult {
   readonly data: {
     readonly iconify: string;
+    /** Of sets that draw a class, at least. */
+    readonly fewestFamilies: number;
     readonly classes: number;
     readonly images: Readonly<Record<'model' | 'own' | 'test', number>>;
     readonly families: Readonly<Record<'model' | 'own' | 'test', number>>;
@@ -82,7 +84,7 @@ export function renderIcons({ data, training, variants, chosen, runs }: IconsRes
 torchvision's ResNet-18, as it is but for its ${count(data.classes)} classes, learned what icons show and was exported by
 \`torch.onnx.export\` (PyTorch ${training.torch}, torchvision ${training.torchvision}). The drawings are those of the npm package
 \`@iconify/json\` ${data.iconify}, rendered in 32 x 32 pixels; sets under GPL, NC and SA licences are left out. A class is a name
-that at least six families of sets draw; sets of one author, prefix or lineage are one family. The families are divided:
+that at least ${data.fewestFamilies} families of sets draw; sets of one author, prefix or lineage are one family. The families are divided:
 
 - ${data.families.model} taught the model: ${count(data.images.model)} drawings, ${training.epochs.length} epochs, ${duration(seconds)} of processor time, then ${percent(training.epochs.at(-1)?.top1 ?? 0)} of them right;
 - ${data.families.own} are what its user has: ${count(data.images.own)} drawings, a quarter of the families for validation, another quarter under each seed;
@@ -93,7 +95,7 @@ that show one thing, and nothing can tell them apart.
 
 ## Chosen on validation
 
-Seed 1, by cross-fitting: each half of the validation images under what was chosen on the other half. Gain over the model, which has ${percent(variants[0].before)}.
+Seed ${runs[0].seed}, by cross-fitting: each half of the validation images under what was chosen on the other half. Gain over the model, which has ${percent(variants[0].before)}.
 
 ${table(
   ['settings', 'top-1', 'gain', 'NLL', 'kept', 'rule'],
@@ -111,7 +113,7 @@ Taken: ${settings(chosen)}.
 
 ## On the test
 
-\`kd-spec patch model.onnx --images photos\`; gain in top-1 over the model, ± one standard error, paired:
+\`kd-spec patch model.onnx --images photos${chosen.map((word) => ` ${word}`).join('')}\`; gain in top-1 over the model, ± one standard error, paired:
 
 ${table(
   ['', 'mean', ...runs.map(({ seed }) => `seed ${seed}`)],

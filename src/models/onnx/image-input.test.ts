@@ -294,21 +294,21 @@ describe('images as the model takes them', () => {
 });
 
 describe('a file that kd-spec exported', () => {
-  const reading = {
-    order: 'bgr',
-    normalisation: { name: 'of somebody', mean: [0.3, 0.2, 0.1], deviation: [0.5, 0.5, 0.5] }, // blue first
+  const blueFirst = { name: 'of somebody', mean: [0.3, 0.2, 0.1], deviation: [0.5, 0.5, 0.5] };
+  const colour = {
+    name: 'image',
+    type: 'float32',
+    layout: 'channels-first',
+    image: { height: 48, width: 32, channels: 3 },
+    batch: null,
+    reading: { order: 'bgr', normalisation: blueFirst },
   };
-  const metadata = {
-    [inputKey]: JSON.stringify({
-      name: 'image',
-      type: 'float32',
-      layout: 'channels-first',
-      image: { height: 48, width: 32, channels: 3 },
-      batch: null,
-      reading,
-    }),
-  };
-  const exported = (hints: InputHints) => inputOf(['n', 3, 'h', 'w'], hints, undefined, metadata);
+  const exported = (
+    hints: InputHints,
+    said: object = {},
+    declared: readonly (number | string)[] = ['n', 3, 'h', 'w'],
+    type?: TensorProto_DataType,
+  ) => inputOf(declared, hints, type, { [inputKey]: JSON.stringify({ ...colour, ...said }) });
 
   test.each<InputHints>([
     {},
@@ -316,18 +316,52 @@ describe('a file that kd-spec exported', () => {
     { order: 'bgr', mean: [0.1, 0.2, 0.3], deviation: [0.5], layout: 'channels-first' },
   ])('is read as its specialists learned: %j', async (hints) => {
     const input = await exported(hints);
-    expect(input.image).toEqual({ height: 48, width: 32, channels: 3 });
-    expect(possibleReadings(input)).toEqual([reading]);
+    expect(input.image).toEqual(colour.image);
+    expect(possibleReadings(input)).toEqual([colour.reading]);
   });
 
-  test.each<[string, InputHints]>([
-    ['--image-size', { imageSize: { height: 48, width: 48 } }],
-    ['--channel-order', { order: 'rgb' }],
-    ['--image-mean', { mean: [0.3, 0.2, 0.1] }],
-    ['--image-mean', { mean: [0.1] }],
-    ['--image-std', { deviation: [0.5, 0.5, 0.6] }],
-    ['--layout', { layout: 'channels-last' }],
-  ])('is not read otherwise: %s %j', async (flag, hints) => {
-    await expect(exported(hints)).rejects.toThrow(`from which its specialists learned: leave ${flag} out`);
+  test.each<[string, string, InputHints]>([
+    ['--image-size', 'images of 48x32', { imageSize: { height: 48, width: 48 } }],
+    ['--channel-order', 'channels in the order bgr', { order: 'rgb' }],
+    ['--image-mean', 'a mean of 0.1, 0.2, 0.3', { mean: [0.3, 0.2, 0.1] }],
+    ['--image-mean', 'a mean of 0.1, 0.2, 0.3', { mean: [0.1] }],
+    ['--image-std', 'a deviation of 0.5, 0.5, 0.5', { deviation: [0.5, 0.5, 0.6] }],
+    ['--layout', 'channels-first', { layout: 'channels-last' }],
+  ])('is not read otherwise: %s, %s', async (flag, own, hints) => {
+    await expect(exported(hints)).rejects.toThrow(`it takes ${own}: leave ${flag} out`);
+  });
+
+  test('that takes bytes says so', async () => {
+    const reading = {
+      order: 'rgb',
+      normalisation: { name: '0 to 255', mean: [0, 0, 0], deviation: Array(3).fill(1 / 255) },
+    };
+    const said = { type: 'uint8', layout: 'channels-last', reading };
+    const bytes = (hints: InputHints) =>
+      exported(hints, said, ['n', 'h', 'w', 3], TensorProto_DataType.UINT8);
+    expect(possibleReadings(await bytes({}))).toEqual([reading]);
+    await expect(bytes({ mean: [0.5] })).rejects.toThrow(
+      'it takes bytes as they are: leave --image-mean out',
+    );
+  });
+
+  test('of grey images has one number, and no order of channels', async () => {
+    const said = {
+      image: { height: 48, width: 32, channels: 1 },
+      reading: { order: 'rgb', normalisation: { name: '-1 to 1', mean: [0.5], deviation: [0.5] } },
+    };
+    const grey = (hints: InputHints) => exported(hints, said, ['n', 1, 48, 32]);
+    expect(possibleReadings(await grey({ order: 'bgr', mean: [0.5] }))).toEqual([said.reading]);
+    await expect(grey({ mean: [0.5, 0.5, 0.5] })).rejects.toThrow(
+      /has 3 numbers, the images have 1 channels/,
+    );
+  });
+
+  test.each([
+    { what: 'another type', said: { type: 'uint8' } },
+    { what: 'other axes', said: { layout: 'channels-last' } },
+    { what: 'another name', said: { name: 'picture' } },
+  ])('and was changed since is refused: $what', async ({ said }) => {
+    await expect(exported({}, said)).rejects.toThrow(/do not describe the input "image": export it again/);
   });
 });

@@ -1,4 +1,4 @@
-import { TensorProto_DataType } from 'onnx-buf';
+import { TensorProto_DataType, type ValueInfoProto } from 'onnx-buf';
 import { KdSpecError } from '../../core/errors.js';
 import type { ImageShape, Sides } from '../../data/source.js';
 import { type ImageConfig, normalisationOfConfig, readImageConfig, unusable } from './image-config.js';
@@ -52,8 +52,8 @@ const types: Partial<Record<number, InputType>> = {
 };
 
 /**
- * Finds out how a model wants its images: from flags, then from `preprocessor_config.json` or `config.json` beside the
- * model, then from the declared shape.
+ * Finds out how a model wants its images: what a file of kd-spec says of itself; of another model from flags, then from
+ * `preprocessor_config.json` or `config.json` beside it, then from the declared shape.
  *
  * @throws KdSpecError `checkpoint-invalid` when the model has no image input, or a file beside it a value that cannot be
  * meant: the message names file and key; `option-invalid` when what is missing cannot be guessed, or a flag contradicts the
@@ -70,7 +70,7 @@ export async function findImageInput(model: OnnxModel, hints: InputHints = {}): 
         'export the model with its images as the only input, and what else it takes as a constant',
     );
   }
-  const told = inputOfExported(model, input.name);
+  const told = inputOfExported(model, input);
   if (told) {
     expectAsTold(path, told, hints);
     return told;
@@ -150,8 +150,9 @@ function noImages(
 }
 
 /** What a file that kd-spec exported says about its input; undefined for any other. */
-function inputOfExported({ path, metadata }: OnnxModel, name: string): OnnxImageInput | undefined {
+function inputOfExported({ path, metadata }: OnnxModel, input: ValueInfoProto): OnnxImageInput | undefined {
   const text = metadata.get(inputKey);
+  const { name } = input;
   if (text === undefined) return undefined;
   let value: unknown;
   try {
@@ -162,7 +163,7 @@ function inputOfExported({ path, metadata }: OnnxModel, name: string): OnnxImage
   const { data } = feedSchema.safeParse(value);
   const areImages = data?.image.isFeatures !== true;
   const isVast = areImages && data !== undefined && !(isSide(data.image.height) && isSide(data.image.width));
-  if (data === undefined || data.name !== name || isVast) {
+  if (data === undefined || data.name !== name || isVast || !isDeclaredAs(input, data)) {
     throw invalid(path, `its metadata "${inputKey}" do not describe the input "${name}": export it again`);
   }
   const { type, layout, image, batch, reading } = data;
@@ -172,37 +173,62 @@ function inputOfExported({ path, metadata }: OnnxModel, name: string): OnnxImage
   return { name, type, layout, image, batch: batch ?? undefined, declared, notes: [], warnings: [] };
 }
 
+/** Whether an input is declared with the type and the extents that metadata say, as far as it declares any. */
+function isDeclaredAs(input: ValueInfoProto, { type, layout, image }: InputForm): boolean {
+  const { height, width, channels } = image;
+  const shape = {
+    'channels-first': [channels, height, width],
+    'channels-last': [height, width, channels],
+    flat: [height * width * channels],
+  }[layout];
+  const elementType = input.type?.value.case === 'tensorType' ? input.type.value.value.elemType : 0;
+  const extents = declaredExtents(input)?.slice(1);
+  return (
+    types[elementType] === type &&
+    (extents === undefined ||
+      (extents.length === shape.length &&
+        extents.every((extent, axis) => extent === undefined || extent === shape[axis])))
+  );
+}
+
 /** Refuses flags that contradict what an exported file says: from such images its specialists learned. */
 function expectAsTold(path: string, told: OnnxImageInput, hints: InputHints): void {
-  const { height, width } = told.image;
-  const { order = 'rgb', normalisation } = told.declared;
+  const { height, width, channels, isFeatures } = told.image;
+  if (isFeatures) return;
+  const { order, normalisation } = told.declared;
   const { layout, imageSize, mean, deviation } = hints;
-  const differ = (given: readonly number[] | undefined, own: readonly number[] = []) =>
-    given !== undefined &&
-    (given.length > own.length ||
-      own.some((value, at) => !(Math.abs(value - given[given.length === 1 ? 0 : at]) < 1e-6)));
-  const numbers = (own: readonly number[] = []) => own.join(', ');
-  const flags: readonly (readonly [flag: string, isAnother: boolean, own: string])[] = [
-    ['--layout', layout !== undefined && layout !== told.layout, `a layout of ${told.layout}`],
+  const ofChannels = (own: readonly number[] = [], flag: string, given?: readonly number[]) => {
+    const wide = given && wideNumbers(path, given, channels, flag);
+    const isAnother = wide?.some((value, at) => Math.abs(value - own[at]) > 1e-6) === true;
+    const numbers = own.map((value) => Number(value.toPrecision(4))).join(', ');
+    const what = flag === '--image-mean' ? 'mean' : 'deviation';
+    return [
+      flag,
+      isAnother,
+      told.type === 'uint8' ? 'bytes as they are' : `a ${what} of ${numbers}`,
+    ] as const;
+  };
+  const contradictions: readonly (readonly [flag: string, isAnother: boolean, own: string])[] = [
+    ['--layout', layout !== undefined && layout !== told.layout, told.layout],
     [
       '--image-size',
       imageSize !== undefined && (imageSize.height !== height || imageSize.width !== width),
       `images of ${height}x${width}`,
     ],
-    ['--channel-order', hints.order !== undefined && hints.order !== order, `channels in the order ${order}`],
-    ['--image-mean', differ(mean, normalisation?.mean), `a mean of ${numbers(normalisation?.mean)}`],
     [
-      '--image-std',
-      differ(deviation, normalisation?.deviation),
-      `a deviation of ${numbers(normalisation?.deviation)}`,
+      '--channel-order',
+      channels > 1 && hints.order !== undefined && hints.order !== order,
+      `channels in the order ${order}`,
     ],
+    ofChannels(normalisation?.mean, '--image-mean', mean),
+    ofChannels(normalisation?.deviation, '--image-std', deviation),
   ];
-  const another = flags.find(([, isAnother]) => isAnother);
-  if (another === undefined) return;
-  const [flag, , own] = another;
+  const found = contradictions.find(([, isAnother]) => isAnother);
+  if (found === undefined) return;
+  const [flag, , own] = found;
   throw undecided(
     path,
-    `kd-spec exported it for ${own}, from which its specialists learned: leave ${flag} out`,
+    `kd-spec wrote it, and its metadata say that it takes ${own}: leave ${flag} out, or start from the original model`,
   );
 }
 
@@ -327,20 +353,27 @@ function normalisationOf(
   { normalisation }: ImageConfig,
   said: { readonly notes: string[]; readonly warnings: string[] },
 ): Normalisation | undefined {
-  const wide = (values: readonly number[], what: string) => {
-    if (values.length === channels) return values;
-    if (values.length === 1) return Array.from({ length: channels }, () => values[0]);
-    throw undecided(path, `${what} has ${values.length} numbers, the images have ${channels} channels`);
-  };
   if (mean !== undefined || deviation !== undefined) {
     return {
       name: 'as --image-mean and --image-std say',
-      mean: wide(mean ?? [0], '--image-mean'),
-      deviation: wide(deviation ?? [1], '--image-std'),
+      mean: wideNumbers(path, mean ?? [0], channels, '--image-mean'),
+      deviation: wideNumbers(path, deviation ?? [1], channels, '--image-std'),
     };
   }
   if (type === 'uint8') return normalisations(channels)['0 to 255'];
   return normalisation && normalisationOfConfig(normalisation, channels, said);
+}
+
+/** A number for each channel, of which one is enough. */
+function wideNumbers(
+  path: string,
+  values: readonly number[],
+  channels: number,
+  flag: string,
+): readonly number[] {
+  if (values.length === channels) return values;
+  if (values.length === 1) return Array.from({ length: channels }, () => values[0]);
+  throw undecided(path, `${flag} has ${values.length} numbers, the images have ${channels} channels`);
 }
 
 /** Every reading that what is declared leaves open; one where nothing is open. */
