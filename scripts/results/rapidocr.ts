@@ -8,22 +8,12 @@
  */
 import { execFileSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { join, resolve } from 'node:path';
-import { parseArgs } from 'node:util';
+import { join } from 'node:path';
 import { type RapidocrReads, type RapidocrRun, renderRapidocr } from './complaints/rapidocr-page.js';
-import { kdSpec, remembered } from './workspace.js';
+import { folderAndSeeds, kdSpec, remembered } from './workspace.js';
 import { writeResult } from './write-result.js';
 
-const { values, positionals } = parseArgs({
-  allowPositionals: true,
-  options: {
-    seeds: { type: 'string', default: '1,2,3' },
-    out: { type: 'string', default: 'docs/results' },
-  },
-});
-const [place] = positionals;
-if (place === undefined) throw new Error('expected the folder of second-list.ts');
-const folder = resolve(place);
+const { folder, seeds, out } = folderAndSeeds('the folder of second-list.ts');
 const python = join(folder, 'venv', 'bin', 'python');
 
 /** What rapidocr needs beside the packages of `complaint-lists.ts`. */
@@ -37,7 +27,7 @@ const widths = [
 ];
 
 const runs: RapidocrRun[] = [];
-for (const seed of values.seeds.split(',').map(Number)) {
+for (const seed of seeds) {
   const run = join(folder, 'runs', `second-list-${seed}`);
   if (!existsSync(join(run, 'first.json'))) throw new Error(`${run}: run second-list.ts first`);
   const read = await remembered(join(run, 'rapidocr.json'), (): Omit<RapidocrRun, 'seed'> => {
@@ -68,4 +58,4 @@ for (const seed of values.seeds.split(',').map(Number)) {
   });
   runs.push({ seed, ...read });
 }
-writeResult(values.out, 'rapidocr', { runs }, renderRapidocr);
+writeResult(out, 'rapidocr', { runs }, renderRapidocr);

@@ -10,8 +10,7 @@
  */
 import { execFileSync } from 'node:child_process';
 import { existsSync, linkSync, mkdirSync, readdirSync, readFileSync, symlinkSync } from 'node:fs';
-import { join, resolve } from 'node:path';
-import { parseArgs } from 'node:util';
+import { join } from 'node:path';
 import { fromBinary, toBinary } from '@bufbuild/protobuf';
 import { ModelProtoSchema, TensorProtoSchema } from 'onnx-buf';
 import { createRandom } from '../../src/core/random.js';
@@ -20,19 +19,10 @@ import { loadEnsemble } from '../../src/ensemble/load-ensemble.js';
 import { firstClass } from '../../src/math/rank.js';
 import { designsOf, type Pool } from './complaints/pool.js';
 import { type Counted, renderSecondList, type SecondListRun } from './complaints/second-list-page.js';
-import { kdSpec, remembered } from './workspace.js';
+import { folderAndSeeds, kdSpec, remembered } from './workspace.js';
 import { writeResult } from './write-result.js';
 
-const { values, positionals } = parseArgs({
-  allowPositionals: true,
-  options: {
-    seeds: { type: 'string', default: '1,2,3' },
-    out: { type: 'string', default: 'docs/results' },
-  },
-});
-const [place] = positionals;
-if (place === undefined) throw new Error('expected the folder of complaint-lists.ts');
-const folder = resolve(place);
+const { folder, seeds, out } = folderAndSeeds('the folder of complaint-lists.ts');
 const [inFirst, inSecond, others] = [200, 100, 700]; // characters
 
 const model = execFileSync('find', [join(folder, 'venv', 'lib'), '-name', 'PP-OCRv6_rec_small.onnx'], {
@@ -142,5 +132,5 @@ async function runOf(pool: Pool, seed: number): Promise<SecondListRun> {
 
 const pool: Pool = JSON.parse(readFileSync(join(folder, 'pool.json'), 'utf8'));
 const runs: SecondListRun[] = [];
-for (const seed of values.seeds.split(',').map(Number)) runs.push(await runOf(pool, seed));
-writeResult(values.out, 'second-list', { lists: [inFirst, inSecond], runs }, renderSecondList);
+for (const seed of seeds) runs.push(await runOf(pool, seed));
+writeResult(out, 'second-list', { lists: [inFirst, inSecond], runs }, renderSecondList);

@@ -1,12 +1,27 @@
 import { execFileSync } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
+import { parseArgs } from 'node:util';
 import { parse, stringify } from 'yaml';
 import type { StageResults } from '../../src/pipeline/stage-metrics.js';
 import type { StageName } from '../../src/pipeline/stage-names.js';
 
 /** Settings by section, as a pipeline file has them. */
 export type Overrides = Readonly<Record<string, Readonly<Record<string, unknown>>>>;
+
+/** What a script was given: a folder that keeps all, `--seeds` and `--out`. */
+export function folderAndSeeds(expected: string) {
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: {
+      seeds: { type: 'string', default: '1,2,3' },
+      out: { type: 'string', default: 'docs/results' },
+    },
+  });
+  const [place] = positionals;
+  if (place === undefined) throw new Error(`expected ${expected}`);
+  return { folder: resolve(place), seeds: values.seeds.split(',').map(Number), out: values.out };
+}
 
 /** Runs the built command and returns what it prints with `--json`. */
 export function kdSpec(...words: string[]): unknown {

@@ -27,10 +27,10 @@ import { openExportedEnsemble } from '../../src/ensemble/export/exported-ensembl
 import { readSubsets } from '../../src/ensemble/subsets/subsets-file.js';
 import { findClassNames } from '../../src/models/onnx/class-names.js';
 import { wholeModel } from '../../src/models/onnx/constants.js';
-import { findImageInput, type OnnxImageInput, possibleReadings } from '../../src/models/onnx/image-input.js';
+import { findImageInput, possibleReadings } from '../../src/models/onnx/image-input.js';
 import { describeOnnx } from '../../src/models/onnx/import-onnx.js';
 import { decodeOnnxModel, readOnnxModel } from '../../src/models/onnx/model-file.js';
-import { feedSchema, toModelInput } from '../../src/models/onnx/reading.js';
+import { feedSchema, type OnnxImageInput, toModelInput } from '../../src/models/onnx/reading.js';
 import { readSafetensors, writeSafetensors } from '../../src/models/safetensors.js';
 import { readPipelineFile } from '../../src/pipeline/pipeline-file.js';
 import { hubParquet, listParquet } from './hub-parquet.js';

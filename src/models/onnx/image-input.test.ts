@@ -5,9 +5,9 @@ import { TensorProto_DataType } from 'onnx-buf';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { modelFile, node } from '../../../test/support/onnx-models.js';
 import { halfToNumber, numberToHalf } from '../../math/half.js';
-import { findImageInput, type InputHints, possibleReadings } from './image-input.js';
+import { findImageInput, possibleReadings } from './image-input.js';
 import { inputKey, readOnnxModel } from './model-file.js';
-import { toModelInput } from './reading.js';
+import { type InputHints, toModelInput } from './reading.js';
 
 let folder: string;
 beforeEach(async () => {

@@ -1,55 +1,23 @@
-import { TensorProto_DataType, type ValueInfoProto } from 'onnx-buf';
-import { KdSpecError } from '../../core/errors.js';
-import type { ImageShape, Sides } from '../../data/source.js';
+import { TensorProto_DataType } from 'onnx-buf';
+import type { KdSpecError } from '../../core/errors.js';
+import type { ImageShape } from '../../data/source.js';
+import { inputOfExported } from './exported-input.js';
 import { type ImageConfig, normalisationOfConfig, readImageConfig, unusable } from './image-config.js';
-import { declaredExtents, inputKey, integersAttribute, invalid, type OnnxModel } from './model-file.js';
+import { declaredExtents, declaredType, integersAttribute, invalid, type OnnxModel } from './model-file.js';
 import {
-  feedSchema,
-  type InputForm,
+  type InputHints,
   inOrder,
+  inputTypes,
+  isSide,
+  mostSide,
   type Normalisation,
   normalisations,
+  type OnnxImageInput,
   type Reading,
+  undecided,
+  wideNumbers,
 } from './reading.js';
 import type { InputType } from './runtime.js';
-
-/** The image input of a foreign model. */
-export interface OnnxImageInput extends InputForm {
-  readonly name: string;
-  /** Images that the model takes at once, where that is fixed. */
-  readonly batch: number | undefined;
-  /** What is known about order and normalisation; undefined is found out with labelled images. */
-  readonly declared: { readonly order?: Reading['order']; readonly normalisation?: Normalisation };
-  /** A sentence for each thing that was taken from somewhere or assumed. */
-  readonly notes: readonly string[];
-  /** A sentence for each file beside the model, or key of it, that was meant for its images and is not used. */
-  readonly warnings: readonly string[];
-}
-
-/** What a person may say about the input. */
-export interface InputHints {
-  readonly layout?: 'channels-first' | 'channels-last' | undefined;
-  /** The images that the model will be given, where it does not say what it takes. */
-  readonly given?: ImageShape | undefined;
-  readonly imageSize?: Sides | undefined;
-  /** The size of the images that there are, for the message where the model takes any; undefined where they have several. */
-  readonly exampleSize?: (() => Promise<Sides | undefined>) | undefined;
-  readonly order?: Reading['order'] | undefined;
-  /** Of values in [0, 1], as in `0.485,0.456,0.406`. */
-  readonly mean?: readonly number[] | undefined;
-  readonly deviation?: readonly number[] | undefined;
-}
-
-/** Pixels of a side: images of a classifier are smaller, and a few larger ones would fill the memory. */
-const mostSide = 4096;
-const isSide = (value: number) => Number.isInteger(value) && value >= 1 && value <= mostSide;
-
-const types: Partial<Record<number, InputType>> = {
-  [TensorProto_DataType.FLOAT]: 'float32',
-  [TensorProto_DataType.FLOAT16]: 'float16',
-  [TensorProto_DataType.DOUBLE]: 'float64',
-  [TensorProto_DataType.UINT8]: 'uint8',
-};
 
 /**
  * Finds out how a model wants its images: what a file of kd-spec says of itself; of another model from flags, then from
@@ -70,16 +38,13 @@ export async function findImageInput(model: OnnxModel, hints: InputHints = {}): 
         'export the model with its images as the only input, and what else it takes as a constant',
     );
   }
-  const told = inputOfExported(model, input);
-  if (told) {
-    expectAsTold(path, told, hints);
-    return told;
-  }
+  const told = inputOfExported(model, input, hints);
+  if (told) return told;
   const extents = declaredExtents(input) ?? [undefined, undefined, undefined, undefined];
   const flat = extents.length === 2 ? flatImage(extents[1], hints.given) : undefined;
   if (!flat && extents.length !== 4) throw noImages(model, input.name, extents);
-  const elementType = input.type?.value.case === 'tensorType' ? input.type.value.value.elemType : 0;
-  const type = types[elementType];
+  const elementType = declaredType(input);
+  const type = inputTypes[elementType];
   if (type === undefined) {
     throw invalid(
       path,
@@ -119,9 +84,6 @@ export async function findImageInput(model: OnnxModel, hints: InputHints = {}): 
   };
 }
 
-/** What an option decides, or decided wrongly. */
-const undecided = (path: string, what: string) => new KdSpecError('option-invalid', `${path}: ${what}`);
-
 /** The error of an input with other axes than images have. */
 function noImages(
   { path, graph }: OnnxModel,
@@ -146,89 +108,6 @@ function noImages(
         ? ': if it takes one image without a batch, export it for a batch of images (in PyTorch give ' +
           'torch.onnx.export a batch, image[None], and let no forward() add that axis or take it away)'
         : ''),
-  );
-}
-
-/** What a file that kd-spec exported says about its input; undefined for any other. */
-function inputOfExported({ path, metadata }: OnnxModel, input: ValueInfoProto): OnnxImageInput | undefined {
-  const text = metadata.get(inputKey);
-  const { name } = input;
-  if (text === undefined) return undefined;
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch {
-    value = undefined;
-  }
-  const { data } = feedSchema.safeParse(value);
-  const areImages = data?.image.isFeatures !== true;
-  const isVast = areImages && data !== undefined && !(isSide(data.image.height) && isSide(data.image.width));
-  if (data === undefined || data.name !== name || isVast || !isDeclaredAs(input, data)) {
-    throw invalid(path, `its metadata "${inputKey}" do not describe the input "${name}": export it again`);
-  }
-  const { type, layout, image, batch, reading } = data;
-  const { order, normalisation } = reading;
-  // Declared means are those of red, green and blue.
-  const declared = { order, normalisation: inOrder(normalisation, order) };
-  return { name, type, layout, image, batch: batch ?? undefined, declared, notes: [], warnings: [] };
-}
-
-/** Whether an input is declared with the type and the extents that metadata say, as far as it declares any. */
-function isDeclaredAs(input: ValueInfoProto, { type, layout, image }: InputForm): boolean {
-  const { height, width, channels } = image;
-  const shape = {
-    'channels-first': [channels, height, width],
-    'channels-last': [height, width, channels],
-    flat: [height * width * channels],
-  }[layout];
-  const elementType = input.type?.value.case === 'tensorType' ? input.type.value.value.elemType : 0;
-  const extents = declaredExtents(input)?.slice(1);
-  return (
-    types[elementType] === type &&
-    (extents === undefined ||
-      (extents.length === shape.length &&
-        extents.every((extent, axis) => extent === undefined || extent === shape[axis])))
-  );
-}
-
-/** Refuses flags that contradict what an exported file says: from such images its specialists learned. */
-function expectAsTold(path: string, told: OnnxImageInput, hints: InputHints): void {
-  const { height, width, channels, isFeatures } = told.image;
-  if (isFeatures) return;
-  const { order, normalisation } = told.declared;
-  const { layout, imageSize, mean, deviation } = hints;
-  const ofChannels = (own: readonly number[] = [], flag: string, given?: readonly number[]) => {
-    const wide = given && wideNumbers(path, given, channels, flag);
-    const isAnother = wide?.some((value, at) => Math.abs(value - own[at]) > 1e-6) === true;
-    const numbers = own.map((value) => Number(value.toPrecision(4))).join(', ');
-    const what = flag === '--image-mean' ? 'mean' : 'deviation';
-    return [
-      flag,
-      isAnother,
-      told.type === 'uint8' ? 'bytes as they are' : `a ${what} of ${numbers}`,
-    ] as const;
-  };
-  const contradictions: readonly (readonly [flag: string, isAnother: boolean, own: string])[] = [
-    ['--layout', layout !== undefined && layout !== told.layout, told.layout],
-    [
-      '--image-size',
-      imageSize !== undefined && (imageSize.height !== height || imageSize.width !== width),
-      `images of ${height}x${width}`,
-    ],
-    [
-      '--channel-order',
-      channels > 1 && hints.order !== undefined && hints.order !== order,
-      `channels in the order ${order}`,
-    ],
-    ofChannels(normalisation?.mean, '--image-mean', mean),
-    ofChannels(normalisation?.deviation, '--image-std', deviation),
-  ];
-  const found = contradictions.find(([, isAnother]) => isAnother);
-  if (found === undefined) return;
-  const [flag, , own] = found;
-  throw undecided(
-    path,
-    `kd-spec wrote it, and its metadata say that it takes ${own}: leave ${flag} out, or start from the original model`,
   );
 }
 
@@ -362,18 +241,6 @@ function normalisationOf(
   }
   if (type === 'uint8') return normalisations(channels)['0 to 255'];
   return normalisation && normalisationOfConfig(normalisation, channels, said);
-}
-
-/** A number for each channel, of which one is enough. */
-function wideNumbers(
-  path: string,
-  values: readonly number[],
-  channels: number,
-  flag: string,
-): readonly number[] {
-  if (values.length === channels) return values;
-  if (values.length === 1) return Array.from({ length: channels }, () => values[0]);
-  throw undecided(path, `${flag} has ${values.length} numbers, the images have ${channels} channels`);
 }
 
 /** Every reading that what is declared leaves open; one where nothing is open. */

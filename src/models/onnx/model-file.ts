@@ -274,6 +274,11 @@ export function integersAttribute(node: NodeProto, name: string): readonly numbe
   return attribute?.type === AttributeProto_AttributeType.INTS ? attribute.ints.map(Number) : undefined;
 }
 
+/** The number of the type of an input or output as declared; 0 for none. */
+export function declaredType({ type }: ValueInfoProto): number {
+  return type?.value.case === 'tensorType' ? type.value.value.elemType : 0;
+}
+
 /** The extents of an input or output as declared; undefined for those that are free. */
 export function declaredExtents(
   info: ValueInfoProto | undefined,

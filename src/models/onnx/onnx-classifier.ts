@@ -4,7 +4,7 @@ import { type Classifier, type ClassNames, createClassifier, lowestLogProbabilit
 import { findClassNames } from './class-names.js';
 import { wholeModel } from './constants.js';
 import { headsOf, mostLikely, withFeatures } from './find-head.js';
-import { findImageInput, type InputHints, possibleReadings } from './image-input.js';
+import { findImageInput, possibleReadings } from './image-input.js';
 import { openImageSession, type SessionPart } from './image-session.js';
 import {
   fusedOutputKey,
@@ -14,6 +14,7 @@ import {
   outputHolds,
   readOnnxModel,
 } from './model-file.js';
+import type { InputHints } from './reading.js';
 import type { OutputTensor, RuntimeName } from './runtime.js';
 import { expectInference } from './training-mode.js';
 

@@ -1,5 +1,7 @@
+import { TensorProto_DataType } from 'onnx-buf';
 import { z } from 'zod';
-import type { ImageShape } from '../../data/source.js';
+import { KdSpecError } from '../../core/errors.js';
+import type { ImageShape, Sides } from '../../data/source.js';
 import { numberToHalf } from '../../math/half.js';
 import type { InputTensor, InputType } from './runtime.js';
 
@@ -24,6 +26,65 @@ export interface InputForm {
 export interface Reading {
   readonly order: 'rgb' | 'bgr';
   readonly normalisation: Normalisation;
+}
+
+/** The image input of a foreign model. */
+export interface OnnxImageInput extends InputForm {
+  readonly name: string;
+  /** Images that the model takes at once, where that is fixed. */
+  readonly batch: number | undefined;
+  /** What is known about order and normalisation; undefined is found out with labelled images. */
+  readonly declared: { readonly order?: Reading['order']; readonly normalisation?: Normalisation };
+  /** A sentence for each thing that was taken from somewhere or assumed. */
+  readonly notes: readonly string[];
+  /** A sentence for each file beside the model, or key of it, that was meant for its images and is not used. */
+  readonly warnings: readonly string[];
+}
+
+/** What a person may say about the input. */
+export interface InputHints {
+  readonly layout?: 'channels-first' | 'channels-last' | undefined;
+  /** The images that the model will be given, where it does not say what it takes. */
+  readonly given?: ImageShape | undefined;
+  readonly imageSize?: Sides | undefined;
+  /** The size of the images that there are, for the message where the model takes any; undefined where they have several. */
+  readonly exampleSize?: (() => Promise<Sides | undefined>) | undefined;
+  readonly order?: Reading['order'] | undefined;
+  /** Of values in [0, 1], as in `0.485,0.456,0.406`. */
+  readonly mean?: readonly number[] | undefined;
+  readonly deviation?: readonly number[] | undefined;
+}
+
+/** The types of input that are read, by their number in ONNX. */
+export const inputTypes: Partial<Record<number, InputType>> = {
+  [TensorProto_DataType.FLOAT]: 'float32',
+  [TensorProto_DataType.FLOAT16]: 'float16',
+  [TensorProto_DataType.DOUBLE]: 'float64',
+  [TensorProto_DataType.UINT8]: 'uint8',
+};
+
+/** Pixels of a side: images of a classifier are smaller, and a few larger ones would fill the memory. */
+export const mostSide = 4096;
+export const isSide = (value: number) => Number.isInteger(value) && value >= 1 && value <= mostSide;
+
+/** The error of what an option decides, or decided wrongly. */
+export const undecided = (path: string, what: string) =>
+  new KdSpecError('option-invalid', `${path}: ${what}`);
+
+/**
+ * A number for each channel, of which one is enough.
+ *
+ * @throws KdSpecError `option-invalid` for another number of them
+ */
+export function wideNumbers(
+  path: string,
+  values: readonly number[],
+  channels: number,
+  flag: string,
+): readonly number[] {
+  if (values.length === channels) return values;
+  if (values.length === 1) return Array.from({ length: channels }, () => values[0]);
+  throw undecided(path, `${flag} has ${values.length} numbers, the images have ${channels} channels`);
 }
 
 const count = z.int().positive();

@@ -1,8 +1,7 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
 import type { Backbone } from '../backbone.js';
-import type { OnnxImageInput } from './image-input.js';
-import type { Reading } from './reading.js';
+import type { OnnxImageInput, Reading } from './reading.js';
 import { checkReadings } from './self-check.js';
 
 const count = 40;

@@ -4,8 +4,7 @@ import { firstClass } from '../../math/rank.js';
 import { logSumExp } from '../../math/softmax.js';
 import type { Backbone, DenseHead } from '../backbone.js';
 import { rowOf } from '../classifier.js';
-import type { OnnxImageInput } from './image-input.js';
-import { describeReading, type Reading } from './reading.js';
+import { describeReading, type OnnxImageInput, type Reading } from './reading.js';
 
 /** Labelled images to try a foreign model on. */
 export interface CheckImages {
