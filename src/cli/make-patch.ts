@@ -31,6 +31,8 @@ export interface Patched {
 interface Watch {
   readonly signal: AbortSignal;
   readonly log: Log;
+  /** First classes of the model as it came, where it was patched before, by part: no calibration changes them. */
+  readonly ofEarlier: Map<string, Int32Array>;
 }
 
 export const lostByBystanders = ({ bystanders }: Pick<MeasuredPatch, 'bystanders'>) =>
@@ -59,6 +61,7 @@ async function figuresOf(
     unlabelled,
     signal,
     log,
+    ofEarlier,
   }: Watch & {
     readonly settings: ResolvedSettings['settings'];
     readonly unlabelled?: number;
@@ -69,15 +72,15 @@ async function figuresOf(
   const judged = { ensemble: networks, original };
   const store = join(workspace, 'features');
   const name = `measuring ${images.part === 'test' ? 'images' : 'bystanders'} for the test`;
-  const progress = log.progress(name, images.split.rows * (earlier ? 2 : 1));
+  let before = ofEarlier.get(images.part);
+  const progress = log.progress(name, images.split.rows * (earlier && !before ? 2 : 1));
   const update = (done: number) => progress.update(done);
   const found = await storedFirstClasses(judged, images, { key, store, signal, update });
-  const before =
-    earlier &&
-    (await firstClassesOfOne(earlier, images, {
-      signal,
-      update: (done) => update(images.split.rows + done),
-    }));
+  if (earlier && !before) {
+    const { rows } = images.split;
+    before = await firstClassesOfOne(earlier, images, { signal, update: (done) => update(rows + done) });
+    ofEarlier.set(images.part, before);
+  }
   progress.finish();
   return patchFigures({ ...found, ...(before && { before }) }, { unlabelled });
 }

@@ -92,12 +92,13 @@ export function patchCommand(context: CommandContext): CommandModule {
       // A bound that is kept on the bystanders that it was fitted on may not be on those for the test.
       const { harm } = resolved.settings.ensemble;
       const bounds = harm === null ? [null] : stricter.map((share) => share * harm);
+      const watch = { signal: context.signal, log, ofEarlier: new Map<string, Int32Array>() };
       let inForce = resolved;
       let bystanders: PatchFigures | undefined;
       for (const bound of bounds) {
         if (bound !== harm) inForce = withHarmBound(resolved, bound);
         await bringUpToDate('ensemble', inForce, context);
-        bystanders = await measureBystanders(inForce, { signal: context.signal, log });
+        bystanders = await measureBystanders(inForce, watch);
         const lost = lostByBystanders({ bystanders });
         if (harm === null || lost <= harm) break;
         log.info(
@@ -105,7 +106,7 @@ export function patchCommand(context: CommandContext): CommandModule {
             (bound === bounds.at(-1) ? '' : ': calibrating for a stricter bound'),
         );
       }
-      const made = await makePatched(inForce, bystanders, { replaceOutput, signal: context.signal, log });
+      const made = await makePatched(inForce, bystanders, { replaceOutput, ...watch });
       const outcomes = await bringUpToDate('report', inForce, context).catch((error: unknown) => {
         const isTooLarge = error instanceof KdSpecError && error.code === 'option-invalid';
         if (!isTooLarge || isChosen(given, 'report.rivals')) throw error;
