@@ -1,7 +1,8 @@
 import { spawn, spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
-import { mkdtemp, readdir, readFile, rm, stat, utimes, writeFile } from 'node:fs/promises';
+import { copyFile, mkdtemp, readdir, readFile, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
@@ -42,6 +43,20 @@ test('of many that come at once, one gets it', async () => {
   const holders = outcomes.filter((outcome) => outcome.status === 'fulfilled');
   expect(holders).toHaveLength(1);
   for (const holder of holders) await holder.value[Symbol.asyncDispose]();
+});
+
+test('a process that was killed while it took the lock of a dead one keeps nobody from it', async () => {
+  const { pid } = spawnSync(process.execPath, ['-e', '']);
+  await leaveLock({ pid, started: null });
+  const after = createHash('sha256').update('theirs').digest('hex').slice(0, 16);
+  await copyFile(path(), `${path()}.${after}.takeover`);
+  const outcomes = await Promise.allSettled(
+    Array.from({ length: 20 }, () => WorkspaceLock.acquire(workspace)),
+  );
+  const holders = outcomes.filter((outcome) => outcome.status === 'fulfilled');
+  expect(holders).toHaveLength(1);
+  for (const holder of holders) await holder.value[Symbol.asyncDispose]();
+  expect(await readdir(workspace)).toEqual([]);
 });
 
 test.runIf(process.platform === 'linux')(

@@ -1,6 +1,6 @@
-import { randomUUID } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import { readFileSync, rmSync } from 'node:fs';
-import { link, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { link, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { z } from 'zod';
@@ -24,6 +24,7 @@ type Holder = z.infer<typeof holderSchema>;
 const beatSeconds = 5;
 const deadAfterBeats = 6; // without a sign for so long, a holder on another machine is suspected to be dead
 const watchedBeats = 2.5; // and is, if none comes in this time either
+const takeoverMs = 5; // between two looks at the lock while another removes a dead holder's
 
 /** The right to change a workspace, held by one process at a time. */
 export class WorkspaceLock implements AsyncDisposable {
@@ -106,7 +107,7 @@ async function linked(own: string, path: string): Promise<boolean> {
 /** Removes the files that processes made to take the lock, and were killed before they could remove them. */
 async function dropUnused(workspace: string): Promise<void> {
   for (const name of await readdir(workspace)) {
-    if (!/^\.lock\.[0-9a-f-]{36}(\.stale)?$/.test(name)) continue;
+    if (!/^\.lock\.([0-9a-f-]{36}(\.stale)?|.+\.takeover)$/.test(name)) continue;
     const path = join(workspace, name);
     const holder = await readHolder(path);
     const isLeft = holder !== undefined && holder !== 'unreadable' && isRunning(holder) === false;
@@ -114,6 +115,7 @@ async function dropUnused(workspace: string): Promise<void> {
   }
 }
 
+/** Removes the lock of a dead holder. @throws KdSpecError `workspace-busy` for one that is alive */
 async function dropIfDead(path: string, own: string, beatMs: number): Promise<void> {
   const holder = await readHolder(path);
   if (holder === undefined) return; // released in between: try again
@@ -121,16 +123,32 @@ async function dropIfDead(path: string, own: string, beatMs: number): Promise<vo
     const isAlive = isRunning(holder) ?? (await givesSigns(path, own, beatMs));
     if (isAlive) throw await busy(holder, path, own);
   }
-  // Moved aside first, and looked at again: of two that see the same dead holder, only one drops it.
-  const aside = `${own}.stale`;
-  await rename(path, aside).catch(() => {});
-  const moved = await readHolder(aside);
-  const isTheSame =
-    moved === 'unreadable'
-      ? holder === 'unreadable'
-      : holder !== 'unreadable' && moved?.token === holder.token;
-  if (moved !== undefined && !isTheSame) await link(aside, path).catch(() => {});
-  await rm(aside, { force: true });
+  // Only who takes over from this holder may remove its lock. While the file is there nobody else gets the lock, so that
+  // what is seen of it here stays true until it is removed.
+  const takeover = takeoverOf(path, holder);
+  if (!(await linked(own, takeover))) {
+    await dropIfDead(takeover, own, beatMs).catch(async (error: unknown) => {
+      if (!(error instanceof KdSpecError)) throw error;
+      await wait(takeoverMs); // another is at it, and is done in a moment
+    });
+    return;
+  }
+  try {
+    if (isSame(await readHolder(path), holder)) await rm(path, { force: true });
+  } finally {
+    await rm(takeover, { force: true });
+  }
+}
+
+type Found = Holder | 'unreadable' | undefined;
+
+const isSame = (one: Found, other: Found) =>
+  one === 'unreadable' || other === 'unreadable' ? one === other : one?.token === other?.token;
+
+/** The file of the one who removes the lock of a dead holder. */
+function takeoverOf(path: string, holder: Holder | 'unreadable'): string {
+  const of = holder === 'unreadable' ? holder : holder.token;
+  return `${path}.${createHash('sha256').update(of).digest('hex').slice(0, 16)}.takeover`;
 }
 
 /** Whether a holder on another machine is alive, by the signs it writes into the lock. */
@@ -170,7 +188,7 @@ async function busy(holder: Holder, path: string, own: string): Promise<KdSpecEr
   );
 }
 
-async function readHolder(path: string): Promise<Holder | 'unreadable' | undefined> {
+async function readHolder(path: string): Promise<Found> {
   try {
     return holderSchema.parse(JSON.parse(await readFile(path, 'utf8')));
   } catch (error) {
