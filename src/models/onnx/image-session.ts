@@ -39,11 +39,14 @@ export interface ImageSession {
   dispose(): void;
 }
 
+const fewestOfLane = 8; // images, where a model takes any number
+
 /**
  * Opens a model that takes images.
  *
- * A batch goes through at once; where the number of images is fixed, so many at a time, with black images after the
- * last. Some exporters fix the batch at 1 without saying so: after a first refusal of more, images go one by one.
+ * A batch goes through at once, in as many parts as the session has lanes; where the number of images is fixed, so many
+ * at a time, with black images after the last. Some exporters fix the batch at 1 without saying so: after a first
+ * refusal of more, images go one by one.
  *
  * @param model as `openSession` takes it
  * @throws KdSpecError `checkpoint-invalid` when the runtime refuses the model
@@ -56,27 +59,43 @@ export async function openImageSession(
   const session = await openSession(model, { name: path, runtime });
   const size = form.image.height * form.image.width * form.image.channels;
   let most = batch ?? Number.POSITIVE_INFINITY;
+
+  /** The next images, one part a lane; no part is so small that a runtime would add in another order. */
+  const nextParts = (first: number, count: number) => {
+    const left = count - first;
+    const even = Math.ceil(left / Math.max(1, Math.min(session.lanes, Math.floor(left / fewestOfLane))));
+    const some = Math.min(most, even);
+    return Array.from({ length: Math.min(session.lanes, Math.ceil(left / some)) }, (_, lane) => {
+      const start = first + lane * some;
+      return { first: start, count: Math.min(some, count - start) };
+    });
+  };
   return {
     async run({ images, count }, outputs, take, reading = own) {
+      const runPart = async (part: { readonly first: number; readonly count: number }, lane: number) => {
+        const wanted = images.subarray(part.first * size, (part.first + part.count) * size);
+        const given = padded(wanted, batch, size);
+        const ran = given.length / size;
+        const feeds = { [name]: toModelInput(form, reading, given, ran) };
+        return { ...part, ran, results: await session.run(feeds, outputs, lane) };
+      };
       let hasFailed = false; // a batch did, so that these images are tried alone
       for (let first = 0; first < count; ) {
-        const some = Math.min(most, count - first);
-        const part = padded(images.subarray(first * size, (first + some) * size), batch, size);
-        const ran = part.length / size;
-        let results: SessionPart['results'];
-        try {
-          results = await session.run({ [name]: toModelInput(form, reading, part, ran) }, outputs);
-        } catch (error) {
-          if (some > 1 && most === Number.POSITIVE_INFINITY) {
+        const parts = nextParts(first, count);
+        const runs = await Promise.allSettled(parts.map(runPart));
+        for (const [place, run] of runs.entries()) {
+          if (run.status === 'fulfilled') {
+            take(run.value);
+            first += run.value.count;
+          } else if (parts[place].count > 1 && most === Number.POSITIVE_INFINITY) {
             most = 1;
             hasFailed = true;
-            continue;
+            break;
+          } else {
+            if (hasFailed) most = Number.POSITIVE_INFINITY; // it was the image, not their number
+            throw run.reason;
           }
-          if (hasFailed) most = Number.POSITIVE_INFINITY; // it was the image, not their number
-          throw error;
         }
-        take({ results, first, count: some, ran });
-        first += some;
       }
     },
     dispose: () => session.dispose(),

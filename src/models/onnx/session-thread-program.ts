@@ -1,7 +1,16 @@
-/** The program of the thread of ONNX Runtime in WebAssembly: opens models, and runs them. */
+/** The program of a thread of ONNX Runtime in WebAssembly: opens models, and runs them. */
+import { env } from 'onnxruntime-web';
 import { assert } from '../../core/errors.js';
 import { serveRequests } from '../../core/kept-thread.js';
-import { type OnnxSession, openSessionHere, type SessionReply, type SessionRequest } from './runtime.js';
+import {
+  type OnnxSession,
+  openSessionHere,
+  type SessionReply,
+  type SessionRequest,
+  threadsOfLane,
+} from './runtime.js';
+
+env.wasm.numThreads = threadsOfLane;
 
 const sessions = new Map<number, OnnxSession>();
 let opened = 0;
