@@ -4,7 +4,6 @@ import { stringify } from 'yaml';
 import { assert, KdSpecError } from '../core/errors.js';
 import type { JsonValue } from '../core/json.js';
 import { count } from '../core/quantity-text.js';
-import { heldOutCount } from '../data/bystanders.js';
 import type { SourceOptions } from '../data/importers/importer.js';
 import { importers, type ListedImporter } from '../data/importers/importers.js';
 import { forwardFlops, networkOn, trainingFlopsFactor } from '../models/network-definition.js';
@@ -58,13 +57,6 @@ function sizeComment({ side }: Pick<Inspection, 'side'>, { side: chosen, minutes
       ? ''
       : `; the images have ${count(side)}, and time grows with the square`;
   return `pixels: ${time} for the generalist on one core${images}`;
-}
-
-/** Where others play the bystanders, the classes that a model confuses can be one group. */
-function clustersFor({ classes, model }: Inspection, holdOut: number): number {
-  const known = model === null ? 0 : classes - model.unknown.length;
-  const hasBystanders = model !== null && known < model.classes && heldOutCount(known, holdOut) > 0;
-  return hasBystanders ? Math.max(1, Math.round(known / 200)) : defaultClusters(classes);
 }
 
 interface Line {
@@ -207,7 +199,8 @@ export function pipelineText(
   folder: string,
 ): string {
   const { model, classes, images, features } = inspection;
-  const clusters = clustersFor(inspection, resolved.settings.dataset.holdOut);
+  const known = classes - (model?.unknown.length ?? 0);
+  const clusters = defaultClusters(known, model?.classes ?? classes);
   const subset = Math.round(classes / Math.max(1, clusters));
   const isTrained = model === null && !features?.logits; // logits beside features are a generalist already
   const lines: Line[] = [
@@ -242,11 +235,11 @@ export function pipelineText(
     { text: '  parallel: auto', comment: 'as many processes as cores and memory allow' },
     { text: 'ensemble:', comment: '' },
     {
-      text: `  rule: ${model === null ? 'auto' : 'share-inside'}`,
+      text: '  rule: auto',
       comment:
         model === null
           ? 'validation chooses among the rules of fusion'
-          : 'no mass leaves or enters a group: classes without images keep theirs',
+          : 'validation chooses, within --harm where there are bystanders',
     },
   ];
   const width = Math.max(...lines.map(({ text }) => text.length));

@@ -48,7 +48,8 @@ export const subsetsOptions = {
     min: 1,
     max: 100_000,
     affects: 'result',
-    description: 'Partition the classes into this many subsets (none: chosen from the number of classes)',
+    description:
+      'Partition the classes into this many subsets (none: of 50 classes on average, or of 200 where fewer than half of the classes of a model have images)',
   },
   minSize: {
     type: 'integer',

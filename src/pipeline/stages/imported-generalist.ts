@@ -10,6 +10,7 @@ import { checkpointFiles, writeConfig } from '../../models/checkpoint.js';
 import { countParameters, forwardFlops } from '../../models/network-definition.js';
 import { readExportedMetadata } from '../../models/onnx/exported-metadata.js';
 import { describeOnnx, importOnnx } from '../../models/onnx/import-onnx.js';
+import { describeRuntime } from '../../models/onnx/runtime.js';
 import type { CheckImages } from '../../models/onnx/self-check.js';
 import { writeSafetensors } from '../../models/safetensors.js';
 import { patchedBefore } from '../checks/check.js';
@@ -19,6 +20,7 @@ import { refitImported } from './refit.js';
 
 /** Labelled images on which the readings of a foreign model are compared: 3 points of standard error. */
 const checkedImages = 256;
+const slowMs = 60_000; // for all images: a faster runtime is worth a line
 const checkedValues = 2 ** 28; // a gigabyte: of large images there are fewer
 
 /** Makes an ONNX classifier the generalist: its graph before the head a backbone, its head a dense layer on that. */
@@ -38,11 +40,17 @@ export async function importGeneralist(context: StageContext): Promise<StageResu
   const images = await imagesToCheck(dataset, signal);
   const { operations } = await selectBackend(settings.backend);
   log.info(`trying the model on ${images.count} labelled images`);
+  const start = performance.now();
   const { network, backbone, tensors, check } = await importOnnx(described, images, directory, {
     operations,
     signal,
   });
+  const imageMs = (performance.now() - start) / (images.count * check.scores.length);
   for (const warning of [...warnings, ...check.warnings]) log.warn(warning);
+  const { isNative, install } = describeRuntime();
+  const rows = Object.values(dataset.splits).reduce((sum, split) => sum + split.rows, 0);
+  if (!isNative && rows * imageMs > slowMs)
+    log.info(`the model runs in WebAssembly; the native ONNX Runtime is several times as fast: ${install}`);
   await writeSafetensors(join(directory, checkpointFiles.model), tensors);
   await writeConfig(directory, { kind: 'generalist', network, backbone });
   await copyFile(join(dataset.directory, classesName), join(directory, classesName));

@@ -48,7 +48,7 @@ export async function findSubsets(context: StageContext): Promise<StageResults['
       labels,
       making: given
         ? { kind: 'given', subsets: given }
-        : howToCluster(labels?.length ?? classes, options, settings.seed),
+        : howToCluster(options, settings.seed, { classes: labels?.length ?? classes, all: classes }),
     },
     { signal, doing: 'clustering' },
   );
@@ -126,15 +126,19 @@ async function subsetsGiven(path: string, classes: number): Promise<readonly Sub
   );
 }
 
-/** @param classes how many are clustered */
-function howToCluster(classes: number, options: Settings['subsets'], seed: number): SubsetMaking {
+/** @param counts how many classes are clustered, and how many there are */
+function howToCluster(
+  options: Settings['subsets'],
+  seed: number,
+  counts: { readonly classes: number; readonly all: number },
+): SubsetMaking {
   const { specialists, size, distance, epochs, balance, maxMass } = options;
   if (specialists !== null && size !== null) {
     return { kind: 'fixed-size', specialists, size, distance, seed, epochs };
   }
   return {
     kind: 'partition',
-    clusters: options.clusters ?? defaultClusters(classes),
+    clusters: options.clusters ?? defaultClusters(counts.classes, counts.all),
     distance,
     seed,
     epochs,
