@@ -29,13 +29,29 @@ export interface InferenceCost {
   readonly specialistParameters: number;
 }
 
+/** What predicts without specialists, and with them. */
+export interface AloneAndFused {
+  readonly generalist: Classifier;
+  readonly ensemble: Classifier;
+}
+
+/** An ensemble of networks, and its generalist. */
+export function aloneAndFused(ensemble: NetworkEnsemble): AloneAndFused {
+  const { classes } = ensemble;
+  return {
+    ensemble,
+    generalist: networkClassifier(ensemble.generalist, { name: 'the generalist', classes }),
+  };
+}
+
 /**
  * What it costs to classify an image: by count, and by the clock, generalist and ensemble in turn over the same images, from
  * images to distributions over all classes.
  *
  * @param batches of `batchSizeFor(classes)` images or fewer
  * @param options.queried what an evaluation counted
- * @param options.timed the same ensemble, where features that `ensemble` has stored would falsify its times
+ * @param options.timed generalist and ensemble as they are timed: where features that `ensemble` has stored would falsify
+ *   its times, or where another runtime predicts
  * @returns undefined without any image
  * @throws KdSpecError `interrupted` between two batches
  */
@@ -45,16 +61,15 @@ export async function inferenceCost(
   {
     queried,
     signal,
-    timed = ensemble,
+    timed = aloneAndFused(ensemble),
   }: {
     readonly queried: QueriedSpecialists;
     readonly signal: AbortSignal;
-    readonly timed?: NetworkEnsemble;
+    readonly timed?: AloneAndFused;
   },
 ): Promise<InferenceCost | undefined> {
   const { classes } = ensemble;
   const { definition } = ensemble.generalist;
-  const generalist = networkClassifier(timed.generalist, { name: 'the generalist', classes });
   const ms = { generalist: 0, ensemble: 0 };
   let examples = 0;
   const out = new Float32Array(batchSizeFor(classes.length) * classes.length);
@@ -68,11 +83,11 @@ export async function inferenceCost(
   };
   for await (const batch of batches) {
     if (examples === 0) {
-      await msOf(generalist, batch); // warms both up
-      await msOf(timed, batch);
+      await msOf(timed.generalist, batch); // warms both up
+      await msOf(timed.ensemble, batch);
     }
-    ms.generalist += await msOf(generalist, batch);
-    ms.ensemble += await msOf(timed, batch);
+    ms.generalist += await msOf(timed.generalist, batch);
+    ms.ensemble += await msOf(timed.ensemble, batch);
     examples += batch.count;
     if (ms.generalist + ms.ensemble >= timedMs) break;
   }

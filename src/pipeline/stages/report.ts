@@ -21,7 +21,7 @@ import {
   storedFirstClasses,
 } from '../../evaluation/first-classes.js';
 import { type BystanderReport, bystanderFigures, type TradeOff } from '../../evaluation/harm.js';
-import { type InferenceCost, inferenceCost } from '../../evaluation/inference-cost.js';
+import { aloneAndFused, type InferenceCost, inferenceCost } from '../../evaluation/inference-cost.js';
 import type { Report, StageCost } from '../../evaluation/report.js';
 import {
   detailsFileName,
@@ -76,15 +76,7 @@ export async function evaluate(context: StageContext): Promise<StageResults['rep
       update: (done) => progress.update(done),
     });
     progress.finish();
-    // In ONNX Runtime the generalist does not run alone: its share of the time is not known.
-    const inference = exported
-      ? undefined
-      : await measureCost(
-          ensemble,
-          ensemble.generalist.backbone ? batches(timedAtOnce) : batches(),
-          evaluated.queried,
-          context,
-        );
+    const inference = await measureCost(ensemble, exported, batches, evaluated.queried, context);
     const { subsets } = await readSubsets(join(context.input('subsets'), subsetsFileName));
     const calibration = metricsOf('ensemble', (await readManifest(context.input('ensemble'))).metrics);
     const bystanders = await measureHarm(
@@ -147,12 +139,19 @@ export async function evaluate(context: StageContext): Promise<StageResults['rep
   }
 }
 
-/** An ensemble as it would be exported, in ONNX Runtime. */
-async function openAsExported(ensemble: NetworkEnsemble, generalist: string): Promise<Ensemble> {
+/** An ensemble as it would be exported, in ONNX Runtime; or its generalist, as if no specialist had been kept. */
+async function openAsExported(
+  ensemble: NetworkEnsemble,
+  generalist: string,
+  { isAlone = false }: { readonly isAlone?: boolean } = {},
+): Promise<Ensemble> {
   const { exportOnnx, modelBytes } = await import('../../ensemble/export/export-onnx.js');
   const { exportedParts } = await import('../../ensemble/export/exported-parts.js');
   const { openExportedEnsemble } = await import('../../ensemble/export/exported-ensemble.js');
-  const model = await exportOnnx(await exportedParts(ensemble, generalist));
+  const parts = await exportedParts(ensemble, generalist);
+  const { settings } = parts;
+  const specialists = settings.specialists.map((one) => ({ ...one, kept: one.kept && !isAlone }));
+  const model = await exportOnnx({ ...parts, settings: { ...settings, specialists } });
   return openExportedEnsemble(modelBytes(model), { path: 'the exported ensemble' });
 }
 
@@ -174,17 +173,30 @@ function withDistributionsOf(networks: NetworkEnsemble, exported: Ensemble): Eva
   };
 }
 
-/** A foreign backbone whose features are stored would tell nothing about time: another one is timed. */
+/**
+ * What a prediction costs, in the runtime that is evaluated. A foreign backbone whose features are stored would tell
+ * nothing about time: another one is timed.
+ */
 async function measureCost(
   ensemble: NetworkEnsemble,
-  batches: AsyncIterable<ImageBatch>,
+  exported: Ensemble | undefined,
+  batches: (most?: number) => AsyncIterable<ImageBatch>,
   queried: QueriedSpecialists,
-  { backend, workspace, signal }: StageContext,
+  { input, backend, workspace, signal }: StageContext,
 ): Promise<InferenceCost | undefined> {
   const shared = { queried, signal };
-  if (ensemble.generalist.backbone === undefined) return inferenceCost(ensemble, batches, shared);
-  const timed = await loadNetworkEnsemble(workspace, { backend });
-  return inferenceCost(ensemble, batches, { ...shared, timed }).finally(() => timed.dispose());
+  const isForeign = ensemble.generalist.backbone !== undefined;
+  const some = isForeign ? batches(timedAtOnce) : batches();
+  if (exported) {
+    const generalist = await openAsExported(ensemble, input('generalist'), { isAlone: true });
+    const timed = { generalist, ensemble: exported };
+    return inferenceCost(ensemble, some, { ...shared, timed }).finally(() => generalist.dispose());
+  }
+  if (!isForeign) return inferenceCost(ensemble, some, shared);
+  const again = await loadNetworkEnsemble(workspace, { backend });
+  return inferenceCost(ensemble, some, { ...shared, timed: aloneAndFused(again) }).finally(() =>
+    again.dispose(),
+  );
 }
 
 /** What the ensemble does to the bystanders: those for the test, unless validation is evaluated. */
