@@ -264,7 +264,7 @@ function part({ images, labels, count }: CheckImages, from: number, to: number):
   };
 }
 
-const imagesAtOnce = 8; // between two pauses: a large model takes tenths of a second for each
+const imagesAtOnce = 16; // between two pauses: a large model takes tenths of a second for each
 
 async function outcomesOf(
   backbone: Backbone,

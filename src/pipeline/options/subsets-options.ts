@@ -49,7 +49,7 @@ export const subsetsOptions = {
     max: 100_000,
     affects: 'result',
     description:
-      'Partition the classes into this many subsets (none: of 50 classes on average, or of 200 where fewer than half of the classes of a model have images)',
+      'Partition the classes into this many subsets (none: of 50 classes on average, or of 1,500 where fewer than half of the classes of a model have images)',
   },
   minSize: {
     type: 'integer',

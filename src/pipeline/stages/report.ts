@@ -40,7 +40,7 @@ import { stageNames } from '../stage-names.js';
 import { readRivals } from './rivals.js';
 import { evaluateStudent } from './student-accuracy.js';
 
-const timedAtOnce = 128; // images: an imported model takes seconds for more
+const timedAtOnce = 32; // images: an imported model takes a second for more
 
 /** Evaluates generalist and ensemble on the test split, and writes `report.json` and `index.html`. */
 export async function evaluate(context: StageContext): Promise<StageResults['report']> {
