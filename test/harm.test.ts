@@ -102,7 +102,8 @@ test('the model computes features once for all stages; its exported form is eval
   const { test: exported, inference } = jsonOf(await kdSpec(inOnnxRuntime, { folder }));
   for (const one of ['generalist', 'ensemble'])
     expect(Math.abs(exported[one].top1 - networks[one].top1), one).toBeLessThan(2.5 / networks.examples);
-  for (const one of ['active', 'generalistFlops', 'ensembleFlops']) expect(inference[one], one).toBe(cost[one]);
+  for (const one of ['active', 'generalistFlops', 'ensembleFlops'])
+    expect(inference[one], one).toBe(cost[one]);
   for (const one of ['generalistImagesPerSecond', 'ensembleImagesPerSecond'])
     expect(inference[one], one).toBeGreaterThan(0);
   expect((await stat(join(store, name))).mtimeMs).toBe(before.mtimeMs);
