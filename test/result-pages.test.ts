@@ -7,6 +7,7 @@ import { renderSecondList } from '../scripts/results/complaints/second-list-page
 import { renderEnsemblePage } from '../scripts/results/distillation/ensemble-page.js';
 import { renderFewPage } from '../scripts/results/distillation/few-page.js';
 import { renderIdxPage } from '../scripts/results/distillation/idx-page.js';
+import { renderObjectivesPage } from '../scripts/results/distillation/objectives-page.js';
 import { renderSpeechPage } from '../scripts/results/distillation/speech-page.js';
 import { renderTenPage } from '../scripts/results/distillation/ten-page.js';
 import { renderFeaturesPage } from '../scripts/results/features/page.js';
@@ -28,6 +29,7 @@ const pages = {
   'distil-idx': renderIdxPage,
   mnist: renderIdxPage,
   'distil-few': renderFewPage,
+  'distil-objectives': renderObjectivesPage,
   'distil-speech': renderSpeechPage,
   'distil-ten': renderTenPage,
   'distil-ensemble': renderEnsemblePage,

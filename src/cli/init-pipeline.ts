@@ -9,7 +9,7 @@ import { importers, type ListedImporter } from '../data/importers/importers.js';
 import { forwardFlops, networkOn, trainingFlopsFactor } from '../models/network-definition.js';
 import { keyOf, type ListedOption, pipelineOptions } from '../pipeline/option-list.js';
 import type { Settings } from '../pipeline/options.js';
-import { defaultClusters } from '../pipeline/outline.js';
+import { clustersOf } from '../pipeline/outline.js';
 import { assumedFlopsPerSecond } from '../pipeline/plan.js';
 import { type ResolvedSettings, settingAt } from '../pipeline/settings.js';
 import type { Inspection } from './inspect-source.js';
@@ -200,7 +200,8 @@ export function pipelineText(
 ): string {
   const { model, classes, images, features } = inspection;
   const known = classes - (model?.unknown.length ?? 0);
-  const clusters = defaultClusters(known, model?.classes ?? classes);
+  const all = model?.classes ?? (features?.logits || classes);
+  const clusters = clustersOf({ ...resolved.settings.subsets, clusters: null }, known, all);
   const subset = Math.round(classes / Math.max(1, clusters));
   const isTrained = model === null && !features?.logits; // logits beside features are a generalist already
   const lines: Line[] = [
@@ -239,7 +240,7 @@ export function pipelineText(
       comment:
         model === null
           ? 'validation chooses among the rules of fusion'
-          : 'validation chooses, within --harm where there are bystanders',
+          : 'with bystanders validation chooses within --harm, without them share-inside harms nobody',
     },
   ];
   const width = Math.max(...lines.map(({ text }) => text.length));

@@ -70,16 +70,25 @@ export interface SpecialistsOutline {
 }
 
 /**
- * Subsets of a partition for which no number was chosen: of 50 classes on average, but of 1,500 where fewer than half of
- * the model's classes are clustered. Most of what these are confused with lies outside in any case, and more of what lies
- * inside is kept together: of 18,709 characters, lists of 200, 1,000 and 1,500 gain more, on average, by one subset than
- * by several.
+ * Subsets of a partition: as many as were asked for, or else of 50 classes on average, and of 1,500 where fewer than half
+ * of the model's classes are clustered; more or fewer where bounds on their sizes want it. Most of what a few classes of
+ * many are confused with lies outside in any case, and more of what lies inside is kept together: of 18,709 characters,
+ * lists of 200, 1,000 and 1,500 gain more, on average, by one subset than by several.
  *
  * @param classes how many are clustered
  * @param all how many the model predicts, those included
  */
-export function defaultClusters(classes: number, all = classes): number {
-  return 2 * classes < all ? Math.max(1, Math.round(classes / 1500)) : Math.max(2, Math.round(classes / 50));
+export function clustersOf(
+  { clusters, minSize, maxSize }: Pick<Settings['subsets'], 'clusters' | 'minSize' | 'maxSize'>,
+  classes: number,
+  all: number,
+): number {
+  if (clusters !== null) return clusters;
+  const usual =
+    2 * classes < all ? Math.max(1, Math.round(classes / 1500)) : Math.max(2, Math.round(classes / 50));
+  const most = minSize === null ? usual : Math.max(1, Math.floor(classes / minSize));
+  const fewest = maxSize === null ? 1 : Math.ceil(classes / maxSize);
+  return Math.max(fewest, Math.min(usual, most));
 }
 
 const defaultTop = 100;
@@ -273,8 +282,9 @@ export function outlineSpecialists(
     subsets?.length ??
     (isFixed
       ? options.specialists
-      : (options.clusters ??
-        (total === null ? null : defaultClusters(total, dataset?.modelClasses ?? total))));
+      : total === null
+        ? options.clusters
+        : clustersOf(options, total, dataset?.modelClasses ?? total));
   if (count === null) return null;
   const classes =
     subsets !== undefined

@@ -1,7 +1,7 @@
 /**
  * What the choice of the defaults compares: settings, by name. Nothing here was chosen by looking at test images.
  */
-import { defaultClusters } from '../../../src/pipeline/outline.js';
+import { clustersOf } from '../../../src/pipeline/outline.js';
 import type { Overrides } from '../workspace.js';
 
 /** The network of the guide's example: a user's first one. */
@@ -87,7 +87,7 @@ const ofSubsets = (name: string, label: string, subsets: Overrides[string]): Bor
 
 /** All on the new generalist of a data set with so many classes. */
 export function specialistsFor(classes: number): readonly Borrowing[] {
-  const clusters = defaultClusters(classes);
+  const clusters = clustersOf({ clusters: null, minSize: null, maxSize: null }, classes, classes);
   const [half, twice] = [Math.round(clusters / 2), 2 * clusters];
   const size = Math.round((2 * classes) / clusters);
   return [

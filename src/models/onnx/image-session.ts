@@ -63,21 +63,32 @@ export async function openImageSession(
   /** The next images, one part a lane; no part is so small that a runtime would add in another order. */
   const nextParts = (first: number, count: number) => {
     const left = count - first;
-    const even = Math.ceil(left / Math.max(1, Math.min(session.lanes, Math.floor(left / fewestOfLane))));
-    const some = Math.min(most, even);
-    return Array.from({ length: Math.min(session.lanes, Math.ceil(left / some)) }, (_, lane) => {
-      const start = first + lane * some;
-      return { first: start, count: Math.min(some, count - start) };
-    });
+    if (most !== Number.POSITIVE_INFINITY) {
+      const parts = Math.min(session.lanes, Math.ceil(left / most));
+      return Array.from({ length: parts }, (_, lane) => {
+        const start = first + lane * most;
+        return { first: start, count: Math.min(most, count - start) };
+      });
+    }
+    const parts = Math.max(1, Math.min(session.lanes, Math.floor(left / fewestOfLane)));
+    const startOf = (lane: number) => first + Math.floor((left * lane) / parts);
+    return Array.from({ length: parts }, (_, lane) => ({
+      first: startOf(lane),
+      count: startOf(lane + 1) - startOf(lane),
+    }));
   };
   return {
     async run({ images, count }, outputs, take, reading = own) {
-      const runPart = async (part: { readonly first: number; readonly count: number }, lane: number) => {
+      const runPart = async (
+        part: { readonly first: number; readonly count: number },
+        place: number,
+        { length }: readonly unknown[],
+      ) => {
         const wanted = images.subarray(part.first * size, (part.first + part.count) * size);
         const given = padded(wanted, batch, size);
         const ran = given.length / size;
         const feeds = { [name]: toModelInput(form, reading, given, ran) };
-        return { ...part, ran, results: await session.run(feeds, outputs, lane) };
+        return { ...part, ran, results: await session.run(feeds, outputs, length > 1 ? place : undefined) };
       };
       let hasFailed = false; // a batch did, so that these images are tried alone
       for (let first = 0; first < count; ) {

@@ -30,6 +30,8 @@ export interface ReadingScore {
 /** What the check found. */
 export interface SelfCheck {
   readonly examples: number;
+  /** How long the model took for one image. */
+  readonly imageMs: number;
   readonly chosen: ReadingScore;
   /** The chosen one first, then the best of the others. */
   readonly scores: readonly ReadingScore[];
@@ -68,11 +70,15 @@ export async function checkReadings(
   signal?: AbortSignal,
 ): Promise<SelfCheck> {
   const rest = createPause(signal, 'trying the model');
+  const ran = { images: 0, ms: 0 };
   const tryOn = async (reading: Reading, images: CheckImages) => {
     const backbone = await open(reading);
+    const start = performance.now();
     try {
       return await outcomesOf(backbone, head, images, rest);
     } finally {
+      ran.images += images.count;
+      ran.ms += performance.now() - start;
       backbone.dispose();
     }
   };
@@ -107,7 +113,8 @@ export async function checkReadings(
     ...(chance === undefined ? [] : [asChance(used.outcomes, chance)]),
     ...(isHopeless ? [] : readingDoubts(scores, used, others.at(0))),
   ];
-  return { examples: check.count, chosen: scores[0], scores, warnings };
+  const imageMs = ran.ms / Math.max(1, ran.images);
+  return { examples: check.count, imageMs, chosen: scores[0], scores, warnings };
 }
 
 /** The first of some with the greatest value. */

@@ -3,7 +3,7 @@ import { shareInside } from '../../ensemble/rules/share-inside.js';
 import { parseTimeLimit } from '../../jobs/slurm/slurm-options.js';
 import type { Settings } from '../options.js';
 import type { Outline } from '../outline.js';
-import { allClasses } from '../outline.js';
+import { allClasses, clustersOf } from '../outline.js';
 import {
   type CheckContext,
   examplesOf,
@@ -173,8 +173,17 @@ function checkOutside(settings: Settings, outline: Outline): void {
   const { subsets, ensemble } = settings;
   const { dataset } = outline;
   if (dataset?.isExact !== true || dataset.classes === null || subsets.file !== null) return;
-  if (subsets.clusters !== 1 && subsets.size !== dataset.classes) return;
-  const flag = subsets.clusters === 1 ? '--clusters 1' : `--size ${subsets.size}`;
+  const isPartition = subsets.specialists === null || subsets.size === null;
+  const isOne =
+    isPartition && clustersOf(subsets, dataset.classes, dataset.modelClasses ?? dataset.classes) === 1;
+  if (!isOne && subsets.size !== dataset.classes) return;
+  const ofPartition =
+    subsets.clusters === 1
+      ? '--clusters 1'
+      : subsets.minSize === null
+        ? 'the default (--clusters 1)'
+        : `--min-size ${subsets.minSize}`;
+  const flag = isOne ? ofPartition : `--size ${subsets.size}`;
   const isKnown = dataset.modelClasses !== null || !isMadeElsewhere(settings, dataset);
   if (isKnown && (allClasses(dataset) ?? 0) <= dataset.classes)
     throw invalid(

@@ -13,7 +13,7 @@ import type { CsrMatrix } from '../../math/csr.js';
 import { readNames } from '../../models/onnx/name-lists.js';
 import { writeSafetensors } from '../../models/safetensors.js';
 import type { Settings } from '../options.js';
-import { defaultClusters } from '../outline.js';
+import { clustersOf } from '../outline.js';
 import type { StageContext } from '../stage.js';
 import type { StageResults } from '../stage-metrics.js';
 
@@ -138,7 +138,7 @@ function howToCluster(
   }
   return {
     kind: 'partition',
-    clusters: options.clusters ?? defaultClusters(counts.classes, counts.all),
+    clusters: clustersOf(options, counts.classes, counts.all),
     distance,
     seed,
     epochs,
