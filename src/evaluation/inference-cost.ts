@@ -12,7 +12,7 @@ import {
 } from '../models/network-definition.js';
 import type { QueriedSpecialists } from './evaluate-ensemble.js';
 
-const timedMs = 5000; // by the clock
+const timedMs = 3000; // by the clock
 const warmUpMs = 1200;
 const mostWarmUps = 8; // calls
 
