@@ -48,8 +48,7 @@ export const subsetsOptions = {
     min: 1,
     max: 100_000,
     affects: 'result',
-    description:
-      'Partition the classes into this many subsets (none: of 50 classes on average, or of 1,500 where fewer than half of the classes of a model have images)',
+    description: 'Partition the classes into this many subsets (none: chosen from the number of classes)',
   },
   minSize: {
     type: 'integer',
