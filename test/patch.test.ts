@@ -10,7 +10,8 @@ import { loadEnsemble } from '../src/ensemble/load-ensemble.js';
 import { rivalNames } from '../src/evaluation/rivals/measure-rivals.js';
 import { readExportedMetadata } from '../src/models/onnx/exported-metadata.js';
 import { readOnnxModel } from '../src/models/onnx/model-file.js';
-import { type OutputTensor, openSession } from '../src/models/onnx/runtime.js';
+import { openSession } from '../src/models/onnx/runtime.js';
+import type { OutputTensor } from '../src/models/onnx/session.js';
 import { jsonOf, kdSpec } from './fixtures/command-line.js';
 import { colourModel, colourNames, colours, crowd, size, writePictures } from './support/colour-model.js';
 

@@ -9,7 +9,7 @@ import {
   type ValueInfoProto,
   ValueInfoProtoSchema,
 } from 'onnx-buf';
-import type { InputType } from '../../models/onnx/runtime.js';
+import type { InputType } from '../../models/onnx/session.js';
 
 // Declarations of inputs and outputs.
 

@@ -17,7 +17,7 @@ import {
   undecided,
   wideNumbers,
 } from './reading.js';
-import type { InputType } from './runtime.js';
+import type { InputType } from './session.js';
 
 /**
  * Finds out how a model wants its images: what a file of kd-spec says of itself; of another model from flags, then from

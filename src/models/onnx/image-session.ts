@@ -1,6 +1,7 @@
 import type { ImageBatch } from '../classifier.js';
 import { type InputForm, type Reading, toModelInput } from './reading.js';
-import { type OutputTensor, openSession, type RuntimeName } from './runtime.js';
+import { openSession, type RuntimeName } from './runtime.js';
+import type { OutputTensor } from './session.js';
 
 /** How images are given to a model. */
 export interface ImageFeed {

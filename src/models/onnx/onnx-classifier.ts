@@ -15,7 +15,8 @@ import {
   readOnnxModel,
 } from './model-file.js';
 import type { InputHints } from './reading.js';
-import type { OutputTensor, RuntimeName } from './runtime.js';
+import type { RuntimeName } from './runtime.js';
+import type { OutputTensor } from './session.js';
 import { expectInference } from './training-mode.js';
 
 const sumTolerance = 1e-3; // of probabilities in half precision

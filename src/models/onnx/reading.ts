@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { KdSpecError } from '../../core/errors.js';
 import type { ImageShape, Sides } from '../../data/source.js';
 import { numberToHalf } from '../../math/half.js';
-import type { InputTensor, InputType } from './runtime.js';
+import type { InputTensor, InputType } from './session.js';
 
 /** How values in [0, 1] become what a model takes: `(value - mean) / deviation` for each channel. */
 export interface Normalisation {

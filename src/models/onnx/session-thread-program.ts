@@ -2,7 +2,9 @@
 import { env } from 'onnxruntime-web';
 import { assert } from '../../core/errors.js';
 import { serveRequests } from '../../core/kept-thread.js';
-import { type OnnxSession, openSessionHere, type SessionReply, type SessionRequest } from './runtime.js';
+import { openSessionHere } from './runtime.js';
+import type { OnnxSession } from './session.js';
+import type { SessionReply, SessionRequest } from './session-lanes.js';
 
 const sessions = new Map<number, OnnxSession>();
 let opened = 0;
