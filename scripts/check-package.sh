@@ -13,14 +13,14 @@ tarball=$(npm pack --silent --pack-destination "$folder")
 cd "$folder"
 npm init --yes >/dev/null
 npm pkg set type=module
-npm install --silent "./$tarball"
+"$root/scripts/retry.sh" 3 npm install --silent "./$tarball"
 npx kd-spec --version
 npx kd-spec doctor
 npx kd-spec cluster --classes 300 --dry-run
 node --input-type=module -e "import { fuse } from 'kd-spec'; if (typeof fuse !== 'function') process.exit(1)"
 
 version() { node -p "require('$root/package.json').devDependencies['$1']"; }
-npm install --silent --save-dev "typescript@$(version typescript)" "@types/node@$(version @types/node)"
+"$root/scripts/retry.sh" 3 npm install --silent --save-dev "typescript@$(version typescript)" "@types/node@$(version @types/node)"
 node --input-type=module - "$root/README.md" <<'JS'
 import { readFileSync, writeFileSync } from 'node:fs';
 const blocks = [...readFileSync(process.argv[2], 'utf8').matchAll(/^```ts\n([\s\S]*?)^```$/gm)];
@@ -37,16 +37,16 @@ follow_advice() { # the program, and its words
   local advice
   advice=$("$@" doctor 2>/dev/null | sed -n 's/.*for the faster native one: //p')
   echo "$advice"
-  eval "$advice" --no-audit --no-fund --silent
+  eval "$root/scripts/retry.sh" 3 "$advice" --no-audit --no-fund --silent
   "$@" doctor 2>/dev/null | grep -q '^ONNX Runtime *native'
 }
 follow_advice npx kd-spec
 export npm_config_prefix=$elsewhere/machine
-npm install --silent --global "./$tarball"
+"$root/scripts/retry.sh" 3 npm install --silent --global "./$tarball"
 follow_advice "$elsewhere/machine/bin/kd-spec"
 unset npm_config_prefix
 mkdir "$elsewhere/clone"
 cp -r "$root"/{package.json,package-lock.json,tsconfig.json,dist} "$elsewhere/clone"
-(cd "$elsewhere/clone" && npm ci --silent --omit=dev)
+(cd "$elsewhere/clone" && "$root/scripts/retry.sh" 3 npm ci --silent --omit=dev)
 follow_advice node "$elsewhere/clone/dist/cli/main.js"
 echo 'what doctor advises installs the native ONNX Runtime'
