@@ -117,12 +117,23 @@ test('where no specialist was queried, infer tells what the temperature did, and
   const infer = async (...flags: readonly string[]) =>
     (await kdSpec(['infer', '0.png', ...flags], { folder })).stdout.trimEnd().split('\n').at(-1);
   try {
-    for (const [temperature, expected] of [
-      [0.32, "no specialist was queried; the ensemble's temperature of 0.32 makes the generalist surer"],
-      [2.5, "no specialist was queried; the ensemble's temperature of 2.50 makes the generalist less sure"],
-      [1, 'the model has no specialists'],
+    const noise = '2.0% of the probability is spread over all classes, for labels that are noise';
+    for (const [temperature, labelNoise, expected] of [
+      [0.32, 0, "no specialist was queried; the ensemble's temperature of 0.32 makes the generalist surer"],
+      [
+        2.5,
+        0,
+        "no specialist was queried; the ensemble's temperature of 2.50 makes the generalist less sure",
+      ],
+      [1, 0, 'the model has no specialists'],
+      [1, 0.02, `no specialist was queried; ${noise}`],
+      [
+        0.32,
+        0.02,
+        `no specialist was queried; the ensemble's temperature of 0.32 makes the generalist surer, and ${noise}`,
+      ],
     ] as const) {
-      const changed = { ...settings, generalistTemperature: temperature, specialists: none };
+      const changed = { ...settings, generalistTemperature: temperature, labelNoise, specialists: none };
       await writeFile(path, JSON.stringify(changed));
       await exported();
       for (const flags of [[], ['--runtime', 'onnx'], ['--model', 'ensemble.onnx']])

@@ -211,6 +211,7 @@ const summaries: { readonly [Name in keyof Metrics]: (metrics: Metrics[Name]) =>
     specialists,
     kept,
     generalistTemperature,
+    labelNoise = 0,
     weight,
     examples,
     generalist,
@@ -223,6 +224,7 @@ const summaries: { readonly [Name in keyof Metrics]: (metrics: Metrics[Name]) =>
         ['rule', rule],
         ['specialists', `${count(kept)} of ${count(specialists)} kept`],
         ['temperature', `${generalistTemperature.toPrecision(3)} for the generalist`],
+        ...(labelNoise > 0 ? [['label noise', `${percent(labelNoise)} of labels may be any class`]] : []),
         [
           'weight',
           weight === null ? '' : `${weight.toPrecision(3)} for each specialist, 1 for the generalist`,

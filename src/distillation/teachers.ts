@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { type BackendName, selectBackend } from '../compute/backend.js';
 import { KdSpecError } from '../core/errors.js';
 import { type ImageShape, imageSizeOf } from '../data/source.js';
-import { loadEnsemble } from '../ensemble/load-ensemble.js';
+import { loadNetworkEnsemble } from '../ensemble/ensemble.js';
 import { readBackbone, readDefinition } from '../models/checkpoint.js';
 import { type Classifier, type ClassNames, createClassifier } from '../models/classifier.js';
 import { type ClassifierMean, meanClassifier } from '../models/mean-classifier.js';
@@ -67,7 +67,7 @@ async function openTeacher(name: string, surroundings: TeacherSurroundings): Pro
   const network = async (directory: string, title: string) =>
     loadNetworkClassifier(directory, (await selectBackend(backend)).operations, { name: title });
   if (name === 'generalist') return network(join(workspace, 'generalist'), 'the generalist');
-  if (name === 'ensemble') return loadEnsemble(workspace, { backend });
+  if (name === 'ensemble') return loadNetworkEnsemble(workspace, { backend, asTeacher: true });
   const { kind, path } = placeTeacher(name);
   switch (kind) {
     case 'onnx':
@@ -75,7 +75,7 @@ async function openTeacher(name: string, surroundings: TeacherSurroundings): Pro
     case 'checkpoint':
       return network(path, name);
     case 'ensemble':
-      return loadEnsemble(path, { backend, name });
+      return loadNetworkEnsemble(path, { backend, name, asTeacher: true });
     case 'predictions':
       return storedClassifier(path, { name, classes, rows: transferRows, rowLabels: transferLabels, warn });
     case 'unknown':

@@ -27,6 +27,7 @@ test.each([
   ['a rule that there is not', { rule: 'mean' }, /rule/],
   ['a parameter of another rule', { rule: 'paper', parameters: { dustbinTrust: 0.3 } }, /no such parameter/],
   ['a temperature that no logit survives', { generalistTemperature: 1e-308 }, /generalistTemperature/],
+  ['more noise than labels', { labelNoise: 1.5 }, /labelNoise/],
   ['a value out of its range', { parameters: { dustbinTrust: 1.5 } }, /0\.015625 to 1, got 1\.5/],
   [
     "a specialist with a parameter that is the ensemble's",

@@ -5,6 +5,7 @@ import { z } from 'zod';
 import { KdSpecError } from '../core/errors.js';
 import { parseJsonText } from '../core/json-file.js';
 import { schemaProblem } from '../core/schema-problem.js';
+import { mostLabelNoise } from './label-noise.js';
 import { fusionRule, fusionRules } from './rules/index.js';
 import type { RuleParameter } from './rules/rule.js';
 
@@ -26,6 +27,8 @@ const ensembleFileSchema = z
     /** Of the rule's parameters that are per ensemble. */
     parameters: parameterValues.exactOptional(),
     generalistTemperature: temperature,
+    /** The share of labels that may be any class, and so of every distribution: see `underLabelNoise`. Absent: none. */
+    labelNoise: z.number().min(0).max(mostLabelNoise).exactOptional(),
     specialists: z
       .array(
         z.looseObject({

@@ -58,6 +58,8 @@ export interface Ensemble extends Classifier {
    * does not say it.
    */
   readonly generalistTemperature?: number | undefined;
+  /** The share of every distribution that is spread over all classes: see `underLabelNoise`; undefined: none. */
+  readonly labelNoise?: number | undefined;
   /**
    * How a batch is classified: the same distributions as `probabilities`, by the same computation, with what the
    * generalist and each queried specialist predicted. A file names its specialists where it was exported with a trace.
@@ -105,6 +107,7 @@ export class NetworkEnsemble implements Ensemble {
   readonly kept: readonly boolean[];
   readonly specialistCount: number;
   readonly generalistTemperature: number;
+  readonly labelNoise: number;
   private readonly inference: Inference;
   private readonly classifier: GuardedClassifier;
 
@@ -125,6 +128,7 @@ export class NetworkEnsemble implements Ensemble {
     this.kept = settings.specialists.map(({ kept }) => kept);
     this.specialistCount = this.kept.filter(Boolean).length;
     this.generalistTemperature = settings.generalistTemperature;
+    this.labelNoise = settings.labelNoise ?? 0;
     this.inference = createInference(generalist, specialists, settings);
     this.classifier = createClassifier({
       name,
@@ -207,6 +211,7 @@ export function classificationOf(
  *
  * @param workspace a folder in which `kd-spec run` or `kd-spec calibrate` has finished
  * @param options.store as `loadGeneralist` takes it
+ * @param options.asTeacher without label noise, which would level what soft targets say of improbable classes
  * @throws KdSpecError `not-found` or `checkpoint-invalid` when something is missing or damaged
  */
 export async function loadNetworkEnsemble(
@@ -215,13 +220,16 @@ export async function loadNetworkEnsemble(
     backend = 'auto',
     name,
     store,
+    asTeacher = false,
   }: {
     readonly backend?: BackendName;
     readonly name?: string | undefined;
     readonly store?: string | undefined;
+    readonly asTeacher?: boolean;
   } = {},
 ): Promise<NetworkEnsemble> {
-  const settings = await readEnsembleFile(join(workspace, 'ensemble'));
+  const stored = await readEnsembleFile(join(workspace, 'ensemble'));
+  const settings = asTeacher ? { ...stored, labelNoise: 0 } : stored;
   const { operations } = await selectBackend(backend);
   const generalist = await loadGeneralist(join(workspace, 'generalist'), operations, { store });
   let specialists: SpecialistNetworks | undefined;

@@ -49,6 +49,7 @@ const cases: readonly Partial<EnsembleFile>[] = [
   { ...trust(1), routingMass: 0.1 },
   { rule: 'paper', routingMass: 0.001, specialists: withoutSecond },
   { rule: 'combine', routingTop: 40, routingMost: 2 },
+  { ...trust(0.6), labelNoise: 0.2 },
 ];
 const settingsOf = (settings: Partial<EnsembleFile>): InferenceSettings => ({
   routingTop: 6,
@@ -77,9 +78,10 @@ function exactly(trace: ImageTrace, settings: InferenceSettings): Float64Array {
         weight,
       };
     });
-  const { parameters = {} } = settings;
+  const { parameters = {}, labelNoise = 0 } = settings;
   const softened = temper(trace.generalist, settings.generalistTemperature);
-  return fusionRule(settings.rule).create(outputs)(softened, active, { parameters });
+  const fused = fusionRule(settings.rule).create(outputs)(softened, active, { parameters });
+  return fused.map((q) => (1 - labelNoise) * q + labelNoise / outputs);
 }
 
 test.each(cases)(

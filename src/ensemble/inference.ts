@@ -4,6 +4,7 @@ import { softmax } from '../math/softmax.js';
 import { type ImageBatch, rowOf } from '../models/classifier.js';
 import type { Network } from '../models/network.js';
 import type { EnsembleFile } from './ensemble-file.js';
+import { underLabelNoise } from './label-noise.js';
 import { createQuery, massOn, type Queried, type SpecialistPrediction } from './query.js';
 import { createRouter } from './routing.js';
 import { notAProbability } from './rules/distributions.js';
@@ -20,7 +21,7 @@ import { indexMembership } from './subsets/membership.js';
 /** What inference needs to know of an `ensemble.json`. */
 export type InferenceSettings = FusionSettings &
   Pick<EnsembleFile, 'routingTop'> &
-  Partial<Pick<EnsembleFile, 'routingMass' | 'routingMost'>>;
+  Partial<Pick<EnsembleFile, 'routingMass' | 'routingMost' | 'labelNoise'>>;
 
 /** What fusion needs to know of it. */
 export interface FusionSettings {
@@ -79,7 +80,8 @@ export interface Inference {
 /**
  * Section 5.4, with what a calibration chose.
  *
- * Cost: beside the networks, for each image one pass over the classes and what the rule's fast form costs.
+ * Cost: beside the networks, for each image one pass over the classes, another where labels have noise, and what the rule's
+ * fast form costs.
  */
 export function createInference(
   generalist: Network,
@@ -88,6 +90,7 @@ export function createInference(
 ): Inference {
   const classCount = generalist.definition.outputs;
   const { generalistTemperature, routingTop: top, routingMass: mass, routingMost: most } = settings;
+  const { labelNoise = 0 } = settings;
   const configs = specialists.members.map(({ config }) => config);
   const kept = configs.map((config, m) => (settings.specialists[m].kept ? config : { classes: [] }));
   const router = createRouter(indexMembership(kept, classCount), { top, mass, most });
@@ -124,6 +127,7 @@ export function createInference(
           q.set(softened); // reads it in order, so that the fusion finds all of it in the cache
           fusion.fuse(q, predictions);
         }
+        if (labelNoise > 0) addLabelNoise(q, labelNoise);
       }
       return also ? traceOf(queried, out, active, configs) : [];
     } finally {
@@ -136,6 +140,11 @@ export function createInference(
     },
     trace: (batch, out, also = () => []) => run(batch, out, also),
   };
+}
+
+function addLabelNoise(q: Float32Array, labelNoise: number): void {
+  const withNoise = underLabelNoise(labelNoise, q.length);
+  for (let c = 0; c < q.length; c++) q[c] = withNoise(q[c]);
 }
 
 function traceOf(

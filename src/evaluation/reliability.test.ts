@@ -41,16 +41,31 @@ test('a calibrated predictor stays as it is', () => {
   expect(result.asIs.calibrationError).toBeLessThan(0.03);
 });
 
-test('each half is judged under the temperature of the other, as a slow computation has it', () => {
+test('labels of which some are any class do not look like a predictor that is too sure of itself', () => {
+  const random = createRandom(3, 'noise');
+  const { seen } = measure(1);
+  const reliability = createReliability();
+  for (const { label, shown } of seen)
+    reliability.add(random.uniform() < 0.12 ? random.below(classes) : label, shown);
+  const { temperature, labelNoise, asIs, fitted } = reliability.result();
+  expect([temperature, labelNoise]).toEqual([1, 0.1]);
+  expect(asIs.calibrationError).toBeGreaterThan(0.05);
+  expect(fitted.calibrationError).toBeLessThan(0.03);
+});
+
+test('each half is judged under what fits the other, as a slow computation has it', () => {
   const { result, seen } = measure(0.7, 301);
-  const temperatures = Array.from({ length: 15 }, (_, index) => 8 / (index + 2));
-  const at = (shown: Float32Array, temperature: number) => softmaxAt(shown.map(Math.log), temperature);
+  const candidates = Array.from({ length: 15 }, (_, index) => 8 / (index + 2)).flatMap((temperature) =>
+    [0, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1].map((noise) => ({ temperature, noise })),
+  );
+  const at = (shown: Float32Array, { temperature, noise }: (typeof candidates)[number]) =>
+    softmaxAt(shown.map(Math.log), temperature).map((p) => (1 - noise) * p + noise / classes);
   const half = (which: number) => seen.filter((_, index) => index % 2 === which);
   const best = (which: number) => {
-    const losses = temperatures.map((t) =>
-      half(which).reduce((sum, { label, shown }) => sum - Math.log(at(shown, t)[label]), 0),
+    const losses = candidates.map((one) =>
+      half(which).reduce((sum, { label, shown }) => sum - Math.log(at(shown, one)[label]), 0),
     );
-    return temperatures[losses.indexOf(Math.min(...losses))];
+    return candidates[losses.indexOf(Math.min(...losses))];
   };
   const bestOf = [best(0), best(1)];
   const judged = [0, 1].flatMap((which) =>

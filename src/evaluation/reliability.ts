@@ -1,4 +1,5 @@
 import { smallestProbability } from '../ensemble/calibration/calibration-example.js';
+import { underLabelNoise } from '../ensemble/label-noise.js';
 import { calibrationErrorOf } from '../math/calibration-error.js';
 
 /** Predictions of about the same confidence, the probability of the most probable class. */
@@ -18,36 +19,42 @@ export interface ReliabilityCurve {
   readonly bins: readonly ReliabilityBin[];
 }
 
-/** As the predictor is, and under a temperature that was fitted to other examples. */
+/** As the predictor is, and under a temperature and a share of label noise that were fitted to other examples. */
 export interface Reliability {
   readonly examples: number;
   readonly asIs: ReliabilityCurve;
-  /** Each half of the examples under the temperature that fits the other half best. */
+  /** Each half of the examples under what fits the other half best. */
   readonly fitted: ReliabilityCurve;
-  /** The temperature that fits all examples best. */
+  /** Mean of `fitted`, in nats; 0 without examples. */
+  readonly fittedNegativeLogLikelihood: number;
+  /** The temperature, and the share of labels that may be any class, that fit all examples best. */
   readonly temperature: number;
+  readonly labelNoise: number;
 }
 
 const binCount = 15; // as for the expected calibration error
 const unit = 8; // the exponents 1/T that are tried are the multiples of an eighth
 const [least, most] = [2, 16]; // of them: temperatures from 4 down to a half; sums of powers start from the second
-const leastLog = Math.log(smallestProbability);
 const exponents = Array.from({ length: most - least + 1 }, (_, index) => least + index);
+const noises = [0, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1];
+const candidates = exponents.flatMap((exponent, index) =>
+  noises.map((labelNoise) => ({ exponent, index, labelNoise })),
+);
 
 /**
- * Accumulates the reliability of one predictor, at its own temperature and at a fitted one.
+ * Accumulates the reliability of one predictor, as it is and at a fitted temperature, under a fitted share of label noise.
  *
- *     p_T(c) = p(c)^(1/T) / sum over classes d of p(d)^(1/T)
+ *     p_T(c) = (1 - e) p(c)^(1/T) / sum over classes d of p(d)^(1/T) + e / C
  *
  * A predictor that is only too sure of itself looks as bad as one that is wrong about what it confuses; one temperature
- * tells the two apart (Guo, Pleiss, Sun and Weinberger 2017). It is the one of lowest negative log-likelihood among 15, by
- * steps of an eighth of 1/T, on the half of the examples that it is not used on. `add` takes the label and the distribution,
- * (classes).
+ * tells the two apart (Guo, Pleiss, Sun and Weinberger 2017), and some wrong labels do not move it where they may be any
+ * class. Of 15 temperatures, by steps of an eighth of 1/T, and 7 shares those of the lowest negative log-likelihood are
+ * taken, on the half of the examples that they are not used on. `add` takes the label and the distribution, (classes).
  *
  * Cost: a pass over the classes; three square roots and 15 products for each of at most a few thousand bins.
  */
 export function createReliability() {
-  const halves = [0, 1].map(() => exponents.map(createBins));
+  const halves = [0, 1].map(() => candidates.map(createBins));
   const sums = new Float64Array(exponents.length);
   const sumPowers = createPowerSums();
   let examples = 0;
@@ -55,25 +62,32 @@ export function createReliability() {
     add(label: number, probabilities: Float32Array): void {
       const first = sumPowers(probabilities, sums);
       const half = halves[examples++ % 2];
-      for (const [index, exponent] of exponents.entries()) {
-        const log = (p: number) =>
-          (exponent / unit) * Math.log(Math.max(p, Number.MIN_VALUE)) - Math.log(sums[index]);
-        const loss = -Math.max(log(probabilities[label]), leastLog);
-        half[index].add(Math.exp(log(probabilities[first])), first === label, loss);
+      const [logOfLabel, logOfFirst] = [label, first].map((c) =>
+        Math.log(Math.max(probabilities[c], Number.MIN_VALUE)),
+      );
+      for (const [at, { exponent, index, labelNoise }] of candidates.entries()) {
+        const withNoise = underLabelNoise(labelNoise, probabilities.length);
+        const p = (log: number) => withNoise(Math.exp((exponent / unit) * log) / sums[index]);
+        const loss = -Math.log(Math.max(p(logOfLabel), smallestProbability));
+        half[at].add(p(logOfFirst), first === label, loss);
       }
     },
     result(): Reliability {
       const best = (among: readonly (readonly Bins[])[]) => {
-        const losses = exponents.map((_, index) => among.reduce((sum, half) => sum + half[index].loss, 0));
+        const losses = candidates.map((_, at) => among.reduce((sum, half) => sum + half[at].loss, 0));
         return losses.indexOf(Math.min(...losses));
       };
       const [even, odd] = halves;
-      const plain = exponents.indexOf(unit);
+      const plain = candidates.findIndex(({ exponent, labelNoise }) => exponent === unit && labelNoise === 0);
+      const fitted = [even[best([odd])], odd[best([even])]];
+      const { exponent, labelNoise } = candidates[best(halves)];
       return {
         examples,
         asIs: curveOf([even[plain], odd[plain]]),
-        fitted: curveOf([even[best([odd])], odd[best([even])]]),
-        temperature: unit / exponents[best(halves)],
+        fitted: curveOf(fitted),
+        fittedNegativeLogLikelihood: (fitted[0].loss + fitted[1].loss) / Math.max(1, examples),
+        temperature: unit / exponent,
+        labelNoise,
       };
     },
   };

@@ -47,18 +47,19 @@ export function likelihoodSection({ likelihood, split }: Report, { reliability }
     ],
   );
   const diagrams = Object.entries({ Generalist: reliability.generalist, Ensemble: reliability.ensemble }).map(
-    ([who, { asIs, fitted, temperature }]) =>
+    ([who, { asIs, fitted, fittedNegativeLogLikelihood, temperature, labelNoise }]) =>
       `<div><h3>${who}</h3>` +
       reliabilityChart(
         { asIs: asIs.bins, fitted: fitted.bins },
         `Reliability of the ${who.toLowerCase()}: share of correct predictions by confidence`,
       ) +
       `<p class="note">Expected calibration error ${percent(asIs.calibrationError)} as it is, ` +
-      `${percent(fitted.calibrationError)} with a fitted temperature (${temperature.toPrecision(3)}).</p></div>`,
+      `${percent(fitted.calibrationError)} with a fitted temperature (${temperature.toPrecision(3)}) and share of label noise ` +
+      `(${percent(labelNoise)}), and then a negative log-likelihood of ${fittedNegativeLogLikelihood.toFixed(4)} nats.</p></div>`,
   );
   return (
-    '<h2>Probabilities</h2><p class="note">The generalist as it was trained, the ensemble with the temperatures and weights ' +
-    'that validation chose.</p>' +
+    '<h2>Probabilities</h2><p class="note">The generalist as it was trained, the ensemble with the temperatures, the weights and ' +
+    'the share of label noise that validation chose.</p>' +
     htmlTable(
       `On ${split} images`,
       ['', 'negative log-likelihood, nats', 'expected calibration error'],
@@ -67,7 +68,8 @@ export function likelihoodSection({ likelihood, split }: Report, { reliability }
     (reliability.generalist.examples === 0
       ? ''
       : '<h3>Reliability</h3><p class="note">How often predictions are right, by how confident they are; on the grey line, as ' +
-        'often as they say. Dashed: as they are. In colour: with a temperature for each of the two, fitted here to one half of ' +
+        'often as they say. Dashed: as they are. In colour: with a temperature and a share of label noise for each of the two, ' +
+        'which is what any classifier gains without specialists, fitted here to one half of ' +
         `${count(reliability.generalist.examples)} images and used on the other half, so that neither looks better only for ` +
         'having been calibrated. Larger dots are more images.</p>' +
         `<div class="side-by-side">${diagrams.join('')}</div>`)

@@ -96,7 +96,14 @@ function exampleDetails(): ReportDetails {
       { examples: 70, confidence: 0.8, accuracy: 0.75 },
     ],
   };
-  const reliability = { examples: 100, asIs: curve, fitted: curve, temperature: 1.6 };
+  const reliability = {
+    examples: 100,
+    asIs: curve,
+    fitted: curve,
+    temperature: 1.6,
+    labelNoise: 0.01,
+    fittedNegativeLogLikelihood: 1.2,
+  };
   const card = { isCorrectedByImage: false, temperature: 1.25, weight: 0.5, dustbinCorrection: 2.06 };
   return {
     classes: ['<b>', '"two"', '三', 'four', '</script><script>alert(1)</script>', 'six'],

@@ -265,6 +265,14 @@ export const stageMetrics = {
     specialists: count,
     kept: count,
     generalistTemperature: z.number().positive(),
+    labelNoise: z
+      .number()
+      .min(0)
+      .max(1)
+      .exactOptional()
+      .describe(
+        'share of labels that may be any class, and so of every distribution; 0 where it was not fitted',
+      ),
     weight: z.number().positive().nullable().describe('median over specialists; null when there is none'),
     parameters: z
       .record(z.string(), z.number())

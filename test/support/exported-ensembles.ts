@@ -139,6 +139,7 @@ async function exported(
     rule,
     ...(rule === 'combine' && { parameters: { dustbinTrust: 0.3 } }),
     generalistTemperature: 1.2,
+    ...(rule === 'paper' && { labelNoise: 0.1 }),
     specialists: specialists.members.map((_, id) => ({
       id,
       temperature: 1.1,

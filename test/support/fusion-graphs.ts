@@ -72,6 +72,7 @@ export function randomEnsemble(
     classes,
     width,
     generalistTemperature: 1.3,
+    labelNoise: 0,
     routing: { top: 2 },
     rule: fusionRule(rule),
     parameters: rule === 'combine' ? { dustbinTrust } : {},
@@ -146,8 +147,9 @@ function fuseExactly(ensemble: ExportedFusion, logits: Float32Array, features: F
     },
   );
   const softened = softmax(logits, { temperature: ensemble.generalistTemperature });
-  const { rule, parameters } = ensemble;
-  return rule.create(classes)(Float64Array.from(softened), predictions, { parameters });
+  const { rule, parameters, labelNoise } = ensemble;
+  const fused = rule.create(classes)(Float64Array.from(softened), predictions, { parameters });
+  return fused.map((q) => (1 - labelNoise) * q + labelNoise / classes);
 }
 
 /** Fuses 12 random images in ONNX Runtime and by the rule's exact form. */

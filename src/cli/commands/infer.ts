@@ -335,7 +335,7 @@ function summarise(failures: readonly Failure[], classified: number, log: Log): 
 }
 
 /** The specialists of an ensemble: those that traces name, how many take part, and what changes a prediction without them. */
-type Specialists = Pick<Ensemble, 'specialists' | 'specialistCount' | 'generalistTemperature'>;
+type Specialists = Pick<Ensemble, 'specialists' | 'specialistCount' | 'generalistTemperature' | 'labelNoise'>;
 
 /** Whether some specialists take part that no trace names. */
 const hasUnnamed = ({ specialists, specialistCount }: Specialists) => specialists.length < specialistCount;
@@ -377,9 +377,16 @@ function describe({ generalist, ensemble, specialists }: Classification, model: 
 }
 
 /** That no specialist was queried, and why the ensemble's probabilities may be others than the generalist's all the same. */
-function noneQueried({ generalistTemperature }: Specialists): string {
-  const none = 'no specialist was queried';
-  const temperature = generalistTemperature?.toFixed(2);
-  if (generalistTemperature === undefined || temperature === '1.00') return none;
-  return `${none}; the ensemble's temperature of ${temperature} makes the generalist ${generalistTemperature < 1 ? 'surer' : 'less sure'}`;
+function noneQueried({ generalistTemperature = 1, labelNoise = 0 }: Specialists): string {
+  const temperature = generalistTemperature.toFixed(2);
+  const surer = generalistTemperature < 1 ? 'surer' : 'less sure';
+  const reasons = [
+    ...(temperature === '1.00'
+      ? []
+      : [`the ensemble's temperature of ${temperature} makes the generalist ${surer}`]),
+    ...(labelNoise > 0
+      ? [`${percent(labelNoise)} of the probability is spread over all classes, for labels that are noise`]
+      : []),
+  ];
+  return ['no specialist was queried', ...(reasons.length > 0 ? [reasons.join(', and ')] : [])].join('; ');
 }

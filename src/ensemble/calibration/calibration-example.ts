@@ -1,4 +1,5 @@
 import { KdSpecError } from '../../core/errors.js';
+import { underLabelNoise } from '../label-noise.js';
 import { type Probabilities, smallestSoftmax } from '../rules/distributions.js';
 
 /** A distribution over many classes of which only the most probable are stored. */
@@ -125,25 +126,30 @@ export function temperedGeneralist(
 
 /** What an ensemble makes of one example: the log-likelihood of its label, and whether it comes first. */
 export interface Outcome {
+  /** In nats, from below cut off at that of {@link smallestProbability}. */
   readonly logLikelihood: number;
+  /** q(label), without label noise. */
+  readonly probability: number;
   readonly correct: 0 | 1;
   /** The probability of the first class. */
   readonly confidence: number;
 }
 
 /** Scores a distribution over the positions of a compact example; ties go to the lower class. */
-export function outcome(q: Float64Array, example: CompactExample): Outcome {
-  const { label, classes } = example;
+export function outcome(q: Float64Array, example: CompactExample, labelNoise = 0): Outcome {
+  const { label, classes, bucketSize } = example;
+  const withNoise = underLabelNoise(labelNoise, classes.length + bucketSize);
   let correct: 0 | 1 = 1;
   let confidence = 0;
   for (let i = 0; i < classes.length; i++) {
     if (q[i] > confidence) confidence = q[i];
     if (q[i] > q[label] || (q[i] === q[label] && classes[i] < classes[label])) correct = 0;
   }
-  return { logLikelihood: logLikelihood(q, example), correct, confidence };
-}
-
-/** log q(label), in nats, from below cut off at that of {@link smallestProbability}. */
-export function logLikelihood(q: Float64Array, { label }: CompactExample): number {
-  return Math.log(Math.max(q[label], smallestProbability));
+  const probability = q[label];
+  return {
+    logLikelihood: Math.log(Math.max(withNoise(probability), smallestProbability)),
+    probability,
+    correct,
+    confidence: withNoise(confidence),
+  };
 }

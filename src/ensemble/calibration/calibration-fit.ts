@@ -1,5 +1,6 @@
 import type { Pause } from '../../core/pause.js';
 import { softmax } from '../../math/softmax.js';
+import { mostLabelNoise, underLabelNoise } from '../label-noise.js';
 import type { SpecialistPrediction } from '../rules/distributions.js';
 import {
   type FusionRule,
@@ -12,7 +13,6 @@ import {
 import {
   type CompactExample,
   type CompactPrediction,
-  logLikelihood,
   type Outcome,
   outcome,
   smallestProbability,
@@ -21,11 +21,14 @@ import {
 import { type MinimizeOptions, minimize } from './minimize.js';
 
 const temperatureRange = [0.2, 5] as const;
+const leastLabelNoise = 1e-5; // beside none
 const weightRange = [1 / 32, 32] as const;
 const weightTolerance = 0.025; // relative; the likelihood is flatter in the weight than in a temperature
 
 /** What is fitted. */
 export interface CalibrationParameters {
+  /** The share of labels that are taken to be any class: see `underLabelNoise`. */
+  labelNoise: number;
   generalistTemperature: number;
   /** (specialists) */
   readonly temperatures: number[];
@@ -98,6 +101,7 @@ export async function createCalibrationFit(
   pause: Pause,
 ) {
   const parameters: CalibrationParameters = {
+    labelNoise: 0,
     generalistTemperature: 1,
     temperatures: Array.from({ length: specialistCount }, () => 1),
     weights: Array.from({ length: specialistCount }, () => 1),
@@ -106,6 +110,7 @@ export async function createCalibrationFit(
     kept: Array.from({ length: specialistCount }, () => true),
   };
   const all = [...examples, ...bystanders];
+  const classCount = all.length === 0 ? 1 : all[0].classes.length + all[0].bucketSize;
   const mostClasses = all.reduce((most, { classes }) => Math.max(most, classes.length + 1), 0);
   const fuseExactly = rule.create(mostClasses);
   const memory = new Float64Array(mostClasses);
@@ -132,6 +137,8 @@ export async function createCalibrationFit(
     const logarithms = { values: example.logGeneralist, scale: 1 / parameters.generalistTemperature };
     return fuseExactly(generalist, active, { parameters: parameters.ofEnsemble, logarithms, out: fused });
   };
+  const logLikelihood = (probability: number) =>
+    Math.log(Math.max(underLabelNoise(parameters.labelNoise, classCount)(probability), smallestProbability));
   const negativeLogLikelihood = async (on: readonly TemperedExample[]) => {
     let sum = 0;
     let total = 0;
@@ -139,7 +146,7 @@ export async function createCalibrationFit(
       const turn = pause();
       if (turn) await turn;
       const weight = example.isBystander ? othersWeight : 1;
-      sum -= weight * logLikelihood(fuse(example), example.example);
+      sum -= weight * logLikelihood(fuse(example)[example.example.label]);
       total += weight;
     }
     return sum / total;
@@ -163,7 +170,7 @@ export async function createCalibrationFit(
       let sum = fused.length === 0 ? 0 : ofFused * (await negativeLogLikelihood(fused));
       for (const { isBystander, label, beliefs, own, factor } of moved) {
         const mass = rule.massOf?.(beliefs, parameters.ofEnsemble, own)[label] ?? 0;
-        sum -= weightOf(isBystander) * Math.log(Math.max(factor * mass, smallestProbability));
+        sum -= weightOf(isBystander) * logLikelihood(factor * mass);
       }
       return sum / (ofMoved + ofFused);
     };
@@ -225,10 +232,11 @@ export async function createCalibrationFit(
       }
     };
   };
+  const outcomeOf = (example: TemperedExample, kept = parameters.kept) =>
+    outcome(fuse(example, kept), example.example, parameters.labelNoise);
   /** The outcome with the specialists that are kept, computed once until one of these or a parameter changes. */
   const outcomeNow = (example: TemperedExample) => {
-    if (example.now?.state !== state)
-      example.now = { state, outcome: outcome(fuse(example), example.example) };
+    if (example.now?.state !== state) example.now = { state, outcome: outcomeOf(example) };
     return example.now.outcome;
   };
 
@@ -238,6 +246,7 @@ export async function createCalibrationFit(
     /** Takes over the parameters that were fitted on other examples. */
     async adopt(other: Readonly<CalibrationParameters>): Promise<void> {
       state++;
+      parameters.labelNoise = other.labelNoise;
       await setGeneralistTemperature(other.generalistTemperature);
       for (let m = 0; m < specialistCount; m++) {
         await setTemperature([m])(other.temperatures[m]);
@@ -246,6 +255,23 @@ export async function createCalibrationFit(
         Object.assign(parameters.ofSpecialists[m], other.ofSpecialists[m]);
       }
       Object.assign(parameters.ofEnsemble, other.ofEnsemble);
+    },
+
+    /** The share of noise under which the labels are most likely; a convex problem, of which the fused distributions are all. */
+    async fitLabelNoise(): Promise<void> {
+      const probabilities = await visit(tempered, (example) => fuse(example)[example.example.label]);
+      const likelihood = async () =>
+        tempered.reduce(
+          (sum, { isBystander }, at) =>
+            sum - (isBystander ? othersWeight : 1) * logLikelihood(probabilities[at]),
+          0,
+        );
+      const set = (share: number) => {
+        parameters.labelNoise = share;
+      };
+      const { labelNoise } = parameters;
+      const options = { tolerance: 0.05, start: labelNoise };
+      await search(tempered, set, [leastLabelNoise, mostLabelNoise], options, likelihood);
     },
 
     fitGeneralistTemperature(): Promise<void> {
@@ -321,7 +347,7 @@ export async function createCalibrationFit(
       const own = routed[specialist].filter(({ isBystander }) => !isBystander);
       return visit(own, (example) => {
         const now = outcomeNow(example);
-        const then = outcome(fuse(example, other), example.example);
+        const then = outcomeOf(example, other);
         return isKept(specialist) ? [now, then] : [then, now];
       });
     },
@@ -381,8 +407,8 @@ function movedExample(
   const beliefs = { inside, named, dustbin };
   const label = isInside[example.label] === 1 ? 'inside' : 'outside';
   const mass = massOf(beliefs, ofEnsemble, own)[label];
-  const { logLikelihood } = outcomeNow(tempered);
-  if (!(sums[0] > 0 && inside > 0 && named > 0 && mass > 0 && logLikelihood > Math.log(smallestProbability)))
+  const { probability } = outcomeNow(tempered);
+  if (!(sums[0] > 0 && inside > 0 && named > 0 && mass > 0 && probability > smallestProbability))
     return undefined;
-  return { isBystander, label, beliefs, own, factor: Math.exp(logLikelihood) / mass };
+  return { isBystander, label, beliefs, own, factor: probability / mass };
 }

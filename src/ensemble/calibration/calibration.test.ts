@@ -92,6 +92,26 @@ test.each(fusionRules.map(({ name }) => name))(
   },
 );
 
+test('the share of labels that are any class is found, and does not move the temperature', async () => {
+  const random = createRandom(5, 'noise');
+  const clean = examplesOf(4000, 2).map((example) => ({ ...example, specialists: [] }));
+  const noisy = clean.map((example) =>
+    random.uniform() < 0.1 ? { ...example, label: random.below(classCount) } : example,
+  );
+  const [ofClean, ofNoisy] = await Promise.all(
+    [clean, noisy].map((examples) => calibrate(examples, [], classCount, { rule: 'paper' })),
+  );
+  expect(ofClean.labelNoise).toBeLessThan(0.02);
+  expect(ofNoisy.labelNoise).toBeGreaterThan(0.08);
+  expect(ofNoisy.labelNoise).toBeLessThan(0.12);
+  expect(ofNoisy.generalistTemperature).toBeCloseTo(ofClean.generalistTemperature, 1);
+  const without = await calibrate(noisy, [], classCount, { rule: 'paper', fitLabelNoise: false });
+  expect(without.labelNoise).toBe(0);
+  expect(without.generalistTemperature).toBeGreaterThan(1.15 * ofNoisy.generalistTemperature);
+  expect(ofNoisy.crossFitted.negativeLogLikelihood).toBeLessThan(without.crossFitted.negativeLogLikelihood);
+  expect(ofNoisy.crossFitted.top1).toBe(without.crossFitted.top1);
+});
+
 test('auto takes the rule that does better, and without fitting nothing is changed', async () => {
   const examples = examplesOf(200, 1);
   const auto = await calibrate(examples, subsets, classCount, { rule: 'auto' });

@@ -64,6 +64,8 @@ export interface CalibrateOptions {
   readonly fit?: boolean;
   /** Whether the generalist's temperature is fitted, too; not where what is fused with is an earlier ensemble's. */
   readonly fitGeneralist?: boolean;
+  /** Whether to fit the share of labels that are noise; not where the classes' probabilities are to stay somebody else's. */
+  readonly fitLabelNoise?: boolean;
   /** One weight for all specialists, or one for each. */
   readonly weights?: 'shared' | 'each';
   /** Whether to leave out specialists that do not help. */
@@ -119,6 +121,7 @@ export async function calibrate(
     rule = 'auto',
     fit = true,
     fitGeneralist = true,
+    fitLabelNoise = true,
     weights = 'shared',
     select = true,
     selectionErrors = 1,
@@ -173,7 +176,7 @@ export async function calibrate(
     { validation: compact, bystanders: others },
     ids,
     fitted,
-    { fit, fitGeneralist, weights, select, selectionErrors, sweeps, harm, pause, isShared },
+    { fit, fitGeneralist, fitLabelNoise, weights, select, selectionErrors, sweeps, harm, pause, isShared },
     { estimatedSeconds, signal },
   );
   const used = candidates

@@ -44,6 +44,7 @@ export function signTest(gained: number, lost: number): number {
 /** What was chosen of an ensemble. */
 export interface ChosenEnsemble {
   readonly rule: string;
+  readonly labelNoise: number;
   readonly generalistTemperature: number;
   /** Of the rule, per ensemble. */
   readonly parameters: ParameterValues;
@@ -94,9 +95,10 @@ export async function prove(
 
 /** What an ensemble makes of examples. */
 export async function outcomesOf(examples: readonly CompactExample[], chosen: ChosenEnsemble, pause: Pause) {
-  const { specialists, rule, generalistTemperature, parameters } = chosen;
+  const { specialists, rule, labelNoise, generalistTemperature, parameters } = chosen;
   const fit = await createCalibrationFit(examples, [], specialists.length, fusionRule(rule), pause);
   const fitted: CalibrationParameters = {
+    labelNoise,
     generalistTemperature,
     temperatures: specialists.map(({ temperature }) => temperature),
     weights: specialists.map(({ weight }) => weight),

@@ -61,6 +61,8 @@ export interface BystanderCalibration extends BoundedFit {
 export interface RuleCalibration {
   /** The name of a rule. */
   readonly rule: string;
+  /** The share of labels that are taken to be any class: see `underLabelNoise`. */
+  readonly labelNoise: number;
   readonly generalistTemperature: number;
   /** Of the rule's parameters that are per ensemble. */
   readonly parameters: ParameterValues;
@@ -83,6 +85,7 @@ const folds = 2;
 export interface RuleFitOptions {
   readonly fit: boolean;
   readonly fitGeneralist: boolean;
+  readonly fitLabelNoise: boolean;
   readonly weights: 'shared' | 'each';
   readonly select: boolean;
   readonly selectionErrors: number;
@@ -163,7 +166,8 @@ export async function calibrateRule(
   }
 
   const judges = halves.map(({ judged }) => judged);
-  const { generalistTemperature, temperatures, weights, kept, ofEnsemble, ofSpecialists } = whole.parameters;
+  const { labelNoise, generalistTemperature, temperatures, weights, kept, ofEnsemble, ofSpecialists } =
+    whole.parameters;
   const crossFitted: Outcome[] = [];
   const top1Gain = createMean();
   for (const { judged, before } of halves) {
@@ -188,6 +192,7 @@ export async function calibrateRule(
   );
   return {
     rule: rule.name,
+    labelNoise,
     generalistTemperature,
     parameters: ofEnsemble,
     specialists,
@@ -260,10 +265,12 @@ async function fitAll(
 ): Promise<void> {
   if (!options.fit) return;
   for (let sweep = 0; sweep < options.sweeps; sweep++) {
+    if (options.fitLabelNoise) await fitting.fitLabelNoise();
     if (options.fitGeneralist) await fitting.fitGeneralistTemperature();
     for (const team of teams(specialists, options)) await fitting.fitTemperature(team);
     await fitWeights(fitting, specialists, rule, options);
   }
+  if (options.fitLabelNoise) await fitting.fitLabelNoise();
 }
 
 async function fitWeights(

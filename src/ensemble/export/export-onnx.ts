@@ -200,12 +200,12 @@ export async function exportOnnx(
   removeUnused(graph, prefix);
 
   const { name, form, reading, batch } = feed;
-  const { rule, specialists, generalistTemperature } = host.fusion;
+  const { rule, specialists, generalistTemperature, labelNoise } = host.fusion;
   const all: ExportedMetadata = {
     version: 1,
     exports,
     rule: rule.name,
-    ...(before === undefined && { generalistTemperature }),
+    ...(before === undefined && { generalistTemperature, ...(labelNoise > 0 && { labelNoise }) }),
     specialists: specialists.length + (before?.specialists ?? 0),
     ...metadata,
   };

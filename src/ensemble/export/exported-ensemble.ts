@@ -109,6 +109,7 @@ export async function openExportedEnsemble(
     specialists,
     specialistCount: metadata.specialists,
     generalistTemperature: metadata.generalistTemperature,
+    labelNoise: metadata.labelNoise,
     trace,
     classify: (files, { top = 5 } = {}) => classifyFiles({ ...classifier, specialists, trace }, files, top),
   };

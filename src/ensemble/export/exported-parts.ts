@@ -83,6 +83,7 @@ export async function hostParts(
       classes: definition.outputs,
       width: takesHidden ? hiddenFeatures(definition) : convolutionalFeatures(definition),
       generalistTemperature: settings.generalistTemperature,
+      labelNoise: settings.labelNoise ?? 0,
       routing: routingOf(settings, kept, definition.outputs),
       rule: fusionRule(settings.rule),
       parameters: settings.parameters ?? {},

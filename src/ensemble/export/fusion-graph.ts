@@ -50,14 +50,18 @@ export function writeFusion(
   { logits, features, start }: FusionInputs,
   ensemble: ExportedFusion,
 ): FusionOutputs {
-  const { classes, generalistTemperature, specialists, rule, parameters } = ensemble;
+  const { classes, generalistTemperature, labelNoise, specialists, rule, parameters } = ensemble;
   const generalist = graph.softmax(logits, 2);
   const softened =
     start ??
     (generalistTemperature === 1
       ? generalist
       : graph.softmax(graph.div(logits, graph.scalar(generalistTemperature)), 2));
-  if (specialists.length === 0) return { probabilities: softened, generalist };
+  const withNoise = (q: string) =>
+    labelNoise === 0
+      ? q
+      : graph.add(graph.mul(q, graph.scalar(1 - labelNoise)), graph.scalar(labelNoise / classes));
+  if (specialists.length === 0) return { probabilities: withNoise(softened), generalist };
   if (rule.writeGraph === undefined) throw cannotBeWritten(rule.name);
   const tables = writeTables(graph, ensemble);
   const active = writeRouting(graph, generalist, ensemble, tables);
@@ -69,7 +73,7 @@ export function writeFusion(
   const extended = graph.concat([softened, nothing], 1); // (batch, classes + 1)
   const fused = rule.writeGraph(graph, extended, { ...active, logits: predicted }, parameters);
   return {
-    probabilities: graph.slice(fused, 1, 0, classes),
+    probabilities: withNoise(graph.slice(fused, 1, 0, classes)),
     generalist,
     trace: () => ({
       ids: graph.castTo(active.ids, 'float32'),

@@ -28,6 +28,8 @@ export interface ExportedFusion {
   /** Width of the features that specialists take. */
   readonly width: number;
   readonly generalistTemperature: number;
+  /** See `underLabelNoise`. */
+  readonly labelNoise: number;
   readonly routing: { readonly top: number } | { readonly mass: number };
   readonly rule: FusionRule;
   /** Of the rule, those that are per ensemble. */

@@ -27,6 +27,8 @@ const exportedMetadataSchema = z.looseObject({
   rule: z.string(),
   /** What the generalist's logits are divided by; absent where several patches have each their own, and in files of version 0.1. */
   generalistTemperature: z.number().positive().exactOptional(),
+  /** The share of every distribution that is spread over all classes, for labels that are noise; absent: none. */
+  labelNoise: share.exactOptional(),
   /** How often specialists were written into this graph: each time under another prefix. */
   exports: z.int().positive(),
   /** Specialists that take part. */

@@ -73,7 +73,12 @@ export async function calibrateEnsemble(context: StageContext): Promise<StageRes
       found && original ? await withBefore(found, original, bystanders, classes.length, context) : found;
     const onPlan = (plan: CalibrationPlan) => tellOfPlan(plan, examples.length, others?.length, log);
     const fitGeneralist = generalist.backbone?.fusedBefore === undefined;
-    const options = { rule, fit, fitGeneralist, weights, select, selectionErrors, signal, onPlan };
+    // Of somebody else's model every class outside the subsets keeps the probability that it had.
+    const fitLabelNoise = !isMadeElsewhere(settings, dataset);
+    const options = {
+      ...{ rule, fit, fitGeneralist, fitLabelNoise, weights, select, selectionErrors },
+      ...{ signal, onPlan },
+    };
     const calibration = await calibrate(examples, configs, classes.length, {
       ...options,
       ...(bystanders && others && { bystanders: others.map((one) => withLabel(one, bystanders)) }),
@@ -93,6 +98,7 @@ export async function calibrateEnsemble(context: StageContext): Promise<StageRes
     const keptOf = (fitted: RuleCalibration) => fitted.specialists.filter(({ kept }) => kept).length;
     const summary = {
       rule: calibration.rule,
+      labelNoise: calibration.labelNoise,
       generalistTemperature: calibration.generalistTemperature,
       parameters: { ...calibration.parameters },
       examples: calibration.examples,
@@ -113,6 +119,7 @@ export async function calibrateEnsemble(context: StageContext): Promise<StageRes
       specialists: specialistsJson(calibration),
       others: calibration.others.map((other) => ({
         rule: other.rule,
+        labelNoise: other.labelNoise,
         generalistTemperature: other.generalistTemperature,
         parameters: { ...other.parameters },
         uncalibrated: { ...other.uncalibrated },
@@ -141,23 +148,28 @@ export async function calibrateEnsemble(context: StageContext): Promise<StageRes
   }
 }
 
+/** Whether the generalist is a model that was imported, or logits that were stored. */
+function isMadeElsewhere(settings: Settings, { image }: Dataset): boolean {
+  return settings.dataset.model.onnx !== null || image.logits !== undefined;
+}
+
 /**
  * The rule of the settings; where images of a part of the classes are all there is to choose by, the only one that needs
  * no measure of what it does to the others, and no dustbins, where nothing taught one.
  */
 async function ruleToTry(
   { settings, log }: StageContext,
-  { splits, image, classes }: Dataset,
+  dataset: Dataset,
   {
     bystanders,
     configs,
   }: { readonly bystanders: Bystanders | undefined; readonly configs: readonly SpecialistConfig[] },
 ): Promise<string> {
   const { rule } = settings.ensemble;
+  const { splits, image, classes } = dataset;
   const untaught = configs.find(({ dustbin }) => dustbin.otherExamples === 0);
   if (untaught) expectNoDustbin(rule, `specialist ${untaught.id} had none`);
-  const isMadeElsewhere = settings.dataset.model.onnx !== null || image.logits !== undefined;
-  const isUnmeasured = isMadeElsewhere && bystanders === undefined;
+  const isUnmeasured = isMadeElsewhere(settings, dataset) && bystanders === undefined;
   if (untaught && rule === 'auto' && !isUnmeasured) {
     log.info(
       `rule ${shareInside.name}: it uses no dustbins, and specialist ${untaught.id} had no labelled examples of other ` +

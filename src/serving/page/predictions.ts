@@ -143,8 +143,7 @@ function movedSection({ moved = [], specialists = [] }: ClassifiedMessage): read
         'p',
         { class: 'soft' },
         'From the generalist’s probability (ring) to the ensemble’s (dot), in points.',
-        specialists.length === 0 &&
-          ' No specialist took part: the temperature of the ensemble alone made it.',
+        specialists.length === 0 && ' No specialist took part: calibration alone made it.',
       ),
       h(
         'ul',
