@@ -36,8 +36,9 @@ echo 'the types of the installed package compile'
 follow_advice() { # the program, and its words
   local advice
   advice=$("$@" doctor 2>/dev/null | sed -n 's/.*for the faster native one: //p')
+  [ -n "$advice" ] || { echo 'doctor advises nothing' >&2; return 1; }
   echo "$advice"
-  eval "$root/scripts/retry.sh" 3 "$advice" --no-audit --no-fund --silent
+  eval "\"\$root/scripts/retry.sh\" 3 $advice --no-audit --no-fund --silent"
   "$@" doctor 2>/dev/null | grep -q '^ONNX Runtime *native'
 }
 follow_advice npx kd-spec

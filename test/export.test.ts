@@ -17,6 +17,7 @@ import { imageBatches } from '../src/data/batches.js';
 import { openDataset } from '../src/data/dataset.js';
 import { examples } from '../src/data/examples.js';
 import { loadStudent } from '../src/distillation/student.js';
+import { openTeachers } from '../src/distillation/teachers.js';
 import { loadEnsemble } from '../src/ensemble/load-ensemble.js';
 import type { ImageBatch } from '../src/models/classifier.js';
 import { wholeModel } from '../src/models/onnx/constants.js';
@@ -109,6 +110,43 @@ test('a trace names the specialists, and infer says of the file what it says of 
   expect(stdout).not.toContain('no specialist was queried');
 });
 
+test('an ensemble as teacher predicts without label noise', async () => {
+  const path = join(workspace(), 'ensemble', 'ensemble.json');
+  const before = await readFile(path, 'utf8');
+  const { classes, image } = await openDataset(join(workspace(), 'dataset'));
+  const surroundings = {
+    workspace: workspace(),
+    backend: 'wasm' as const,
+    classes,
+    image,
+    transferRows: 0,
+    transferLabels: async () => undefined,
+    note: () => {},
+    warn: () => {},
+  };
+  const batch = await someImages(3);
+  try {
+    const predicted: Float32Array[] = [];
+    for (const [labelNoise, asTeacher] of [
+      [0, false],
+      [0.3, true],
+      [0.3, false],
+    ] as const) {
+      await writeFile(path, JSON.stringify({ ...JSON.parse(before), labelNoise }));
+      const ensemble = asTeacher
+        ? await openTeachers(['ensemble'], 'arithmetic', surroundings)
+        : await loadEnsemble(workspace(), { backend: 'wasm' });
+      predicted.push(await ensemble.probabilities(batch));
+      ensemble.dispose();
+    }
+    const [clean, taught, noisy] = predicted;
+    expect(taught).toEqual(clean);
+    for (const [at, q] of clean.entries()) expect(noisy[at]).toBeCloseTo(0.7 * q + 0.3 / classes.length, 5);
+  } finally {
+    await writeFile(path, before);
+  }
+});
+
 test('where no specialist was queried, infer tells what the temperature did, and a card that none was kept', async () => {
   const path = join(workspace(), 'ensemble', 'ensemble.json');
   const before = await readFile(path, 'utf8');
@@ -117,7 +155,8 @@ test('where no specialist was queried, infer tells what the temperature did, and
   const infer = async (...flags: readonly string[]) =>
     (await kdSpec(['infer', '0.png', ...flags], { folder })).stdout.trimEnd().split('\n').at(-1);
   try {
-    const noise = '2.0% of the probability is spread over all classes, for labels that are noise';
+    const noise =
+      '2.00% of the probability is spread over all classes, since as many labels are taken to be noise';
     for (const [temperature, labelNoise, expected] of [
       [0.32, 0, "no specialist was queried; the ensemble's temperature of 0.32 makes the generalist surer"],
       [

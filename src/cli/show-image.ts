@@ -59,7 +59,7 @@ export async function showImage(
             .map((item) => `${fitWidth(item.class, nameColumns)} ${percent(item.probability)}`)
             .join(', ')}`,
           `  none of its classes ${percent(dustbin)} (logit raised by ${correction.toFixed(2)} nats); mass on its classes ` +
-            `${percent(mass.generalist)} before, ${percent(mass.ensemble)} after the fusion`,
+            `${percent(mass.generalist)} before, ${percent(mass.ensemble)} in the ensemble`,
         ].join('\n'),
       );
       return {

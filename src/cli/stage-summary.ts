@@ -215,6 +215,7 @@ const summaries: { readonly [Name in keyof Metrics]: (metrics: Metrics[Name]) =>
     weight,
     examples,
     generalist,
+    calibratedGeneralist,
     ensemble,
     rules = [],
     bystanders,
@@ -224,7 +225,9 @@ const summaries: { readonly [Name in keyof Metrics]: (metrics: Metrics[Name]) =>
         ['rule', rule],
         ['specialists', `${count(kept)} of ${count(specialists)} kept`],
         ['temperature', `${generalistTemperature.toPrecision(3)} for the generalist`],
-        ...(labelNoise > 0 ? [['label noise', `${percent(labelNoise)} of labels may be any class`]] : []),
+        ...(labelNoise > 0
+          ? [['label noise', `${percent(labelNoise, 2)} of labels are taken to be any class`]]
+          : []),
         [
           'weight',
           weight === null ? '' : `${weight.toPrecision(3)} for each specialist, 1 for the generalist`,
@@ -233,7 +236,11 @@ const summaries: { readonly [Name in keyof Metrics]: (metrics: Metrics[Name]) =>
       alignColumns(
         [
           ['', 'top-1', 'negative log-likelihood'],
-          ...Object.entries({ generalist, ensemble }).map(([who, { top1, negativeLogLikelihood }]) => [
+          ...Object.entries({
+            generalist,
+            ...(calibratedGeneralist && { 'generalist, calibrated': calibratedGeneralist }),
+            ensemble,
+          }).map(([who, { top1, negativeLogLikelihood }]) => [
             who,
             percent(top1),
             `${negativeLogLikelihood.toFixed(3)} nats`,

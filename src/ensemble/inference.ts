@@ -42,7 +42,7 @@ export interface FusionSettings {
 export interface ImageTrace {
   /** (classes), the generalist's distribution, at temperature 1. */
   readonly generalist: Float32Array;
-  /** (classes), the fused distribution. */
+  /** (classes), the fused distribution, under label noise where the calibration found some. */
   readonly ensemble: Float32Array;
   /** The specialists that were queried. */
   readonly specialists: readonly SpecialistTrace[];
@@ -58,7 +58,7 @@ export interface SpecialistTrace {
   readonly probabilities: Float64Array;
   /** What its dustbin's logit was raised by, in nats. */
   readonly correction: number;
-  /** Mass on its subset, before the fusion and after it. */
+  /** Mass on its subset in each of the two distributions. */
   readonly mass: { readonly generalist: number; readonly ensemble: number };
 }
 

@@ -56,7 +56,7 @@ test('labels of which some are any class do not look like a predictor that is to
 test('each half is judged under what fits the other, as a slow computation has it', () => {
   const { result, seen } = measure(0.7, 301);
   const candidates = Array.from({ length: 15 }, (_, index) => 8 / (index + 2)).flatMap((temperature) =>
-    [0, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1].map((noise) => ({ temperature, noise })),
+    [0, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4].map((noise) => ({ temperature, noise })),
   );
   const at = (shown: Float32Array, { temperature, noise }: (typeof candidates)[number]) =>
     softmaxAt(shown.map(Math.log), temperature).map((p) => (1 - noise) * p + noise / classes);
@@ -75,6 +75,10 @@ test('each half is judged under what fits the other, as a slow computation has i
       return { confidence, isCorrect: p.indexOf(confidence) === label };
     }),
   );
+  const loss = [0, 1].flatMap((which) =>
+    half(which).map(({ label, shown }) => -Math.log(at(shown, bestOf[1 - which])[label])),
+  );
+  expect(result.fittedNegativeLogLikelihood).toBeCloseTo(loss.reduce((a, b) => a + b) / loss.length, 5);
   const bins = result.fitted.bins;
   expect(bins.reduce((sum, { examples }) => sum + examples, 0)).toBe(301);
   for (const bin of bins) {

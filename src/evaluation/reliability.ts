@@ -36,7 +36,7 @@ const binCount = 15; // as for the expected calibration error
 const unit = 8; // the exponents 1/T that are tried are the multiples of an eighth
 const [least, most] = [2, 16]; // of them: temperatures from 4 down to a half; sums of powers start from the second
 const exponents = Array.from({ length: most - least + 1 }, (_, index) => least + index);
-const noises = [0, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1];
+const noises = [0, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4];
 const candidates = exponents.flatMap((exponent, index) =>
   noises.map((labelNoise) => ({ exponent, index, labelNoise })),
 );
@@ -48,10 +48,11 @@ const candidates = exponents.flatMap((exponent, index) =>
  *
  * A predictor that is only too sure of itself looks as bad as one that is wrong about what it confuses; one temperature
  * tells the two apart (Guo, Pleiss, Sun and Weinberger 2017), and some wrong labels do not move it where they may be any
- * class. Of 15 temperatures, by steps of an eighth of 1/T, and 7 shares those of the lowest negative log-likelihood are
+ * class. Of 15 temperatures, by steps of an eighth of 1/T, and 9 shares those of the lowest negative log-likelihood are
  * taken, on the half of the examples that they are not used on. `add` takes the label and the distribution, (classes).
  *
- * Cost: a pass over the classes; three square roots and 15 products for each of at most a few thousand bins.
+ * Cost: a pass over the classes; three square roots and 15 products for each of at most a few thousand bins; two powers for
+ * each pair of a temperature and a share.
  */
 export function createReliability() {
   const halves = [0, 1].map(() => candidates.map(createBins));

@@ -69,7 +69,7 @@ export function likelihoodSection({ likelihood, split }: Report, { reliability }
       ? ''
       : '<h3>Reliability</h3><p class="note">How often predictions are right, by how confident they are; on the grey line, as ' +
         'often as they say. Dashed: as they are. In colour: with a temperature and a share of label noise for each of the two, ' +
-        'which is what any classifier gains without specialists, fitted here to one half of ' +
+        'as any classifier can have, with specialists or without. They were fitted here to one half of ' +
         `${count(reliability.generalist.examples)} images and used on the other half, so that neither looks better only for ` +
         'having been calibrated. Larger dots are more images.</p>' +
         `<div class="side-by-side">${diagrams.join('')}</div>`)

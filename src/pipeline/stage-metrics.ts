@@ -285,6 +285,9 @@ export const stageMetrics = {
         'specialists share their parameters, since fitting each beside so many would have taken too long',
       ),
     generalist: onValidation.describe('at temperature 1'),
+    calibratedGeneralist: onValidation
+      .exactOptional()
+      .describe('with a temperature and a share of label noise of its own'),
     uncalibrated: onValidation.describe('by the same rule, with temperatures and weights of 1'),
     ensemble: onValidation,
     crossFitted: onValidation.describe('each half with what was chosen on the other half'),

@@ -23,7 +23,7 @@ export interface SpecialistMessage {
     readonly classes: number;
     /** What its dustbin's logit was raised by, in nats. */
     readonly correction: number;
-    /** Probability mass on its subset, before the fusion and after it. */
+    /** Probability mass on its subset, the generalist's and the ensemble's. */
     readonly mass: { readonly generalist: number; readonly ensemble: number };
   };
 }

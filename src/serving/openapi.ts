@@ -36,7 +36,7 @@ const classified: z.ZodType<ClassifyMessage> = z.object({
                 correction: z.number().describe("what its dustbin's logit was raised by, in nats"),
                 mass: z
                   .object({ generalist: z.number(), ensemble: z.number() })
-                  .describe('probability on its subset, before the fusion and after it'),
+                  .describe('probability on its subset, of the generalist and of the ensemble'),
               })
               .exactOptional()
               .describe('with trace=true'),

@@ -385,7 +385,9 @@ function noneQueried({ generalistTemperature = 1, labelNoise = 0 }: Specialists)
       ? []
       : [`the ensemble's temperature of ${temperature} makes the generalist ${surer}`]),
     ...(labelNoise > 0
-      ? [`${percent(labelNoise)} of the probability is spread over all classes, for labels that are noise`]
+      ? [
+          `${percent(labelNoise, 2)} of the probability is spread over all classes, since as many labels are taken to be noise`,
+        ]
       : []),
   ];
   return ['no specialist was queried', ...(reasons.length > 0 ? [reasons.join(', and ')] : [])].join('; ');

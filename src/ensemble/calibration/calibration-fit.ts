@@ -21,7 +21,7 @@ import {
 import { type MinimizeOptions, minimize } from './minimize.js';
 
 const temperatureRange = [0.2, 5] as const;
-const leastLabelNoise = 1e-5; // beside none
+const leastLabelNoise = 1e-4; // beside none
 const weightRange = [1 / 32, 32] as const;
 const weightTolerance = 0.025; // relative; the likelihood is flatter in the weight than in a temperature
 
@@ -269,8 +269,7 @@ export async function createCalibrationFit(
       const set = (share: number) => {
         parameters.labelNoise = share;
       };
-      const { labelNoise } = parameters;
-      const options = { tolerance: 0.05, start: labelNoise };
+      const options = { tolerance: 0.05, start: 0 }; // none is tried in any case
       await search(tempered, set, [leastLabelNoise, mostLabelNoise], options, likelihood);
     },
 

@@ -110,6 +110,14 @@ test('the share of labels that are any class is found, and does not move the tem
   expect(without.generalistTemperature).toBeGreaterThan(1.15 * ofNoisy.generalistTemperature);
   expect(ofNoisy.crossFitted.negativeLogLikelihood).toBeLessThan(without.crossFitted.negativeLogLikelihood);
   expect(ofNoisy.crossFitted.top1).toBe(without.crossFitted.top1);
+  // No specialist takes part, so that the ensemble is the generalist with a calibration of its own.
+  expect(ofNoisy.calibratedGeneralist.negativeLogLikelihood).toBeCloseTo(
+    ofNoisy.ensemble.negativeLogLikelihood,
+    2,
+  );
+  expect(ofNoisy.ensemble.negativeLogLikelihood).toBeLessThan(
+    ofNoisy.generalist.negativeLogLikelihood - 0.05,
+  );
 });
 
 test('auto takes the rule that does better, and without fitting nothing is changed', async () => {
@@ -126,7 +134,10 @@ test('auto takes the rule that does better, and without fitting nothing is chang
   expect(auto.others).toEqual(
     each
       .filter(({ rule }) => rule !== auto.rule)
-      .map(({ examples: _, isShared: __, generalist: ___, others: ____, ...fit }) => fit),
+      .map(
+        ({ examples: _, isShared: __, generalist: ___, calibratedGeneralist: ____, others: _____, ...fit }) =>
+          fit,
+      ),
   );
   const plain = await calibrate(examples, subsets, classCount, { fit: false, select: false });
   expect(plain.generalistTemperature).toBe(1);

@@ -13,6 +13,7 @@ import {
   outcome,
   temperedGeneralist,
 } from './calibration-example.js';
+import { createCalibrationFit } from './calibration-fit.js';
 import { type CalibrationPlan, planCalibration } from './calibration-plan.js';
 import { harmOf } from './harm-bound.js';
 import { outcomesOf, type Proof, prove, splitForProof } from './proof.js';
@@ -36,6 +37,8 @@ export interface Calibration extends RuleCalibration {
   readonly isShared: boolean;
   /** At temperature 1. */
   readonly generalist: Fit;
+  /** With a temperature and a share of label noise of its own: what calibration does without any specialist. */
+  readonly calibratedGeneralist: Fit;
   /** With `risk`: whether held-out examples show a gain. Where they do not, no specialist is kept. */
   readonly proof?: Proof;
   /** The paper's rule is here or in use; under `auto`, all others are here. */
@@ -190,6 +193,12 @@ export async function calibrate(
     isShared,
     ...(proof && { proof }),
     generalist: fitOf(compact.map((example) => outcome(temperedGeneralist(example, 1), example))),
+    calibratedGeneralist: await fitAlone(compact, {
+      fitGeneralist: fit && fitGeneralist,
+      fitLabelNoise: fit && fitLabelNoise,
+      sweeps,
+      pause,
+    }),
     others: candidates.filter((candidate) => candidate !== used),
   };
 }
@@ -242,6 +251,26 @@ function bytesOf({ validation, bystanders }: CalibrationData): number {
     for (const one of predictions) bytes += one.classes.byteLength + one.logProbabilities.byteLength;
   }
   return bytes;
+}
+
+/** How well the generalist fits labels with nothing but a calibration of its own. */
+async function fitAlone(
+  examples: readonly CompactExample[],
+  {
+    fitGeneralist,
+    fitLabelNoise,
+    sweeps,
+    pause,
+  }: Pick<RuleFitOptions, 'fitGeneralist' | 'fitLabelNoise' | 'sweeps' | 'pause'>,
+): Promise<Fit> {
+  const alone = examples.map((example) => ({ ...example, predictions: [] }));
+  const fitting = await createCalibrationFit(alone, [], 0, comparedRule, pause);
+  for (let sweep = 0; sweep < 2 * sweeps; sweep++) {
+    // as many as the ensemble's: those of a half, and those of the whole
+    if (fitGeneralist) await fitting.fitGeneralistTemperature();
+    if (fitLabelNoise) await fitting.fitLabelNoise();
+  }
+  return fitOf(await fitting.outcomes());
 }
 
 /** The generalist alone, at its temperature: what is used where nothing shows a gain. */

@@ -141,6 +141,18 @@ test('without a gain on the held-out images nothing is left of the specialists, 
   expect(crossFitted).toEqual(ensemble);
 });
 
+test('outcomes are those of labels with the noise that was chosen', async () => {
+  const examples = worldOf(3, 1)(40).map((example) => compactExample(example, subsets, classCount));
+  const specialists = subsets.map(() => ({ temperature: 1, weight: 1, kept: true }));
+  const chosen = { rule: 'paper', labelNoise: 0.2, generalistTemperature: 1.5, parameters: {}, specialists };
+  const outcomes = await outcomesOf(examples, chosen, () => undefined);
+  const clean = await outcomesOf(examples, { ...chosen, labelNoise: 0 }, () => undefined);
+  for (const [at, { logLikelihood, correct }] of outcomes.entries()) {
+    const withNoise = 0.8 * Math.exp(clean[at].logLikelihood) + 0.2 / classCount;
+    expect([Math.exp(logLikelihood), correct]).toEqual([expect.closeTo(withNoise, 10), clean[at].correct]);
+  }
+});
+
 test('two examples are too few to hold one out', async () => {
   await expect(calibrate(worldOf(1, 0)(2), subsets, classCount, { risk: 0.05 })).rejects.toThrow(
     /at least 3 validation examples, .* there are 2/,

@@ -265,12 +265,11 @@ async function fitAll(
 ): Promise<void> {
   if (!options.fit) return;
   for (let sweep = 0; sweep < options.sweeps; sweep++) {
-    if (options.fitLabelNoise) await fitting.fitLabelNoise();
     if (options.fitGeneralist) await fitting.fitGeneralistTemperature();
+    if (options.fitLabelNoise) await fitting.fitLabelNoise();
     for (const team of teams(specialists, options)) await fitting.fitTemperature(team);
     await fitWeights(fitting, specialists, rule, options);
   }
-  if (options.fitLabelNoise) await fitting.fitLabelNoise();
 }
 
 async function fitWeights(
@@ -283,6 +282,7 @@ async function fitWeights(
   await fitOwnWeights(fitting, specialists, options);
   const own = rule.parameters.filter(({ fittedOn }) => fittedOn === 'validation');
   await fitParameters(fitting, specialists, own, options);
+  if (options.fitLabelNoise) await fitting.fitLabelNoise();
 }
 
 /** What a rule moves probability by into subsets and out of them: its own parameters, or else its weights. */

@@ -201,11 +201,13 @@ export async function exportOnnx(
 
   const { name, form, reading, batch } = feed;
   const { rule, specialists, generalistTemperature, labelNoise } = host.fusion;
+  const spread = before?.labelNoise ?? labelNoise; // of what the fusion starts from, where that was fused before
   const all: ExportedMetadata = {
     version: 1,
     exports,
     rule: rule.name,
-    ...(before === undefined && { generalistTemperature, ...(labelNoise > 0 && { labelNoise }) }),
+    ...(before === undefined && { generalistTemperature }),
+    ...(spread > 0 && { labelNoise: spread }),
     specialists: specialists.length + (before?.specialists ?? 0),
     ...metadata,
   };

@@ -46,7 +46,7 @@ export const ensembleOptions = {
     type: 'boolean',
     default: true,
     affects: 'result',
-    description: 'Fit temperatures and weights on validation',
+    description: 'Fit temperatures, weights and a share of label noise on validation',
   },
   weights: {
     type: 'choice',

@@ -73,7 +73,7 @@ export async function calibrateEnsemble(context: StageContext): Promise<StageRes
       found && original ? await withBefore(found, original, bystanders, classes.length, context) : found;
     const onPlan = (plan: CalibrationPlan) => tellOfPlan(plan, examples.length, others?.length, log);
     const fitGeneralist = generalist.backbone?.fusedBefore === undefined;
-    // Of somebody else's model every class outside the subsets keeps the probability that it had.
+    // Images for a model made elsewhere may cover a part of its classes: no label of theirs is any class.
     const fitLabelNoise = !isMadeElsewhere(settings, dataset);
     const options = {
       ...{ rule, fit, fitGeneralist, fitLabelNoise, weights, select, selectionErrors },
@@ -104,6 +104,7 @@ export async function calibrateEnsemble(context: StageContext): Promise<StageRes
       examples: calibration.examples,
       ...(calibration.isShared && { isShared: true as const }),
       generalist: { ...calibration.generalist },
+      calibratedGeneralist: { ...calibration.calibratedGeneralist },
       uncalibrated: { ...calibration.uncalibrated },
       ensemble: { ...calibration.ensemble },
       crossFitted: { ...calibration.crossFitted },
