@@ -14,7 +14,7 @@ packages=("${@:2}")
   packages=(datasets pillow numpy safetensors kubernetes-validate onnxruntime tensorboard mlflow)
 if [ ! -e "$venv/ready-4" ]; then
   python3 -m venv "$venv" >&2
-  "$(dirname "$0")/retry.sh" 10 "$venv/bin/pip" install --quiet --disable-pip-version-check "${packages[@]}" >&2
+  "$(dirname "$0")/retry.sh" 4 "$venv/bin/pip" install --quiet --disable-pip-version-check "${packages[@]}" >&2
   touch "$venv/ready-4"
 fi
 echo "$venv/bin/python"

@@ -11,7 +11,7 @@ set -euo pipefail
 venv=${1:-${TMPDIR:-/tmp}/kd-spec-torch}
 if [ ! -e "$venv/ready" ]; then
   python3 -m venv "$venv" >&2
-  "$(dirname "$0")/retry.sh" 10 "$venv/bin/pip" install --quiet --disable-pip-version-check --no-cache-dir torch numpy >&2
+  "$(dirname "$0")/retry.sh" 60 "$venv/bin/pip" install --quiet --disable-pip-version-check --no-cache-dir torch numpy >&2
   touch "$venv/ready"
 fi
 echo "$venv/bin/python"

@@ -287,7 +287,7 @@ export const stageMetrics = {
     generalist: onValidation.describe('at temperature 1'),
     calibratedGeneralist: onValidation
       .exactOptional()
-      .describe('with a temperature and a share of label noise of its own'),
+      .describe('with a temperature and a share of label noise of its own, as far as these are fitted'),
     uncalibrated: onValidation.describe('by the same rule, with temperatures and weights of 1'),
     ensemble: onValidation,
     crossFitted: onValidation.describe('each half with what was chosen on the other half'),

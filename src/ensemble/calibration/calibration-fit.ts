@@ -257,20 +257,18 @@ export async function createCalibrationFit(
       Object.assign(parameters.ofEnsemble, other.ofEnsemble);
     },
 
-    /** The share of noise under which the labels are most likely; a convex problem, of which the fused distributions are all. */
+    /**
+     * The share of noise under which the labels of validation are most likely; a convex problem, of which the fused
+     * distributions are all. Bystanders without a label have what was predicted, which is never noise.
+     */
     async fitLabelNoise(): Promise<void> {
-      const probabilities = await visit(tempered, (example) => fuse(example)[example.example.label]);
-      const likelihood = async () =>
-        tempered.reduce(
-          (sum, { isBystander }, at) =>
-            sum - (isBystander ? othersWeight : 1) * logLikelihood(probabilities[at]),
-          0,
-        );
+      const probabilities = await visit(validation, (example) => fuse(example)[example.example.label]);
+      const likelihood = async () => -probabilities.reduce((sum, p) => sum + logLikelihood(p), 0);
       const set = (share: number) => {
         parameters.labelNoise = share;
       };
       const options = { tolerance: 0.05, start: 0 }; // none is tried in any case
-      await search(tempered, set, [leastLabelNoise, mostLabelNoise], options, likelihood);
+      await search(validation, set, [leastLabelNoise, mostLabelNoise], options, likelihood);
     },
 
     fitGeneralistTemperature(): Promise<void> {

@@ -37,8 +37,8 @@ export interface Calibration extends RuleCalibration {
   readonly isShared: boolean;
   /** At temperature 1. */
   readonly generalist: Fit;
-  /** With a temperature and a share of label noise of its own: what calibration does without any specialist. */
-  readonly calibratedGeneralist: Fit;
+  /** With a temperature, and a share of label noise, of its own, where these are fitted: what needs no specialist. */
+  readonly calibratedGeneralist?: Fit;
   /** With `risk`: whether held-out examples show a gain. Where they do not, no specialist is kept. */
   readonly proof?: Proof;
   /** The paper's rule is here or in use; under `auto`, all others are here. */
@@ -193,12 +193,10 @@ export async function calibrate(
     isShared,
     ...(proof && { proof }),
     generalist: fitOf(compact.map((example) => outcome(temperedGeneralist(example, 1), example))),
-    calibratedGeneralist: await fitAlone(compact, {
-      fitGeneralist: fit && fitGeneralist,
-      fitLabelNoise: fit && fitLabelNoise,
-      sweeps,
-      pause,
-    }),
+    ...(fit &&
+      (fitGeneralist || fitLabelNoise) && {
+        calibratedGeneralist: await fitAlone(compact, { fitGeneralist, fitLabelNoise, sweeps, pause }),
+      }),
     others: candidates.filter((candidate) => candidate !== used),
   };
 }

@@ -104,7 +104,9 @@ export async function calibrateEnsemble(context: StageContext): Promise<StageRes
       examples: calibration.examples,
       ...(calibration.isShared && { isShared: true as const }),
       generalist: { ...calibration.generalist },
-      calibratedGeneralist: { ...calibration.calibratedGeneralist },
+      ...(calibration.calibratedGeneralist && {
+        calibratedGeneralist: { ...calibration.calibratedGeneralist },
+      }),
       uncalibrated: { ...calibration.uncalibrated },
       ensemble: { ...calibration.ensemble },
       crossFitted: { ...calibration.crossFitted },
