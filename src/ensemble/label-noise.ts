@@ -6,8 +6,8 @@ export const mostLabelNoise = 0.5;
  *
  *     q'(c) = (1 - e) q(c) + e / C
  *
- * The order of the classes stays, but for those that single precision does not tell apart beside e / C. A label that the predictions all but rule out, as a mistake of whoever labelled does, then
- * costs log(C / e) at most, instead of deciding a fit of temperatures by itself.
+ * The order of the classes stays, but for those that single precision does not tell apart beside e / C. A wrong label,
+ * which predictions all but rule out, then costs log(C / e) at most, instead of deciding a fit of temperatures by itself.
  *
  * @param labelNoise e, from 0 to {@link mostLabelNoise}
  */

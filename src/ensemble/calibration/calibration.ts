@@ -67,7 +67,7 @@ export interface CalibrateOptions {
   readonly fit?: boolean;
   /** Whether the generalist's temperature is fitted, too; not where what is fused with is an earlier ensemble's. */
   readonly fitGeneralist?: boolean;
-  /** Whether to fit the share of labels that are noise; not where the classes' probabilities are to stay somebody else's. */
+  /** Whether to fit the share of labels that are noise; not where images cover a part of the classes alone. */
   readonly fitLabelNoise?: boolean;
   /** One weight for all specialists, or one for each. */
   readonly weights?: 'shared' | 'each';
@@ -89,7 +89,8 @@ const comparedRule = paper; // fitted beside whichever rule is in use
 
 /**
  * Fits the ensemble's few parameters on validation: a temperature for the generalist and for each specialist,
- * one weight for all specialists or one for each, and which specialists take part.
+ * one weight for all specialists or one for each, the share of labels that are noise (see `underLabelNoise`), and which
+ * specialists take part.
  *
  *     minimise - mean over examples of log q(label)
  *
