@@ -136,17 +136,19 @@ export async function fitHead(
   let [loss, best, sinceBest, step] = [firstLoss, await values(), 0, 0];
   const order = createRandom(seed, 'rivals');
   let rows: readonly number[] = [];
+  let taken = 0; // of the rows
   try {
     for (let epoch = 0; epoch < epochs && sinceBest < patience; epoch++) {
       for (let inEpoch = 0; inEpoch < stepsPerEpoch; inEpoch++) {
         if (signal.aborted) throw new KdSpecError('interrupted', 'stopped while a layer was trained');
-        if (rows.length === 0) {
+        if (taken >= rows.length) {
           const all = [...Array(train.rows).keys()];
           order.shuffle(all);
           rows = all;
+          taken = 0;
         }
-        const batch = takeRows(train, rows.slice(0, batchSize));
-        rows = rows.slice(batchSize);
+        const batch = takeRows(train, rows.slice(taken, taken + batchSize));
+        taken += batchSize;
         const learningRate = model.rate * (1 - step / (epochs * stepsPerEpoch));
         step++;
         operations.tidy(() => {
