@@ -9,9 +9,11 @@
 set -euo pipefail
 
 venv=${1:-${TMPDIR:-/tmp}/kd-spec-torch}
-if [ ! -e "$venv/ready" ]; then
+packages=(torch numpy safetensors)
+ready=$venv/ready-$(IFS=-; echo "${packages[*]}") # an environment with fewer is completed
+if [ ! -e "$ready" ]; then
   python3 -m venv "$venv" >&2
-  "$(dirname "$0")/retry.sh" 60 "$venv/bin/pip" install --quiet --disable-pip-version-check --no-cache-dir torch numpy >&2
-  touch "$venv/ready"
+  "$(dirname "$0")/retry.sh" 60 "$venv/bin/pip" install --quiet --disable-pip-version-check --no-cache-dir "${packages[@]}" >&2
+  touch "$ready"
 fi
 echo "$venv/bin/python"

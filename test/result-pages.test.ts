@@ -11,6 +11,7 @@ import { renderObjectivesPage } from '../scripts/results/distillation/objectives
 import { renderSpeechPage } from '../scripts/results/distillation/speech-page.js';
 import { renderTenPage } from '../scripts/results/distillation/ten-page.js';
 import { renderFeaturesPage } from '../scripts/results/features/page.js';
+import { renderFrontier } from '../scripts/results/frontier/page.js';
 import { renderFrozenRivals } from '../scripts/results/frozen/page.js';
 import { renderIcons } from '../scripts/results/icons/page.js';
 import { renderInsidePage } from '../scripts/results/inside/page.js';
@@ -37,6 +38,7 @@ const pages = {
   inside: renderInsidePage,
   features: renderFeaturesPage,
   'frozen-rivals': renderFrozenRivals,
+  frontier: renderFrontier,
 } as const;
 
 const starts = Object.keys(pages).join('|');

@@ -1,14 +1,21 @@
 import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
-import { readResults, renderBenchmark, renderPage } from '../scripts/results/specialists/page.js';
+import { frontierMeans } from '../scripts/results/frontier/page.js';
+import {
+  readFrontier,
+  readResults,
+  renderBenchmark,
+  renderPage,
+} from '../scripts/results/specialists/page.js';
 import type { Contender, Result } from '../scripts/results/specialists/result.js';
 import { renderSummary } from '../scripts/results/specialists/summary.js';
 
 const results = readResults('docs/results');
+const frontier = readFrontier('docs/results');
 
 test('the page of the comparison says what the JSON beside it says', () => {
   expect(results.length).toBeGreaterThan(0);
-  expect(readFileSync('docs/results/specialists.md', 'utf8')).toBe(renderPage(results));
+  expect(readFileSync('docs/results/specialists.md', 'utf8')).toBe(renderPage(results, frontier));
 });
 
 test.each(results)('and so does the page of $name', (result) => {
@@ -18,6 +25,20 @@ test.each(results)('and so does the page of $name', (result) => {
 
 test('so does the table of the README', () => {
   expect(readFileSync('README.md', 'utf8')).toContain(renderSummary(results));
+});
+
+test('README and guide have the figures of the frontier', () => {
+  const means = Object.fromEntries(frontierMeans(frontier));
+  const figure = (who: string) => `${(100 * means[who]).toFixed(1)}%`;
+  const named = [
+    'two levels, 55 groups of a wide scout',
+    'a wide generalist',
+    'the generalist with specialists',
+  ];
+  for (const path of ['README.md', 'docs/guide.md']) {
+    const text = readFileSync(path, 'utf8').split('frontier-jft-like-3k.md')[0].split('\n').at(-1);
+    for (const who of named) expect(text).toContain(figure(who));
+  }
 });
 
 test('where specialists do not win, the page says so first', () => {
@@ -32,7 +53,7 @@ test('where specialists do not win, the page says so first', () => {
     comparisons: [{ ...comparison, contenders: { ...comparison.contenders, two: rival(top1) } }],
   });
   const best = comparison.contenders.method.top1.mean;
-  expect(renderPage([against(best + 0.01)]).split('\n')[2]).toBe(
+  expect(renderPage([against(best + 0.01)], frontier).split('\n')[2]).toBe(
     `Where specialists do not win: ${result.name}; their pages say by how much.`,
   );
   const unbeaten = {
@@ -43,9 +64,9 @@ test('where specialists do not win, the page says so first', () => {
     two: rival(0),
     three: rival(0),
   };
-  expect(renderPage([{ ...result, comparisons: [{ ...comparison, contenders: unbeaten }] }])).not.toContain(
-    'do not win',
-  );
+  expect(
+    renderPage([{ ...result, comparisons: [{ ...comparison, contenders: unbeaten }] }], frontier),
+  ).not.toContain('do not win');
 });
 
 test('a temperature of rivals is shown when all seeds have it, and never one for our method', () => {

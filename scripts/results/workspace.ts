@@ -58,7 +58,7 @@ export function runVariant(
   writeVariant(pipeline, overrides, join(workspace, 'pipeline.yaml'));
   return {
     workspace,
-    until: (command: 'dataset' | 'train-generalist' | 'predict' | 'calibrate' | 'evaluate') => {
+    until: (command: 'dataset' | 'train-generalist' | 'predict' | 'cluster' | 'calibrate' | 'evaluate') => {
       kdSpec(command, '--workspace', workspace, '--seed', String(seed));
     },
   };
