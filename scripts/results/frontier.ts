@@ -6,10 +6,11 @@
  *
  * For each seed, on the images of `pipelines/NAME.yaml`: the pipeline itself; a wide generalist with a sampled head, alone
  * and, narrower, with specialists; a head of low rank; and, in PyTorch (`frontier/rivals.py`), a softmax of two levels over
- * groups that a small generalist confuses, whose training counts, a mixture of softmaxes and a mixture of experts. Each has
- * about the training operations of the pipeline. A wide generalist also predicts from a preview of its head. Every choice
+ * groups that a small generalist confuses, whose training counts, a mixture of softmaxes and a mixture of experts. Each but
+ * the generalist alone has about the training operations of the pipeline, the mixtures a seventh less. A wide generalist also predicts from a preview of its head. Every choice
  * is made on validation; test images are read when all is trained. Interrupted, it goes on where it was, and a seed at a
- * time adds to the page. Results: `docs/results/frontier-NAME.json`, `.md` and `.svg`.
+ * time, or the contenders whose names match `--contenders`, add to the page. What is kept is known by its name alone: after
+ * a change of these scripts give another `--folder`. Results: `docs/results/frontier-NAME.json`, `.md` and `.svg`.
  */
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
@@ -21,6 +22,7 @@ import { frontierChart } from './frontier/chart.js';
 import { renderFrontier } from './frontier/page.js';
 import type { Contender, FrontierResult, Point, SeedResult } from './frontier/result.js';
 import { writeImages } from './frontier/write-images.js';
+import { writePages } from './specialists/page.js';
 import { type Bench, metricsOf, type Overrides, remembered, runVariant } from './workspace.js';
 import { writeResult } from './write-result.js';
 
@@ -52,7 +54,11 @@ const scouts: Readonly<Record<string, Overrides>> = {
   'wide-scout': { generalist: { ...sampled, network: { dense: [64] }, epochs: 1 } },
 };
 const partitionInto = (clusters: number) => ({ subsets: { specialists: null, size: null, clusters } });
-const previews = [8, 16, 24, 32, 48].flatMap((preview) => [50, 200].map((exact) => ({ preview, exact })));
+/** Previews of a head that stands on so many units. */
+const previewsOf = (units: number) =>
+  [8, 16, 24, 32, 48]
+    .filter((preview) => preview < units)
+    .flatMap((preview) => [50, 200].map((exact) => ({ preview, exact })));
 
 /** What `rivals.py` prints. */
 interface Measured {
@@ -91,21 +97,17 @@ async function contendersOf(seed: number): Promise<SeedResult> {
     }
     return { trainingFlops, trainingSeconds, parameters, points };
   };
-  const trainedAlone = (variant: string, overrides: Overrides) => {
+  const trainedAlone = (variant: string, overrides: typeof wide) => {
     runVariant(bench, variant, overrides, ['ours', ['dataset']]).until('train-generalist');
-    return generalistOf(variant, previews);
+    const { dense } = overrides.generalist.network;
+    return generalistOf(variant, previewsOf(dense[dense.length - 1]));
   };
   const inPyTorch = async (variant: string, settings: object): Promise<Omit<Contender, 'name'>> => {
     const weights = place(`${variant}.pt`);
-    const {
-      trainingFlops = 0,
-      trainingSeconds = 0,
-      parameters,
-      results,
-    } = await measured(variant, {
-      ...settings,
-      weights,
-    });
+    const { convolutions } = generalist.network;
+    const { batchSize, learningRate } = generalist;
+    const all = { convolutions, batchSize, learningRate, ...settings, weights };
+    const { trainingFlops = 0, trainingSeconds = 0, parameters, results } = await measured(variant, all);
     const points = results.map((result) => ({
       ...result,
       way: result.mass === undefined ? 'all' : `${result.mass} of the mass`,
@@ -201,7 +203,13 @@ const seeds = new Map<number, SeedResult>(
     ? (JSON.parse(readFileSync(path, 'utf8')) as FrontierResult).seeds.map((one) => [one.seed, one])
     : [],
 );
-for (const seed of values.seeds.split(',').map(Number)) seeds.set(seed, await contendersOf(seed));
+for (const seed of values.seeds.split(',').map(Number)) {
+  const { contenders } = await contendersOf(seed);
+  const others = seeds
+    .get(seed)
+    ?.contenders.filter((one) => !contenders.some(({ name }) => name === one.name));
+  seeds.set(seed, { seed, contenders: [...contenders, ...(others ?? [])] });
+}
 const result: FrontierResult = {
   name,
   classes: dataset.classes,
@@ -209,3 +217,4 @@ const result: FrontierResult = {
 };
 writeResult(values.out, `frontier-${name}`, result, renderFrontier);
 writeFileSync(join(values.out, `frontier-${name}.svg`), frontierChart(result));
+if (existsSync(join(values.out, 'specialists.md'))) writePages(values.out); // which has the table in short

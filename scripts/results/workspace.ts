@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { parse, stringify } from 'yaml';
@@ -95,8 +95,7 @@ export function borrow(from: string, workspace: string, stages: readonly string[
     const partial = `${place}.copy`;
     rmSync(partial, { recursive: true, force: true });
     cpSync(join(from, stage), partial, { recursive: true, preserveTimestamps: true });
-    cpSync(partial, place, { recursive: true, preserveTimestamps: true });
-    rmSync(partial, { recursive: true, force: true });
+    renameSync(partial, place);
   }
 }
 
@@ -104,6 +103,7 @@ export function borrow(from: string, workspace: string, stages: readonly string[
 export async function remembered<T>(path: string, make: () => T | Promise<T>): Promise<T> {
   if (existsSync(path)) return JSON.parse(readFileSync(path, 'utf8'));
   const value = await make();
-  writeFileSync(path, `${JSON.stringify(value, null, 2)}\n`);
+  writeFileSync(`${path}.part`, `${JSON.stringify(value, null, 2)}\n`);
+  renameSync(`${path}.part`, path); // whole or not at all
   return value;
 }

@@ -29,10 +29,9 @@ from torch import nn
 from torch.nn import functional
 
 folder, settings = sys.argv[1], json.loads(sys.argv[2])
-torch.manual_seed(settings.get("seed", 1))
+torch.manual_seed(settings["seed"])
 shape = json.load(open(f"{folder}/images.json"))
 classes, height, width = shape["classes"], shape["height"], shape["width"]
-batch_size = settings.get("batchSize", 256)
 step_in_passes = 3  # operations of a training step, in forward passes
 
 
@@ -50,19 +49,19 @@ def fresh(layer, gain):
 class Trunk(nn.Module):
     """Convolutions with normalisation, ReLU and pooling, then dense layers: (batch, 1, height, width) to (batch, units)."""
 
-    def __init__(self, convolutions, dense):
+    def __init__(self, convolutions, dense, epsilon=1e-5):
         super().__init__()
         layers, channels, side, self.flops = [], 1, (height, width), 0
         for filters in convolutions:
             self.flops += 2 * side[0] * side[1] * 9 * channels * filters
             convolution = fresh(nn.Conv2d(channels, filters, 3, padding=1, bias=False), 2)
-            layers += [convolution, nn.BatchNorm2d(filters), nn.ReLU(), nn.MaxPool2d(2)]
+            layers += [convolution, nn.BatchNorm2d(filters, eps=epsilon), nn.ReLU(), nn.MaxPool2d(2)]
             channels, side = filters, (side[0] // 2, side[1] // 2)
         layers.append(nn.Flatten())
-        self.features = units = channels * side[0] * side[1]
+        units = channels * side[0] * side[1]
         for wider in dense:
             self.flops += 2 * units * wider
-            layers += [fresh(nn.Linear(units, wider, bias=False), 2), nn.BatchNorm1d(wider), nn.ReLU()]
+            layers += [fresh(nn.Linear(units, wider, bias=False), 2), nn.BatchNorm1d(wider, eps=epsilon), nn.ReLU()]
             units = wider
         self.layers, self.units = nn.Sequential(*layers), units
 
@@ -87,6 +86,7 @@ class Plain(nn.Module):
 class TwoLevel(nn.Module):
     def __init__(self, units, groups, frequencies):
         super().__init__()
+        assert sorted(label for members in groups for label in members) == list(range(classes)), "no partition"
         self.group_of = torch.empty(classes, dtype=torch.long)
         self.place_of = torch.empty(classes, dtype=torch.long)
         for number, members in enumerate(groups):
@@ -199,6 +199,7 @@ class Preview:
         self.turn, self.weights, self.bias, self.exact = right.T, left * values, head.bias, exact
         self.dimensions = dimensions
         units = head.weight.shape[1]
+        assert dimensions < units, "a preview has fewer dimensions than the head"
         self.flops = 2 * (units * units + dimensions * classes + exact * (units - dimensions))
 
     def log_probabilities(self, hidden):
@@ -215,13 +216,14 @@ def stored(checkpoint):
 
     network = json.load(open(f"{checkpoint}/config.json"))["network"]
     values = {name: torch.from_numpy(value) for name, value in load_file(f"{checkpoint}/model.safetensors").items()}
-    trunk, head = Trunk(network["convolutions"], network["dense"]), Plain(network["dense"][-1])
-    flat = [layer for layer in trunk.layers if isinstance(layer, (nn.Conv2d, nn.Linear))]
+    trunk = Trunk(network["convolutions"], network["dense"], epsilon=1e-3)
+    head = Plain(network["dense"][-1])
+    layers = [layer for layer in trunk.layers if isinstance(layer, (nn.Conv2d, nn.Linear))]
     normal = [layer for layer in trunk.layers if isinstance(layer, (nn.BatchNorm2d, nn.BatchNorm1d))]
     names = [f"convolutions.{i}" for i in range(len(network["convolutions"]))]
     names += [f"dense.{i}" for i in range(len(network["dense"]))]
     with torch.no_grad():
-        for name, layer, normalisation in zip(names, flat, normal):
+        for name, layer, normalisation in zip(names, layers, normal):
             weights = values[f"{name}.weights"]
             if name == "dense.0":  # kd-spec flattens channels last
                 side = (height >> len(network["convolutions"]), width >> len(network["convolutions"]))
@@ -242,7 +244,8 @@ def train(trunk, head):
     decayed = [value for name, value in parameters if value.ndim > 1]
     others = [value for name, value in parameters if value.ndim <= 1]
     groups = [{"params": decayed, "weight_decay": 0.01}, {"params": others, "weight_decay": 0}]
-    optimizer = torch.optim.AdamW(groups, lr=settings.get("learningRate", 0.005))
+    optimizer = torch.optim.AdamW(groups, lr=settings["learningRate"])
+    batch_size = settings["batchSize"]
     steps = int(settings["epochs"] * len(labels) / batch_size)
     warm = round(0.05 * steps)
 
@@ -343,7 +346,8 @@ def adjusted(logs, labels, frequencies):
 
 
 def scores(logs, labels, fitted):
-    ranks = (logs > logs.gather(1, labels[:, None])).sum(1)
+    own = logs.gather(1, labels[:, None])
+    ranks = (logs > own).sum(1) + ((logs == own).sum(1) - 1) / 2  # classes of a group that is not computed are equal
     likelihood = -tempered(logs, *fitted, labels)
     return {
         "top1": float((ranks < 1).float().mean()),
@@ -371,8 +375,8 @@ def measure(trunk, head, costs):
         images, labels = split("test")
         result["test"] = scores(predict(trunk, head, images, **options)[0] + added, labels, fitted)
         results.append(result)
-    parameters = [*trunk.parameters(), *head.parameters()] if isinstance(head, nn.Module) else []
-    count = sum(value.numel() for value in parameters)
+    values = {**trunk.state_dict(), **head.state_dict(prefix="head.")} if isinstance(head, nn.Module) else {}
+    count = sum(value.numel() for name, value in values.items() if not name.endswith("num_batches_tracked"))
     return {**costs, "parameters": count, "results": results}
 
 
@@ -384,7 +388,7 @@ if kind == "stored":
     if "preview" in settings:
         head = Preview(head.head, settings["preview"], settings["exact"])
 else:
-    trunk = Trunk(settings.get("convolutions", [4, 8]), settings["dense"])
+    trunk = Trunk(settings["convolutions"], settings["dense"])
     if kind == "plain":
         head = Plain(trunk.units)
     elif kind == "two-level":
