@@ -7,10 +7,11 @@
  * For each seed, on the images of `pipelines/NAME.yaml`: the pipeline itself; a wide generalist with a sampled head, alone
  * and, narrower, with specialists; a head of low rank; and, in PyTorch (`frontier/rivals.py`), a softmax of two levels over
  * groups that a small generalist confuses, whose training counts, a mixture of softmaxes and a mixture of experts. Each but
- * the generalist alone has about the training operations of the pipeline, the mixtures a seventh less. A wide generalist also predicts from a preview of its head. Every choice
- * is made on validation; test images are read when all is trained. Interrupted, it goes on where it was, and a seed at a
- * time, or the contenders whose names match `--contenders`, add to the page. What is kept is known by its name alone: after
- * a change of these scripts give another `--folder`. Results: `docs/results/frontier-NAME.json`, `.md` and `.svg`.
+ * the generalist alone has about the training operations of the pipeline, the mixtures a seventh less. A wide generalist
+ * also predicts from a preview of its head. Every choice is made on validation; test images are read once a contender is
+ * trained. Interrupted, it goes on where it was, and a seed at a time, or the contenders whose names match
+ * `--contenders`, add to the page. What is kept is known by its name alone: after a change of these scripts give another
+ * `--folder`. Results: `docs/results/frontier-NAME.json`, `.md` and `.svg`.
  */
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';

@@ -1,7 +1,7 @@
 import * as Plot from '@observablehq/plot';
-import { parseHTML } from 'linkedom';
 import { percentTicks, spanOf, xAxisStyle } from '../../../src/evaluation/chart-frame.js';
 import { signed } from '../format.js';
+import { drawnPicture, labelHeights, plotDocument, svgFile } from '../svg-file.js';
 
 /** What something gains and harms, under one bound on harm after the other. */
 export interface Course {
@@ -13,19 +13,15 @@ const [width, height] = [640, 300];
 const margin = { top: 34, bottom: 40 };
 const colours = ['#4269d0', '#efb118', '#3ca951', '#a463f2', '#97bbf5', '#9c6b4e', '#ff8ab7', '#9498a0'];
 
-/** Names beside the ends of their courses, from the top; one that would stand on another moves down. */
-function labelsOf(courses: readonly Course[]): readonly { readonly name: string; readonly gain: number }[] {
+/** Names beside the ends of their courses. */
+function labelsOf(courses: readonly Course[]) {
   const line =
     (13 / (height - margin.top - margin.bottom)) *
     spanOf(courses.flatMap(({ points }) => points.map(({ gain }) => gain)));
-  const ends = courses.flatMap(({ name, points }) => points.slice(-1).map(({ gain }) => ({ name, gain })));
-  let above = Number.POSITIVE_INFINITY;
-  return ends
-    .sort((a, b) => b.gain - a.gain)
-    .map(({ name, gain }) => {
-      above = Math.min(gain, above - line);
-      return { name, gain: above };
-    });
+  const ends = courses.flatMap(({ name, points }) =>
+    points.slice(-1).map(({ gain }) => ({ name, height: gain })),
+  );
+  return labelHeights(ends, line);
 }
 
 /** Gain over harm as one SVG file, a panel for each list. The specialists' courses are thick and have their points marked. */
@@ -41,7 +37,7 @@ export function tradeOffChart(
         ? '#d62728'
         : '#7a1010'
       : colours[others.indexOf(name) % colours.length];
-  const { document } = parseHTML('<!doctype html><html><body></body></html>');
+  const document = plotDocument();
   const drawn = panels.map(({ title, courses }, index) => {
     const all = courses.flatMap(({ name, points }) => points.map((point) => ({ name, ...point })));
     const svg = Plot.plot({
@@ -79,7 +75,7 @@ export function tradeOffChart(
         ),
         Plot.text(labelsOf(courses), {
           x: Math.max(...all.map(({ harm }) => harm)),
-          y: 'gain',
+          y: 'height',
           text: 'name',
           dx: 12,
           textAnchor: 'start',
@@ -87,15 +83,7 @@ export function tradeOffChart(
         }),
       ],
     });
-    const picture = svg.tagName.toLowerCase() === 'svg' ? svg : svg.querySelector('svg');
-    picture?.setAttribute('y', String(index * height));
-    return String(picture?.outerHTML);
+    return drawnPicture(svg, index * height);
   });
-  return [
-    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${panels.length * height}" font-family="sans-serif" font-size="11">`,
-    '<title>Gain and harm of specialists and rivals</title>',
-    `<rect width="${width}" height="${panels.length * height}" fill="white"/>`,
-    ...drawn,
-    '</svg>\n',
-  ].join('\n');
+  return svgFile('Gain and harm of specialists and rivals', [width, panels.length * height], drawn);
 }

@@ -1,8 +1,8 @@
 import * as Plot from '@observablehq/plot';
-import { parseHTML } from 'linkedom';
 import { percent } from '../../../src/core/percent.js';
 import { percentTicks, spanOf, xAxisStyle } from '../../../src/evaluation/chart-frame.js';
 import { meanOf } from '../format.js';
+import { drawnPicture, labelHeights, plotDocument, svgFile } from '../svg-file.js';
 import { chosenPoint, contenderNames, type FrontierResult, pointsOf, runsOf } from './result.js';
 
 const [width, height] = [720, 420];
@@ -38,9 +38,10 @@ export function frontierChart(result: FrontierResult): string {
     .map((course) => ({ ...course, points: course.points.filter(({ top1 }) => top1 >= domain[0]) }))
     .filter(({ points, chosen }) => points.length > 0 && chosen >= domain[0]);
   const all = courses.flatMap(({ points }) => points);
-  const { document } = parseHTML('<!doctype html><html><body></body></html>');
+  const line = (lineHeight / (height - margin.top - margin.bottom)) * spanOf(domain);
+  const labels = courses.map(({ name, chosen }) => ({ name, height: chosen }));
   const svg = Plot.plot({
-    document,
+    document: plotDocument(),
     width,
     height,
     marginLeft: margin.left,
@@ -66,9 +67,9 @@ export function frontierChart(result: FrontierResult): string {
           marker: 'circle',
         }),
       ),
-      Plot.text(labelsOf(courses, spanOf(domain)), {
+      Plot.text(labelHeights(labels, line), {
         x: Math.max(...all.map(({ megaflops }) => megaflops)),
-        y: 'top1',
+        y: 'height',
         text: 'name',
         dx: 14,
         textAnchor: 'start',
@@ -76,24 +77,6 @@ export function frontierChart(result: FrontierResult): string {
       }),
     ],
   });
-  const picture = svg.tagName.toLowerCase() === 'svg' ? svg : svg.querySelector('svg');
-  return [
-    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" font-family="sans-serif" font-size="11">`,
-    '<title>Test top-1 over the operations of a prediction, at equal training</title>',
-    `<rect width="${width}" height="${height}" fill="white"/>`,
-    String(picture?.outerHTML),
-    '</svg>\n',
-  ].join('\n');
-}
-
-/** Names at the height of what validation chooses, from the top; one that would stand on another moves down. */
-function labelsOf(courses: readonly { readonly name: string; readonly chosen: number }[], span: number) {
-  const line = (lineHeight / (height - margin.top - margin.bottom)) * span;
-  let above = Number.POSITIVE_INFINITY;
-  return courses
-    .toSorted((a, b) => b.chosen - a.chosen)
-    .map(({ name, chosen }) => {
-      above = Math.min(chosen, above - line);
-      return { name, top1: above };
-    });
+  const title = 'Test top-1 over the operations of a prediction, at equal training';
+  return svgFile(title, [width, height], [drawnPicture(svg)]);
 }
